@@ -1,0 +1,1 @@
+//! An nsqd inside the process, on a real loopback socket.

@@ -1,0 +1,1 @@
+//! The NSQ wire protocol V2: bytes in, bytes out.
