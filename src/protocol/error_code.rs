@@ -57,7 +57,7 @@ error_codes! {
     AuthFirst = "E_AUTH_FIRST", "AUTH is required before this command.";
     AuthFailed = "E_AUTH_FAILED", "nsqd could not reach its auth server.";
     AuthDisabled = "E_AUTH_DISABLED", "AUTH was sent to an nsqd that does not ask for it.";
-    AuthError = "E_AUTH_ERROR", "nsqd could not process the AUTH response.";
+    AuthError = "E_AUTH_ERROR", "nsqd could not give its answer to AUTH.";
     Unauthorized = "E_UNAUTHORIZED", "no grant, or none for this topic or channel.";
     BadProtocol = "E_BAD_PROTOCOL", "the magic was not `  V2`.";
     FinFailed = "E_FIN_FAILED", "FIN named a message that is not in flight on this connection.";
@@ -137,13 +137,17 @@ impl ServerError {
         })
     }
 
-    /// Whether nsqd gave up waiting for the rest of a body: the upload was slow, the message is not to blame, and nothing
-    /// was stored.
+    /// Whether nsqd gave up waiting for the rest of a body: the upload was slow, what it carried is not to blame, and
+    /// nothing was stored.
     ///
-    /// nsqd allows two heartbeat intervals for a command and its body, however steadily the bytes flow.
+    /// nsqd allows two heartbeat intervals for a command and its body, however steadily the bytes flow. Where exactly time
+    /// ran out decides the words: within a message `E_BAD_MESSAGE ... failed to read message body`, at one of MPUB's
+    /// counts and lengths `E_BAD_BODY MPUB failed to read message count` or
+    /// `E_BAD_MESSAGE MPUB failed to read message(7) body size`.
     #[must_use]
     pub fn is_slow_upload(&self) -> bool {
-        self.code == ErrorCode::BadMessage && self.text.contains("failed to read message body")
+        matches!(self.code, ErrorCode::BadMessage | ErrorCode::BadBody)
+            && self.text.contains(" failed to read ")
     }
 }
 
@@ -284,12 +288,25 @@ mod tests {
 
     #[test]
     fn a_slow_upload_is_told_from_a_bad_message() {
-        let slow = ServerError::parse(b"E_BAD_MESSAGE PUB failed to read message body");
-        assert!(slow.is_slow_upload());
-        let bad = ServerError::parse(b"E_BAD_MESSAGE PUB message too big 2000 > 1000");
-        assert!(!bad.is_slow_upload());
-        let other = ServerError::parse(b"E_BAD_BODY failed to read message body");
-        assert!(!other.is_slow_upload());
+        for (text, slow) in [
+            ("E_BAD_MESSAGE PUB failed to read message body", true),
+            ("E_BAD_MESSAGE PUB failed to read message body size", true),
+            ("E_BAD_MESSAGE DPUB failed to read message body", true),
+            ("E_BAD_MESSAGE MPUB failed to read message body", true),
+            (
+                "E_BAD_MESSAGE MPUB failed to read message(7) body size",
+                true,
+            ),
+            ("E_BAD_BODY MPUB failed to read body size", true),
+            ("E_BAD_BODY MPUB failed to read message count", true),
+            ("E_BAD_MESSAGE PUB message too big 2000 > 1000", false),
+            ("E_BAD_MESSAGE PUB invalid message body size 0", false),
+            ("E_BAD_BODY IDENTIFY failed to decode JSON body", false),
+            ("E_PUB_FAILED PUB failed to read the disk", false),
+        ] {
+            let error = ServerError::parse(text.as_bytes());
+            assert_eq!(error.is_slow_upload(), slow, "{text}");
+        }
     }
 
     proptest! {

@@ -1,6 +1,9 @@
 //! Where encoded commands wait for the writer.
 
-use std::{fmt::Write, mem};
+use std::{
+    fmt::{self, Write},
+    mem,
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -16,7 +19,6 @@ const CAPACITY: usize = 32 * 1024;
 ///
 /// What is small is copied side by side into one buffer; a body above [`SHARE_FROM`](Self::SHARE_FROM) bytes is shared, not
 /// copied. [`take`](Self::take) gives it all as pieces fit for one vectored write.
-#[derive(Debug)]
 pub struct Outbox {
     /// Closed pieces, all of them older than `open`.
     pieces: Vec<Bytes>,
@@ -110,6 +112,16 @@ impl Default for Outbox {
     }
 }
 
+/// What waits here may be a secret or a private body, so only lengths are shown.
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox")
+            .field("len", &self.len())
+            .field("total", &self.total())
+            .finish()
+    }
+}
+
 /// No platform's `usize` is wider than 64 bits, so nothing is ever cut.
 fn wide(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
@@ -176,6 +188,15 @@ mod tests {
         assert!(out.is_empty());
         out.put(b"de");
         assert_eq!((out.len(), out.total()), (2, 5005));
+    }
+
+    #[test]
+    fn debug_shows_lengths_and_not_what_waits() {
+        let mut out = Outbox::new();
+        out.put(b"gone");
+        out.take();
+        out.put(b"secret");
+        assert_eq!(format!("{out:?}"), "Outbox { len: 6, total: 10 }");
     }
 
     #[test]
