@@ -1,0 +1,178 @@
+//! The one table of options. Everything that knows an option by name reads it here.
+
+use std::{net::SocketAddr, time::Duration};
+
+use super::{ConfigBuilder, value::Value};
+use crate::error::{Cause, Delivery, Error};
+
+const fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// The largest length that nsqd's wire format can carry, and half of what it would read as negative.
+const LONGEST: usize = 1 << 30;
+
+macro_rules! options {
+    ($(
+        $(#[doc = $meaning:literal])+
+        $name:ident: $kind:ty [$taken:ty] = $default:expr, $bounds:expr;
+    )+) => {
+        /// The value of every option.
+        #[derive(Debug, Clone)]
+        pub(super) struct Options {
+            $(pub(super) $name: $kind,)+
+        }
+
+        impl Default for Options {
+            fn default() -> Self {
+                Self { $($name: $default,)+ }
+            }
+        }
+
+        /// One row of the table of options.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct ConfigOption {
+            /// Its name, go-nsq's where go-nsq has it and means the same.
+            pub name: &'static str,
+            /// The value where none is given.
+            pub default: String,
+            /// What a value must be.
+            pub bounds: String,
+            /// What it decides.
+            pub meaning: &'static str,
+        }
+
+        pub(super) fn table() -> Vec<ConfigOption> {
+            let defaults = Options::default();
+            vec![$(ConfigOption {
+                name: stringify!($name),
+                default: defaults.$name.show(),
+                bounds: <$kind as Value>::describe(&$bounds),
+                meaning: concat!($($meaning,)+).trim_ascii(),
+            },)+]
+        }
+
+        /// Reads `text` as the value of the option `name`.
+        pub(super) fn set(builder: ConfigBuilder, name: &str, text: &str) -> Result<ConfigBuilder, Error> {
+            match name {
+                $(stringify!($name) => match <$kind as Value>::parse(text) {
+                    Some(value) if value.within(&$bounds) => Ok(builder.$name(value)),
+                    _ => Err(refused(stringify!($name), text, <$kind as Value>::describe(&$bounds))),
+                },)+
+                _ => Err(Error::new(
+                    Cause::UnknownOption {
+                        name: name.into(),
+                        value: text.into(),
+                        known: [$(stringify!($name)),+].join(", "),
+                    },
+                    Delivery::NotWritten,
+                )),
+            }
+        }
+
+        impl ConfigBuilder {
+            $(
+                $(#[doc = $meaning])+
+                #[must_use]
+                pub fn $name(mut self, value: $taken) -> Self {
+                    let value: $kind = value.into();
+                    if value.within(&$bounds) {
+                        self.options.$name = value;
+                        self.given.push(stringify!($name));
+                    } else {
+                        let bounds = <$kind as Value>::describe(&$bounds);
+                        self.problem.get_or_insert_with(|| refused(stringify!($name), &value.show(), bounds));
+                    }
+                    self
+                }
+            )+
+        }
+
+        impl super::Config {
+            $(
+                $(#[doc = $meaning])+
+                pub fn $name(&self) -> &$kind {
+                    &self.options.$name
+                }
+            )+
+        }
+    };
+}
+
+fn refused(name: &'static str, value: &str, bounds: String) -> Error {
+    Error::new(
+        Cause::Option {
+            name,
+            value: value.into(),
+            bounds,
+        },
+        Delivery::NotWritten,
+    )
+}
+
+options! {
+    /// Time for resolving nsqd's name and for a connection to one of its addresses.
+    dial_timeout: Duration [Duration] = s(1), ms(1)..=s(300);
+    /// The local address to connect from; by default the system's choice.
+    local_addr: Option<SocketAddr> [impl Into<Option<SocketAddr>>] = None, ();
+    /// Time for the whole handshake, once the connection stands.
+    handshake_timeout: Duration [Duration] = s(5), ms(1)..=s(300);
+    /// The socket must take 64 KiB, or all that waits to be written, within each such time: so a large batch has
+    /// its time, and a peer that stopped reading is found.
+    write_timeout: Duration [Duration] = s(5), ms(1)..=s(300);
+    /// How often nsqd sends a heartbeat. When nothing came for twice this time, the connection counts as lost.
+    /// nsqd cuts a command that takes longer than that to arrive, too. Off: neither side looks.
+    heartbeat_interval: Option<Duration> [impl Into<Option<Duration>>] = Some(s(30)), s(1)..=s(60);
+    /// Time for the answer to a publish that is wholly sent, when nothing else is answered either; then the
+    /// connection counts as lost. At most half of `publish_timeout`, and by default less where that is short.
+    ack_timeout: Duration [Duration] = s(10), ms(1)..=s(3_600);
+    /// Time from the acceptance of a publish to its answer, whatever happens. A publish may shorten its own.
+    publish_timeout: Duration [Duration] = s(30), ms(1)..=s(86_400);
+    /// The first delay before connecting again is drawn between nothing and this; each further one from
+    /// twice the range.
+    reconnect_backoff: Duration [Duration] = ms(100), ms(1)..=s(3_600);
+    /// The longest delay before connecting again.
+    max_reconnect_backoff: Duration [Duration] = s(5), ms(1)..=s(3_600);
+    /// Connect at the start; otherwise (go-nsq's way) at the first publish.
+    connect_at_start: bool [bool] = true, ();
+    /// How many publishes may be accepted and not answered yet.
+    max_pending: usize [usize] = 100_000, 1..=100_000_000;
+    /// How many bytes of bodies may be accepted and not answered yet.
+    max_pending_bytes: usize [usize] = 64 << 20, 1..=usize::MAX;
+    /// How many publishes may be sent and not answered yet.
+    publish_window: usize [usize] = 1_000, 1..=1_000_000;
+    /// How many bytes of bodies may be sent and not answered yet. A single publish may always be.
+    publish_window_bytes: usize [usize] = 8 << 20, 1..=usize::MAX;
+    /// The largest body that is sent, in bytes; not above nsqd's `--max-msg-size`, or nsqd closes the connection.
+    max_publish_size: usize [usize] = 1 << 20, 1..=LONGEST;
+    /// The largest batch that is sent, in bytes as on the wire: 4 for the count and 4 for each message beside the
+    /// bodies; not above nsqd's `--max-body-size`.
+    max_batch_size: usize [usize] = 5 << 20, 9..=LONGEST;
+    /// The longest delay of a deferred publish; not above nsqd's `--max-req-timeout`.
+    max_req_timeout: Duration [Duration] = s(3_600), ms(0)..=s(31_536_000);
+    /// Whether what may be stored is published again after a lost connection: at least once, and perhaps twice.
+    retry_unknown: bool [bool] = false, ();
+    /// The largest frame that is taken from nsqd, in bytes.
+    max_msg_size: usize [usize] = (1 << 20) + 64, 4_096..=LONGEST;
+    /// When a connection is idle for so long, the operating system probes the peer.
+    tcp_keepalive: Option<Duration> [impl Into<Option<Duration>>] = Some(s(30)), s(1)..=s(32_767);
+    /// What nsqd's statistics call this client; by default the host's name up to its first dot.
+    client_id: String [impl Into<String>] = String::new(), 0..=1_024;
+    /// What nsqd's statistics call this host; by default its name.
+    hostname: String [impl Into<String>] = String::new(), 0..=1_024;
+    /// What nsqd's statistics call this program.
+    user_agent: String [impl Into<String>] = concat!("actix-nsq/", env!("CARGO_PKG_VERSION")).into(), 0..=1_024;
+    /// Where this client runs, for nsqd's topology-aware delivery.
+    topology_region: String [impl Into<String>] = String::new(), 0..=1_024;
+    /// Where in the region this client runs, for nsqd's topology-aware delivery.
+    topology_zone: String [impl Into<String>] = String::new(), 0..=1_024;
+    /// nsqd's buffer for messages to this client, in bytes. Answers to publishes do not wait in it.
+    output_buffer_size: Option<usize> [impl Into<Option<usize>>] = Some(16_384), 64..=65_536;
+    /// How long messages to this client may wait in nsqd's buffer. Answers to publishes do not.
+    output_buffer_timeout: Option<Duration> [impl Into<Option<Duration>>] = Some(ms(250)), ms(25)..=s(30);
+}

@@ -1,0 +1,188 @@
+//! The kinds of values that options take: how each is read from text, bounded, and shown.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    time::Duration,
+};
+
+/// A kind of value an option can have. Times are read as go-nsq reads them: a number is milliseconds, and a
+/// number with a unit (`250ms`, `1m30s`) is what it says.
+pub(super) trait Value: Sized {
+    /// What limits it.
+    type Bounds;
+
+    fn parse(text: &str) -> Option<Self>;
+    fn within(&self, bounds: &Self::Bounds) -> bool;
+    fn show(&self) -> String;
+    /// The bounds in words that follow "must be".
+    fn describe(bounds: &Self::Bounds) -> String;
+}
+
+impl Value for Duration {
+    type Bounds = RangeInclusive<Duration>;
+
+    fn parse(text: &str) -> Option<Self> {
+        match text.parse() {
+            Ok(milliseconds) => Some(Duration::from_millis(milliseconds)),
+            Err(_) => humantime::parse_duration(text).ok(),
+        }
+    }
+
+    fn within(&self, bounds: &Self::Bounds) -> bool {
+        bounds.contains(self)
+    }
+
+    fn show(&self) -> String {
+        humantime::format_duration(*self).to_string()
+    }
+
+    fn describe(bounds: &Self::Bounds) -> String {
+        format!(
+            "a time from {} to {}",
+            bounds.start().show(),
+            bounds.end().show()
+        )
+    }
+}
+
+/// A time that can be switched off, which NSQ's options spell `-1`.
+impl Value for Option<Duration> {
+    type Bounds = RangeInclusive<Duration>;
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "-1" | "off" => Some(None),
+            time => Duration::parse(time).map(Some),
+        }
+    }
+
+    fn within(&self, bounds: &Self::Bounds) -> bool {
+        self.is_none_or(|time| bounds.contains(&time))
+    }
+
+    fn show(&self) -> String {
+        self.as_ref().map_or("off".into(), Value::show)
+    }
+
+    fn describe(bounds: &Self::Bounds) -> String {
+        format!("{}, or off (-1)", Duration::describe(bounds))
+    }
+}
+
+impl Value for usize {
+    type Bounds = RangeInclusive<usize>;
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn within(&self, bounds: &Self::Bounds) -> bool {
+        bounds.contains(self)
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+
+    fn describe(bounds: &Self::Bounds) -> String {
+        format!("a number from {} to {}", bounds.start(), bounds.end())
+    }
+}
+
+/// A size that can be switched off, which NSQ's options spell `-1`.
+impl Value for Option<usize> {
+    type Bounds = RangeInclusive<usize>;
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "-1" | "off" => Some(None),
+            size => size.parse().ok().map(Some),
+        }
+    }
+
+    fn within(&self, bounds: &Self::Bounds) -> bool {
+        self.is_none_or(|size| bounds.contains(&size))
+    }
+
+    fn show(&self) -> String {
+        self.map_or("off".into(), |size| size.to_string())
+    }
+
+    fn describe(bounds: &Self::Bounds) -> String {
+        format!("{}, or off (-1)", usize::describe(bounds))
+    }
+}
+
+impl Value for bool {
+    type Bounds = ();
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "true" | "1" => Some(true),
+            "false" | "0" => Some(false),
+            _ => None,
+        }
+    }
+
+    fn within(&self, (): &Self::Bounds) -> bool {
+        true
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+
+    fn describe((): &Self::Bounds) -> String {
+        "true or false".into()
+    }
+}
+
+impl Value for String {
+    /// Its length in bytes.
+    type Bounds = RangeInclusive<usize>;
+
+    fn parse(text: &str) -> Option<Self> {
+        Some(text.into())
+    }
+
+    fn within(&self, bounds: &Self::Bounds) -> bool {
+        bounds.contains(&self.len())
+    }
+
+    fn show(&self) -> String {
+        self.clone()
+    }
+
+    fn describe(bounds: &Self::Bounds) -> String {
+        format!("{} to {} bytes long", bounds.start(), bounds.end())
+    }
+}
+
+/// A local address to bind to; the port may be left out, and is then the system's choice.
+impl Value for Option<SocketAddr> {
+    type Bounds = ();
+
+    fn parse(text: &str) -> Option<Self> {
+        if text.is_empty() {
+            return Some(None);
+        }
+        let address = text
+            .parse()
+            .ok()
+            .or_else(|| text.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, 0)));
+        address.map(Some)
+    }
+
+    fn within(&self, (): &Self::Bounds) -> bool {
+        true
+    }
+
+    fn show(&self) -> String {
+        self.map_or("any".into(), |address| address.to_string())
+    }
+
+    fn describe((): &Self::Bounds) -> String {
+        "an IP address, with a port or without".into()
+    }
+}

@@ -1,0 +1,191 @@
+//! The actor that owns the read side: it decodes, answers heartbeats, and finds a peer that fell silent.
+
+use std::{
+    pin::{Pin, pin},
+    task::{self, Poll},
+    time::Duration,
+};
+
+use actix::{
+    Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler, Recipient, WeakRecipient,
+};
+use bytes::BytesMut;
+use tokio::{
+    io::AsyncReadExt,
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::{
+    event::{ConnId, Ended, Finish, Frames, Halt, Heartbeat, Side},
+    stream::ReadHalf,
+};
+use crate::{
+    error::ConnectionError,
+    protocol::{Frame, FrameDecoder},
+};
+
+/// So much is read at once: some 6,500 answers, or one large message in few reads.
+const READ_SIZE: usize = 64 << 10;
+
+/// How long a peer may go on talking after the connection failed on the other side. What it said before is worth
+/// waiting for, since each `OK` is a message known to be stored; but not for long.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Reads frames and hands them to the owner, those of one read at a time.
+pub(crate) struct ConnReader {
+    pub(super) id: ConnId,
+    pub(super) half: ReadHalf,
+    pub(super) decoder: FrameDecoder,
+    /// When nothing came for so long, the peer is dead.
+    pub(super) silence: Option<Duration>,
+    /// Heartbeats go this way round, so that they never wait for a busy owner.
+    pub(super) writer: Recipient<Heartbeat>,
+    pub(super) frames: WeakRecipient<Frames>,
+    pub(super) ended: WeakRecipient<Ended>,
+    pub(super) why: ConnectionError,
+}
+
+impl Actor for ConnReader {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        // The owner's window bounds what can be queued here, so the mailbox need not.
+        ctx.set_mailbox_capacity(0);
+        ctx.spawn(ReadItem {
+            buffer: BytesMut::new(),
+            heard: Instant::now(),
+            timer: None,
+        });
+    }
+
+    fn stopped(&mut self, _: &mut Context<Self>) {
+        if let Some(owner) = self.ended.upgrade() {
+            owner.do_send(Ended {
+                id: self.id,
+                side: Side::Reader,
+                why: self.why.clone(),
+            });
+        }
+    }
+}
+
+impl Handler<Halt> for ConnReader {
+    type Result = ();
+
+    fn handle(&mut self, _: Halt, ctx: &mut Context<Self>) {
+        ctx.stop();
+    }
+}
+
+impl Handler<Finish> for ConnReader {
+    type Result = ();
+
+    fn handle(&mut self, _: Finish, ctx: &mut Context<Self>) {
+        ctx.run_later(LAST_WORDS, |_, ctx| ctx.stop());
+    }
+}
+
+impl ConnReader {
+    /// Decodes what has come and hands it on; tells whether any of it was a frame.
+    fn deliver(&mut self, buffer: &mut BytesMut) -> Result<bool, ConnectionError> {
+        let mut heard = false;
+        let mut frames = Vec::new();
+        let decoded = loop {
+            match self.decoder.decode(buffer) {
+                Ok(None) => break Ok(heard),
+                Err(error) => break Err(error.into()),
+                Ok(Some(Frame::Heartbeat)) => self.writer.do_send(Heartbeat),
+                Ok(Some(frame)) => frames.push(frame),
+            }
+            heard = true;
+        };
+        if !frames.is_empty()
+            && let Some(owner) = self.frames.upgrade()
+        {
+            owner.do_send(Frames {
+                id: self.id,
+                frames,
+            });
+        }
+        decoded
+    }
+}
+
+/// The actor's one permanent item. It reads until the socket has no more.
+struct ReadItem {
+    buffer: BytesMut,
+    /// When the last frame came.
+    heard: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl ActorFuture<ConnReader> for ReadItem {
+    type Output = ();
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        reader: &mut ConnReader,
+        ctx: &mut Context<ConnReader>,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<()> {
+        // Without an owner nobody wants to hear more.
+        if !ctx.connected() {
+            ctx.stop();
+            return Poll::Pending;
+        }
+        // What has come is read before silence is judged: the process may have been stopped for a while.
+        let why = self
+            .read(reader, cx)
+            .or_else(|| self.silence(reader.silence, cx));
+        if let Some(why) = why {
+            reader.why = why;
+            ctx.stop();
+        }
+        Poll::Pending
+    }
+}
+
+impl ReadItem {
+    /// Reads and delivers until the socket has no more; returns why there will be no more at all.
+    fn read(
+        &mut self,
+        reader: &mut ConnReader,
+        cx: &mut task::Context<'_>,
+    ) -> Option<ConnectionError> {
+        loop {
+            if self.buffer.capacity() - self.buffer.len() < READ_SIZE / 16 {
+                self.buffer.reserve(READ_SIZE);
+            }
+            match pin!(reader.half.read_buf(&mut self.buffer)).poll(cx) {
+                Poll::Pending => return None,
+                Poll::Ready(Ok(0)) => return Some(ConnectionError::Closed),
+                Poll::Ready(Ok(_)) => match reader.deliver(&mut self.buffer) {
+                    Ok(true) => self.heard = Instant::now(),
+                    Ok(false) => {}
+                    Err(why) => return Some(why),
+                },
+                Poll::Ready(Err(error)) => return Some(error.into()),
+            }
+        }
+    }
+
+    /// The timer is moved only when it fires, so that a frame costs no timer.
+    fn silence(
+        &mut self,
+        limit: Option<Duration>,
+        cx: &mut task::Context<'_>,
+    ) -> Option<ConnectionError> {
+        let after = limit?;
+        loop {
+            let due = self.heard + after;
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+            if timer.as_mut().poll(cx).is_pending() {
+                return None;
+            }
+            if due <= Instant::now() {
+                return Some(ConnectionError::Silent { after });
+            }
+            timer.as_mut().reset(due);
+        }
+    }
+}

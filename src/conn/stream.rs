@@ -1,0 +1,207 @@
+//! The stream below a connection, whole during the handshake and in two halves after it.
+
+use std::{
+    cell::RefCell,
+    fmt, io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
+
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
+
+pub(super) type BoxedDuplex = Box<dyn Duplex>;
+
+/// A connected stream of bytes, as a [`Connector`](crate::Connector) returns it.
+pub struct Stream {
+    kind: Kind,
+}
+
+enum Kind {
+    Tcp(TcpStream),
+    Other(BoxedDuplex),
+}
+
+impl Stream {
+    /// Any stream of bytes in both directions. What is written to it must reach the peer without a flush, or its
+    /// `poll_flush` must send it.
+    pub fn new(stream: impl AsyncRead + AsyncWrite + Unpin + 'static) -> Self {
+        Self {
+            kind: Kind::Other(Box::new(stream)),
+        }
+    }
+
+    pub(super) fn tcp(stream: TcpStream) -> Self {
+        Self {
+            kind: Kind::Tcp(stream),
+        }
+    }
+
+    /// Two halves for two actors of one arbiter: so neither a lock nor an atomic is needed between them.
+    pub(super) fn into_split(self) -> (ReadHalf, WriteHalf) {
+        match self.kind {
+            Kind::Tcp(stream) => {
+                let (read, write) = stream.into_split();
+                (ReadHalf::Tcp(read), WriteHalf::Tcp(write))
+            }
+            Kind::Other(stream) => {
+                let shared = Rc::new(RefCell::new(stream));
+                (
+                    ReadHalf::Shared(Rc::clone(&shared)),
+                    WriteHalf::Shared(shared),
+                )
+            }
+        }
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(stream: TcpStream) -> Self {
+        Self::tcp(stream)
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").finish_non_exhaustive()
+    }
+}
+
+macro_rules! on_stream {
+    ($this:expr, $stream:ident => $call:expr) => {
+        match &mut $this.get_mut().kind {
+            Kind::Tcp(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+            Kind::Other(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        on_stream!(self, stream => stream.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        on_stream!(self, stream => stream.poll_write(cx, buf))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_stream!(self, stream => stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_stream!(self, stream => stream.poll_shutdown(cx))
+    }
+}
+
+/// The half that a [`ConnReader`](super::ConnReader) owns.
+pub(super) enum ReadHalf {
+    Tcp(OwnedReadHalf),
+    Shared(Rc<RefCell<BoxedDuplex>>),
+}
+
+impl AsyncRead for ReadHalf {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(half) => Pin::new(half).poll_read(cx, buf),
+            Self::Shared(stream) => match stream.try_borrow_mut() {
+                Ok(mut stream) => Pin::new(&mut *stream).poll_read(cx, buf),
+                Err(_) => Poll::Ready(Err(reentered())),
+            },
+        }
+    }
+}
+
+/// The half that a [`ConnWriter`](super::ConnWriter) owns.
+pub(super) enum WriteHalf {
+    Tcp(OwnedWriteHalf),
+    Shared(Rc<RefCell<BoxedDuplex>>),
+}
+
+macro_rules! on_write_half {
+    ($this:expr, $half:ident => $call:expr) => {
+        match $this.get_mut() {
+            WriteHalf::Tcp(half) => {
+                let $half = Pin::new(half);
+                $call
+            }
+            WriteHalf::Shared(stream) => match stream.try_borrow_mut() {
+                Ok(mut stream) => {
+                    let $half = Pin::new(&mut *stream);
+                    $call
+                }
+                Err(_) => Poll::Ready(Err(reentered())),
+            },
+        }
+    };
+}
+
+impl AsyncWrite for WriteHalf {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        on_write_half!(self, half => half.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        on_write_half!(self, half => half.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(half) => half.is_write_vectored(),
+            Self::Shared(stream) => stream
+                .try_borrow()
+                .is_ok_and(|stream| stream.is_write_vectored()),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_write_half!(self, half => half.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_write_half!(self, half => half.poll_shutdown(cx))
+    }
+}
+
+/// A stream whose poll polls the connection that owns it cannot be served, and must not bring the arbiter down.
+fn reentered() -> io::Error {
+    io::Error::other("the stream was polled from within its own poll")
+}

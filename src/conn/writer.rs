@@ -1,0 +1,242 @@
+//! The actor that owns the write side: one vectored write for all that waits, and a count of what the socket took.
+
+use std::{
+    cell::Cell,
+    collections::VecDeque,
+    io::IoSlice,
+    pin::Pin,
+    rc::Rc,
+    task::{self, Poll, ready},
+    time::Duration,
+};
+
+use actix::{Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler, WeakRecipient};
+use bytes::{Buf, Bytes};
+use tokio::{
+    io::AsyncWrite,
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::{
+    event::{ConnId, Ended, Halt, Heartbeat, Side, Write},
+    stream::WriteHalf,
+};
+use crate::error::ConnectionError;
+
+/// So many pieces go into one write.
+const SLICES: usize = 64;
+
+/// So much the socket must take within each `write_timeout`, or all that waits.
+const PROGRESS: u64 = 64 << 10;
+
+/// How many bytes of the owner's commands the socket has taken. The owner reads it: nsqd executes nothing of half a
+/// command, so what is not wholly taken is certainly not stored.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Taken(Rc<Cell<u64>>);
+
+impl Taken {
+    pub(crate) fn get(&self) -> u64 {
+        self.0.get()
+    }
+
+    fn add(&self, bytes: u64) {
+        self.0.set(self.0.get().saturating_add(bytes));
+    }
+}
+
+/// A piece of what waits to be written.
+struct Piece {
+    bytes: Bytes,
+    /// Whether it is of the owner's commands, and so counts.
+    counted: bool,
+}
+
+/// Writes what it is given, in order, and tells its owner when it can write no more.
+pub(crate) struct ConnWriter {
+    pub(super) id: ConnId,
+    pub(super) half: WriteHalf,
+    pub(super) taken: Taken,
+    pub(super) write_timeout: Duration,
+    pub(super) ended: WeakRecipient<Ended>,
+    pub(super) why: ConnectionError,
+    waiting: VecDeque<Piece>,
+    /// An answer to a heartbeat waits already; one is enough for however many the peer sends.
+    nop_waits: bool,
+}
+
+impl ConnWriter {
+    pub(super) fn new(
+        id: ConnId,
+        half: WriteHalf,
+        taken: Taken,
+        write_timeout: Duration,
+        ended: WeakRecipient<Ended>,
+    ) -> Self {
+        let why = ConnectionError::Stopped;
+        let waiting = VecDeque::new();
+        Self {
+            id,
+            half,
+            taken,
+            write_timeout,
+            ended,
+            why,
+            waiting,
+            nop_waits: false,
+        }
+    }
+
+    /// Writes all that waits; `Pending` when the socket takes no more for now.
+    fn poll_write(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), ConnectionError>> {
+        while !self.waiting.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            for (slice, piece) in slices.iter_mut().zip(&self.waiting) {
+                *slice = IoSlice::new(&piece.bytes);
+            }
+            let half = Pin::new(&mut self.half);
+            match ready!(half.poll_write_vectored(cx, &slices))? {
+                0 => {
+                    return Poll::Ready(Err(
+                        std::io::Error::from(std::io::ErrorKind::WriteZero).into()
+                    ));
+                }
+                written => self.took(written),
+            }
+        }
+        Poll::Ready(Ok(ready!(Pin::new(&mut self.half).poll_flush(cx))?))
+    }
+
+    fn took(&mut self, mut written: usize) {
+        while let Some(piece) = self.waiting.front_mut() {
+            let part = written.min(piece.bytes.len());
+            piece.bytes.advance(part);
+            written -= part;
+            if piece.counted {
+                self.taken.add(part as u64);
+            }
+            if piece.bytes.has_remaining() {
+                return;
+            }
+            if !piece.counted {
+                self.nop_waits = false;
+            }
+            self.waiting.pop_front();
+        }
+    }
+}
+
+impl Actor for ConnWriter {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        // The owner's window bounds what can be queued here, so the mailbox need not.
+        ctx.set_mailbox_capacity(0);
+        ctx.spawn(WriteItem { stalled: None });
+    }
+
+    fn stopped(&mut self, _: &mut Context<Self>) {
+        if let Some(owner) = self.ended.upgrade() {
+            owner.do_send(Ended {
+                id: self.id,
+                side: Side::Writer,
+                why: self.why.clone(),
+            });
+        }
+    }
+}
+
+impl Handler<Write> for ConnWriter {
+    type Result = ();
+
+    fn handle(&mut self, Write(pieces): Write, _: &mut Context<Self>) {
+        self.waiting.extend(pieces.into_iter().map(|bytes| Piece {
+            bytes,
+            counted: true,
+        }));
+    }
+}
+
+impl Handler<Heartbeat> for ConnWriter {
+    type Result = ();
+
+    /// What was handed over is whole commands, so behind them is always a place for one more.
+    fn handle(&mut self, _: Heartbeat, _: &mut Context<Self>) {
+        if !self.nop_waits {
+            self.nop_waits = true;
+            self.waiting.push_back(Piece {
+                bytes: Bytes::from_static(b"NOP\n"),
+                counted: false,
+            });
+        }
+    }
+}
+
+impl Handler<Halt> for ConnWriter {
+    type Result = ();
+
+    fn handle(&mut self, _: Halt, ctx: &mut Context<Self>) {
+        ctx.stop();
+    }
+}
+
+/// The actor's one permanent item. It runs when the mailbox is empty, and so writes whole bursts.
+struct WriteItem {
+    stalled: Option<Stall>,
+}
+
+/// A time in which the socket must take something.
+struct Stall {
+    timer: Pin<Box<Sleep>>,
+    /// The count from which progress is measured.
+    from: u64,
+}
+
+impl ActorFuture<ConnWriter> for WriteItem {
+    type Output = ();
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        writer: &mut ConnWriter,
+        ctx: &mut Context<ConnWriter>,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<()> {
+        let why = match writer.poll_write(cx) {
+            Poll::Ready(Ok(())) => {
+                self.stalled = None;
+                None
+            }
+            Poll::Ready(Err(why)) => Some(why),
+            Poll::Pending => self.stall(writer, cx),
+        };
+        if let Some(why) = why {
+            writer.why = why;
+            ctx.stop();
+        } else if !ctx.connected() {
+            ctx.stop();
+        }
+        Poll::Pending
+    }
+}
+
+impl WriteItem {
+    fn stall(
+        &mut self,
+        writer: &ConnWriter,
+        cx: &mut task::Context<'_>,
+    ) -> Option<ConnectionError> {
+        let after = writer.write_timeout;
+        let taken = writer.taken.get();
+        let stall = self.stalled.get_or_insert_with(|| Stall {
+            timer: Box::pin(sleep_until(Instant::now() + after)),
+            from: taken,
+        });
+        while stall.timer.as_mut().poll(cx).is_ready() {
+            if taken - stall.from < PROGRESS {
+                return Some(ConnectionError::WriteTimeout { after });
+            }
+            stall.from = taken;
+            stall.timer.as_mut().reset(Instant::now() + after);
+        }
+        None
+    }
+}

@@ -1,0 +1,393 @@
+//! What can go wrong, and what is known of the message when it did.
+
+use std::{io, sync::Arc, time::Duration};
+
+use actix::MailboxError;
+
+use crate::protocol::{DecodeError, ErrorCode, NameError, ServerError};
+
+/// Whether nsqd may have stored what an [`Error`] speaks of.
+///
+/// "Stored" means what nsqd's `OK` means: the message is in its queue, which by default is memory. nsqd
+/// promises no more than that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Delivery {
+    /// nsqd has not stored it and will not: publishing it again cannot make a duplicate.
+    NotWritten,
+    /// It was handed to the socket and no answer was read: nsqd may have stored it, or may yet.
+    /// Publishing it again may make a duplicate.
+    MaybeWritten,
+    /// Some messages of a [`MultiPublish`](crate::MultiPublish) may be stored, all of them, or none.
+    MaybePartly,
+}
+
+/// What kind of failure an [`Error`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// An option is unknown, unreadable, out of its bounds, or contradicts another one.
+    Config,
+    /// A topic or channel name that nsqd would refuse.
+    InvalidName,
+    /// A message without a body, which nsqd refuses.
+    EmptyBody,
+    /// A batch without messages, which nsqd refuses.
+    EmptyBatch,
+    /// A body larger than `max_publish_size`, or a batch larger than `max_batch_size`.
+    TooLarge,
+    /// A delay longer than `max_req_timeout`.
+    DelayTooLong,
+    /// As many publishes, or bytes, are outstanding as `max_pending` or `max_pending_bytes` allow.
+    Full,
+    /// The publish was not answered within its time-out.
+    Timeout,
+    /// nsqd answered with this error.
+    Refused(ErrorCode),
+    /// The connection was lost after the publish was handed to it and before its answer was read.
+    ConnectionLost,
+    /// The producer was drained: it takes no more publishes, or its dead-line passed with this one unanswered.
+    Drained,
+    /// The producer is gone: its arbiter stopped, or it panicked.
+    Closed,
+}
+
+/// Why a publish failed, or a configuration was refused.
+///
+/// [`delivery`](Error::delivery) is what a program decides by, [`kind`](Error::kind) tells the causes apart, and the
+/// text, which never holds a body, is for people. It can be cloned, since one lost connection answers many publishes.
+#[derive(Clone)]
+pub struct Error {
+    // One pointer, so that the `Result` that travels with every publish stays small where all goes well.
+    inner: Box<Inner>,
+}
+
+#[derive(Clone)]
+struct Inner {
+    cause: Cause,
+    delivery: Delivery,
+}
+
+impl Error {
+    pub(crate) fn new(cause: Cause, delivery: Delivery) -> Self {
+        Self {
+            inner: Box::new(Inner { cause, delivery }),
+        }
+    }
+
+    /// Whether nsqd may have stored the message all the same.
+    pub fn delivery(&self) -> Delivery {
+        self.inner.delivery
+    }
+
+    /// The kind of failure.
+    pub fn kind(&self) -> ErrorKind {
+        match &self.inner.cause {
+            Cause::Option { .. }
+            | Cause::UnknownOption { .. }
+            | Cause::Address { .. }
+            | Cause::Options { .. } => ErrorKind::Config,
+            Cause::Name(_) => ErrorKind::InvalidName,
+            Cause::EmptyBody { .. } => ErrorKind::EmptyBody,
+            Cause::EmptyBatch => ErrorKind::EmptyBatch,
+            Cause::TooLarge { .. } | Cause::MemberTooLarge { .. } | Cause::BatchTooLarge { .. } => {
+                ErrorKind::TooLarge
+            }
+            Cause::DelayTooLong { .. } => ErrorKind::DelayTooLong,
+            Cause::Full { .. } => ErrorKind::Full,
+            Cause::Unsent { .. } | Cause::Unanswered { .. } | Cause::Mailbox => ErrorKind::Timeout,
+            Cause::Refused(refusal) => ErrorKind::Refused(refusal.code()),
+            Cause::Lost(_) => ErrorKind::ConnectionLost,
+            Cause::Drained => ErrorKind::Drained,
+            Cause::Closed => ErrorKind::Closed,
+        }
+    }
+
+    /// Whether publishing the same message again may succeed. Whether it may make a duplicate is another question,
+    /// which [`delivery`](Error::delivery) answers.
+    pub fn is_retryable(&self) -> bool {
+        match &self.inner.cause {
+            Cause::Full { .. }
+            | Cause::Unsent { .. }
+            | Cause::Unanswered { .. }
+            | Cause::Mailbox
+            | Cause::Lost(_) => true,
+            Cause::Refused(refusal) => matches!(
+                refusal.code(),
+                ErrorCode::PubFailed
+                    | ErrorCode::MpubFailed
+                    | ErrorCode::DpubFailed
+                    | ErrorCode::AuthFailed
+            ),
+            _ => false,
+        }
+    }
+
+    /// What nsqd said, where it was nsqd that refused.
+    pub fn refusal(&self) -> Option<&ServerError> {
+        match &self.inner.cause {
+            Cause::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// The loss of the connection behind this error, or the last one before its time-out.
+    pub fn connection_error(&self) -> Option<&ConnectionError> {
+        match &self.inner.cause {
+            Cause::Lost(lost) => Some(lost),
+            Cause::Unsent { last, .. } => last.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.inner.cause.fmt(f)
+    }
+}
+
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.kind())
+            .field("delivery", &self.delivery())
+            .field("text", &format_args!("{self}"))
+            .finish()
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.inner.cause.source()
+    }
+}
+
+impl From<NameError> for Error {
+    fn from(name: NameError) -> Self {
+        Self::new(Cause::Name(name), Delivery::NotWritten)
+    }
+}
+
+/// So that `addr.send(publish).await??` gives one error type.
+///
+/// A closed mailbox never handled the message, since the producer answers whatever it did handle, even as it is
+/// dropped: [`Delivery::NotWritten`]. The time-out is the caller's own, set by `.timeout()`: what became of the
+/// message is unknown, [`Delivery::MaybeWritten`].
+impl From<MailboxError> for Error {
+    fn from(error: MailboxError) -> Self {
+        match error {
+            MailboxError::Closed => Self::new(Cause::Closed, Delivery::NotWritten),
+            MailboxError::Timeout => Self::new(Cause::Mailbox, Delivery::MaybeWritten),
+        }
+    }
+}
+
+/// What an [`Error`] says, and what [`ErrorKind`] it is.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum Cause {
+    #[error("option {name} = {value:?}: must be {bounds}")]
+    Option {
+        name: &'static str,
+        value: String,
+        bounds: String,
+    },
+    #[error("unknown option {name:?} = {value:?}; known are: {known}")]
+    UnknownOption {
+        name: String,
+        value: String,
+        known: String,
+    },
+    #[error(
+        "nsqd address {address:?}: {problem}; host:port is needed, such as 127.0.0.1:4150 or [::1]:4150"
+    )]
+    Address {
+        address: String,
+        problem: &'static str,
+    },
+    #[error("option {name} = {value} contradicts {other} = {bound}: {rule}")]
+    Options {
+        name: &'static str,
+        value: String,
+        other: &'static str,
+        bound: String,
+        rule: &'static str,
+    },
+    #[error(transparent)]
+    Name(NameError),
+    #[error("empty body{}: nsqd refuses messages without one", member(.index))]
+    EmptyBody { index: Option<usize> },
+    #[error("empty batch: nsqd refuses batches without messages")]
+    EmptyBatch,
+    #[error("body of {size} bytes is larger than max_publish_size = {limit}")]
+    TooLarge { size: usize, limit: usize },
+    #[error(
+        "body of {size} bytes at place {index} of the batch is larger than max_publish_size = {limit}"
+    )]
+    MemberTooLarge {
+        index: usize,
+        size: usize,
+        limit: usize,
+    },
+    #[error(
+        "batch of {count} messages takes {size} bytes on the wire, more than max_batch_size = {limit}"
+    )]
+    BatchTooLarge {
+        count: usize,
+        size: usize,
+        limit: usize,
+    },
+    #[error("delay of {delay:?} is longer than max_req_timeout = {limit:?}")]
+    DelayTooLong { delay: Duration, limit: Duration },
+    #[error("{held} {unit} are outstanding and {size} more would exceed {option} = {limit}")]
+    Full {
+        option: &'static str,
+        unit: &'static str,
+        held: usize,
+        size: usize,
+        limit: usize,
+    },
+    #[error("not sent within {after:?}{}", last_failure(.last))]
+    Unsent {
+        after: Duration,
+        #[source]
+        last: Option<ConnectionError>,
+    },
+    #[error("sent, but not answered by nsqd within {after:?} of being published")]
+    Unanswered { after: Duration },
+    #[error("the caller's own time-out passed before the producer answered")]
+    Mailbox,
+    #[error("nsqd refused: {0}")]
+    Refused(#[source] ServerError),
+    #[error("sent, but the connection was lost before nsqd answered: {0}")]
+    Lost(#[source] ConnectionError),
+    #[error("the producer is drained")]
+    Drained,
+    #[error("the producer is gone")]
+    Closed,
+}
+
+impl Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(self)
+    }
+}
+
+fn member(index: &Option<usize>) -> String {
+    index
+        .map(|index| format!(" at place {index} of the batch"))
+        .unwrap_or_default()
+}
+
+fn last_failure(last: &Option<ConnectionError>) -> String {
+    last.as_ref()
+        .map(|last| format!("; the last failure of the connection: {last}"))
+        .unwrap_or_default()
+}
+
+/// Why there is no connection to nsqd: it could not be made, or it was lost.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectionError {
+    /// The host name has no address, or the resolver failed.
+    #[error("cannot resolve {address}: {source}")]
+    Resolve {
+        /// The address as configured.
+        address: String,
+        /// The resolver's error.
+        source: Arc<io::Error>,
+    },
+    /// None of the host's addresses took the connection; the error is the last one's.
+    #[error("cannot connect to {address}: {source}")]
+    Dial {
+        /// The address as configured.
+        address: String,
+        /// The operating system's or the connector's error.
+        source: Arc<io::Error>,
+    },
+    /// Name resolution and dialling took longer than `dial_timeout`.
+    #[error("cannot connect to {address}: no answer within dial_timeout = {after:?}")]
+    DialTimeout {
+        /// The address as configured.
+        address: String,
+        /// The limit.
+        after: Duration,
+    },
+    /// The peer took the connection and then did not finish the handshake within `handshake_timeout`.
+    #[error("no answer to the handshake within handshake_timeout = {after:?}")]
+    HandshakeTimeout {
+        /// The limit.
+        after: Duration,
+    },
+    /// The peer closed the connection during the handshake.
+    #[error("the peer closed the connection during the handshake")]
+    HandshakeClosed,
+    /// nsqd answered the handshake with an error.
+    #[error("nsqd refused the handshake: {0}")]
+    HandshakeRefused(#[source] ServerError),
+    /// The answer to IDENTIFY is neither the JSON of nsqd nor the `OK` of an old one.
+    #[error("the answer to IDENTIFY is not understood: {problem}")]
+    HandshakeAnswer {
+        /// What is wrong with it, without its text.
+        problem: String,
+    },
+    /// nsqd asks for AUTH, which this version does not speak.
+    #[error("nsqd requires AUTH, which this client cannot do yet")]
+    AuthRequired,
+    /// An HTTP server answered: nsqd's HTTP port was given for its TCP port.
+    #[error("{}", DecodeError::Http)]
+    HttpServer,
+    /// The peer sent what no nsqd sends.
+    #[error("the peer broke the protocol: {0}")]
+    Protocol(#[source] DecodeError),
+    /// An answer came that belongs to no command.
+    #[error("out of step: {problem}")]
+    OutOfStep {
+        /// What came, and when.
+        problem: String,
+    },
+    /// nsqd refused a publish, and closes the connection whenever it does.
+    #[error("closed by nsqd after it refused: {0}")]
+    Refused(#[source] ServerError),
+    /// The peer closed the connection. nsqd does so when it stops, without a word.
+    #[error("closed by the peer")]
+    Closed,
+    /// Reading or writing failed.
+    #[error("connection broken: {0}")]
+    Io(#[source] Arc<io::Error>),
+    /// No frame, not even a heartbeat, came for two heartbeat intervals.
+    #[error("nothing heard from nsqd for {after:?}, two heartbeat intervals")]
+    Silent {
+        /// The limit.
+        after: Duration,
+    },
+    /// Commands are in flight, and none was answered for `ack_timeout`.
+    #[error("no publish answered for ack_timeout = {after:?}")]
+    AckTimeout {
+        /// The limit.
+        after: Duration,
+    },
+    /// The peer stopped reading: the socket took too little for `write_timeout`.
+    #[error("the peer stopped reading: write_timeout = {after:?} passed")]
+    WriteTimeout {
+        /// The limit.
+        after: Duration,
+    },
+    /// The producer closed the connection itself, because it was asked to drain or to stop.
+    #[error("closed by the producer")]
+    Stopped,
+}
+
+impl From<io::Error> for ConnectionError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(Arc::new(error))
+    }
+}
+
+impl From<DecodeError> for ConnectionError {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::Http => Self::HttpServer,
+            other => Self::Protocol(other),
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! The producer: it accepts publishes, keeps the transaction queue, and answers each publish.
+
+mod drain;
+mod payload;
+mod publish;
+mod session;
+mod tail;
+mod transaction;
+
+use std::{
+    cell::RefCell,
+    fmt,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Running, Supervised,
+    Supervisor, WrapFuture,
+};
+use actix_rt::ArbiterHandle;
+use log::{info, warn};
+use tokio::time::sleep;
+
+pub use self::{
+    drain::{Drain, DrainReport},
+    publish::{DeferredPublish, MultiPublish, Publish},
+};
+use self::{
+    drain::{Drainage, Draining},
+    publish::{Desk, Queue, Unheard},
+    session::Session,
+    tail::{Tail, YieldOnce},
+    transaction::{Limits, Load},
+};
+use crate::{
+    backoff::Backoff,
+    config::Config,
+    conn::{Conn, ConnId, Connected, Ended, Frames, connect},
+    error::{Cause, ConnectionError},
+};
+
+/// So many publishes are accepted before the other tasks of the arbiter have their turn.
+const BURST: usize = 256;
+
+/// After a refusal the next connection is dialled so soon: the refusal was no sign of trouble, and others wait.
+const AFTER_REFUSAL: Duration = Duration::from_millis(20);
+
+/// A connection that lived so long was a good one, and the next backoff starts over.
+const GOOD_LIFE: Duration = Duration::from_secs(1);
+
+/// Dead-lines are looked at no more often than this, since each look goes through all publishes.
+const SWEEP: Duration = Duration::from_millis(20);
+
+/// Publishes to one nsqd.
+///
+/// Start it, keep its address, and send it [`Publish`], [`MultiPublish`], [`DeferredPublish`] and [`Drain`]. The address
+/// works from every thread. The producer reconnects for ever, and ends when its last address is dropped and
+/// everything that it accepted is answered.
+///
+/// It answers heartbeats on the arbiter that it runs on: code that blocks that arbiter for two heartbeat intervals
+/// loses the connection. [`start_in_arbiter`](Self::start_in_arbiter) gives it one of its own.
+///
+/// ```text
+///             first life, or                      handshake
+///             first publish                         done
+///   Idle ------------------------> Dialling --------------------> Up
+///                                    ^   ^ '- failed: backoff -.   |
+///                                    |   '---------------------'   | lost, and settled:
+///                                    '-----------------------------' the actor restarts
+///
+///   any, drained and settled: the actor restarts -----------> Drained, for good
+/// ```
+pub struct Producer {
+    config: Config,
+    desk: Rc<Desk>,
+    link: Link,
+    backoff: Backoff,
+    /// The delay that the next life begins with.
+    delay: Duration,
+    /// Why there is no connection.
+    last: Option<ConnectionError>,
+    drainage: Drainage,
+    /// When dead-lines were last looked at.
+    swept: Option<Instant>,
+    /// The time of this burst.
+    now: Option<Instant>,
+    /// Publishes accepted since the arbiter's other tasks had their turn.
+    burst: usize,
+    /// Messages handled, by which the tail sees that the mailbox is at rest.
+    handled: u64,
+    /// An address lent to itself while it restarts, since only what has one is restarted.
+    keep: Option<Addr<Self>>,
+}
+
+enum Link {
+    Idle,
+    Dialling,
+    Up(Session),
+    Drained,
+}
+
+impl Producer {
+    /// Starts a supervised producer on the current arbiter.
+    ///
+    /// # Panics
+    ///
+    /// Outside of an actix `System` or a tokio `LocalSet`, as every actor.
+    pub fn start(config: Config) -> Addr<Self> {
+        Supervisor::start(|ctx| Self::new(config, ctx))
+    }
+
+    /// Starts a supervised producer on `arbiter`, with its connection and all that belongs to it. On an arbiter that has
+    /// stopped already, every message to the address returned is answered
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    pub fn start_in_arbiter(arbiter: &ArbiterHandle, config: Config) -> Addr<Self> {
+        Supervisor::start_in_arbiter(arbiter, |ctx| Self::new(config, ctx))
+    }
+
+    fn new(config: Config, ctx: &mut Context<Self>) -> Self {
+        // Strictly in the order of the calls, and without parking a caller: the bound is the queue's.
+        ctx.set_mailbox_capacity(0);
+        let limits = Limits {
+            pending: Load {
+                publishes: *config.max_pending(),
+                bytes: *config.max_pending_bytes(),
+            },
+            window: Load {
+                publishes: *config.publish_window(),
+                bytes: *config.publish_window_bytes(),
+            },
+            retry_unknown: *config.retry_unknown(),
+        };
+        let desk = Desk {
+            queue: RefCell::new(Queue::new(limits)),
+            unheard: Rc::new(Unheard::default()),
+        };
+        Self {
+            desk: Rc::new(desk),
+            link: Link::Idle,
+            backoff: Backoff::new(*config.reconnect_backoff(), *config.max_reconnect_backoff()),
+            delay: Duration::ZERO,
+            last: None,
+            drainage: Drainage::new(),
+            swept: None,
+            now: None,
+            burst: 0,
+            handled: 0,
+            keep: None,
+            config,
+        }
+    }
+
+    /// Takes note of a message, and returns the time of the burst that it came in.
+    fn handling(&mut self, ctx: &mut Context<Self>) -> Instant {
+        self.handled += 1;
+        self.burst += 1;
+        if self.burst >= BURST {
+            // The mailbox is emptied without a pause otherwise, however fast it is filled.
+            self.turn(ctx);
+            ctx.wait(YieldOnce::default());
+        }
+        *self.now.get_or_insert_with(now)
+    }
+
+    /// The end of a burst: dead-lines are looked at, and what was accepted is handed over.
+    fn turn(&mut self, ctx: &mut Context<Self>) {
+        self.burst = 0;
+        self.now = None;
+        let now = now();
+        self.expire(now);
+        self.check_drain(now, ctx);
+        if matches!(self.link, Link::Idle) && self.is_outstanding() {
+            self.dial(Duration::ZERO, ctx);
+        }
+        if let Link::Up(session) = &mut self.link {
+            let mut queue = self.desk.queue.borrow_mut();
+            session.check_stall(&queue, *self.config.ack_timeout(), now);
+            session.hand_over(&mut queue, now);
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let mut queue = self.desk.queue.borrow_mut();
+        if self.expiry_due(&queue).is_some_and(|due| due <= now) {
+            self.swept = Some(now);
+            let last = self
+                .last
+                .as_ref()
+                .filter(|_| !matches!(self.link, Link::Up(_)));
+            queue.expire(now, last);
+        }
+    }
+
+    fn expiry_due(&self, queue: &Queue) -> Option<Instant> {
+        let earliest = self.swept.map(|swept| swept + SWEEP);
+        queue
+            .due()
+            .map(|due| earliest.map_or(due, |earliest| due.max(earliest)))
+    }
+
+    /// When the next turn is due at the latest.
+    fn due(&self) -> Option<Instant> {
+        let queue = self.desk.queue.borrow();
+        let stall = match &self.link {
+            Link::Up(session) => session.stall_due(&queue, *self.config.ack_timeout()),
+            _ => None,
+        };
+        [self.expiry_due(&queue), stall, self.drainage.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn is_outstanding(&self) -> bool {
+        !self.desk.queue.borrow().is_empty()
+    }
+
+    /// Whether someone still has to be answered.
+    fn is_busy(&self) -> bool {
+        self.is_outstanding() || self.drainage.is_awaited()
+    }
+
+    fn is_draining(&self) -> bool {
+        !matches!(self.drainage.state, Draining::No)
+    }
+
+    fn check_drain(&mut self, now: Instant, ctx: &mut Context<Self>) {
+        if !self.drainage.is_over(self.is_outstanding(), now) {
+            return;
+        }
+        match &mut self.link {
+            Link::Up(session) => session.abort(ConnectionError::Stopped),
+            _ => self.finish_drain(ctx),
+        }
+    }
+
+    /// The next life holds nothing, and reports.
+    fn finish_drain(&mut self, ctx: &mut Context<Self>) {
+        let mut queue = self.desk.queue.borrow_mut();
+        queue.fail_all(&Cause::Drained);
+        self.drainage.finish(queue.tally());
+        self.link = Link::Drained;
+        info!("{}: drained", self.config.address());
+        ctx.stop();
+    }
+
+    /// Waits, dials and shakes hands, while publishes are accepted and timed as at any other moment.
+    fn dial(&mut self, delay: Duration, ctx: &mut Context<Self>) {
+        self.link = Link::Dialling;
+        let config = self.config.clone();
+        let dial = async move {
+            sleep(delay).await;
+            connect(&config).await
+        };
+        ctx.spawn(
+            dial.into_actor(self)
+                .map(|dialled, producer, ctx| producer.dialled(dialled, ctx)),
+        );
+    }
+
+    fn dialled(&mut self, dialled: Result<Connected, ConnectionError>, ctx: &mut Context<Self>) {
+        let address = self.config.address();
+        match dialled {
+            Ok(connected) => {
+                info!(
+                    "{address}: connected to nsqd {}",
+                    connected.negotiated.version
+                );
+                let conn = Conn::open(connected, &self.config, ctx);
+                self.link = Link::Up(Session::new(conn, now()));
+                // The tail has had its turn in this poll already, and would not see what waits.
+                self.turn(ctx);
+            }
+            Err(why) => {
+                let delay = self.backoff.next_delay(fastrand::f64());
+                warn!(
+                    "{address}: {why}; attempt {} in {delay:?}",
+                    self.backoff.attempt() + 1
+                );
+                self.last = Some(why);
+                self.dial(delay, ctx);
+            }
+        }
+    }
+
+    fn session(&mut self, id: ConnId) -> Option<&mut Session> {
+        match &mut self.link {
+            Link::Up(session) if session.id() == id => Some(session),
+            _ => None,
+        }
+    }
+
+    /// Both sides of the connection have ended: settles what was in flight, and restarts.
+    fn settle(&mut self, ctx: &mut Context<Self>) {
+        let now = now();
+        let drained = self.drainage.is_over(self.is_outstanding(), now);
+        let Link::Up(session) = std::mem::replace(&mut self.link, Link::Idle) else {
+            return;
+        };
+        let lived = now.saturating_duration_since(session.since());
+        let (why, refusal) = session.settle(&mut self.desk.queue.borrow_mut(), drained);
+        if drained {
+            return self.finish_drain(ctx);
+        }
+        if lived >= GOOD_LIFE {
+            self.backoff.reset();
+        }
+        self.delay = if refusal {
+            AFTER_REFUSAL
+        } else {
+            self.backoff.next_delay(fastrand::f64())
+        };
+        warn!(
+            "{}: connection lost: {why}; connecting again in {:?}",
+            self.config.address(),
+            self.delay
+        );
+        self.last = Some(why);
+        ctx.stop();
+    }
+}
+
+/// The time as tokio's clock tells it, which tests may hold still.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+impl Actor for Producer {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.spawn(Tail::default());
+        let wanted = self.last.is_some() || *self.config.connect_at_start();
+        if wanted && !matches!(self.link, Link::Drained) {
+            self.dial(self.delay, ctx);
+        }
+    }
+
+    fn stopping(&mut self, ctx: &mut Context<Self>) -> Running {
+        if self.is_busy() {
+            self.keep = Some(ctx.address());
+        }
+        Running::Stop
+    }
+}
+
+impl Supervised for Producer {
+    fn restarting(&mut self, _: &mut Context<Self>) {
+        self.keep = None;
+        self.drainage.report();
+    }
+}
+
+impl Handler<Frames> for Producer {
+    type Result = ();
+
+    fn handle(&mut self, Frames { id, frames }: Frames, _: &mut Context<Self>) {
+        self.handled += 1;
+        let now = *self.now.get_or_insert_with(now);
+        let desk = Rc::clone(&self.desk);
+        // Of another connection: a late echo, which answers nothing.
+        let Some(session) = self.session(id) else {
+            return;
+        };
+        let mut queue = desk.queue.borrow_mut();
+        for frame in frames {
+            session.hear(frame, &mut queue, now);
+        }
+    }
+}
+
+impl Handler<Ended> for Producer {
+    type Result = ();
+
+    fn handle(&mut self, ended: Ended, ctx: &mut Context<Self>) {
+        self.handled += 1;
+        if self
+            .session(ended.id)
+            .is_some_and(|session| session.ended(ended))
+        {
+            self.settle(ctx);
+        }
+    }
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

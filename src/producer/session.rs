@@ -1,0 +1,205 @@
+//! A connection in the producer's hands: what it still may be told by it, and how it ends.
+
+use std::time::Instant;
+
+use super::{publish::Queue, transaction::Ending};
+use crate::{
+    conn::{Conn, ConnId, Ended, Side},
+    error::{Cause, ConnectionError},
+    protocol::{Frame, Outbox},
+};
+
+/// A connection from the handshake to its settlement.
+///
+/// ```text
+///            close: lost, refused, out of step, stalled, drained
+///   open --------------------------------------------------------> closing
+///                                                                     | the writer has ended: its count is final
+///                                                                     | the reader has ended: no answer is unread
+///                                                                     v
+///                                                                  settled
+/// ```
+pub(super) struct Session {
+    conn: Conn,
+    /// Where commands are encoded; its total is what places them in the connection's stream.
+    out: Outbox,
+    since: Instant,
+    /// When something was last answered, or first sent with nothing in flight.
+    progress: Instant,
+    /// nsqd has answered `OK` at least once.
+    served: bool,
+    closing: Option<Closing>,
+}
+
+struct Closing {
+    why: ConnectionError,
+    heed: Heed,
+    reader: bool,
+    writer: bool,
+}
+
+/// What is made of frames that still come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Heed {
+    /// They answer what is in flight.
+    Answers,
+    /// An error frame has come, which is nsqd's last word: nothing behind it was executed. Should more come, then this
+    /// is no nsqd, and nothing is known.
+    Refusal,
+    /// They belong to nothing.
+    Nothing,
+}
+
+impl Session {
+    pub(super) fn new(conn: Conn, now: Instant) -> Self {
+        Self {
+            conn,
+            out: Outbox::new(),
+            since: now,
+            progress: now,
+            served: false,
+            closing: None,
+        }
+    }
+
+    pub(super) fn id(&self) -> ConnId {
+        self.conn.id()
+    }
+
+    pub(super) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Hands over all that the window allows, as one burst.
+    pub(super) fn hand_over(&mut self, queue: &mut Queue, now: Instant) {
+        if self.closing.is_some() {
+            return;
+        }
+        if !queue.in_flight() {
+            self.progress = now;
+        }
+        while queue.next_command(&mut self.out) {}
+        if !self.out.is_empty() {
+            self.conn.write(self.out.take());
+        }
+    }
+
+    /// Takes a frame of this connection.
+    pub(super) fn hear(&mut self, frame: Frame, queue: &mut Queue, now: Instant) {
+        match self
+            .closing
+            .as_ref()
+            .map_or(Heed::Answers, |closing| closing.heed)
+        {
+            Heed::Answers => {}
+            Heed::Refusal => return self.heed(Heed::Nothing),
+            Heed::Nothing => return,
+        }
+        let out_of_step = match frame {
+            Frame::Ok => match queue.ok(self.conn.taken()) {
+                Ok(()) => {
+                    self.served = true;
+                    self.progress = now;
+                    return;
+                }
+                Err(problem) => problem.into(),
+            },
+            Frame::Error(refusal) if refusal.code().is_fatal() => {
+                let heed = match queue.refused(&refusal) {
+                    Ok(()) => Heed::Refusal,
+                    Err(_) => Heed::Nothing,
+                };
+                self.close(ConnectionError::Refused(refusal));
+                return self.heed(heed);
+            }
+            other => format!("{other:?} is no answer to a publish"),
+        };
+        self.close(ConnectionError::OutOfStep {
+            problem: out_of_step,
+        });
+        self.heed(Heed::Nothing);
+    }
+
+    fn heed(&mut self, heed: Heed) {
+        if let Some(closing) = &mut self.closing {
+            closing.heed = heed;
+        }
+    }
+
+    /// When a stall is found, if nothing is answered until then.
+    pub(super) fn stall_due(&self, queue: &Queue, after: std::time::Duration) -> Option<Instant> {
+        (self.closing.is_none() && queue.in_flight()).then(|| self.progress + after)
+    }
+
+    /// Closes when commands are in flight and nothing was answered for too long.
+    pub(super) fn check_stall(&mut self, queue: &Queue, after: std::time::Duration, now: Instant) {
+        if self.stall_due(queue, after).is_none_or(|due| due > now) {
+            return;
+        }
+        if queue
+            .oldest_end()
+            .is_some_and(|end| end > self.conn.taken())
+        {
+            // It is still on its way, which is for the writer to judge.
+            self.progress = now;
+            return;
+        }
+        self.close(ConnectionError::AckTimeout { after });
+        self.conn.halt_reader();
+    }
+
+    /// Hands over nothing more, and reads what nsqd has said already.
+    pub(super) fn close(&mut self, why: ConnectionError) {
+        if self.closing.is_none() {
+            self.closing = Some(Closing {
+                why,
+                heed: Heed::Answers,
+                reader: true,
+                writer: true,
+            });
+            self.conn.halt_writer();
+            self.conn.finish_reader();
+        }
+    }
+
+    /// Closes without waiting for anything.
+    pub(super) fn abort(&mut self, why: ConnectionError) {
+        self.close(why);
+        self.conn.halt_reader();
+    }
+
+    /// Takes note that one side has ended; true when both have.
+    pub(super) fn ended(&mut self, Ended { side, why, .. }: Ended) -> bool {
+        self.close(why);
+        let Some(closing) = &mut self.closing else {
+            return false;
+        };
+        match side {
+            Side::Reader => closing.reader = false,
+            Side::Writer => closing.writer = false,
+        }
+        !closing.reader && !closing.writer
+    }
+
+    /// Settles what is in flight, and tells why the connection ended, and whether by a refusal after it had served.
+    pub(super) fn settle(self, queue: &mut Queue, drained: bool) -> (ConnectionError, bool) {
+        let (why, heed) = match self.closing {
+            Some(closing) => (closing.why, closing.heed),
+            None => (ConnectionError::Stopped, Heed::Answers),
+        };
+        if heed == Heed::Refusal {
+            queue.end(Ending::Refused);
+            return (why, self.served);
+        }
+        let cause = if drained {
+            Cause::Drained
+        } else {
+            Cause::Lost(why.clone())
+        };
+        queue.end(Ending::Lost {
+            taken: self.conn.taken(),
+            cause: &cause,
+        });
+        (why, false)
+    }
+}
