@@ -7,6 +7,7 @@
     reason = "two test binaries share this tree, and each uses its own part of it"
 )]
 
+pub mod broker;
 pub mod conversation;
 pub mod nsqd_program;
 pub mod raw_client;
