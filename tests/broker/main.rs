@@ -18,12 +18,14 @@
 mod support;
 
 mod harness;
+mod load;
 
+mod publish;
 mod rig;
 
 fn main() {
     let arguments = libtest_mimic::Arguments::from_args();
-    let tables = [rig::scenarios()];
+    let tables = [rig::scenarios(), publish::scenarios()];
     let trials = tables
         .iter()
         .flatten()
