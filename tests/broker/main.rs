@@ -20,12 +20,19 @@ mod support;
 mod harness;
 mod load;
 
+mod callers;
 mod publish;
+mod refusals;
 mod rig;
 
 fn main() {
     let arguments = libtest_mimic::Arguments::from_args();
-    let tables = [rig::scenarios(), publish::scenarios()];
+    let tables = [
+        rig::scenarios(),
+        publish::scenarios(),
+        callers::scenarios(),
+        refusals::scenarios(),
+    ];
     let trials = tables
         .iter()
         .flatten()

@@ -195,6 +195,19 @@ impl Broker {
         }
     }
 
+    /// Deletes a topic and its messages.
+    pub async fn delete_topic(&self, topic: &str) {
+        match self {
+            Self::Embedded(nsqd) => assert!(nsqd.delete_topic(topic), "there is no {topic}"),
+            Self::Real(nsqd) => {
+                let topic = topic.to_owned();
+                nsqd.with(move |inner| inner.nsqd.delete_topic(&topic))
+                    .await
+                    .expect("there is such a topic");
+            }
+        }
+    }
+
     /// Frozen, it keeps its connections and does nothing: SIGSTOP and SIGCONT.
     pub async fn freeze(&self, frozen: bool) {
         match self {
