@@ -23,7 +23,9 @@ mod load;
 mod callers;
 mod publish;
 mod refusals;
+mod restarts;
 mod rig;
+mod stalls;
 
 fn main() {
     let arguments = libtest_mimic::Arguments::from_args();
@@ -32,6 +34,8 @@ fn main() {
         publish::scenarios(),
         callers::scenarios(),
         refusals::scenarios(),
+        restarts::scenarios(),
+        stalls::scenarios(),
     ];
     let trials = tables
         .iter()

@@ -159,6 +159,8 @@ impl Broker {
             Self::Embedded(nsqd) => {
                 nsqd.faults().reset_connections();
                 nsqd.stop();
+                // Frozen or not, a process that is killed is gone.
+                nsqd.faults().freeze(false);
             }
             Self::Real(nsqd) => {
                 nsqd.with(|inner| inner.nsqd.kill9().expect("nsqd can be killed"))
