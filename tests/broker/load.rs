@@ -99,6 +99,13 @@ impl Answers {
         );
     }
 
+    /// Takes in the answers to other publishes.
+    pub fn merge(&mut self, others: Answers) {
+        for (number, answer) in others.0 {
+            self.note(number, answer);
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }

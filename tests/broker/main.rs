@@ -21,6 +21,9 @@ mod harness;
 mod load;
 
 mod callers;
+mod connection;
+mod drain;
+mod leaks;
 mod publish;
 mod refusals;
 mod restarts;
@@ -36,6 +39,9 @@ fn main() {
         refusals::scenarios(),
         restarts::scenarios(),
         stalls::scenarios(),
+        connection::scenarios(),
+        drain::scenarios(),
+        leaks::scenarios(),
     ];
     let trials = tables
         .iter()

@@ -8,7 +8,9 @@ use actix_nsq::{
     DeferredPublish, Delivery, Error, ErrorKind, MultiPublish, Producer, Publish, Topic,
 };
 
-use super::load::{TOPIC, config, numbered, numbers, producer, publish, publish_all, start, topic};
+use super::load::{
+    TOPIC, config, number_of, numbered, numbers, producer, publish, publish_all, start, topic,
+};
 use crate::harness::{Scenario, scenarios};
 use crate::support::broker::{Broker, Kind, Settings};
 use crate::support::raw_client;
@@ -23,6 +25,7 @@ pub fn scenarios() -> Vec<Scenario> {
         a_refused_delay_fails_alone.with(small()),
         a_thousand_refused_publishes_cost_few_connections.with(small()),
         a_thousand_refused_batches_cost_few_connections.with(small()),
+        a_refusal_lost_in_a_reset_is_told_as_it_is.with(small()),
         nsqds_reason_is_heard_although_the_write_fails,
         names_are_judged_as_nsqd_judges_them,
         a_failing_disk_refuses_one_publish.only(Kind::Embedded, EMBEDDED_ONLY),
@@ -167,6 +170,30 @@ where
         handshakes <= 3,
         "a thousand refusals took {handshakes} connections"
     );
+}
+
+/// With more behind the guilty one than nsqd's buffer of 16 KiB, nsqd's end is a reset, and the kernel then drops what it has
+/// not sent yet: when more than ten answers come at once, the last ones and the refusal itself are lost in a third of the runs.
+async fn a_refusal_lost_in_a_reset_is_told_as_it_is(broker: Broker) {
+    for round in 0..10 {
+        let producer = producer(&broker).await;
+        let first = round * 2_000;
+        let (mut answers, guilty, behind) = tokio::join!(
+            publish_all(&producer, first..first + 300),
+            publish(&producer, vec![b'x'; 1_001]),
+            publish_all(&producer, first + 300..first + 2_000),
+        );
+        answers.merge(behind);
+        let guilty = guilty.unwrap_err();
+        if guilty.delivery() == Delivery::NotWritten {
+            answers.assert_all_ok();
+        }
+        assert_eq!(answers.failed(Delivery::NotWritten), 0);
+        let mut bodies = broker.bodies(TOPIC, 0).await;
+        bodies.retain(|body| (first..first + 2_000).contains(&number_of(body)));
+        answers.assert_true_of(&bodies);
+        assert!(numbers(&bodies).is_sorted(), "the order is kept");
+    }
 }
 
 /// nsqd reads no byte of such a body, so the kernel resets the connection while it is still being written.

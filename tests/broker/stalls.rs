@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use actix_nsq::bytes::Bytes;
 use actix_nsq::{ConnectionError, Delivery, Error, ErrorKind, MultiPublish, Publish};
 
 use super::load::{TOPIC, config, numbered, numbers, producer, publish, publish_all, start, topic};
@@ -180,12 +181,12 @@ async fn what_was_answered_before_the_end_is_ok(broker: Broker) {
 }
 
 async fn half_a_command_is_sent_again(broker: Broker) {
-    let producer = producer(&broker).await;
+    let producer = start(config(&broker).await.publish_window_bytes(64 << 20));
     publish(&producer, numbered(0)).await.unwrap();
     // More than the sockets hold, so that a part of it is never handed over.
     broker.embedded().faults().stop_reading(true);
-    let large = vec![b'x'; 1 << 20];
-    let sent: Vec<_> = (0..7)
+    let large = Bytes::from(vec![b'x'; 1 << 20]);
+    let sent: Vec<_> = (0..24)
         .map(|_| producer.send(Publish::new(topic("large"), large.clone())))
         .collect();
     let hasty = Publish::new(topic(TOPIC), "hasty").timeout(SOON);

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::raw_client;
 use super::real_nsqd::{DURABLE, RealNsqd};
+use super::{our_process, wait};
 
 /// Which nsqd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -254,6 +255,21 @@ impl Broker {
                 told.expect("nsqd tells its statistics")
             }
         }
+    }
+
+    /// Waits until none is connected any more.
+    pub async fn until_no_client_is_left(&self) {
+        let end = std::time::Instant::now() + wait::PATIENCE;
+        while !self.clients().await.is_empty() {
+            assert!(std::time::Instant::now() < end, "a client stays for ever");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// How many connections to it this process holds.
+    pub async fn sockets_of_ours(&self) -> usize {
+        let address = self.address().await;
+        our_process::sockets_to(address.parse().expect("an address of ours"))
     }
 
     /// The embedded one, for its faults.
