@@ -38,6 +38,7 @@ use crate::{
     config::Config,
     conn::{Conn, ConnId, Connected, Ended, Frames, connect},
     error::{Cause, ConnectionError},
+    protocol::Frame,
 };
 
 /// So many publishes are accepted before the other tasks of the arbiter have their turn.
@@ -355,7 +356,7 @@ impl Supervised for Producer {
 impl Handler<Frames> for Producer {
     type Result = ();
 
-    fn handle(&mut self, Frames { id, frames }: Frames, _: &mut Context<Self>) {
+    fn handle(&mut self, Frames { id, oks, then }: Frames, _: &mut Context<Self>) {
         self.handled += 1;
         let now = *self.now.get_or_insert_with(now);
         let desk = Rc::clone(&self.desk);
@@ -364,7 +365,7 @@ impl Handler<Frames> for Producer {
             return;
         };
         let mut queue = desk.queue.borrow_mut();
-        for frame in frames {
+        for frame in std::iter::repeat_n(Frame::Ok, oks).chain(then) {
             session.hear(frame, &mut queue, now);
         }
     }
