@@ -40,7 +40,7 @@ pub(super) async fn serve(
         out: BytesMut::new(),
         ended: None,
         ticker: None,
-        ticker_is_set: false,
+        ticks_as_identified: None,
         read_deadline: None,
         write_deadline: None,
         reads: 0,
@@ -67,8 +67,8 @@ struct Connection {
     out: BytesMut,
     ended: Option<Ended>,
     ticker: Option<Ticker>,
-    /// The first IDENTIFY sets the ticker; nsqd's takes no notice of a later one.
-    ticker_is_set: bool,
+    /// It is set by the magic, and again by the first IDENTIFY.
+    ticks_as_identified: Option<bool>,
     read_deadline: Option<Instant>,
     write_deadline: Option<Instant>,
     reads: usize,
@@ -131,8 +131,8 @@ impl Connection {
             return Some(Ending::Close);
         }
         let now = Instant::now();
-        self.watch_read_deadline(switches, now);
         self.beat(switches, now);
+        self.watch_read_deadline(switches, now);
         self.release(switches, now);
         if self.write(now).is_err() {
             return Some(Ending::Close);
@@ -199,11 +199,11 @@ impl Connection {
         if commands > 0 {
             self.read_deadline = None;
         }
-        let identified = self.session.identified && !self.ticker_is_set;
-        if identified || self.ticker.is_none() && !self.ticker_is_set {
-            self.ticker_is_set = identified;
-            self.ticker = self
-                .heartbeat()
+        let session = &self.session;
+        if session.magic && self.ticks_as_identified != Some(session.identified) {
+            self.ticks_as_identified = Some(session.identified);
+            self.ticker = session
+                .ticker
                 .and_then(|interval| Ticker::new(now, interval));
         }
     }
@@ -218,11 +218,8 @@ impl Connection {
 
     /// nsqd arms it once before each command line, so a slow body runs into it however its bytes trickle in.
     fn watch_read_deadline(&mut self, switches: Switches, now: Instant) {
-        if !self.may_read(switches) {
-            self.read_deadline = None;
-            return;
-        }
         match self.read_deadline {
+            _ if self.ended.is_some() || switches.stop_reading => self.read_deadline = None,
             None => {
                 self.read_deadline = self
                     .heartbeat()
@@ -235,6 +232,7 @@ impl Connection {
 
     fn end_of_input(&mut self, now: Instant) {
         self.ended = Some(Ended::Refused(Ending::Close));
+        self.read_deadline = None;
         let answer = self.session.cut_short();
         if !answer.is_empty() {
             self.held.push_back((now, answer));
@@ -286,7 +284,10 @@ impl Connection {
                 Err(error) => return Err(error),
             }
         }
-        self.write_deadline = None;
+        if self.write_deadline.take().is_some() {
+            // nsqd was held up in writing, and arms it anew before it reads on.
+            self.read_deadline = None;
+        }
         Ok(())
     }
 

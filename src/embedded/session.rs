@@ -1,5 +1,7 @@
 //! A connection without its socket: what was read goes in, frames come out.
 
+use std::time::Duration;
+
 use bytes::{Buf, BytesMut};
 
 use super::{
@@ -25,7 +27,9 @@ pub(super) struct Session {
     pub(super) unseen: usize,
     pub(super) magic: bool,
     pub(super) negotiated: Negotiated,
-    /// nsqd's heartbeat ticker listens to the first IDENTIFY only.
+    /// The interval of the heartbeats. nsqd's ticker listens to the first IDENTIFY only, though the read dead-line
+    /// follows every one.
+    pub(super) ticker: Option<Duration>,
     pub(super) identified: bool,
     /// What nsqd says when the rest of the half command in `input` never comes.
     error_if_cut: Option<String>,
@@ -51,12 +55,14 @@ pub(super) enum Ended {
 
 impl Session {
     pub(super) fn new(number: u64) -> Self {
+        let negotiated = Negotiated::default();
         Self {
             number,
             input: BytesMut::new(),
             unseen: 0,
             magic: false,
-            negotiated: Negotiated::default(),
+            ticker: negotiated.heartbeat,
+            negotiated,
             identified: false,
             error_if_cut: None,
         }
@@ -230,7 +236,10 @@ impl Session {
         match &command.action {
             Action::Identify(body) => {
                 let identified = self.negotiated.identify(body, options)?;
-                self.identified = true;
+                if !self.identified {
+                    self.identified = true;
+                    self.ticker = self.negotiated.heartbeat;
+                }
                 if let Some(connection) = state.connections.get_mut(&self.number) {
                     connection.identify.get_or_insert(identified.request);
                 }
