@@ -47,7 +47,8 @@ pub(super) async fn serve(
     };
     let (ending, done) = connection.run(&mut orders).await;
     if ending == Ending::Reset {
-        // With no time to linger the kernel resets. Only a dead socket refuses, and that needs no reset.
+        // With no time to linger the kernel resets. Only a dead socket refuses, and that needs no
+        // reset.
         let _ = SockRef::from(&connection.stream).set_linger(Some(Duration::ZERO));
     }
     // First the socket, then the news of it, then the answers to whoever ordered it.
@@ -63,7 +64,8 @@ struct Connection {
     stream: TcpStream,
     /// Answers, each batch with the time of its execution, that a fault may hold back.
     held: VecDeque<(Instant, Vec<u8>)>,
-    /// What the socket has not yet taken. While there is any, nothing is read: nsqd writes before it reads on.
+    /// What the socket has not yet taken. While there is any, nothing is read: nsqd writes before
+    /// it reads on.
     out: BytesMut,
     ended: Option<Ended>,
     ticker: Option<Ticker>,
@@ -126,7 +128,8 @@ impl Connection {
 
     /// Everything that can be done now. The ending, when nothing is left to do.
     fn advance(&mut self, switches: Switches) -> Option<Ending> {
-        // Reading comes before the dead-line: an nsqd that wakes up after it still hears what was sent in time.
+        // Reading comes before the dead-line: an nsqd that wakes up after it still hears what was
+        // sent in time.
         if self.may_read(switches) && self.read(switches).is_err() {
             return Some(Ending::Close);
         }
@@ -163,7 +166,8 @@ impl Connection {
         if end_of_input && self.ended.is_none() {
             self.end_of_input(Instant::now());
             if switches.stall {
-                // Nobody is left to hear them, and the connection shall not seem open until the stall is over.
+                // Nobody is left to hear them, and the connection shall not seem open until the
+                // stall is over.
                 self.held.clear();
             }
         }
@@ -178,7 +182,8 @@ impl Connection {
                 stop_reading,
                 ..
             } = state.misbehaviour.switches;
-            // Looked at again under the lock: nothing that was sent after the switch may be executed.
+            // Looked at again under the lock: nothing that was sent after the switch may be
+            // executed.
             if freeze || stop_reading {
                 return;
             }
@@ -216,7 +221,8 @@ impl Connection {
             .filter(|_| self.session.magic)
     }
 
-    /// nsqd arms it once before each command line, so a slow body runs into it however its bytes trickle in.
+    /// nsqd arms it once before each command line, so a slow body runs into it however its bytes
+    /// trickle in.
     fn watch_read_deadline(&mut self, switches: Switches, now: Instant) {
         match self.read_deadline {
             _ if self.ended.is_some() || switches.stop_reading => self.read_deadline = None,

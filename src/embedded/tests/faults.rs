@@ -91,8 +91,8 @@ fn frozen_it_hears_and_says_nothing() {
 
     nsqd.faults().freeze(false);
     late.expect(OK);
-    // It sent something, so it is not taken for dead, though the dead-line has passed. One of the missed heartbeats
-    // comes, before the answer or behind it.
+    // It sent something, so it is not taken for dead, though the dead-line has passed. One of the
+    // missed heartbeats comes, before the answer or behind it.
     let mut read = vec![0; OK.len() + HEARTBEAT.len()];
     client.0.read_exact(&mut read).unwrap();
     assert!([[OK, HEARTBEAT].concat(), [HEARTBEAT, OK].concat()].contains(&read));
@@ -216,6 +216,16 @@ fn the_next_command_is_answered_with_raw_bytes() {
     client.expect(OK);
     client.expect_silence();
     assert_eq!(nsqd.message_count("t"), 2);
+}
+
+#[test]
+fn even_a_command_it_does_not_know_how_to_serve_can_be_answered() {
+    let nsqd = start();
+    nsqd.faults().answer_next("SUB", OK);
+    let mut client = Client::connect(&nsqd);
+    client.send(&[b"SUB t c\n", &publish("t", b"x")[..]].concat());
+    client.expect(&OK.repeat(2));
+    assert_eq!(nsqd.commands()[0].error, None);
 }
 
 #[test]

@@ -5,7 +5,8 @@ use super::{
     *,
 };
 
-/// Sends the requests in a row. The last answer is nsqd's default, but for what is said to be changed in it.
+/// Sends the requests in a row. The last answer is nsqd's default, but for what is said to be
+/// changed in it.
 #[track_caller]
 fn check_identify(requests: &[&str], changed: &[(&str, &str)]) {
     let mut answer = r#"{"max_rdy_count":2500,"version":"1.3.0","max_msg_timeout":900000,"msg_timeout":60000,"tls_v1":false,"deflate":false,"deflate_level":6,"max_deflate_level":6,"snappy":false,"sample_rate":0,"auth_required":false,"output_buffer_size":16384,"output_buffer_timeout":250}"#.to_owned();

@@ -117,7 +117,8 @@ impl Client {
         (read.escape_ascii().to_string(), end)
     }
 
-    /// Nothing has come. Only of use when something that would have come is known to have been done.
+    /// Nothing has come. Only of use when something that would have come is known to have been
+    /// done.
     #[track_caller]
     fn expect_silence(&mut self) {
         self.0.set_nonblocking(true).unwrap();

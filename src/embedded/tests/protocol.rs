@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Sends the bytes behind the magic, then ends its side. Compares the answers, the ending, and how many messages
-/// the topic `t` then holds.
+/// Sends the bytes behind the magic, then ends its side. Compares the answers, the ending, and how
+/// many messages the topic `t` then holds.
 #[track_caller]
 pub(super) fn check(sent: &[u8], answers: &[Vec<u8>], end: End, stored: usize) {
     let nsqd = EmbeddedNsqd::builder()
@@ -227,7 +227,8 @@ fn what_stands_behind_a_refused_command_is_not_executed() {
     let refused = error("E_BAD_TOPIC PUB topic name \"$\" is not valid");
     let sent = [publish("t", b"1"), publish("$", b"2"), publish("t", b"3")].concat();
     check(&sent, &[OK.to_vec(), refused.clone()], End::Eof, 1);
-    // More than nsqd's read buffer holds stays in the kernel, which then resets; the frames come first.
+    // More than nsqd's read buffer holds stays in the kernel, which then resets; the frames come
+    // first.
     let sent = [
         publish("t", b"1"),
         publish("$", b"2"),
