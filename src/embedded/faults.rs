@@ -96,8 +96,8 @@ impl<'a> Faults<'a> {
     /// the error is one of the three that nsqd lives on with (`E_FIN_FAILED`, `E_REQ_FAILED`,
     /// `E_TOUCH_FAILED`); what is pipelined behind is not executed.
     ///
-    /// Several such traps for one name go off one after the other. A command that nsqd itself
-    /// refuses springs none.
+    /// Several such traps for one name go off one after the other. A command whose line or sizes
+    /// nsqd refuses springs none.
     pub fn fail_next(&self, command: &str, error: &str) {
         self.fail_with(command, error, 0);
     }

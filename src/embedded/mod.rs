@@ -3,7 +3,8 @@
 //!
 //! [`EmbeddedNsqd`] answers as nsqd 1.3.0 does, byte for byte where a client can see it: the same
 //! limits, checked in the same order, the same error texts, the same heartbeats and dead-lines, and
-//! the same way of hanging up. Everything a test of an application needs is on the handle:
+//! the same way of hanging up. It parses with its own code, so that a mistake in the crate's codec
+//! cannot cancel out. Everything a test of an application needs is on the handle:
 //!
 //! - [`messages`](EmbeddedNsqd::messages) and its neighbours look inside,
 //! - [`wait_for_messages`](EmbeddedNsqd::wait_for_messages) and its neighbours wait without
@@ -20,10 +21,10 @@
 // Where things are:
 //
 //   handle, faults, inspect, builder   what users see
-//   server      the thread, the listener, the port
-//   connection  a task per connection: socket, clock, faults
-//   session     a connection without its socket: bytes in, frames out
-//   parser, identify, text             the protocol; nothing of the crate's own codec, so that no mistake cancels out
+//   server                             the thread, the listener, the port
+//   connection                         a task per connection: socket, clock, faults
+//   session                            a connection without its socket: bytes in, frames out
+//   parser, identify, text             the protocol; nothing of the crate's own codec
 //   state, misbehaviour                what is known, and what is switched on; one lock
 
 mod builder;

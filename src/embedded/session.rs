@@ -208,6 +208,7 @@ impl Session {
                     defer,
                     bodies,
                 } = action
+                    && stored > 0
                 {
                     let first = bodies.get(..stored).unwrap_or(bodies);
                     state.store(topic, first, *defer, self.number);
