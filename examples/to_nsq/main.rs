@@ -51,18 +51,18 @@ const CHUNKS: usize = 4;
 fn main() -> ExitCode {
     report::log_warnings();
     let options = Options::from_command_line();
-    let done = Report::new(options.outcome_log.as_deref()).and_then(|report| {
-        let report = RefCell::new(report);
-        let read = System::new().block_on(publish_input(&options, &report));
-        report.into_inner().finish(read)
-    });
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+    let report = match Report::new(options.outcome_log.as_deref()) {
+        Ok(report) => RefCell::new(report),
         Err(error) => {
             report::say(format_args!("{error}"));
-            ExitCode::FAILURE
+            return ExitCode::FAILURE;
         }
+    };
+    let read = System::new().block_on(publish_input(&options, &report));
+    if report.into_inner().finish(read) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 

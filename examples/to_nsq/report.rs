@@ -72,7 +72,7 @@ impl Report {
     }
 
     /// The last word, with how the reading ended; returns whether all is well.
-    pub(crate) fn finish(mut self, read: io::Result<()>) -> io::Result<bool> {
+    pub(crate) fn finish(mut self, read: io::Result<()>) -> bool {
         self.log(BufWriter::flush);
         let read_all = read.map_err(|error| say(format_args!("reading stopped: {error}")));
         let failure = self.log_failure.take();
@@ -80,7 +80,7 @@ impl Report {
             say(format_args!("the outcome log is not complete: {error}"));
         }
         show(format_args!("{}{self}\n", clear()));
-        Ok(self.is_clean() && read_all.is_ok() && failure.is_none())
+        self.is_clean() && read_all.is_ok() && failure.is_none()
     }
 
     fn is_clean(&self) -> bool {
