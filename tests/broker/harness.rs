@@ -1,0 +1,117 @@
+//! Runs every scenario against every kind of nsqd: each on a thread and an actix System of its own, and under a watchdog.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use libtest_mimic::{Completion, Failed, Trial};
+
+use crate::support::broker::{Broker, Kind, Settings};
+use crate::support::nsqd_program::{self, Found};
+
+/// A scenario that takes longer has hung.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Something that must hold whichever nsqd is there.
+#[derive(Clone)]
+pub struct Scenario {
+    name: &'static str,
+    run: fn(Broker) -> Pin<Box<dyn Future<Output = ()>>>,
+    settings: Settings,
+    kinds: &'static [Kind],
+}
+
+impl Scenario {
+    /// For the macro [`scenarios`].
+    pub fn new(name: &'static str, run: fn(Broker) -> Pin<Box<dyn Future<Output = ()>>>) -> Self {
+        Self {
+            name,
+            run,
+            settings: Settings::default(),
+            kinds: &[Kind::Embedded, Kind::Real],
+        }
+    }
+
+    /// The same with a broker set up otherwise.
+    #[expect(
+        dead_code,
+        reason = "for scenarios about limits, which come with the producer"
+    )]
+    pub fn with(self, settings: Settings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// The same for one kind only, because the other has nothing of the sort.
+    #[expect(
+        dead_code,
+        reason = "for scenarios about a real process, which come with the producer"
+    )]
+    pub fn only(self, kind: &'static [Kind]) -> Self {
+        Self {
+            kinds: kind,
+            ..self
+        }
+    }
+
+    /// One trial per kind of nsqd.
+    pub fn trials(&self) -> impl Iterator<Item = Trial> {
+        self.kinds.iter().map(|kind| {
+            let (scenario, kind) = (self.clone(), *kind);
+            // `broker::publish::a_thing_holds` is told as `real::publish::a_thing_holds`.
+            let name = scenario
+                .name
+                .split_once("::")
+                .map_or(scenario.name, |(_, name)| name);
+            let name = format!("{kind}::{name}");
+            Trial::ignorable_test(name.clone(), move || scenario.run(&name, kind))
+        })
+    }
+
+    fn run(self, name: &str, kind: Kind) -> Result<Completion, Failed> {
+        if let (Kind::Real, Found::Missing(reason)) = (kind, nsqd_program::find()) {
+            return match nsqd_program::is_required() {
+                true => {
+                    Err(format!("NSQD_REQUIRED is set, and there is no real nsqd: {reason}").into())
+                }
+                false => Ok(Completion::ignored_with(reason)),
+            };
+        }
+        let (done, outcome) = mpsc::channel();
+        let play = move || {
+            actix_rt::System::new().block_on(async {
+                let broker = Broker::start(kind, self.settings).await;
+                (self.run)(broker).await;
+            });
+        };
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        // A scenario that hangs keeps its thread: there is no way to end one. The process ends all the same.
+        thread.spawn(move || done.send(catch_unwind(AssertUnwindSafe(play))))?;
+        match outcome.recv_timeout(LONGEST) {
+            Ok(Ok(())) => Ok(Completion::Completed),
+            Ok(Err(panic)) => Err(words_of(&*panic).into()),
+            Err(_) => Err(format!("{name} hangs: it has not ended within {LONGEST:?}").into()),
+        }
+    }
+}
+
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without words")
+        .to_owned()
+}
+
+/// The table of a module's scenarios: names of `async fn(Broker)`.
+macro_rules! scenarios {
+    ($($scenario:ident),* $(,)?) => {
+        vec![$(
+            $crate::harness::Scenario::new(
+                concat!(module_path!(), "::", stringify!($scenario)),
+                |broker| Box::pin($scenario(broker)),
+            )
+        ),*]
+    };
+}
+pub(crate) use scenarios;

@@ -1,0 +1,33 @@
+//! The scenarios that need a broker, each run against the embedded nsqd and against a real one.
+//!
+//! A module of scenarios has a `pub fn scenarios()` with its table, and is named once more in `main`. Where there is no real
+//! nsqd, the `real::` scenarios are reported as ignored, with the reason; `NSQD_REQUIRED=1` makes them fail instead.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    unreachable_pub,
+    reason = "`pub` says here what a module offers to its neighbours; nothing leaves a test binary"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod harness;
+
+mod rig;
+
+fn main() {
+    let arguments = libtest_mimic::Arguments::from_args();
+    let tables = [rig::scenarios()];
+    let trials = tables
+        .iter()
+        .flatten()
+        .flat_map(|scenario| scenario.trials())
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit();
+}

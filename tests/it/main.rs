@@ -1,0 +1,14 @@
+//! The integration tests that need no broker: the house rules, and what a scripted peer makes of the client.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod script_peer;
+mod tidy;

@@ -1,0 +1,18 @@
+//! What the integration tests are made of: peers to talk to, and ways to look at what a peer has got.
+//!
+//! Nothing here uses the crate's own protocol code, so that a mistake made there cannot cancel out.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "two test binaries share this tree, and each uses its own part of it"
+)]
+
+pub mod broker;
+pub mod conversation;
+pub mod diskqueue;
+pub mod nsqd_program;
+pub mod raw_client;
+pub mod real_nsqd;
+pub mod script;
+pub mod spoken;
+pub mod wait;

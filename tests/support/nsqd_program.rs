@@ -1,0 +1,111 @@
+//! Where a real nsqd comes from: named, in the path, or built from `tests/nsqd`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::{fs, io};
+
+/// The programs that `tests/nsqd` builds.
+const PROGRAMS: &[&str] = &["nsqd", "nsqlookupd", "nsq_tail", "nsq_stat", "to_nsq"];
+
+/// Where a real nsqd is to be had, if at all.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// This program.
+    At(PathBuf),
+    /// None, and why.
+    Missing(String),
+}
+
+/// Looks for nsqd once per test process: `NSQD_BIN`, then `PATH`, else it is built with Go.
+pub fn find() -> &'static Found {
+    static FOUND: OnceLock<Found> = OnceLock::new();
+    FOUND.get_or_init(|| look_for_nsqd().map_or_else(Found::Missing, Found::At))
+}
+
+/// Whether the environment forbids doing without a real nsqd: `NSQD_REQUIRED=1`.
+pub fn is_required() -> bool {
+    std::env::var_os("NSQD_REQUIRED").is_some_and(|value| !value.is_empty() && value != "0")
+}
+
+fn look_for_nsqd() -> Result<PathBuf, String> {
+    if let Some(named) = std::env::var_os("NSQD_BIN").filter(|value| !value.is_empty()) {
+        let named = PathBuf::from(named);
+        return match named.is_file() {
+            true => Ok(named),
+            false => Err(format!(
+                "NSQD_BIN names {}, which is no file",
+                named.display()
+            )),
+        };
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let in_path = std::env::split_paths(&path)
+        .map(|folder| folder.join("nsqd"))
+        .find(|file| file.is_file());
+    in_path.map_or_else(build, Ok)
+}
+
+/// Builds NSQ's programs into `<target>/nsqd/`, unless they are there already and made from the same module.
+///
+/// Several test processes may do so at once: each builds in a folder of its own and moves the whole programs into place.
+fn build() -> Result<PathBuf, String> {
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/nsqd");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .unwrap_or(Path::new("target"));
+    let folder = target.join("nsqd");
+    let nsqd = folder.join("nsqd");
+    let stamp = folder.join("go.sum");
+
+    let go_sum = fs::read(module.join("go.sum")).map_err(|e| format!("tests/nsqd/go.sum: {e}"))?;
+    if nsqd.is_file() && fs::read(&stamp).is_ok_and(|built_from| built_from == go_sum) {
+        return Ok(nsqd);
+    }
+
+    eprintln!("building a real nsqd in {} (once)", folder.display());
+    let workshop = tempfile::Builder::new()
+        .prefix("nsqd-build-")
+        .tempdir_in(target)
+        .map_err(|e| format!("no folder to build nsqd in: {e}"))?;
+    let built = Command::new("go")
+        .current_dir(&module)
+        // No C compiler and no workspace around us shall matter.
+        .envs([("CGO_ENABLED", "0"), ("GOWORK", "off")])
+        .args(["build", "-o"])
+        .arg(workshop.path())
+        .args(
+            PROGRAMS
+                .iter()
+                .map(|program| format!("github.com/nsqio/nsq/apps/{program}")),
+        )
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => {
+                "no nsqd in NSQD_BIN or PATH, and no Go to build one with".to_owned()
+            }
+            _ => format!("go could not be run: {e}"),
+        })?;
+    if !built.status.success() {
+        let said = String::from_utf8_lossy(&built.stderr);
+        return Err(format!(
+            "go build of nsqd failed ({}):\n{said}",
+            built.status
+        ));
+    }
+
+    let put_in_place = || -> io::Result<()> {
+        fs::create_dir_all(&folder)?;
+        for program in PROGRAMS {
+            fs::rename(workshop.path().join(program), folder.join(program))?;
+        }
+        // Last: it says that everything before it is there.
+        let sum = workshop.path().join("go.sum");
+        fs::write(&sum, &go_sum)?;
+        fs::rename(sum, &stamp)
+    };
+    put_in_place()
+        .map_err(|e| format!("built nsqd could not be put into {}: {e}", folder.display()))?;
+    Ok(nsqd)
+}

@@ -1,0 +1,185 @@
+//! A plain client that speaks the raw protocol: it empties a topic and says what was in it, or publishes and awaits each OK.
+//! Blocking, with hand-typed bytes.
+
+use std::io::{self, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+/// The channel the consumer creates and reads.
+const CHANNEL: &str = "drain";
+/// How many messages nsqd may send ahead.
+const READY: usize = 500;
+/// How long to listen before looking whether anything is left.
+const GLANCE: Duration = Duration::from_millis(20);
+/// With nothing left in nsqd's own count, this long a silence is the end.
+const QUIET: Duration = Duration::from_secs(2);
+/// nsqd's count may be wrong after a kill: this long a silence is the end whatever it says.
+const VERY_QUIET: Duration = Duration::from_secs(10);
+
+/// Receives and finishes the messages of a topic, in the order they come, and returns their bodies.
+///
+/// It ends when `expected` messages came and none is left (so one too many is seen as well), or when no more come.
+/// `left` tells how many are not finished yet; `None` where nobody knows, then a silence decides.
+pub fn drain(
+    address: &str,
+    topic: &str,
+    expected: usize,
+    mut left: impl FnMut() -> Option<u64>,
+) -> io::Result<Vec<Vec<u8>>> {
+    let mut connection = Connection::open(address)?;
+    connection.subscribe(topic, CHANNEL)?;
+    connection
+        .write
+        .write_all(format!("RDY {READY}\n").as_bytes())?;
+
+    let mut bodies = Vec::with_capacity(expected);
+    let mut last_came = Instant::now();
+    loop {
+        match connection.next_frame()? {
+            Some(Frame::Message { id, body }) => {
+                connection
+                    .write
+                    .write_all(&[b"FIN ", &id[..], b"\n"].concat())?;
+                bodies.push(body);
+                last_came = Instant::now();
+                continue;
+            }
+            Some(Frame::Response(_)) => continue,
+            Some(Frame::Error(text)) => {
+                return Err(io::Error::other(format!(
+                    "nsqd refused the consumer: {text}"
+                )));
+            }
+            None => {}
+        }
+        let quiet = last_came.elapsed();
+        let is_over = match left() {
+            Some(0) => bodies.len() >= expected || quiet >= QUIET,
+            Some(_) => quiet >= VERY_QUIET,
+            None => quiet >= QUIET,
+        };
+        if is_over {
+            return Ok(bodies);
+        }
+    }
+}
+
+/// Publishes each body with a PUB of its own, typed by hand, and waits for each OK.
+pub fn publish(address: &str, topic: &str, bodies: &[&[u8]]) -> io::Result<()> {
+    let mut connection = Connection::open(address)?;
+    for body in bodies {
+        let length = u32::try_from(body.len())
+            .map_err(io::Error::other)?
+            .to_be_bytes();
+        let command = [b"PUB ", topic.as_bytes(), b"\n", &length, body].concat();
+        connection.write.write_all(&command)?;
+        connection.expect_ok()?;
+    }
+    Ok(())
+}
+
+enum Frame {
+    Response(Vec<u8>),
+    Error(String),
+    Message { id: [u8; 16], body: Vec<u8> },
+}
+
+/// A connection past its handshake. Frames are read whole or not at all, so that a glance that finds nothing loses nothing.
+struct Connection {
+    read: BufReader<TcpStream>,
+    write: TcpStream,
+    partial: Vec<u8>,
+}
+
+impl Connection {
+    fn open(address: &str) -> io::Result<Self> {
+        let write = TcpStream::connect(address)?;
+        write.set_nodelay(true)?;
+        write.set_read_timeout(Some(GLANCE))?;
+        let mut connection = Self {
+            read: BufReader::new(write.try_clone()?),
+            write,
+            partial: Vec::new(),
+        };
+        connection.write.write_all(b"  V2")?;
+        Ok(connection)
+    }
+
+    fn subscribe(&mut self, topic: &str, channel: &str) -> io::Result<()> {
+        self.write
+            .write_all(format!("SUB {topic} {channel}\n").as_bytes())?;
+        self.expect_ok()
+    }
+
+    fn expect_ok(&mut self) -> io::Result<()> {
+        let asked = Instant::now();
+        while asked.elapsed() < VERY_QUIET {
+            match self.next_frame()? {
+                Some(Frame::Response(text)) if text == b"OK" => return Ok(()),
+                Some(Frame::Error(text)) => return Err(io::Error::other(text)),
+                _ => {}
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "no OK from nsqd"))
+    }
+
+    /// The next frame; `None` when none is complete within a glance. Heartbeats are answered on the way.
+    fn next_frame(&mut self) -> io::Result<Option<Frame>> {
+        if !self.read_up_to(4)? {
+            return Ok(None);
+        }
+        let size = u32::from_be_bytes(array(&self.partial, 0)) as usize;
+        if !self.read_up_to(4 + size)? {
+            return Ok(None);
+        }
+        let frame = std::mem::take(&mut self.partial);
+        let (kind, payload) = (u32::from_be_bytes(array(&frame, 4)), &frame[8..]);
+        match kind {
+            0 => {
+                if payload == b"_heartbeat_" {
+                    self.write.write_all(b"NOP\n")?;
+                }
+                Ok(Some(Frame::Response(payload.to_vec())))
+            }
+            1 => Ok(Some(Frame::Error(
+                String::from_utf8_lossy(payload).into_owned(),
+            ))),
+            // i64 time, u16 attempts, 16 bytes id, body
+            2 => Ok(Some(Frame::Message {
+                id: array(payload, 10),
+                body: payload[26..].to_vec(),
+            })),
+            other => Err(io::Error::other(format!("frame type {other}"))),
+        }
+    }
+
+    /// Reads until `length` bytes of the frame are there; false if the glance was over before.
+    fn read_up_to(&mut self, length: usize) -> io::Result<bool> {
+        while self.partial.len() < length {
+            let missing = (length - self.partial.len()) as u64;
+            match self
+                .read
+                .by_ref()
+                .take(missing)
+                .read_to_end(&mut self.partial)
+            {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                    ) =>
+                {
+                    return Ok(false);
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes[at..at + N].try_into().expect("N bytes were sliced")
+}
