@@ -22,7 +22,7 @@ use crate::{
 ///     .publish_timeout(Duration::from_secs(10))
 ///     .set("max_pending", "5000")?
 ///     .build()?;
-/// assert_eq!(*config.max_pending(), 5000);
+/// assert_eq!(config.max_pending(), 5000);
 /// # Ok::<_, actix_nsq::Error>(())
 /// ```
 #[derive(Clone)]

@@ -78,7 +78,6 @@ macro_rules! options {
         impl ConfigBuilder {
             $(
                 $(#[doc = $meaning])+
-                #[must_use]
                 pub fn $name(mut self, value: $taken) -> Self {
                     let value: $kind = value.into();
                     if value.within(&$bounds) {
@@ -96,8 +95,8 @@ macro_rules! options {
         impl super::Config {
             $(
                 $(#[doc = $meaning])+
-                pub fn $name(&self) -> &$kind {
-                    &self.options.$name
+                pub fn $name(&self) -> $kind {
+                    self.options.$name.clone()
                 }
             )+
         }

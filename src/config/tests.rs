@@ -1,1 +1,226 @@
-//! A configuration in hand is valid.
+//! A configuration in hand is valid, and one that is not says what is wrong with it.
+
+use std::time::Duration;
+
+use super::Config;
+use crate::{Delivery, ErrorKind};
+
+const ADDRESS: &str = "127.0.0.1:4150";
+
+#[track_caller]
+fn refused(built: Result<Config, crate::Error>, text: &str) {
+    let error = built.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert_eq!(error.delivery(), Delivery::NotWritten);
+    assert!(!error.is_retryable());
+    assert_eq!(error.to_string(), text);
+}
+
+#[test]
+fn every_option_can_be_set_by_name_to_what_the_table_gives_as_its_default() {
+    for option in Config::options() {
+        let default = match option.default.as_str() {
+            "any" => "",
+            default => default,
+        };
+        let set = Config::builder(ADDRESS).set(option.name, default);
+        assert!(
+            set.is_ok_and(|builder| builder.build().is_ok()),
+            "{option:?}"
+        );
+    }
+}
+
+#[test]
+fn the_defaults_are_within_their_own_bounds_and_documented() {
+    let defaults = format!("{:?}", Config::new(ADDRESS).unwrap());
+    for option in Config::options() {
+        assert!(defaults.contains(option.name), "{option:?}");
+        assert!(
+            !option.meaning.is_empty() && !option.bounds.is_empty(),
+            "{option:?}"
+        );
+    }
+}
+
+#[test]
+fn the_builder_and_set_lead_to_the_same() {
+    let built = Config::builder(ADDRESS)
+        .publish_timeout(Duration::from_millis(2_500))
+        .heartbeat_interval(None)
+        .client_id("me")
+        .max_pending(7)
+        .retry_unknown(true)
+        .build();
+    let set = [
+        ("publish-timeout", "2500"),
+        ("heartbeat_interval", "-1"),
+        ("client_id", "me"),
+        ("max_pending", "7"),
+        ("retry_unknown", "true"),
+    ]
+    .into_iter()
+    .try_fold(Config::builder(ADDRESS), |builder, (name, value)| {
+        builder.set(name, value)
+    })
+    .and_then(super::ConfigBuilder::build);
+    assert_eq!(
+        format!("{:?}", built.unwrap()),
+        format!("{:?}", set.unwrap())
+    );
+}
+
+#[test]
+fn times_are_read_as_go_nsq_reads_them() {
+    for (text, milliseconds) in [
+        ("250", 250),
+        ("250ms", 250),
+        ("1m30s", 90_000),
+        ("2h", 7_200_000),
+    ] {
+        let config = Config::builder(ADDRESS)
+            .set("publish_timeout", text)
+            .unwrap()
+            .build()
+            .unwrap();
+        assert_eq!(
+            config.publish_timeout(),
+            Duration::from_millis(milliseconds),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_value_out_of_bounds_is_refused_with_option_value_and_bounds() {
+    let text = "option heartbeat_interval = \"1ms\": must be a time from 1s to 1m, or off (-1)";
+    refused(
+        Config::builder(ADDRESS)
+            .heartbeat_interval(Duration::from_millis(1))
+            .build(),
+        text,
+    );
+    let text = "option heartbeat_interval = \"soon\": must be a time from 1s to 1m, or off (-1)";
+    refused(
+        Config::builder(ADDRESS)
+            .set("heartbeat_interval", "soon")
+            .map(|_| unreachable!()),
+        text,
+    );
+    let text = "option max_pending = \"0\": must be a number from 1 to 100000000";
+    refused(Config::builder(ADDRESS).max_pending(0).build(), text);
+    let text = "option retry_unknown = \"perhaps\": must be true or false";
+    refused(
+        Config::builder(ADDRESS)
+            .set("retry_unknown", "perhaps")
+            .map(|_| unreachable!()),
+        text,
+    );
+}
+
+#[test]
+fn the_first_of_several_problems_is_reported() {
+    let built = Config::builder(ADDRESS)
+        .max_pending(0)
+        .publish_window(0)
+        .build();
+    assert!(
+        built
+            .unwrap_err()
+            .to_string()
+            .starts_with("option max_pending")
+    );
+}
+
+#[test]
+fn an_unknown_option_is_refused_with_the_known_ones() {
+    let error = Config::builder(ADDRESS)
+        .set("publish_timeuot", "1s")
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.starts_with("unknown option \"publish_timeuot\" = \"1s\"; known are: dial_timeout,"),
+        "{text}"
+    );
+}
+
+#[test]
+fn options_that_contradict_each_other_are_refused_with_both() {
+    refused(
+        Config::builder(ADDRESS)
+            .ack_timeout(Duration::from_secs(20))
+            .build(),
+        "option ack_timeout = 20s contradicts publish_timeout = 30s: it can be at most half of it, so that a stall is \
+         found before the publishes time out",
+    );
+    refused(
+        Config::builder(ADDRESS).max_pending_bytes(1_000).build(),
+        "option max_pending_bytes = 1000 contradicts the larger of max_publish_size and max_batch_size = 5242880: the \
+         largest publish must have room",
+    );
+    refused(
+        Config::builder(ADDRESS)
+            .max_reconnect_backoff(Duration::from_millis(1))
+            .build(),
+        "option max_reconnect_backoff = 1ms contradicts reconnect_backoff = 100ms: the longest delay cannot be below \
+         the first",
+    );
+}
+
+#[test]
+fn the_ack_timeout_follows_a_short_publish_timeout() {
+    let config = Config::builder(ADDRESS)
+        .publish_timeout(Duration::from_secs(4))
+        .build()
+        .unwrap();
+    assert_eq!(config.ack_timeout(), Duration::from_secs(2));
+}
+
+#[test]
+fn an_address_is_a_host_and_a_port() {
+    for good in [
+        "127.0.0.1:4150",
+        "[::1]:4150",
+        "nsqd:4150",
+        "nsqd.example.org:1",
+    ] {
+        assert!(Config::new(good).is_ok(), "{good}");
+    }
+    for (bad, problem) in [
+        ("nsqd", "no port"),
+        (":4150", "no host"),
+        ("nsqd:http", "not a port number"),
+        ("nsqd:0", "port 0 cannot be connected to"),
+        ("127.0.0.1:0", "port 0 cannot be connected to"),
+        ("::1:4150", "not a host name"),
+        ("nsq://nsqd:4150", "not a host name"),
+        ("ns qd:4150", "not a host name"),
+        ("", "no port"),
+    ] {
+        let text = format!(
+            "nsqd address {bad:?}: {problem}; host:port is needed, such as 127.0.0.1:4150 or [::1]:4150"
+        );
+        refused(Config::new(bad), &text);
+    }
+}
+
+#[test]
+fn identify_tells_the_host_unless_told_otherwise() {
+    let identify = Config::new(ADDRESS).unwrap().identify();
+    assert_eq!(
+        identify.user_agent.as_deref(),
+        Some(concat!("actix-nsq/", env!("CARGO_PKG_VERSION")))
+    );
+    let (client, host) = (identify.client_id.unwrap(), identify.hostname.unwrap());
+    assert!(!host.is_empty() && host.starts_with(&client) && !client.contains('.'));
+    let identify = Config::builder(ADDRESS)
+        .client_id("me")
+        .topology_zone("z")
+        .build()
+        .unwrap()
+        .identify();
+    assert_eq!(identify.client_id.as_deref(), Some("me"));
+    assert_eq!(identify.topology_zone.as_deref(), Some("z"));
+    assert_eq!(identify.topology_region, None);
+    assert_eq!(identify.heartbeat_interval, Some(30_000));
+}

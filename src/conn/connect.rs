@@ -25,11 +25,11 @@ pub(crate) struct Connected {
 /// Cancel safe: dropped, it closes what it has opened.
 pub(crate) async fn connect(config: &Config) -> Result<Connected, ConnectionError> {
     let stream = dial(config).await?;
-    let after = *config.handshake_timeout();
+    let after = config.handshake_timeout();
     let handshake = async {
         let mut peer = Peer {
             stream,
-            decoder: FrameDecoder::new(*config.max_msg_size()),
+            decoder: FrameDecoder::new(config.max_msg_size()),
         };
         peer.send(Bytes::from_static(MAGIC)).await?;
         let negotiated = identify(&mut peer, config).await?;
@@ -48,7 +48,7 @@ pub(crate) async fn connect(config: &Config) -> Result<Connected, ConnectionErro
 }
 
 async fn dial(config: &Config) -> Result<Stream, ConnectionError> {
-    let after = *config.dial_timeout();
+    let after = config.dial_timeout();
     let address = || config.address().to_owned();
     match timeout(after, config.connector().connect(config)).await {
         Ok(Err(ConnectionError::Io(source))) => Err(ConnectionError::Dial {

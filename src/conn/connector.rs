@@ -47,9 +47,9 @@ pub(crate) struct TcpConnector;
 impl Connector for TcpConnector {
     fn connect(&self, config: &Config) -> ConnectFuture {
         let address = config.address().to_owned();
-        let local = *config.local_addr();
-        let keepalive = *config.tcp_keepalive();
-        let after = *config.dial_timeout();
+        let local = config.local_addr();
+        let keepalive = config.tcp_keepalive();
+        let after = config.dial_timeout();
         let deadline = Instant::now() + after;
         Box::pin(async move {
             let resolve = |source| ConnectionError::Resolve {

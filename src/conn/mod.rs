@@ -52,14 +52,14 @@ impl Conn {
             id,
             write,
             taken.clone(),
-            *config.write_timeout(),
+            config.write_timeout(),
             owner.clone().recipient(),
         )
         .start();
         let reader = ConnReader {
             id,
             half: read,
-            decoder: FrameDecoder::new(*config.max_msg_size()),
+            decoder: FrameDecoder::new(config.max_msg_size()),
             silence: config.heartbeat_interval().map(|interval| interval * 2),
             writer: writer.clone().recipient(),
             frames: owner.clone().recipient(),

@@ -96,7 +96,7 @@ pub struct Producer {
 enum Link {
     Idle,
     Dialling,
-    Up(Session),
+    Up(Box<Session>),
     Drained,
 }
 
@@ -122,14 +122,14 @@ impl Producer {
         ctx.set_mailbox_capacity(0);
         let limits = Limits {
             pending: Load {
-                publishes: *config.max_pending(),
-                bytes: *config.max_pending_bytes(),
+                publishes: config.max_pending(),
+                bytes: config.max_pending_bytes(),
             },
             window: Load {
-                publishes: *config.publish_window(),
-                bytes: *config.publish_window_bytes(),
+                publishes: config.publish_window(),
+                bytes: config.publish_window_bytes(),
             },
-            retry_unknown: *config.retry_unknown(),
+            retry_unknown: config.retry_unknown(),
         };
         let desk = Desk {
             queue: RefCell::new(Queue::new(limits)),
@@ -138,7 +138,7 @@ impl Producer {
         Self {
             desk: Rc::new(desk),
             link: Link::Idle,
-            backoff: Backoff::new(*config.reconnect_backoff(), *config.max_reconnect_backoff()),
+            backoff: Backoff::new(config.reconnect_backoff(), config.max_reconnect_backoff()),
             delay: Duration::ZERO,
             last: None,
             drainage: Drainage::new(),
@@ -175,7 +175,7 @@ impl Producer {
         }
         if let Link::Up(session) = &mut self.link {
             let mut queue = self.desk.queue.borrow_mut();
-            session.check_stall(&queue, *self.config.ack_timeout(), now);
+            session.check_stall(&queue, self.config.ack_timeout(), now);
             session.hand_over(&mut queue, now);
         }
     }
@@ -203,7 +203,7 @@ impl Producer {
     fn due(&self) -> Option<Instant> {
         let queue = self.desk.queue.borrow();
         let stall = match &self.link {
-            Link::Up(session) => session.stall_due(&queue, *self.config.ack_timeout()),
+            Link::Up(session) => session.stall_due(&queue, self.config.ack_timeout()),
             _ => None,
         };
         [self.expiry_due(&queue), stall, self.drainage.deadline()]
@@ -268,7 +268,7 @@ impl Producer {
                     connected.negotiated.version
                 );
                 let conn = Conn::open(connected, &self.config, ctx);
-                self.link = Link::Up(Session::new(conn, now()));
+                self.link = Link::Up(Box::new(Session::new(conn, now())));
                 // The tail has had its turn in this poll already, and would not see what waits.
                 self.turn(ctx);
             }
@@ -331,7 +331,7 @@ impl Actor for Producer {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         ctx.spawn(Tail::default());
-        let wanted = self.last.is_some() || *self.config.connect_at_start();
+        let wanted = self.last.is_some() || self.config.connect_at_start();
         if wanted && !matches!(self.link, Link::Drained) {
             self.dial(self.delay, ctx);
         }

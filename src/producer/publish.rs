@@ -215,7 +215,7 @@ impl Handler<DeferredPublish> for Producer {
 }
 
 fn check_body(body: &Bytes, config: &Config) -> Result<(), Cause> {
-    let (size, limit) = (body.len(), *config.max_publish_size());
+    let (size, limit) = (body.len(), config.max_publish_size());
     match size {
         0 => Err(Cause::EmptyBody { index: None }),
         _ if size > limit => Err(Cause::TooLarge { size, limit }),
@@ -233,7 +233,7 @@ fn check_batch(bodies: &[Bytes], config: &Config) -> Result<(), Cause> {
             _ => Cause::EmptyBody { index: Some(index) },
         })?;
     }
-    let (size, limit) = (batch_size(bodies), *config.max_batch_size());
+    let (size, limit) = (batch_size(bodies), config.max_batch_size());
     if size > limit {
         return Err(Cause::BatchTooLarge {
             count: bodies.len(),
@@ -245,7 +245,7 @@ fn check_batch(bodies: &[Bytes], config: &Config) -> Result<(), Cause> {
 }
 
 fn check_delay(delay: Duration, config: &Config) -> Result<u64, Cause> {
-    let limit = *config.max_req_timeout();
+    let limit = config.max_req_timeout();
     if delay > limit {
         return Err(Cause::DelayTooLong { delay, limit });
     }
@@ -354,7 +354,7 @@ impl Producer {
         check: impl FnOnce(&Config) -> Result<Payload, Cause>,
     ) -> Receipt {
         let now = self.handling(ctx);
-        let longest = *self.config.publish_timeout();
+        let longest = self.config.publish_timeout();
         let timeout = timeout.map_or(longest, |timeout| timeout.min(longest));
         let checked = if self.is_draining() {
             Err(Cause::Drained)

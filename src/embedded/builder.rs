@@ -1,0 +1,115 @@
+//! What an embedded nsqd can be told before it starts: nsqd's own flags, with nsqd's defaults.
+
+use std::{
+    fmt::Display,
+    io,
+    net::{SocketAddr, ToSocketAddrs},
+    time::Duration,
+};
+
+use super::{EmbeddedNsqd, parser::Limits};
+
+/// The flags, decided.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    pub(super) limits: Limits,
+    pub(super) max_heartbeat_interval: Duration,
+    pub(super) version: String,
+}
+
+/// Sets up an [`EmbeddedNsqd`]. Every option has the name and the default of nsqd's flag.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use actix_nsq::embedded::EmbeddedNsqd;
+///
+/// let nsqd = EmbeddedNsqd::builder().max_msg_size(1024).version("1.2.1").start()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "nothing runs before `start`"]
+pub struct EmbeddedNsqdBuilder {
+    address: String,
+    port: Option<u16>,
+    options: Options,
+}
+
+impl EmbeddedNsqdBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            address: "127.0.0.1:0".into(),
+            port: None,
+            options: Options {
+                limits: Limits {
+                    max_msg_size: 1024 * 1024,
+                    max_body_size: 5 * 1024 * 1024,
+                    max_req_timeout: Duration::from_secs(3600),
+                },
+                max_heartbeat_interval: Duration::from_secs(60),
+                version: "1.3.0".into(),
+            },
+        }
+    }
+
+    /// Where to listen: a `SocketAddr`, or a `"host:port"` of which the first address is taken.
+    /// Default: `127.0.0.1:0`, a free port of the loopback interface.
+    pub fn address(mut self, address: impl Display) -> Self {
+        self.address = address.to_string();
+        self
+    }
+
+    /// The port to listen on, in place of the one in [`address`](Self::address); 0 is any free one.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// The largest message in bytes. Default: 1 MiB.
+    pub fn max_msg_size(mut self, bytes: usize) -> Self {
+        self.options.limits.max_msg_size = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self
+    }
+
+    /// The largest body of an IDENTIFY, an AUTH or an MPUB in bytes. Default: 5 MiB.
+    pub fn max_body_size(mut self, bytes: usize) -> Self {
+        self.options.limits.max_body_size = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self
+    }
+
+    /// The longest delay of a DPUB. Default: one hour.
+    pub fn max_req_timeout(mut self, timeout: Duration) -> Self {
+        self.options.limits.max_req_timeout = timeout;
+        self
+    }
+
+    /// The longest heartbeat interval a client may ask for. Default: 60 s.
+    pub fn max_heartbeat_interval(mut self, interval: Duration) -> Self {
+        self.options.max_heartbeat_interval = interval;
+        self
+    }
+
+    /// The version told in the answer to IDENTIFY. Default: `1.3.0`.
+    pub fn version(mut self, version: &str) -> Self {
+        self.options.version = version.into();
+        self
+    }
+
+    /// Starts it. When this returns, its port accepts connections.
+    ///
+    /// # Errors
+    ///
+    /// When the address does not resolve or cannot be bound, or the thread cannot be started.
+    pub fn start(self) -> io::Result<EmbeddedNsqd> {
+        let mut address: SocketAddr = self.address.to_socket_addrs()?.next().ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the address resolves to nothing",
+            )
+        })?;
+        if let Some(port) = self.port {
+            address.set_port(port);
+        }
+        EmbeddedNsqd::launch(address, self.options)
+    }
+}

@@ -1,0 +1,168 @@
+//! IDENTIFY: what a connection has negotiated, nsqd's checks of it, and the answer.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::builder::Options;
+
+/// nsqd's defaults (`--client-timeout` 60 s halved, `--output-buffer-timeout`, `--msg-timeout` and their bounds).
+const HEARTBEAT: Duration = Duration::from_secs(30);
+const OUTPUT_BUFFER_SIZE: i64 = 16 * 1024;
+const OUTPUT_BUFFER_TIMEOUT: i64 = 250;
+const MSG_TIMEOUT: i64 = 60_000;
+const MAX_MSG_TIMEOUT: i64 = 900_000;
+const MAX_RDY_COUNT: i64 = 2_500;
+const MAX_DEFLATE_LEVEL: i64 = 6;
+
+/// The settings of one connection. A field that a later IDENTIFY leaves out keeps its value.
+#[derive(Debug, Clone)]
+pub(super) struct Negotiated {
+    /// `None`: the client switched heartbeats off, and the read dead-line with them.
+    pub(super) heartbeat: Option<Duration>,
+    output_buffer_size: i64,
+    output_buffer_timeout: i64,
+    sample_rate: i64,
+    msg_timeout: i64,
+}
+
+impl Default for Negotiated {
+    fn default() -> Self {
+        Self {
+            heartbeat: Some(HEARTBEAT),
+            output_buffer_size: OUTPUT_BUFFER_SIZE,
+            output_buffer_timeout: OUTPUT_BUFFER_TIMEOUT,
+            sample_rate: 0,
+            msg_timeout: MSG_TIMEOUT,
+        }
+    }
+}
+
+/// An accepted IDENTIFY.
+#[derive(Debug)]
+pub(super) struct Identified {
+    pub(super) request: Value,
+    pub(super) answer: Vec<u8>,
+}
+
+impl Negotiated {
+    /// Takes over what the client asks for, or says why not, in nsqd's words.
+    pub(super) fn identify(
+        &mut self,
+        body: &[u8],
+        options: &Options,
+    ) -> Result<Identified, String> {
+        // Go reads a broken UTF-8 sequence as a replacement character; serde_json would refuse it.
+        let (request, asked) = serde_json::from_str(&String::from_utf8_lossy(body))
+            .ok()
+            .and_then(|request: Value| Some((request.clone(), Asked::read(request)?)))
+            .ok_or("E_BAD_BODY IDENTIFY failed to decode JSON body")?;
+        self.take_over(&asked, options)
+            .map_err(|why| format!("E_BAD_BODY IDENTIFY {why} is invalid"))?;
+        let answer = if asked.feature_negotiation {
+            self.answer(options)
+        } else {
+            b"OK".to_vec()
+        };
+        Ok(Identified { request, answer })
+    }
+
+    fn take_over(&mut self, asked: &Asked, options: &Options) -> Result<(), String> {
+        let max_heartbeat =
+            i64::try_from(options.max_heartbeat_interval.as_millis()).unwrap_or(i64::MAX);
+        match asked.heartbeat_interval {
+            -1 => self.heartbeat = None,
+            0 => {}
+            ms if (1_000..=max_heartbeat).contains(&ms) => {
+                self.heartbeat = Some(Duration::from_millis(ms.unsigned_abs()));
+            }
+            ms => return Err(format!("heartbeat interval ({ms})")),
+        }
+        match asked.output_buffer_timeout {
+            -1 => self.output_buffer_timeout = 0,
+            0 => {}
+            ms if (25..=30_000).contains(&ms) => self.output_buffer_timeout = ms,
+            ms => return Err(format!("output buffer timeout ({ms})")),
+        }
+        match asked.output_buffer_size {
+            -1 => (self.output_buffer_size, self.output_buffer_timeout) = (1, 0),
+            0 => {}
+            size if (64..=65_536).contains(&size) => self.output_buffer_size = size,
+            size => return Err(format!("output buffer size ({size})")),
+        }
+        match asked.sample_rate {
+            rate if (0..=99).contains(&rate) => self.sample_rate = rate,
+            rate => return Err(format!("sample rate ({rate})")),
+        }
+        match asked.msg_timeout {
+            0 => {}
+            ms if (1_000..=MAX_MSG_TIMEOUT).contains(&ms) => self.msg_timeout = ms,
+            ms => return Err(format!("msg timeout ({ms})")),
+        }
+        Ok(())
+    }
+
+    /// nsqd's keys in nsqd's order. TLS, snappy and deflate are declined: `false`, and the connection goes on as it is.
+    fn answer(&self, options: &Options) -> Vec<u8> {
+        let Self {
+            output_buffer_size,
+            output_buffer_timeout,
+            sample_rate,
+            msg_timeout,
+            ..
+        } = self;
+        let version = Value::from(options.version.as_str());
+        format!(
+            "{{\"max_rdy_count\":{MAX_RDY_COUNT},\"version\":{version},\"max_msg_timeout\":{MAX_MSG_TIMEOUT},\
+             \"msg_timeout\":{msg_timeout},\"tls_v1\":false,\"deflate\":false,\"deflate_level\":{MAX_DEFLATE_LEVEL},\
+             \"max_deflate_level\":{MAX_DEFLATE_LEVEL},\"snappy\":false,\"sample_rate\":{sample_rate},\
+             \"auth_required\":false,\"output_buffer_size\":{output_buffer_size},\
+             \"output_buffer_timeout\":{output_buffer_timeout}}}"
+        )
+        .into_bytes()
+    }
+}
+
+/// The fields of a request that have an effect here. A missing one, and `null`, is Go's zero value.
+#[derive(Debug, Default)]
+struct Asked {
+    feature_negotiation: bool,
+    heartbeat_interval: i64,
+    output_buffer_size: i64,
+    output_buffer_timeout: i64,
+    sample_rate: i64,
+    msg_timeout: i64,
+}
+
+impl Asked {
+    /// `None` is what Go calls a JSON of the wrong type. It matches keys without regard to case.
+    fn read(request: Value) -> Option<Self> {
+        let mut asked = Self::default();
+        let fields = match request {
+            Value::Object(fields) => fields,
+            Value::Null => Map::new(),
+            _ => return None,
+        };
+        for (key, value) in fields.into_iter().filter(|(_, value)| !value.is_null()) {
+            match key.to_ascii_lowercase().as_str() {
+                "feature_negotiation" => asked.feature_negotiation = value.as_bool()?,
+                "heartbeat_interval" => asked.heartbeat_interval = value.as_i64()?,
+                "output_buffer_size" => asked.output_buffer_size = value.as_i64()?,
+                "output_buffer_timeout" => asked.output_buffer_timeout = value.as_i64()?,
+                "msg_timeout" => asked.msg_timeout = value.as_i64()?,
+                "sample_rate" => asked.sample_rate = i32::try_from(value.as_i64()?).ok()?.into(),
+                "deflate_level" => {
+                    value.as_i64()?;
+                }
+                "tls_v1" | "snappy" | "deflate" => {
+                    value.as_bool()?;
+                }
+                "client_id" | "hostname" | "user_agent" => {
+                    value.as_str()?;
+                }
+                _ => {}
+            }
+        }
+        Some(asked)
+    }
+}

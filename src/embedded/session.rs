@@ -1,0 +1,299 @@
+//! A connection without its socket: what was read goes in, frames come out.
+
+use bytes::{Buf, BytesMut};
+
+use super::{
+    builder::Options,
+    identify::Negotiated,
+    misbehaviour::{Ending, Reaction, fatal},
+    parser::{self, Action, Command, Line, Parsed, READ_BUFFER},
+    state::State,
+};
+
+const RESPONSE: u32 = 0;
+const ERROR: u32 = 1;
+const MAGIC: &[u8] = b"  V2";
+pub(super) const HEARTBEAT: &[u8] = b"\0\0\0\x0f\0\0\0\0_heartbeat_";
+
+/// The protocol's side of a connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    number: u64,
+    /// Read, and not yet executed.
+    pub(super) input: BytesMut,
+    /// How much of `input` is new since it was last looked at.
+    pub(super) unseen: usize,
+    pub(super) magic: bool,
+    pub(super) negotiated: Negotiated,
+    /// nsqd's heartbeat ticker listens to the first IDENTIFY only.
+    pub(super) identified: bool,
+    /// What nsqd says when the rest of the half command in `input` never comes.
+    error_if_cut: Option<String>,
+}
+
+/// What came of all the whole commands in the input.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// The frames, for one write.
+    pub(super) answers: Vec<u8>,
+    pub(super) commands: usize,
+    pub(super) end: Option<Ended>,
+}
+
+/// Why no further command of the connection is executed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Ended {
+    /// As nsqd does it: every answer is sent first.
+    Refused(Ending),
+    /// A fault: what is still held back is lost.
+    Cut(Ending),
+}
+
+impl Session {
+    pub(super) fn new(number: u64) -> Self {
+        Self {
+            number,
+            input: BytesMut::new(),
+            unseen: 0,
+            magic: false,
+            negotiated: Negotiated::default(),
+            identified: false,
+            error_if_cut: None,
+        }
+    }
+
+    /// Executes every whole command that was read.
+    pub(super) fn execute_all(&mut self, state: &mut State, options: &Options) -> Batch {
+        let received = std::mem::take(&mut self.unseen);
+        state.bytes_received += u64::try_from(received).unwrap_or(u64::MAX);
+        if let Some(ending) = state.misbehaviour.used_up() {
+            return Batch {
+                end: Some(Ended::Cut(ending)),
+                ..Batch::default()
+            };
+        }
+        let cut = state.misbehaviour.count_bytes(received);
+        if let Some((heard, _)) = cut {
+            let old = self.input.len().saturating_sub(received);
+            self.input.truncate(old + heard);
+        }
+
+        let mut batch = Batch::default();
+        // Out of `self`, so that commands can borrow from it while the session executes them.
+        let mut input = std::mem::take(&mut self.input);
+        while batch.end.is_none() {
+            let before = batch.answers.len();
+            let consumed = self.execute_next(&input, state, options, &mut batch);
+            if consumed == 0 {
+                break;
+            }
+            input.advance(consumed);
+            if input.is_empty() && cut.is_some() {
+                // The command that the last byte completed.
+                batch.answers.truncate(before);
+            }
+        }
+        self.input = input;
+        if let Some((_, ending)) = cut {
+            batch.end = Some(Ended::Cut(ending));
+        }
+        batch
+    }
+
+    /// The error frame, if there is one, for a half command whose rest never came: its sender is gone or too slow.
+    pub(super) fn cut_short(&mut self) -> Vec<u8> {
+        let mut answer = Vec::new();
+        if let Some(error) = self.error_if_cut.take() {
+            frame(&mut answer, ERROR, error.as_bytes());
+        }
+        answer
+    }
+
+    /// How many bytes it used; 0 when there is not enough for anything.
+    fn execute_next(
+        &mut self,
+        input: &[u8],
+        state: &mut State,
+        options: &Options,
+        batch: &mut Batch,
+    ) -> usize {
+        if !self.magic {
+            return self.expect_magic(input, state, batch);
+        }
+        let parsed = parser::next(input, &options.limits);
+        self.error_if_cut = None;
+        match parsed {
+            Parsed::Whole(command) => {
+                let length = command.length;
+                batch.commands += 1;
+                self.execute(&command, state, options, batch, input.len() - length);
+                length
+            }
+            Parsed::Refused {
+                line,
+                length,
+                error,
+            } => {
+                if let Some(topic) = line.creates_topic() {
+                    state.make_topic(topic);
+                }
+                batch.commands += 1;
+                self.refuse(line, 0, &error, state, batch, input.len() - length);
+                length
+            }
+            Parsed::Half { line, error } => {
+                if let Some(topic) = line.and_then(Line::creates_topic) {
+                    state.make_topic(topic);
+                }
+                self.error_if_cut = error;
+                0
+            }
+            Parsed::LineTooLong => {
+                batch.end = Some(Ended::Refused(ending(input.len())));
+                0
+            }
+        }
+    }
+
+    fn expect_magic(&mut self, input: &[u8], state: &mut State, batch: &mut Batch) -> usize {
+        let Some(magic) = input.get(..MAGIC.len()) else {
+            return 0;
+        };
+        self.magic = magic == MAGIC;
+        if self.magic {
+            if let Some(connection) = state.connections.get_mut(&self.number) {
+                connection.magic = true;
+            }
+        } else {
+            frame(&mut batch.answers, ERROR, b"E_BAD_PROTOCOL");
+            // nsqd reads exactly these four bytes, so any more of them are unread and make the kernel reset.
+            let surplus = input.len() > MAGIC.len();
+            batch.end = Some(Ended::Refused(if surplus {
+                Ending::Reset
+            } else {
+                Ending::Close
+            }));
+        }
+        MAGIC.len()
+    }
+
+    fn execute(
+        &mut self,
+        command: &Command<'_>,
+        state: &mut State,
+        options: &Options,
+        batch: &mut Batch,
+        behind: usize,
+    ) {
+        let Command {
+            line,
+            action,
+            body_length,
+            ..
+        } = command;
+        let reaction = state.misbehaviour.planned_for(line.name());
+        if let Some(Reaction::Fail { error, stored }) = &reaction {
+            if let Action::Publish {
+                topic,
+                defer,
+                bodies,
+            } = action
+                && let Some(first) = bodies.get(..(*stored).min(bodies.len()))
+            {
+                state.store(topic, first, *defer, self.number);
+            }
+            return self.refuse(*line, *body_length, error.as_bytes(), state, batch, behind);
+        }
+
+        let before = batch.answers.len();
+        match self.perform(command, state, options) {
+            Ok(answer) => {
+                state.record(self.number, *line, *body_length, None);
+                match reaction {
+                    Some(Reaction::Answer(bytes)) => batch.answers.extend(bytes),
+                    _ if answer.is_empty() => {}
+                    _ => frame(&mut batch.answers, RESPONSE, &answer),
+                }
+                self.count(*line, state, batch, before);
+            }
+            Err(error) => self.refuse(*line, *body_length, error.as_bytes(), state, batch, behind),
+        }
+    }
+
+    /// The answer; nothing in it where nsqd gives none.
+    fn perform(
+        &mut self,
+        command: &Command<'_>,
+        state: &mut State,
+        options: &Options,
+    ) -> Result<Vec<u8>, String> {
+        match &command.action {
+            Action::Identify(body) => {
+                let identified = self.negotiated.identify(body, options)?;
+                self.identified = true;
+                if let Some(connection) = state.connections.get_mut(&self.number) {
+                    connection.identify.get_or_insert(identified.request);
+                }
+                Ok(identified.answer)
+            }
+            Action::Auth => Err("E_AUTH_DISABLED AUTH disabled".into()),
+            Action::Publish {
+                topic,
+                defer,
+                bodies,
+            } => {
+                state.store(topic, bodies, *defer, self.number);
+                Ok(b"OK".to_vec())
+            }
+            Action::Nop => Ok(Vec::new()),
+            // Word for word what nsqd says to all of them but SUB before a SUB. Consuming comes later.
+            Action::Consume => Err(format!(
+                "E_INVALID cannot {} in current state",
+                String::from_utf8_lossy(command.line.name())
+            )),
+        }
+    }
+
+    fn refuse(
+        &mut self,
+        line: Line<'_>,
+        body_length: usize,
+        error: &[u8],
+        state: &mut State,
+        batch: &mut Batch,
+        behind: usize,
+    ) {
+        state.record(self.number, line, body_length, Some(error));
+        let before = batch.answers.len();
+        frame(&mut batch.answers, ERROR, error);
+        if fatal(&String::from_utf8_lossy(error)) {
+            batch.end = Some(Ended::Refused(ending(behind)));
+        }
+        self.count(line, state, batch, before);
+    }
+
+    /// Counts the command for `close_after_commands`; the one that completes the count stays unanswered.
+    fn count(&mut self, line: Line<'_>, state: &mut State, batch: &mut Batch, before: usize) {
+        if let Some(ending) = state.misbehaviour.count_command(line.name()) {
+            batch.answers.truncate(before);
+            batch.end = Some(Ended::Cut(ending));
+        }
+    }
+}
+
+/// nsqd would have left what its read buffer does not hold in the kernel, which then resets instead of closing.
+fn ending(unread: usize) -> Ending {
+    if unread > READ_BUFFER {
+        Ending::Reset
+    } else {
+        Ending::Close
+    }
+}
+
+/// `[u32 size of the rest][u32 type][payload]`
+fn frame(out: &mut Vec<u8>, kind: u32, payload: &[u8]) {
+    let size = u32::try_from(payload.len() + 4).unwrap_or(u32::MAX);
+    out.extend_from_slice(&size.to_be_bytes());
+    out.extend_from_slice(&kind.to_be_bytes());
+    out.extend_from_slice(payload);
+}
