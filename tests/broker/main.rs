@@ -19,11 +19,12 @@ mod support;
 
 mod harness;
 
+mod campaign;
 mod rig;
 
 fn main() {
     let arguments = libtest_mimic::Arguments::from_args();
-    let tables = [rig::scenarios()];
+    let tables = [rig::scenarios(), campaign::scenarios()];
     let trials = tables
         .iter()
         .flatten()
