@@ -123,7 +123,7 @@ fn parse(line: &str) -> io::Result<(usize, String, String)> {
 }
 
 /// The program that `TO_NSQ_BIN` names, or else the example, built as this test was.
-fn program() -> io::Result<&'static Path> {
+pub fn program() -> io::Result<&'static Path> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let program = PROGRAM.get_or_init(|| match std::env::var_os("TO_NSQ_BIN") {
         Some(named) => Ok(named.into()),
@@ -143,7 +143,8 @@ fn build() -> io::Result<PathBuf> {
         Some("debug") | None => "dev",
         Some(profile) => profile,
     };
-    let built = Command::new("cargo")
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args([
             "build",
@@ -166,7 +167,7 @@ fn build() -> io::Result<PathBuf> {
     match program.is_file() {
         true => Ok(program),
         false => Err(io::Error::other(format!(
-            "{} is missing",
+            "{} is missing; TO_NSQ_BIN may name another one",
             program.display()
         ))),
     }
