@@ -22,6 +22,8 @@ use crate::support::wait::{self, PATIENCE};
 
 const TOPIC: &str = "campaign";
 
+const REAL: &[Kind] = &[Kind::Real];
+
 /// How many publishes may be on the wire: so many answers at most are lost with a connection. A small campaign has a
 /// small one, or the faults would be most of it.
 const WINDOW: usize = 1_000;
@@ -34,13 +36,17 @@ const REST: Duration = Duration::from_secs(120);
 const LONGEST: Duration = Duration::from_secs(400);
 
 pub fn scenarios() -> Vec<Scenario> {
-    let scenarios = scenarios![
-        every_answer_is_true_while_nsqd_is_killed,
-        every_answer_is_true_while_nsqd_is_asked_to_end,
-        every_answer_is_true_while_nsqd_freezes,
-    ];
-    let real = |scenario: Scenario| scenario.only(&[Kind::Real]).within(LONGEST);
-    scenarios.into_iter().map(real).collect()
+    scenarios![
+        every_answer_is_true_while_nsqd_is_killed
+            .only(REAL)
+            .within(LONGEST),
+        every_answer_is_true_while_nsqd_is_asked_to_end
+            .only(REAL)
+            .within(LONGEST),
+        every_answer_is_true_while_nsqd_freezes
+            .only(REAL)
+            .within(LONGEST),
+    ]
 }
 
 async fn every_answer_is_true_while_nsqd_is_killed(broker: Broker) {

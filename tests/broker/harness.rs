@@ -1,4 +1,4 @@
-//! Runs every scenario against every kind of nsqd: each on a thread and an actix System of its own, and under a watchdog.
+//! Runs every scenario against every kind of nsqd: each on a thread and an actix System of its own, under a watchdog.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,20 +37,13 @@ impl Scenario {
     }
 
     /// The same with a broker set up otherwise.
-    #[expect(
-        dead_code,
-        reason = "for scenarios about limits, which come with the producer"
-    )]
     pub fn with(self, settings: Settings) -> Self {
         Self { settings, ..self }
     }
 
-    /// The same for one kind only, because the other has nothing of the sort.
-    pub fn only(self, kind: &'static [Kind]) -> Self {
-        Self {
-            kinds: kind,
-            ..self
-        }
+    /// The same for these kinds only, because others have nothing of the sort.
+    pub fn only(self, kinds: &'static [Kind]) -> Self {
+        Self { kinds, ..self }
     }
 
     /// The same with more time before it counts as hanging.
@@ -107,14 +100,16 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
         .to_owned()
 }
 
-/// The table of a module's scenarios: names of `async fn(Broker)`.
+/// The table of a module's scenarios: names of `async fn(Broker)`, with what is special about one behind it, such as
+/// `.with(Settings { .. })` or `.only(&[Kind::Real])`.
 macro_rules! scenarios {
-    ($($scenario:ident),* $(,)?) => {
+    ($($scenario:ident $(.$change:ident($($argument:expr)*))*),* $(,)?) => {
         vec![$(
             $crate::harness::Scenario::new(
                 concat!(module_path!(), "::", stringify!($scenario)),
                 |broker| Box::pin($scenario(broker)),
             )
+            $(.$change($($argument)*))*
         ),*]
     };
 }
