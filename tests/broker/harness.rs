@@ -11,7 +11,7 @@ use libtest_mimic::{Completion, Failed, Trial};
 use crate::support::broker::{Broker, Kind, Settings};
 use crate::support::nsqd_program::{self, Found};
 
-/// A scenario that takes longer has hung.
+/// A scenario that takes longer has hung, unless it says otherwise.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Something that must hold whichever nsqd is there.
@@ -21,6 +21,7 @@ pub struct Scenario {
     run: fn(Broker) -> Pin<Box<dyn Future<Output = ()>>>,
     settings: Settings,
     kinds: &'static [Kind],
+    longest: Duration,
 }
 
 impl Scenario {
@@ -31,6 +32,7 @@ impl Scenario {
             run,
             settings: Settings::default(),
             kinds: &[Kind::Embedded, Kind::Real],
+            longest: LONGEST,
         }
     }
 
@@ -42,6 +44,11 @@ impl Scenario {
     /// The same for these kinds only, because others have nothing of the sort.
     pub fn only(self, kinds: &'static [Kind]) -> Self {
         Self { kinds, ..self }
+    }
+
+    /// The same with more time before it counts as hanging.
+    pub fn within(self, longest: Duration) -> Self {
+        Self { longest, ..self }
     }
 
     /// One trial per kind of nsqd.
@@ -67,6 +74,7 @@ impl Scenario {
                 false => Ok(Completion::ignored_with(reason)),
             };
         }
+        let longest = self.longest;
         let (done, outcome) = mpsc::channel();
         let play = move || {
             actix_rt::System::new().block_on(async {
@@ -77,10 +85,10 @@ impl Scenario {
         let thread = std::thread::Builder::new().name(name.to_owned());
         // A scenario that hangs keeps its thread: there is no way to end one. The process ends all the same.
         thread.spawn(move || done.send(catch_unwind(AssertUnwindSafe(play))))?;
-        match outcome.recv_timeout(LONGEST) {
+        match outcome.recv_timeout(longest) {
             Ok(Ok(())) => Ok(Completion::Completed),
             Ok(Err(panic)) => Err(words_of(&*panic).into()),
-            Err(_) => Err(format!("{name} hangs: it has not ended within {LONGEST:?}").into()),
+            Err(_) => Err(format!("{name} hangs: it has not ended within {longest:?}").into()),
         }
     }
 }

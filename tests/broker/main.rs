@@ -19,11 +19,13 @@ mod support;
 
 mod harness;
 
+mod campaign;
 mod rig;
+mod to_nsq;
 
 fn main() {
     let arguments = libtest_mimic::Arguments::from_args();
-    let tables = [rig::scenarios()];
+    let tables = [rig::scenarios(), to_nsq::scenarios(), campaign::scenarios()];
     let trials = tables
         .iter()
         .flatten()
