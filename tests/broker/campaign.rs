@@ -22,7 +22,8 @@ use crate::support::wait::{self, PATIENCE};
 
 const TOPIC: &str = "campaign";
 
-const REAL: &[Kind] = &[Kind::Real];
+/// Why no other.
+const REAL_ONLY: &str = "it is about a program that is sent signals";
 
 /// How many publishes may be on the wire: so many answers at most are lost with a connection. A small campaign has a
 /// small one, or the faults would be most of it.
@@ -38,13 +39,13 @@ const LONGEST: Duration = Duration::from_secs(400);
 pub fn scenarios() -> Vec<Scenario> {
     scenarios![
         every_answer_is_true_while_nsqd_is_killed
-            .only(REAL)
+            .only(Kind::Real, REAL_ONLY)
             .within(LONGEST),
         every_answer_is_true_while_nsqd_is_asked_to_end
-            .only(REAL)
+            .only(Kind::Real, REAL_ONLY)
             .within(LONGEST),
         every_answer_is_true_while_nsqd_freezes
-            .only(REAL)
+            .only(Kind::Real, REAL_ONLY)
             .within(LONGEST),
     ]
 }

@@ -11,6 +11,7 @@ pub mod broker;
 pub mod conversation;
 pub mod diskqueue;
 pub mod nsqd_program;
+pub mod our_process;
 pub mod raw_client;
 pub mod real_nsqd;
 pub mod script;
