@@ -10,5 +10,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod handshake;
+mod memory;
 mod script_peer;
 mod tidy;
+mod wire;
