@@ -10,7 +10,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod dialling;
 mod handshake;
+mod handshake_failures;
 mod memory;
 mod script_peer;
 mod tidy;

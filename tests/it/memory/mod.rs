@@ -83,12 +83,12 @@ pub(crate) fn in_virtual_time(test: impl AsyncFnOnce(Network)) {
 }
 
 /// Runs a test with actix's System, arbiters, and the clock of the world.
-pub(crate) fn in_a_system(test: impl AsyncFnOnce(Network)) {
+pub(crate) fn in_a_system<T>(test: impl AsyncFnOnce(Network) -> T) -> T {
     actix::System::new().block_on(async {
         let test = test(Network::new(PATIENCE, Arc::default()));
         let ended = timeout(4 * PATIENCE, test).await;
-        ended.expect("the test waits for what never comes");
-    });
+        ended.expect("the test waits for what never comes")
+    })
 }
 
 /// What a producer dials into. Dials wait until the test takes them; once it is dropped, all are refused.
@@ -138,6 +138,13 @@ impl Network {
         let dial = timeout(self.patience, self.dials.recv()).await;
         dial.expect("a dial")
             .expect("the network holds a sender itself")
+    }
+
+    /// The next dial whenever it comes; `None` when every producer is gone.
+    pub(crate) async fn next_dial(&mut self) -> Option<Dial> {
+        let (closed, _) = mpsc::unbounded_channel();
+        self.connector.dials = closed;
+        self.dials.recv().await
     }
 
     /// Accepts the next dial.
