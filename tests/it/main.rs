@@ -11,9 +11,11 @@
 mod support;
 
 mod dialling;
+mod errors;
 mod handshake;
 mod handshake_failures;
 mod memory;
+mod refused_locally;
 mod script_peer;
 mod tidy;
 mod wire;
