@@ -79,7 +79,7 @@ async fn identify(peer: &mut Peer, config: &Config) -> Result<IdentifyResponse, 
             })
         }
         other => Err(ConnectionError::HandshakeAnswer {
-            problem: format!("unexpected {other:?}"),
+            problem: format!("unexpected {other}"),
         }),
     }
 }
