@@ -15,6 +15,8 @@ mod errors;
 mod handshake;
 mod handshake_failures;
 mod memory;
+mod out_of_step;
+mod refusals;
 mod refused_locally;
 mod script_peer;
 mod tidy;
