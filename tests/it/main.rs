@@ -10,10 +10,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod callers;
 mod dialling;
 mod errors;
 mod handshake;
 mod handshake_failures;
+mod lost_connections;
 mod memory;
 mod out_of_step;
 mod refusals;
