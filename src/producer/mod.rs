@@ -16,7 +16,7 @@ use std::{
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Running, Supervised,
-    Supervisor, WrapFuture,
+    Supervisor, WrapFuture, fut,
 };
 use actix_rt::ArbiterHandle;
 use log::{info, warn};
@@ -269,8 +269,9 @@ impl Producer {
                 );
                 let conn = Conn::open(connected, &self.config, ctx);
                 self.link = Link::Up(Box::new(Session::new(conn, now())));
-                // The tail has had its turn in this poll already, and would not see what waits.
-                self.turn(ctx);
+                // The tail was polled before this, and must be again: to hand over what waits, and to set its timer
+                // by what is in flight then. A new item has all of them polled once more.
+                ctx.spawn(fut::ready(()));
             }
             Err(why) => {
                 let delay = self.backoff.next_delay(fastrand::f64());
