@@ -11,6 +11,7 @@
 mod support;
 
 mod callers;
+mod dead_peers;
 mod dialling;
 mod errors;
 mod handshake;
@@ -18,6 +19,7 @@ mod handshake_failures;
 mod lost_connections;
 mod memory;
 mod out_of_step;
+mod reconnecting;
 mod refusals;
 mod refused_locally;
 mod script_peer;

@@ -95,6 +95,8 @@ pub(crate) fn in_a_system<T>(test: impl AsyncFnOnce(Network) -> T) -> T {
 #[derive(Debug)]
 pub(crate) struct Network {
     dials: mpsc::UnboundedReceiver<Dial>,
+    /// Come, and not taken yet.
+    seen: Option<Dial>,
     connector: InMemory,
     patience: Duration,
     began: Instant,
@@ -107,6 +109,7 @@ impl Network {
         let open = Arc::default();
         Self {
             dials,
+            seen: None,
             connector: InMemory {
                 dials: sender,
                 open,
@@ -135,9 +138,18 @@ impl Network {
 
     /// The next dial, to be accepted, refused, or left hanging.
     pub(crate) async fn dial(&mut self) -> Dial {
+        if let Some(dial) = self.seen.take() {
+            return dial;
+        }
         let dial = timeout(self.patience, self.dials.recv()).await;
         dial.expect("a dial")
             .expect("the network holds a sender itself")
+    }
+
+    /// When the next dial comes; it still has to be taken.
+    pub(crate) async fn peek_dial(&mut self) -> Instant {
+        let dial = self.dial().await;
+        self.seen.insert(dial).at
     }
 
     /// The next dial whenever it comes; `None` when every producer is gone.
