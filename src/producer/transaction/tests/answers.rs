@@ -305,7 +305,11 @@ fn cancelled_after_hand_over_keeps_its_place_and_swallows_its_answer() {
     bench.publish("a");
     bench.hand_over();
     bench.cancel(1);
+    // Another one is cancelled in time, which takes nobody else out of the queue.
+    bench.publish("a");
+    bench.cancel(3);
     assert!(bench.hand_over().is_empty());
+    assert_eq!(bench.told(), ["3 Closed NotWritten"]);
     bench.ok();
     bench.ok();
     // The queue does answer it; that nobody listens is the caller's affair.
@@ -347,6 +351,8 @@ fn whatever_is_left_is_answered_by_fail_all_and_by_drop() {
             "Closed"
         } else {
             bench.queue().fail_all(&Cause::Drained);
+            assert!(bench.queue().is_empty());
+            assert_eq!(bench.queue().due(), None);
             "Drained"
         };
         // What is in flight and not settled may be written, whatever the socket took.
