@@ -116,22 +116,6 @@ impl Broker {
         }
     }
 
-    /// The real nsqd, for what only a process or an HTTP API can do.
-    pub fn real(&self) -> Option<&DrainedNsqd> {
-        match self {
-            Self::Embedded(_) => None,
-            Self::Real(nsqd) => Some(nsqd),
-        }
-    }
-
-    /// The embedded nsqd, for what only it can do, such as its faults.
-    pub fn embedded(&self) -> Option<&EmbeddedNsqd> {
-        match self {
-            Self::Embedded(nsqd) => Some(nsqd),
-            Self::Real(_) => None,
-        }
-    }
-
     /// `host:port` for a producer; the same after a restart.
     pub async fn address(&self) -> String {
         match self {
