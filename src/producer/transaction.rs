@@ -13,6 +13,8 @@
 //! An answer takes the oldest window and answers the publishes under it. A lost connection takes the windows away;
 //! what nsqd did not execute still stands in its place, in order, and is handed over again. A publish that timed out
 //! after it was handed over leaves an empty place, so that no answer is ever shifted.
+//!
+//! `slot` is one publish and what is known of it; `ledger` counts what is held and how it was answered.
 
 mod ledger;
 mod slot;
