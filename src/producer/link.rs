@@ -66,6 +66,7 @@ impl Producer {
                     &format!("{why}; attempt {} in {delay:?}", self.backoff.attempt()),
                 );
                 self.last = Some(why);
+                self.desk.queue.borrow_mut().forget_limits();
                 self.dial(delay, ctx);
             }
         }

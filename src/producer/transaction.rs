@@ -150,7 +150,7 @@ impl<R: Reply> TransactionQueue<R> {
     }
 
     /// Answers, in one pass, all that is not to be handed over.
-    fn purge(&mut self) {
+    pub(crate) fn purge(&mut self) {
         let named = std::mem::take(&mut self.named);
         self.sweep(|slot, in_flight| {
             if in_flight {
@@ -159,6 +159,11 @@ impl<R: Reply> TransactionQueue<R> {
             unfit(&named, slot).map(|cause| Error::new(cause, slot.not_written()))
         });
         self.named = named;
+    }
+
+    /// Forgets the limits that nsqd named: the next nsqd may be another one.
+    pub(crate) fn forget_limits(&mut self) {
+        self.named.clear();
     }
 
     /// nsqd's `OK` for the oldest command. `taken` is how many bytes the socket has taken.
@@ -220,8 +225,7 @@ impl<R: Reply> TransactionQueue<R> {
     /// Settles, once, what is in flight on a connection that can write no more.
     pub(crate) fn end(&mut self, ending: Ending<'_>) {
         if let Ending::Lost { taken, cause } = ending {
-            // The next nsqd may be another one, with other limits.
-            self.named.clear();
+            self.forget_limits();
             let whole = |window: &&Window| window.end <= taken;
             let delivered = self
                 .flight
