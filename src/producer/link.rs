@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
+use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture, fut};
 use log::{Level, log};
 use tokio::time::sleep;
 
@@ -54,8 +54,9 @@ impl Producer {
                 );
                 let conn = Conn::open(connected, &self.config, ctx);
                 self.link = Link::Up(Box::new(Session::new(conn, now())));
-                // The tail has had its turn in this poll already, and would not see what waits.
-                self.turn(ctx);
+                // The tail was polled before this, and must be again: to hand over what waits, and to set its timer
+                // by what is in flight then. A new item has all of them polled once more.
+                ctx.spawn(fut::ready(()));
             }
             Err(why) => {
                 let delay = self.backoff.next_delay(fastrand::f64());
@@ -65,6 +66,7 @@ impl Producer {
                     &format!("{why}; attempt {} in {delay:?}", self.backoff.attempt()),
                 );
                 self.last = Some(why);
+                self.desk.queue.borrow_mut().forget_limits();
                 self.dial(delay, ctx);
             }
         }

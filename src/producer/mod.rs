@@ -99,6 +99,10 @@ impl Producer {
     /// Starts a supervised producer on `arbiter`, with its connection and all that belongs to it. On an arbiter that has
     /// stopped already, every message to the address returned is answered
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    ///
+    /// Until the arbiter has come to start it, actix's own mailbox limit of 16 holds: of more `send`s than that, made at once,
+    /// those beyond enter the queue in the order in which they are polled. Whoever depends on the order awaits the
+    /// first answer.
     pub fn start_in_arbiter(arbiter: &ArbiterHandle, config: Config) -> Addr<Self> {
         Supervisor::start_in_arbiter(arbiter, |ctx| Self::new(config, ctx))
     }

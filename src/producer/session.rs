@@ -108,7 +108,7 @@ impl Session {
                 self.close(ConnectionError::Refused(refusal));
                 return self.heed(heed);
             }
-            other => format!("{other:?} is no answer to a publish"),
+            other => format!("{other} is no answer to a publish"),
         };
         self.close(ConnectionError::OutOfStep {
             problem: out_of_step,

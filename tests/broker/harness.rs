@@ -15,7 +15,7 @@ use crate::support::nsqd_program::{self, Found};
 /// Set for a process that was started to run one scenario alone.
 const ALONE: &str = "BROKER_SCENARIO_ALONE";
 
-/// A scenario that takes longer has hung.
+/// A scenario that takes longer has hung, unless it says otherwise.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Something that must hold whichever nsqd is there.
@@ -26,6 +26,7 @@ pub struct Scenario {
     settings: Settings,
     only: Option<(Kind, &'static str)>,
     alone: bool,
+    longest: Duration,
 }
 
 impl Scenario {
@@ -37,6 +38,7 @@ impl Scenario {
             settings: Settings::default(),
             only: None,
             alone: false,
+            longest: LONGEST,
         }
     }
 
@@ -59,6 +61,11 @@ impl Scenario {
             alone: true,
             ..self
         }
+    }
+
+    /// The same with more time before it counts as hanging.
+    pub fn within(self, longest: Duration) -> Self {
+        Self { longest, ..self }
     }
 
     /// One trial per kind of nsqd.
@@ -102,10 +109,11 @@ impl Scenario {
         let thread = std::thread::Builder::new().name(name.to_owned());
         // A scenario that hangs keeps its thread: there is no way to end one. The process ends all the same.
         thread.spawn(move || done.send(catch_unwind(AssertUnwindSafe(play))))?;
-        match outcome.recv_timeout(LONGEST) {
+        let longest = self.longest;
+        match outcome.recv_timeout(longest) {
             Ok(Ok(())) => Ok(Completion::Completed),
             Ok(Err(panic)) => Err(words_of(&*panic).into()),
-            Err(_) => Err(format!("{name} hangs: it has not ended within {LONGEST:?}").into()),
+            Err(_) => Err(format!("{name} hangs: it has not ended within {longest:?}").into()),
         }
     }
 }

@@ -21,6 +21,7 @@ mod harness;
 mod load;
 
 mod callers;
+mod campaign;
 mod connection;
 mod drain;
 mod leaks;
@@ -29,6 +30,7 @@ mod refusals;
 mod restarts;
 mod rig;
 mod stalls;
+mod to_nsq;
 
 fn main() {
     let arguments = libtest_mimic::Arguments::from_args();
@@ -42,6 +44,8 @@ fn main() {
         connection::scenarios(),
         drain::scenarios(),
         leaks::scenarios(),
+        to_nsq::scenarios(),
+        campaign::scenarios(),
     ];
     let trials = tables
         .iter()

@@ -16,4 +16,5 @@ pub mod raw_client;
 pub mod real_nsqd;
 pub mod script;
 pub mod spoken;
+pub mod to_nsq;
 pub mod wait;

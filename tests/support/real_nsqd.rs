@@ -345,7 +345,8 @@ impl Guardian {
     fn hire(data: &Path) -> io::Result<Self> {
         let duty = r#"trap '' INT TERM HUP
             while read -r line; do pid=$line; done
-            if [ -n "$pid" ]; then kill -9 "$pid"; rm -rf "$1"; fi"#;
+            if [ -n "$pid" ]; then kill -9 "$pid"; fi
+            rm -rf "$1""#;
         let mut shell = Command::new("sh");
         shell
             .args(["-c", duty, "guardian"])
