@@ -10,9 +10,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bounds;
 mod callers;
 mod dead_peers;
 mod dialling;
+mod ending;
 mod errors;
 mod handshake;
 mod handshake_failures;
