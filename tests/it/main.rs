@@ -10,10 +10,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod arbiters;
 mod bounds;
 mod callers;
 mod dead_peers;
 mod dialling;
+mod draining;
+mod draining_twice;
 mod ending;
 mod errors;
 mod handshake;
