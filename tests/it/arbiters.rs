@@ -195,7 +195,7 @@ fn a_flood_from_another_thread_leaves_the_arbiters_timers_their_turn() {
         assert_eq!(flooding.join().unwrap().kind(), ErrorKind::EmptyBody);
         // How long a tick takes is the machine's affair; without yielding the whole flood takes one or two.
         assert!(
-            ticks >= 5,
+            ticks >= 8,
             "a timer of 10 ms had {ticks} turns in the whole flood"
         );
         // What is in flight must not keep the test.

@@ -153,10 +153,10 @@ fn as_many_publishes_are_on_their_way_as_publish_window_allows() {
             for body in &bodies[..window] {
                 nsqd.expect_pub("t", body).await;
             }
-            for next in window..bodies.len() {
+            for next in &bodies[window..] {
                 nsqd.expect_silence(s(1)).await;
                 nsqd.send(ok_frame()).await;
-                nsqd.expect_pub("t", bodies[next]).await;
+                nsqd.expect_pub("t", next).await;
             }
             nsqd.send(ok_frame().repeat(window)).await;
             for each in publishes {
