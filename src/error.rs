@@ -89,9 +89,7 @@ impl Error {
             Cause::Name(_) => ErrorKind::InvalidName,
             Cause::EmptyBody { .. } => ErrorKind::EmptyBody,
             Cause::EmptyBatch => ErrorKind::EmptyBatch,
-            Cause::TooLarge { .. } | Cause::MemberTooLarge { .. } | Cause::BatchTooLarge { .. } => {
-                ErrorKind::TooLarge
-            }
+            Cause::TooLarge { .. } | Cause::BatchTooLarge { .. } => ErrorKind::TooLarge,
             Cause::DelayTooLong { .. } => ErrorKind::DelayTooLong,
             Cause::Full { .. } => ErrorKind::Full,
             Cause::Unsent { .. } | Cause::Unanswered { .. } | Cause::Mailbox => ErrorKind::Timeout,
@@ -218,13 +216,9 @@ pub(crate) enum Cause {
     EmptyBody { index: Option<usize> },
     #[error("empty batch: nsqd refuses batches without messages")]
     EmptyBatch,
-    #[error("body of {size} bytes is larger than max_publish_size = {limit}")]
-    TooLarge { size: usize, limit: usize },
-    #[error(
-        "body of {size} bytes at place {index} of the batch is larger than max_publish_size = {limit}"
-    )]
-    MemberTooLarge {
-        index: usize,
+    #[error("body of {size} bytes{} is larger than max_publish_size = {limit}", member(.index))]
+    TooLarge {
+        index: Option<usize>,
         size: usize,
         limit: usize,
     },

@@ -1,4 +1,81 @@
 //! The NSQ client for Actix applications: every publish gets exactly one, truthful answer.
+//!
+//! An application starts a [`Producer`], keeps its address, and sends it [`Publish`], [`MultiPublish`] and
+//! [`DeferredPublish`] messages.
+//!
+//! ```no_run
+//! use actix_nsq::{Config, Producer, Publish, Topic};
+//!
+//! # async fn example() -> Result<(), actix_nsq::Error> {
+//! let producer = Producer::start(Config::new("127.0.0.1:4150")?);
+//! let topic = Topic::new("orders")?;
+//! producer.send(Publish::new(&topic, "an order")).await??;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The ring
+//!
+//! Three actors, and messages that travel one way round:
+//!
+//! ```text
+//!           Publish                 Write (one per burst)     bytes
+//!  caller -----------> Producer -----------------> ConnWriter -----------> nsqd
+//!         <-----------    ^                           ^                     |
+//!      Result<(), Error>  | Frames (one per read)     | NOP                 |
+//!                         +---------- ConnReader -----+ (heartbeat)         |
+//!                                         ^            bytes                |
+//!                                         +---------------------------------+
+//! ```
+//!
+//! One publish, file by file: `producer/publish.rs` checks it and makes it a transaction with the caller's reply in it;
+//! `producer/transaction.rs` queues it; at the end of the actor's turn (`producer/tail.rs`) `producer/session.rs`
+//! has it encoded and hands the burst to `conn/writer.rs`; `conn/reader.rs` brings nsqd's answer back to the session, and
+//! the queue answers the caller.
+//!
+//! # The delivery contract
+//!
+//! 1. Every publish that the producer accepted gets exactly one answer, within `publish_timeout` of its acceptance.
+//! 2. `Ok` only when nsqd's `OK` frame for that very command was read.
+//! 3. Every [`Error`] tells its [`Delivery`]. Refused here, refused by nsqd with an error code known to come before
+//!    anything is stored, queued behind such a refusal, or never wholly handed to the socket (nsqd executes nothing
+//!    of half a command): [`NotWritten`](Delivery::NotWritten). Wholly handed over and not answered, or refused with a code
+//!    that is not known: [`MaybeWritten`](Delivery::MaybeWritten). The same for a batch, and its `E_MPUB_FAILED`:
+//!    [`MaybePartly`](Delivery::MaybePartly). What an earlier connection may have stored is never called not written
+//!    again.
+//! 4. nsqd closes the connection when it refuses a publish. The publishes behind that one were not executed, and are sent again in
+//!    order, unless the refusal is a verdict on their topic (`E_BAD_TOPIC`, `E_UNAUTHORIZED`). What was never
+//!    wholly sent when a connection is lost is sent again as well. What may be stored is answered so, or sent again with
+//!    `retry_unknown`.
+//! 5. Sizes, counts and delays are checked before anything is sent, and names are types that are parsed. What is
+//!    refused here touches nobody else.
+//! 6. Memory is bounded: publishes accepted and not answered by count and bytes (`max_pending`, `max_pending_bytes`), those sent by
+//!    `publish_window` and `publish_window_bytes`, frames by `max_msg_size`. Beyond, the answer is
+//!    [`Full`](ErrorKind::Full) at once.
+//! 7. A caller that gives up or times out changes nobody else's answer. Handed over already, its publish keeps its place and
+//!    the late answer is swallowed; else it is never sent.
+//! 8. When writing fails, what nsqd said before is still read: its answers are real.
+//! 9. Publishes are written in the order in which their messages arrived. One that is sent again keeps its place before
+//!    everything younger.
+//! 10. [`Drain`] refuses new publishes, waits for the outstanding ones, answers the rest truthfully, and reports counts.
+//!     After it the producer holds no socket, no timer and no other actor.
+//! 11. Nothing that a peer sends makes this crate panic, allocate beyond the bounds, or loop.
+//!
+//! # What is absent
+//!
+//! One producer speaks to one nsqd, in clear text and without AUTH. Automatic batching, TLS, compression, the consumer and
+//! nsqlookupd are to come.
+//!
+//! # Features
+//!
+//! | feature | |
+//! |---|---|
+//! | `embedded` | an nsqd inside the process, for tests, with faults on demand |
+//!
+//! # The map
+//!
+//! Each folder may import only what stands left of it: `protocol` <- `conn` <- `producer`; `config`, `error` and
+//! `backoff` stand beside `conn`. `embedded` imports nothing of the crate, so that a mistake cannot cancel out.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
@@ -20,5 +97,9 @@ pub use self::{
     producer::{DeferredPublish, Drain, DrainReport, MultiPublish, Producer, Publish},
     protocol::{Channel, NameError, Topic},
 };
-pub use actix;
-pub use bytes;
+pub use {actix, bytes};
+
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

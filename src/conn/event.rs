@@ -47,12 +47,13 @@ pub(super) struct Halt;
 #[rtype(result = "()")]
 pub(super) struct Finish;
 
-/// Reader to owner: the frames of one read, without heartbeats.
+/// Reader to owner: the frames of one read, without heartbeats. So many `OK`s come first, which is nearly always all.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Frames {
     pub(crate) id: ConnId,
-    pub(crate) frames: Vec<Frame>,
+    pub(crate) oks: usize,
+    pub(crate) then: Vec<Frame>,
 }
 
 /// The two actors of a connection.

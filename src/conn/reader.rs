@@ -89,22 +89,24 @@ impl ConnReader {
     /// Decodes what has come and hands it on; tells whether any of it was a frame.
     fn deliver(&mut self, buffer: &mut BytesMut) -> Result<bool, ConnectionError> {
         let mut heard = false;
-        let mut frames = Vec::new();
+        let (mut oks, mut then) = (0, Vec::new());
         let decoded = loop {
             match self.decoder.decode(buffer) {
                 Ok(None) => break Ok(heard),
                 Err(error) => break Err(error.into()),
                 Ok(Some(Frame::Heartbeat)) => self.writer.do_send(Heartbeat),
-                Ok(Some(frame)) => frames.push(frame),
+                Ok(Some(Frame::Ok)) if then.is_empty() => oks += 1,
+                Ok(Some(frame)) => then.push(frame),
             }
             heard = true;
         };
-        if !frames.is_empty()
+        if (oks > 0 || !then.is_empty())
             && let Some(owner) = self.frames.upgrade()
         {
             owner.do_send(Frames {
                 id: self.id,
-                frames,
+                oks,
+                then,
             });
         }
         decoded

@@ -40,14 +40,15 @@ pub(super) async fn serve(
         out: BytesMut::new(),
         ended: None,
         ticker: None,
-        ticker_is_set: false,
+        ticks_as_identified: None,
         read_deadline: None,
         write_deadline: None,
         reads: 0,
     };
     let (ending, done) = connection.run(&mut orders).await;
     if ending == Ending::Reset {
-        // With no time to linger the kernel resets. Only a dead socket refuses, and that needs no reset.
+        // With no time to linger the kernel resets. Only a dead socket refuses, and that needs no
+        // reset.
         let _ = SockRef::from(&connection.stream).set_linger(Some(Duration::ZERO));
     }
     // First the socket, then the news of it, then the answers to whoever ordered it.
@@ -63,12 +64,13 @@ struct Connection {
     stream: TcpStream,
     /// Answers, each batch with the time of its execution, that a fault may hold back.
     held: VecDeque<(Instant, Vec<u8>)>,
-    /// What the socket has not yet taken. While there is any, nothing is read: nsqd writes before it reads on.
+    /// What the socket has not yet taken. While there is any, nothing is read: nsqd writes before
+    /// it reads on.
     out: BytesMut,
     ended: Option<Ended>,
     ticker: Option<Ticker>,
-    /// The first IDENTIFY sets the ticker; nsqd's takes no notice of a later one.
-    ticker_is_set: bool,
+    /// It is set by the magic, and again by the first IDENTIFY.
+    ticks_as_identified: Option<bool>,
     read_deadline: Option<Instant>,
     write_deadline: Option<Instant>,
     reads: usize,
@@ -126,13 +128,14 @@ impl Connection {
 
     /// Everything that can be done now. The ending, when nothing is left to do.
     fn advance(&mut self, switches: Switches) -> Option<Ending> {
-        // Reading comes before the dead-line: an nsqd that wakes up after it still hears what was sent in time.
+        // Reading comes before the dead-line: an nsqd that wakes up after it still hears what was
+        // sent in time.
         if self.may_read(switches) && self.read(switches).is_err() {
             return Some(Ending::Close);
         }
         let now = Instant::now();
-        self.watch_read_deadline(switches, now);
         self.beat(switches, now);
+        self.watch_read_deadline(switches, now);
         self.release(switches, now);
         if self.write(now).is_err() {
             return Some(Ending::Close);
@@ -163,7 +166,8 @@ impl Connection {
         if end_of_input && self.ended.is_none() {
             self.end_of_input(Instant::now());
             if switches.stall {
-                // Nobody is left to hear them, and the connection shall not seem open until the stall is over.
+                // Nobody is left to hear them, and the connection shall not seem open until the
+                // stall is over.
                 self.held.clear();
             }
         }
@@ -178,7 +182,8 @@ impl Connection {
                 stop_reading,
                 ..
             } = state.misbehaviour.switches;
-            // Looked at again under the lock: nothing that was sent after the switch may be executed.
+            // Looked at again under the lock: nothing that was sent after the switch may be
+            // executed.
             if freeze || stop_reading {
                 return;
             }
@@ -199,11 +204,11 @@ impl Connection {
         if commands > 0 {
             self.read_deadline = None;
         }
-        let identified = self.session.identified && !self.ticker_is_set;
-        if identified || self.ticker.is_none() && !self.ticker_is_set {
-            self.ticker_is_set = identified;
-            self.ticker = self
-                .heartbeat()
+        let session = &self.session;
+        if session.magic && self.ticks_as_identified != Some(session.identified) {
+            self.ticks_as_identified = Some(session.identified);
+            self.ticker = session
+                .ticker
                 .and_then(|interval| Ticker::new(now, interval));
         }
     }
@@ -216,13 +221,11 @@ impl Connection {
             .filter(|_| self.session.magic)
     }
 
-    /// nsqd arms it once before each command line, so a slow body runs into it however its bytes trickle in.
+    /// nsqd arms it once before each command line, so a slow body runs into it however its bytes
+    /// trickle in.
     fn watch_read_deadline(&mut self, switches: Switches, now: Instant) {
-        if !self.may_read(switches) {
-            self.read_deadline = None;
-            return;
-        }
         match self.read_deadline {
+            _ if self.ended.is_some() || switches.stop_reading => self.read_deadline = None,
             None => {
                 self.read_deadline = self
                     .heartbeat()
@@ -235,6 +238,7 @@ impl Connection {
 
     fn end_of_input(&mut self, now: Instant) {
         self.ended = Some(Ended::Refused(Ending::Close));
+        self.read_deadline = None;
         let answer = self.session.cut_short();
         if !answer.is_empty() {
             self.held.push_back((now, answer));
@@ -286,7 +290,10 @@ impl Connection {
                 Err(error) => return Err(error),
             }
         }
-        self.write_deadline = None;
+        if self.write_deadline.take().is_some() {
+            // nsqd was held up in writing, and arms it anew before it reads on.
+            self.read_deadline = None;
+        }
         Ok(())
     }
 

@@ -12,16 +12,18 @@ use super::{
 
 /// The faults of an [`EmbeddedNsqd`]; got from [`EmbeddedNsqd::faults`].
 ///
-/// Every one can be switched at any time, and holds from the moment its method returns: what a client sends
-/// after that meets the fault. There are three kinds:
+/// Every one can be switched at any time, and holds from the moment its method returns: what a
+/// client sends after that meets the fault. There are three kinds:
 ///
-/// - **switches** stay on until they are switched off: [`refuse_connections`](Self::refuse_connections),
-///   [`stall`](Self::stall), [`freeze`](Self::freeze), [`stop_reading`](Self::stop_reading),
+/// - **switches** stay on until they are switched off:
+///   [`refuse_connections`](Self::refuse_connections), [`stall`](Self::stall),
+///   [`freeze`](Self::freeze), [`stop_reading`](Self::stop_reading),
 ///   [`stop_heartbeats`](Self::stop_heartbeats), [`delay_answers`](Self::delay_answers);
 /// - **traps** happen once: [`fail_next`](Self::fail_next), [`fail_with`](Self::fail_with),
-///   [`answer_next`](Self::answer_next), and the cuts, [`close_after_commands`](Self::close_after_commands)
-///   and its three relatives;
-/// - **blows** happen now: [`answer_raw`](Self::answer_raw), [`close_connections`](Self::close_connections),
+///   [`answer_next`](Self::answer_next), and the cuts,
+///   [`close_after_commands`](Self::close_after_commands) and its three relatives;
+/// - **blows** happen now: [`answer_raw`](Self::answer_raw),
+///   [`close_connections`](Self::close_connections),
 ///   [`reset_connections`](Self::reset_connections).
 ///
 /// ```
@@ -44,11 +46,11 @@ impl<'a> Faults<'a> {
         Self { nsqd }
     }
 
-    /// Nobody listens any more: a connection attempt is refused (`ECONNREFUSED`). Open connections stay.
-    /// Switched off, the same port is open again.
+    /// Nobody listens any more: a connection attempt is refused (`ECONNREFUSED`). Open connections
+    /// stay. Switched off, the same port is open again.
     ///
-    /// The port stays reserved meanwhile. Only outside Linux may another process take it in between; then this
-    /// nsqd goes on refusing, and says so in the log.
+    /// The port stays reserved meanwhile. Only outside Linux may another process take it in
+    /// between; then this nsqd goes on refusing, and says so in the log.
     pub fn refuse_connections(&self, on: bool) {
         self.change(|faults| faults.refuse = on);
         if let Err(error) = self.nsqd.set_gate() {
@@ -56,22 +58,23 @@ impl<'a> Faults<'a> {
         }
     }
 
-    /// Commands are read and executed, but their answers held back until this is switched off. Heartbeats go on:
-    /// an nsqd with a slow disk.
+    /// Commands are read and executed, but their answers held back until this is switched off.
+    /// Heartbeats go on: an nsqd with a slow disk.
     ///
     /// A client that hangs up meanwhile is let go, without its answers.
     pub fn stall(&self, on: bool) {
         self.change(|faults| faults.switches.stall = on);
     }
 
-    /// Connections are accepted by the kernel, but nothing is read and nothing said: an nsqd that was sent SIGSTOP.
-    /// Switched off, it reads what has come; a client that sent nothing for two heartbeat intervals is then hung up on.
+    /// Connections are accepted by the kernel, but nothing is read and nothing said: an nsqd that
+    /// was sent SIGSTOP. Switched off, it reads what has come; a client that sent nothing for two
+    /// heartbeat intervals is then hung up on.
     pub fn freeze(&self, on: bool) {
         self.change(|faults| faults.switches.freeze = on);
     }
 
-    /// Nothing is read. Heartbeats go on, and so do answers to what was read before. Nobody is taken for silent
-    /// meanwhile: an nsqd that takes long over one command.
+    /// Nothing is read. Heartbeats go on, and so do answers to what was read before. Nobody is
+    /// taken for silent meanwhile: an nsqd that takes long over one command.
     pub fn stop_reading(&self, on: bool) {
         self.change(|faults| faults.switches.stop_reading = on);
     }
@@ -81,24 +84,27 @@ impl<'a> Faults<'a> {
         self.change(|faults| faults.switches.stop_heartbeats = on);
     }
 
-    /// Every answer is sent so much later than its command was executed; `Duration::ZERO` switches this off, and lets
-    /// go at once what is being held back. Reading and heartbeats go on: a long line, not a slow nsqd.
+    /// Every answer is sent so much later than its command was executed; `Duration::ZERO` switches
+    /// this off, and lets go at once what is being held back. Reading and heartbeats go on: a long
+    /// line, not a slow nsqd.
     pub fn delay_answers(&self, delay: Duration) {
         self.change(|faults| faults.switches.delay = delay);
     }
 
-    /// The next command of this name (`"PUB"`, `"IDENTIFY"` ...) is not executed but answered with this error frame,
-    /// on whichever connection it comes. Then the connection is closed, unless the error is one of the three that
-    /// nsqd lives on with (`E_FIN_FAILED`, `E_REQ_FAILED`, `E_TOUCH_FAILED`); what is pipelined behind is not executed.
+    /// The next command of this name (`"PUB"`, `"IDENTIFY"` ...) is not executed but answered with
+    /// this error frame, on whichever connection it comes. Then the connection is closed, unless
+    /// the error is one of the three that nsqd lives on with (`E_FIN_FAILED`, `E_REQ_FAILED`,
+    /// `E_TOUCH_FAILED`); what is pipelined behind is not executed.
     ///
-    /// Several such traps for one name go off one after the other. A command that nsqd itself refuses springs none.
+    /// Several such traps for one name go off one after the other. A command whose line or sizes
+    /// nsqd refuses springs none.
     pub fn fail_next(&self, command: &str, error: &str) {
         self.fail_with(command, error, 0);
     }
 
-    /// Like [`fail_next`](Self::fail_next), but so many of the command's messages are stored all the same: 1 for a PUB
-    /// whose refusal is a lie, a few for the `E_MPUB_FAILED` of an nsqd whose disk is full, which has stored
-    /// the first ones.
+    /// Like [`fail_next`](Self::fail_next), but so many of the command's messages are stored all
+    /// the same: 1 for a PUB whose refusal is a lie, a few for the `E_MPUB_FAILED` of an nsqd whose
+    /// disk is full, which has stored the first ones.
     pub fn fail_with(&self, command: &str, error: &str, stored: usize) {
         self.plan(
             command,
@@ -109,18 +115,23 @@ impl<'a> Faults<'a> {
         );
     }
 
-    /// The next command of this name is executed, and these raw bytes are sent in place of its answer. Nothing is
-    /// added to them, and none is no answer at all. Good for a handshake that goes wrong, among others.
+    /// The next command of this name is executed, and these raw bytes are sent in place of its
+    /// answer. Nothing is added to them, and none is no answer at all.
+    ///
+    /// A whole command that cannot be executed, such as an AUTH or a SUB, is answered like this,
+    /// too, and the connection goes on. Good for a handshake that goes wrong, among others.
     pub fn answer_next(&self, command: &str, bytes: impl AsRef<[u8]>) {
         self.plan(command, Reaction::Answer(bytes.as_ref().to_vec()));
     }
 
-    /// The connection that sends the `n`-th command from now on is closed at it. All connections count together, and
-    /// every command counts, refused ones too, but NOP does not: it answers heartbeats, and these come by the clock.
+    /// The connection that sends the `n`-th command from now on is closed at it. All connections
+    /// count together, and every command counts, refused ones too, but NOP does not: it answers
+    /// heartbeats, and these come by the clock.
     ///
-    /// The `n`-th command **is executed but not answered**. Those before it are answered, except where
-    /// [`stall`](Self::stall) or [`delay_answers`](Self::delay_answers) still hold their answers: these are lost.
-    /// Nothing behind it is executed. With 0, the next connection that is opened, or that sends anything, is closed.
+    /// The `n`-th command **is executed but not answered**. Those before it are answered, except
+    /// where [`stall`](Self::stall) or [`delay_answers`](Self::delay_answers) still hold their
+    /// answers: these are lost. Nothing behind it is executed. With 0, the next connection that is
+    /// opened, or that sends anything, is closed.
     ///
     /// There is one cut at a time: this one, and the three below, replace one another.
     pub fn close_after_commands(&self, n: u64) {
@@ -132,12 +143,13 @@ impl<'a> Faults<'a> {
         self.cut(Left::Commands(n), Ending::Reset);
     }
 
-    /// The connection that sends the `n`-th byte from now on is closed at it. All connections count together, and
-    /// every byte counts, the magic and those of NOPs too.
+    /// The connection that sends the `n`-th byte from now on is closed at it. All connections count
+    /// together, and every byte counts, the magic and those of NOPs too.
     ///
-    /// What is whole within the `n` bytes is executed, and answered; only the command that the `n`-th byte completes
-    /// **is executed but not answered**. A half command is not executed, and no byte behind the `n`-th is heard.
-    /// With 0, the next connection that is opened, or that sends anything, is closed.
+    /// What is whole within the `n` bytes is executed, and answered; only the command that the
+    /// `n`-th byte completes **is executed but not answered**. A half command is not executed, and
+    /// no byte behind the `n`-th is heard. With 0, the next connection that is opened, or that
+    /// sends anything, is closed.
     pub fn close_after_bytes(&self, n: u64) {
         self.cut(Left::Bytes(n), Ending::Close);
     }
@@ -147,15 +159,16 @@ impl<'a> Faults<'a> {
         self.cut(Left::Bytes(n), Ending::Reset);
     }
 
-    /// Sends these bytes to every open connection now, between two frames, past what [`stall`](Self::stall) and
-    /// [`delay_answers`](Self::delay_answers) hold back: an answer that nobody asked for, half a frame, garbage.
+    /// Sends these bytes to every open connection now, between two frames, past what
+    /// [`stall`](Self::stall) and [`delay_answers`](Self::delay_answers) hold back: an answer that
+    /// nobody asked for, half a frame, garbage.
     pub fn answer_raw(&self, bytes: impl AsRef<[u8]>) {
         let bytes = Bytes::copy_from_slice(bytes.as_ref());
         self.nsqd.order(|done| Order::Send(bytes.clone(), done));
     }
 
-    /// Closes every open connection, without a word. They are closed when this returns. As ever the kernel makes
-    /// a reset of it where bytes of the client lie unread.
+    /// Closes every open connection, without a word. They are closed when this returns. As ever the
+    /// kernel makes a reset of it where bytes of the client lie unread.
     pub fn close_connections(&self) {
         self.nsqd.order(Order::Close);
     }
@@ -165,7 +178,8 @@ impl<'a> Faults<'a> {
         self.nsqd.order(Order::Reset);
     }
 
-    /// Switches every fault off, and takes up the traps that have not gone off. A stopped nsqd stays stopped.
+    /// Switches every fault off, and takes up the traps that have not gone off. A stopped nsqd
+    /// stays stopped.
     pub fn clear_faults(&self) {
         self.change(|faults| *faults = Misbehaviour::default());
         self.refuse_connections(false);

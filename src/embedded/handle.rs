@@ -13,11 +13,12 @@ use super::{
     state::{Order, Shared},
 };
 
-/// An nsqd inside the process. It runs as long as this handle lives; dropping it closes every socket.
+/// An nsqd inside the process. It runs as long as this handle lives; dropping it closes every
+/// socket.
 ///
-/// It has a thread of its own, so it works from any runtime and from none, and goes on when the caller's runtime is
-/// blocked or its clock is paused. Methods that are not `async` never wait for a client, only, where they
-/// say so, for that thread.
+/// It has a thread of its own, so it works from any runtime and from none, and goes on when the
+/// caller's runtime is blocked or its clock is paused. Methods that are not `async` never wait for
+/// a client, only, where they say so, for that thread.
 ///
 /// ```
 /// use actix_nsq::embedded::EmbeddedNsqd;
@@ -68,9 +69,9 @@ impl EmbeddedNsqd {
         Faults::new(self)
     }
 
-    /// Closes the listener and every connection, without a word to the clients, as an nsqd does that ends. It is done
-    /// when this returns. Messages, counts and faults are kept, and the port stays reserved for
-    /// [`restart`](Self::restart).
+    /// Closes the listener and every connection, without a word to the clients, as an nsqd does
+    /// that ends. It is done when this returns. Messages, counts and faults are kept, and the port
+    /// stays reserved for [`restart`](Self::restart).
     pub fn stop(&self) {
         self.shared.state().stopped = true;
         // First the gate, so that no connection slips in behind the order. Shutting cannot fail.

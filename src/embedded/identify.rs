@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use super::builder::Options;
 
-/// nsqd's defaults (`--client-timeout` 60 s halved, `--output-buffer-timeout`, `--msg-timeout` and their bounds).
+/// nsqd's defaults (`--client-timeout` 60 s halved, `--output-buffer-timeout`, `--msg-timeout` and
+/// their bounds).
 const HEARTBEAT: Duration = Duration::from_secs(30);
 const OUTPUT_BUFFER_SIZE: i64 = 16 * 1024;
 const OUTPUT_BUFFER_TIMEOUT: i64 = 250;
@@ -102,7 +103,8 @@ impl Negotiated {
         Ok(())
     }
 
-    /// nsqd's keys in nsqd's order. TLS, snappy and deflate are declined: `false`, and the connection goes on as it is.
+    /// nsqd's keys in nsqd's order. TLS, snappy and deflate are declined: `false`, and the
+    /// connection goes on as it is.
     fn answer(&self, options: &Options) -> Vec<u8> {
         let Self {
             output_buffer_size,

@@ -31,7 +31,8 @@ pub struct ReceivedCommand {
     pub name: String,
     /// The other words.
     pub parameters: Vec<String>,
-    /// The length of the body behind its length field; 0 where there is none, or where nsqd refused to read it.
+    /// The length of the body behind its length field; 0 where there is none, or where nsqd refused
+    /// to read it.
     pub body_length: usize,
     /// The number of the connection it came from.
     pub connection: u64,
@@ -80,7 +81,8 @@ impl EmbeddedNsqd {
             .map_or(0, |topic| topic.messages.len())
     }
 
-    /// The names of all topics, sorted. As in nsqd a refused MPUB, or half of one, makes its topic, too.
+    /// The names of all topics, sorted. As in nsqd a refused MPUB, or half of one, makes its topic,
+    /// too.
     pub fn topics(&self) -> Vec<String> {
         self.shared.state().topics.keys().cloned().collect()
     }
@@ -131,8 +133,8 @@ impl EmbeddedNsqd {
     }
 }
 
-/// Waiting. All of these futures run on any runtime, have no time limit of their own, and may be dropped at any
-/// point without consequence.
+/// Waiting. All of these futures run on any runtime, have no time limit of their own, and may be
+/// dropped at any point without consequence.
 impl EmbeddedNsqd {
     /// Waits until a topic holds at least `n` messages, and returns all it holds.
     pub async fn wait_for_messages(&self, topic: &str, n: usize) -> Vec<StoredMessage> {
@@ -161,14 +163,15 @@ impl EmbeddedNsqd {
         self.wait_until(|nsqd| nsqd.command_count(name) >= n).await;
     }
 
-    /// Waits until the condition holds. It is looked at now, and again whenever something has been received,
-    /// a connection was opened or closed, or a topic was deleted.
+    /// Waits until the condition holds. It is looked at now, and again whenever something has been
+    /// received, a connection was opened or closed, or a topic was deleted.
     pub async fn wait_until(&self, mut condition: impl FnMut(&Self) -> bool) {
         // Subscribed first: what happens while the condition looks is news, and it looks again.
         let mut news = self.shared.news.subscribe();
         while !condition(self) {
             if news.changed().await.is_err() {
-                // Impossible: `self` holds the sender. Nothing could ever change again, so look no more.
+                // Impossible: `self` holds the sender. Nothing could ever change again, so look no
+                // more.
                 std::future::pending::<()>().await;
             }
         }

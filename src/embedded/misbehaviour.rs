@@ -77,14 +77,16 @@ impl Misbehaviour {
         else {
             return None;
         };
-        // The answers to heartbeats come by the clock; counting them would leave the moment to chance.
+        // The answers to heartbeats come by the clock; counting them would leave the moment to
+        // chance.
         if name != b"NOP" {
             *left = left.saturating_sub(1);
         }
         self.used_up()
     }
 
-    /// Counts bytes off. How many of them still are to be heard when the count ends within them, and the ending.
+    /// Counts bytes off. How many of them still are to be heard when the count ends within them,
+    /// and the ending.
     pub(super) fn count_bytes(&mut self, received: usize) -> Option<(usize, Ending)> {
         let Some(Cut {
             left: Left::Bytes(left),
@@ -100,7 +102,8 @@ impl Misbehaviour {
         Some((usize::try_from(heard).unwrap_or(usize::MAX), ending))
     }
 
-    /// The ending, once, when nothing is left to wait for: also what a count of 0 means to a new connection.
+    /// The ending, once, when nothing is left to wait for: also what a count of 0 means to a new
+    /// connection.
     pub(super) fn used_up(&mut self) -> Option<Ending> {
         let cut = self
             .cut

@@ -1,7 +1,8 @@
-//! Bytes in, commands out: one straight function per command, in nsqd's order of checks and with its texts.
+//! Bytes in, commands out: one straight function per command, in nsqd's order of checks and with
+//! its texts.
 //!
-//! Nothing is remembered between two calls: a half command is looked at again when more of it has come. So every
-//! function here reads like the page of the specification it implements.
+//! Nothing is remembered between two calls: a half command is looked at again when more of it has
+//! come. So every function here reads like the page of the specification it implements.
 
 use std::time::Duration;
 
@@ -29,7 +30,8 @@ pub(super) enum Parsed<'a> {
         length: usize,
         error: Vec<u8>,
     },
-    /// Not yet a whole command. `error` is what nsqd says should the rest never come: nothing within a line.
+    /// Not yet a whole command. `error` is what nsqd says should the rest never come: nothing
+    /// within a line.
     Half {
         line: Option<Line<'a>>,
         error: Option<String>,
@@ -58,11 +60,13 @@ pub(super) enum Action<'a> {
         bodies: Vec<&'a [u8]>,
     },
     Nop,
-    /// SUB, RDY, FIN, REQ, TOUCH and CLS: bare lines, whose checks begin with the state of the connection.
+    /// SUB, RDY, FIN, REQ, TOUCH and CLS: bare lines, whose checks begin with the state of the
+    /// connection.
     Consume,
 }
 
-/// A command line without its end. nsqd splits on single spaces, so two of them make an empty parameter.
+/// A command line without its end. nsqd splits on single spaces, so two of them make an empty
+/// parameter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Line<'a>(pub(super) &'a [u8]);
 
@@ -80,7 +84,8 @@ impl<'a> Line<'a> {
         self.0.split(|byte| *byte == b' ')
     }
 
-    /// nsqd makes the topic of an MPUB as soon as it has read the line, whatever becomes of the body.
+    /// nsqd makes the topic of an MPUB as soon as it has read the line, whatever becomes of the
+    /// body.
     pub(super) fn creates_topic(self) -> Option<&'a str> {
         (self.name() == b"MPUB").then(|| self.parameter(1).and_then(valid_name))?
     }
@@ -256,7 +261,8 @@ fn multi_publish<'a>(
             go_quote(topic)
         ));
     };
-    // nsqd looks at this size once and then never again: the messages are read until their number is reached.
+    // nsqd looks at this size once and then never again: the messages are read until their number
+    // is reached.
     let size = input.size(|| "E_BAD_BODY MPUB failed to read body size".into())?;
     if size <= 0 {
         return refused(format!("E_BAD_BODY MPUB invalid body size {size}"));

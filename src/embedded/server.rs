@@ -135,7 +135,8 @@ async fn accept(mut gate: UnboundedReceiver<Gate>, shared: Arc<Shared>) {
             accepted = next_connection(listener.as_ref()) => match accepted {
                 Ok((stream, peer)) => welcome(stream, peer, &shared),
                 Err(error) => {
-                    // Most likely no more file descriptors: the connection stays in the backlog, so do not spin.
+                    // Most likely no more file descriptors: the connection stays in the backlog, so
+                    // do not spin.
                     log::warn!("the embedded nsqd cannot accept: {error}");
                     time::sleep(Duration::from_millis(20)).await;
                 }

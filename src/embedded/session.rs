@@ -1,5 +1,7 @@
 //! A connection without its socket: what was read goes in, frames come out.
 
+use std::time::Duration;
+
 use bytes::{Buf, BytesMut};
 
 use super::{
@@ -25,7 +27,9 @@ pub(super) struct Session {
     pub(super) unseen: usize,
     pub(super) magic: bool,
     pub(super) negotiated: Negotiated,
-    /// nsqd's heartbeat ticker listens to the first IDENTIFY only.
+    /// The interval of the heartbeats. nsqd's ticker listens to the first IDENTIFY only, though the
+    /// read dead-line follows every one.
+    pub(super) ticker: Option<Duration>,
     pub(super) identified: bool,
     /// What nsqd says when the rest of the half command in `input` never comes.
     error_if_cut: Option<String>,
@@ -51,12 +55,14 @@ pub(super) enum Ended {
 
 impl Session {
     pub(super) fn new(number: u64) -> Self {
+        let negotiated = Negotiated::default();
         Self {
             number,
             input: BytesMut::new(),
             unseen: 0,
             magic: false,
-            negotiated: Negotiated::default(),
+            ticker: negotiated.heartbeat,
+            negotiated,
             identified: false,
             error_if_cut: None,
         }
@@ -100,7 +106,8 @@ impl Session {
         batch
     }
 
-    /// The error frame, if there is one, for a half command whose rest never came: its sender is gone or too slow.
+    /// The error frame, if there is one, for a half command whose rest never came: its sender is
+    /// gone or too slow.
     pub(super) fn cut_short(&mut self) -> Vec<u8> {
         let mut answer = Vec::new();
         if let Some(error) = self.error_if_cut.take() {
@@ -166,7 +173,8 @@ impl Session {
             }
         } else {
             frame(&mut batch.answers, ERROR, b"E_BAD_PROTOCOL");
-            // nsqd reads exactly these four bytes, so any more of them are unread and make the kernel reset.
+            // nsqd reads exactly these four bytes, so any more of them are unread and make the
+            // kernel reset.
             let surplus = input.len() > MAGIC.len();
             batch.end = Some(Ended::Refused(if surplus {
                 Ending::Reset
@@ -191,33 +199,35 @@ impl Session {
             body_length,
             ..
         } = command;
-        let reaction = state.misbehaviour.planned_for(line.name());
-        if let Some(Reaction::Fail { error, stored }) = &reaction {
-            if let Action::Publish {
-                topic,
-                defer,
-                bodies,
-            } = action
-                && let Some(first) = bodies.get(..(*stored).min(bodies.len()))
-            {
-                state.store(topic, first, *defer, self.number);
+        let raw = match state.misbehaviour.planned_for(line.name()) {
+            None => None,
+            Some(Reaction::Answer(bytes)) => Some(bytes),
+            Some(Reaction::Fail { error, stored }) => {
+                if let Action::Publish {
+                    topic,
+                    defer,
+                    bodies,
+                } = action
+                    && stored > 0
+                {
+                    let first = bodies.get(..stored).unwrap_or(bodies);
+                    state.store(topic, first, *defer, self.number);
+                }
+                return self.refuse(*line, *body_length, error.as_bytes(), state, batch, behind);
             }
-            return self.refuse(*line, *body_length, error.as_bytes(), state, batch, behind);
-        }
+        };
 
         let before = batch.answers.len();
-        match self.perform(command, state, options) {
-            Ok(answer) => {
-                state.record(self.number, *line, *body_length, None);
-                match reaction {
-                    Some(Reaction::Answer(bytes)) => batch.answers.extend(bytes),
-                    _ if answer.is_empty() => {}
-                    _ => frame(&mut batch.answers, RESPONSE, &answer),
-                }
-                self.count(*line, state, batch, before);
+        match (self.perform(command, state, options), raw) {
+            (_, Some(bytes)) => batch.answers.extend(bytes),
+            (Ok(answer), None) if answer.is_empty() => {}
+            (Ok(answer), None) => frame(&mut batch.answers, RESPONSE, &answer),
+            (Err(error), None) => {
+                return self.refuse(*line, *body_length, error.as_bytes(), state, batch, behind);
             }
-            Err(error) => self.refuse(*line, *body_length, error.as_bytes(), state, batch, behind),
         }
+        state.record(self.number, *line, *body_length, None);
+        self.count(*line, state, batch, before);
     }
 
     /// The answer; nothing in it where nsqd gives none.
@@ -230,7 +240,10 @@ impl Session {
         match &command.action {
             Action::Identify(body) => {
                 let identified = self.negotiated.identify(body, options)?;
-                self.identified = true;
+                if !self.identified {
+                    self.identified = true;
+                    self.ticker = self.negotiated.heartbeat;
+                }
                 if let Some(connection) = state.connections.get_mut(&self.number) {
                     connection.identify.get_or_insert(identified.request);
                 }
@@ -246,7 +259,8 @@ impl Session {
                 Ok(b"OK".to_vec())
             }
             Action::Nop => Ok(Vec::new()),
-            // Word for word what nsqd says to all of them but SUB before a SUB. Consuming comes later.
+            // Word for word what nsqd says to all of them but SUB before a SUB. Consuming comes
+            // later.
             Action::Consume => Err(format!(
                 "E_INVALID cannot {} in current state",
                 String::from_utf8_lossy(command.line.name())
@@ -272,7 +286,8 @@ impl Session {
         self.count(line, state, batch, before);
     }
 
-    /// Counts the command for `close_after_commands`; the one that completes the count stays unanswered.
+    /// Counts the command for `close_after_commands`; the one that completes the count stays
+    /// unanswered.
     fn count(&mut self, line: Line<'_>, state: &mut State, batch: &mut Batch, before: usize) {
         if let Some(ending) = state.misbehaviour.count_command(line.name()) {
             batch.answers.truncate(before);
@@ -281,7 +296,8 @@ impl Session {
     }
 }
 
-/// nsqd would have left what its read buffer does not hold in the kernel, which then resets instead of closing.
+/// nsqd would have left what its read buffer does not hold in the kernel, which then resets instead
+/// of closing.
 fn ending(unread: usize) -> Ending {
     if unread > READ_BUFFER {
         Ending::Reset

@@ -1,4 +1,5 @@
-//! All that an embedded nsqd knows, behind one lock: topics, connections, what was received, which faults are on.
+//! All that an embedded nsqd knows, behind one lock: topics, connections, what was received, which
+//! faults are on.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -39,7 +40,8 @@ impl Shared {
         })
     }
 
-    /// A panic elsewhere must not hide from a test what was stored, so a poisoned lock is opened all the same.
+    /// A panic elsewhere must not hide from a test what was stored, so a poisoned lock is opened
+    /// all the same.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -59,7 +61,8 @@ pub(super) struct State {
     closed_connections: usize,
 }
 
-/// A topic keeps every message in stored order. (Channels, when they come, are readers of this log.)
+/// A topic keeps every message in stored order. (Channels, when they come, are readers of this
+/// log.)
 #[derive(Debug, Default)]
 pub(super) struct Topic {
     pub(super) messages: Vec<Message>,
@@ -92,8 +95,9 @@ pub(super) struct Connection {
     pub(super) orders: Option<UnboundedSender<Order>>,
 }
 
-/// What the handle can tell the task of a connection. The acknowledgement is the end of the channel in it: the handle
-/// waits until nobody holds its sender any more, which also holds true when the task has ended before.
+/// What the handle can tell the task of a connection. The acknowledgement is the end of the channel
+/// in it: the handle waits until nobody holds its sender any more, which also holds true when the
+/// task has ended before.
 #[derive(Debug)]
 pub(super) enum Order {
     Send(Bytes, mpsc::Sender<()>),
@@ -189,7 +193,8 @@ impl Topic {
         let timestamp = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
         for body in bodies {
             self.last_id = next_id(self.last_id, timestamp);
-            // Copied: a slice of the read buffer would keep 64 KiB alive for a message of ten bytes.
+            // Copied: a slice of the read buffer would keep 64 KiB alive for a message of ten
+            // bytes.
             let body = Bytes::copy_from_slice(body);
             self.messages.push(Message {
                 id: self.last_id,

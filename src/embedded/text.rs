@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// `^[.a-zA-Z0-9_-]+(#ephemeral)?$`, 1 to 64 bytes with the suffix: nsqd's rule for topics and channels alike.
+/// `^[.a-zA-Z0-9_-]+(#ephemeral)?$`, 1 to 64 bytes with the suffix: nsqd's rule for topics and
+/// channels alike.
 pub(super) fn valid_name(name: &[u8]) -> Option<&str> {
     let name = std::str::from_utf8(name).ok()?;
     let stem = name.strip_suffix("#ephemeral").unwrap_or(name);
@@ -18,7 +19,8 @@ pub(super) fn base10(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Milliseconds as Go's `time.Duration` holds them: 64 bits of nanoseconds, wrapping. `None` is a negative one.
+/// Milliseconds as Go's `time.Duration` holds them: 64 bits of nanoseconds, wrapping. `None` is a
+/// negative one.
 pub(super) fn go_milliseconds(ms: u64) -> Option<Duration> {
     let nanos = ms.wrapping_mul(1_000_000).cast_signed();
     u64::try_from(nanos).ok().map(Duration::from_nanos)
@@ -55,7 +57,8 @@ pub(super) fn go_quote(name: &[u8]) -> String {
     quoted
 }
 
-/// The standard library tells only through `escape_debug`, which spares combining marks unless they come first.
+/// The standard library tells only through `escape_debug`, which spares combining marks unless they
+/// come first.
 fn printable(c: char) -> bool {
     c == '\'' || format!("a{c}").escape_debug().count() == 2
 }

@@ -1,11 +1,17 @@
 //! What a publish sends, and how much that is. Pure.
 
+use std::{fmt, time::Duration};
+
 use bytes::Bytes;
 
-use crate::protocol::{Command, ErrorCode, Outbox, ServerError, Topic};
+use crate::{
+    config::Config,
+    error::Cause,
+    protocol::{Command, ErrorCode, Outbox, ServerError, Topic},
+};
 
 /// What a publish sends.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) enum Payload {
     Publish(Bytes),
     Deferred { body: Bytes, delay_ms: u64 },
@@ -13,6 +19,39 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
+    /// Refuses what nsqd would refuse, with the whole connection.
+    pub(super) fn check(&self, config: &Config) -> Result<(), Cause> {
+        let check = |body: &Bytes, index| match (body.len(), config.max_publish_size()) {
+            (0, _) => Err(Cause::EmptyBody { index }),
+            (size, limit) if size > limit => Err(Cause::TooLarge { index, size, limit }),
+            _ => Ok(()),
+        };
+        match self {
+            Self::Publish(body) => check(body, None),
+            Self::Deferred { body, delay_ms } => {
+                let (delay, limit) = (Duration::from_millis(*delay_ms), config.max_req_timeout());
+                if delay > limit {
+                    return Err(Cause::DelayTooLong { delay, limit });
+                }
+                check(body, None)
+            }
+            Self::Batch(bodies) => {
+                if bodies.is_empty() {
+                    return Err(Cause::EmptyBatch);
+                }
+                for (index, body) in bodies.iter().enumerate() {
+                    check(body, Some(index))?;
+                }
+                let (count, size) = (bodies.len(), batch_size(bodies));
+                let limit = config.max_batch_size();
+                if size > limit {
+                    return Err(Cause::BatchTooLarge { count, size, limit });
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// The bytes of its bodies, which is what it holds of the memory budget.
     pub(crate) fn size(&self) -> usize {
         match self {
@@ -49,6 +88,26 @@ impl Payload {
             }
             (ErrorCode::BadBody, Self::Batch(bodies)) => above(batch_size(bodies)),
             _ => false,
+        }
+    }
+}
+
+/// Never the bodies, which may be anyone's secrets.
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Publish(body) => write!(f, "PUB of {} bytes", body.len()),
+            Self::Deferred { body, delay_ms } => {
+                write!(f, "DPUB of {} bytes in {delay_ms} ms", body.len())
+            }
+            Self::Batch(bodies) => {
+                write!(
+                    f,
+                    "MPUB of {} messages, {} bytes",
+                    bodies.len(),
+                    self.size()
+                )
+            }
         }
     }
 }

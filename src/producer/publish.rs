@@ -16,11 +16,10 @@ use log::warn;
 
 use super::{
     Producer,
-    payload::{Payload, batch_size},
+    payload::Payload,
     transaction::{Reply, Transaction, TransactionQueue},
 };
 use crate::{
-    config::Config,
     error::{Cause, Delivery, Error},
     protocol::Topic,
 };
@@ -32,31 +31,17 @@ use crate::{
 ///
 /// # Cancel safety
 ///
-/// A request dropped before the message was handed to the connection is never sent. Later it is sent all the
-/// same, and its answer is dropped; nobody else's answer is touched.
-#[derive(Clone, Message)]
+/// A request dropped before the message was handed to the connection is never sent. Later it is sent all the same, and
+/// its answer is dropped; nobody else's answer is touched.
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), Error>")]
-pub struct Publish {
-    topic: Topic,
-    body: Bytes,
-    timeout: Option<Duration>,
-}
+pub struct Publish(Outgoing);
 
 impl Publish {
-    /// A message with `body` for `topic`. A body of 1 byte to `max_publish_size` is accepted; a large one is not copied.
+    /// A message with `body` for `topic`. A body of 1 byte to `max_publish_size` is accepted; a large one is not
+    /// copied.
     pub fn new(topic: impl Into<Topic>, body: impl Into<Bytes>) -> Self {
-        Self {
-            topic: topic.into(),
-            body: body.into(),
-            timeout: None,
-        }
-    }
-
-    /// Shortens the time to the answer; `publish_timeout` is the longest.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
+        Self(Outgoing::new(topic, Payload::Publish(body.into())))
     }
 }
 
@@ -64,13 +49,9 @@ impl Publish {
 ///
 /// nsqd checks the whole batch before it stores any of it. Only when its disk fails may a part be stored, which
 /// [`Delivery::MaybePartly`] tells. See [`Publish`] for the answer and for cancel safety.
-#[derive(Clone, Message)]
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), Error>")]
-pub struct MultiPublish {
-    topic: Topic,
-    bodies: Vec<Bytes>,
-    timeout: Option<Duration>,
-}
+pub struct MultiPublish(Outgoing);
 
 impl MultiPublish {
     /// A batch of `bodies` for `topic`: at least one, each of 1 byte to `max_publish_size`, and all together with 4
@@ -79,18 +60,8 @@ impl MultiPublish {
         topic: impl Into<Topic>,
         bodies: impl IntoIterator<Item = B>,
     ) -> Self {
-        Self {
-            topic: topic.into(),
-            bodies: bodies.into_iter().map(Into::into).collect(),
-            timeout: None,
-        }
-    }
-
-    /// Shortens the time to the answer; `publish_timeout` is the longest.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
+        let bodies = bodies.into_iter().map(Into::into).collect();
+        Self(Outgoing::new(topic, Payload::Batch(bodies)))
     }
 }
 
@@ -99,157 +70,95 @@ impl MultiPublish {
 /// nsqd counts the delay from when it receives the message, and keeps it in memory: after a restart of nsqd, or when
 /// the topic's queue went to disk before it had a channel, the message comes at once. See [`Publish`] for the answer
 /// and for cancel safety.
-#[derive(Clone, Message)]
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), Error>")]
-pub struct DeferredPublish {
+pub struct DeferredPublish(Outgoing);
+
+impl DeferredPublish {
+    /// A message with `body` for `topic`, delivered after `delay`: at most `max_req_timeout`, and rounded down to
+    /// milliseconds.
+    pub fn new(topic: impl Into<Topic>, delay: Duration, body: impl Into<Bytes>) -> Self {
+        let delay_ms = delay.as_millis().try_into().unwrap_or(u64::MAX);
+        Self(Outgoing::new(
+            topic,
+            Payload::Deferred {
+                body: body.into(),
+                delay_ms,
+            },
+        ))
+    }
+}
+
+/// What every message that publishes holds.
+#[derive(Debug, Clone)]
+struct Outgoing {
     topic: Topic,
-    delay: Duration,
-    body: Bytes,
+    payload: Payload,
     timeout: Option<Duration>,
 }
 
-impl DeferredPublish {
-    /// A message with `body` for `topic`, delivered after `delay`: at most `max_req_timeout`, rounded down to
-    /// milliseconds.
-    pub fn new(topic: impl Into<Topic>, delay: Duration, body: impl Into<Bytes>) -> Self {
+impl Outgoing {
+    fn new(topic: impl Into<Topic>, payload: Payload) -> Self {
         Self {
             topic: topic.into(),
-            delay,
-            body: body.into(),
+            payload,
             timeout: None,
         }
     }
-
-    /// Shortens the time to the answer, not the delay; `publish_timeout` is the longest.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
 }
 
-impl fmt::Debug for Publish {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Publish")
-            .field("topic", &self.topic)
-            .field("body", &format_args!("{} bytes", self.body.len()))
-            .field("timeout", &self.timeout)
-            .finish()
-    }
+macro_rules! publishing {
+    ($($message:ident)+) => {$(
+        impl $message {
+            /// Shortens the time to the answer; `publish_timeout` is the longest.
+            #[must_use]
+            pub fn timeout(mut self, timeout: Duration) -> Self {
+                self.0.timeout = Some(timeout);
+                self
+            }
+        }
+
+        impl Handler<$message> for Producer {
+            type Result = Receipt;
+
+            fn handle(&mut self, $message(outgoing): $message, ctx: &mut Context<Self>) -> Receipt {
+                self.accept(outgoing, ctx)
+            }
+        }
+    )+};
 }
 
-impl fmt::Debug for MultiPublish {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MultiPublish")
-            .field("topic", &self.topic)
-            .field("bodies", &format_args!("{} messages", self.bodies.len()))
-            .field("timeout", &self.timeout)
-            .finish()
-    }
-}
+publishing! { Publish MultiPublish DeferredPublish }
 
-impl fmt::Debug for DeferredPublish {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DeferredPublish")
-            .field("topic", &self.topic)
-            .field("delay", &self.delay)
-            .field("body", &format_args!("{} bytes", self.body.len()))
-            .field("timeout", &self.timeout)
-            .finish()
-    }
-}
-
-impl Handler<Publish> for Producer {
-    type Result = Receipt;
-
-    fn handle(
-        &mut self,
-        Publish {
+impl Producer {
+    fn accept(&mut self, outgoing: Outgoing, ctx: &mut Context<Self>) -> Receipt {
+        let now = self.handling(ctx);
+        let Outgoing {
             topic,
-            body,
+            payload,
             timeout,
-        }: Publish,
-        ctx: &mut Context<Self>,
-    ) -> Receipt {
-        self.accept(topic, timeout, ctx, |config| {
-            check_body(&body, config)?;
-            Ok(Payload::Publish(body))
-        })
+        } = outgoing;
+        let longest = self.config.publish_timeout();
+        let timeout = timeout.map_or(longest, |timeout| timeout.min(longest));
+        let checked = if self.is_draining() {
+            Err(Cause::Drained)
+        } else {
+            payload.check(&self.config)
+        };
+        let outcome = match checked {
+            Ok(()) => Ok(Transaction {
+                topic,
+                payload,
+                timeout,
+            }),
+            Err(cause) => Err(Error::new(cause, Delivery::NotWritten)),
+        };
+        Receipt {
+            desk: Rc::clone(&self.desk),
+            outcome,
+            now,
+        }
     }
-}
-
-impl Handler<MultiPublish> for Producer {
-    type Result = Receipt;
-
-    fn handle(&mut self, batch: MultiPublish, ctx: &mut Context<Self>) -> Receipt {
-        let MultiPublish {
-            topic,
-            bodies,
-            timeout,
-        } = batch;
-        self.accept(topic, timeout, ctx, |config| {
-            check_batch(&bodies, config)?;
-            Ok(Payload::Batch(bodies))
-        })
-    }
-}
-
-impl Handler<DeferredPublish> for Producer {
-    type Result = Receipt;
-
-    fn handle(&mut self, deferred: DeferredPublish, ctx: &mut Context<Self>) -> Receipt {
-        let DeferredPublish {
-            topic,
-            delay,
-            body,
-            timeout,
-        } = deferred;
-        self.accept(topic, timeout, ctx, |config| {
-            check_body(&body, config)?;
-            Ok(Payload::Deferred {
-                body,
-                delay_ms: check_delay(delay, config)?,
-            })
-        })
-    }
-}
-
-fn check_body(body: &Bytes, config: &Config) -> Result<(), Cause> {
-    let (size, limit) = (body.len(), config.max_publish_size());
-    match size {
-        0 => Err(Cause::EmptyBody { index: None }),
-        _ if size > limit => Err(Cause::TooLarge { size, limit }),
-        _ => Ok(()),
-    }
-}
-
-fn check_batch(bodies: &[Bytes], config: &Config) -> Result<(), Cause> {
-    if bodies.is_empty() {
-        return Err(Cause::EmptyBatch);
-    }
-    for (index, body) in bodies.iter().enumerate() {
-        check_body(body, config).map_err(|cause| match cause {
-            Cause::TooLarge { size, limit } => Cause::MemberTooLarge { index, size, limit },
-            _ => Cause::EmptyBody { index: Some(index) },
-        })?;
-    }
-    let (size, limit) = (batch_size(bodies), config.max_batch_size());
-    if size > limit {
-        return Err(Cause::BatchTooLarge {
-            count: bodies.len(),
-            size,
-            limit,
-        });
-    }
-    Ok(())
-}
-
-fn check_delay(delay: Duration, config: &Config) -> Result<u64, Cause> {
-    let limit = config.max_req_timeout();
-    if delay > limit {
-        return Err(Cause::DelayTooLong { delay, limit });
-    }
-    Ok(delay.as_millis().try_into().unwrap_or(u64::MAX))
 }
 
 /// The producer's transaction queue.
@@ -341,38 +250,6 @@ impl Unheard {
             warn!(
                 "{failed} publishes failed whose answers nobody awaits; the latest ({delivery:?}): {error}"
             );
-        }
-    }
-}
-
-impl Producer {
-    fn accept(
-        &mut self,
-        topic: Topic,
-        timeout: Option<Duration>,
-        ctx: &mut Context<Self>,
-        check: impl FnOnce(&Config) -> Result<Payload, Cause>,
-    ) -> Receipt {
-        let now = self.handling(ctx);
-        let longest = self.config.publish_timeout();
-        let timeout = timeout.map_or(longest, |timeout| timeout.min(longest));
-        let checked = if self.is_draining() {
-            Err(Cause::Drained)
-        } else {
-            check(&self.config)
-        };
-        let outcome = match checked {
-            Ok(payload) => Ok(Transaction {
-                topic,
-                payload,
-                timeout,
-            }),
-            Err(cause) => Err(Error::new(cause, Delivery::NotWritten)),
-        };
-        Receipt {
-            desk: Rc::clone(&self.desk),
-            outcome,
-            now,
         }
     }
 }

@@ -5,8 +5,9 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::harness::{Scenario, scenarios};
-use crate::support::broker::Broker;
+use crate::support::broker::{Broker, Kind, Settings};
 use crate::support::raw_client;
+use crate::support::real_nsqd::RealNsqd;
 
 pub fn scenarios() -> Vec<Scenario> {
     scenarios![
@@ -15,6 +16,14 @@ pub fn scenarios() -> Vec<Scenario> {
         what_was_answered_ok_is_found_after_a_kill,
         a_killed_broker_leaves_no_connection_and_takes_none,
         a_frozen_broker_keeps_its_connections_and_answers_nothing,
+        a_broker_obeys_the_limits_it_was_given.with(Settings {
+            max_msg_size: 5,
+            ..Settings::default()
+        }),
+        a_real_nsqd_asked_to_end_keeps_what_it_has
+            .only(Kind::Real, "it is about a program and its HTTP API"),
+        a_real_nsqd_does_to_a_topic_what_it_is_told
+            .only(Kind::Real, "it is about a program and its HTTP API"),
     ]
 }
 
@@ -107,4 +116,45 @@ async fn a_frozen_broker_keeps_its_connections_and_answers_nothing(broker: Broke
     connection.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"\x00\x00\x00\x06\x00\x00\x00\x00OK");
     assert_eq!(broker.bodies("rig", 1).await, [b"a"]);
+}
+
+async fn a_broker_obeys_the_limits_it_was_given(broker: Broker) {
+    publish(&broker, "rig", &[b"12345"]).await;
+    let address = broker.address().await;
+    let published =
+        tokio::task::spawn_blocking(move || raw_client::publish(&address, "rig", &[b"123456"]))
+            .await;
+    let refusal = published.unwrap().expect_err("too big").to_string();
+    assert_eq!(refusal, "E_BAD_MESSAGE PUB message too big 6 > 5");
+    assert_eq!(broker.bodies("rig", 1).await, [b"12345"]);
+}
+
+async fn a_real_nsqd_asked_to_end_keeps_what_it_has(broker: Broker) {
+    publish(&broker, "rig", &[b"kept"]).await;
+    let nsqd = broker.real();
+    nsqd.with_nsqd(|nsqd| {
+        nsqd.sigterm().unwrap();
+        assert!(nsqd.wait_exited().unwrap().success());
+        nsqd.restart().unwrap();
+    })
+    .await;
+    assert_eq!(broker.bodies("rig", 1).await, [b"kept"]);
+}
+
+async fn a_real_nsqd_does_to_a_topic_what_it_is_told(broker: Broker) {
+    publish(&broker, "rig#ephemeral", &[b"gone"]).await;
+    let nsqd = broker.real();
+    nsqd.with_nsqd(|nsqd| {
+        let is_paused = |nsqd: &RealNsqd| {
+            nsqd.stats("rig#ephemeral").unwrap().expect("the topic")["paused"] == true
+        };
+        nsqd.pause_topic("rig#ephemeral", true).unwrap();
+        assert!(is_paused(nsqd));
+        nsqd.pause_topic("rig#ephemeral", false).unwrap();
+        assert!(!is_paused(nsqd));
+        nsqd.delete_topic("rig#ephemeral").unwrap();
+        assert_eq!(nsqd.stats("rig#ephemeral").unwrap(), None);
+    })
+    .await;
+    assert_eq!(broker.message_count("rig#ephemeral").await, 0);
 }

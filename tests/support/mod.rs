@@ -9,9 +9,12 @@
 
 pub mod broker;
 pub mod conversation;
+pub mod diskqueue;
 pub mod nsqd_program;
+pub mod our_process;
 pub mod raw_client;
 pub mod real_nsqd;
 pub mod script;
 pub mod spoken;
+pub mod to_nsq;
 pub mod wait;

@@ -5,17 +5,22 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
+use super::diskqueue;
 use super::nsqd_program::{self, Found};
 use super::wait::{self, PATIENCE};
 
 /// The flags under which "nsqd said OK" means "on the disk", so that a loss after a kill -9 is the client's and not nsqd's:
 /// nothing waits in memory, and the queue's metadata is written with each message.
 pub const DURABLE: &[&str] = &["--mem-queue-size=0", "--sync-every=1"];
+
+/// How long to wait for the metadata of a queue; without [`DURABLE`] they are written after 2 s.
+const FIRST_SYNC: Duration = Duration::from_secs(3);
 
 /// An nsqd of our own on two loopback ports that stay the same however often it is restarted.
 #[derive(Debug)]
@@ -77,7 +82,21 @@ impl RealNsqd {
     }
 
     /// SIGKILL; returns when the process is gone.
+    ///
+    /// It strikes as soon as nsqd could recover what it has answered OK (see [`diskqueue`]): microseconds, with the flags
+    /// of [`DURABLE`]. A moment too early would be a loss of nsqd's own.
     pub fn kill9(&mut self) -> io::Result<()> {
+        let data = self.data.path();
+        if wait::poll(FIRST_SYNC, || diskqueue::is_recoverable(data).then_some(())).is_none() {
+            eprintln!(
+                "killing an nsqd that may lose what it answered OK: {}",
+                data.display()
+            );
+        }
+        self.kill_anyhow()
+    }
+
+    fn kill_anyhow(&mut self) -> io::Result<()> {
         if let Some(mut child) = self.child.take() {
             child.kill()?;
             self.guardian.watch(None);
@@ -91,9 +110,19 @@ impl RealNsqd {
         self.signal(Signal::TERM)
     }
 
-    /// SIGSTOP: the sockets stay open, nothing is read and nothing answered.
+    /// SIGSTOP: the sockets stay open, nothing is read and nothing answered. Returns when every thread has stopped.
     pub fn sigstop(&self) -> io::Result<()> {
-        self.signal(Signal::STOP)
+        self.signal(Signal::STOP)?;
+        let child = self.running()?;
+        let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
+        let look = || waitid(WaitId::Pid(Pid::from_child(child)), stopped).transpose();
+        match wait::poll(PATIENCE, look) {
+            Some(state) => Ok(state.map(drop)?),
+            None => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "nsqd does not stop",
+            )),
+        }
     }
 
     /// SIGCONT.
@@ -102,11 +131,13 @@ impl RealNsqd {
     }
 
     fn signal(&self, signal: Signal) -> io::Result<()> {
-        let child = self
-            .child
+        Ok(kill_process(Pid::from_child(self.running()?), signal)?)
+    }
+
+    fn running(&self) -> io::Result<&Child> {
+        self.child
             .as_ref()
-            .ok_or_else(|| io::Error::other("this nsqd is not running"))?;
-        Ok(kill_process(Pid::from_child(child), signal)?)
+            .ok_or_else(|| io::Error::other("this nsqd is not running"))
     }
 
     /// Waits until the process has ended by itself; an error if it does not.
@@ -187,6 +218,17 @@ impl RealNsqd {
         Ok(answer.pointer_mut("/topics/0").map(Value::take))
     }
 
+    /// What `/stats` says about the connections that have published and are still open.
+    pub fn producers(&self) -> io::Result<Vec<Value>> {
+        let query = "/stats?format=json&include_clients=true&include_mem=false";
+        let answer = http_request(self.http.address(), "GET", query)?;
+        let mut answer: Value = serde_json::from_slice(&answer)?;
+        Ok(match answer.get_mut("producers").map(Value::take) {
+            Some(Value::Array(producers)) => producers,
+            _ => Vec::new(),
+        })
+    }
+
     /// How many messages of a topic are not finished: waiting in the topic or a channel, in flight, or deferred.
     pub fn unfinished(&self, topic: &str) -> io::Result<u64> {
         let number = |of: &Value, key: &str| of.get(key).and_then(Value::as_u64).unwrap_or(0);
@@ -222,7 +264,7 @@ impl RealNsqd {
 
 impl Drop for RealNsqd {
     fn drop(&mut self) {
-        if let Err(e) = self.kill9() {
+        if let Err(e) = self.kill_anyhow() {
             eprintln!("an nsqd could not be killed: {e}");
         }
     }
@@ -303,7 +345,8 @@ impl Guardian {
     fn hire(data: &Path) -> io::Result<Self> {
         let duty = r#"trap '' INT TERM HUP
             while read -r line; do pid=$line; done
-            if [ -n "$pid" ]; then kill -9 "$pid"; rm -rf "$1"; fi"#;
+            if [ -n "$pid" ]; then kill -9 "$pid"; fi
+            rm -rf "$1""#;
         let mut shell = Command::new("sh");
         shell
             .args(["-c", duty, "guardian"])

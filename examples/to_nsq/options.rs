@@ -1,0 +1,147 @@
+//! The command line: the flags of NSQ's own tool, in the spelling of Go (`-topic`) and the usual one (`--topic`).
+
+use std::path::PathBuf;
+
+use actix_nsq::{Config, Error, Topic};
+use clap::{CommandFactory, Parser, error::ErrorKind};
+
+/// Publishes what it reads on its standard input to nsqd, a message per line.
+///
+/// The delimiter is not part of a message. Empty records are skipped; the last one needs no delimiter. The last line
+/// on standard error tells how many publishes are ok, not written, and maybe written; the exit code is 0 only if all
+/// are ok. SIGINT and SIGTERM end the reading, and what was read is still published.
+#[derive(Debug, Parser)]
+#[command(name = "to_nsq", version)]
+struct Flags {
+    /// NSQ topic to publish to
+    #[arg(long)]
+    topic: Topic,
+
+    /// Destination nsqd TCP address; given several times, every record is published to each [default: 127.0.0.1:4150]
+    #[arg(long, value_name = "HOST:PORT")]
+    nsqd_tcp_address: Vec<String>,
+
+    /// Byte to split the input by: a single character, or \n, \r, \t, \0, \\, \xHH
+    #[arg(long, value_name = "BYTE", default_value = "\\n", value_parser = delimiter, allow_hyphen_values = true)]
+    delimiter: u8,
+
+    /// Throttle messages to so many per second; 0: do not
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
+    rate: i64,
+
+    /// Option of the producer; a name alone means true (may be given multiple times)
+    #[arg(long, value_name = "NAME,VALUE", value_parser = producer_opt)]
+    producer_opt: Vec<(String, String)>,
+
+    /// Write a line for each record (numbered from 0) and address: its number, then ok, not_written, maybe_written or
+    /// maybe_partly, then the error (which begins with the address where there are several)
+    #[arg(long, value_name = "FILE")]
+    outcome_log: Option<PathBuf>,
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) topic: Topic,
+    /// One for each address.
+    pub(crate) configs: Vec<Config>,
+    pub(crate) delimiter: u8,
+    /// Records per second; `None`: as many as come.
+    pub(crate) rate: Option<u32>,
+    pub(crate) outcome_log: Option<PathBuf>,
+}
+
+impl Options {
+    /// Reads the command line. A wrong one ends the program, with code 2.
+    pub(crate) fn from_command_line() -> Self {
+        let flags = Flags::parse_from(std::env::args().map(double_dash));
+        let configs = configs(&flags).unwrap_or_else(|error| {
+            Flags::command()
+                .error(ErrorKind::ValueValidation, error)
+                .exit()
+        });
+        Self {
+            topic: flags.topic,
+            configs,
+            delimiter: flags.delimiter,
+            rate: (flags.rate > 0).then(|| flags.rate.try_into().unwrap_or(u32::MAX)),
+            outcome_log: flags.outcome_log,
+        }
+    }
+}
+
+/// Gives a flag in Go's spelling its second dash.
+fn double_dash(argument: String) -> String {
+    let name = argument.strip_prefix('-').unwrap_or_default();
+    let name = name.split_once('=').map_or(name, |(name, _)| name);
+    let mut known: Vec<String> = ["help", "version"].map(String::from).into();
+    let command = Flags::command();
+    known.extend(
+        command
+            .get_arguments()
+            .filter_map(|flag| flag.get_long().map(String::from)),
+    );
+    if known.iter().any(|known| known == name) {
+        format!("-{argument}")
+    } else {
+        argument
+    }
+}
+
+fn delimiter(text: &str) -> Result<u8, String> {
+    let escaped = match text.as_bytes() {
+        [byte] => return Ok(*byte),
+        [b'\\', escape] => match escape {
+            b'n' => Some(b'\n'),
+            b'r' => Some(b'\r'),
+            b't' => Some(b'\t'),
+            b'0' => Some(b'\0'),
+            b'\\' => Some(b'\\'),
+            _ => None,
+        },
+        [b'\\', b'x', _, _] => text
+            .get(2..)
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok()),
+        _ => None,
+    };
+    escaped.ok_or_else(|| "must be a single byte, or one of \\n, \\r, \\t, \\0, \\\\, \\xHH".into())
+}
+
+fn producer_opt(text: &str) -> Result<(String, String), String> {
+    match text.split_once(',').unwrap_or((text, "true")) {
+        ("", _) => Err("must be name,value".into()),
+        (name, value) => Ok((name.into(), value.into())),
+    }
+}
+
+/// A configuration for each address, however often it was given.
+fn configs(flags: &Flags) -> Result<Vec<Config>, Error> {
+    let mut addresses: Vec<&str> = Vec::new();
+    for address in &flags.nsqd_tcp_address {
+        if !addresses.contains(&address.as_str()) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() {
+        addresses.push("127.0.0.1:4150");
+    }
+    addresses
+        .into_iter()
+        .map(|address| config(address, &flags.producer_opt))
+        .collect()
+}
+
+fn config(address: &str, producer_opts: &[(String, String)]) -> Result<Config, Error> {
+    let version = env!("CARGO_PKG_VERSION");
+    let builder =
+        Config::builder(address).user_agent(format!("to_nsq/{version} actix-nsq/{version}"));
+    producer_opts
+        .iter()
+        .try_fold(builder, |builder, (name, value)| builder.set(name, value))?
+        .build()
+}
