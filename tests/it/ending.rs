@@ -1,6 +1,6 @@
 //! The last address is dropped: what was accepted is still answered, and then nothing is left.
 
-use actix_nsq::{Delivery, ErrorKind, Publish};
+use actix_nsq::{Config, ConnectFuture, Connector, Delivery, ErrorKind, Producer, Publish};
 use tokio::time::sleep;
 
 use crate::memory::{HOUR, Network, failure, in_a_system, in_virtual_time, ms, publish, s, topic};
@@ -210,5 +210,30 @@ fn do_send_and_drop_from_another_thread_loses_nothing() {
             assert_eq!(nsqd.wait_closed().await, b"");
             sender.join().unwrap();
         }
+    });
+}
+
+/// A user's connector with a mistake in it: it panics on the producer's own task.
+#[derive(Debug)]
+struct Panicking;
+
+impl Connector for Panicking {
+    fn connect(&self, _: &Config) -> ConnectFuture {
+        Box::pin(async { panic!("by the user's connector") })
+    }
+}
+
+#[test]
+fn a_producer_that_panics_leaves_nobody_without_an_answer() {
+    in_virtual_time(async |_| {
+        let config = Config::builder("nowhere").connector(Panicking);
+        let producer = Producer::start(config.build().unwrap());
+        let accepted = publish(&producer, "a");
+        failure(accepted.await, ErrorKind::Closed, Delivery::NotWritten);
+        failure(
+            publish(&producer, "late").await,
+            ErrorKind::Closed,
+            Delivery::NotWritten,
+        );
     });
 }
