@@ -120,6 +120,10 @@ impl Error {
         }
     }
 
+    pub(crate) fn is_full(&self) -> bool {
+        self.kind() == ErrorKind::Full
+    }
+
     /// What nsqd said, where it was nsqd that refused.
     pub fn refusal(&self) -> Option<&ServerError> {
         match &self.inner.cause {

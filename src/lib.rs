@@ -83,6 +83,7 @@ mod backoff;
 mod config;
 mod conn;
 mod error;
+mod handle;
 mod producer;
 pub mod protocol;
 
@@ -94,7 +95,12 @@ pub use self::{
     config::{Config, ConfigBuilder, ConfigOption},
     conn::{ConnectFuture, Connector, Stream},
     error::{ConnectionError, Delivery, Error, ErrorKind},
-    producer::{DeferredPublish, Drain, DrainReport, MultiPublish, Producer, Publish},
+    handle::Handle,
+    producer::{
+        ConnectionEvent, DeferredPublish, Drain, DrainReport, FailedPublish, GetState, GetStats,
+        Latency, MultiPublish, Ping, Producer, ProducerState, Publish, PublishFailed, Reconnect,
+        Stats, SubscribeEvents, SubscribeFailures, WaitConnected,
+    },
     protocol::{Channel, NameError, Topic},
 };
 pub use {actix, bytes};

@@ -63,6 +63,10 @@ impl Config {
         &self.address
     }
 
+    pub(crate) fn shared_address(&self) -> &Arc<str> {
+        &self.address
+    }
+
     /// By what the producer dials.
     pub(crate) fn connector(&self) -> &Arc<dyn Connector> {
         &self.connector

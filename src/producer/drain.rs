@@ -11,7 +11,10 @@ use actix::{
     dev::{MessageResponse, OneshotSender},
 };
 
-use super::{Producer, transaction::Tally};
+use super::{
+    ConnectionEvent, Producer,
+    transaction::{Tally, later},
+};
 
 /// Stops a producer: new publishes are refused from now on, outstanding ones have until the dead-line, and those left
 /// then are answered with what is known of them. The address lives on and answers
@@ -130,10 +133,16 @@ impl Drainage {
     }
 
     /// Ends the drain: nothing is outstanding any more, and nothing is held.
-    pub(super) fn finish(&mut self, now: Tally) {
-        if let Draining::Until { before, .. } | Draining::Over { before } = self.state {
-            self.state = Draining::Done(DrainReport::between(before, now));
-        }
+    pub(super) fn finish(&mut self, now: Tally) -> DrainReport {
+        let report = match self.state {
+            Draining::Until { before, .. } | Draining::Over { before } => {
+                DrainReport::between(before, now)
+            }
+            Draining::Done(report) => report,
+            Draining::No => DrainReport::default(),
+        };
+        self.state = Draining::Done(report);
+        report
     }
 
     /// Tells the end of the drain to those who wait for it.
@@ -171,10 +180,10 @@ impl Handler<Drain> for Producer {
 
     fn handle(&mut self, Drain { deadline }: Drain, ctx: &mut Context<Self>) -> DrainReceipt {
         let now = self.handling(ctx);
-        // A dead-line too far to be told is none that anyone could see pass.
-        let deadline = now
-            .checked_add(deadline)
-            .unwrap_or(now + Duration::from_secs(1 << 30));
+        let deadline = later(now, deadline);
+        if !self.is_draining() {
+            self.tell(|address| ConnectionEvent::Draining { address });
+        }
         let mut queue = self.desk.queue.borrow_mut();
         // Callers that are gone are not waited for.
         queue.purge();

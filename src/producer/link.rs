@@ -7,8 +7,9 @@ use log::{Level, log};
 use tokio::time::sleep;
 
 use super::{
-    Producer, now,
+    ConnectionEvent, Producer, now,
     session::{Session, Settled},
+    transaction::Settlement,
 };
 use crate::{
     conn::{Conn, ConnId, Connected, Ended, Frames, connect},
@@ -25,20 +26,38 @@ const GOOD_LIFE: Duration = Duration::from_secs(1);
 /// Where a producer's connection is; see the picture at [`Producer`].
 pub(super) enum Link {
     Idle,
+    BackingOff,
     Dialling,
     Up(Box<Session>),
     Drained,
 }
 
 impl Producer {
-    /// Waits, dials and shakes hands, while publishes are accepted and timed as at any other moment.
+    /// Waits out a delay, then dials; publishes are accepted and timed meanwhile as at any other moment.
     pub(super) fn dial(&mut self, delay: Duration, ctx: &mut Context<Self>) {
+        if delay.is_zero() {
+            return self.dial_now(ctx);
+        }
+        self.link = Link::BackingOff;
+        let failed = self.backoff.attempt();
+        self.tell(|address| ConnectionEvent::BackingOff {
+            address,
+            delay,
+            failed,
+        });
+        ctx.spawn(
+            sleep(delay)
+                .into_actor(self)
+                .map(|(), producer, ctx| producer.dial_now(ctx)),
+        );
+    }
+
+    fn dial_now(&mut self, ctx: &mut Context<Self>) {
         self.link = Link::Dialling;
+        let failed = self.backoff.attempt();
+        self.tell(|address| ConnectionEvent::Connecting { address, failed });
         let config = self.config.clone();
-        let dial = async move {
-            sleep(delay).await;
-            connect(&config).await
-        };
+        let dial = async move { connect(&config).await };
         ctx.spawn(
             dial.into_actor(self)
                 .map(|dialled, producer, ctx| producer.dialled(dialled, ctx)),
@@ -48,18 +67,24 @@ impl Producer {
     fn dialled(&mut self, dialled: Result<Connected, ConnectionError>, ctx: &mut Context<Self>) {
         match dialled {
             Ok(connected) => {
+                let negotiated = connected.negotiated.clone();
                 self.log(
                     Level::Info,
-                    &format!("connected to nsqd {}", connected.negotiated.version),
+                    &format!("connected to nsqd {}", negotiated.version),
                 );
                 let conn = Conn::open(connected, &self.config, ctx);
                 self.link = Link::Up(Box::new(Session::new(conn, now())));
+                self.watched.connects += 1;
+                self.tell(|address| ConnectionEvent::Connected {
+                    address,
+                    negotiated: negotiated.clone(),
+                });
                 // The tail was polled before this, and must be again: to hand over what waits, and to set its timer
                 // by what is in flight then. A new item has all of them polled once more.
                 ctx.spawn(fut::ready(()));
             }
             Err(why) => {
-                let delay = self.backoff.next_delay(fastrand::f64());
+                let delay = self.next_delay();
                 self.quiet = false;
                 self.log(
                     Level::Warn,
@@ -69,6 +94,27 @@ impl Producer {
                 self.desk.queue.borrow_mut().forget_limits();
                 self.dial(delay, ctx);
             }
+        }
+    }
+
+    /// A delay that is never nothing, since nothing stands for dialling at once.
+    fn next_delay(&mut self) -> Duration {
+        self.backoff
+            .next_delay(fastrand::f64())
+            .max(Duration::from_millis(1))
+    }
+
+    /// Makes a new connection in place of the one that is there, or at once where one is waited for.
+    pub(super) fn reconnect(&mut self, ctx: &mut Context<Self>) {
+        match &mut self.link {
+            Link::Up(session) => session.leave(),
+            Link::BackingOff => {
+                // The next life dials at once, and forgets the wait of this one.
+                self.delay = Duration::ZERO;
+                ctx.stop();
+            }
+            Link::Idle => self.dial_now(ctx),
+            Link::Dialling | Link::Drained => {}
         }
     }
 
@@ -97,17 +143,22 @@ impl Producer {
         }
         let Settled {
             why,
+            settlement,
+            taken,
             refused,
             served,
+            leaving,
             since,
         } = settled;
+        self.watched.bytes += taken;
+        self.watched.losses += 1;
         if now.saturating_duration_since(since) >= GOOD_LIFE {
             self.backoff.reset();
         }
-        self.delay = if refused && served {
-            AFTER_REFUSAL
-        } else {
-            self.backoff.next_delay(fastrand::f64())
+        self.delay = match (leaving, refused && served) {
+            (true, _) => Duration::ZERO,
+            (_, true) => AFTER_REFUSAL,
+            _ => self.next_delay(),
         };
         self.quiet = refused;
         self.log(
@@ -117,6 +168,13 @@ impl Producer {
                 self.delay
             ),
         );
+        let Settlement { resent, unknown } = settlement;
+        self.tell(|address| ConnectionEvent::Lost {
+            address,
+            why: why.clone(),
+            resent,
+            unknown,
+        });
         self.last = Some(why);
         ctx.stop();
     }

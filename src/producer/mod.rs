@@ -1,12 +1,15 @@
 //! The producer: it accepts publishes, keeps the transaction queue, and answers each publish.
 
+mod caller;
 mod drain;
 mod link;
+mod observe;
 mod payload;
 mod publish;
 mod session;
 mod tail;
 mod transaction;
+mod wait;
 
 use std::{
     cell::RefCell,
@@ -19,17 +22,25 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Running, Supervise
 use actix_rt::ArbiterHandle;
 use log::info;
 
-pub use self::{
-    drain::{Drain, DrainReport},
-    publish::{DeferredPublish, MultiPublish, Publish},
-};
 use self::{
+    caller::Unheard,
     drain::{Drainage, Draining},
     link::Link,
-    publish::{Desk, Queue, Unheard},
+    observe::Watched,
+    publish::{Desk, Queue},
     tail::{Tail, YieldOnce},
     transaction::{Limits, Load},
+    wait::Waiters,
 };
+pub use self::{
+    caller::{FailedPublish, PublishFailed, SubscribeFailures},
+    drain::{Drain, DrainReport},
+    observe::{ConnectionEvent, GetState, GetStats, ProducerState, Stats, SubscribeEvents},
+    publish::{DeferredPublish, MultiPublish, Publish},
+    transaction::Latency,
+    wait::{Ping, Reconnect, WaitConnected},
+};
+pub(crate) use self::{publish::Publishing, wait::AwaitRoom};
 use crate::{
     backoff::Backoff,
     config::Config,
@@ -68,12 +79,16 @@ pub struct Producer {
     backoff: Backoff,
     /// The delay that the next life begins with.
     delay: Duration,
+    /// The body of the IDENTIFY that asks nsqd for nothing but an answer.
+    ping: Vec<u8>,
     /// Why there is no connection.
     last: Option<ConnectionError>,
     /// The last connection ended with a refusal, of which its publisher was told: no news for the log, where many may
     /// follow each other closely.
     quiet: bool,
     drainage: Drainage,
+    watched: Watched,
+    waiters: Waiters,
     /// When dead-lines were last looked at.
     swept: Option<Instant>,
     /// The time of this burst.
@@ -130,9 +145,12 @@ impl Producer {
             link: Link::Idle,
             backoff: Backoff::new(config.reconnect_backoff(), config.max_reconnect_backoff()),
             delay: Duration::ZERO,
+            ping: config.identify().names_only().to_json(),
             last: None,
             quiet: false,
             drainage: Drainage::new(),
+            watched: Watched::default(),
+            waiters: Waiters::default(),
             swept: None,
             now: None,
             burst: 0,
@@ -161,13 +179,14 @@ impl Producer {
         let now = now();
         self.expire(now);
         self.check_drain(now, ctx);
-        if matches!(self.link, Link::Idle) && self.is_outstanding() {
+        self.serve_waiters(now);
+        if matches!(self.link, Link::Idle) && self.wants_connection() {
             self.dial(Duration::ZERO, ctx);
         }
         if let Link::Up(session) = &mut self.link {
             let mut queue = self.desk.queue.borrow_mut();
             session.check_stall(&queue, self.config.ack_timeout(), now);
-            session.hand_over(&mut queue, now);
+            session.hand_over(&mut queue, &self.ping, now);
         }
     }
 
@@ -197,10 +216,20 @@ impl Producer {
             Link::Up(session) => session.stall_due(&queue, self.config.ack_timeout()),
             _ => None,
         };
-        [self.expiry_due(&queue), stall, self.drainage.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.expiry_due(&queue),
+            stall,
+            self.drainage.deadline(),
+            self.waiters.due(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Whether a producer that is to connect only when it must, must.
+    fn wants_connection(&self) -> bool {
+        self.is_outstanding() || self.waiters.want_connection()
     }
 
     fn is_outstanding(&self) -> bool {
@@ -209,7 +238,7 @@ impl Producer {
 
     /// Whether someone still has to be answered.
     fn is_busy(&self) -> bool {
-        self.is_outstanding() || self.drainage.is_awaited()
+        self.is_outstanding() || self.drainage.is_awaited() || !self.waiters.is_empty()
     }
 
     fn is_draining(&self) -> bool {
@@ -230,9 +259,11 @@ impl Producer {
     fn finish_drain(&mut self, ctx: &mut Context<Self>) {
         let mut queue = self.desk.queue.borrow_mut();
         queue.fail_all(&Cause::Drained);
-        self.drainage.finish(queue.tally());
+        let report = self.drainage.finish(queue.tally());
+        drop(queue);
         self.link = Link::Drained;
         info!("{}: drained", self.config.address());
+        self.tell(|address| ConnectionEvent::Drained { address, report });
         ctx.stop();
     }
 }

@@ -1,7 +1,7 @@
 //! The messages that publish, and how each becomes a transaction with its caller's reply in it.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     fmt,
     rc::Rc,
     time::{Duration, Instant},
@@ -12,12 +12,12 @@ use actix::{
     dev::{MessageResponse, OneshotSender},
 };
 use bytes::Bytes;
-use log::warn;
 
 use super::{
     Producer,
+    caller::{Caller, Unheard},
     payload::Payload,
-    transaction::{Reply, Transaction, TransactionQueue},
+    transaction::{Load, Reply, Transaction, TransactionQueue},
 };
 use crate::{
     error::{Cause, Delivery, Error},
@@ -35,7 +35,7 @@ use crate::{
 /// its answer is dropped; nobody else's answer is touched.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), Error>")]
-pub struct Publish(Outgoing);
+pub struct Publish(pub(super) Outgoing);
 
 impl Publish {
     /// A message with `body` for `topic`. A body of 1 byte to `max_publish_size` is accepted; a large one is not
@@ -51,7 +51,7 @@ impl Publish {
 /// [`Delivery::MaybePartly`] tells. See [`Publish`] for the answer and for cancel safety.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), Error>")]
-pub struct MultiPublish(Outgoing);
+pub struct MultiPublish(pub(super) Outgoing);
 
 impl MultiPublish {
     /// A batch of `bodies` for `topic`: at least one, each of 1 byte to `max_publish_size`, and all together with 4
@@ -72,7 +72,7 @@ impl MultiPublish {
 /// and for cancel safety.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), Error>")]
-pub struct DeferredPublish(Outgoing);
+pub struct DeferredPublish(pub(super) Outgoing);
 
 impl DeferredPublish {
     /// A message with `body` for `topic`, delivered after `delay`: at most `max_req_timeout`, and rounded down to
@@ -91,10 +91,12 @@ impl DeferredPublish {
 
 /// What every message that publishes holds.
 #[derive(Debug, Clone)]
-struct Outgoing {
-    topic: Topic,
-    payload: Payload,
+pub(super) struct Outgoing {
+    pub(super) topic: Topic,
+    pub(super) payload: Payload,
     timeout: Option<Duration>,
+    /// How much of its time has passed before it came.
+    spent: Duration,
 }
 
 impl Outgoing {
@@ -103,8 +105,22 @@ impl Outgoing {
             topic: topic.into(),
             payload,
             timeout: None,
+            spent: Duration::ZERO,
         }
     }
+
+    /// Time from its arrival to its answer, where `longest` is the longest that any publish has.
+    fn time(&self, longest: Duration) -> Duration {
+        self.timeout
+            .map_or(longest, |timeout| timeout.min(longest))
+            .saturating_sub(self.spent)
+    }
+}
+
+/// A message that publishes, as one sees it who brings it to the producer again when there is room.
+pub(crate) trait Publishing: Message<Result = Result<(), Error>> + Clone + Send {
+    fn load(&self) -> Load;
+    fn spent(self, spent: Duration) -> Self;
 }
 
 macro_rules! publishing {
@@ -114,6 +130,17 @@ macro_rules! publishing {
             #[must_use]
             pub fn timeout(mut self, timeout: Duration) -> Self {
                 self.0.timeout = Some(timeout);
+                self
+            }
+        }
+
+        impl Publishing for $message {
+            fn load(&self) -> Load {
+                Load { publishes: 1, bytes: self.0.payload.size() }
+            }
+
+            fn spent(mut self, spent: Duration) -> Self {
+                self.0.spent = spent;
                 self
             }
         }
@@ -133,29 +160,17 @@ publishing! { Publish MultiPublish DeferredPublish }
 impl Producer {
     fn accept(&mut self, outgoing: Outgoing, ctx: &mut Context<Self>) -> Receipt {
         let now = self.handling(ctx);
-        let Outgoing {
-            topic,
-            payload,
-            timeout,
-        } = outgoing;
-        let longest = self.config.publish_timeout();
-        let timeout = timeout.map_or(longest, |timeout| timeout.min(longest));
-        let checked = if self.is_draining() {
-            Err(Cause::Drained)
-        } else {
-            payload.check(&self.config)
+        let timeout = outgoing.time(self.config.publish_timeout());
+        let refused = match self.is_draining() {
+            true => Some(Cause::Drained),
+            false => outgoing.payload.check(&self.config).err(),
         };
-        let outcome = match checked {
-            Ok(()) => Ok(Transaction {
-                topic,
-                payload,
-                timeout,
-            }),
-            Err(cause) => Err(Error::new(cause, Delivery::NotWritten)),
-        };
+        self.watched.refused += u64::from(refused.is_some());
         Receipt {
             desk: Rc::clone(&self.desk),
-            outcome,
+            outgoing,
+            refused,
+            timeout,
             now,
         }
     }
@@ -163,15 +178,6 @@ impl Producer {
 
 /// The producer's transaction queue.
 pub(super) type Queue = TransactionQueue<Caller>;
-
-/// What a handler returns for a publish: it goes into the queue together with the sender that actix answers by, which
-/// is known only once the handler has returned.
-#[derive(Debug)]
-pub struct Receipt {
-    pub(super) desk: Rc<Desk>,
-    pub(super) outcome: Result<Transaction, Error>,
-    pub(super) now: Instant,
-}
 
 /// What the producer shares with the receipts that it gives out.
 pub(super) struct Desk {
@@ -185,71 +191,44 @@ impl fmt::Debug for Desk {
     }
 }
 
+/// What a handler returns for a publish: it goes into the queue together with the sender that actix answers by, which
+/// is known only once the handler has returned.
+#[derive(Debug)]
+pub struct Receipt {
+    desk: Rc<Desk>,
+    outgoing: Outgoing,
+    refused: Option<Cause>,
+    timeout: Duration,
+    now: Instant,
+}
+
 impl<M: Message<Result = Result<(), Error>>> MessageResponse<Producer, M> for Receipt {
     fn handle(self, _: &mut Context<Producer>, sender: Option<OneshotSender<M::Result>>) {
+        let Self {
+            desk,
+            outgoing,
+            refused,
+            timeout,
+            now,
+        } = self;
         let caller = match sender {
             Some(sender) => Caller::Waiting(sender),
-            None => Caller::Nobody(Rc::clone(&self.desk.unheard)),
+            None => Caller::nobody(&desk.unheard, &outgoing),
         };
-        match self.outcome {
-            Ok(transaction) => self
-                .desk
-                .queue
-                .borrow_mut()
-                .push(transaction, self.now, caller),
-            Err(error) => caller.answer(Err(error)),
-        }
-    }
-}
-
-/// Who sent a publish.
-pub(super) enum Caller {
-    /// By `send`: somebody may be waiting.
-    Waiting(OneshotSender<Result<(), Error>>),
-    /// By `do_send` or `try_send`: nobody hears the answer.
-    Nobody(Rc<Unheard>),
-}
-
-impl Reply for Caller {
-    fn is_closed(&self) -> bool {
-        match self {
-            Self::Waiting(sender) => sender.is_closed(),
-            Self::Nobody(_) => false,
-        }
-    }
-
-    fn answer(self, answer: Result<(), Error>) {
-        match (self, answer) {
-            // A caller that went away meanwhile does not want it.
-            (Self::Waiting(sender), answer) => drop(sender.send(answer)),
-            (Self::Nobody(_), Ok(())) => {}
-            (Self::Nobody(unheard), Err(error)) => unheard.log(&error),
-        }
-    }
-}
-
-/// Failures that nobody awaits: they are logged, at most once a second.
-#[derive(Debug, Default)]
-pub(super) struct Unheard {
-    failed: Cell<u64>,
-    logged: Cell<Option<Instant>>,
-}
-
-impl Unheard {
-    const PAUSE: Duration = Duration::from_secs(1);
-
-    fn log(&self, error: &Error) {
-        self.failed.set(self.failed.get().saturating_add(1));
-        if self
-            .logged
-            .get()
-            .is_none_or(|last| last.elapsed() >= Self::PAUSE)
-        {
-            self.logged.set(Some(Instant::now()));
-            let (failed, delivery) = (self.failed.replace(0), error.delivery());
-            warn!(
-                "{failed} publishes failed whose answers nobody awaits; the latest ({delivery:?}): {error}"
-            );
+        match refused {
+            Some(cause) => caller.answer(Err(Error::new(cause, Delivery::NotWritten))),
+            None => {
+                let Outgoing { topic, payload, .. } = outgoing;
+                desk.queue.borrow_mut().push(
+                    Transaction {
+                        topic,
+                        payload,
+                        timeout,
+                    },
+                    now,
+                    caller,
+                );
+            }
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use super::{publish::Queue, transaction::Ending};
+use super::{
+    publish::Queue,
+    transaction::{Ending, Settlement},
+};
 use crate::{
     conn::{Conn, ConnId, Ended, Side},
     error::{Cause, ConnectionError},
@@ -28,6 +31,8 @@ pub(super) struct Session {
     progress: Instant,
     /// nsqd has answered `OK` at least once.
     served: bool,
+    /// Nothing more is handed over, and the end comes when all is answered.
+    leaving: bool,
     closing: Option<Closing>,
 }
 
@@ -58,6 +63,7 @@ impl Session {
             since: now,
             progress: now,
             served: false,
+            leaving: false,
             closing: None,
         }
     }
@@ -66,15 +72,35 @@ impl Session {
         self.conn.id()
     }
 
+    /// How many bytes of commands the socket has taken.
+    pub(super) fn taken(&self) -> u64 {
+        self.conn.taken()
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    /// Ends the connection as soon as all that is in flight is answered.
+    pub(super) fn leave(&mut self) {
+        self.leaving = true;
+    }
+
     /// Hands over all that the window allows, as one burst.
-    pub(super) fn hand_over(&mut self, queue: &mut Queue, now: Instant) {
+    pub(super) fn hand_over(&mut self, queue: &mut Queue, ping: &[u8], now: Instant) {
         if self.closing.is_some() {
+            return;
+        }
+        if self.leaving {
+            if !queue.in_flight() {
+                self.abort(ConnectionError::Stopped);
+            }
             return;
         }
         if !queue.in_flight() {
             self.progress = now;
         }
-        while queue.next_command(&mut self.out) {}
+        while queue.next_command(ping, &mut self.out) {}
         if !self.out.is_empty() {
             self.conn.write(self.out.take());
         }
@@ -92,7 +118,7 @@ impl Session {
             Heed::Nothing => return,
         }
         let out_of_step = match frame {
-            Frame::Ok => match queue.ok(self.conn.taken()) {
+            Frame::Ok => match queue.ok(self.conn.taken(), now) {
                 Ok(()) => {
                     self.served = true;
                     self.progress = now;
@@ -179,29 +205,38 @@ impl Session {
 
     /// Settles what is in flight.
     pub(super) fn settle(self, queue: &mut Queue, drained: bool) -> Settled {
+        let taken = self.conn.taken();
         let (why, heed) = match self.closing {
             Some(closing) => (closing.why, closing.heed),
             None => (ConnectionError::Stopped, Heed::Answers),
         };
         let refused = heed == Heed::Refusal;
-        if refused {
-            queue.end(Ending::Refused);
+        let settlement = if refused {
+            queue.end(Ending::Refused)
         } else {
-            let cause = if drained {
-                Cause::Drained
-            } else {
-                Cause::Lost(why.clone())
+            let cause = match drained {
+                true => Cause::Drained,
+                false => Cause::Lost(why.clone()),
             };
             queue.end(Ending::Lost {
-                taken: self.conn.taken(),
+                taken,
                 cause: &cause,
-            });
-        }
+            })
+        };
+        let Self {
+            served,
+            leaving,
+            since,
+            ..
+        } = self;
         Settled {
             why,
+            settlement,
+            taken,
             refused,
-            served: self.served,
-            since: self.since,
+            served,
+            leaving,
+            since,
         }
     }
 }
@@ -209,9 +244,13 @@ impl Session {
 /// How a connection ended.
 pub(super) struct Settled {
     pub(super) why: ConnectionError,
+    pub(super) settlement: Settlement,
+    pub(super) taken: u64,
     /// nsqd refused a publish, whose caller was told.
     pub(super) refused: bool,
     /// nsqd had answered `OK` at least once.
     pub(super) served: bool,
+    /// It was to end.
+    pub(super) leaving: bool,
     pub(super) since: Instant,
 }

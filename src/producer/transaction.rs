@@ -16,23 +16,29 @@
 //!
 //! `slot` is one publish and what is known of it; `ledger` counts what is held and how it was answered.
 
+mod latency;
 mod ledger;
+mod ping;
 mod slot;
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
-use self::{ledger::Ledger, slot::Slot};
+pub use self::latency::Latency;
+use self::{ledger::Ledger, ping::Pings, slot::Slot};
 pub(crate) use self::{
     ledger::{Limits, Load, Tally},
-    slot::{Reply, Transaction},
+    slot::{Reply, Transaction, later},
 };
 use crate::{
     error::{Cause, ConnectionError, Delivery, Error},
-    protocol::{ErrorCode, Outbox, ServerError},
+    protocol::{Command, ErrorCode, Outbox, ServerError},
 };
 
-/// A command in flight: how many publishes of the front it carries, and where its last byte is in the connection's
-/// stream of commands.
+/// A command in flight: how many publishes of the front it carries (a ping none), and where its last byte is in the
+/// connection's stream of commands.
 #[derive(Debug, Clone, Copy)]
 struct Window {
     members: usize,
@@ -49,6 +55,15 @@ pub(crate) enum Ending<'a> {
     Lost { taken: u64, cause: &'a Cause },
 }
 
+/// What the end of a connection meant for the publishes in flight on it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Settlement {
+    /// Certainly not executed: they are handed over again. With `retry_unknown` also those that may be stored.
+    pub(crate) resent: usize,
+    /// Perhaps stored.
+    pub(crate) unknown: usize,
+}
+
 /// The publishes outstanding. When it is dropped, it answers what it holds.
 pub(crate) struct TransactionQueue<R: Reply> {
     window: Load,
@@ -58,6 +73,7 @@ pub(crate) struct TransactionQueue<R: Reply> {
     sent: usize,
     flight: VecDeque<Window>,
     flying: Load,
+    pings: Pings<R>,
     /// No dead-line is earlier than this.
     due: Option<Instant>,
     /// Refusals in which nsqd named a limit of its own: what exceeds it is refused here, not by a lost connection.
@@ -79,15 +95,16 @@ impl<R: Reply> TransactionQueue<R> {
             sent: 0,
             flight: VecDeque::new(),
             flying: Load::default(),
+            pings: Pings::new(),
             due: None,
             named: Vec::new(),
             ledger: Ledger::new(pending),
         }
     }
 
-    /// Whether every publish is answered.
+    /// Whether every publish and every ping is answered.
     pub(crate) fn is_empty(&self) -> bool {
-        self.ledger.unanswered == 0
+        self.ledger.unanswered == 0 && self.pings.is_empty()
     }
 
     /// Whether commands are in flight.
@@ -109,22 +126,66 @@ impl<R: Reply> TransactionQueue<R> {
         self.ledger.tally
     }
 
+    pub(crate) fn latency(&self) -> Latency {
+        self.ledger.latency.summary()
+    }
+
+    /// What waits to be handed over.
+    pub(crate) fn waiting(&self) -> Load {
+        let (held, flying) = (self.ledger.held, self.flying);
+        Load {
+            publishes: held.publishes.saturating_sub(flying.publishes),
+            bytes: held.bytes.saturating_sub(flying.bytes),
+        }
+    }
+
+    /// What is handed over and not answered by nsqd.
+    pub(crate) fn flying(&self) -> Load {
+        self.flying
+    }
+
+    /// Whether there is room for so much beside what is held.
+    pub(crate) fn has_room(&self, load: Load) -> bool {
+        self.ledger.has_room(load)
+    }
+
+    /// Accepts a ping. It needs no room, and is sent before any publish that waits.
+    pub(crate) fn ping(&mut self, timeout: Duration, now: Instant, reply: R) {
+        let deadline = self.pings.push(timeout, now, reply);
+        self.expect(deadline);
+    }
+
+    fn expect(&mut self, deadline: Instant) {
+        self.due = Some(self.due.map_or(deadline, |due| due.min(deadline)));
+    }
+
     /// Accepts a publish, or answers it at once where there is no room.
     pub(crate) fn push(&mut self, transaction: Transaction, now: Instant, reply: R) {
+        self.ledger.tally.published += 1;
         if let Some(full) = self.ledger.full(transaction.payload.size()) {
             let error = Error::new(full, Delivery::NotWritten);
             return self.ledger.tell(reply, Err(error));
         }
         let slot = Slot::new(transaction, now, reply);
         self.ledger.accept(&slot);
-        self.due = Some(self.due.map_or(slot.deadline, |due| due.min(slot.deadline)));
+        self.expect(slot.deadline);
         self.slots.push_back(slot);
     }
 
-    /// Encodes the next command into `out`, if one waits and the window has room for it.
+    /// Encodes the next command into `out`, if one waits and the window has room for it. `ping` is the body of the
+    /// IDENTIFY that asks for nothing but an answer.
     ///
     /// `out` must be the connection's only one: a command is known by where its last byte is in all that went through.
-    pub(crate) fn next_command(&mut self, out: &mut Outbox) -> bool {
+    pub(crate) fn next_command(&mut self, ping: &[u8], out: &mut Outbox) -> bool {
+        if self.pings.send() {
+            Command::Identify(ping).encode(out);
+            self.flight.push_back(Window {
+                members: 0,
+                bytes: 0,
+                end: out.total(),
+            });
+            return true;
+        }
         let next = self.slots.get(self.sent);
         if next.is_some_and(|slot| unfit(&self.named, slot).is_some()) {
             self.purge();
@@ -171,11 +232,22 @@ impl<R: Reply> TransactionQueue<R> {
     /// # Errors
     ///
     /// What is out of step: an `OK` for no command, or for one that is not wholly sent, answers nothing.
-    pub(crate) fn ok(&mut self, taken: u64) -> Result<(), &'static str> {
+    pub(crate) fn ok(&mut self, taken: u64, now: Instant) -> Result<(), &'static str> {
         match self.flight.front() {
             None => Err("OK while no command is in flight"),
             Some(window) if window.end > taken => Err("OK for a command that is not wholly sent"),
-            Some(_) => {
+            Some(Window { members: 0, .. }) => {
+                self.flight.pop_front();
+                self.pings.answer_oldest(Ok(()));
+                Ok(())
+            }
+            Some(Window { members, .. }) => {
+                for slot in self.slots.iter().take(*members) {
+                    if slot.reply.is_some() {
+                        let latency = now.saturating_duration_since(slot.accepted);
+                        self.ledger.latency.record(latency);
+                    }
+                }
                 self.answer_oldest(|_| Ok(()));
                 Ok(())
             }
@@ -188,8 +260,16 @@ impl<R: Reply> TransactionQueue<R> {
     ///
     /// What is out of step: an error for no command answers nothing.
     pub(crate) fn refused(&mut self, refusal: &ServerError) -> Result<(), &'static str> {
-        if self.flight.is_empty() {
-            return Err("an error while no command is in flight");
+        match self.flight.front() {
+            None => return Err("an error while no command is in flight"),
+            Some(Window { members: 0, .. }) => {
+                self.flight.pop_front();
+                let cause = Cause::Refused(refusal.clone());
+                self.pings
+                    .answer_oldest(Err(Error::new(cause, Delivery::NotWritten)));
+                return Ok(());
+            }
+            Some(_) => {}
         }
         // The upload was too slow for nsqd, which is not the fault of the message, and nothing is stored:
         // it stays in its place and is handed over again.
@@ -223,7 +303,8 @@ impl<R: Reply> TransactionQueue<R> {
     }
 
     /// Settles, once, what is in flight on a connection that can write no more.
-    pub(crate) fn end(&mut self, ending: Ending<'_>) {
+    pub(crate) fn end(&mut self, ending: Ending<'_>) -> Settlement {
+        let mut settlement = Settlement::default();
         if let Ending::Lost { taken, cause } = ending {
             self.forget_limits();
             let whole = |window: &&Window| window.end <= taken;
@@ -234,6 +315,7 @@ impl<R: Reply> TransactionQueue<R> {
                 .map(|window| window.members)
                 .sum();
             for slot in self.slots.iter_mut().take(delivered) {
+                settlement.unknown += usize::from(slot.reply.is_some());
                 slot.unknown = true;
                 if !self.retry_unknown {
                     let error = Error::new(cause.clone(), slot.maybe());
@@ -241,11 +323,16 @@ impl<R: Reply> TransactionQueue<R> {
                 }
             }
         }
+        let again = self.slots.iter().take(self.sent);
+        settlement.resent = again.filter(|slot| slot.reply.is_some()).count();
+        self.ledger.tally.resent += settlement.resent as u64;
         self.flight.clear();
         self.flying = Load::default();
+        self.pings.rewind();
         self.sent = 0;
         // Empty places have no command left to wait for; what is unanswered stands where it stood.
         self.sweep(|_, _| None);
+        settlement
     }
 
     /// Answers every publish whose dead-line has come. `last` is why there is no connection, if there is none.
@@ -269,12 +356,16 @@ impl<R: Reply> TransactionQueue<R> {
             };
             Some(Error::new(cause, slot.unsettled(in_flight)))
         });
-        self.due = due;
+        self.due = [due, self.pings.expire(now, last)]
+            .into_iter()
+            .flatten()
+            .min();
     }
 
     /// Answers everything with `cause`. What was handed over and not settled may be written.
     pub(crate) fn fail_all(&mut self, cause: &Cause) {
         self.sweep(|slot, in_flight| Some(Error::new(cause.clone(), slot.unsettled(in_flight))));
+        self.pings.fail_all(cause);
         self.due = None;
     }
 

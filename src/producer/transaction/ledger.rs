@@ -1,7 +1,10 @@
 //! What the queue counts: how much it holds against how much it may hold, and how it answered.
 
-use super::slot::{Reply, Slot};
-use crate::error::{Cause, Delivery, Error};
+use super::{
+    latency::Latencies,
+    slot::{Reply, Slot},
+};
+use crate::error::{Cause, Delivery, Error, ErrorKind};
 
 /// A number of publishes and the bytes of their bodies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -11,7 +14,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(super) fn add(&mut self, publishes: usize, bytes: usize) {
+    pub(crate) fn add(&mut self, publishes: usize, bytes: usize) {
         self.publishes = self.publishes.saturating_add(publishes);
         self.bytes = self.bytes.saturating_add(bytes);
     }
@@ -36,10 +39,37 @@ pub(crate) struct Limits {
 /// How many publishes were answered how.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
+    /// Brought to the queue, with or without success.
+    pub(crate) published: u64,
     pub(crate) ok: u64,
     pub(crate) not_written: u64,
     pub(crate) maybe_written: u64,
     pub(crate) maybe_partly: u64,
+    /// Of those not written: for want of room.
+    pub(crate) full: u64,
+    /// Of all but the ok: for want of time.
+    pub(crate) timed_out: u64,
+    /// Handed over again after a connection that did not execute them.
+    pub(crate) resent: u64,
+}
+
+impl Tally {
+    fn add(&mut self, answer: &Result<(), Error>) {
+        let Err(error) = answer else {
+            self.ok += 1;
+            return;
+        };
+        match error.delivery() {
+            Delivery::NotWritten => self.not_written += 1,
+            Delivery::MaybeWritten => self.maybe_written += 1,
+            Delivery::MaybePartly => self.maybe_partly += 1,
+        }
+        match error.kind() {
+            ErrorKind::Full => self.full += 1,
+            ErrorKind::Timeout => self.timed_out += 1,
+            _ => {}
+        }
+    }
 }
 
 /// The books of the queue.
@@ -50,6 +80,7 @@ pub(super) struct Ledger {
     /// Publishes that have no answer yet.
     pub(super) unanswered: usize,
     pub(super) tally: Tally,
+    pub(super) latency: Latencies,
 }
 
 impl Ledger {
@@ -59,6 +90,7 @@ impl Ledger {
             held: Load::default(),
             unanswered: 0,
             tally: Tally::default(),
+            latency: Latencies::default(),
         }
     }
 
@@ -86,6 +118,12 @@ impl Ledger {
         None
     }
 
+    pub(super) fn has_room(&self, load: Load) -> bool {
+        let Self { limit, held, .. } = self;
+        held.publishes.saturating_add(load.publishes) <= limit.publishes
+            && held.bytes.saturating_add(load.bytes) <= limit.bytes
+    }
+
     pub(super) fn accept<R>(&mut self, slot: &Slot<R>) {
         self.held.add(1, slot.size);
         self.unanswered += 1;
@@ -106,12 +144,7 @@ impl Ledger {
 
     /// Answers and counts.
     pub(super) fn tell<R: Reply>(&mut self, reply: R, answer: Result<(), Error>) {
-        match answer.as_ref().map_err(Error::delivery) {
-            Ok(()) => self.tally.ok += 1,
-            Err(Delivery::NotWritten) => self.tally.not_written += 1,
-            Err(Delivery::MaybeWritten) => self.tally.maybe_written += 1,
-            Err(Delivery::MaybePartly) => self.tally.maybe_partly += 1,
-        }
+        self.tally.add(&answer);
         reply.answer(answer);
     }
 }

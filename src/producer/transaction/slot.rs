@@ -15,6 +15,12 @@ pub(crate) trait Reply {
     fn answer(self, answer: Result<(), Error>);
 }
 
+/// A time too far to be told is none that anyone could see pass: it is put off by some thirty years.
+pub(crate) fn later(now: Instant, after: Duration) -> Instant {
+    now.checked_add(after)
+        .unwrap_or(now + Duration::from_secs(1 << 30))
+}
+
 /// A publish as it is accepted.
 #[derive(Debug)]
 pub(crate) struct Transaction {
@@ -30,6 +36,7 @@ pub(super) struct Slot<R> {
     pub(super) payload: Payload,
     pub(super) size: usize,
     pub(super) timeout: Duration,
+    pub(super) accepted: Instant,
     pub(super) deadline: Instant,
     /// `None`: answered already, an empty place until its command is answered.
     pub(super) reply: Option<R>,
@@ -44,15 +51,13 @@ impl<R> Slot<R> {
             payload,
             timeout,
         } = transaction;
-        // A time too far to be told is no dead-line that anyone could see pass.
-        let deadline = now
-            .checked_add(timeout)
-            .unwrap_or(now + Duration::from_secs(1 << 30));
+        let deadline = later(now, timeout);
         Self {
             topic,
             size: payload.size(),
             payload,
             timeout,
+            accepted: now,
             deadline,
             reply: Some(reply),
             unknown: false,
@@ -75,6 +80,7 @@ impl<R> Slot<R> {
             Delivery::NotWritten
         }
     }
+
     /// What to say of it if it must be answered before the fate of its command is known.
     pub(super) fn unsettled(&self, in_flight: bool) -> Delivery {
         if in_flight {

@@ -1,0 +1,173 @@
+//! Publishing without actors: async methods over a producer's address.
+
+use std::time::{Duration, Instant};
+
+use actix::{Addr, Handler};
+use bytes::Bytes;
+
+use crate::{
+    config::Config,
+    error::Error,
+    producer::{
+        AwaitRoom, DeferredPublish, Drain, DrainReport, MultiPublish, Ping, Producer, Publish,
+        Publishing,
+    },
+    protocol::{NameError, Topic},
+};
+
+/// A producer for those who do not want actors: the same queue and the same contract behind async methods, with one
+/// error type. It is cheap to clone, and works from any tokio task on any thread.
+///
+/// Where a message sent to the address is refused with [`ErrorKind::Full`](crate::ErrorKind::Full) at once, these methods
+/// wait for room, as a part of the publish's time: those who have waited longest come first.
+///
+/// ```no_run
+/// use actix_nsq::{Config, Handle};
+///
+/// # async fn example() -> Result<(), actix_nsq::Error> {
+/// let nsq = Handle::start(Config::new("127.0.0.1:4150")?);
+/// nsq.publish("orders", "an order").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Handle {
+    producer: Addr<Producer>,
+}
+
+impl Handle {
+    /// Starts a producer on the current arbiter.
+    ///
+    /// # Panics
+    ///
+    /// Outside of an actix `System` or a tokio `LocalSet`; see [`Producer::start`].
+    pub fn start(config: Config) -> Self {
+        Producer::start(config).into()
+    }
+
+    /// The producer's address, for the messages that have no method here.
+    pub fn address(&self) -> &Addr<Producer> {
+        &self.producer
+    }
+
+    /// Publishes one message: PUB. The topic is a [`Topic`], or text that is parsed as one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Publish`], but never `Full`; [`ErrorKind::InvalidName`](crate::ErrorKind::InvalidName) for a topic that nsqd would refuse;
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout), not written, when there was no room in time.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before the message was handed to the connection, it is never sent. Later it is sent all the same.
+    pub async fn publish<T>(&self, topic: T, body: impl Into<Bytes>) -> Result<(), Error>
+    where
+        T: TryInto<Topic, Error: Into<NameError>>,
+    {
+        self.patiently(Publish::new(parsed(topic)?, body)).await
+    }
+
+    /// Publishes several messages of one topic with one command, MPUB, and one answer for all.
+    ///
+    /// # Errors
+    ///
+    /// As [`MultiPublish`]; see [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`publish`](Self::publish).
+    pub async fn multi_publish<T, B>(
+        &self,
+        topic: T,
+        bodies: impl IntoIterator<Item = B>,
+    ) -> Result<(), Error>
+    where
+        T: TryInto<Topic, Error: Into<NameError>>,
+        B: Into<Bytes>,
+    {
+        self.patiently(MultiPublish::new(parsed(topic)?, bodies))
+            .await
+    }
+
+    /// Publishes one message that nsqd holds back for a while: DPUB.
+    ///
+    /// # Errors
+    ///
+    /// As [`DeferredPublish`]; see [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`publish`](Self::publish).
+    pub async fn deferred_publish<T>(
+        &self,
+        topic: T,
+        delay: Duration,
+        body: impl Into<Bytes>,
+    ) -> Result<(), Error>
+    where
+        T: TryInto<Topic, Error: Into<NameError>>,
+    {
+        self.patiently(DeferredPublish::new(parsed(topic)?, delay, body))
+            .await
+    }
+
+    /// Asks nsqd for an answer; see [`Ping`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Ping`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Ping`].
+    pub async fn ping(&self, timeout: Duration) -> Result<(), Error> {
+        self.producer.send(Ping { timeout }).await?
+    }
+
+    /// Stops the producer without loss; see [`Drain`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) when the producer is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// The drain goes on.
+    pub async fn drain(&self, deadline: Duration) -> Result<DrainReport, Error> {
+        Ok(self.producer.send(Drain { deadline }).await?)
+    }
+
+    async fn patiently<M: Publishing>(&self, message: M) -> Result<(), Error>
+    where
+        Producer: Handler<M>,
+        M: 'static,
+    {
+        let came = Instant::now();
+        loop {
+            let spent = came.elapsed();
+            let answer = self.producer.send(message.clone().spent(spent)).await?;
+            match answer {
+                Err(error) if error.is_full() => {}
+                answer => return answer,
+            }
+            let (load, spent) = (message.load(), came.elapsed());
+            self.await_room(AwaitRoom { load, spent }).await?;
+        }
+    }
+}
+
+impl Handle {
+    async fn await_room(&self, room: AwaitRoom) -> Result<(), Error> {
+        self.producer.send(room).await?
+    }
+}
+
+impl From<Addr<Producer>> for Handle {
+    fn from(producer: Addr<Producer>) -> Self {
+        Self { producer }
+    }
+}
+
+fn parsed<T: TryInto<Topic, Error: Into<NameError>>>(topic: T) -> Result<Topic, Error> {
+    topic.try_into().map_err(|refused| refused.into().into())
+}

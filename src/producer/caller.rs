@@ -1,0 +1,133 @@
+//! Who sent a publish, and what becomes of a failure that nobody awaits.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use actix::{Context, Handler, Message, Recipient, dev::OneshotSender};
+use log::warn;
+
+use super::{
+    DeferredPublish, MultiPublish, Producer, Publish, payload::Payload, publish::Outgoing,
+    transaction::Reply,
+};
+use crate::error::Error;
+
+/// Who sent a publish.
+pub(super) enum Caller {
+    /// By `send`: somebody may be waiting.
+    Waiting(OneshotSender<Result<(), Error>>),
+    /// By `do_send` or `try_send`: nobody hears the answer. What was published is kept for whoever is told of failures.
+    Nobody(Rc<Unheard>, Option<FailedPublish>),
+}
+
+impl Caller {
+    pub(super) fn nobody(unheard: &Rc<Unheard>, outgoing: &Outgoing) -> Self {
+        let kept = unheard
+            .to
+            .borrow()
+            .is_some()
+            .then(|| FailedPublish::new(outgoing.clone()));
+        Self::Nobody(Rc::clone(unheard), kept)
+    }
+}
+
+impl Reply for Caller {
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Waiting(sender) => sender.is_closed(),
+            Self::Nobody(..) => false,
+        }
+    }
+
+    fn answer(self, answer: Result<(), Error>) {
+        match (self, answer) {
+            // A caller that went away meanwhile does not want it.
+            (Self::Waiting(sender), answer) => drop(sender.send(answer)),
+            (Self::Nobody(..), Ok(())) => {}
+            (Self::Nobody(unheard, publish), Err(error)) => unheard.failed(publish, error),
+        }
+    }
+}
+
+/// A publish that failed, as it was sent; it can be sent again.
+#[derive(Debug, Clone)]
+pub enum FailedPublish {
+    /// A [`Publish`].
+    Publish(Publish),
+    /// A [`MultiPublish`].
+    MultiPublish(MultiPublish),
+    /// A [`DeferredPublish`].
+    DeferredPublish(DeferredPublish),
+}
+
+impl FailedPublish {
+    fn new(outgoing: Outgoing) -> Self {
+        match &outgoing.payload {
+            Payload::Publish(_) => Self::Publish(Publish(outgoing)),
+            Payload::Batch(_) => Self::MultiPublish(MultiPublish(outgoing)),
+            Payload::Deferred { .. } => Self::DeferredPublish(DeferredPublish(outgoing)),
+        }
+    }
+}
+
+/// A publish sent by `do_send` or `try_send` has failed.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+#[non_exhaustive]
+pub struct PublishFailed {
+    /// What was published.
+    pub publish: FailedPublish,
+    /// Why it failed, and whether nsqd may have stored it.
+    pub error: Error,
+}
+
+/// From now on, tells every failure of a publish whose answer nobody awaits to this recipient, in place of the log, and in
+/// place of an earlier recipient.
+///
+/// A recipient that holds the producer's address keeps the producer alive as a user does.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SubscribeFailures(pub Recipient<PublishFailed>);
+
+impl Handler<SubscribeFailures> for Producer {
+    type Result = ();
+
+    fn handle(&mut self, SubscribeFailures(to): SubscribeFailures, ctx: &mut Context<Self>) {
+        self.handling(ctx);
+        self.desk.unheard.to.replace(Some(to));
+    }
+}
+
+/// Failures that nobody awaits: they are told to the one who asked for them, or else logged, at most once a second.
+#[derive(Debug, Default)]
+pub(super) struct Unheard {
+    to: RefCell<Option<Recipient<PublishFailed>>>,
+    failed: Cell<u64>,
+    logged: Cell<Option<Instant>>,
+}
+
+impl Unheard {
+    const PAUSE: Duration = Duration::from_secs(1);
+
+    fn failed(&self, publish: Option<FailedPublish>, error: Error) {
+        let to = self.to.borrow();
+        if let (Some(publish), Some(to)) = (publish, to.as_ref().filter(|to| to.connected())) {
+            return to.do_send(PublishFailed { publish, error });
+        }
+        self.failed.set(self.failed.get().saturating_add(1));
+        if self
+            .logged
+            .get()
+            .is_none_or(|last| last.elapsed() >= Self::PAUSE)
+        {
+            self.logged.set(Some(Instant::now()));
+            let (failed, delivery) = (self.failed.replace(0), error.delivery());
+            warn!(
+                "{failed} publishes failed whose answers nobody awaits; the latest ({delivery:?}): {error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Pings: commands without publishes, which take their place among the others, so that answers are matched by one rule.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use super::slot::{Reply, later};
+use crate::error::{Cause, ConnectionError, Delivery, Error};
+
+struct Ping<R> {
+    timeout: Duration,
+    deadline: Instant,
+    /// `None`: timed out in flight; its place waits for its answer.
+    reply: Option<R>,
+}
+
+/// The pings outstanding, the oldest first; so many of the front are in flight. One whose connection is lost is sent
+/// again on the next, since it changes nothing.
+pub(super) struct Pings<R> {
+    pings: VecDeque<Ping<R>>,
+    sent: usize,
+}
+
+impl<R: Reply> Pings<R> {
+    pub(super) fn new() -> Self {
+        Self {
+            pings: VecDeque::new(),
+            sent: 0,
+        }
+    }
+
+    /// Whether every ping is answered.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pings.iter().all(|ping| ping.reply.is_none())
+    }
+
+    /// Accepts a ping, and returns its dead-line.
+    pub(super) fn push(&mut self, timeout: Duration, now: Instant, reply: R) -> Instant {
+        let deadline = later(now, timeout);
+        self.pings.push_back(Ping {
+            timeout,
+            deadline,
+            reply: Some(reply),
+        });
+        deadline
+    }
+
+    /// Whether one is to be sent now; it counts as sent then.
+    pub(super) fn send(&mut self) -> bool {
+        while let Some(ping) = self.pings.get(self.sent) {
+            if ping.reply.as_ref().is_some_and(|reply| !reply.is_closed()) {
+                self.sent += 1;
+                return true;
+            }
+            self.pings.remove(self.sent);
+        }
+        false
+    }
+
+    /// nsqd has answered the oldest.
+    pub(super) fn answer_oldest(&mut self, answer: Result<(), Error>) {
+        self.sent = self.sent.saturating_sub(1);
+        if let Some(reply) = self.pings.pop_front().and_then(|ping| ping.reply) {
+            reply.answer(answer);
+        }
+    }
+
+    /// The connection has ended: those in flight are to be sent again.
+    pub(super) fn rewind(&mut self) {
+        self.sent = 0;
+        self.pings.retain(|ping| ping.reply.is_some());
+    }
+
+    /// Answers those whose dead-line has come, and returns the next dead-line.
+    pub(super) fn expire(
+        &mut self,
+        now: Instant,
+        last: Option<&ConnectionError>,
+    ) -> Option<Instant> {
+        self.fail(|ping, in_flight| {
+            let after = ping.timeout;
+            (ping.deadline <= now).then(|| match in_flight {
+                true => Cause::Unanswered { after },
+                false => Cause::Unsent {
+                    after,
+                    last: last.cloned(),
+                },
+            })
+        });
+        self.pings
+            .iter()
+            .filter(|ping| ping.reply.is_some())
+            .map(|ping| ping.deadline)
+            .min()
+    }
+
+    pub(super) fn fail_all(&mut self, cause: &Cause) {
+        self.fail(|_, _| Some(cause.clone()));
+    }
+
+    fn fail(&mut self, mut verdict: impl FnMut(&Ping<R>, bool) -> Option<Cause>) {
+        let mut place = 0;
+        self.pings.retain_mut(|ping| {
+            let in_flight = place < self.sent;
+            place += 1;
+            if let Some(cause) = verdict(ping, in_flight)
+                && let Some(reply) = ping.reply.take()
+            {
+                // A ping writes nothing, whatever becomes of it.
+                reply.answer(Err(Error::new(cause, Delivery::NotWritten)));
+            }
+            in_flight || ping.reply.is_some()
+        });
+    }
+}

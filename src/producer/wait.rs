@@ -1,0 +1,271 @@
+//! Waiting for a producer: until it is connected, until it has room, until nsqd answers.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use actix::{
+    Context, Handler, Message,
+    dev::{MessageResponse, OneshotSender},
+};
+
+use super::{
+    Producer, ProducerState,
+    caller::Caller,
+    publish::Desk,
+    transaction::{Load, later},
+};
+use crate::error::{Cause, Delivery, Error};
+
+/// Waits until the producer is connected. It begins to connect if it has not.
+///
+/// # Errors
+///
+/// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) with the last failure of the connection when `timeout` passes first,
+/// [`ErrorKind::Drained`](crate::ErrorKind::Drained) when it will not connect any more.
+///
+/// # Cancel safety
+///
+/// Dropping the request ends the waiting, and nothing else.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Result<(), Error>")]
+pub struct WaitConnected {
+    /// How long to wait.
+    pub timeout: Duration,
+}
+
+/// Asks nsqd for an answer, and waits for it: a frame read after the question was sent. It proves that nsqd takes commands and
+/// executes them, not that a publish would succeed.
+///
+/// nsqd has no command for this: the producer repeats the names in its IDENTIFY, which nsqd answers `OK` and which
+/// changes nothing. The question goes before publishes that wait, and behind those that are sent. nsqd may take 5 s to answer a publish of a new
+/// topic while a nsqlookupd is silent, so the time-out should be longer. If the connection is lost, the next one is asked.
+///
+/// # Errors
+///
+/// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when `timeout` passes first; nothing is written to a topic in any case.
+///
+/// # Cancel safety
+///
+/// A request dropped before the question was sent takes it back; later the answer is dropped.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Result<(), Error>")]
+pub struct Ping {
+    /// How long to wait, also for a connection.
+    pub timeout: Duration,
+}
+
+impl Handler<Ping> for Producer {
+    type Result = PingReceipt;
+
+    fn handle(&mut self, Ping { timeout }: Ping, ctx: &mut Context<Self>) -> PingReceipt {
+        let now = self.handling(ctx);
+        PingReceipt {
+            desk: Rc::clone(&self.desk),
+            refused: self.is_draining(),
+            timeout,
+            now,
+        }
+    }
+}
+
+/// What the handler returns for a [`Ping`]: it goes into the queue with its caller.
+#[derive(Debug)]
+pub struct PingReceipt {
+    desk: Rc<Desk>,
+    refused: bool,
+    timeout: Duration,
+    now: Instant,
+}
+
+impl MessageResponse<Producer, Ping> for PingReceipt {
+    fn handle(self, _: &mut Context<Producer>, sender: Option<OneshotSender<Result<(), Error>>>) {
+        // A ping whose answer nobody hears has no use.
+        let Some(sender) = sender else { return };
+        if self.refused {
+            let _ = sender.send(Err(Error::new(Cause::Drained, Delivery::NotWritten)));
+        } else {
+            self.desk
+                .queue
+                .borrow_mut()
+                .ping(self.timeout, self.now, Caller::Waiting(sender));
+        }
+    }
+}
+
+/// Waits until there is room for a publish.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Result<(), Error>")]
+pub(crate) struct AwaitRoom {
+    pub(crate) load: Load,
+    /// How much of the publish's time has passed.
+    pub(crate) spent: Duration,
+}
+
+/// What somebody waits for.
+#[derive(Debug, Clone, Copy)]
+enum Want {
+    Connection,
+    Room(Load),
+}
+
+struct Waiter {
+    want: Want,
+    timeout: Duration,
+    deadline: Instant,
+    /// `None` once answered.
+    sender: Option<OneshotSender<Result<(), Error>>>,
+}
+
+impl Waiter {
+    fn is_gone(&self) -> bool {
+        self.sender.as_ref().is_none_or(OneshotSender::is_closed)
+    }
+}
+
+/// Who waits, the longest first.
+#[derive(Clone, Default)]
+pub(super) struct Waiters(Rc<RefCell<Vec<Waiter>>>);
+
+impl Waiters {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.0.borrow().iter().map(|waiter| waiter.deadline).min()
+    }
+
+    pub(super) fn want_connection(&self) -> bool {
+        self.0
+            .borrow()
+            .iter()
+            .any(|waiter| matches!(waiter.want, Want::Connection))
+    }
+}
+
+impl fmt::Debug for Waiters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiters").finish_non_exhaustive()
+    }
+}
+
+/// What the handler returns for one who waits: a place among the others.
+#[derive(Debug)]
+pub struct Place {
+    waiters: Waiters,
+    want: Want,
+    timeout: Duration,
+    deadline: Instant,
+}
+
+impl<M: Message<Result = Result<(), Error>>> MessageResponse<Producer, M> for Place {
+    fn handle(self, _: &mut Context<Producer>, sender: Option<OneshotSender<M::Result>>) {
+        let Self {
+            waiters,
+            want,
+            timeout,
+            deadline,
+        } = self;
+        waiters.0.borrow_mut().push(Waiter {
+            want,
+            timeout,
+            deadline,
+            sender,
+        });
+    }
+}
+
+impl Handler<WaitConnected> for Producer {
+    type Result = Place;
+
+    fn handle(
+        &mut self,
+        WaitConnected { timeout }: WaitConnected,
+        ctx: &mut Context<Self>,
+    ) -> Place {
+        let deadline = later(self.handling(ctx), timeout);
+        Place {
+            waiters: self.waiters.clone(),
+            want: Want::Connection,
+            timeout,
+            deadline,
+        }
+    }
+}
+
+impl Handler<AwaitRoom> for Producer {
+    type Result = Place;
+
+    fn handle(&mut self, AwaitRoom { load, spent }: AwaitRoom, ctx: &mut Context<Self>) -> Place {
+        let timeout = self.config.publish_timeout();
+        let deadline = later(self.handling(ctx), timeout.saturating_sub(spent));
+        Place {
+            waiters: self.waiters.clone(),
+            want: Want::Room(load),
+            timeout,
+            deadline,
+        }
+    }
+}
+
+impl Producer {
+    /// Answers those whose wish is fulfilled, or whose time is over.
+    pub(super) fn serve_waiters(&mut self, now: Instant) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        let connected = self.state() == ProducerState::Connected;
+        let draining = self.is_draining();
+        let last = if connected { None } else { self.last.as_ref() };
+        let queue = self.desk.queue.borrow();
+        // Room given to one is not given to the next as well, and nobody overtakes.
+        let mut given = Load::default();
+        let mut room = true;
+        self.waiters.0.borrow_mut().retain_mut(|waiter| {
+            let fulfilled = match waiter.want {
+                Want::Connection => connected,
+                Want::Room(load) => {
+                    given.add(load.publishes, load.bytes);
+                    room = room && queue.has_room(given);
+                    room
+                }
+            };
+            let cause = match () {
+                () if draining => Some(Cause::Drained),
+                () if fulfilled => None,
+                () if waiter.deadline <= now => Some(Cause::Unsent {
+                    after: waiter.timeout,
+                    last: last.cloned(),
+                }),
+                () => return !waiter.is_gone(),
+            };
+            let error = cause.map(|cause| Error::new(cause, Delivery::NotWritten));
+            if let Some(sender) = waiter.sender.take() {
+                let _ = sender.send(error.map_or(Ok(()), Err));
+            }
+            false
+        });
+    }
+}
+
+/// Closes the connection once what is in flight is answered, and makes a new one at once: without waiting where it waits to
+/// connect. Nothing is lost by it.
+///
+/// For the case that nsqd's name points to another machine now, or after a change of its certificates. A connection whose
+/// answers do not come is ended by `ack_timeout`. A drained producer does not connect again.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Reconnect;
+
+impl Handler<Reconnect> for Producer {
+    type Result = ();
+
+    fn handle(&mut self, _: Reconnect, ctx: &mut Context<Self>) {
+        self.handling(ctx);
+        self.reconnect(ctx);
+    }
+}
