@@ -1,6 +1,7 @@
 //! How a connection comes about: awaits in a row, and what they return is the proof that all went well.
 
 use bytes::{Bytes, BytesMut};
+use serde_json::error::Category;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
@@ -70,11 +71,15 @@ async fn identify(peer: &mut Peer, config: &Config) -> Result<IdentifyResponse, 
         Frame::Ok => Ok(IdentifyResponse::legacy()),
         Frame::Response(json) => {
             IdentifyResponse::parse(&json).map_err(|error| ConnectionError::HandshakeAnswer {
-                problem: error.to_string(),
+                // serde's own words quote the peer's, however long those are.
+                problem: match error.classify() {
+                    Category::Data => "JSON, but not nsqd's".into(),
+                    Category::Io | Category::Syntax | Category::Eof => "not JSON".into(),
+                },
             })
         }
         other => Err(ConnectionError::HandshakeAnswer {
-            problem: format!("unexpected {other:?}"),
+            problem: format!("unexpected {other}"),
         }),
     }
 }

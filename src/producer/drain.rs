@@ -175,8 +175,10 @@ impl Handler<Drain> for Producer {
         let deadline = now
             .checked_add(deadline)
             .unwrap_or(now + Duration::from_secs(1 << 30));
-        let tally = self.desk.queue.borrow().tally();
-        self.drainage.begin(deadline, tally);
+        let mut queue = self.desk.queue.borrow_mut();
+        // Callers that are gone are not waited for.
+        queue.purge();
+        self.drainage.begin(deadline, queue.tally());
         let done = match self.drainage.state {
             Draining::Done(report) => Some(report),
             _ => None,

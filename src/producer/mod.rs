@@ -1,6 +1,7 @@
 //! The producer: it accepts publishes, keeps the transaction queue, and answers each publish.
 
 mod drain;
+mod link;
 mod payload;
 mod publish;
 mod session;
@@ -14,13 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Running, Supervised,
-    Supervisor, WrapFuture,
-};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Running, Supervised, Supervisor};
 use actix_rt::ArbiterHandle;
-use log::{info, warn};
-use tokio::time::sleep;
+use log::info;
 
 pub use self::{
     drain::{Drain, DrainReport},
@@ -28,27 +25,19 @@ pub use self::{
 };
 use self::{
     drain::{Drainage, Draining},
+    link::Link,
     publish::{Desk, Queue, Unheard},
-    session::Session,
     tail::{Tail, YieldOnce},
     transaction::{Limits, Load},
 };
 use crate::{
     backoff::Backoff,
     config::Config,
-    conn::{Conn, ConnId, Connected, Ended, Frames, connect},
     error::{Cause, ConnectionError},
-    protocol::Frame,
 };
 
 /// So many publishes are accepted before the other tasks of the arbiter have their turn.
 const BURST: usize = 256;
-
-/// After a refusal the next connection is dialled so soon: the refusal was no sign of trouble, and others wait.
-const AFTER_REFUSAL: Duration = Duration::from_millis(20);
-
-/// A connection that lived so long was a good one, and the next backoff starts over.
-const GOOD_LIFE: Duration = Duration::from_secs(1);
 
 /// Dead-lines are looked at no more often than this, since each look goes through all publishes.
 const SWEEP: Duration = Duration::from_millis(20);
@@ -81,6 +70,9 @@ pub struct Producer {
     delay: Duration,
     /// Why there is no connection.
     last: Option<ConnectionError>,
+    /// The last connection ended with a refusal, of which its publisher was told: no news for the log, where many may
+    /// follow each other closely.
+    quiet: bool,
     drainage: Drainage,
     /// When dead-lines were last looked at.
     swept: Option<Instant>,
@@ -92,13 +84,6 @@ pub struct Producer {
     handled: u64,
     /// An address lent to itself while it restarts, since only what has one is restarted.
     keep: Option<Addr<Self>>,
-}
-
-enum Link {
-    Idle,
-    Dialling,
-    Up(Box<Session>),
-    Drained,
 }
 
 impl Producer {
@@ -114,6 +99,10 @@ impl Producer {
     /// Starts a supervised producer on `arbiter`, with its connection and all that belongs to it. On an arbiter that has
     /// stopped already, every message to the address returned is answered
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    ///
+    /// Until the arbiter has come to start it, actix's own mailbox limit of 16 holds: of more `send`s than that, made at once,
+    /// those beyond enter the queue in the order in which they are polled. Whoever depends on the order awaits the
+    /// first answer.
     pub fn start_in_arbiter(arbiter: &ArbiterHandle, config: Config) -> Addr<Self> {
         Supervisor::start_in_arbiter(arbiter, |ctx| Self::new(config, ctx))
     }
@@ -142,6 +131,7 @@ impl Producer {
             backoff: Backoff::new(config.reconnect_backoff(), config.max_reconnect_backoff()),
             delay: Duration::ZERO,
             last: None,
+            quiet: false,
             drainage: Drainage::new(),
             swept: None,
             now: None,
@@ -245,81 +235,6 @@ impl Producer {
         info!("{}: drained", self.config.address());
         ctx.stop();
     }
-
-    /// Waits, dials and shakes hands, while publishes are accepted and timed as at any other moment.
-    fn dial(&mut self, delay: Duration, ctx: &mut Context<Self>) {
-        self.link = Link::Dialling;
-        let config = self.config.clone();
-        let dial = async move {
-            sleep(delay).await;
-            connect(&config).await
-        };
-        ctx.spawn(
-            dial.into_actor(self)
-                .map(|dialled, producer, ctx| producer.dialled(dialled, ctx)),
-        );
-    }
-
-    fn dialled(&mut self, dialled: Result<Connected, ConnectionError>, ctx: &mut Context<Self>) {
-        let address = self.config.address();
-        match dialled {
-            Ok(connected) => {
-                info!(
-                    "{address}: connected to nsqd {}",
-                    connected.negotiated.version
-                );
-                let conn = Conn::open(connected, &self.config, ctx);
-                self.link = Link::Up(Box::new(Session::new(conn, now())));
-                // The tail has had its turn in this poll already, and would not see what waits.
-                self.turn(ctx);
-            }
-            Err(why) => {
-                let delay = self.backoff.next_delay(fastrand::f64());
-                warn!(
-                    "{address}: {why}; attempt {} in {delay:?}",
-                    self.backoff.attempt() + 1
-                );
-                self.last = Some(why);
-                self.dial(delay, ctx);
-            }
-        }
-    }
-
-    fn session(&mut self, id: ConnId) -> Option<&mut Session> {
-        match &mut self.link {
-            Link::Up(session) if session.id() == id => Some(session),
-            _ => None,
-        }
-    }
-
-    /// Both sides of the connection have ended: settles what was in flight, and restarts.
-    fn settle(&mut self, ctx: &mut Context<Self>) {
-        let now = now();
-        let drained = self.drainage.is_over(self.is_outstanding(), now);
-        let Link::Up(session) = std::mem::replace(&mut self.link, Link::Idle) else {
-            return;
-        };
-        let lived = now.saturating_duration_since(session.since());
-        let (why, refusal) = session.settle(&mut self.desk.queue.borrow_mut(), drained);
-        if drained {
-            return self.finish_drain(ctx);
-        }
-        if lived >= GOOD_LIFE {
-            self.backoff.reset();
-        }
-        self.delay = if refusal {
-            AFTER_REFUSAL
-        } else {
-            self.backoff.next_delay(fastrand::f64())
-        };
-        warn!(
-            "{}: connection lost: {why}; connecting again in {:?}",
-            self.config.address(),
-            self.delay
-        );
-        self.last = Some(why);
-        ctx.stop();
-    }
 }
 
 /// The time as tokio's clock tells it, which tests may hold still.
@@ -350,38 +265,6 @@ impl Supervised for Producer {
     fn restarting(&mut self, _: &mut Context<Self>) {
         self.keep = None;
         self.drainage.report();
-    }
-}
-
-impl Handler<Frames> for Producer {
-    type Result = ();
-
-    fn handle(&mut self, Frames { id, oks, then }: Frames, _: &mut Context<Self>) {
-        self.handled += 1;
-        let now = *self.now.get_or_insert_with(now);
-        let desk = Rc::clone(&self.desk);
-        // Of another connection: a late echo, which answers nothing.
-        let Some(session) = self.session(id) else {
-            return;
-        };
-        let mut queue = desk.queue.borrow_mut();
-        for frame in std::iter::repeat_n(Frame::Ok, oks).chain(then) {
-            session.hear(frame, &mut queue, now);
-        }
-    }
-}
-
-impl Handler<Ended> for Producer {
-    type Result = ();
-
-    fn handle(&mut self, ended: Ended, ctx: &mut Context<Self>) {
-        self.handled += 1;
-        if self
-            .session(ended.id)
-            .is_some_and(|session| session.ended(ended))
-        {
-            self.settle(ctx);
-        }
     }
 }
 

@@ -66,10 +66,6 @@ impl Session {
         self.conn.id()
     }
 
-    pub(super) fn since(&self) -> Instant {
-        self.since
-    }
-
     /// Hands over all that the window allows, as one burst.
     pub(super) fn hand_over(&mut self, queue: &mut Queue, now: Instant) {
         if self.closing.is_some() {
@@ -112,7 +108,7 @@ impl Session {
                 self.close(ConnectionError::Refused(refusal));
                 return self.heed(heed);
             }
-            other => format!("{other:?} is no answer to a publish"),
+            other => format!("{other} is no answer to a publish"),
         };
         self.close(ConnectionError::OutOfStep {
             problem: out_of_step,
@@ -181,25 +177,41 @@ impl Session {
         !closing.reader && !closing.writer
     }
 
-    /// Settles what is in flight, and tells why the connection ended, and whether by a refusal after it had served.
-    pub(super) fn settle(self, queue: &mut Queue, drained: bool) -> (ConnectionError, bool) {
+    /// Settles what is in flight.
+    pub(super) fn settle(self, queue: &mut Queue, drained: bool) -> Settled {
         let (why, heed) = match self.closing {
             Some(closing) => (closing.why, closing.heed),
             None => (ConnectionError::Stopped, Heed::Answers),
         };
-        if heed == Heed::Refusal {
+        let refused = heed == Heed::Refusal;
+        if refused {
             queue.end(Ending::Refused);
-            return (why, self.served);
-        }
-        let cause = if drained {
-            Cause::Drained
         } else {
-            Cause::Lost(why.clone())
-        };
-        queue.end(Ending::Lost {
-            taken: self.conn.taken(),
-            cause: &cause,
-        });
-        (why, false)
+            let cause = if drained {
+                Cause::Drained
+            } else {
+                Cause::Lost(why.clone())
+            };
+            queue.end(Ending::Lost {
+                taken: self.conn.taken(),
+                cause: &cause,
+            });
+        }
+        Settled {
+            why,
+            refused,
+            served: self.served,
+            since: self.since,
+        }
     }
+}
+
+/// How a connection ended.
+pub(super) struct Settled {
+    pub(super) why: ConnectionError,
+    /// nsqd refused a publish, whose caller was told.
+    pub(super) refused: bool,
+    /// nsqd had answered `OK` at least once.
+    pub(super) served: bool,
+    pub(super) since: Instant,
 }

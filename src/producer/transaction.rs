@@ -13,64 +13,23 @@
 //! An answer takes the oldest window and answers the publishes under it. A lost connection takes the windows away;
 //! what nsqd did not execute still stands in its place, in order, and is handed over again. A publish that timed out
 //! after it was handed over leaves an empty place, so that no answer is ever shifted.
+//!
+//! `slot` is one publish and what is known of it; `ledger` counts what is held and how it was answered.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
+mod ledger;
+mod slot;
+
+use std::{collections::VecDeque, time::Instant};
+
+use self::{ledger::Ledger, slot::Slot};
+pub(crate) use self::{
+    ledger::{Limits, Load, Tally},
+    slot::{Reply, Transaction},
 };
-
-use super::payload::Payload;
 use crate::{
     error::{Cause, ConnectionError, Delivery, Error},
-    protocol::{ErrorCode, Outbox, ServerError, Topic},
+    protocol::{ErrorCode, Outbox, ServerError},
 };
-
-/// Who waits for the answer to a publish.
-pub(crate) trait Reply {
-    /// Whether nobody waits any more.
-    fn is_closed(&self) -> bool;
-    fn answer(self, answer: Result<(), Error>);
-}
-
-/// A publish as it is accepted.
-#[derive(Debug)]
-pub(crate) struct Transaction {
-    pub(crate) topic: Topic,
-    pub(crate) payload: Payload,
-    /// Time from acceptance to the answer.
-    pub(crate) timeout: Duration,
-}
-
-struct Slot<R> {
-    topic: Topic,
-    payload: Payload,
-    size: usize,
-    timeout: Duration,
-    deadline: Instant,
-    /// `None`: answered already, an empty place until its command is answered.
-    reply: Option<R>,
-    /// An earlier connection may have delivered it.
-    unknown: bool,
-}
-
-impl<R> Slot<R> {
-    /// What to say of it if nsqd may have executed its command.
-    fn maybe(&self) -> Delivery {
-        match self.payload {
-            Payload::Batch(_) => Delivery::MaybePartly,
-            _ => Delivery::MaybeWritten,
-        }
-    }
-
-    /// What to say of it if the latest connection certainly did not execute its command.
-    fn not_written(&self) -> Delivery {
-        if self.unknown {
-            self.maybe()
-        } else {
-            Delivery::NotWritten
-        }
-    }
-}
 
 /// A command in flight: how many publishes of the front it carries, and where its last byte is in the connection's
 /// stream of commands.
@@ -79,45 +38,6 @@ struct Window {
     members: usize,
     bytes: usize,
     end: u64,
-}
-
-/// A number of publishes and the bytes of their bodies.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Load {
-    pub(crate) publishes: usize,
-    pub(crate) bytes: usize,
-}
-
-impl Load {
-    fn add(&mut self, publishes: usize, bytes: usize) {
-        self.publishes = self.publishes.saturating_add(publishes);
-        self.bytes = self.bytes.saturating_add(bytes);
-    }
-
-    fn remove(&mut self, publishes: usize, bytes: usize) {
-        self.publishes = self.publishes.saturating_sub(publishes);
-        self.bytes = self.bytes.saturating_sub(bytes);
-    }
-}
-
-/// What the queue may hold.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// Accepted and not answered.
-    pub(crate) pending: Load,
-    /// Handed over and not answered.
-    pub(crate) window: Load,
-    /// Whether what may be stored is handed over again after a lost connection.
-    pub(crate) retry_unknown: bool,
-}
-
-/// How many publishes were answered how.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) ok: u64,
-    pub(crate) not_written: u64,
-    pub(crate) maybe_written: u64,
-    pub(crate) maybe_partly: u64,
 }
 
 /// How a connection ended, for the publishes that were in flight on it.
@@ -131,41 +51,43 @@ pub(crate) enum Ending<'a> {
 
 /// The publishes outstanding. When it is dropped, it answers what it holds.
 pub(crate) struct TransactionQueue<R: Reply> {
-    limits: Limits,
+    window: Load,
+    retry_unknown: bool,
     slots: VecDeque<Slot<R>>,
     /// So many slots of the front are in flight.
     sent: usize,
     flight: VecDeque<Window>,
-    held: Load,
     flying: Load,
-    /// Slots that have no answer yet.
-    unanswered: usize,
     /// No dead-line is earlier than this.
     due: Option<Instant>,
     /// Refusals in which nsqd named a limit of its own: what exceeds it is refused here, not by a lost connection.
     named: Vec<ServerError>,
-    tally: Tally,
+    ledger: Ledger,
 }
 
 impl<R: Reply> TransactionQueue<R> {
     pub(crate) fn new(limits: Limits) -> Self {
+        let Limits {
+            pending,
+            window,
+            retry_unknown,
+        } = limits;
         Self {
-            limits,
+            window,
+            retry_unknown,
             slots: VecDeque::new(),
             sent: 0,
             flight: VecDeque::new(),
-            held: Load::default(),
             flying: Load::default(),
-            unanswered: 0,
             due: None,
             named: Vec::new(),
-            tally: Tally::default(),
+            ledger: Ledger::new(pending),
         }
     }
 
     /// Whether every publish is answered.
     pub(crate) fn is_empty(&self) -> bool {
-        self.unanswered == 0
+        self.ledger.unanswered == 0
     }
 
     /// Whether commands are in flight.
@@ -184,83 +106,35 @@ impl<R: Reply> TransactionQueue<R> {
     }
 
     pub(crate) fn tally(&self) -> Tally {
-        self.tally
+        self.ledger.tally
     }
 
     /// Accepts a publish, or answers it at once where there is no room.
     pub(crate) fn push(&mut self, transaction: Transaction, now: Instant, reply: R) {
-        let Transaction {
-            topic,
-            payload,
-            timeout,
-        } = transaction;
-        let size = payload.size();
-        let refused = self.full(size);
-        // A time too far to be told is no dead-line that anyone could see pass.
-        let deadline = now
-            .checked_add(timeout)
-            .unwrap_or(now + Duration::from_secs(1 << 30));
-        let mut slot = Slot {
-            topic,
-            payload,
-            size,
-            timeout,
-            deadline,
-            reply: Some(reply),
-            unknown: false,
-        };
-        self.unanswered += 1;
-        if let Some(cause) = refused {
-            self.answer(&mut slot, Err(Error::new(cause, Delivery::NotWritten)));
-            return;
+        if let Some(full) = self.ledger.full(transaction.payload.size()) {
+            let error = Error::new(full, Delivery::NotWritten);
+            return self.ledger.tell(reply, Err(error));
         }
-        self.held.add(1, size);
-        self.due = Some(self.due.map_or(deadline, |due| due.min(deadline)));
+        let slot = Slot::new(transaction, now, reply);
+        self.ledger.accept(&slot);
+        self.due = Some(self.due.map_or(slot.deadline, |due| due.min(slot.deadline)));
         self.slots.push_back(slot);
-    }
-
-    fn full(&self, size: usize) -> Option<Cause> {
-        let limit = self.limits.pending;
-        if self.held.publishes >= limit.publishes {
-            let held = self.held.publishes;
-            return Some(Cause::Full {
-                option: "max_pending",
-                unit: "publishes",
-                held,
-                size: 1,
-                limit: limit.publishes,
-            });
-        }
-        if self.held.bytes.saturating_add(size) > limit.bytes {
-            let (option, held) = ("max_pending_bytes", self.held.bytes);
-            return Some(Cause::Full {
-                option,
-                unit: "bytes",
-                held,
-                size,
-                limit: limit.bytes,
-            });
-        }
-        None
     }
 
     /// Encodes the next command into `out`, if one waits and the window has room for it.
     ///
     /// `out` must be the connection's only one: a command is known by where its last byte is in all that went through.
     pub(crate) fn next_command(&mut self, out: &mut Outbox) -> bool {
-        let Some(mut slot) = self.slots.get(self.sent) else {
+        let next = self.slots.get(self.sent);
+        if next.is_some_and(|slot| unfit(&self.named, slot).is_some()) {
+            self.purge();
+        }
+        let Some(slot) = self.slots.get(self.sent) else {
             return false;
         };
-        if self.verdict(slot).is_some() {
-            self.purge();
-            let Some(next) = self.slots.get(self.sent) else {
-                return false;
-            };
-            slot = next;
-        }
-        let window = self.limits.window;
-        let room = self.flying.publishes < window.publishes
-            && self.flying.bytes.saturating_add(slot.size) <= window.bytes;
+        let room = self.flying.publishes < self.window.publishes
+            && self.flying.bytes.saturating_add(slot.size) <= self.window.bytes;
+        // One command may always fly, however large.
         if !room && self.in_flight() {
             return false;
         }
@@ -275,37 +149,21 @@ impl<R: Reply> TransactionQueue<R> {
         true
     }
 
-    /// Why a publish is not to be handed over, if it is not: its caller is gone, or nsqd is known to refuse it.
-    fn verdict(&self, slot: &Slot<R>) -> Option<Cause> {
-        if slot.reply.as_ref().is_none_or(Reply::is_closed) {
-            return Some(Cause::Closed);
-        }
-        let refusal = self
-            .named
-            .iter()
-            .find(|refusal| slot.payload.exceeds(refusal))?;
-        Some(Cause::Refused(refusal.clone()))
+    /// Answers, in one pass, all that is not to be handed over.
+    pub(crate) fn purge(&mut self) {
+        let named = std::mem::take(&mut self.named);
+        self.sweep(|slot, in_flight| {
+            if in_flight {
+                return None;
+            }
+            unfit(&named, slot).map(|cause| Error::new(cause, slot.not_written()))
+        });
+        self.named = named;
     }
 
-    /// Answers, in one pass, all that is not to be handed over.
-    fn purge(&mut self) {
-        let mut slots = std::mem::take(&mut self.slots);
-        let mut place = 0;
-        slots.retain_mut(|slot| {
-            place += 1;
-            let verdict = if place > self.sent {
-                self.verdict(slot)
-            } else {
-                None
-            };
-            if let Some(cause) = &verdict {
-                let answer = Err(Error::new(cause.clone(), slot.not_written()));
-                self.held.remove(1, slot.size);
-                self.answer(slot, answer);
-            }
-            verdict.is_none()
-        });
-        self.slots = slots;
+    /// Forgets the limits that nsqd named: the next nsqd may be another one.
+    pub(crate) fn forget_limits(&mut self) {
+        self.named.clear();
     }
 
     /// nsqd's `OK` for the oldest command. `taken` is how many bytes the socket has taken.
@@ -344,21 +202,22 @@ impl<R: Reply> TransactionQueue<R> {
         }
         // E_MPUB_FAILED can come after a part of the batch was stored, and what an unknown code means is unknown.
         let sure = !matches!(refusal.code(), ErrorCode::MpubFailed | ErrorCode::Unknown);
-        let answer = |slot: &Slot<R>| {
+        let error = |slot: &Slot<R>| {
             let delivery = if sure {
                 slot.not_written()
             } else {
                 slot.maybe()
             };
-            Err(Error::new(Cause::Refused(refusal.clone()), delivery))
+            Error::new(Cause::Refused(refusal.clone()), delivery)
         };
         let topic = self.slots.front().map(|slot| slot.topic.clone());
-        self.answer_oldest(answer);
+        self.answer_oldest(|slot| Err(error(slot)));
+        // A verdict on the topic: whatever else was accepted for it would cost a connection each.
         if matches!(
             refusal.code(),
             ErrorCode::BadTopic | ErrorCode::Unauthorized
         ) {
-            self.sweep(|slot| (Some(&slot.topic) == topic.as_ref()).then(|| answer(slot)));
+            self.sweep(|slot, _| (Some(&slot.topic) == topic.as_ref()).then(|| error(slot)));
         }
         Ok(())
     }
@@ -366,8 +225,7 @@ impl<R: Reply> TransactionQueue<R> {
     /// Settles, once, what is in flight on a connection that can write no more.
     pub(crate) fn end(&mut self, ending: Ending<'_>) {
         if let Ending::Lost { taken, cause } = ending {
-            // The next nsqd may be another one, with other limits.
-            self.named.clear();
+            self.forget_limits();
             let whole = |window: &&Window| window.end <= taken;
             let delivered = self
                 .flight
@@ -377,25 +235,17 @@ impl<R: Reply> TransactionQueue<R> {
                 .sum();
             for slot in self.slots.iter_mut().take(delivered) {
                 slot.unknown = true;
-                if !self.limits.retry_unknown {
+                if !self.retry_unknown {
                     let error = Error::new(cause.clone(), slot.maybe());
-                    Self::answer_with(&mut self.tally, &mut self.unanswered, slot, Err(error));
+                    self.ledger.answer(slot, Err(error));
                 }
             }
         }
         self.flight.clear();
         self.flying = Load::default();
-        // Answered ones are not handed over again; the others stand where they stood.
-        let mut place = 0;
-        let (sent, held) = (std::mem::take(&mut self.sent), &mut self.held);
-        self.slots.retain(|slot| {
-            let keep = place >= sent || slot.reply.is_some();
-            place += 1;
-            if !keep {
-                held.remove(1, slot.size);
-            }
-            keep
-        });
+        self.sent = 0;
+        // Empty places have no command left to wait for; what is unanswered stands where it stood.
+        self.sweep(|_, _| None);
     }
 
     /// Answers every publish whose dead-line has come. `last` is why there is no connection, if there is none.
@@ -403,67 +253,46 @@ impl<R: Reply> TransactionQueue<R> {
         if self.due.is_none_or(|due| due > now) {
             return;
         }
-        let sent = self.sent;
-        let mut place = 0;
-        self.sweep(|slot| {
-            place += 1;
-            let after = slot.timeout;
-            let (cause, delivery) = if place <= sent {
-                (Cause::Unanswered { after }, slot.maybe())
+        let mut due: Option<Instant> = None;
+        self.sweep(|slot, in_flight| {
+            let (after, deadline) = (slot.timeout, slot.deadline);
+            if deadline > now {
+                due = Some(due.map_or(deadline, |due| due.min(deadline)));
+                return None;
+            }
+            // What an earlier connection may have delivered was sent, even if it waits again.
+            let cause = if in_flight || slot.unknown {
+                Cause::Unanswered { after }
             } else {
-                (
-                    Cause::Unsent {
-                        after,
-                        last: last.cloned(),
-                    },
-                    slot.not_written(),
-                )
+                let last = last.cloned();
+                Cause::Unsent { after, last }
             };
-            (slot.deadline <= now).then(|| Err(Error::new(cause, delivery)))
+            Some(Error::new(cause, slot.unsettled(in_flight)))
         });
-        self.due = self
-            .slots
-            .iter()
-            .filter(|slot| slot.reply.is_some())
-            .map(|slot| slot.deadline)
-            .min();
+        self.due = due;
     }
 
     /// Answers everything with `cause`. What was handed over and not settled may be written.
     pub(crate) fn fail_all(&mut self, cause: &Cause) {
-        let sent = self.sent;
-        let mut place = 0;
-        self.sweep(|slot| {
-            place += 1;
-            let delivery = if place <= sent {
-                slot.maybe()
-            } else {
-                slot.not_written()
-            };
-            Some(Err(Error::new(cause.clone(), delivery)))
-        });
+        self.sweep(|slot, in_flight| Some(Error::new(cause.clone(), slot.unsettled(in_flight))));
         self.due = None;
     }
 
-    /// Answers each slot for which `verdict` has an answer. One in flight leaves an empty place, another one leaves.
-    fn sweep(&mut self, mut verdict: impl FnMut(&Slot<R>) -> Option<Result<(), Error>>) {
-        let Self {
-            slots,
-            sent,
-            held,
-            unanswered,
-            tally,
-            ..
-        } = self;
+    /// Answers each slot for which `verdict`, told whether it is in flight, has an error. One in flight leaves an empty
+    /// place, another one leaves.
+    fn sweep(&mut self, mut verdict: impl FnMut(&Slot<R>, bool) -> Option<Error>) {
         let mut place = 0;
-        slots.retain_mut(|slot| {
+        self.slots.retain_mut(|slot| {
+            let in_flight = place < self.sent;
             place += 1;
-            if let Some(answer) = verdict(slot) {
-                Self::answer_with(tally, unanswered, slot, answer);
+            if slot.reply.is_some()
+                && let Some(error) = verdict(slot, in_flight)
+            {
+                self.ledger.answer(slot, Err(error));
             }
-            let keep = place <= *sent || slot.reply.is_some();
+            let keep = in_flight || slot.reply.is_some();
             if !keep {
-                held.remove(1, slot.size);
+                self.ledger.release(slot);
             }
             keep
         });
@@ -476,43 +305,22 @@ impl<R: Reply> TransactionQueue<R> {
         self.flying.remove(window.members, window.bytes);
         self.sent = self.sent.saturating_sub(window.members);
         for _ in 0..window.members {
-            if let Some(slot) = self.slots.front() {
-                let answer = answer(slot);
-                self.remove(0, answer);
+            if let Some(mut slot) = self.slots.pop_front() {
+                let answer = answer(&slot);
+                self.ledger.answer(&mut slot, answer);
+                self.ledger.release(&slot);
             }
         }
     }
+}
 
-    fn remove(&mut self, place: usize, answer: Result<(), Error>) {
-        if let Some(mut slot) = self.slots.remove(place) {
-            self.held.remove(1, slot.size);
-            self.answer(&mut slot, answer);
-        }
+/// Why a publish is not to be handed over, if it is not: its caller is gone, or nsqd is known to refuse it.
+fn unfit<R: Reply>(named: &[ServerError], slot: &Slot<R>) -> Option<Cause> {
+    if slot.reply.as_ref().is_none_or(Reply::is_closed) {
+        return Some(Cause::Closed);
     }
-
-    fn answer(&mut self, slot: &mut Slot<R>, answer: Result<(), Error>) {
-        Self::answer_with(&mut self.tally, &mut self.unanswered, slot, answer);
-    }
-
-    /// The one place that answers: at most once for each slot.
-    fn answer_with(
-        tally: &mut Tally,
-        unanswered: &mut usize,
-        slot: &mut Slot<R>,
-        answer: Result<(), Error>,
-    ) {
-        let Some(reply) = slot.reply.take() else {
-            return;
-        };
-        *unanswered = unanswered.saturating_sub(1);
-        match answer.as_ref().map_err(Error::delivery) {
-            Ok(()) => tally.ok += 1,
-            Err(Delivery::NotWritten) => tally.not_written += 1,
-            Err(Delivery::MaybeWritten) => tally.maybe_written += 1,
-            Err(Delivery::MaybePartly) => tally.maybe_partly += 1,
-        }
-        reply.answer(answer);
-    }
+    let refusal = named.iter().find(|refusal| slot.payload.exceeds(refusal))?;
+    Some(Cause::Refused(refusal.clone()))
 }
 
 /// The last answer: an actor that is dropped, whatever the reason, leaves nobody waiting.

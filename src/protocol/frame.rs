@@ -1,8 +1,13 @@
 //! What nsqd can say.
 
+use std::fmt;
+
 use bytes::Bytes;
 
-use super::{error_code::ServerError, message::Message};
+use super::{error_code::ServerError, message::Message, text::one_line};
+
+/// At most this many bytes of a response are shown.
+const SHOWN: usize = 64;
 
 /// One frame from nsqd.
 ///
@@ -22,4 +27,38 @@ pub enum Frame {
     Error(ServerError),
     /// A message for the channel this connection is subscribed to.
     Message(Message),
+}
+
+/// What it is, in few words however large it is. A message shows nothing of its body.
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ok => f.write_str("OK"),
+            Self::Heartbeat => f.write_str("_heartbeat_"),
+            Self::CloseWait => f.write_str("CLOSE_WAIT"),
+            Self::Response(data) => {
+                let start = String::from_utf8_lossy(data.get(..2 * SHOWN).unwrap_or(data));
+                write!(f, "response \"{}\"", one_line(start.chars(), SHOWN))
+            }
+            Self::Error(error) => write!(f, "error {error}"),
+            Self::Message(_) => f.write_str("a message"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_of_any_size_shows_in_few_words() {
+        let long = Frame::Response(vec![b'x'; 1 << 20].into()).to_string();
+        assert!(
+            long.starts_with("response \"xxx") && long.len() < 100,
+            "{long}"
+        );
+        let broken = Frame::Response(Bytes::from_static(b"a\n\xff")).to_string();
+        assert_eq!(broken, "response \"a\\n\u{fffd}\"");
+        assert_eq!(Frame::CloseWait.to_string(), "CLOSE_WAIT");
+    }
 }

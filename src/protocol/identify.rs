@@ -134,7 +134,9 @@ impl IdentifyResponse {
     ///
     /// What `serde_json` finds wrong with it.
     pub fn parse(json: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(json)
+        // Read in two steps, since a struct could be read from an array too.
+        let object: serde_json::Map<_, _> = serde_json::from_slice(json)?;
+        serde_json::from_value(object.into())
     }
 
     /// What a bare `OK` means: an nsqd too old to negotiate, or not asked to. Nothing was granted, and `max_rdy_count` is 2500,

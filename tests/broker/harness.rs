@@ -1,8 +1,9 @@
-//! Runs every scenario against every kind of nsqd: each on a thread and an actix System of its own, under a watchdog.
+//! Runs every scenario against every kind of nsqd: each on a thread and an actix System of its own, and under a watchdog.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -11,7 +12,10 @@ use libtest_mimic::{Completion, Failed, Trial};
 use crate::support::broker::{Broker, Kind, Settings};
 use crate::support::nsqd_program::{self, Found};
 
-/// A scenario that takes longer has hung.
+/// Set for a process that was started to run one scenario alone.
+const ALONE: &str = "BROKER_SCENARIO_ALONE";
+
+/// A scenario that takes longer has hung, unless it says otherwise.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Something that must hold whichever nsqd is there.
@@ -20,7 +24,9 @@ pub struct Scenario {
     name: &'static str,
     run: fn(Broker) -> Pin<Box<dyn Future<Output = ()>>>,
     settings: Settings,
-    kinds: &'static [Kind],
+    only: Option<(Kind, &'static str)>,
+    alone: bool,
+    longest: Duration,
 }
 
 impl Scenario {
@@ -30,7 +36,9 @@ impl Scenario {
             name,
             run,
             settings: Settings::default(),
-            kinds: &[Kind::Embedded, Kind::Real],
+            only: None,
+            alone: false,
+            longest: LONGEST,
         }
     }
 
@@ -39,15 +47,31 @@ impl Scenario {
         Self { settings, ..self }
     }
 
-    /// The same for these kinds only, because others have nothing of the sort.
-    pub fn only(self, kinds: &'static [Kind]) -> Self {
-        Self { kinds, ..self }
+    /// The same for one kind only, and why: the other is reported as ignored for this reason.
+    pub fn only(self, kind: Kind, reason: &'static str) -> Self {
+        Self {
+            only: Some((kind, reason)),
+            ..self
+        }
+    }
+
+    /// The same in a process of its own, because it measures what belongs to the whole process.
+    pub fn alone(self) -> Self {
+        Self {
+            alone: true,
+            ..self
+        }
+    }
+
+    /// The same with more time before it counts as hanging.
+    pub fn within(self, longest: Duration) -> Self {
+        Self { longest, ..self }
     }
 
     /// One trial per kind of nsqd.
     pub fn trials(&self) -> impl Iterator<Item = Trial> {
-        self.kinds.iter().map(|kind| {
-            let (scenario, kind) = (self.clone(), *kind);
+        [Kind::Embedded, Kind::Real].into_iter().map(|kind| {
+            let scenario = self.clone();
             // `broker::publish::a_thing_holds` is told as `real::publish::a_thing_holds`.
             let name = scenario
                 .name
@@ -59,6 +83,11 @@ impl Scenario {
     }
 
     fn run(self, name: &str, kind: Kind) -> Result<Completion, Failed> {
+        if let Some((only, reason)) = self.only
+            && only != kind
+        {
+            return Ok(Completion::ignored_with(format!("{only} only: {reason}")));
+        }
         if let (Kind::Real, Found::Missing(reason)) = (kind, nsqd_program::find()) {
             return match nsqd_program::is_required() {
                 true => {
@@ -66,6 +95,9 @@ impl Scenario {
                 }
                 false => Ok(Completion::ignored_with(reason)),
             };
+        }
+        if self.alone && std::env::var_os(ALONE).is_none() {
+            return run_alone(name);
         }
         let (done, outcome) = mpsc::channel();
         let play = move || {
@@ -77,11 +109,27 @@ impl Scenario {
         let thread = std::thread::Builder::new().name(name.to_owned());
         // A scenario that hangs keeps its thread: there is no way to end one. The process ends all the same.
         thread.spawn(move || done.send(catch_unwind(AssertUnwindSafe(play))))?;
-        match outcome.recv_timeout(LONGEST) {
+        let longest = self.longest;
+        match outcome.recv_timeout(longest) {
             Ok(Ok(())) => Ok(Completion::Completed),
             Ok(Err(panic)) => Err(words_of(&*panic).into()),
-            Err(_) => Err(format!("{name} hangs: it has not ended within {LONGEST:?}").into()),
+            Err(_) => Err(format!("{name} hangs: it has not ended within {longest:?}").into()),
         }
+    }
+}
+
+/// Runs one trial in a process of its own: this very program, told to run nothing else.
+fn run_alone(name: &str) -> Result<Completion, Failed> {
+    let program = std::env::current_exe()?;
+    let ran = Command::new(program)
+        .args([name, "--exact"])
+        .env(ALONE, "1")
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()?;
+    match ran.status.success() {
+        true => Ok(Completion::Completed),
+        false => Err(String::from_utf8_lossy(&ran.stdout).into_owned().into()),
     }
 }
 
@@ -92,16 +140,15 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
         .to_owned()
 }
 
-/// The table of a module's scenarios: names of `async fn(Broker)`, with what is special about one behind it, such as
-/// `.with(Settings { .. })` or `.only(&[Kind::Real])`.
+/// The table of a module's scenarios: names of `async fn(Broker)`, each with what is special about it
+/// (`name.with(settings)`, `name.only(kind, reason)`, `name.alone()`).
 macro_rules! scenarios {
-    ($($scenario:ident $(.$change:ident($($argument:expr)*))*),* $(,)?) => {
+    ($($scenario:ident $(.$how:ident($($what:expr),* $(,)?))*),* $(,)?) => {
         vec![$(
             $crate::harness::Scenario::new(
                 concat!(module_path!(), "::", stringify!($scenario)),
                 |broker| Box::pin($scenario(broker)),
-            )
-            $(.$change($($argument)*))*
+            )$(.$how($($what),*))*
         ),*]
     };
 }

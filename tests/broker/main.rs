@@ -18,12 +18,35 @@
 mod support;
 
 mod harness;
+mod load;
 
+mod callers;
+mod campaign;
+mod connection;
+mod drain;
+mod leaks;
+mod publish;
+mod refusals;
+mod restarts;
 mod rig;
+mod stalls;
+mod to_nsq;
 
 fn main() {
     let arguments = libtest_mimic::Arguments::from_args();
-    let tables = [rig::scenarios()];
+    let tables = [
+        rig::scenarios(),
+        publish::scenarios(),
+        callers::scenarios(),
+        refusals::scenarios(),
+        restarts::scenarios(),
+        stalls::scenarios(),
+        connection::scenarios(),
+        drain::scenarios(),
+        leaks::scenarios(),
+        to_nsq::scenarios(),
+        campaign::scenarios(),
+    ];
     let trials = tables
         .iter()
         .flatten()

@@ -20,8 +20,10 @@ pub fn scenarios() -> Vec<Scenario> {
             max_msg_size: 5,
             ..Settings::default()
         }),
-        a_real_nsqd_asked_to_end_keeps_what_it_has.only(&[Kind::Real]),
-        a_real_nsqd_does_to_a_topic_what_it_is_told.only(&[Kind::Real]),
+        a_real_nsqd_asked_to_end_keeps_what_it_has
+            .only(Kind::Real, "it is about a program and its HTTP API"),
+        a_real_nsqd_does_to_a_topic_what_it_is_told
+            .only(Kind::Real, "it is about a program and its HTTP API"),
     ]
 }
 
@@ -129,7 +131,7 @@ async fn a_broker_obeys_the_limits_it_was_given(broker: Broker) {
 
 async fn a_real_nsqd_asked_to_end_keeps_what_it_has(broker: Broker) {
     publish(&broker, "rig", &[b"kept"]).await;
-    let nsqd = broker.real().expect("only for the real one");
+    let nsqd = broker.real();
     nsqd.with_nsqd(|nsqd| {
         nsqd.sigterm().unwrap();
         assert!(nsqd.wait_exited().unwrap().success());
@@ -141,7 +143,7 @@ async fn a_real_nsqd_asked_to_end_keeps_what_it_has(broker: Broker) {
 
 async fn a_real_nsqd_does_to_a_topic_what_it_is_told(broker: Broker) {
     publish(&broker, "rig#ephemeral", &[b"gone"]).await;
-    let nsqd = broker.real().expect("only for the real one");
+    let nsqd = broker.real();
     nsqd.with_nsqd(|nsqd| {
         let is_paused = |nsqd: &RealNsqd| {
             nsqd.stats("rig#ephemeral").unwrap().expect("the topic")["paused"] == true

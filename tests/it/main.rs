@@ -10,5 +10,23 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod arbiters;
+mod bounds;
+mod callers;
+mod dead_peers;
+mod dialling;
+mod draining;
+mod draining_twice;
+mod ending;
+mod errors;
+mod handshake;
+mod handshake_failures;
+mod lost_connections;
+mod memory;
+mod out_of_step;
+mod reconnecting;
+mod refusals;
+mod refused_locally;
 mod script_peer;
 mod tidy;
+mod wire;

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_nsq::embedded::EmbeddedNsqd;
+use serde_json::Value;
 
 use super::raw_client;
 use super::real_nsqd::{DURABLE, RealNsqd};
+use super::{our_process, wait};
 
 /// Which nsqd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,9 @@ pub struct Settings {
     pub max_msg_size: usize,
     pub max_body_size: usize,
     pub max_req_timeout: Duration,
+    /// A real nsqd keeps its queue in memory, as it does by default, and not on the disk (see [`DURABLE`]): needed for
+    /// deferred messages and ephemeral topics, which have no place there.
+    pub in_memory: bool,
 }
 
 impl Default for Settings {
@@ -42,6 +47,7 @@ impl Default for Settings {
             max_msg_size: 1024 * 1024,
             max_body_size: 5 * 1024 * 1024,
             max_req_timeout: Duration::from_secs(3600),
+            in_memory: false,
         }
     }
 }
@@ -71,6 +77,7 @@ impl Broker {
             max_msg_size,
             max_body_size,
             max_req_timeout,
+            in_memory,
         } = settings;
         match kind {
             Kind::Embedded => {
@@ -81,8 +88,9 @@ impl Broker {
                 Self::Embedded(nsqd.expect("an embedded nsqd starts"))
             }
             Kind::Real => {
+                let durable = if in_memory { &[] } else { DURABLE };
                 let mut flags: Vec<String> =
-                    DURABLE.iter().map(|flag| (*flag).to_owned()).collect();
+                    durable.iter().map(|flag| (*flag).to_owned()).collect();
                 flags.push(format!("--max-msg-size={max_msg_size}"));
                 flags.push(format!("--max-body-size={max_body_size}"));
                 flags.push(format!(
@@ -105,22 +113,6 @@ impl Broker {
         match self {
             Self::Embedded(_) => Kind::Embedded,
             Self::Real(_) => Kind::Real,
-        }
-    }
-
-    /// The real nsqd, for what only a process or an HTTP API can do.
-    pub fn real(&self) -> Option<&DrainedNsqd> {
-        match self {
-            Self::Embedded(_) => None,
-            Self::Real(nsqd) => Some(nsqd),
-        }
-    }
-
-    /// The embedded nsqd, for what only it can do, such as its faults.
-    pub fn embedded(&self) -> Option<&EmbeddedNsqd> {
-        match self {
-            Self::Embedded(nsqd) => Some(nsqd),
-            Self::Real(_) => None,
         }
     }
 
@@ -168,6 +160,8 @@ impl Broker {
             Self::Embedded(nsqd) => {
                 nsqd.faults().reset_connections();
                 nsqd.stop();
+                // Frozen or not, a process that is killed is gone.
+                nsqd.faults().freeze(false);
             }
             Self::Real(nsqd) => {
                 nsqd.with(|inner| inner.nsqd.kill9().expect("nsqd can be killed"))
@@ -176,13 +170,43 @@ impl Broker {
         }
     }
 
-    /// Starts it again after a [`kill`](Self::kill), on the same address and with what it stored.
+    /// Ends it as its supervisor would, and waits for its end: SIGTERM, or closed connections and a closed port.
+    pub async fn terminate(&self) {
+        match self {
+            Self::Embedded(nsqd) => nsqd.stop(),
+            Self::Real(nsqd) => {
+                nsqd.with(|inner| {
+                    inner.nsqd.sigterm().expect("a running nsqd takes signals");
+                    inner
+                        .nsqd
+                        .wait_exited()
+                        .expect("nsqd ends when it is asked to")
+                })
+                .await;
+            }
+        }
+    }
+
+    /// Starts it again after a [`kill`](Self::kill) or [`terminate`](Self::terminate), on the same address and with what it stored.
     pub async fn restart(&self) {
         match self {
             Self::Embedded(nsqd) => nsqd.restart().expect("an embedded nsqd starts again"),
             Self::Real(nsqd) => {
                 nsqd.with(|inner| inner.nsqd.restart().expect("a real nsqd starts again"))
                     .await
+            }
+        }
+    }
+
+    /// Deletes a topic and its messages.
+    pub async fn delete_topic(&self, topic: &str) {
+        match self {
+            Self::Embedded(nsqd) => assert!(nsqd.delete_topic(topic), "there is no {topic}"),
+            Self::Real(nsqd) => {
+                let topic = topic.to_owned();
+                nsqd.with(move |inner| inner.nsqd.delete_topic(&topic))
+                    .await
+                    .expect("there is such a topic");
             }
         }
     }
@@ -200,6 +224,67 @@ impl Broker {
                 nsqd.with(move |inner| signal(&inner.nsqd).expect("a running nsqd takes signals"))
                     .await;
             }
+        }
+    }
+}
+
+/// What the broker knows of its clients.
+impl Broker {
+    /// How many connections have introduced themselves (IDENTIFY) so far, over all restarts.
+    pub async fn handshakes(&self) -> usize {
+        match self {
+            Self::Embedded(nsqd) => {
+                usize::try_from(nsqd.command_count("IDENTIFY")).expect("a count of a test")
+            }
+            Self::Real(nsqd) => {
+                let log = nsqd.with(|inner| inner.nsqd.log()).await;
+                log.matches("] IDENTIFY: ").count()
+            }
+        }
+    }
+
+    /// The clients that are connected: what they said of themselves. A real nsqd tells only of those that have published.
+    pub async fn clients(&self) -> Vec<Value> {
+        match self {
+            Self::Embedded(nsqd) => {
+                let open = nsqd.connections().into_iter().filter(|client| client.open);
+                open.filter_map(|client| client.identify).collect()
+            }
+            Self::Real(nsqd) => {
+                let told = nsqd.with(|inner| inner.nsqd.producers()).await;
+                told.expect("nsqd tells its statistics")
+            }
+        }
+    }
+
+    /// Waits until none is connected any more.
+    pub async fn until_no_client_is_left(&self) {
+        let end = std::time::Instant::now() + wait::PATIENCE;
+        while !self.clients().await.is_empty() {
+            assert!(std::time::Instant::now() < end, "a client stays for ever");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// How many connections to it this process holds.
+    pub async fn sockets_of_ours(&self) -> usize {
+        let address = self.address().await;
+        our_process::sockets_to(address.parse().expect("an address of ours"))
+    }
+
+    /// The embedded one, for its faults.
+    pub fn embedded(&self) -> &EmbeddedNsqd {
+        match self {
+            Self::Embedded(nsqd) => nsqd,
+            Self::Real(_) => panic!("this scenario is for the embedded nsqd only"),
+        }
+    }
+
+    /// The real one, for what only a process can do.
+    pub fn real(&self) -> &DrainedNsqd {
+        match self {
+            Self::Real(nsqd) => nsqd,
+            Self::Embedded(_) => panic!("this scenario is for a real nsqd only"),
         }
     }
 }

@@ -218,6 +218,17 @@ impl RealNsqd {
         Ok(answer.pointer_mut("/topics/0").map(Value::take))
     }
 
+    /// What `/stats` says about the connections that have published and are still open.
+    pub fn producers(&self) -> io::Result<Vec<Value>> {
+        let query = "/stats?format=json&include_clients=true&include_mem=false";
+        let answer = http_request(self.http.address(), "GET", query)?;
+        let mut answer: Value = serde_json::from_slice(&answer)?;
+        Ok(match answer.get_mut("producers").map(Value::take) {
+            Some(Value::Array(producers)) => producers,
+            _ => Vec::new(),
+        })
+    }
+
     /// How many messages of a topic are not finished: in the topic, on their way to a channel, there, in flight or deferred.
     pub fn unfinished(&self, topic: &str) -> io::Result<u64> {
         let number = |of: &Value, key: &str| of.get(key).and_then(Value::as_u64).unwrap_or(0);
@@ -234,7 +245,7 @@ impl RealNsqd {
             .iter()
             .flat_map(|channel| states.map(|state| number(channel, state)))
             .sum();
-        // Both count what they were given since nsqd started; no depth includes what the topic has taken out and not handed on.
+        // Both count what they were given since nsqd started; what is between them stands in no depth.
         let handed_on = channels
             .iter()
             .map(|channel| number(channel, "message_count"))

@@ -1,0 +1,155 @@
+//! The producer's link to nsqd: dialled, up, lost and settled.
+
+use std::{rc::Rc, time::Duration};
+
+use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture, fut};
+use log::{Level, log};
+use tokio::time::sleep;
+
+use super::{
+    Producer, now,
+    session::{Session, Settled},
+};
+use crate::{
+    conn::{Conn, ConnId, Connected, Ended, Frames, connect},
+    error::ConnectionError,
+    protocol::Frame,
+};
+
+/// After a refusal the next connection is dialled so soon: the refusal was no sign of trouble, and others wait.
+const AFTER_REFUSAL: Duration = Duration::from_millis(20);
+
+/// A connection that lived so long was a good one, and the next backoff starts over.
+const GOOD_LIFE: Duration = Duration::from_secs(1);
+
+/// Where a producer's connection is; see the picture at [`Producer`].
+pub(super) enum Link {
+    Idle,
+    Dialling,
+    Up(Box<Session>),
+    Drained,
+}
+
+impl Producer {
+    /// Waits, dials and shakes hands, while publishes are accepted and timed as at any other moment.
+    pub(super) fn dial(&mut self, delay: Duration, ctx: &mut Context<Self>) {
+        self.link = Link::Dialling;
+        let config = self.config.clone();
+        let dial = async move {
+            sleep(delay).await;
+            connect(&config).await
+        };
+        ctx.spawn(
+            dial.into_actor(self)
+                .map(|dialled, producer, ctx| producer.dialled(dialled, ctx)),
+        );
+    }
+
+    fn dialled(&mut self, dialled: Result<Connected, ConnectionError>, ctx: &mut Context<Self>) {
+        match dialled {
+            Ok(connected) => {
+                self.log(
+                    Level::Info,
+                    &format!("connected to nsqd {}", connected.negotiated.version),
+                );
+                let conn = Conn::open(connected, &self.config, ctx);
+                self.link = Link::Up(Box::new(Session::new(conn, now())));
+                // The tail was polled before this, and must be again: to hand over what waits, and to set its timer
+                // by what is in flight then. A new item has all of them polled once more.
+                ctx.spawn(fut::ready(()));
+            }
+            Err(why) => {
+                let delay = self.backoff.next_delay(fastrand::f64());
+                self.quiet = false;
+                self.log(
+                    Level::Warn,
+                    &format!("{why}; attempt {} in {delay:?}", self.backoff.attempt()),
+                );
+                self.last = Some(why);
+                self.desk.queue.borrow_mut().forget_limits();
+                self.dial(delay, ctx);
+            }
+        }
+    }
+
+    fn log(&self, level: Level, news: &str) {
+        let level = if self.quiet { Level::Debug } else { level };
+        log!(level, "{}: {news}", self.config.address());
+    }
+
+    fn session(&mut self, id: ConnId) -> Option<&mut Session> {
+        match &mut self.link {
+            Link::Up(session) if session.id() == id => Some(session),
+            _ => None,
+        }
+    }
+
+    /// Both sides of the connection have ended: settles what was in flight, and restarts.
+    fn settle(&mut self, ctx: &mut Context<Self>) {
+        let now = now();
+        let drained = self.drainage.is_over(self.is_outstanding(), now);
+        let Link::Up(session) = std::mem::replace(&mut self.link, Link::Idle) else {
+            return;
+        };
+        let settled = session.settle(&mut self.desk.queue.borrow_mut(), drained);
+        if drained {
+            return self.finish_drain(ctx);
+        }
+        let Settled {
+            why,
+            refused,
+            served,
+            since,
+        } = settled;
+        if now.saturating_duration_since(since) >= GOOD_LIFE {
+            self.backoff.reset();
+        }
+        self.delay = if refused && served {
+            AFTER_REFUSAL
+        } else {
+            self.backoff.next_delay(fastrand::f64())
+        };
+        self.quiet = refused;
+        self.log(
+            Level::Warn,
+            &format!(
+                "connection lost: {why}; connecting again in {:?}",
+                self.delay
+            ),
+        );
+        self.last = Some(why);
+        ctx.stop();
+    }
+}
+
+impl Handler<Frames> for Producer {
+    type Result = ();
+
+    fn handle(&mut self, Frames { id, oks, then }: Frames, _: &mut Context<Self>) {
+        self.handled += 1;
+        let now = *self.now.get_or_insert_with(now);
+        let desk = Rc::clone(&self.desk);
+        // Of another connection: a late echo, which answers nothing.
+        let Some(session) = self.session(id) else {
+            return;
+        };
+        let mut queue = desk.queue.borrow_mut();
+        for frame in std::iter::repeat_n(Frame::Ok, oks).chain(then) {
+            session.hear(frame, &mut queue, now);
+        }
+    }
+}
+
+impl Handler<Ended> for Producer {
+    type Result = ();
+
+    fn handle(&mut self, ended: Ended, ctx: &mut Context<Self>) {
+        self.handled += 1;
+        if self
+            .session(ended.id)
+            .is_some_and(|session| session.ended(ended))
+        {
+            self.settle(ctx);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! One publish in the queue: what it sends, until when, who waits for the answer, and what is known of it.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    error::{Delivery, Error},
+    producer::payload::Payload,
+    protocol::Topic,
+};
+
+/// Who waits for the answer to a publish.
+pub(crate) trait Reply {
+    /// Whether nobody waits any more.
+    fn is_closed(&self) -> bool;
+    fn answer(self, answer: Result<(), Error>);
+}
+
+/// A publish as it is accepted.
+#[derive(Debug)]
+pub(crate) struct Transaction {
+    pub(crate) topic: Topic,
+    pub(crate) payload: Payload,
+    /// Time from acceptance to the answer.
+    pub(crate) timeout: Duration,
+}
+
+/// A publish in its place.
+pub(super) struct Slot<R> {
+    pub(super) topic: Topic,
+    pub(super) payload: Payload,
+    pub(super) size: usize,
+    pub(super) timeout: Duration,
+    pub(super) deadline: Instant,
+    /// `None`: answered already, an empty place until its command is answered.
+    pub(super) reply: Option<R>,
+    /// An earlier connection may have delivered it.
+    pub(super) unknown: bool,
+}
+
+impl<R> Slot<R> {
+    pub(super) fn new(transaction: Transaction, now: Instant, reply: R) -> Self {
+        let Transaction {
+            topic,
+            payload,
+            timeout,
+        } = transaction;
+        // A time too far to be told is no dead-line that anyone could see pass.
+        let deadline = now
+            .checked_add(timeout)
+            .unwrap_or(now + Duration::from_secs(1 << 30));
+        Self {
+            topic,
+            size: payload.size(),
+            payload,
+            timeout,
+            deadline,
+            reply: Some(reply),
+            unknown: false,
+        }
+    }
+
+    /// What to say of it if nsqd may have executed its command.
+    pub(super) fn maybe(&self) -> Delivery {
+        match self.payload {
+            Payload::Batch(_) => Delivery::MaybePartly,
+            _ => Delivery::MaybeWritten,
+        }
+    }
+
+    /// What to say of it if the latest connection certainly did not execute its command.
+    pub(super) fn not_written(&self) -> Delivery {
+        if self.unknown {
+            self.maybe()
+        } else {
+            Delivery::NotWritten
+        }
+    }
+    /// What to say of it if it must be answered before the fate of its command is known.
+    pub(super) fn unsettled(&self, in_flight: bool) -> Delivery {
+        if in_flight {
+            self.maybe()
+        } else {
+            self.not_written()
+        }
+    }
+}

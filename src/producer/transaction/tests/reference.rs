@@ -1,0 +1,257 @@
+//! The contract in its plainest form: a list of publishes, gone through from end to end at every question.
+
+use super::{super::*, Said, nsqd::Verb};
+use crate::error::ErrorKind;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Waiting,
+    /// Handed over; where its command ends in the connection's stream.
+    Flying(u64),
+    /// Timed out, or refused for its topic, in flight: no answer, but a share of the memory.
+    Empty(u64),
+}
+
+pub(super) struct Entry {
+    pub(super) id: usize,
+    pub(super) verb: Verb,
+    pub(super) topic: &'static str,
+    pub(super) delay: u64,
+    /// Of each body.
+    pub(super) sizes: Vec<usize>,
+    pub(super) deadline: Instant,
+    pub(super) cancelled: bool,
+    /// May be stored by an earlier connection.
+    pub(super) unknown: bool,
+    pub(super) place: Place,
+}
+
+impl Entry {
+    pub(super) fn size(&self) -> usize {
+        self.sizes.iter().sum()
+    }
+
+    fn maybe(&self) -> Delivery {
+        match self.verb {
+            Verb::Mpub => Delivery::MaybePartly,
+            Verb::Pub | Verb::Dpub => Delivery::MaybeWritten,
+        }
+    }
+
+    fn surely_not_now(&self) -> Delivery {
+        match self.unknown {
+            true => self.maybe(),
+            false => Delivery::NotWritten,
+        }
+    }
+
+    fn on_time_out(&self) -> Delivery {
+        match self.place {
+            Place::Waiting => self.surely_not_now(),
+            _ => self.maybe(),
+        }
+    }
+
+    fn waits(&self) -> bool {
+        self.place == Place::Waiting
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(self.place, Place::Empty(_))
+    }
+}
+
+/// Answers that are due, in order.
+pub(super) type Due = Vec<(usize, Said)>;
+
+pub(super) struct Reference {
+    pub(super) limits: Limits,
+    /// What the queue holds, in the order of acceptance.
+    pub(super) entries: Vec<Entry>,
+    /// nsqd's own limits for a message and for a batch, where it told them.
+    named: [Option<usize>; 2],
+}
+
+impl Reference {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            entries: Vec::new(),
+            named: [None; 2],
+        }
+    }
+
+    fn load<'a>(entries: impl Iterator<Item = &'a Entry>) -> Load {
+        let mut load = Load::default();
+        entries.for_each(|entry| load.add(1, entry.size()));
+        load
+    }
+
+    pub(super) fn held(&self) -> Load {
+        Self::load(self.entries.iter())
+    }
+
+    pub(super) fn flying(&self) -> Load {
+        Self::load(self.entries.iter().filter(|entry| !entry.waits()))
+    }
+
+    pub(super) fn unanswered(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| !entry.is_empty())
+    }
+
+    pub(super) fn push(&mut self, entry: Entry) -> Due {
+        let (held, limit) = (self.held(), self.limits.pending);
+        if held.publishes + 1 > limit.publishes || held.bytes + entry.size() > limit.bytes {
+            let said = Said::Failed(ErrorKind::Full, Delivery::NotWritten);
+            return vec![(entry.id, said)];
+        }
+        self.entries.push(entry);
+        Due::new()
+    }
+
+    /// What a publish that waits may be told instead of being handed over; if there is anything, it must be.
+    fn unfit(&self, entry: &Entry) -> Vec<Said> {
+        if entry.cancelled {
+            return vec![Said::Failed(ErrorKind::Closed, entry.surely_not_now())];
+        }
+        let above = |size: usize, limit: Option<usize>| limit.is_some_and(|limit| size > limit);
+        let [message, batch] = self.named;
+        let mut codes = Vec::new();
+        if entry.sizes.iter().any(|size| above(*size, message)) {
+            codes.push(ErrorCode::BadMessage);
+        }
+        if entry.verb == Verb::Mpub && above(entry.size() + 4 * entry.sizes.len() + 4, batch) {
+            codes.push(ErrorCode::BadBody);
+        }
+        let said = |code| Said::Failed(ErrorKind::Refused(code), entry.surely_not_now());
+        codes.into_iter().map(said).collect()
+    }
+
+    /// Takes note that a publish was answered instead of being handed over, which must be right.
+    pub(super) fn purged(&mut self, id: usize, said: Said) {
+        let place = self.entries.iter().position(|entry| entry.id == id);
+        let entry = self.entries.remove(place.expect("purged, and not held"));
+        assert!(entry.waits(), "{id} was purged in flight");
+        assert!(self.unfit(&entry).contains(&said), "{id} was told {said:?}");
+    }
+
+    /// The publish to be handed over next.
+    pub(super) fn next(&self) -> Option<&Entry> {
+        let next = self.entries.iter().find(|entry| entry.waits())?;
+        let (mut flying, window) = (self.flying(), self.limits.window);
+        let alone = flying.publishes == 0;
+        flying.add(1, next.size());
+        let room = flying.publishes <= window.publishes && flying.bytes <= window.bytes;
+        if !alone && !room {
+            return None;
+        }
+        assert_eq!(self.unfit(next), [], "{} was not purged", next.id);
+        Some(next)
+    }
+
+    pub(super) fn handed_over(&mut self, id: usize, end: u64) {
+        let mut entries = self.entries.iter_mut();
+        entries.find(|entry| entry.id == id).unwrap().place = Place::Flying(end);
+    }
+
+    /// The oldest command's publish leaves; nothing is due where it was answered before.
+    fn pop(&mut self, said: impl Fn(&Entry) -> Said) -> Due {
+        let entry = self.entries.remove(0);
+        match entry.place {
+            Place::Waiting => panic!("{} was not handed over", entry.id),
+            Place::Flying(_) => vec![(entry.id, said(&entry))],
+            Place::Empty(_) => Due::new(),
+        }
+    }
+
+    pub(super) fn ok(&mut self) -> Due {
+        self.pop(|_| Said::Ok)
+    }
+
+    /// An error frame and, but for a slow upload, its answer.
+    pub(super) fn refused(&mut self, text: &str) -> Due {
+        if text.contains("failed to read") {
+            return Due::new();
+        }
+        let (code, sure) = match text.split(' ').next().unwrap() {
+            "E_BAD_TOPIC" => (ErrorCode::BadTopic, true),
+            "E_UNAUTHORIZED" => (ErrorCode::Unauthorized, true),
+            "E_BAD_MESSAGE" => (ErrorCode::BadMessage, true),
+            "E_BAD_BODY" => (ErrorCode::BadBody, true),
+            "E_PUB_FAILED" => (ErrorCode::PubFailed, true),
+            "E_DPUB_FAILED" => (ErrorCode::DpubFailed, true),
+            "E_MPUB_FAILED" => (ErrorCode::MpubFailed, false),
+            _ => (ErrorCode::Unknown, false),
+        };
+        if let Some((_, limit)) = text.split_once(" > ") {
+            let limit = limit.parse().ok();
+            self.named[usize::from(code == ErrorCode::BadBody)] = limit;
+        }
+        let said = |entry: &Entry| {
+            let delivery = if sure {
+                entry.surely_not_now()
+            } else {
+                entry.maybe()
+            };
+            Said::Failed(ErrorKind::Refused(code), delivery)
+        };
+        let topic = self.entries[0].topic;
+        let mut due = self.pop(said);
+        if matches!(code, ErrorCode::BadTopic | ErrorCode::Unauthorized) {
+            due.extend(self.answer(|entry| (entry.topic == topic).then(|| said(entry))));
+        }
+        due
+    }
+
+    pub(super) fn end_refused(&mut self) -> Due {
+        self.entries.retain(|entry| !entry.is_empty());
+        for entry in &mut self.entries {
+            entry.place = Place::Waiting;
+        }
+        Due::new()
+    }
+
+    pub(super) fn end_lost(&mut self, taken: u64) -> Due {
+        self.named = [None; 2];
+        let (mut due, retry) = (Due::new(), self.limits.retry_unknown);
+        for entry in &mut self.entries {
+            if matches!(entry.place, Place::Flying(end) if end <= taken) {
+                entry.unknown = true;
+                if !retry {
+                    let said = Said::Failed(ErrorKind::ConnectionLost, entry.maybe());
+                    due.push((entry.id, said));
+                    entry.place = Place::Empty(0);
+                }
+            }
+        }
+        self.end_refused();
+        due
+    }
+
+    pub(super) fn expire(&mut self, now: Instant) -> Due {
+        self.answer(|entry| {
+            let said = Said::Failed(ErrorKind::Timeout, entry.on_time_out());
+            (entry.deadline <= now).then_some(said)
+        })
+    }
+
+    pub(super) fn fail_all(&mut self, kind: ErrorKind) -> Due {
+        self.answer(|entry| Some(Said::Failed(kind, entry.on_time_out())))
+    }
+
+    /// Whoever waits leaves with its answer, whoever is in flight leaves an empty place.
+    fn answer(&mut self, said: impl Fn(&Entry) -> Option<Said>) -> Due {
+        let mut due = Due::new();
+        self.entries.retain_mut(|entry| {
+            let Some(said) = said(entry).filter(|_| !entry.is_empty()) else {
+                return true;
+            };
+            due.push((entry.id, said));
+            if let Place::Flying(end) = entry.place {
+                entry.place = Place::Empty(end);
+            }
+            entry.is_empty()
+        });
+        due
+    }
+}

@@ -1,0 +1,254 @@
+//! Callers that give up or time out: the truth for them, and no change for anybody else.
+
+use actix_nsq::{Delivery, ErrorKind, Publish, protocol::ErrorCode};
+use tokio::task::spawn_local;
+
+use crate::memory::{
+    HOUR, Network, failure, in_virtual_time, is_waiting, ms, publish, s, send, timed, topic,
+};
+use crate::support::spoken::{error_frame, ok_frame};
+
+fn within(timeout: std::time::Duration, body: &'static str) -> Publish {
+    Publish::new(topic("t"), body).timeout(timeout)
+}
+
+#[test]
+fn a_late_answer_is_swallowed_and_the_next_ones_stay_matched() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let mut nsqd = network.connected().await;
+        let hasty = send(&producer, within(s(2), "hasty"));
+        let mut patient = publish(&producer, "patient");
+        let (after, answer) = timed(hasty).await;
+        assert_eq!(after, s(2));
+        failure(answer, ErrorKind::Timeout, Delivery::MaybeWritten);
+        nsqd.expect_pub("t", "hasty").await;
+        nsqd.expect_pub("t", "patient").await;
+        nsqd.send(ok_frame()).await;
+        tokio::time::sleep(ms(1)).await;
+        assert!(is_waiting(&mut patient), "answered by another's OK");
+        nsqd.send(ok_frame()).await;
+        patient.await.unwrap();
+        nsqd.expect_silence(s(1)).await;
+    });
+}
+
+#[test]
+fn a_late_refusal_is_swallowed_and_the_bystander_is_sent_again() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let mut nsqd = network.connected().await;
+        let hasty = send(&producer, within(s(2), "hasty"));
+        let patient = publish(&producer, "patient");
+        failure(hasty.await, ErrorKind::Timeout, Delivery::MaybeWritten);
+        nsqd.send(error_frame("E_PUB_FAILED PUB failed")).await;
+        nsqd.fin().await;
+        let mut nsqd = network.connected().await;
+        nsqd.expect_pub("t", "patient").await;
+        nsqd.send(ok_frame()).await;
+        patient.await.unwrap();
+    });
+}
+
+#[test]
+fn what_timed_out_in_flight_is_not_sent_again() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start_with(|config| config.retry_unknown(true));
+        let nsqd = network.connected().await;
+        let hasty = send(&producer, within(s(2), "hasty"));
+        let patient = publish(&producer, "patient");
+        failure(hasty.await, ErrorKind::Timeout, Delivery::MaybeWritten);
+        drop(nsqd);
+        let mut nsqd = network.connected().await;
+        nsqd.expect_pub("t", "patient").await;
+        nsqd.send(ok_frame()).await;
+        patient.await.unwrap();
+    });
+}
+
+#[test]
+fn what_timed_out_before_its_turn_is_never_written() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start_with(|config| config.publish_window(1));
+        let mut nsqd = network.connected().await;
+        let first = publish(&producer, "first");
+        let hasty = send(&producer, within(s(2), "hasty"));
+        let last = publish(&producer, "last");
+        let (after, answer) = timed(hasty).await;
+        assert_eq!(after, s(2));
+        failure(answer, ErrorKind::Timeout, Delivery::NotWritten);
+        nsqd.expect_pub("t", "first").await;
+        nsqd.send(ok_frame()).await;
+        nsqd.expect_pub("t", "last").await;
+        nsqd.send(ok_frame()).await;
+        first.await.unwrap();
+        last.await.unwrap();
+    });
+}
+
+#[test]
+fn a_publish_without_any_time_is_refused_at_once_and_never_written() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let mut nsqd = network.connected().await;
+        let (after, answer) = timed(send(&producer, within(s(0), "a"))).await;
+        assert_eq!(after, s(0));
+        failure(answer, ErrorKind::Timeout, Delivery::NotWritten);
+        nsqd.expect_silence(s(1)).await;
+    });
+}
+
+#[test]
+fn publishes_time_out_at_exactly_publish_timeout_while_connecting() {
+    in_virtual_time(async |mut network: Network| {
+        let producer =
+            network.start_with(|config| config.dial_timeout(s(300)).publish_timeout(s(7)));
+        let dial = network.dial().await;
+        spawn_local(dial.hang());
+        let (after, answer) = timed(publish(&producer, "a")).await;
+        assert_eq!(after, s(7));
+        failure(answer, ErrorKind::Timeout, Delivery::NotWritten);
+        let (after, answer) = timed(send(&producer, within(s(3), "b"))).await;
+        assert_eq!(after, s(3));
+        failure(answer, ErrorKind::Timeout, Delivery::NotWritten);
+    });
+}
+
+#[test]
+fn publishes_time_out_at_exactly_publish_timeout_while_backing_off() {
+    in_virtual_time(async |mut network: Network| {
+        let hours = |config: actix_nsq::ConfigBuilder| {
+            let config = config.reconnect_backoff(HOUR).max_reconnect_backoff(HOUR);
+            config.publish_timeout(s(7))
+        };
+        let producer = network.start_with(hours);
+        network.dial().await.refuse();
+        let (after, answer) = timed(publish(&producer, "a")).await;
+        assert_eq!(after, s(7));
+        let error = failure(answer, ErrorKind::Timeout, Delivery::NotWritten);
+        assert!(error.connection_error().is_some(), "{error}");
+    });
+}
+
+#[test]
+fn publishes_time_out_at_exactly_publish_timeout_in_flight() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start_with(|config| config.publish_timeout(s(7)));
+        let mut nsqd = network.connected().await;
+        let [one, two, three] = ["1", "2", "3"].map(|body| timed(publish(&producer, body)));
+        let slow = async {
+            for body in ["1", "2", "3"] {
+                nsqd.expect_pub("t", body).await;
+            }
+            for _ in 0..2 {
+                tokio::time::sleep(s(3)).await;
+                nsqd.send(ok_frame()).await;
+            }
+        };
+        let (one, two, three, ()) = tokio::join!(one, two, three, slow);
+        assert!(matches!(one, (after, Ok(())) if after == s(3)), "{one:?}");
+        assert!(matches!(two, (after, Ok(())) if after == s(6)), "{two:?}");
+        assert_eq!(three.0, s(7));
+        failure(three.1, ErrorKind::Timeout, Delivery::MaybeWritten);
+    });
+}
+
+#[test]
+fn a_publishs_own_time_only_shortens() {
+    in_virtual_time(async |mut network: Network| {
+        let producer =
+            network.start_with(|config| config.publish_timeout(s(3)).dial_timeout(s(60)));
+        spawn_local(network.dial().await.hang());
+        for (own, expected) in [
+            (HOUR, s(3)),
+            (s(3), s(3)),
+            (s(1), s(1)),
+            (std::time::Duration::MAX, s(3)),
+        ] {
+            let (after, answer) = timed(send(&producer, within(own, "a"))).await;
+            assert_eq!(after, expected);
+            failure(answer, ErrorKind::Timeout, Delivery::NotWritten);
+        }
+    });
+}
+
+#[test]
+fn each_publish_has_its_own_dead_line() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start_with(|config| config.dial_timeout(s(60)));
+        spawn_local(network.dial().await.hang());
+        let times = [s(9), ms(10), s(3), ms(3007), ms(15), s(1)];
+        let all = times.map(|own| timed(send(&producer, within(own, "a"))));
+        for (own, (after, answer)) in times.into_iter().zip(futures::future::join_all(all).await) {
+            failure(answer, ErrorKind::Timeout, Delivery::NotWritten);
+            // Never early; and many dead-lines close to each other are looked at together.
+            assert!(
+                after >= own && after <= own + ms(20),
+                "{after:?} for {own:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn what_was_cancelled_before_its_turn_is_never_sent() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let mut bodies: Vec<_> = ["1", "2", "3", "4", "5"]
+            .map(|body| publish(&producer, body))
+            .into();
+        // Before the producer has even seen it, and after it has.
+        drop(bodies.remove(1));
+        tokio::time::sleep(ms(1)).await;
+        drop(bodies.remove(0));
+        drop(bodies.pop());
+        let mut nsqd = network.connected().await;
+        nsqd.expect_pub("t", "3").await;
+        nsqd.expect_pub("t", "4").await;
+        nsqd.send(ok_frame().repeat(2)).await;
+        for each in bodies {
+            each.await.unwrap();
+        }
+        nsqd.expect_silence(s(20)).await;
+    });
+}
+
+#[test]
+fn what_was_cancelled_in_flight_keeps_its_place() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let mut nsqd = network.connected().await;
+        let (cancelled, mut kept) = (publish(&producer, "cancelled"), publish(&producer, "kept"));
+        nsqd.expect_pub("t", "cancelled").await;
+        nsqd.expect_pub("t", "kept").await;
+        drop(cancelled);
+        nsqd.send(ok_frame()).await;
+        tokio::time::sleep(ms(1)).await;
+        assert!(is_waiting(&mut kept), "answered by another's OK");
+        nsqd.send(error_frame("E_PUB_FAILED PUB failed")).await;
+        failure(
+            kept.await,
+            ErrorKind::Refused(ErrorCode::PubFailed),
+            Delivery::NotWritten,
+        );
+    });
+}
+
+#[test]
+fn what_was_cancelled_behind_a_refusal_is_not_sent_again() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let mut nsqd = network.connected().await;
+        let [bad, cancelled, kept] = ["1", "2", "3"].map(|body| publish(&producer, body));
+        nsqd.expect_pub("t", "1").await;
+        nsqd.expect_pub("t", "2").await;
+        drop(cancelled);
+        nsqd.send(error_frame("E_PUB_FAILED PUB failed")).await;
+        nsqd.fin().await;
+        bad.await.unwrap_err();
+        let mut nsqd = network.connected().await;
+        nsqd.expect_pub("t", "3").await;
+        nsqd.send(ok_frame()).await;
+        kept.await.unwrap();
+    });
+}

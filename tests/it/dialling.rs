@@ -1,0 +1,128 @@
+//! Dialling TCP: names, addresses of both families, the local address, and what is told when nobody answers.
+
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use actix_nsq::{Config, ConfigBuilder, ConnectionError, Delivery, ErrorKind, Producer};
+
+use crate::memory::{failure, in_a_system, ms, publish, s};
+use crate::support::script::ScriptedPeer;
+use crate::support::spoken::ok_frame;
+
+/// What a publish to `address` is told when it cannot be connected to.
+fn cannot_connect(address: String, check: impl FnOnce(&ConnectionError)) {
+    in_a_system(async |_| {
+        let config = Config::builder(&address)
+            .dial_timeout(s(5))
+            .publish_timeout(ms(300));
+        let producer = Producer::start(config.build().unwrap());
+        let error = failure(
+            publish(&producer, "a").await,
+            ErrorKind::Timeout,
+            Delivery::NotWritten,
+        );
+        let lost = error
+            .connection_error()
+            .expect("why there is no connection");
+        assert!(lost.to_string().contains(&address), "{lost}");
+        check(lost);
+    });
+}
+
+/// The address that a listener on `address` sees a producer come from, which it has been told of as `name`.
+fn caller_of(
+    listener: TcpListener,
+    name: &str,
+    options: impl FnOnce(ConfigBuilder) -> ConfigBuilder,
+) -> SocketAddr {
+    let address = format!("{name}:{}", listener.local_addr().unwrap().port());
+    let accepted = std::thread::spawn(move || {
+        let (mut client, from) = listener.accept().unwrap();
+        client
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        let mut magic = [0; 4];
+        client.read_exact(&mut magic).unwrap();
+        assert_eq!(&magic, b"  V2");
+        from
+    });
+    in_a_system(async |_| {
+        let _producer = Producer::start(options(Config::builder(address)).build().unwrap());
+        crate::support::wait::until("the producer connects", || accepted.is_finished()).await;
+        accepted.join().unwrap()
+    })
+}
+
+#[test]
+fn a_closed_port_is_told() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    cannot_connect(address, |lost| {
+        let ConnectionError::Dial { source, .. } = lost else {
+            panic!("{lost}");
+        };
+        assert_eq!(source.kind(), std::io::ErrorKind::ConnectionRefused);
+    });
+}
+
+#[test]
+fn a_name_that_cannot_be_resolved_is_told() {
+    // RFC 2606: no resolver has it.
+    cannot_connect("x.invalid:4150".into(), |lost| {
+        assert!(matches!(lost, ConnectionError::Resolve { .. }), "{lost}");
+    });
+}
+
+#[test]
+fn a_name_is_dialled_at_each_of_its_addresses() {
+    // Where `localhost` has two addresses, only one of these two is served by the first.
+    let (v4, v6) = (
+        TcpListener::bind("127.0.0.1:0"),
+        TcpListener::bind("[::1]:0"),
+    );
+    let resolved: Vec<SocketAddr> = std::net::ToSocketAddrs::to_socket_addrs("localhost:4150")
+        .unwrap()
+        .collect();
+    for listener in [v4, v6].into_iter().flatten() {
+        let ip = listener.local_addr().unwrap().ip();
+        if resolved.iter().any(|address| address.ip() == ip) {
+            assert_eq!(caller_of(listener, "localhost", |config| config).ip(), ip);
+        }
+    }
+}
+
+#[test]
+fn an_ipv6_literal_is_dialled() {
+    let Ok(listener) = TcpListener::bind("[::1]:0") else {
+        eprintln!("this machine has no IPv6");
+        return;
+    };
+    assert!(caller_of(listener, "[::1]", |config| config).is_ipv6());
+}
+
+#[cfg(target_os = "linux")] // Others give only 127.0.0.1 to the loopback interface.
+#[test]
+fn the_local_address_is_the_one_that_was_asked_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let local: SocketAddr = "127.0.0.2:0".parse().unwrap();
+    let from = caller_of(listener, "127.0.0.1", |config| config.local_addr(local));
+    assert_eq!(from.ip(), local.ip());
+}
+
+#[test]
+fn a_publish_over_tcp_is_answered() {
+    let peer = ScriptedPeer::play(|mut client| async move {
+        client.greet().await;
+        client.expect_pub("t", "hello").await;
+        client.send(ok_frame()).await;
+        client.wait_closed().await;
+    });
+    in_a_system(async |_| {
+        let producer = Producer::start(Config::new(peer.address()).unwrap());
+        publish(&producer, "hello").await.unwrap();
+        drop(producer);
+        peer.finish().await;
+    });
+}

@@ -1,0 +1,55 @@
+//! What callers do: publish, and look at the answer.
+
+use std::time::Duration;
+
+use actix::{Addr, Handler};
+use actix_nsq::{Delivery, Error, ErrorKind, Producer, Publish, Topic};
+use bytes::Bytes;
+use futures::{FutureExt, future::LocalBoxFuture};
+use tokio::time::Instant;
+
+pub(crate) fn topic(name: &str) -> Topic {
+    Topic::new(name).expect("a good name")
+}
+
+/// The answer to a message that was sent already.
+pub(crate) type Answer = LocalBoxFuture<'static, Result<(), Error>>;
+
+/// Sends at once; what comes back is the answer, as `??` gives it.
+pub(crate) fn send<M>(producer: &Addr<Producer>, message: M) -> Answer
+where
+    M: actix::Message<Result = Result<(), Error>> + Send + 'static,
+    Producer: Handler<M>,
+{
+    let request = producer.send(message);
+    Box::pin(async move { request.await? })
+}
+
+/// Publishes to the topic `t`, at once.
+pub(crate) fn publish(producer: &Addr<Producer>, body: impl Into<Bytes>) -> Answer {
+    send(producer, Publish::new(topic("t"), body))
+}
+
+/// Whether there is no answer yet.
+pub(crate) fn is_waiting(answer: &mut Answer) -> bool {
+    answer.now_or_never().is_none()
+}
+
+/// The failure in an answer, which must be of this kind and leave the message like this.
+#[track_caller]
+pub(crate) fn failure(answer: Result<(), Error>, kind: ErrorKind, delivery: Delivery) -> Error {
+    let error = answer.expect_err("a failure");
+    assert_eq!(
+        (error.kind(), error.delivery()),
+        (kind, delivery),
+        "{error}"
+    );
+    error
+}
+
+/// What comes of a future, and how long it took.
+pub(crate) async fn timed<T>(future: impl Future<Output = T>) -> (Duration, T) {
+    let began = Instant::now();
+    let outcome = future.await;
+    (began.elapsed(), outcome)
+}

@@ -1,0 +1,148 @@
+//! A connection in memory that a test can disturb.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+
+/// How a test disturbs a connection.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Line(Arc<Mutex<Trouble>>);
+
+#[derive(Debug, Default)]
+struct Trouble {
+    writes: usize,
+    /// What the client's writes end in.
+    broken: Option<io::ErrorKind>,
+    /// What the client reads in place of the end of the stream.
+    reset: bool,
+    deaf: bool,
+    sleepers: Vec<Waker>,
+}
+
+impl Line {
+    /// How many times the client has written.
+    pub(crate) fn writes(&self) -> usize {
+        self.with(|trouble| trouble.writes)
+    }
+
+    /// From here on the client's writes fail.
+    pub(crate) fn break_writes(&self, kind: io::ErrorKind) {
+        self.with(|trouble| trouble.broken = Some(kind));
+    }
+
+    /// When the peer ends, the client reads a reset and not an end.
+    pub(crate) fn end_in_reset(&self) {
+        self.with(|trouble| trouble.reset = true);
+    }
+
+    /// What the peer says stays on its way...
+    pub(crate) fn hold_back(&self) {
+        self.with(|trouble| trouble.deaf = true);
+    }
+
+    /// ... until it may arrive.
+    pub(crate) fn let_through(&self) {
+        self.with(|trouble| {
+            trouble.deaf = false;
+            trouble.sleepers.drain(..).for_each(Waker::wake);
+        });
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Trouble) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn poll_write(&self) -> io::Result<()> {
+        self.with(|trouble| {
+            trouble.writes += 1;
+            trouble.broken.map_or(Ok(()), |kind| Err(kind.into()))
+        })
+    }
+}
+
+/// The client's end of a connection.
+#[derive(Debug)]
+pub(super) struct End {
+    pipe: DuplexStream,
+    line: Line,
+    open: Arc<AtomicUsize>,
+}
+
+impl End {
+    pub(super) fn new(pipe: DuplexStream, line: Line, open: Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::SeqCst);
+        Self { pipe, line, open }
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl AsyncRead for End {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let (deaf, reset) = self.line.with(|trouble| {
+            if trouble.deaf {
+                trouble.sleepers.push(cx.waker().clone());
+            }
+            (trouble.deaf, trouble.reset)
+        });
+        if deaf {
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.pipe).poll_read(cx, buf);
+        match read {
+            Poll::Ready(Ok(())) if reset && buf.filled().len() == before => {
+                Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+            }
+            read => read,
+        }
+    }
+}
+
+impl AsyncWrite for End {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.line.poll_write()?;
+        Pin::new(&mut self.pipe).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.line.poll_write()?;
+        Pin::new(&mut self.pipe).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.pipe.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_shutdown(cx)
+    }
+}
