@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix_nsq::actix::{Addr, Arbiter, Recipient};
-use actix_nsq::{Delivery, Error, ErrorKind, MultiPublish, Producer, Publish};
+use actix_nsq::{Delivery, ErrorKind, MultiPublish, Producer, Publish};
 use futures::future::join_all;
 
 use super::load::{
