@@ -10,9 +10,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod arbiters;
+mod bounds;
 mod callers;
 mod dead_peers;
 mod dialling;
+mod draining;
+mod draining_twice;
+mod ending;
 mod errors;
 mod handshake;
 mod handshake_failures;
