@@ -179,7 +179,7 @@ impl Bench {
     /// Hands over all that may be, and shows it as nsqd would read it: `["PUB a 1", ...]`.
     fn hand_over(&mut self) -> Vec<String> {
         let queue = self.queue.as_mut().unwrap();
-        while queue.next_command(&mut self.out) {}
+        while queue.next_command(b"{}", &mut self.out) {}
         self.handed = self.out.total();
         nsqd::transcript(&self.out.take().concat())
     }
@@ -187,7 +187,13 @@ impl Bench {
     /// nsqd's `OK`, where the socket has taken everything.
     fn ok(&mut self) {
         let handed = self.handed;
-        self.queue().ok(handed).unwrap();
+        self.take_ok(handed).unwrap();
+    }
+
+    /// nsqd's `OK`, where the socket has taken so much.
+    fn take_ok(&mut self, taken: u64) -> Result<(), &'static str> {
+        let now = self.now;
+        self.queue().ok(taken, now)
     }
 
     /// nsqd's error frame, and the end of the connection by it.

@@ -219,10 +219,14 @@ fn the_tally_is_the_answers_given() {
     ];
     assert_eq!(bench.told(), told);
     let tally = Tally {
+        published: 7,
         ok: 1,
         not_written: 2,
         maybe_written: 2,
         maybe_partly: 2,
+        full: 1,
+        timed_out: 2,
+        resent: 4,
     };
     assert_eq!(bench.queue().tally(), tally);
 }

@@ -279,10 +279,10 @@ fn a_refusal_that_finds_its_caller_answered_still_names_its_limit() {
 fn an_ok_with_nothing_in_flight_is_out_of_step() {
     let mut bench = Bench::new();
     bench.publish("a");
-    assert!(bench.queue().ok(u64::MAX).is_err());
+    assert!(bench.take_ok(u64::MAX).is_err());
     bench.hand_over();
     bench.ok();
-    assert!(bench.queue().ok(u64::MAX).is_err());
+    assert!(bench.take_ok(u64::MAX).is_err());
     assert_eq!(bench.told(), ["1 Ok"]);
 }
 
@@ -292,10 +292,10 @@ fn an_ok_for_a_command_that_is_not_wholly_sent_is_not_believed() {
     bench.publish("a");
     bench.publish("a");
     bench.hand_over();
-    assert!(bench.queue().ok(pub_size(1) - 1).is_err());
+    assert!(bench.take_ok(pub_size(1) - 1).is_err());
     assert!(bench.told().is_empty());
-    bench.queue().ok(pub_size(1)).unwrap();
-    assert!(bench.queue().ok(2 * pub_size(1) - 1).is_err());
+    bench.take_ok(pub_size(1)).unwrap();
+    assert!(bench.take_ok(2 * pub_size(1) - 1).is_err());
     assert_eq!(bench.told(), ["1 Ok"]);
     // So the connection is lost, with no more than what the socket took.
     bench.lose(2 * pub_size(1) - 1);

@@ -110,7 +110,7 @@ impl World<'_> {
         }
         let mut due = Due::new();
         loop {
-            let handed = self.queue.next_command(&mut link.out);
+            let handed = self.queue.next_command(b"{}", &mut link.out);
             let told = self.book.told.borrow();
             for (id, said) in told.iter().skip(due.len()) {
                 self.reference.purged(*id, *said);
@@ -172,7 +172,7 @@ impl World<'_> {
         let id = starts.iter().find(|(at, _)| *at == start).unwrap().1;
         assert_eq!(self.reference.entries[0].id, id, "whose answer it is");
         let Some(text) = error else {
-            self.queue.ok(link.taken as u64).unwrap();
+            self.queue.ok(link.taken as u64, self.now).unwrap();
             let due = self.reference.ok();
             self.count
                 .add(if due.is_empty() { "late OK" } else { "OK" });
@@ -206,7 +206,7 @@ impl World<'_> {
         };
         let oldest = self.queue.oldest_end();
         if oldest.is_none_or(|end| end > link.taken as u64) && link.state == State::Open {
-            self.queue.ok(link.taken as u64).unwrap_err();
+            self.queue.ok(link.taken as u64, self.now).unwrap_err();
             if oldest.is_none() {
                 self.queue.refused(&refusal("E_INVALID")).unwrap_err();
             }
