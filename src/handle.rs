@@ -137,10 +137,10 @@ impl Handle {
         Ok(self.producer.send(Drain { deadline }).await?)
     }
 
-    async fn patiently<M: Publishing>(&self, message: M) -> Result<(), Error>
+    async fn patiently<M>(&self, message: M) -> Result<(), Error>
     where
+        M: Publishing + 'static,
         Producer: Handler<M>,
-        M: 'static,
     {
         let came = Instant::now();
         loop {

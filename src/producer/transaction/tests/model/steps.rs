@@ -52,6 +52,7 @@ impl World<'_> {
             timeout,
         };
         self.count.add("published");
+        self.tally.published += 1;
         self.queue.push(transaction, self.now, caller);
         let due = self.reference.push(Entry {
             id,
@@ -235,6 +236,16 @@ impl World<'_> {
         };
         let mut peer = link.peer;
         let taken = link.taken as u64;
+        let retry = self.reference.limits.retry_unknown;
+        let again = self
+            .reference
+            .entries
+            .iter()
+            .filter(|entry| match entry.place {
+                Place::Flying(end) => link.state == State::Refused || end > taken || retry,
+                _ => false,
+            });
+        self.tally.resent += again.count() as u64;
         let due = match link.state {
             State::Refused => {
                 self.queue.end(Ending::Refused);
@@ -246,7 +257,6 @@ impl World<'_> {
                     match entry.place {
                         Place::Flying(end) if end <= taken => {
                             self.count.add("lost whole");
-                            let retry = self.reference.limits.retry_unknown;
                             self.fates[entry.id].may_repeat = retry;
                         }
                         Place::Flying(_) => self.count.add("lost half or unsent"),

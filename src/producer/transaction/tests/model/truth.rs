@@ -25,6 +25,11 @@ impl World<'_> {
             let before = self.fates[*id].said.replace(*said);
             assert_eq!(before, None, "{id} was answered twice");
             match said {
+                Said::Failed(ErrorKind::Full, _) => self.tally.full += 1,
+                Said::Failed(ErrorKind::Timeout, _) => self.tally.timed_out += 1,
+                _ => {}
+            }
+            match said {
                 Said::Ok => self.tally.ok += 1,
                 Said::Failed(_, Delivery::NotWritten) => self.tally.not_written += 1,
                 Said::Failed(_, Delivery::MaybeWritten) => self.tally.maybe_written += 1,
