@@ -1,6 +1,7 @@
 //! How a producer is set up. A [`Config`] in hand is valid: every value was checked on the way in.
 
 mod options;
+mod outside;
 mod value;
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
@@ -243,17 +244,19 @@ fn contradiction<T: Value>(
     )
 }
 
+fn address_error(address: &str, problem: &'static str) -> Error {
+    Error::new(
+        Cause::Address {
+            address: address.into(),
+            problem,
+        },
+        Delivery::NotWritten,
+    )
+}
+
 /// Accepts what can be dialled: `host:port`, where the host is a name, an IPv4 address, or an IPv6 one in brackets.
 fn check_address(address: &str) -> Result<(), Error> {
-    let refused = |problem| {
-        Err(Error::new(
-            Cause::Address {
-                address: address.into(),
-                problem,
-            },
-            Delivery::NotWritten,
-        ))
-    };
+    let refused = |problem| Err(address_error(address, problem));
     if let Ok(address) = address.parse::<SocketAddr>() {
         return if address.port() == 0 {
             refused("port 0 cannot be connected to")

@@ -57,6 +57,10 @@ macro_rules! options {
             },)+]
         }
 
+        pub(super) fn is_known(name: &str) -> bool {
+            [$(stringify!($name)),+].contains(&name)
+        }
+
         /// Reads `text` as the value of the option `name`.
         pub(super) fn set(builder: ConfigBuilder, name: &str, text: &str) -> Result<ConfigBuilder, Error> {
             match name {

@@ -1,0 +1,189 @@
+//! Configuration from outside of the program: a URL, or the environment. Both go through the one table of options.
+
+use log::debug;
+use percent_encoding::percent_decode_str;
+
+use super::{Config, ConfigBuilder, address_error, options};
+use crate::error::Error;
+
+/// The variable with nsqd's address.
+const ADDRESS: &str = "NSQD_TCP_ADDRESS";
+
+/// What the variables of the options begin with.
+const PREFIX: &str = "NSQ_";
+
+const SCHEME: &str = "nsq://";
+
+impl Config {
+    /// A configuration from a URL: `nsq://host:port?option=value&option=value`, values percent-encoded.
+    ///
+    /// ```
+    /// let config = actix_nsq::Config::from_url("nsq://nsqd.example.org:4150?publish_timeout=10s")?;
+    /// assert_eq!(config.publish_timeout().as_secs(), 10);
+    /// # Ok::<_, actix_nsq::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when it is no such URL, or by an option as with [`ConfigBuilder::set`].
+    pub fn from_url(url: &str) -> Result<Self, Error> {
+        builder(url)?.build()
+    }
+
+    /// A configuration from the environment: the address from `NSQD_TCP_ADDRESS`, which may be a `host:port` or a URL as
+    /// [`from_url`](Self::from_url) takes, and options from `NSQ_<OPTION>`, such as `NSQ_PUBLISH_TIMEOUT=10s`.
+    ///
+    /// Other variables that begin with `NSQ_` are left alone: they may be anyone's.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when there is no address, or by an option as with [`ConfigBuilder::set`].
+    pub fn from_env() -> Result<Self, Error> {
+        let unicode = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self::from_vars(std::env::vars_os().filter_map(unicode))
+    }
+
+    /// The same from other variables than the process's own.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env).
+    pub fn from_vars(vars: impl IntoIterator<Item = (String, String)>) -> Result<Self, Error> {
+        let mut address = None;
+        let mut set = Vec::new();
+        for (name, value) in vars {
+            match name.strip_prefix(PREFIX).map(str::to_ascii_lowercase) {
+                _ if name == ADDRESS => address = Some(value),
+                Some(option) if options::is_known(&option) => set.push((option, value)),
+                Some(_) => debug!("{name} in the environment names no option"),
+                None => {}
+            }
+        }
+        let address = address.ok_or_else(|| address_error("", "NSQD_TCP_ADDRESS is not set"))?;
+        let start = match address.starts_with(SCHEME) {
+            true => builder(&address)?,
+            false => Self::builder(address),
+        };
+        set.iter()
+            .try_fold(start, |builder, (name, value)| builder.set(name, value))?
+            .build()
+    }
+}
+
+fn builder(url: &str) -> Result<ConfigBuilder, Error> {
+    let refused = |problem| Err(address_error(url, problem));
+    let Some(rest) = url.strip_prefix(SCHEME) else {
+        return refused("no nsq:// in front");
+    };
+    let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let address = address.strip_suffix('/').unwrap_or(address);
+    query.split('&').filter(|pair| !pair.is_empty()).try_fold(
+        Config::builder(address),
+        |builder, pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, "true"));
+            match percent_decode_str(value).decode_utf8() {
+                Ok(value) => builder.set(name, &value),
+                Err(_) => refused("a value is not UTF-8"),
+            }
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ErrorKind;
+
+    fn vars(vars: &[(&str, &str)]) -> Result<Config, Error> {
+        Config::from_vars(
+            vars.iter()
+                .map(|(name, value)| ((*name).into(), (*value).into())),
+        )
+    }
+
+    #[test]
+    fn a_url_has_address_and_options() {
+        let config =
+            Config::from_url("nsq://[::1]:4150/?max-pending=7&client_id=a%20b%26c&retry_unknown")
+                .unwrap();
+        assert_eq!(config.address(), "[::1]:4150");
+        assert_eq!(config.max_pending(), 7);
+        assert_eq!(config.client_id(), "a b&c");
+        assert!(config.retry_unknown());
+        assert_eq!(
+            Config::from_url("nsq://nsqd:4150").unwrap().address(),
+            "nsqd:4150"
+        );
+    }
+
+    #[test]
+    fn a_url_that_is_none_is_refused_with_the_reason() {
+        for (url, reason) in [
+            ("nsqd:4150", "no nsq:// in front"),
+            ("http://nsqd:4150", "no nsq:// in front"),
+            ("nsq://nsqd", "no port"),
+            ("nsq://user:word@nsqd:4150", "not a host name"),
+            ("nsq://nsqd:4150/topic", "not a port number"),
+            ("nsq://nsqd:4150?client_id=%ff", "a value is not UTF-8"),
+            (
+                "nsq://nsqd:4150?publish_timeout=never",
+                "option publish_timeout = \"never\"",
+            ),
+            (
+                "nsq://nsqd:4150?publish_timeuot=1s",
+                "unknown option \"publish_timeuot\"",
+            ),
+        ] {
+            let error = Config::from_url(url).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{url}");
+            assert!(error.to_string().contains(reason), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_environment_has_address_and_options_and_may_have_more() {
+        let config = vars(&[
+            ("NSQ_PUBLISH_TIMEOUT", "10s"),
+            ("NSQD_TCP_ADDRESS", "nsqd:4150"),
+            ("NSQ_SERVICE_HOST", "10.0.0.1"),
+            ("PATH", "/bin"),
+        ]);
+        let config = config.unwrap();
+        assert_eq!(config.address(), "nsqd:4150");
+        assert_eq!(config.publish_timeout(), Duration::from_secs(10));
+    }
+
+    #[test]
+    fn the_environment_may_have_a_url_whose_options_give_way_to_variables() {
+        let address = (
+            "NSQD_TCP_ADDRESS",
+            "nsq://nsqd:4150?max_pending=1&publish_window=2",
+        );
+        let config = vars(&[("NSQ_MAX_PENDING", "3"), address]).unwrap();
+        assert_eq!((config.max_pending(), config.publish_window()), (3, 2));
+    }
+
+    #[test]
+    fn an_environment_without_an_address_or_with_a_bad_option_is_refused() {
+        let error = vars(&[("NSQ_MAX_PENDING", "3")]).unwrap_err();
+        assert!(
+            error.to_string().contains("NSQD_TCP_ADDRESS is not set"),
+            "{error}"
+        );
+        let error = vars(&[
+            ("NSQD_TCP_ADDRESS", "nsqd:4150"),
+            ("NSQ_MAX_PENDING", "many"),
+        ])
+        .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("option max_pending = \"many\""),
+            "{error}"
+        );
+    }
+}
