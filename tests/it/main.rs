@@ -15,6 +15,7 @@ mod bounds;
 mod callers;
 mod dead_peers;
 mod dialling;
+mod docs;
 mod draining;
 mod draining_twice;
 mod ending;

@@ -1,0 +1,140 @@
+//! The options of go-nsq 1.1.0, as its `config.go` has them, and what became of each.
+
+pub(super) struct GoOption {
+    pub(super) name: &'static str,
+    pub(super) default: &'static str,
+    pub(super) bounds: &'static str,
+    pub(super) here: Here,
+}
+
+/// What this crate does with an option of go-nsq.
+pub(super) enum Here {
+    /// The same name, meaning and default.
+    Same,
+    /// The same name and meaning, and another default: why.
+    Differs(&'static str),
+    /// These options: why.
+    Instead(&'static [&'static str], &'static str),
+    /// It is part of what is to come.
+    With(&'static str),
+    /// It will not be: why.
+    Never(&'static str),
+}
+
+use Here::{Differs, Instead, Never, Same, With};
+
+const fn option(
+    name: &'static str,
+    default: &'static str,
+    bounds: &'static str,
+    here: Here,
+) -> GoOption {
+    GoOption {
+        name,
+        default,
+        bounds,
+        here,
+    }
+}
+
+const CONSUMER: Here = With("the consumer");
+const LOOKUP: Here = With("nsqlookupd");
+const TLS: Here = With("TLS");
+
+pub(super) const GO_NSQ: &[GoOption] = &[
+    option("dial_timeout", "1s", "none", Same),
+    option("local_addr", "none", "an address", Same),
+    option(
+        "read_timeout",
+        "60s",
+        "100ms to 5m",
+        Instead(
+            &["heartbeat_interval", "handshake_timeout"],
+            "nothing heard for two heartbeat intervals is a lost connection, and the handshake has a dead-line of its own",
+        ),
+    ),
+    option(
+        "write_timeout",
+        "1s",
+        "100ms to 5m",
+        Differs(
+            "go-nsq's is for one whole write; ours is for each 64 KiB, so that a large batch has its time",
+        ),
+    ),
+    option(
+        "lookupd_poll_interval",
+        "60s",
+        "10ms to 5m",
+        Instead(
+            &["reconnect_backoff", "max_reconnect_backoff"],
+            "as the delay before connecting again, which here grows and is spread; as the interval of polling it comes with nsqlookupd",
+        ),
+    ),
+    option("lookupd_poll_jitter", "0.3", "0 to 1", LOOKUP),
+    option("lookupd_poll_timeout", "1m", "none", LOOKUP),
+    option("max_requeue_delay", "15m", "0 to 60m", CONSUMER),
+    option("default_requeue_delay", "90s", "0 to 60m", CONSUMER),
+    option(
+        "backoff_strategy",
+        "exponential",
+        "exponential or full_jitter",
+        CONSUMER,
+    ),
+    option("max_backoff_duration", "2m", "0 to 60m", CONSUMER),
+    option("backoff_multiplier", "1s", "0 to 60m", CONSUMER),
+    option("max_attempts", "5", "0 to 65535", CONSUMER),
+    option("low_rdy_idle_timeout", "10s", "1s to 5m", CONSUMER),
+    option("low_rdy_timeout", "30s", "1s to 5m", CONSUMER),
+    option("rdy_redistribute_interval", "5s", "1ms to 5s", CONSUMER),
+    option("client_id", "the host's short name", "none", Same),
+    option("hostname", "the host's name", "none", Same),
+    option(
+        "user_agent",
+        "go-nsq/1.1.0",
+        "none",
+        Differs("It names this crate"),
+    ),
+    option(
+        "heartbeat_interval",
+        "30s",
+        "at most `read_timeout`; -1 is off",
+        Same,
+    ),
+    option("sample_rate", "0", "0 to 99", CONSUMER),
+    option("tls_v1", "false", "true or false", TLS),
+    option("tls_config", "none", "a `*tls.Config`", TLS),
+    option("tls_root_ca_file", "none", "a file", TLS),
+    option("tls_cert", "none", "a file", TLS),
+    option("tls_key", "none", "a file", TLS),
+    option("tls_insecure_skip_verify", "false", "true or false", TLS),
+    option(
+        "tls_min_version",
+        "tls1.0",
+        "ssl3.0, tls1.0, tls1.1, tls1.2",
+        TLS,
+    ),
+    option("deflate", "false", "true or false", With("compression")),
+    option("deflate_level", "6", "1 to 9", With("compression")),
+    option("snappy", "false", "true or false", With("compression")),
+    option("output_buffer_size", "16384", "nsqd's", Same),
+    option("output_buffer_timeout", "250ms", "nsqd's", Same),
+    option("max_in_flight", "1", "0 or more", CONSUMER),
+    option("msg_timeout", "0, nsqd's", "0 or more", CONSUMER),
+    option(
+        "max_msg_size",
+        "0, no limit",
+        "0 or more",
+        Differs(
+            "A frame is never taken without a limit. It bounds what comes in; `max_publish_size` and `max_batch_size` bound what goes out",
+        ),
+    ),
+    option("auth_secret", "empty", "none", With("AUTH")),
+    option(
+        "skip_lookupd_authorization",
+        "true",
+        "true or false",
+        Never(
+            "its name says the opposite of what it does. What it is for comes with nsqlookupd, under another name",
+        ),
+    ),
+];

@@ -1,0 +1,501 @@
+//! `docs/troubleshooting.md` prints what the crate prints, and each code has the consequences that the page tells.
+
+use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
+
+use actix::Addr;
+use actix_nsq::{
+    Config, ConfigBuilder, ConnectionError, DeferredPublish, Delivery, Drain, Error, ErrorKind,
+    MultiPublish, Producer, Publish, Topic, WaitConnected,
+    embedded::EmbeddedNsqd,
+    protocol::{DecodeError, ErrorCode, ServerError},
+};
+
+use super::{
+    read,
+    variants::{section, tokens},
+};
+use crate::memory::{ms, publish, s, topic};
+
+const PAGE: &str = "docs/troubleshooting.md";
+
+#[test]
+fn the_page_prints_what_failures_of_a_connection_print() {
+    let refused = |text: &str| ServerError::parse(text.as_bytes());
+    let io = |code| io::Error::from_raw_os_error(code);
+    let failures = [
+        ConnectionError::Resolve {
+            address: "nsqd.example.org:4150".into(),
+            source: Arc::new(io::Error::other(
+                "failed to lookup address information: Name or service not known",
+            )),
+        },
+        ConnectionError::Dial {
+            address: "127.0.0.1:4150".into(),
+            source: Arc::new(io(111)),
+        },
+        ConnectionError::DialTimeout {
+            address: "127.0.0.1:4150".into(),
+            after: s(1),
+        },
+        ConnectionError::HandshakeTimeout { after: s(5) },
+        ConnectionError::HandshakeClosed,
+        ConnectionError::HandshakeRefused(refused(
+            "E_BAD_BODY IDENTIFY heartbeat interval (60000) is invalid",
+        )),
+        ConnectionError::HandshakeAnswer {
+            problem: "not JSON".into(),
+        },
+        ConnectionError::HandshakeAnswer {
+            problem: "JSON, but not nsqd's".into(),
+        },
+        ConnectionError::AuthRequired,
+        ConnectionError::HttpServer,
+        ConnectionError::Protocol(DecodeError::TooLarge {
+            size: 2_000_000,
+            limit: 1_048_640,
+        }),
+        ConnectionError::Protocol(DecodeError::UnknownFrameType { frame_type: 7 }),
+        ConnectionError::Protocol(DecodeError::TooShort { size: 2 }),
+        ConnectionError::Protocol(DecodeError::Negative { size: -1 }),
+        ConnectionError::Protocol(DecodeError::ShortMessage { size: 10 }),
+        ConnectionError::OutOfStep {
+            problem: "OK while no command is in flight".into(),
+        },
+        ConnectionError::OutOfStep {
+            problem: "OK for a command that is not wholly sent".into(),
+        },
+        ConnectionError::OutOfStep {
+            problem: "a message is no answer to a publish".into(),
+        },
+        ConnectionError::Refused(refused("E_BAD_MESSAGE PUB message too big 1048576 > 65536")),
+        ConnectionError::Closed,
+        ConnectionError::Io(Arc::new(io(104))),
+        ConnectionError::Io(Arc::new(io(32))),
+        ConnectionError::Silent { after: s(60) },
+        ConnectionError::AckTimeout { after: s(10) },
+        ConnectionError::WriteTimeout { after: s(5) },
+        ConnectionError::Stopped,
+    ];
+    prints(
+        "## By failure of the connection",
+        failures.iter().map(ToString::to_string),
+    );
+}
+
+#[actix::test]
+async fn the_page_prints_what_errors_print() {
+    let mut printed: Vec<String> = configurations().iter().map(ToString::to_string).collect();
+    printed.extend(names().iter().map(ToString::to_string));
+    printed.extend(refused_here().await.iter().map(ToString::to_string));
+    printed.extend(full().await.iter().map(ToString::to_string));
+    printed.extend(out_of_time().await.iter().map(ToString::to_string));
+    printed.extend(ended().await.iter().map(ToString::to_string));
+    prints("## By kind of error", printed);
+}
+
+#[actix::test]
+async fn a_code_has_the_consequences_that_the_page_tells() {
+    let mut printed = Vec::new();
+    for (text, message, delivery, retryable) in REFUSALS {
+        let error = refused_with(text, *message).await;
+        let code = ServerError::parse(text.as_bytes()).code();
+        let told = (error.kind(), error.delivery(), error.is_retryable());
+        assert_eq!(
+            told,
+            (ErrorKind::Refused(code), *delivery, *retryable),
+            "{text}"
+        );
+        let entry = section(&read(PAGE), "## By nsqd's code");
+        let (_, entry) = entry
+            .split_once(&format!("### `{}`\n", code.as_str()))
+            .expect(text);
+        let entry = entry.split("\n### ").next().unwrap_or_default();
+        let told = format!("`{delivery:?}`");
+        assert!(
+            entry.contains(&told),
+            "{text}: the page does not say {told}"
+        );
+        let says_not = entry.contains("not retryable");
+        assert_eq!(says_not, !retryable, "{text}: retryable or not");
+        printed.push(error.to_string());
+    }
+    prints("## By nsqd's code", printed);
+}
+
+/// Those that the page has in its table of codes that no publish draws.
+#[actix::test]
+async fn a_code_that_no_publish_draws_has_the_consequences_that_the_page_tells() {
+    let drawn: BTreeSet<_> = REFUSALS
+        .iter()
+        .map(|row| ServerError::parse(row.0.as_bytes()).code().as_str())
+        .collect();
+    for token in tokens()
+        .iter()
+        .filter(|token| !drawn.contains(token.as_str()))
+    {
+        let error = refused_with(&format!("{token} no"), Message::Publish).await;
+        let code = ErrorCode::from_token(token.as_bytes());
+        let consequence = match code.is_fatal() {
+            true => "`Refused`, `NotWritten`",
+            false => "out of step: `ConnectionLost`, `MaybeWritten`",
+        };
+        let (kind, delivery) = match code.is_fatal() {
+            true => (ErrorKind::Refused(code), Delivery::NotWritten),
+            false => (ErrorKind::ConnectionLost, Delivery::MaybeWritten),
+        };
+        assert_eq!(
+            (error.kind(), error.delivery()),
+            (kind, delivery),
+            "{token}"
+        );
+        let row = |line: &str| {
+            line.starts_with(&format!("| `{token}` |"))
+                && line.ends_with(&format!("| {consequence} |"))
+        };
+        assert!(
+            read(PAGE).lines().any(row),
+            "{PAGE}: {token} is {consequence}"
+        );
+    }
+}
+
+/// nsqd's limits below the options, as the page has them: the words are nsqd's own.
+#[actix::test]
+async fn an_nsqd_with_lower_limits_says_what_the_page_prints() {
+    let nsqd = EmbeddedNsqd::builder()
+        .max_msg_size(1_000)
+        .max_body_size(2_000)
+        .max_req_timeout(s(1))
+        .start()
+        .unwrap();
+    let producer = start(&nsqd, |config| config);
+    let body = vec![b'x'; 1_001];
+    let answers = [
+        producer.send(Publish::new(topic("t"), body)).await.unwrap(),
+        producer
+            .send(MultiPublish::new(topic("t"), vec![vec![b'x'; 900]; 3]))
+            .await
+            .unwrap(),
+        producer
+            .send(DeferredPublish::new(topic("t"), s(2), "x"))
+            .await
+            .unwrap(),
+    ];
+    let page = lines("## By nsqd's code");
+    for answer in answers {
+        let error = answer.unwrap_err();
+        assert_eq!(error.delivery(), Delivery::NotWritten);
+        assert!(
+            page.contains(&plain(&error.to_string())),
+            "{PAGE} does not print: {error}"
+        );
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Message {
+    Publish,
+    Batch,
+    Deferred,
+}
+
+/// nsqd's words, the message that they answer, and what is known of it then.
+const REFUSALS: &[(&str, Message, Delivery, bool)] = &[
+    (
+        "E_INVALID DPUB timeout 7200000 out of range 0-3600000",
+        Message::Deferred,
+        Delivery::NotWritten,
+        false,
+    ),
+    (
+        "E_INVALID cannot PUB in current state (TLS required)",
+        Message::Publish,
+        Delivery::NotWritten,
+        false,
+    ),
+    (
+        "E_BAD_TOPIC PUB topic name \"orders\" is not valid",
+        Message::Publish,
+        Delivery::NotWritten,
+        false,
+    ),
+    (
+        "E_BAD_BODY MPUB body too big 5242881 > 2097152",
+        Message::Batch,
+        Delivery::NotWritten,
+        false,
+    ),
+    (
+        "E_BAD_MESSAGE PUB message too big 1048576 > 65536",
+        Message::Publish,
+        Delivery::NotWritten,
+        false,
+    ),
+    (
+        "E_PUB_FAILED PUB failed exiting",
+        Message::Publish,
+        Delivery::NotWritten,
+        true,
+    ),
+    (
+        "E_MPUB_FAILED MPUB failed exiting",
+        Message::Batch,
+        Delivery::MaybePartly,
+        true,
+    ),
+    (
+        "E_DPUB_FAILED DPUB failed exiting",
+        Message::Deferred,
+        Delivery::NotWritten,
+        true,
+    ),
+    (
+        "E_AUTH_FIRST AUTH required before PUB",
+        Message::Publish,
+        Delivery::NotWritten,
+        false,
+    ),
+    (
+        "E_AUTH_FAILED AUTH failed",
+        Message::Publish,
+        Delivery::NotWritten,
+        true,
+    ),
+    (
+        "E_UNAUTHORIZED AUTH failed for PUB on \"orders\" \"\"",
+        Message::Publish,
+        Delivery::NotWritten,
+        false,
+    ),
+    (
+        "E_NEW something that no nsqd says today",
+        Message::Publish,
+        Delivery::MaybeWritten,
+        false,
+    ),
+];
+
+async fn refused_with(words: &str, message: Message) -> Error {
+    let nsqd = EmbeddedNsqd::start().unwrap();
+    let (name, t) = (["PUB", "MPUB", "DPUB"][message as usize], topic("t"));
+    nsqd.faults().fail_next(name, words);
+    let producer = start(&nsqd, |config| config);
+    let answer = match message {
+        Message::Publish => producer.send(Publish::new(t, "x")).await,
+        Message::Batch => producer.send(MultiPublish::new(t, ["x"])).await,
+        Message::Deferred => producer.send(DeferredPublish::new(t, s(1), "x")).await,
+    };
+    answer.unwrap().unwrap_err()
+}
+
+fn start(
+    nsqd: &EmbeddedNsqd,
+    options: impl FnOnce(ConfigBuilder) -> ConfigBuilder,
+) -> Addr<Producer> {
+    let config = Config::builder(nsqd.address().to_string()).reconnect_backoff(ms(1));
+    Producer::start(options(config).build().unwrap())
+}
+
+fn configurations() -> Vec<Error> {
+    let builder = || Config::builder("nsqd:4150");
+    vec![
+        builder().max_pending(0).build().unwrap_err(),
+        builder().set("publish_timeuot", "1s").unwrap_err(),
+        builder().ack_timeout(s(20)).build().unwrap_err(),
+        Config::new("nsqd").unwrap_err(),
+    ]
+}
+
+fn names() -> Vec<Error> {
+    ["", "new orders", "#ephemeral", &"a".repeat(65)]
+        .map(|name| Topic::new(name).unwrap_err().into())
+        .into()
+}
+
+async fn refused_here() -> Vec<Error> {
+    let nsqd = EmbeddedNsqd::start().unwrap();
+    let producer = start(&nsqd, |config| config);
+    let (t, large) = (topic("t"), vec![b'x'; (1 << 20) + 1]);
+    let batches = [
+        vec!["a".into(), "b".into(), "c".into(), Vec::new()],
+        Vec::new(),
+        vec!["a".into(), "b".into(), "c".into(), large.clone()],
+        vec![vec![b'x'; 1 << 20]; 6],
+    ];
+    let mut errors = Vec::new();
+    for body in [Vec::new(), large] {
+        errors.push(
+            producer
+                .send(Publish::new(&t, body))
+                .await
+                .unwrap()
+                .unwrap_err(),
+        );
+    }
+    for batch in batches {
+        errors.push(
+            producer
+                .send(MultiPublish::new(&t, batch))
+                .await
+                .unwrap()
+                .unwrap_err(),
+        );
+    }
+    let late = DeferredPublish::new(&t, s(7_200), "x");
+    errors.push(producer.send(late).await.unwrap().unwrap_err());
+    errors
+}
+
+async fn full() -> Vec<Error> {
+    let nsqd = EmbeddedNsqd::start().unwrap();
+    nsqd.faults().stall(true);
+    let few = start(&nsqd, |config| config.max_pending(2));
+    let little = start(&nsqd, |config| {
+        config
+            .max_publish_size(10)
+            .max_batch_size(10)
+            .max_pending_bytes(10)
+    });
+    let mut errors = Vec::new();
+    for (producer, body) in [(few, "x"), (little, "1234567890")] {
+        let held = [publish(&producer, body), publish(&producer, body)];
+        let error = producer
+            .send(Publish::new(topic("t"), body))
+            .await
+            .unwrap()
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Full);
+        errors.push(error);
+        drop(held);
+    }
+    errors
+}
+
+async fn out_of_time() -> Vec<Error> {
+    let nsqd = EmbeddedNsqd::start().unwrap();
+    let soon = |body: &'static str| Publish::new(topic("t"), body).timeout(ms(60));
+    nsqd.faults().freeze(true);
+    let producer = start(&nsqd, |config| config);
+    let connecting = producer.send(soon("a")).await.unwrap().unwrap_err();
+    let impatient: Error = producer
+        .send(soon("b"))
+        .timeout(ms(1))
+        .await
+        .unwrap_err()
+        .into();
+    nsqd.faults().freeze(false);
+    nsqd.faults().refuse_connections(true);
+    let away = start(&nsqd, |config| config);
+    let refused = away.send(soon("c")).await.unwrap().unwrap_err();
+    nsqd.faults().clear_faults();
+    let stalled = start(&nsqd, |config| config);
+    let connected = WaitConnected { timeout: s(10) };
+    stalled.send(connected).await.unwrap().unwrap();
+    nsqd.faults().stall(true);
+    let sent = stalled
+        .send(Publish::new(topic("t"), "d").timeout(ms(500)))
+        .await
+        .unwrap()
+        .unwrap_err();
+    let errors = vec![connecting, impatient, refused, sent];
+    assert!(
+        errors
+            .iter()
+            .all(|error| error.kind() == ErrorKind::Timeout),
+        "{errors:?}"
+    );
+    errors
+}
+
+async fn ended() -> Vec<Error> {
+    let nsqd = EmbeddedNsqd::start().unwrap();
+    nsqd.faults().close_after_commands(2); // IDENTIFY, PUB
+    let producer = start(&nsqd, |config| config);
+    let lost = producer
+        .send(Publish::new(topic("t"), "x"))
+        .await
+        .unwrap()
+        .unwrap_err();
+    producer
+        .send(Drain {
+            deadline: Duration::ZERO,
+        })
+        .await
+        .unwrap();
+    let drained = producer
+        .send(Publish::new(topic("t"), "x"))
+        .await
+        .unwrap()
+        .unwrap_err();
+    let arbiter = actix::Arbiter::new();
+    let config = Config::new(nsqd.address().to_string()).unwrap();
+    let producer = Producer::start_in_arbiter(&arbiter.handle(), config);
+    arbiter.stop();
+    arbiter.join().unwrap();
+    let closed = producer
+        .send(Publish::new(topic("t"), "x"))
+        .await
+        .unwrap_err()
+        .into();
+    vec![lost, drained, closed]
+}
+
+/// That a section prints exactly these texts, numbers and times apart.
+#[track_caller]
+fn prints(heading: &str, printed: impl IntoIterator<Item = String>) {
+    let printed: BTreeSet<_> = printed.into_iter().map(|text| plain(&text)).collect();
+    let page = lines(heading);
+    let missing: Vec<_> = printed.difference(&page).collect();
+    let stale: Vec<_> = page.difference(&printed).collect();
+    assert!(
+        missing.is_empty() && stale.is_empty(),
+        "{PAGE}, {heading}: it lacks {missing:#?}, and nothing prints {stale:#?}"
+    );
+}
+
+/// What stands in the blocks of text of a section.
+fn lines(heading: &str) -> BTreeSet<String> {
+    let section = section(&read(PAGE), heading);
+    let blocks = section
+        .split("```text\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next());
+    blocks.flat_map(str::lines).map(plain).collect()
+}
+
+/// A text with `#` for each number, and for what belongs to it: `127.0.0.1:4150`, `1.5s`, `30ms`. And without the long list
+/// of options.
+fn plain(text: &str) -> String {
+    let text = text
+        .split_once("known are: ")
+        .map_or(text.to_owned(), |(head, _)| format!("{head}known are: ..."));
+    let characters: Vec<char> = text.chars().collect();
+    let digit = |at: usize| characters.get(at).is_some_and(char::is_ascii_digit);
+    let letter = |at: usize| characters.get(at).is_some_and(|c| c.is_alphanumeric());
+    let (mut plain, mut at) = (String::new(), 0);
+    while let Some(character) = characters.get(at) {
+        if !digit(at) {
+            plain.push(*character);
+            at += 1;
+            continue;
+        }
+        while digit(at)
+            || (".:".contains(characters.get(at).copied().unwrap_or(' ')) && digit(at + 1))
+        {
+            at += 1;
+        }
+        for unit in ["ms", "s"] {
+            let end = at + unit.len();
+            if characters
+                .get(at..end)
+                .is_some_and(|c| c.iter().collect::<String>() == unit)
+                && !letter(end)
+            {
+                at = end;
+                break;
+            }
+        }
+        plain.push('#');
+    }
+    plain
+}

@@ -1,0 +1,92 @@
+//! `docs/troubleshooting.md` has an entry for every code and every failure that there is in the source.
+
+use actix_nsq::protocol::ErrorCode;
+
+use super::read;
+
+const PAGE: &str = "docs/troubleshooting.md";
+
+#[test]
+fn every_code_of_nsqd_has_an_entry() {
+    let tokens = tokens();
+    assert!(tokens.len() >= 19, "{tokens:?}");
+    for token in tokens
+        .iter()
+        .map(String::as_str)
+        .chain([ErrorCode::Unknown.as_str()])
+    {
+        has_entry(token);
+    }
+}
+
+#[test]
+fn every_kind_of_error_has_an_entry() {
+    for kind in variants("src/error.rs", "ErrorKind", 12) {
+        has_entry(&kind);
+    }
+}
+
+#[test]
+fn every_failure_of_a_connection_has_an_entry() {
+    for failure in variants("src/error.rs", "ConnectionError", 18) {
+        // Two are kinds of error, too.
+        let names = [
+            format!("{failure}`, of a connection"),
+            format!("{failure}`\n"),
+        ];
+        let text = section(&read(PAGE), "## By failure of the connection");
+        assert!(
+            names
+                .iter()
+                .any(|name| text.contains(&format!("### `{name}"))),
+            "{PAGE} has no entry for ConnectionError::{failure}"
+        );
+    }
+}
+
+/// The tokens of all codes, as the one table in the source has them.
+pub(super) fn tokens() -> Vec<String> {
+    let source = read("src/protocol/error_code.rs");
+    let (_, table) = source
+        .split_once("\nerror_codes! {")
+        .expect("the table of codes");
+    let (table, _) = table.split_once("\n}").unwrap();
+    let token = |row: &str| row.split('"').nth(1).map(str::to_owned);
+    table.lines().filter_map(token).collect()
+}
+
+/// The variants of an enum, read from its source, since none outside of the crate can match all of them.
+fn variants(file: &str, name: &str, at_least: usize) -> Vec<String> {
+    let source = read(file);
+    let (_, rest) = source
+        .split_once(&format!("pub enum {name} {{\n"))
+        .expect("the enum");
+    let (body, _) = rest.split_once("\n}").unwrap();
+    let variant = |line: &str| {
+        let name = line.strip_prefix("    ")?;
+        let end = name
+            .find(|c: char| !c.is_alphanumeric())
+            .unwrap_or(name.len());
+        name.starts_with(char::is_uppercase)
+            .then(|| name[..end].to_owned())
+    };
+    let found: Vec<_> = body.lines().filter_map(variant).collect();
+    assert!(found.len() >= at_least, "{name}: only {found:?}");
+    found
+}
+
+#[track_caller]
+fn has_entry(name: &str) {
+    let page = read(PAGE);
+    let begins = [format!("### `{name}`"), format!("| `{name}` |")];
+    let found = page
+        .lines()
+        .any(|line| begins.iter().any(|begin| line.starts_with(begin)));
+    assert!(found, "{PAGE} has no entry for {name}");
+}
+
+/// A section of a page, up to the next one of its level.
+pub(super) fn section(page: &str, heading: &str) -> String {
+    let (_, rest) = page.split_once(&format!("{heading}\n")).expect(heading);
+    rest.split("\n## ").next().unwrap_or_default().to_owned()
+}
