@@ -105,7 +105,15 @@ pub use self::{
 };
 pub use {actix, bytes};
 
-/// The README's example, compiled.
+/// The examples of the README and of the pages, compiled.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod pages {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../MIGRATION.md")]
+    struct Migration;
+    #[doc = include_str!("../docs/delivery.md")]
+    struct Delivery;
+    #[doc = include_str!("../docs/tuning.md")]
+    struct Tuning;
+}
