@@ -132,7 +132,7 @@ impl Handle {
     ///
     /// # Cancel safety
     ///
-    /// The drain goes on.
+    /// Once begun, the drain goes on.
     pub async fn drain(&self, deadline: Duration) -> Result<DrainReport, Error> {
         Ok(self.producer.send(Drain { deadline }).await?)
     }

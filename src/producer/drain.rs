@@ -26,7 +26,7 @@ use super::{
 ///
 /// # Cancel safety
 ///
-/// Dropping the request does not take the drain back.
+/// Dropped before the producer has come to it, the request begins nothing. Later, dropping it does not take the drain back.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "DrainReport")]
 pub struct Drain {

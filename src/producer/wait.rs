@@ -46,7 +46,8 @@ pub struct WaitConnected {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when `timeout` passes first; nothing is written to a topic in any case.
+/// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when `timeout` passes first, [`ErrorKind::Refused`](crate::ErrorKind::Refused)
+/// when nsqd refuses it, [`ErrorKind::Drained`](crate::ErrorKind::Drained); nothing is written to a topic in any case.
 ///
 /// # Cancel safety
 ///

@@ -7,7 +7,7 @@ use actix_nsq::{
     Config, ConfigBuilder, ConnectionError, DeferredPublish, Delivery, Drain, Error, ErrorKind,
     MultiPublish, Producer, Publish, Topic, WaitConnected,
     embedded::EmbeddedNsqd,
-    protocol::{DecodeError, ErrorCode, ServerError},
+    protocol::{DecodeError, ErrorCode, Frame, ServerError},
 };
 
 use super::{
@@ -47,6 +47,9 @@ fn the_page_prints_what_failures_of_a_connection_print() {
         },
         ConnectionError::HandshakeAnswer {
             problem: "JSON, but not nsqd's".into(),
+        },
+        ConnectionError::HandshakeAnswer {
+            problem: format!("unexpected {}", Frame::CloseWait),
         },
         ConnectionError::AuthRequired,
         ConnectionError::HttpServer,
@@ -386,7 +389,11 @@ async fn out_of_time() -> Vec<Error> {
     nsqd.faults().freeze(false);
     nsqd.faults().refuse_connections(true);
     let away = start(&nsqd, |config| config);
-    let refused = away.send(soon("c")).await.unwrap().unwrap_err();
+    let refused = away
+        .send(soon("c").timeout(ms(500)))
+        .await
+        .unwrap()
+        .unwrap_err();
     nsqd.faults().clear_faults();
     let stalled = start(&nsqd, |config| config);
     let connected = WaitConnected { timeout: s(10) };
