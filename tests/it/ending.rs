@@ -1,6 +1,8 @@
 //! The last address is dropped: what was accepted is still answered, and then nothing is left.
 
+use actix::Addr;
 use actix_nsq::{Config, ConnectFuture, Connector, Delivery, ErrorKind, Producer, Publish};
+use bytes::Bytes;
 use tokio::time::sleep;
 
 use crate::memory::{HOUR, Network, failure, in_a_system, in_virtual_time, ms, publish, s, topic};
@@ -235,5 +237,37 @@ fn a_producer_that_panics_leaves_nobody_without_an_answer() {
             ErrorKind::Closed,
             Delivery::NotWritten,
         );
+    });
+}
+
+/// A body that publishes once more when it is dropped, and drops the last address then.
+struct LastWish(Addr<Producer>);
+
+impl AsRef<[u8]> for LastWish {
+    fn as_ref(&self) -> &[u8] {
+        b"body"
+    }
+}
+
+impl Drop for LastWish {
+    fn drop(&mut self) {
+        self.0.do_send(Publish::new(topic("t"), "last wish"));
+    }
+}
+
+#[test]
+fn what_is_sent_at_the_very_last_moment_is_not_lost() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start_with(|config| config.connect_at_start(false));
+        // It times out at once. So it is dropped when the mailbox has been emptied, and just before the producer looks
+        // whether anybody is left that could send to it.
+        let body = Bytes::from_owner(LastWish(producer.clone()));
+        producer.do_send(Publish::new(topic("t"), body).timeout(s(0)));
+        drop(producer);
+        let mut nsqd = network.connected().await;
+        nsqd.expect_pub("t", "last wish").await;
+        nsqd.send(ok_frame()).await;
+        nsqd.wait_closed().await;
+        ends_at_once(&mut network).await;
     });
 }
