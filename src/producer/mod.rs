@@ -84,6 +84,8 @@ pub struct Producer {
     handled: u64,
     /// An address lent to itself while it restarts, since only what has one is restarted.
     keep: Option<Addr<Self>>,
+    /// It stops because nobody needs it any more, and is not to be restarted.
+    unwanted: bool,
 }
 
 impl Producer {
@@ -138,6 +140,7 @@ impl Producer {
             burst: 0,
             handled: 0,
             keep: None,
+            unwanted: false,
             config,
         }
     }
@@ -254,7 +257,9 @@ impl Actor for Producer {
     }
 
     fn stopping(&mut self, ctx: &mut Context<Self>) -> Running {
-        if self.is_busy() {
+        // Whether anyone is left is for the next life's tail to see: a message may wait in the mailbox whose sender has
+        // dropped the last address.
+        if !self.unwanted {
             self.keep = Some(ctx.address());
         }
         Running::Stop
