@@ -72,8 +72,10 @@ impl Actor for ConnReader {
 impl Handler<Halt> for ConnReader {
     type Result = ();
 
+    /// The arbiter may have been blocked for long, and what came meanwhile not even be noticed: a timer fires only after
+    /// the sockets were looked at.
     fn handle(&mut self, _: Halt, ctx: &mut Context<Self>) {
-        ctx.stop();
+        ctx.run_later(Duration::ZERO, |_, ctx| ctx.stop());
     }
 }
 
