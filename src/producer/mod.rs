@@ -172,6 +172,7 @@ impl Producer {
             session.check_stall(&queue, self.config.ack_timeout(), now);
             session.hand_over(&mut queue, now);
         }
+        self.desk.unheard.log_if_due(now);
     }
 
     fn expire(&mut self, now: Instant) {
@@ -200,10 +201,15 @@ impl Producer {
             Link::Up(session) => session.stall_due(&queue, self.config.ack_timeout()),
             _ => None,
         };
-        [self.expiry_due(&queue), stall, self.drainage.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.expiry_due(&queue),
+            stall,
+            self.drainage.deadline(),
+            self.desk.unheard.due(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn is_outstanding(&self) -> bool {
@@ -233,6 +239,8 @@ impl Producer {
     fn finish_drain(&mut self, ctx: &mut Context<Self>) {
         let mut queue = self.desk.queue.borrow_mut();
         queue.fail_all(&Cause::Drained);
+        // No timer is left that would do it later.
+        self.desk.unheard.log();
         self.drainage.finish(queue.tally());
         self.link = Link::Drained;
         info!("{}: drained", self.config.address());
