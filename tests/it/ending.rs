@@ -5,7 +5,10 @@ use actix_nsq::{Config, ConnectFuture, Connector, Delivery, ErrorKind, Producer,
 use bytes::Bytes;
 use tokio::time::sleep;
 
-use crate::memory::{HOUR, Network, failure, in_a_system, in_virtual_time, ms, publish, s, topic};
+use crate::memory::{
+    HOUR, Network, failure, in_a_system, in_virtual_time, ms, one_turn_of_the_others, publish, s,
+    topic,
+};
 use crate::support::spoken::{Command, error_frame, ok_frame};
 
 /// The producer's end, within no time: no producer, no dial, no connection.
@@ -270,4 +273,30 @@ fn what_is_sent_at_the_very_last_moment_is_not_lost() {
         nsqd.wait_closed().await;
         ends_at_once(&mut network).await;
     });
+}
+
+#[test]
+fn a_publish_that_comes_while_a_lost_connection_is_settled_is_sent_though_its_address_is_dropped() {
+    // Each round a step of the scheduler later: in one of them it stands in the mailbox behind the end of the connection.
+    for steps in 0..30 {
+        in_virtual_time(async |mut network: Network| {
+            let producer = network.start();
+            let nsqd = network.connected().await;
+            // A task among the actors' tasks.
+            let published = tokio::task::spawn_local(async move {
+                drop(nsqd);
+                for _ in 0..steps {
+                    one_turn_of_the_others().await;
+                }
+                [publish(&producer, "a")]
+            });
+            let [answer] = published.await.unwrap();
+            let mut nsqd = network.connected().await;
+            nsqd.expect_pub("t", "a").await;
+            nsqd.send(ok_frame()).await;
+            answer.await.unwrap();
+            assert_eq!(nsqd.wait_closed().await, b"");
+            ends_at_once(&mut network).await;
+        });
+    }
 }
