@@ -99,6 +99,8 @@ pub struct Producer {
     handled: u64,
     /// An address lent to itself while it restarts, since only what has one is restarted.
     keep: Option<Addr<Self>>,
+    /// It stops because nobody needs it any more, and is not to be restarted.
+    unwanted: bool,
 }
 
 impl Producer {
@@ -156,6 +158,7 @@ impl Producer {
             burst: 0,
             handled: 0,
             keep: None,
+            unwanted: false,
             config,
         }
     }
@@ -188,6 +191,7 @@ impl Producer {
             session.check_stall(&queue, self.config.ack_timeout(), now);
             session.hand_over(&mut queue, &self.ping, now);
         }
+        self.desk.unheard.log_if_due(now);
     }
 
     fn expire(&mut self, now: Instant) {
@@ -221,6 +225,7 @@ impl Producer {
             stall,
             self.drainage.deadline(),
             self.waiters.due(),
+            self.desk.unheard.due(),
         ]
         .into_iter()
         .flatten()
@@ -261,6 +266,8 @@ impl Producer {
         queue.fail_all(&Cause::Drained);
         let report = self.drainage.finish(queue.tally());
         drop(queue);
+        // No timer is left that would do it later.
+        self.desk.unheard.log();
         self.link = Link::Drained;
         info!("{}: drained", self.config.address());
         self.tell(|address| ConnectionEvent::Drained { address, report });
@@ -285,7 +292,9 @@ impl Actor for Producer {
     }
 
     fn stopping(&mut self, ctx: &mut Context<Self>) -> Running {
-        if self.is_busy() {
+        // Whether anyone is left is for the next life's tail to see: a message may wait in the mailbox whose sender has
+        // dropped the last address.
+        if !self.unwanted {
             self.keep = Some(ctx.address());
         }
         Running::Stop

@@ -47,8 +47,8 @@ impl Publish {
 
 /// Publishes several messages of one topic with one command, MPUB, and one answer for all.
 ///
-/// nsqd checks the whole batch before it stores any of it. Only when its disk fails may a part be stored, which
-/// [`Delivery::MaybePartly`] tells. See [`Publish`] for the answer and for cancel safety.
+/// nsqd checks the whole batch before it stores any of it. When its disk fails then, or it is killed, a part may be
+/// stored, which [`Delivery::MaybePartly`] tells. See [`Publish`] for the answer and for cancel safety.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), Error>")]
 pub struct MultiPublish(pub(super) Outgoing);
