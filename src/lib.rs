@@ -60,7 +60,8 @@
 //!    everything younger.
 //! 10. [`Drain`] refuses new publishes, waits for the outstanding ones, answers the rest truthfully, and reports counts.
 //!     After it the producer holds no socket, no timer and no other actor.
-//! 11. Nothing that a peer sends makes this crate panic, allocate beyond the bounds, or loop.
+//! 11. What was to be encrypted never goes in clear text: as long as this crate does no TLS, it cannot be asked for.
+//! 12. Nothing that a peer sends makes this crate panic, allocate beyond the bounds, or loop.
 //!
 //! # What is absent
 //!

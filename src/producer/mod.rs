@@ -91,6 +91,8 @@ pub struct Producer {
     waiters: Waiters,
     /// When dead-lines were last looked at.
     swept: Option<Instant>,
+    /// When publishes whose callers are gone were last let go of.
+    purged: Option<Instant>,
     /// The time of this burst.
     now: Option<Instant>,
     /// Publishes accepted since the arbiter's other tasks had their turn.
@@ -154,6 +156,7 @@ impl Producer {
             watched: Watched::default(),
             waiters: Waiters::default(),
             swept: None,
+            purged: None,
             now: None,
             burst: 0,
             handled: 0,
@@ -192,6 +195,14 @@ impl Producer {
             session.hand_over(&mut queue, &self.ping, now);
         }
         self.desk.unheard.log_if_due(now);
+    }
+
+    /// Makes room by letting go of publishes whose callers are gone; no more often than dead-lines are looked at.
+    fn purge(&mut self, now: Instant) {
+        if self.purged.is_none_or(|purged| purged + SWEEP <= now) {
+            self.purged = Some(now);
+            self.desk.queue.borrow_mut().purge();
+        }
     }
 
     fn expire(&mut self, now: Instant) {

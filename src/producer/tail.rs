@@ -1,12 +1,15 @@
 //! What runs at the end of each of the producer's polls, when its mailbox is empty.
 
 use std::{
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context as Waker, Poll},
 };
 
 use actix::{ActorContext, ActorFuture, Context};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    task::yield_now,
+    time::{Instant, Sleep, sleep_until},
+};
 
 use super::Producer;
 
@@ -75,7 +78,7 @@ impl Tail {
     }
 }
 
-/// Gives the arbiter's other tasks their turn.
+/// Gives the arbiter's other tasks, its sockets and its timers their turn.
 #[derive(Debug, Default)]
 pub(super) struct YieldOnce {
     yielded: bool,
@@ -86,15 +89,18 @@ impl ActorFuture<Producer> for YieldOnce {
 
     fn poll(
         mut self: Pin<&mut Self>,
-        _: &mut Producer,
+        producer: &mut Producer,
         _: &mut Context<Producer>,
         cx: &mut Waker<'_>,
     ) -> Poll<()> {
+        // However long the others took, the next burst begins now.
+        producer.now = None;
         if self.yielded {
             return Poll::Ready(());
         }
         self.yielded = true;
-        cx.waker().wake_by_ref();
+        // It comes back only after sockets and timers were looked at, as a waker of our own would not.
+        let _ = pin!(yield_now()).poll(cx);
         Poll::Pending
     }
 }

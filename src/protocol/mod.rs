@@ -33,6 +33,7 @@ mod message;
 mod text;
 
 pub use codec::{DecodeError, FrameDecoder};
+pub(crate) use command::batch_size;
 pub use command::{Command, MAGIC};
 pub use error_code::{ErrorCode, NamedLimit, ServerError};
 pub use frame::Frame;
