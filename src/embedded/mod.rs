@@ -28,7 +28,10 @@
 //   state, misbehaviour                what is known, and what is switched on; one lock
 
 mod builder;
+mod channel;
 mod connection;
+mod consuming;
+mod control;
 mod faults;
 mod handle;
 mod identify;
@@ -38,12 +41,16 @@ mod parser;
 mod server;
 mod session;
 mod state;
+mod stats;
 mod text;
+mod ticker;
+mod topic;
 
 pub use builder::EmbeddedNsqdBuilder;
 pub use faults::Faults;
 pub use handle::EmbeddedNsqd;
 pub use inspect::{ConnectionInfo, ReceivedCommand, StoredMessage};
+pub use stats::{ChannelInfo, ClientInfo, TopicInfo};
 
 #[cfg(test)]
 mod tests;

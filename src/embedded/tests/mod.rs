@@ -1,6 +1,7 @@
 //! Promises of the embedded nsqd, told with raw bytes over blocking sockets.
 
 mod clock;
+mod consuming;
 mod cuts;
 mod faults;
 mod handle;
