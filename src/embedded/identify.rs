@@ -61,6 +61,12 @@ impl Negotiated {
             .ok_or("E_BAD_BODY IDENTIFY failed to decode JSON body")?;
         self.take_over(&asked, options)
             .map_err(|why| format!("E_BAD_BODY IDENTIFY {why} is invalid"))?;
+        if asked.feature_negotiation && asked.snappy && asked.deflate {
+            // One alone is declined, as by an nsqd that was started without compression.
+            return Err(
+                "E_IDENTIFY_FAILED cannot enable both deflate and snappy compression".into(),
+            );
+        }
         let answer = if asked.feature_negotiation {
             self.answer(options)
         } else {
@@ -141,6 +147,8 @@ struct Asked {
     output_buffer_timeout: i64,
     sample_rate: i64,
     msg_timeout: i64,
+    snappy: bool,
+    deflate: bool,
 }
 
 impl Asked {
@@ -163,7 +171,9 @@ impl Asked {
                 "deflate_level" => {
                     value.as_i64()?;
                 }
-                "tls_v1" | "snappy" | "deflate" => {
+                "snappy" => asked.snappy = value.as_bool()?,
+                "deflate" => asked.deflate = value.as_bool()?,
+                "tls_v1" => {
                     value.as_bool()?;
                 }
                 "client_id" | "hostname" | "user_agent" => {

@@ -4,7 +4,7 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "two test binaries share this tree, and each uses its own part of it"
+    reason = "several test binaries share this tree, and each uses its own part of it"
 )]
 
 pub mod broker;
@@ -17,4 +17,5 @@ pub mod real_nsqd;
 pub mod script;
 pub mod spoken;
 pub mod to_nsq;
+pub mod trials;
 pub mod wait;
