@@ -11,7 +11,8 @@ use super::{
     topic::Topic,
 };
 
-/// What nsqd's HTTP API is there for. It is done when a method returns.
+/// What nsqd's HTTP API is there for. It is done when a method returns; those that delete wait for the
+/// nsqd's own thread to close the consumers' connections.
 impl EmbeddedNsqd {
     /// Makes a topic, as the first publish does. Whether there is one now: not if nsqd refuses the
     /// name.

@@ -14,7 +14,7 @@ use super::{
     topic::Topic,
 };
 
-/// An nsqd inside the process. It runs as long as this handle lives; dropping it closes every
+/// An nsqd inside the process, for producers and consumers. It runs as long as this handle lives; dropping it closes every
 /// socket.
 ///
 /// It has a thread of its own, so it works from any runtime and from none, and goes on when the

@@ -10,6 +10,7 @@
 pub mod broker;
 pub mod conversation;
 pub mod diskqueue;
+pub mod example;
 pub mod nsqd_program;
 pub mod our_process;
 pub mod raw_client;
