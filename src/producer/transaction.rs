@@ -410,8 +410,13 @@ fn unfit<R: Reply>(named: &[ServerError], slot: &Slot<R>) -> Option<Cause> {
     if slot.reply.as_ref().is_none_or(Reply::is_closed) {
         return Some(Cause::Closed);
     }
-    let refusal = named.iter().find(|refusal| slot.payload.exceeds(refusal))?;
-    Some(Cause::Refused(refusal.clone()))
+    named.iter().find_map(|refusal| {
+        let size = slot.payload.exceeds(refusal)?;
+        Some(Cause::Foreseen {
+            size,
+            refusal: refusal.clone(),
+        })
+    })
 }
 
 /// The last answer: an actor that is dropped, whatever the reason, leaves nobody waiting.

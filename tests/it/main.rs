@@ -22,6 +22,7 @@ mod ending;
 mod errors;
 mod handshake;
 mod handshake_failures;
+mod logging;
 mod lost_connections;
 mod memory;
 mod out_of_step;
