@@ -47,31 +47,6 @@ fn a_drain_goes_on_when_its_request_is_dropped() {
 }
 
 #[test]
-fn a_cancelled_publish_gives_its_room_back_when_its_turn_comes_or_its_time_is_over() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.max_pending(1));
-        let dial = network.dial().await;
-        let cancelled = publish(&producer, "a");
-        tokio::time::sleep(ms(1)).await;
-        drop(cancelled);
-        failure(
-            publish(&producer, "b").await,
-            ErrorKind::Full,
-            Delivery::NotWritten,
-        );
-        let mut nsqd = dial.accept();
-        nsqd.greet().await;
-        tokio::time::sleep(ms(1)).await;
-        let publish = publish(&producer, "c");
-        nsqd.expect_pub("t", "c").await;
-        nsqd.send(ok_frame()).await;
-        publish.await.unwrap();
-        let stats = producer.send(GetStats).await.unwrap();
-        assert_eq!((stats.published, stats.ok, stats.not_written), (3, 1, 2));
-    });
-}
-
-#[test]
 fn a_handle_that_waits_for_room_can_be_dropped() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(|config| config.max_pending(1));

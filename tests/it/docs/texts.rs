@@ -122,6 +122,7 @@ async fn a_code_has_the_consequences_that_the_page_tells() {
         assert_eq!(says_not, !retryable, "{text}: retryable or not");
         printed.push(error.to_string());
     }
+    printed.extend(foreseen().await.iter().map(ToString::to_string));
     prints("## By nsqd's code", printed);
 }
 
@@ -289,6 +290,37 @@ async fn refused_with(words: &str, message: Message) -> Error {
         Message::Deferred => producer.send(DeferredPublish::new(t, s(1), "x")).await,
     };
     answer.unwrap().unwrap_err()
+}
+
+/// What nsqd would refuse, as it told before: the second of each kind is not sent.
+async fn foreseen() -> Vec<Error> {
+    let nsqd = EmbeddedNsqd::builder()
+        .max_msg_size(1_000)
+        .max_body_size(2_000)
+        .start();
+    let nsqd = nsqd.unwrap();
+    let mut errors = Vec::new();
+    let producer = start(&nsqd, |config| config);
+    for _ in 0..2 {
+        let answer = producer
+            .send(Publish::new(topic("t"), vec![b'x'; 1_001]))
+            .await;
+        errors.push(answer.unwrap().unwrap_err());
+    }
+    for _ in 0..2 {
+        let batch = MultiPublish::new(topic("t"), vec![vec![b'x'; 900]; 3]);
+        errors.push(producer.send(batch).await.unwrap().unwrap_err());
+    }
+    assert!(
+        errors
+            .iter()
+            .all(|error| error.delivery() == Delivery::NotWritten)
+    );
+    assert_eq!(
+        (nsqd.command_count("PUB"), nsqd.command_count("MPUB")),
+        (1, 1)
+    );
+    errors
 }
 
 fn start(
