@@ -158,7 +158,7 @@ options! {
     /// bodies; not above nsqd's `--max-body-size`.
     max_batch_size: usize [usize] = 5 << 20, 9..=LONGEST;
     /// The longest delay of a deferred publish; not above nsqd's `--max-req-timeout`.
-    max_req_timeout: Duration [Duration] = s(3_600), ms(0)..=s(31_536_000);
+    max_req_timeout: Duration [Duration] = s(3_600), ms(0)..=s(30 * 86_400);
     /// Whether what may be stored is published again after a lost connection: at least once, and perhaps twice.
     retry_unknown: bool [bool] = false, ();
     /// The largest frame that is taken from nsqd, in bytes.
