@@ -43,7 +43,9 @@ async fn main() -> Fallible<()> {
     let begun = Instant::now();
     let batches = batches(&bodies, 500, most);
     let count = batches.len();
-    let sent = batches.map(|batch| multi_publish(&producer, &topic, batch));
+    let sent = batches
+        .into_iter()
+        .map(|batch| multi_publish(&producer, &topic, batch));
     try_join_all(sent).await?;
     println!("in batches, {count} of them: {:?}", begun.elapsed());
 
@@ -70,4 +72,36 @@ async fn main() -> Fallible<()> {
         true => Ok(()),
         false => Err(format!("not drained: {report:?}").into()),
     }
+}
+
+async fn publish(producer: &Addr<Producer>, message: Publish) -> Result<(), Error> {
+    producer.send(message).await?
+}
+
+async fn multi_publish(
+    producer: &Addr<Producer>,
+    topic: &Topic,
+    bodies: &[Bytes],
+) -> Result<(), Error> {
+    // A body is counted, not copied, when it is cloned.
+    let batch = MultiPublish::new(topic, bodies.iter().cloned());
+    producer.send(batch).await?
+}
+
+/// Cuts messages into batches of at most `count` messages and `bytes` bytes on the wire.
+fn batches(mut bodies: &[Bytes], count: usize, bytes: usize) -> Vec<&[Bytes]> {
+    let mut batches = Vec::new();
+    while !bodies.is_empty() {
+        let mut size = 4;
+        let fits = |body: &&Bytes| {
+            size += 4 + body.len();
+            size <= bytes
+        };
+        let fitting = bodies.iter().take(count).take_while(fits).count();
+        // One that is too large by itself goes alone, and is refused alone.
+        let (batch, rest) = bodies.split_at(fitting.max(1));
+        batches.push(batch);
+        bodies = rest;
+    }
+    batches
 }
