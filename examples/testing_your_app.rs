@@ -89,6 +89,13 @@ mod tests {
         (nsqd, Shop::new(nsq).unwrap())
     }
 
+    /// Until the producer has noticed that the connection is gone, an order goes out to nobody, which is `WeWillCheck`.
+    async fn until_noticed(shop: &Shop) {
+        while shop.nsq.address().send(GetState).await.unwrap() == ProducerState::Connected {
+            tokio::task::yield_now().await;
+        }
+    }
+
     #[actix::test]
     async fn an_order_is_published() {
         let (nsqd, shop) = shop().await;
@@ -102,10 +109,7 @@ mod tests {
     async fn an_order_survives_a_restart_of_nsqd() {
         let (nsqd, shop) = shop().await;
         nsqd.stop();
-        // Until the producer has noticed, an order goes out to nobody, and the reply is `WeWillCheck`.
-        while shop.nsq.address().send(GetState).await.unwrap() == ProducerState::Connected {
-            tokio::task::yield_now().await;
-        }
+        until_noticed(&shop).await;
         let (reply, restarted) = tokio::join!(shop.order("tea"), async { nsqd.restart() });
         restarted.unwrap();
         assert_eq!(reply, Reply::Ordered);
@@ -117,6 +121,7 @@ mod tests {
         let (nsqd, shop) = shop().await;
         nsqd.faults().refuse_connections(true);
         nsqd.faults().close_connections();
+        until_noticed(&shop).await;
         assert_eq!(shop.order("tea").await, Reply::TryAgain);
         assert_eq!(nsqd.message_count("orders"), 0);
     }
