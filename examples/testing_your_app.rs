@@ -78,7 +78,7 @@ mod tests {
         let nsqd = EmbeddedNsqd::start().unwrap();
         // Short, so that the tests of failures are.
         let config = Config::builder(nsqd.address().to_string())
-            .publish_timeout(Duration::from_millis(500))
+            .publish_timeout(Duration::from_secs(1))
             .build()
             .unwrap();
         let nsq = Handle::start(config);

@@ -10,6 +10,7 @@
 pub mod broker;
 pub mod conversation;
 pub mod diskqueue;
+pub mod example;
 pub mod nsqd_program;
 pub mod our_process;
 pub mod raw_client;
@@ -18,3 +19,4 @@ pub mod script;
 pub mod spoken;
 pub mod to_nsq;
 pub mod wait;
+pub mod web_server;
