@@ -31,6 +31,7 @@ mod restarts;
 mod rig;
 mod stalls;
 mod to_nsq;
+mod web;
 
 fn main() {
     let arguments = libtest_mimic::Arguments::from_args();
@@ -46,6 +47,7 @@ fn main() {
         leaks::scenarios(),
         to_nsq::scenarios(),
         campaign::scenarios(),
+        web::scenarios(),
     ];
     let trials = tables
         .iter()

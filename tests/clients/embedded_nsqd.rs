@@ -19,7 +19,7 @@ pub struct Program {
 impl Program {
     /// Starts it with these flags besides its address.
     pub fn start(flags: &[&str]) -> io::Result<Self> {
-        let mut child = Command::new(example::build("embedded_nsqd")?)
+        let mut child = Command::new(example::program("embedded_nsqd")?)
             .args(["--tcp-address", "127.0.0.1:0"])
             .args(flags)
             .stdin(Stdio::null())
@@ -105,7 +105,7 @@ fn flags() -> Result<(), Failed> {
 }
 
 fn refuses() -> Result<(), Failed> {
-    let program = example::build("embedded_nsqd")?;
+    let program = example::program("embedded_nsqd")?;
     let output = |flag: &str| Command::new(&program).arg(flag).output();
     let Output { status, stderr, .. } = output("--mem-queue-size=1")?;
     assert_eq!(status.code(), Some(2));

@@ -1,11 +1,35 @@
-//! An example of this crate as a program: brought up to date by cargo, since an old one would prove nothing.
+//! The examples as programs to be started: built as the test that starts them was.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
-/// Lets cargo build the example as this test was built; the program.
-pub fn build(name: &str) -> io::Result<PathBuf> {
+/// The program that a variable such as `TO_NSQ_BIN` names for `to_nsq`, or else the example, up to date.
+pub fn program(name: &str) -> io::Result<PathBuf> {
+    static PROGRAMS: Mutex<Option<HashMap<String, PathBuf>>> = Mutex::new(None);
+    if let Some(named) = std::env::var_os(variable(name)) {
+        return Ok(named.into());
+    }
+    // Held while cargo builds: it is asked once for each.
+    let mut programs = PROGRAMS.lock().unwrap_or_else(PoisonError::into_inner);
+    let programs = programs.get_or_insert_default();
+    if let Some(program) = programs.get(name) {
+        return Ok(program.clone());
+    }
+    let program = build(name)
+        .map_err(|e| io::Error::other(format!("the example {name} cannot be built: {e}")))?;
+    programs.insert(name.to_owned(), program.clone());
+    Ok(program)
+}
+
+fn variable(name: &str) -> String {
+    format!("{}_BIN", name.to_uppercase())
+}
+
+/// Lets cargo bring the example up to date: an old one would prove nothing.
+fn build(name: &str) -> io::Result<PathBuf> {
     // `<target>/<profile>/deps/broker-0123456789abcdef`
     let test = std::env::current_exe()?;
     let folder = test.ancestors().nth(2).unwrap_or(Path::new(""));
@@ -31,8 +55,9 @@ pub fn build(name: &str) -> io::Result<PathBuf> {
     match program.is_file() {
         true => Ok(program),
         false => Err(io::Error::other(format!(
-            "{} is missing",
-            program.display()
+            "{} is missing; {} may name another one",
+            program.display(),
+            variable(name),
         ))),
     }
 }

@@ -20,3 +20,4 @@ pub mod spoken;
 pub mod to_nsq;
 pub mod trials;
 pub mod wait;
+pub mod web_server;

@@ -2,9 +2,8 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::{example, wait};
@@ -122,16 +121,7 @@ fn parse(line: &str) -> io::Result<(usize, String, String)> {
     Ok((number, outcome.to_owned(), error.to_owned()))
 }
 
-/// The program that `TO_NSQ_BIN` names, or else the example, built as this test was.
-pub fn program() -> io::Result<&'static Path> {
-    static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| match std::env::var_os("TO_NSQ_BIN") {
-        Some(named) => Ok(named.into()),
-        None => example::build("to_nsq").map_err(|e| {
-            format!("the example to_nsq cannot be built (TO_NSQ_BIN may name another one): {e}")
-        }),
-    });
-    program
-        .as_deref()
-        .map_err(|problem| io::Error::other(problem.clone()))
+/// The program that `TO_NSQ_BIN` names, or else the example.
+pub fn program() -> io::Result<PathBuf> {
+    example::program("to_nsq")
 }

@@ -1,0 +1,159 @@
+//! The example `actix_web_publish` as a child process, and a client for it that is typed by hand: HTTP/1.1 over kept-alive
+//! connections.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::example;
+use super::wait::{self, PATIENCE};
+
+/// Longer than any answer may take: the handler waits 5 s for nsqd.
+const LONGEST: Duration = Duration::from_secs(12);
+
+/// A running `actix_web_publish`. It is killed when dropped.
+#[derive(Debug)]
+pub struct WebServer {
+    child: Child,
+    address: SocketAddr,
+    files: tempfile::TempDir,
+}
+
+impl WebServer {
+    /// Starts one on a free port. Returns when it listens.
+    pub fn start(nsqd: &str, flags: &[&str]) -> io::Result<Self> {
+        let files = tempfile::tempdir()?;
+        let child = Command::new(example::program("actix_web_publish")?)
+            .args(["--listen", "127.0.0.1:0", "--nsqd-tcp-address", nsqd])
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(File::create(files.path().join("stdout"))?)
+            .spawn()?;
+        let mut server = Self {
+            child,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            files,
+        };
+        let address = wait::poll(PATIENCE, || {
+            let said = server.stdout();
+            let (line, _) = said.split_once('\n')?;
+            line.strip_prefix("listening on ")?.parse().ok()
+        });
+        server.address = address.ok_or_else(|| {
+            io::Error::other(format!("it does not listen: {:?}", server.stdout()))
+        })?;
+        Ok(server)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it has said so far.
+    pub fn stdout(&self) -> String {
+        fs::read_to_string(self.files.path().join("stdout")).unwrap_or_default()
+    }
+
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
+    /// Waits until it has ended by itself; an error if it does not in time.
+    pub fn wait(&mut self, dead_line: Duration) -> io::Result<ExitStatus> {
+        let status = wait::poll(dead_line, || self.child.try_wait().transpose());
+        status.unwrap_or_else(|| {
+            let problem = format!("the server does not end; it said:\n{}", self.stdout());
+            Err(io::Error::new(io::ErrorKind::TimedOut, problem))
+        })
+    }
+}
+
+impl Drop for WebServer {
+    fn drop(&mut self) {
+        // It has ended already, when all went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An HTTP answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// The header lines, in small letters.
+    pub headers: Vec<String>,
+    pub body: Value,
+}
+
+impl Answer {
+    pub fn has(&self, header: &str) -> bool {
+        self.headers.iter().any(|line| line == header)
+    }
+}
+
+/// A connection for one request after the other.
+#[derive(Debug)]
+pub struct HttpClient {
+    stream: BufReader<TcpStream>,
+}
+
+impl HttpClient {
+    pub fn connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(LONGEST))?;
+        Ok(Self {
+            stream: BufReader::new(stream),
+        })
+    }
+
+    pub fn get(&mut self, path: &str) -> io::Result<Answer> {
+        self.exchange("GET", path, b"")
+    }
+
+    pub fn post(&mut self, path: &str, body: &[u8]) -> io::Result<Answer> {
+        self.exchange("POST", path, body)
+    }
+
+    /// An error means that there was no answer, or half of one.
+    fn exchange(&mut self, method: &str, path: &str, body: &[u8]) -> io::Result<Answer> {
+        let length = body.len();
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n");
+        let request = [head.as_bytes(), body].concat();
+        self.stream.get_mut().write_all(&request)?;
+        let status_line = self.line()?;
+        let status = status_line.split(' ').nth(1).and_then(|it| it.parse().ok());
+        let mut headers = Vec::new();
+        loop {
+            match self.line()?.to_lowercase() {
+                end if end.is_empty() => break,
+                header => headers.push(header),
+            }
+        }
+        let length = headers
+            .iter()
+            .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+        let mut body = vec![0; length.unwrap_or(0)];
+        self.stream.read_exact(&mut body)?;
+        Ok(Answer {
+            status: status.ok_or_else(|| io::Error::other(format!("no status: {status_line}")))?,
+            headers,
+            body: serde_json::from_slice(&body).unwrap_or_default(),
+        })
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        self.stream.read_line(&mut line)?;
+        match line.strip_suffix("\r\n") {
+            Some(line) => Ok(line.to_owned()),
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
