@@ -14,6 +14,10 @@
 //! # }
 //! ```
 //!
+//! Those who do not want actors take a [`Handle`], which waits where a message is told that there is no room.
+//! [`SubscribeEvents`], [`GetState`] and [`GetStats`] show what a producer does; [`WaitConnected`], [`Ping`], [`Reconnect`]
+//! and [`Drain`] steer it.
+//!
 //! # The ring
 //!
 //! Three actors, and messages that travel one way round:
