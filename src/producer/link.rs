@@ -13,7 +13,7 @@ use super::{
 use crate::{
     conn::{Conn, ConnId, Connected, Ended, Frames, connect},
     error::ConnectionError,
-    protocol::Frame,
+    protocol::{Frame, one_line},
 };
 
 /// After a refusal the next connection is dialled so soon: the refusal was no sign of trouble, and others wait.
@@ -48,10 +48,9 @@ impl Producer {
     fn dialled(&mut self, dialled: Result<Connected, ConnectionError>, ctx: &mut Context<Self>) {
         match dialled {
             Ok(connected) => {
-                self.log(
-                    Level::Info,
-                    &format!("connected to nsqd {}", connected.negotiated.version),
-                );
+                // The peer's own words.
+                let version = one_line(connected.negotiated.version.chars(), 64);
+                self.log(Level::Info, &format!("connected to nsqd {version}"));
                 let conn = Conn::open(connected, &self.config, ctx);
                 self.link = Link::Up(Box::new(Session::new(conn, now())));
                 // The tail was polled before this, and must be again: to hand over what waits, and to set its timer

@@ -84,6 +84,8 @@ pub struct Producer {
     handled: u64,
     /// An address lent to itself while it restarts, since only what has one is restarted.
     keep: Option<Addr<Self>>,
+    /// It stops because nobody needs it any more, and is not to be restarted.
+    unwanted: bool,
 }
 
 impl Producer {
@@ -138,6 +140,7 @@ impl Producer {
             burst: 0,
             handled: 0,
             keep: None,
+            unwanted: false,
             config,
         }
     }
@@ -169,6 +172,7 @@ impl Producer {
             session.check_stall(&queue, self.config.ack_timeout(), now);
             session.hand_over(&mut queue, now);
         }
+        self.desk.unheard.log_if_due(now);
     }
 
     fn expire(&mut self, now: Instant) {
@@ -197,10 +201,15 @@ impl Producer {
             Link::Up(session) => session.stall_due(&queue, self.config.ack_timeout()),
             _ => None,
         };
-        [self.expiry_due(&queue), stall, self.drainage.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.expiry_due(&queue),
+            stall,
+            self.drainage.deadline(),
+            self.desk.unheard.due(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn is_outstanding(&self) -> bool {
@@ -230,6 +239,8 @@ impl Producer {
     fn finish_drain(&mut self, ctx: &mut Context<Self>) {
         let mut queue = self.desk.queue.borrow_mut();
         queue.fail_all(&Cause::Drained);
+        // No timer is left that would do it later.
+        self.desk.unheard.log();
         self.drainage.finish(queue.tally());
         self.link = Link::Drained;
         info!("{}: drained", self.config.address());
@@ -254,7 +265,9 @@ impl Actor for Producer {
     }
 
     fn stopping(&mut self, ctx: &mut Context<Self>) -> Running {
-        if self.is_busy() {
+        // Whether anyone is left is for the next life's tail to see: a message may wait in the mailbox whose sender has
+        // dropped the last address.
+        if !self.unwanted {
             self.keep = Some(ctx.address());
         }
         Running::Stop

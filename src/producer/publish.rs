@@ -47,8 +47,8 @@ impl Publish {
 
 /// Publishes several messages of one topic with one command, MPUB, and one answer for all.
 ///
-/// nsqd checks the whole batch before it stores any of it. Only when its disk fails may a part be stored, which
-/// [`Delivery::MaybePartly`] tells. See [`Publish`] for the answer and for cancel safety.
+/// nsqd checks the whole batch before it stores any of it. When its disk fails then, or it is killed, a part may be
+/// stored, which [`Delivery::MaybePartly`] tells. See [`Publish`] for the answer and for cancel safety.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), Error>")]
 pub struct MultiPublish(Outgoing);
@@ -223,33 +223,55 @@ impl Reply for Caller {
             // A caller that went away meanwhile does not want it.
             (Self::Waiting(sender), answer) => drop(sender.send(answer)),
             (Self::Nobody(_), Ok(())) => {}
-            (Self::Nobody(unheard), Err(error)) => unheard.log(&error),
+            (Self::Nobody(unheard), Err(error)) => unheard.note(error),
         }
     }
 }
 
-/// Failures that nobody awaits: they are logged, at most once a second.
-#[derive(Debug, Default)]
+/// Failures that nobody awaits: they are counted, and logged at most once a second.
+#[derive(Default)]
 pub(super) struct Unheard {
     failed: Cell<u64>,
+    latest: Cell<Option<Error>>,
     logged: Cell<Option<Instant>>,
 }
 
 impl Unheard {
     const PAUSE: Duration = Duration::from_secs(1);
 
-    fn log(&self, error: &Error) {
+    fn note(&self, error: Error) {
         self.failed.set(self.failed.get().saturating_add(1));
-        if self
-            .logged
-            .get()
-            .is_none_or(|last| last.elapsed() >= Self::PAUSE)
-        {
-            self.logged.set(Some(Instant::now()));
-            let (failed, delivery) = (self.failed.replace(0), error.delivery());
+        self.latest.set(Some(error));
+    }
+
+    /// When there is something to log that has waited long enough, unless that is at once.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let logged = self.logged.get().filter(|_| self.failed.get() > 0);
+        logged.map(|logged| logged + Self::PAUSE)
+    }
+
+    pub(super) fn log_if_due(&self, now: Instant) {
+        if self.due().is_none_or(|due| due <= now) && self.log() {
+            self.logged.set(Some(now));
+        }
+    }
+
+    /// Logs what there is; returns whether there was anything.
+    pub(super) fn log(&self) -> bool {
+        let failed = self.failed.take();
+        let latest = self.latest.take();
+        if let Some(error) = &latest {
+            let delivery = error.delivery();
             warn!(
-                "{failed} publishes failed whose answers nobody awaits; the latest ({delivery:?}): {error}"
+                "publishes that failed and whose answers nobody awaits: {failed}; the latest ({delivery:?}): {error}"
             );
         }
+        latest.is_some()
+    }
+}
+
+impl Drop for Unheard {
+    fn drop(&mut self) {
+        self.log();
     }
 }

@@ -57,10 +57,16 @@ impl Tail {
 
     /// Ends the producer when no address is left and nobody waits. One look is not enough: the last message may have
     /// come in after the mailbox was emptied, and its sender be gone by now.
-    fn end_unused(&mut self, producer: &Producer, ctx: &mut Context<Producer>, cx: &mut Waker<'_>) {
+    fn end_unused(
+        &mut self,
+        producer: &mut Producer,
+        ctx: &mut Context<Producer>,
+        cx: &mut Waker<'_>,
+    ) {
         if ctx.connected() || producer.is_busy() {
             self.unused = None;
         } else if self.unused == Some(producer.handled) {
+            producer.unwanted = true;
             ctx.stop();
         } else {
             self.unused = Some(producer.handled);

@@ -40,3 +40,4 @@ pub use identify::{AuthResponse, Identify, IdentifyResponse};
 pub use message::{Message, MessageId};
 pub use name::{Channel, NameError, Topic};
 pub use outbox::Outbox;
+pub(crate) use text::one_line;

@@ -23,6 +23,7 @@ pub fn scenarios() -> Vec<Scenario> {
             .only(Kind::Real, "the embedded nsqd delivers nothing yet"),
         the_first_publish_makes_the_topic,
         an_ephemeral_topic_takes_publishes.with(in_memory()),
+        a_paused_topic_takes_publishes.only(Kind::Real, "the embedded nsqd pauses no topics"),
         every_byte_arrives_as_it_was_published,
         the_smallest_and_the_largest_message_arrive,
         the_largest_batch_arrives,
@@ -120,6 +121,24 @@ async fn an_ephemeral_topic_takes_publishes(broker: Broker) {
     producer.send(batch).await.unwrap().unwrap();
     let bodies = broker.bodies("fleeting#ephemeral", 3).await;
     assert_eq!(bodies, [&b"one"[..], b"two", b"three"]);
+}
+
+async fn a_paused_topic_takes_publishes(broker: Broker) {
+    let producer = producer(&broker).await;
+    publish(&producer, numbered(0)).await.unwrap();
+    let pause = |paused| {
+        broker
+            .real()
+            .with_nsqd(move |nsqd| nsqd.pause_topic(TOPIC, paused))
+    };
+    pause(true).await.unwrap();
+    publish_all(&producer, 1..100).await.assert_all_ok();
+    pause(false).await.unwrap();
+    assert_eq!(
+        numbers(&broker.bodies(TOPIC, 100).await),
+        Vec::from_iter(0..100)
+    );
+    assert_eq!(broker.handshakes().await, 1);
 }
 
 async fn every_byte_arrives_as_it_was_published(broker: Broker) {

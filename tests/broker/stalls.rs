@@ -20,6 +20,7 @@ pub fn scenarios() -> Vec<Scenario> {
         a_late_answer_to_who_gave_up_is_swallowed.only(Kind::Embedded, EMBEDDED_ONLY),
         what_was_answered_before_the_end_is_ok.only(Kind::Embedded, EMBEDDED_ONLY),
         half_a_command_is_sent_again.only(Kind::Embedded, EMBEDDED_ONLY),
+        an_answer_after_the_write_failed_still_counts.only(Kind::Embedded, EMBEDDED_ONLY),
         a_batch_without_an_answer_may_be_partly_stored.only(Kind::Embedded, EMBEDDED_ONLY),
         at_least_once_publishes_again_what_was_not_answered.only(Kind::Embedded, EMBEDDED_ONLY),
         an_answer_too_many_ends_the_connection.only(Kind::Embedded, EMBEDDED_ONLY),
@@ -210,6 +211,42 @@ async fn half_a_command_is_sent_again(broker: Broker) {
         "what was not wholly taken is sent again: {ok} Ok, {maybe} unknown"
     );
     assert_eq!(broker.message_count("large").await, ok);
+}
+
+async fn an_answer_after_the_write_failed_still_counts(broker: Broker) {
+    let config = config(&broker).await.publish_window_bytes(64 << 20);
+    let producer = start(config.write_timeout(SOON));
+    let faults = broker.embedded().faults();
+    faults.delay_answers(SOON * 2);
+    let early = producer.send(Publish::new(topic(TOPIC), numbered(0)));
+    broker.embedded().wait_for_command("PUB", 1).await;
+    // From here on the socket takes little, so that writing fails after SOON, and the answer comes after twice that.
+    faults.stop_reading(true);
+    let large = Bytes::from(vec![b'x'; 1 << 20]);
+    let sent: Vec<_> = (0..24)
+        .map(|_| producer.send(Publish::new(topic("large"), large.clone())))
+        .collect();
+    early.await.unwrap().unwrap();
+    faults.clear_faults();
+
+    let (mut ok, mut maybe) = (0, 0);
+    for answer in sent {
+        match answer.await.unwrap() {
+            Ok(()) => ok += 1,
+            answer => {
+                assert_lost(answer, |why| {
+                    matches!(why, ConnectionError::WriteTimeout { .. })
+                });
+                maybe += 1;
+            }
+        }
+    }
+    let stored = broker.message_count("large").await;
+    assert!(
+        (ok..=ok + maybe).contains(&stored),
+        "{stored} stored, {ok} Ok, {maybe} unknown"
+    );
+    assert_eq!(numbers(&broker.bodies(TOPIC, 1).await), [0]);
 }
 
 async fn a_batch_without_an_answer_may_be_partly_stored(broker: Broker) {

@@ -252,3 +252,20 @@ fn what_was_cancelled_behind_a_refusal_is_not_sent_again() {
         kept.await.unwrap();
     });
 }
+
+#[test]
+fn what_times_out_while_a_connection_closes_was_never_written() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let mut nsqd = network.connected().await;
+        let bad = publish(&producer, "bad");
+        nsqd.expect_pub("t", "bad").await;
+        nsqd.send(error_frame("E_PUB_FAILED PUB failed")).await;
+        bad.await.unwrap_err();
+        // nsqd does not close, and its last words are waited for.
+        let (after, answer) = timed(send(&producer, within(ms(500), "late"))).await;
+        assert_eq!(after, ms(500));
+        failure(answer, ErrorKind::Timeout, Delivery::NotWritten);
+        assert_eq!(nsqd.wait_closed().await, b"");
+    });
+}

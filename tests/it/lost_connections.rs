@@ -11,7 +11,7 @@ use crate::memory::{
     timed, topic,
 };
 use crate::support::script::ScriptedPeer;
-use crate::support::spoken::{error_frame, ok_frame};
+use crate::support::spoken::{error_frame, heartbeat_frame, identify_answer, ok_frame};
 
 /// The bytes of one publish of these tests: `PUB t\n`, a length, and one byte.
 const COMMAND: usize = 11;
@@ -257,4 +257,47 @@ fn an_ok_that_arrives_with_a_reset_counts() {
         drop(producer);
         peer.finish().await;
     });
+}
+
+#[test]
+fn a_session_that_is_cut_after_any_byte_of_nsqds_loses_and_doubles_nothing() {
+    let greeting = identify_answer();
+    let said = [&greeting[..], &ok_frame(), &heartbeat_frame(), &ok_frame()].concat();
+    let first_ok = greeting.len() + ok_frame().len();
+    for (cut, reset) in (0..=said.len()).flat_map(|cut| [(cut, false), (cut, true)]) {
+        in_virtual_time(async |mut network: Network| {
+            let producer = network.start();
+            let (one, two) = (publish(&producer, "1"), publish(&producer, "2"));
+            let (mut nsqd, line) = network.dial().await.accept_by(64 << 10);
+            if reset {
+                line.end_in_reset();
+            }
+            nsqd.expect_magic().await;
+            nsqd.expect_identify().await;
+            if cut >= greeting.len() {
+                nsqd.send(&greeting).await;
+                nsqd.expect_pub("t", "1").await;
+                nsqd.expect_pub("t", "2").await;
+                nsqd.send(&said[greeting.len()..cut]).await;
+                drop(nsqd);
+                match cut {
+                    _ if cut >= first_ok => one.await.unwrap(),
+                    _ => lost(one).await,
+                }
+                match cut {
+                    _ if cut == said.len() => two.await.unwrap(),
+                    _ => lost(two).await,
+                }
+            } else {
+                nsqd.send(&said[..cut]).await;
+                drop(nsqd);
+                let mut nsqd = network.connected().await;
+                nsqd.expect_pub("t", "1").await;
+                nsqd.expect_pub("t", "2").await;
+                nsqd.send(ok_frame().repeat(2)).await;
+                one.await.unwrap();
+                two.await.unwrap();
+            }
+        });
+    }
 }

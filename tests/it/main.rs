@@ -10,12 +10,18 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod arbiters;
+mod bounds;
 mod callers;
 mod dead_peers;
 mod dialling;
+mod draining;
+mod draining_twice;
+mod ending;
 mod errors;
 mod handshake;
 mod handshake_failures;
+mod logging;
 mod lost_connections;
 mod memory;
 mod out_of_step;

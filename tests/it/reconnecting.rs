@@ -221,3 +221,46 @@ fn publishes_around_a_restart_of_nsqd_need_no_help() {
         during.await.unwrap();
     });
 }
+
+#[test]
+fn a_thousand_connections_leave_nothing_behind() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        for number in 0..1000 {
+            let mut nsqd = network.connected().await;
+            assert_eq!(network.open_lines(), 1, "after {number} connections");
+            if number % 2 == 0 {
+                let publish = publish(&producer, "a");
+                nsqd.expect_pub("t", "a").await;
+                nsqd.send(ok_frame()).await;
+                publish.await.unwrap();
+            }
+        }
+        // What is left of them would keep the test from ending, see `in_virtual_time`.
+    });
+}
+
+#[test]
+fn a_thousand_producers_come_back_spread_over_the_time() {
+    in_virtual_time(async |mut network: Network| {
+        let producers: Vec<_> = (0..1000).map(|_| network.start()).collect();
+        let mut nsqds = Vec::new();
+        for _ in &producers {
+            nsqds.push(network.connected().await);
+        }
+        let restarted = Instant::now();
+        drop(nsqds);
+        let (mut tenths, mut dials) = ([0; 10], Vec::new());
+        for _ in &producers {
+            let dial = network.dial().await;
+            tenths[((dial.at - restarted).as_millis() / 10).min(9) as usize] += 1;
+            // Left hanging, so that each producer counts once.
+            dials.push(dial);
+        }
+        // An even spread has about 100 in each.
+        assert!(
+            tenths.iter().all(|count| (50..200).contains(count)),
+            "{tenths:?}"
+        );
+    });
+}

@@ -258,6 +258,28 @@ fn a_limit_that_nsqd_names_is_kept_and_costs_one_connection() {
 }
 
 #[test]
+fn a_dial_that_fails_forgets_the_limits_that_nsqd_named() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let body = |size: usize| vec![b'x'; size];
+        let first = publish(&producer, body(1200));
+        let mut nsqd = network.connected().await;
+        nsqd.expect_pub("t", body(1200)).await;
+        nsqd.send(error_frame("E_BAD_MESSAGE PUB message too big 1200 > 1000"))
+            .await;
+        nsqd.fin().await;
+        first.await.unwrap_err();
+        network.dial().await.refuse();
+        // The next nsqd may be another one, or have been restarted with other limits.
+        let again = publish(&producer, body(1200));
+        let mut nsqd = network.connected().await;
+        nsqd.expect_pub("t", body(1200)).await;
+        nsqd.send(ok_frame()).await;
+        again.await.unwrap();
+    });
+}
+
+#[test]
 fn a_connection_that_had_served_is_dialled_again_20_ms_after_a_refusal_however_often() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();

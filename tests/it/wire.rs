@@ -243,3 +243,25 @@ fn one_process_can_hold_several_producers() {
         publish_one.await.unwrap();
     });
 }
+
+#[test]
+fn a_line_that_carries_a_byte_at_a_time_changes_nothing() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let (mut nsqd, _line) = network.connected_by(1).await;
+        nsqd.chunk(1);
+        let single = publish(&producer, "1");
+        let batch = send(&producer, MultiPublish::new(topic("t"), ["2", "3"]));
+        let large = publish(&producer, vec![b'x'; 5000]);
+        nsqd.expect_pub("t", "1").await;
+        nsqd.expect_mpub("t", &["2", "3"]).await;
+        nsqd.send([heartbeat_frame(), ok_frame().repeat(2)].concat())
+            .await;
+        nsqd.expect_pub("t", vec![b'x'; 5000]).await;
+        nsqd.expect_nop().await;
+        nsqd.send(ok_frame()).await;
+        for each in [single, batch, large] {
+            each.await.unwrap();
+        }
+    });
+}

@@ -11,6 +11,8 @@ const CHANNEL: &str = "drain";
 const READY: usize = 500;
 /// How long to listen before looking whether anything is left.
 const GLANCE: Duration = Duration::from_millis(20);
+/// With all that is expected and nothing left in nsqd's own count: a message on its way inside nsqd may be in no count.
+const CALM: Duration = Duration::from_millis(60);
 /// With nothing left in nsqd's own count, this long a silence is the end.
 const QUIET: Duration = Duration::from_secs(2);
 /// nsqd's count may be wrong after a kill: this long a silence is the end whatever it says.
@@ -31,36 +33,62 @@ pub fn drain(
     connection
         .write
         .write_all(format!("RDY {READY}\n").as_bytes())?;
-
-    let mut bodies = Vec::with_capacity(expected);
-    let mut last_came = Instant::now();
+    let mut consumer = Consumer {
+        connection,
+        bodies: Vec::new(),
+        last_came: Instant::now(),
+        may_go: false,
+    };
     loop {
-        match connection.next_frame()? {
-            Some(Frame::Message { id, body }) => {
-                connection
-                    .write
-                    .write_all(&[b"FIN ", &id[..], b"\n"].concat())?;
-                bodies.push(body);
-                last_came = Instant::now();
-                continue;
-            }
-            Some(Frame::Response(_)) => continue,
-            Some(Frame::Error(text)) => {
-                return Err(io::Error::other(format!(
-                    "nsqd refused the consumer: {text}"
-                )));
-            }
-            None => {}
-        }
-        let quiet = last_came.elapsed();
-        let is_over = match left() {
-            Some(0) => bodies.len() >= expected || quiet >= QUIET,
-            Some(_) => quiet >= VERY_QUIET,
-            None => quiet >= QUIET,
+        let quiet = consumer.listen()?;
+        let enough = match left() {
+            Some(0) if consumer.bodies.len() >= expected => CALM,
+            Some(0) | None => QUIET,
+            Some(_) => VERY_QUIET,
         };
-        if is_over {
-            return Ok(bodies);
+        if quiet >= enough {
+            break;
         }
+    }
+    // Without a goodbye, nsqd could hand a later message to this connection, and miss it for a minute.
+    consumer.connection.write.write_all(b"CLS\n")?;
+    consumer.last_came = Instant::now();
+    loop {
+        // A message may still follow CLOSE_WAIT.
+        let quiet = consumer.listen()?;
+        if quiet >= if consumer.may_go { CALM } else { VERY_QUIET } {
+            return Ok(consumer.bodies);
+        }
+    }
+}
+
+struct Consumer {
+    connection: Connection,
+    bodies: Vec<Vec<u8>>,
+    last_came: Instant,
+    /// Whether nsqd has agreed to the end.
+    may_go: bool,
+}
+
+impl Consumer {
+    /// Takes and finishes what has come, and says for how long now no message came.
+    fn listen(&mut self) -> io::Result<Duration> {
+        while let Some(frame) = self.connection.next_frame()? {
+            match frame {
+                Frame::Message { id, body } => {
+                    let finish = [b"FIN ", &id[..], b"\n"].concat();
+                    self.connection.write.write_all(&finish)?;
+                    self.bodies.push(body);
+                    self.last_came = Instant::now();
+                }
+                Frame::Response(text) => self.may_go |= text == b"CLOSE_WAIT",
+                Frame::Error(text) => {
+                    let text = format!("nsqd refused the consumer: {text}");
+                    return Err(io::Error::other(text));
+                }
+            }
+        }
+        Ok(self.last_came.elapsed())
     }
 }
 

@@ -86,14 +86,20 @@ impl RealNsqd {
     /// It strikes as soon as nsqd could recover what it has answered OK (see [`diskqueue`]): microseconds, with the flags
     /// of [`DURABLE`]. A moment too early would be a loss of nsqd's own.
     pub fn kill9(&mut self) -> io::Result<()> {
-        let data = self.data.path();
-        if wait::poll(FIRST_SYNC, || diskqueue::is_recoverable(data).then_some(())).is_none() {
+        if !self.becomes_recoverable() {
             eprintln!(
                 "killing an nsqd that may lose what it answered OK: {}",
-                data.display()
+                self.data.path().display()
             );
         }
         self.kill_anyhow()
+    }
+
+    /// Waits until nsqd could recover what it has answered OK. Before a [`sigstop`](Self::sigstop) that a kill follows:
+    /// once stopped it makes no progress.
+    pub fn becomes_recoverable(&self) -> bool {
+        let data = self.data.path();
+        wait::poll(FIRST_SYNC, || diskqueue::is_recoverable(data).then_some(())).is_some()
     }
 
     fn kill_anyhow(&mut self) -> io::Result<()> {
@@ -229,21 +235,31 @@ impl RealNsqd {
         })
     }
 
-    /// How many messages of a topic are not finished: waiting in the topic or a channel, in flight, or deferred.
+    /// How many messages of a topic are not finished: in the topic, on their way to a channel, there, in flight or deferred.
     pub fn unfinished(&self, topic: &str) -> io::Result<u64> {
         let number = |of: &Value, key: &str| of.get(key).and_then(Value::as_u64).unwrap_or(0);
         let Some(stats) = self.stats(topic)? else {
             return Ok(0);
         };
+        let none = Vec::new();
         let channels = stats
             .get("channels")
             .and_then(Value::as_array)
-            .map_or(&[][..], Vec::as_slice);
-        let keys = ["depth", "in_flight_count", "deferred_count"];
-        let in_channels = channels
+            .unwrap_or(&none);
+        let states = ["depth", "in_flight_count", "deferred_count"];
+        let in_channels: u64 = channels
             .iter()
-            .flat_map(|channel| keys.map(|key| number(channel, key)));
-        Ok(number(&stats, "depth") + in_channels.sum::<u64>())
+            .flat_map(|channel| states.map(|state| number(channel, state)))
+            .sum();
+        // Both count what they were given since nsqd started; what is between them stands in no depth.
+        let handed_on = channels
+            .iter()
+            .map(|channel| number(channel, "message_count"))
+            .max();
+        let on_their_way = handed_on.map_or(0, |count| {
+            number(&stats, "message_count").saturating_sub(count)
+        });
+        Ok(number(&stats, "depth").max(on_their_way) + in_channels)
     }
 
     /// Lets a topic pause or go on: paused, it accepts messages and hands none to its channels.

@@ -19,7 +19,7 @@ mod line;
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -29,6 +29,7 @@ use actix::Addr;
 use actix_nsq::{Config, ConfigBuilder, ConnectFuture, Connector, Producer, Stream};
 use tokio::{
     io::DuplexStream,
+    runtime::Runtime,
     sync::{mpsc, oneshot},
     task::LocalSet,
     time::{Instant, timeout},
@@ -36,7 +37,7 @@ use tokio::{
 
 use self::line::End;
 pub(crate) use self::{
-    caller::{Answer, failure, is_waiting, publish, send, timed, topic},
+    caller::{Answer, failure, is_waiting, one_turn_of_the_others, publish, send, timed, topic},
     line::Line,
 };
 use crate::support::{conversation::Conversation, wait::PATIENCE};
@@ -60,22 +61,11 @@ pub(crate) const fn ms(milliseconds: u64) -> Duration {
 /// waits for what cannot happen fails at once, as no timer is left but the one that says so.
 #[track_caller]
 pub(crate) fn in_virtual_time(test: impl AsyncFnOnce(Network)) {
-    let steps = Arc::new(AtomicUsize::new(0));
-    let step = Arc::clone(&steps);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .on_thread_park(move || {
-            step.fetch_add(1, Ordering::Relaxed);
-        })
-        .build()
-        .expect("a small runtime");
+    let (runtime, steps) = paused_runtime();
     let tasks = LocalSet::new();
-    runtime.block_on(tasks.run_until(async {
-        // Far longer than any time-out of client and peer, and than any test that goes on by itself.
-        let patient = timeout(24 * 365 * HOUR, test(Network::new(2 * HOUR, steps)));
-        patient.await.expect("the test waits for what never comes");
-    }));
+    patiently(&runtime, &tasks, async {
+        test(Network::new(2 * HOUR, steps)).await;
+    });
     runtime.block_on(async {
         let ended = timeout(24 * HOUR, tasks).await;
         ended.expect("a task of the test, or of a producer that was dropped, goes on for ever");
@@ -193,12 +183,55 @@ impl Network {
         self.connector.open.load(Ordering::SeqCst)
     }
 
-    /// How often the virtual clock stops within an hour: once, and once more for each timer.
-    pub(crate) async fn steps_of_an_hour(&self) -> usize {
+    /// An hour passes, in which the virtual clock stops nowhere: nobody but the test holds a timer.
+    pub(crate) async fn expect_no_timer_in_an_hour(&self) {
+        let elapsed = self.elapsed();
         let before = self.steps.load(Ordering::Relaxed);
         tokio::time::sleep(HOUR).await;
-        self.steps.load(Ordering::Relaxed) - before
+        let steps = self.steps.load(Ordering::Relaxed) - before;
+        // tokio's timers move up in steps of their own, the same ones at the same time of any run.
+        let bare = std::thread::spawn(move || {
+            let (runtime, steps) = paused_runtime();
+            let mut bare = 0;
+            patiently(&runtime, &LocalSet::new(), async {
+                tokio::time::sleep(elapsed).await;
+                let before = steps.load(Ordering::Relaxed);
+                tokio::time::sleep(HOUR).await;
+                bare = steps.load(Ordering::Relaxed) - before;
+            });
+            bare
+        });
+        let bare = bare.join().expect("an hour passes");
+        assert_eq!(steps, bare, "timers are left");
     }
+}
+
+/// Runs a test's future, for far longer than any time-out of client and peer, and than any test that goes on by itself.
+fn patiently(runtime: &Runtime, tasks: &LocalSet, test: impl Future<Output = ()>) {
+    runtime.block_on(tasks.run_until(async {
+        let ended = timeout(24 * 365 * HOUR, test).await;
+        ended.expect("the test waits for what never comes");
+    }));
+}
+
+/// A runtime on a paused clock, and at how many times it was out of work: from each of them the clock jumps to the next.
+fn paused_runtime() -> (Runtime, Arc<AtomicUsize>) {
+    let steps = Arc::new(AtomicUsize::new(0));
+    let step = Arc::clone(&steps);
+    let last = Mutex::new(None);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .on_thread_park(move || {
+            let now = Some(Instant::now());
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            if std::mem::replace(&mut *last, now) != now {
+                step.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+        .build()
+        .expect("a small runtime");
+    (runtime, steps)
 }
 
 #[derive(Clone, Debug)]

@@ -1,0 +1,136 @@
+//! Several drains, dropped drains, and drains of a producer that nobody else holds.
+
+use actix_nsq::{Delivery, Drain, DrainReport, ErrorKind};
+use tokio::time::sleep;
+
+use crate::memory::{HOUR, Network, failure, in_virtual_time, ms, publish, s, timed};
+use crate::support::spoken::ok_frame;
+
+#[test]
+fn several_drains_are_answered_together_and_the_earliest_dead_line_counts() {
+    for order in [[9, 4, 6], [4, 9, 6], [6, 9, 4]] {
+        in_virtual_time(async |mut network: Network| {
+            let producer = network.start();
+            let _nsqd = network.connected().await;
+            let publish = publish(&producer, "a");
+            let drains = order.map(|seconds| {
+                let request = producer.send(Drain {
+                    deadline: s(seconds),
+                });
+                timed(async { request.await.unwrap() })
+            });
+            for (after, report) in futures::future::join_all(drains).await {
+                assert_eq!((after, report.maybe_written), (s(4), 1));
+            }
+            failure(publish.await, ErrorKind::Drained, Delivery::MaybeWritten);
+        });
+    }
+}
+
+#[test]
+fn a_drain_that_was_dropped_goes_on() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let mut nsqd = network.connected().await;
+        let outstanding = publish(&producer, "a");
+        let drain = producer.send(Drain { deadline: s(9) });
+        nsqd.expect_pub("t", "a").await;
+        drop(drain);
+        let late = publish(&producer, "late").await;
+        failure(late, ErrorKind::Drained, Delivery::NotWritten);
+        nsqd.send(ok_frame()).await;
+        outstanding.await.unwrap();
+        nsqd.wait_closed().await;
+        let report = producer.send(Drain { deadline: s(0) }).await.unwrap();
+        assert_eq!(report.ok, 1, "the report of the drain that was dropped");
+        network.expect_no_dial(HOUR).await;
+    });
+}
+
+#[test]
+fn a_drain_that_nobody_awaits_drains() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let mut nsqd = network.connected().await;
+        producer.do_send(Drain { deadline: s(9) });
+        let (after, _) = timed(nsqd.wait_closed()).await;
+        assert_eq!(after, s(0));
+        failure(
+            publish(&producer, "a").await,
+            ErrorKind::Drained,
+            Delivery::NotWritten,
+        );
+        network.expect_no_dial(HOUR).await;
+    });
+}
+
+#[test]
+fn a_drain_without_any_time_answers_at_once() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let mut nsqd = network.connected().await;
+        let sent = publish(&producer, "sent");
+        nsqd.expect_pub("t", "sent").await;
+        let unsent = publish(&producer, "unsent");
+        let (after, report) = timed(producer.send(Drain { deadline: s(0) })).await;
+        assert_eq!(after, s(0));
+        failure(sent.await, ErrorKind::Drained, Delivery::MaybeWritten);
+        failure(unsent.await, ErrorKind::Drained, Delivery::NotWritten);
+        let report = report.unwrap();
+        assert_eq!((report.maybe_written, report.not_written), (1, 1));
+        assert_eq!(nsqd.wait_closed().await, b"");
+    });
+}
+
+#[test]
+fn a_drain_for_ever_is_possible() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let outstanding = publish(&producer, "a");
+        let drain = producer.send(Drain {
+            deadline: std::time::Duration::MAX,
+        });
+        let mut nsqd = network.connected().await;
+        nsqd.expect_pub("t", "a").await;
+        nsqd.send(ok_frame()).await;
+        outstanding.await.unwrap();
+        assert!(drain.await.unwrap().is_clean());
+    });
+}
+
+#[test]
+fn a_drain_is_answered_though_the_last_address_is_dropped() {
+    for connected in [true, false] {
+        in_virtual_time(async |mut network: Network| {
+            let producer = network.start();
+            let dial = network.dial().await;
+            let nsqd = if connected {
+                let mut nsqd = dial.accept();
+                nsqd.greet().await;
+                Some(nsqd)
+            } else {
+                dial.refuse();
+                None
+            };
+            sleep(ms(1)).await;
+            let outstanding = publish(&producer, "a");
+            let drain = producer.send(Drain { deadline: s(1) });
+            drop(producer);
+            let (after, report) = timed(drain).await;
+            assert_eq!(after, s(1));
+            assert_ne!(report.unwrap(), DrainReport::default());
+            failure(
+                outstanding.await,
+                ErrorKind::Drained,
+                if connected {
+                    Delivery::MaybeWritten
+                } else {
+                    Delivery::NotWritten
+                },
+            );
+            drop(nsqd);
+            while network.next_dial().await.is_some() {}
+            assert!(network.elapsed() < s(2));
+        });
+    }
+}
