@@ -250,7 +250,7 @@ pub(crate) enum Cause {
         #[source]
         last: Option<ConnectionError>,
     },
-    #[error("sent, but not answered by nsqd within {after:?} of being published")]
+    #[error("sent, but not answered by nsqd within {after:?} in all")]
     Unanswered { after: Duration },
     #[error("the caller's own time-out passed before the producer answered")]
     Mailbox,

@@ -195,8 +195,8 @@ impl<R: Reply> TransactionQueue<R> {
         };
         let room = self.flying.publishes < self.window.publishes
             && self.flying.bytes.saturating_add(slot.size) <= self.window.bytes;
-        // One command may always fly, however large.
-        if !room && self.in_flight() {
+        // One publish may always fly, however large, and beside pings.
+        if !room && self.flying.publishes > 0 {
             return false;
         }
         slot.payload.encode(&slot.topic, out);
