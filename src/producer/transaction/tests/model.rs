@@ -5,6 +5,7 @@
 //!
 //! `QUEUE_SCHEDULES` sets how many schedules are played, `QUEUE_SEED` plays a single one.
 
+mod pings;
 mod steps;
 mod truth;
 
@@ -31,7 +32,7 @@ impl Count {
 }
 
 /// All of it must happen often, or the model shows nothing.
-const OFTEN: [&str; 28] = [
+const OFTEN: [&str; 32] = [
     "E_PUB_FAILED, E_MPUB_FAILED",
     "OK",
     "cancelled",
@@ -51,6 +52,10 @@ const OFTEN: [&str; 28] = [
     "more after a refusal",
     "named limit",
     "out of step",
+    "ping asked again",
+    "ping forgotten",
+    "pinged",
+    "ping refused",
     "published",
     "purged",
     "refused for its topic",
@@ -92,6 +97,9 @@ struct Fate {
     said: Option<Said>,
     /// How often each of its messages was stored.
     copies: Vec<u32>,
+    ping: bool,
+    /// Nobody waited for a ping any more, and it was dropped without an answer.
+    forgotten: bool,
     /// Its command was wholly sent on a connection that was lost, and at-least-once was asked for.
     may_repeat: bool,
 }
@@ -163,7 +171,8 @@ impl<'a> World<'a> {
     /// One step; whatever it is, the answers given must be those expected.
     fn step(&mut self) {
         let due = match self.rng.u32(0..100) {
-            0..18 => self.push(),
+            0..16 => self.push(),
+            16..18 => self.ping(),
             18..20 => self.cancel(),
             20..25 => self.time_passes(),
             25..40 => self.hand_over(),
@@ -238,7 +247,8 @@ impl<'a> World<'a> {
         }
         self.check_answers(Due::new());
         for (id, fate) in self.fates.iter().enumerate() {
-            assert!(fate.said.is_some(), "{id} was never answered");
+            let answered = fate.said.is_some() != fate.forgotten;
+            assert!(answered, "{id} was never answered");
         }
     }
 }

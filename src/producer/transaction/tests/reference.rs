@@ -35,7 +35,12 @@ impl Entry {
         match self.verb {
             Verb::Mpub => Delivery::MaybePartly,
             Verb::Pub | Verb::Dpub => Delivery::MaybeWritten,
+            Verb::Identify => Delivery::NotWritten,
         }
+    }
+
+    pub(super) fn is_ping(&self) -> bool {
+        self.verb == Verb::Identify
     }
 
     fn surely_not_now(&self) -> Delivery {
@@ -52,7 +57,7 @@ impl Entry {
         }
     }
 
-    fn waits(&self) -> bool {
+    pub(super) fn waits(&self) -> bool {
         self.place == Place::Waiting
     }
 
@@ -83,7 +88,8 @@ impl Reference {
 
     fn load<'a>(entries: impl Iterator<Item = &'a Entry>) -> Load {
         let mut load = Load::default();
-        entries.for_each(|entry| load.add(1, entry.size()));
+        let publishes = entries.filter(|entry| !entry.is_ping());
+        publishes.for_each(|entry| load.add(1, entry.size()));
         load
     }
 
@@ -107,6 +113,20 @@ impl Reference {
         }
         self.entries.push(entry);
         Due::new()
+    }
+
+    /// A ping goes before the publishes that wait, and is never too much.
+    pub(super) fn ping(&mut self, entry: Entry) {
+        let mut entries = self.entries.iter();
+        let place = entries.position(|entry| entry.waits() && !entry.is_ping());
+        self.entries
+            .insert(place.unwrap_or(self.entries.len()), entry);
+    }
+
+    /// Pings that nobody waits for any more are forgotten instead of being handed over.
+    pub(super) fn forget_pings(&mut self) {
+        let is_idle = |entry: &Entry| entry.is_ping() && entry.waits() && entry.cancelled;
+        self.entries.retain(|entry| !is_idle(entry));
     }
 
     /// What a publish that waits may be told instead of being handed over; if there is anything, it must be.
@@ -138,6 +158,9 @@ impl Reference {
     /// The publish to be handed over next.
     pub(super) fn next(&self) -> Option<&Entry> {
         let next = self.entries.iter().find(|entry| entry.waits())?;
+        if next.is_ping() {
+            return Some(next);
+        }
         let (mut flying, window) = (self.flying(), self.limits.window);
         let alone = flying.publishes == 0;
         flying.add(1, next.size());
@@ -170,6 +193,10 @@ impl Reference {
 
     /// An error frame and, but for a slow upload, its answer.
     pub(super) fn refused(&mut self, text: &str) -> Due {
+        if self.entries[0].is_ping() {
+            let kind = ErrorKind::Refused(ErrorCode::Invalid);
+            return self.pop(|_| Said::Failed(kind, Delivery::NotWritten));
+        }
         if text.contains("failed to read") {
             return Due::new();
         }
@@ -208,6 +235,7 @@ impl Reference {
         for entry in &mut self.entries {
             entry.place = Place::Waiting;
         }
+        self.entries.sort_by_key(|entry| !entry.is_ping());
         Due::new()
     }
 
@@ -215,7 +243,7 @@ impl Reference {
         self.named = [None; 2];
         let (mut due, retry) = (Due::new(), self.limits.retry_unknown);
         for entry in &mut self.entries {
-            if matches!(entry.place, Place::Flying(end) if end <= taken) {
+            if matches!(entry.place, Place::Flying(end) if end <= taken) && !entry.is_ping() {
                 entry.unknown = true;
                 if !retry {
                     let said = Said::Failed(ErrorKind::ConnectionLost, entry.maybe());
