@@ -10,7 +10,7 @@ use actix::{Context, Handler, Message, Recipient, dev::OneshotSender};
 use log::warn;
 
 use super::{
-    DeferredPublish, MultiPublish, Producer, Publish, payload::Payload, publish::Outgoing,
+    DeferredPublish, MultiPublish, Producer, Publish, now, payload::Payload, publish::Outgoing,
     transaction::Reply,
 };
 use crate::error::Error;
@@ -118,12 +118,13 @@ impl Unheard {
             return to.do_send(PublishFailed { publish, error });
         }
         self.failed.set(self.failed.get().saturating_add(1));
+        let now = now();
         if self
             .logged
             .get()
-            .is_none_or(|last| last.elapsed() >= Self::PAUSE)
+            .is_none_or(|last| now.saturating_duration_since(last) >= Self::PAUSE)
         {
-            self.logged.set(Some(Instant::now()));
+            self.logged.set(Some(now));
             let (failed, delivery) = (self.failed.replace(0), error.delivery());
             warn!(
                 "{failed} publishes failed whose answers nobody awaits; the latest ({delivery:?}): {error}"
