@@ -92,7 +92,10 @@ impl Error {
             Cause::TooLarge { .. } | Cause::BatchTooLarge { .. } => ErrorKind::TooLarge,
             Cause::DelayTooLong { .. } => ErrorKind::DelayTooLong,
             Cause::Full { .. } => ErrorKind::Full,
-            Cause::Unsent { .. } | Cause::Unanswered { .. } | Cause::Mailbox => ErrorKind::Timeout,
+            Cause::Unsent { .. }
+            | Cause::NotConnected { .. }
+            | Cause::Unanswered { .. }
+            | Cause::Mailbox => ErrorKind::Timeout,
             Cause::Refused(refusal) => ErrorKind::Refused(refusal.code()),
             Cause::Lost(_) => ErrorKind::ConnectionLost,
             Cause::Drained => ErrorKind::Drained,
@@ -106,6 +109,7 @@ impl Error {
         match &self.inner.cause {
             Cause::Full { .. }
             | Cause::Unsent { .. }
+            | Cause::NotConnected { .. }
             | Cause::Unanswered { .. }
             | Cause::Mailbox
             | Cause::Lost(_) => true,
@@ -120,10 +124,6 @@ impl Error {
         }
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.kind() == ErrorKind::Full
-    }
-
     /// What nsqd said, where it was nsqd that refused.
     pub fn refusal(&self) -> Option<&ServerError> {
         match &self.inner.cause {
@@ -136,7 +136,7 @@ impl Error {
     pub fn connection_error(&self) -> Option<&ConnectionError> {
         match &self.inner.cause {
             Cause::Lost(lost) => Some(lost),
-            Cause::Unsent { last, .. } => last.as_ref(),
+            Cause::Unsent { last, .. } | Cause::NotConnected { last, .. } => last.as_ref(),
             _ => None,
         }
     }
@@ -246,6 +246,12 @@ pub(crate) enum Cause {
     },
     #[error("not sent within {after:?}{}", last_failure(.last))]
     Unsent {
+        after: Duration,
+        #[source]
+        last: Option<ConnectionError>,
+    },
+    #[error("not connected within {after:?}{}", last_failure(.last))]
+    NotConnected {
         after: Duration,
         #[source]
         last: Option<ConnectionError>,

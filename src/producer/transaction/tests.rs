@@ -5,6 +5,7 @@
 mod answers;
 mod bounds;
 mod counts;
+mod line;
 mod pings;
 mod resending;
 

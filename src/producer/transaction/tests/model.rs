@@ -32,7 +32,7 @@ impl Count {
 }
 
 /// All of it must happen often, or the model shows nothing.
-const OFTEN: [&str; 32] = [
+const OFTEN: [&str; 34] = [
     "E_PUB_FAILED, E_MPUB_FAILED",
     "OK",
     "cancelled",
@@ -47,6 +47,7 @@ const OFTEN: [&str; 32] = [
     "handed over again",
     "healed",
     "late OK",
+    "left the line",
     "lost half or unsent",
     "lost whole",
     "more after a refusal",
@@ -65,6 +66,7 @@ const OFTEN: [&str; 32] = [
     "stored twice",
     "timed out",
     "unknown code",
+    "waited for room",
 ];
 
 /// A connection as the producer and its socket see it.
@@ -98,7 +100,7 @@ struct Fate {
     /// How often each of its messages was stored.
     copies: Vec<u32>,
     ping: bool,
-    /// Nobody waited for a ping any more, and it was dropped without an answer.
+    /// A ping before it was sent, or a publish that waited for room: nobody waited for its answer any more.
     forgotten: bool,
     /// Its command was wholly sent on a connection that was lost, and at-least-once was asked for.
     may_repeat: bool,

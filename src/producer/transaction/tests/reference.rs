@@ -1,7 +1,7 @@
 //! The contract in its plainest form: a list of publishes, gone through from end to end at every question.
 
 use super::{super::*, Said, nsqd::Verb};
-use crate::error::ErrorKind;
+use crate::{error::ErrorKind, protocol::ErrorCode};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
@@ -73,6 +73,10 @@ pub(super) struct Reference {
     pub(super) limits: Limits,
     /// What the queue holds, in the order of acceptance.
     pub(super) entries: Vec<Entry>,
+    /// Who waits for room.
+    pub(super) line: Vec<Entry>,
+    /// Accepted, or answered without.
+    pub(super) published: u64,
     /// nsqd's own limits for a message and for a batch, where it told them.
     named: [Option<usize>; 2],
 }
@@ -82,6 +86,8 @@ impl Reference {
         Self {
             limits,
             entries: Vec::new(),
+            line: Vec::new(),
+            published: 0,
             named: [None; 2],
         }
     }
@@ -102,17 +108,46 @@ impl Reference {
     }
 
     pub(super) fn unanswered(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(|entry| !entry.is_empty())
+        let held = self.entries.iter().filter(|entry| !entry.is_empty());
+        held.chain(&self.line)
+    }
+
+    fn has_room(&self, sizes: &[usize]) -> bool {
+        let (held, limit) = (self.held(), self.limits.pending);
+        held.publishes + sizes.len() <= limit.publishes
+            && held.bytes + sizes.iter().sum::<usize>() <= limit.bytes
     }
 
     pub(super) fn push(&mut self, entry: Entry) -> Due {
-        let (held, limit) = (self.held(), self.limits.pending);
-        if held.publishes + 1 > limit.publishes || held.bytes + entry.size() > limit.bytes {
+        self.admit();
+        self.published += 1;
+        let first = self.line.first().map(Entry::size);
+        let sizes: Vec<_> = first.into_iter().chain([entry.size()]).collect();
+        if !self.has_room(&sizes) {
             let said = Said::Failed(ErrorKind::Full, Delivery::NotWritten);
             return vec![(entry.id, said)];
         }
         self.entries.push(entry);
         Due::new()
+    }
+
+    pub(super) fn push_patiently(&mut self, entry: Entry) -> Due {
+        if entry.size() > self.limits.pending.bytes {
+            return self.push(entry);
+        }
+        self.line.push(entry);
+        self.admit();
+        Due::new()
+    }
+
+    pub(super) fn admit(&mut self) {
+        while let Some(first) = self.line.first()
+            && self.has_room(&[first.size()])
+        {
+            self.published += 1;
+            let first = self.line.remove(0);
+            self.entries.push(first);
+        }
     }
 
     /// A ping goes before the publishes that wait, and is never too much.
@@ -257,14 +292,21 @@ impl Reference {
     }
 
     pub(super) fn expire(&mut self, now: Instant) -> Due {
-        self.answer(|entry| {
-            let said = Said::Failed(ErrorKind::Timeout, entry.on_time_out());
-            (entry.deadline <= now).then_some(said)
-        })
+        self.fail(ErrorKind::Timeout, |entry| entry.deadline <= now)
     }
 
     pub(super) fn fail_all(&mut self, kind: ErrorKind) -> Due {
-        self.answer(|entry| Some(Said::Failed(kind, entry.on_time_out())))
+        self.fail(kind, |_| true)
+    }
+
+    fn fail(&mut self, kind: ErrorKind, whom: impl Fn(&Entry) -> bool) -> Due {
+        let said = |entry: &Entry| Said::Failed(kind, entry.on_time_out());
+        let mut due = self.answer(|entry| whom(entry).then(|| said(entry)));
+        let held = due.len();
+        let line = self.line.extract_if(.., |entry| whom(entry));
+        due.extend(line.map(|entry| (entry.id, said(&entry))));
+        self.published += (due.len() - held) as u64;
+        due
     }
 
     /// Whoever waits leaves with its answer, whoever is in flight leaves an empty place.

@@ -53,9 +53,7 @@ impl World<'_> {
             timeout,
         };
         self.count.add("published");
-        self.tally.published += 1;
-        self.queue.push(transaction, self.now, caller);
-        let due = self.reference.push(Entry {
+        let entry = Entry {
             id,
             verb,
             topic,
@@ -65,12 +63,26 @@ impl World<'_> {
             cancelled: false,
             unknown: false,
             place: Place::Waiting,
-        });
+        };
+        if self.rng.u32(0..4) == 0 {
+            self.queue.push_patiently(transaction, self.now, caller);
+            let due = self.reference.push_patiently(entry);
+            if !self.reference.line.is_empty() {
+                self.count.add("waited for room");
+            }
+            return due;
+        }
+        self.queue.push(transaction, self.now, caller);
+        let due = self.reference.push(entry);
         self.count.add_some("full", due.len());
         due
     }
 
     pub(super) fn cancel(&mut self) -> Due {
+        if self.rng.u32(0..4) == 0 {
+            self.leave_the_line();
+            return Due::new();
+        }
         let entries = &mut self.reference.entries;
         if !entries.is_empty() {
             let place = self.rng.usize(0..entries.len());
@@ -80,6 +92,16 @@ impl World<'_> {
             self.count.add("cancelled");
         }
         Due::new()
+    }
+
+    fn leave_the_line(&mut self) {
+        let line = &mut self.reference.line;
+        if !line.is_empty() {
+            let entry = line.remove(self.rng.usize(0..line.len()));
+            self.gone[entry.id].set(true);
+            self.fates[entry.id].forgotten = true;
+            self.count.add("left the line");
+        }
     }
 
     pub(super) fn time_passes(&mut self) -> Due {
@@ -112,6 +134,8 @@ impl World<'_> {
         }
         let mut due = Due::new();
         self.forget_pings();
+        self.queue.admit();
+        self.reference.admit();
         let Some(link) = &mut self.link else {
             return due;
         };
