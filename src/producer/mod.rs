@@ -180,10 +180,10 @@ impl Producer {
         self.expire(now);
         self.desk.queue.borrow_mut().admit();
         self.check_drain(now, ctx);
-        self.serve_waiters(now);
         if matches!(self.link, Link::Idle) && self.wants_connection() {
             self.dial(Duration::ZERO, ctx);
         }
+        self.serve_waiters(now);
         if let Link::Up(session) = &mut self.link {
             let mut queue = self.desk.queue.borrow_mut();
             session.check_stall(&queue, self.config.ack_timeout(), now);
