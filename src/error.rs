@@ -96,7 +96,9 @@ impl Error {
             | Cause::NotConnected { .. }
             | Cause::Unanswered { .. }
             | Cause::Mailbox => ErrorKind::Timeout,
-            Cause::Refused(refusal) => ErrorKind::Refused(refusal.code()),
+            Cause::Refused(refusal) | Cause::Foreseen { refusal, .. } => {
+                ErrorKind::Refused(refusal.code())
+            }
             Cause::Lost(_) => ErrorKind::ConnectionLost,
             Cause::Drained => ErrorKind::Drained,
             Cause::Closed => ErrorKind::Closed,
@@ -127,7 +129,7 @@ impl Error {
     /// What nsqd said, where it was nsqd that refused.
     pub fn refusal(&self) -> Option<&ServerError> {
         match &self.inner.cause {
-            Cause::Refused(refusal) => Some(refusal),
+            Cause::Refused(refusal) | Cause::Foreseen { refusal, .. } => Some(refusal),
             _ => None,
         }
     }
@@ -160,7 +162,7 @@ impl std::fmt::Debug for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.inner.cause.source()
+        std::error::Error::source(&self.inner.cause)
     }
 }
 
@@ -262,18 +264,18 @@ pub(crate) enum Cause {
     Mailbox,
     #[error("nsqd refused: {0}")]
     Refused(#[source] ServerError),
+    #[error("{size} bytes are more than nsqd takes, as it said of an earlier one: {refusal}")]
+    Foreseen {
+        size: usize,
+        #[source]
+        refusal: ServerError,
+    },
     #[error("sent, but the connection was lost before nsqd answered: {0}")]
     Lost(#[source] ConnectionError),
     #[error("the producer is drained")]
     Drained,
     #[error("the producer is gone")]
     Closed,
-}
-
-impl Cause {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(self)
-    }
 }
 
 fn member(index: &Option<usize>) -> String {

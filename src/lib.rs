@@ -44,7 +44,8 @@
 //!    [`MaybePartly`](Delivery::MaybePartly). What an earlier connection may have stored is never called not written
 //!    again.
 //! 4. nsqd closes the connection when it refuses a publish. The publishes behind that one were not executed, and are sent again in
-//!    order, unless the refusal is a verdict on their topic (`E_BAD_TOPIC`, `E_UNAUTHORIZED`). What was never
+//!    order, unless the refusal is a verdict on their topic (`E_BAD_TOPIC`, `E_UNAUTHORIZED`). (A refusal that is itself lost, as may happen when much was sent behind it and nsqd resets the
+//!    connection, leaves a lost connection.) What was never
 //!    wholly sent when a connection is lost is sent again as well. What may be stored is answered so, or sent again with
 //!    `retry_unknown`.
 //! 5. Sizes, counts and delays are checked before anything is sent, and names are types that are parsed. What is
@@ -59,7 +60,8 @@
 //!    everything younger.
 //! 10. [`Drain`] refuses new publishes, waits for the outstanding ones, answers the rest truthfully, and reports counts.
 //!     After it the producer holds no socket, no timer and no other actor.
-//! 11. Nothing that a peer sends makes this crate panic, allocate beyond the bounds, or loop.
+//! 11. What was to be encrypted never goes in clear text: as long as this crate does no TLS, it cannot be asked for.
+//! 12. Nothing that a peer sends makes this crate panic, allocate beyond the bounds, or loop.
 //!
 //! # What is absent
 //!

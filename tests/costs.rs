@@ -1,6 +1,12 @@
 //! What a publish costs, where it can be counted exactly: in a binary of its own, since the allocator is counted.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    time::Duration,
+};
+
 use actix_nsq::{
     Config, Drain, Producer, Publish, Topic,
     actix::{Addr, System},
@@ -52,7 +58,44 @@ fn a_publish_of_64_callers_costs_at_most_three_and_a_half_allocations() {
         "{each:.3} allocations for each publish"
     );
     let report = system.block_on(producer.send(Drain {
-        deadline: std::time::Duration::from_secs(5),
+        deadline: Duration::from_secs(5),
     }));
     assert!(report.unwrap().is_clean());
+}
+
+/// A peer that shakes hands as an old nsqd does, and then says this without end.
+fn flood(said: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        client.read_exact(&mut [0; 13]).unwrap();
+        client.write_all(b"\0\0\0\x06\0\0\0\0OK").unwrap();
+        let said = said.repeat((1 << 20) / said.len());
+        while client.write_all(&said).is_ok() {}
+    });
+    address
+}
+
+#[test]
+fn a_peer_that_floods_fills_no_memory() {
+    for said in [
+        &b"\0\0\0\x0f\0\0\0\0_heartbeat_"[..],
+        b"\0\0\0\x04\0\0\0\0",
+        b"\0\0\0\x06\0\0\0\0OK",
+    ] {
+        let config = Config::new(flood(said)).unwrap();
+        let counted = allocation_counter::measure(|| {
+            System::new().block_on(async {
+                let _producer = Producer::start(config);
+                // The arbiter is busy now and then, and the flood rises meanwhile.
+                for _ in 0..5 {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            });
+        });
+        println!("{} bytes at most", counted.bytes_max);
+        assert!(counted.bytes_max < 16 << 20, "{} bytes", counted.bytes_max);
+    }
 }

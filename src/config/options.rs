@@ -145,7 +145,8 @@ options! {
     connect_at_start: bool [bool] = true, ();
     /// How many publishes may be accepted and not answered yet.
     max_pending: usize [usize] = 100_000, 1..=100_000_000;
-    /// How many bytes of bodies may be accepted and not answered yet.
+    /// How many bytes of bodies may be accepted and not answered yet. What holds them is not counted: some 200 bytes
+    /// for each publish, and 32 for each message of a batch.
     max_pending_bytes: usize [usize] = 64 << 20, 1..=usize::MAX;
     /// How many publishes may be sent and not answered yet.
     publish_window: usize [usize] = 1_000, 1..=1_000_000;

@@ -36,7 +36,7 @@ pub type ConnectFuture = LocalBoxFuture<'static, Result<Stream, ConnectionError>
 /// ```
 pub trait Connector: std::fmt::Debug + Send + Sync + 'static {
     /// Dials the address of `config`. The future runs on the producer's arbiter, is dropped when `dial_timeout`
-    /// passes, and must not block the thread.
+    /// passes, and must not block the thread. If it panics, the producer is gone, and with it whatever waits.
     fn connect(&self, config: &Config) -> ConnectFuture;
 }
 

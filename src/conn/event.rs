@@ -37,7 +37,7 @@ pub(crate) struct Write(pub(crate) Vec<Bytes>);
 #[rtype(result = "()")]
 pub(super) struct Heartbeat;
 
-/// Owner to reader and writer: end now.
+/// Owner to reader and writer: end now, without waiting for the peer.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Halt;

@@ -99,7 +99,7 @@ impl Conn {
         self.reader.do_send(Finish);
     }
 
-    /// Ends the reader.
+    /// Ends the reader, once it has read what is there already.
     pub(crate) fn halt_reader(&self) {
         self.reader.do_send(Halt);
     }

@@ -12,6 +12,7 @@ use actix::{
 use bytes::BytesMut;
 use tokio::{
     io::AsyncReadExt,
+    task::yield_now,
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -26,6 +27,9 @@ use crate::{
 
 /// So much is read at once: some 6,500 answers, or one large message in few reads.
 const READ_SIZE: usize = 64 << 10;
+
+/// After so many reads the owner has its turn, so that what a peer says without end does not pile up before it.
+const READS: usize = 16;
 
 /// How long a peer may go on talking after the connection failed on the other side. What it said before is worth
 /// waiting for, since each `OK` is a message known to be stored; but not for long.
@@ -72,8 +76,10 @@ impl Actor for ConnReader {
 impl Handler<Halt> for ConnReader {
     type Result = ();
 
+    /// The arbiter may have been blocked for long, and what came meanwhile not even be noticed: a timer fires only after
+    /// the sockets were looked at.
     fn handle(&mut self, _: Halt, ctx: &mut Context<Self>) {
-        ctx.stop();
+        ctx.run_later(Duration::ZERO, |_, ctx| ctx.stop());
     }
 }
 
@@ -88,18 +94,21 @@ impl Handler<Finish> for ConnReader {
 impl ConnReader {
     /// Decodes what has come and hands it on; tells whether any of it was a frame.
     fn deliver(&mut self, buffer: &mut BytesMut) -> Result<bool, ConnectionError> {
-        let mut heard = false;
+        let (mut heard, mut heartbeat) = (false, false);
         let (mut oks, mut then) = (0, Vec::new());
         let decoded = loop {
             match self.decoder.decode(buffer) {
                 Ok(None) => break Ok(heard),
                 Err(error) => break Err(error.into()),
-                Ok(Some(Frame::Heartbeat)) => self.writer.do_send(Heartbeat),
+                Ok(Some(Frame::Heartbeat)) => heartbeat = true,
                 Ok(Some(Frame::Ok)) if then.is_empty() => oks += 1,
                 Ok(Some(frame)) => then.push(frame),
             }
             heard = true;
         };
+        if heartbeat {
+            self.writer.do_send(Heartbeat);
+        }
         if (oks > 0 || !then.is_empty())
             && let Some(owner) = self.frames.upgrade()
         {
@@ -113,7 +122,7 @@ impl ConnReader {
     }
 }
 
-/// The actor's one permanent item. It reads until the socket has no more.
+/// The actor's one permanent item.
 struct ReadItem {
     buffer: BytesMut,
     /// When the last frame came.
@@ -148,13 +157,13 @@ impl ActorFuture<ConnReader> for ReadItem {
 }
 
 impl ReadItem {
-    /// Reads and delivers until the socket has no more; returns why there will be no more at all.
+    /// Reads and delivers until the socket has no more for now; returns why there will be no more at all.
     fn read(
         &mut self,
         reader: &mut ConnReader,
         cx: &mut task::Context<'_>,
     ) -> Option<ConnectionError> {
-        loop {
+        for _ in 0..READS {
             if self.buffer.capacity() - self.buffer.len() < READ_SIZE / 16 {
                 self.buffer.reserve(READ_SIZE);
             }
@@ -169,6 +178,9 @@ impl ReadItem {
                 Poll::Ready(Err(error)) => return Some(error.into()),
             }
         }
+        // Comes back after the sockets and timers of others were looked at, as a waker would not.
+        let _ = pin!(yield_now()).poll(cx);
+        None
     }
 
     /// The timer is moved only when it fires, so that a frame costs no timer.

@@ -14,6 +14,8 @@ use super::{EmbeddedNsqd, parser::Limits};
 pub(super) struct Options {
     pub(super) limits: Limits,
     pub(super) max_heartbeat_interval: Duration,
+    pub(super) msg_timeout: Duration,
+    pub(super) max_msg_timeout: Duration,
     pub(super) version: String,
 }
 
@@ -45,8 +47,11 @@ impl EmbeddedNsqdBuilder {
                     max_msg_size: 1024 * 1024,
                     max_body_size: 5 * 1024 * 1024,
                     max_req_timeout: Duration::from_secs(3600),
+                    max_rdy_count: 2_500,
                 },
                 max_heartbeat_interval: Duration::from_secs(60),
+                msg_timeout: Duration::from_secs(60),
+                max_msg_timeout: Duration::from_secs(15 * 60),
                 version: "1.3.0".into(),
             },
         }
@@ -77,7 +82,27 @@ impl EmbeddedNsqdBuilder {
         self
     }
 
-    /// The longest delay of a DPUB. Default: one hour.
+    /// How long a consumer has for a message before it is given to another one, unless its IDENTIFY
+    /// asks for something else. Default: 60 s.
+    pub fn msg_timeout(mut self, timeout: Duration) -> Self {
+        self.options.msg_timeout = timeout;
+        self
+    }
+
+    /// The longest time-out that an IDENTIFY may ask for, and that TOUCH can stretch one to.
+    /// Default: 15 minutes.
+    pub fn max_msg_timeout(mut self, timeout: Duration) -> Self {
+        self.options.max_msg_timeout = timeout;
+        self
+    }
+
+    /// The largest count of a RDY. Default: 2500.
+    pub fn max_rdy_count(mut self, count: usize) -> Self {
+        self.options.limits.max_rdy_count = i64::try_from(count).unwrap_or(i64::MAX);
+        self
+    }
+
+    /// The longest delay of a DPUB, and of a REQ, where a longer one is cut short. Default: one hour.
     pub fn max_req_timeout(mut self, timeout: Duration) -> Self {
         self.options.limits.max_req_timeout = timeout;
         self

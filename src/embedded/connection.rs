@@ -17,6 +17,7 @@ use super::{
     misbehaviour::{Ending, Switches},
     session::{Batch, Ended, HEARTBEAT, Session},
     state::{Order, Shared},
+    ticker::Ticker,
 };
 
 /// As much as one read takes: all whole commands in it are executed, and answered with one write.
@@ -33,11 +34,13 @@ pub(super) async fn serve(
     shared: Arc<Shared>,
 ) {
     let mut connection = Connection {
-        session: Session::new(number),
+        session: Session::new(number, &shared.options),
         shared: Arc::clone(&shared),
         stream,
         held: VecDeque::new(),
         out: BytesMut::new(),
+        answered: 0,
+        more: false,
         ended: None,
         ticker: None,
         ticks_as_identified: None,
@@ -62,11 +65,15 @@ struct Connection {
     session: Session,
     shared: Arc<Shared>,
     stream: TcpStream,
-    /// Answers, each batch with the time of its execution, that a fault may hold back.
-    held: VecDeque<(Instant, Vec<u8>)>,
-    /// What the socket has not yet taken. While there is any, nothing is read: nsqd writes before
-    /// it reads on.
+    /// Answers and messages that a fault may hold back.
+    held: VecDeque<Held>,
+    /// What the socket has not yet taken.
     out: BytesMut,
+    /// So much of it, up to the last answer, is to be written before anything is read: nsqd answers
+    /// before it reads on. Heartbeats and messages come from another task there.
+    answered: usize,
+    /// Whether there may be more messages to take.
+    more: bool,
     ended: Option<Ended>,
     ticker: Option<Ticker>,
     /// It is set by the magic, and again by the first IDENTIFY.
@@ -76,6 +83,13 @@ struct Connection {
     reads: usize,
 }
 
+/// Frames, and the time from which they are there.
+struct Held {
+    since: Instant,
+    frames: Vec<u8>,
+    answers: bool,
+}
+
 impl Connection {
     /// How the socket is to be closed, and whom to tell.
     async fn run(
@@ -83,6 +97,7 @@ impl Connection {
         orders: &mut UnboundedReceiver<Order>,
     ) -> (Ending, Option<mpsc::Sender<()>>) {
         let mut switched: watch::Receiver<()> = self.shared.switched.subscribe();
+        let messages = Arc::clone(&self.session.wake);
         let mut alarm = Box::pin(sleep_until(Instant::now()));
         // A cut after 0 bytes or commands is for the first connection that comes.
         if let Some(ending) = self.shared.state().misbehaviour.used_up() {
@@ -95,7 +110,8 @@ impl Connection {
             {
                 return (ending, None);
             }
-            if self.reads >= READS_IN_A_ROW {
+            let more = self.more && self.out.is_empty() && !switches.freeze;
+            if more || self.reads >= READS_IN_A_ROW {
                 self.reads = 0;
                 task::yield_now().await;
             }
@@ -111,6 +127,7 @@ impl Connection {
                 order = orders.recv() => match order {
                     Some(Order::Send(bytes, done)) => {
                         self.out.extend_from_slice(&bytes);
+                        self.answered = self.out.len();
                         drop(done);
                     }
                     Some(Order::Close(done)) => return (Ending::Close, Some(done)),
@@ -118,10 +135,12 @@ impl Connection {
                     None => return (Ending::Close, None),
                 },
                 _ = switched.changed() => {}
+                () = messages.notified() => {}
                 ready = ready(&self.stream, interest) => if ready.is_err() {
                     return (Ending::Close, None);
                 },
                 () = alarm.as_mut(), if wake.is_some() => {}
+                () = future::ready(()), if more => {}
             }
         }
     }
@@ -134,6 +153,7 @@ impl Connection {
             return Some(Ending::Close);
         }
         let now = Instant::now();
+        self.take_messages(now);
         self.beat(switches, now);
         self.watch_read_deadline(switches, now);
         self.release(switches, now);
@@ -145,7 +165,7 @@ impl Connection {
     }
 
     fn may_read(&self, switches: Switches) -> bool {
-        self.ended.is_none() && self.out.is_empty() && !switches.stop_reading
+        self.ended.is_none() && self.answered == 0 && !switches.stop_reading
     }
 
     fn read(&mut self, switches: Switches) -> io::Result<()> {
@@ -197,9 +217,7 @@ impl Connection {
             commands,
             end,
         } = batch;
-        if !answers.is_empty() {
-            self.held.push_back((now, answers));
-        }
+        self.hold(now, answers, true);
         self.ended = end;
         if commands > 0 {
             self.read_deadline = None;
@@ -240,8 +258,36 @@ impl Connection {
         self.ended = Some(Ended::Refused(Ending::Close));
         self.read_deadline = None;
         let answer = self.session.cut_short();
-        if !answer.is_empty() {
-            self.held.push_back((now, answer));
+        self.hold(now, answer, true);
+    }
+
+    /// Takes messages from the channel, when the socket has taken those of before: what does not
+    /// read is not sent much.
+    fn take_messages(&mut self, now: Instant) {
+        self.more = false;
+        if self.ended.is_some() || !self.session.has_subscribed() {
+            return;
+        }
+        if !self.out.is_empty() {
+            // Not looked for now, but when all is written.
+            self.more = true;
+            return;
+        }
+        let frames;
+        (frames, self.more) = self.session.take_messages(&mut self.shared.state());
+        if !frames.is_empty() {
+            self.shared.news.send_replace(());
+        }
+        self.hold(now, frames, false);
+    }
+
+    fn hold(&mut self, since: Instant, frames: Vec<u8>, answers: bool) {
+        if !frames.is_empty() {
+            self.held.push_back(Held {
+                since,
+                frames,
+                answers,
+            });
         }
     }
 
@@ -252,11 +298,17 @@ impl Connection {
         }
     }
 
-    /// Lets go the answers whose time has come.
+    /// Lets go what has been held back long enough.
     fn release(&mut self, switches: Switches, now: Instant) {
         while self.next_release(switches).is_some_and(|at| at <= now) {
-            if let Some((_, answers)) = self.held.pop_front() {
-                self.out.extend_from_slice(&answers);
+            if let Some(Held {
+                frames, answers, ..
+            }) = self.held.pop_front()
+            {
+                self.out.extend_from_slice(&frames);
+                if answers {
+                    self.answered = self.out.len();
+                }
             }
         }
         if let Some(Ended::Cut(_)) = self.ended {
@@ -265,15 +317,18 @@ impl Connection {
     }
 
     fn next_release(&self, switches: Switches) -> Option<Instant> {
-        let (executed, _) = self.held.front().filter(|_| !switches.stall)?;
-        executed.checked_add(switches.delay)
+        let first = self.held.front().filter(|_| !switches.stall)?;
+        first.since.checked_add(switches.delay)
     }
 
     /// Gives the socket what it takes; an error when it has taken nothing for a heartbeat interval.
     fn write(&mut self, now: Instant) -> io::Result<()> {
         while !self.out.is_empty() {
             match self.stream.try_write(&self.out) {
-                Ok(n) => self.out.advance(n),
+                Ok(n) => {
+                    self.out.advance(n);
+                    self.answered = self.answered.saturating_sub(n);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let heartbeat = self.heartbeat();
                     if self.write_deadline.is_none() {
@@ -298,11 +353,10 @@ impl Connection {
     }
 
     fn interest(&self, switches: Switches) -> Option<Interest> {
-        match switches.freeze {
-            false if !self.out.is_empty() => Some(Interest::WRITABLE),
-            false if self.may_read(switches) => Some(Interest::READABLE),
-            _ => None,
-        }
+        let write = (!self.out.is_empty()).then_some(Interest::WRITABLE);
+        let read = self.may_read(switches).then_some(Interest::READABLE);
+        let both = write.zip(read).map(|(write, read)| write | read);
+        both.or(write).or(read).filter(|_| !switches.freeze)
     }
 
     fn next_wake(&self, switches: Switches) -> Option<Instant> {
@@ -325,26 +379,5 @@ async fn ready(stream: &TcpStream, interest: Option<Interest>) -> io::Result<Rea
     match interest {
         Some(interest) => stream.ready(interest).await,
         None => future::pending().await,
-    }
-}
-
-/// Go's ticker: it keeps its beat, and what it missed it does not make up for.
-struct Ticker {
-    next: Instant,
-    interval: Duration,
-}
-
-impl Ticker {
-    fn new(now: Instant, interval: Duration) -> Option<Self> {
-        now.checked_add(interval)
-            .map(|next| Self { next, interval })
-    }
-
-    fn tick(&mut self, now: Instant) -> bool {
-        let due = self.next <= now;
-        while self.next <= now {
-            self.next += self.interval;
-        }
-        due
     }
 }

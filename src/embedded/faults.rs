@@ -58,16 +58,16 @@ impl<'a> Faults<'a> {
         }
     }
 
-    /// Commands are read and executed, but their answers held back until this is switched off.
-    /// Heartbeats go on: an nsqd with a slow disk.
+    /// Commands are read and executed, but their answers, and messages, held back until this is
+    /// switched off. Heartbeats go on: an nsqd with a slow disk.
     ///
     /// A client that hangs up meanwhile is let go, without its answers.
     pub fn stall(&self, on: bool) {
         self.change(|faults| faults.switches.stall = on);
     }
 
-    /// Connections are accepted by the kernel, but nothing is read and nothing said: an nsqd that
-    /// was sent SIGSTOP. Switched off, it reads what has come; a client that sent nothing for two
+    /// Connections are accepted by the kernel, but nothing is read, nothing said, and nothing times
+    /// out: an nsqd that was sent SIGSTOP. Switched off, it reads what has come; a client that sent nothing for two
     /// heartbeat intervals is then hung up on.
     pub fn freeze(&self, on: bool) {
         self.change(|faults| faults.switches.freeze = on);
@@ -84,9 +84,9 @@ impl<'a> Faults<'a> {
         self.change(|faults| faults.switches.stop_heartbeats = on);
     }
 
-    /// Every answer is sent so much later than its command was executed; `Duration::ZERO` switches
-    /// this off, and lets go at once what is being held back. Reading and heartbeats go on: a long
-    /// line, not a slow nsqd.
+    /// Every answer is sent so much later than its command was executed, and every message so much
+    /// later than it was taken from its channel; `Duration::ZERO` switches this off, and lets go at
+    /// once what is being held back. Reading and heartbeats go on: a long line, not a slow nsqd.
     pub fn delay_answers(&self, delay: Duration) {
         self.change(|faults| faults.switches.delay = delay);
     }
@@ -118,8 +118,8 @@ impl<'a> Faults<'a> {
     /// The next command of this name is executed, and these raw bytes are sent in place of its
     /// answer. Nothing is added to them, and none is no answer at all.
     ///
-    /// A whole command that cannot be executed, such as an AUTH or a SUB, is answered like this,
-    /// too, and the connection goes on. Good for a handshake that goes wrong, among others.
+    /// A whole command that cannot be executed, such as an AUTH, or a FIN before SUB, is answered
+    /// like this, too, and the connection goes on. Good for a handshake that goes wrong, among others.
     pub fn answer_next(&self, command: &str, bytes: impl AsRef<[u8]>) {
         self.plan(command, Reaction::Answer(bytes.as_ref().to_vec()));
     }

@@ -11,9 +11,10 @@ use super::{
     builder::Options,
     server::Server,
     state::{Order, Shared},
+    topic::Topic,
 };
 
-/// An nsqd inside the process. It runs as long as this handle lives; dropping it closes every
+/// An nsqd inside the process, for producers and consumers. It runs as long as this handle lives; dropping it closes every
 /// socket.
 ///
 /// It has a thread of its own, so it works from any runtime and from none, and goes on when the
@@ -71,12 +72,17 @@ impl EmbeddedNsqd {
 
     /// Closes the listener and every connection, without a word to the clients, as an nsqd does
     /// that ends. It is done when this returns. Messages, counts and faults are kept, and the port
-    /// stays reserved for [`restart`](Self::restart).
+    /// stays reserved for [`restart`](Self::restart). As nsqd does on its disk, messages in flight
+    /// and deferred ones go back into their channels' queues.
     pub fn stop(&self) {
         self.shared.state().stopped = true;
         // First the gate, so that no connection slips in behind the order. Shutting cannot fail.
         let _ = self.set_gate();
         self.order(Order::Close);
+        let mut state = self.shared.state();
+        state.topics.values_mut().for_each(Topic::flush);
+        drop(state);
+        self.shared.news.send_replace(());
     }
 
     /// Listens again after a [`stop`](Self::stop), on the same port.
@@ -114,14 +120,28 @@ impl EmbeddedNsqd {
 
     /// Gives the order to every open connection, and waits until it is carried out.
     pub(super) fn order(&self, order: impl Fn(mpsc::Sender<()>) -> Order) {
+        self.order_some(|_| true, order);
+    }
+
+    /// The same for the connections with these numbers.
+    pub(super) fn order_some(
+        &self,
+        whom: impl Fn(u64) -> bool,
+        order: impl Fn(mpsc::Sender<()>) -> Order,
+    ) {
         let (sender, done) = mpsc::channel();
-        for connection in self.shared.state().connections.values() {
+        let state = self.shared.state();
+        for (_, connection) in state
+            .connections
+            .iter()
+            .filter(|(number, _)| whom(**number))
+        {
             if let Some(orders) = &connection.orders {
                 // One that is just closing does not hear it, and needs not to.
                 let _ = orders.send(order(sender.clone()));
             }
         }
-        drop(sender);
+        drop((state, sender));
         // Nothing is ever sent: the end of the channel is the answer.
         let _ = done.recv();
     }

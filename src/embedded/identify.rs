@@ -4,16 +4,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::builder::Options;
+use super::{builder::Options, channel::Terms};
 
-/// nsqd's defaults (`--client-timeout` 60 s halved, `--output-buffer-timeout`, `--msg-timeout` and
-/// their bounds).
+/// nsqd's defaults (`--client-timeout` 60 s halved, `--output-buffer-timeout` and its kin).
 const HEARTBEAT: Duration = Duration::from_secs(30);
 const OUTPUT_BUFFER_SIZE: i64 = 16 * 1024;
 const OUTPUT_BUFFER_TIMEOUT: i64 = 250;
-const MSG_TIMEOUT: i64 = 60_000;
-const MAX_MSG_TIMEOUT: i64 = 900_000;
-const MAX_RDY_COUNT: i64 = 2_500;
 const MAX_DEFLATE_LEVEL: i64 = 6;
 
 /// The settings of one connection. A field that a later IDENTIFY leaves out keeps its value.
@@ -24,19 +20,7 @@ pub(super) struct Negotiated {
     output_buffer_size: i64,
     output_buffer_timeout: i64,
     sample_rate: i64,
-    msg_timeout: i64,
-}
-
-impl Default for Negotiated {
-    fn default() -> Self {
-        Self {
-            heartbeat: Some(HEARTBEAT),
-            output_buffer_size: OUTPUT_BUFFER_SIZE,
-            output_buffer_timeout: OUTPUT_BUFFER_TIMEOUT,
-            sample_rate: 0,
-            msg_timeout: MSG_TIMEOUT,
-        }
-    }
+    pub(super) msg_timeout: Duration,
 }
 
 /// An accepted IDENTIFY.
@@ -47,6 +31,23 @@ pub(super) struct Identified {
 }
 
 impl Negotiated {
+    pub(super) fn new(options: &Options) -> Self {
+        Self {
+            heartbeat: Some(HEARTBEAT),
+            output_buffer_size: OUTPUT_BUFFER_SIZE,
+            output_buffer_timeout: OUTPUT_BUFFER_TIMEOUT,
+            sample_rate: 0,
+            msg_timeout: options.msg_timeout,
+        }
+    }
+
+    pub(super) fn terms(&self) -> Terms {
+        Terms {
+            msg_timeout: self.msg_timeout,
+            sample_rate: self.sample_rate,
+        }
+    }
+
     /// Takes over what the client asks for, or says why not, in nsqd's words.
     pub(super) fn identify(
         &mut self,
@@ -60,6 +61,12 @@ impl Negotiated {
             .ok_or("E_BAD_BODY IDENTIFY failed to decode JSON body")?;
         self.take_over(&asked, options)
             .map_err(|why| format!("E_BAD_BODY IDENTIFY {why} is invalid"))?;
+        if asked.feature_negotiation && asked.snappy && asked.deflate {
+            // One alone is declined, as by an nsqd that was started without compression.
+            return Err(
+                "E_IDENTIFY_FAILED cannot enable both deflate and snappy compression".into(),
+            );
+        }
         let answer = if asked.feature_negotiation {
             self.answer(options)
         } else {
@@ -69,12 +76,10 @@ impl Negotiated {
     }
 
     fn take_over(&mut self, asked: &Asked, options: &Options) -> Result<(), String> {
-        let max_heartbeat =
-            i64::try_from(options.max_heartbeat_interval.as_millis()).unwrap_or(i64::MAX);
         match asked.heartbeat_interval {
             -1 => self.heartbeat = None,
             0 => {}
-            ms if (1_000..=max_heartbeat).contains(&ms) => {
+            ms if (1_000..=milliseconds(options.max_heartbeat_interval)).contains(&ms) => {
                 self.heartbeat = Some(Duration::from_millis(ms.unsigned_abs()));
             }
             ms => return Err(format!("heartbeat interval ({ms})")),
@@ -97,7 +102,9 @@ impl Negotiated {
         }
         match asked.msg_timeout {
             0 => {}
-            ms if (1_000..=MAX_MSG_TIMEOUT).contains(&ms) => self.msg_timeout = ms,
+            ms if (1_000..=milliseconds(options.max_msg_timeout)).contains(&ms) => {
+                self.msg_timeout = Duration::from_millis(ms.unsigned_abs());
+            }
             ms => return Err(format!("msg timeout ({ms})")),
         }
         Ok(())
@@ -110,12 +117,14 @@ impl Negotiated {
             output_buffer_size,
             output_buffer_timeout,
             sample_rate,
-            msg_timeout,
             ..
         } = self;
+        let msg_timeout = milliseconds(self.msg_timeout);
+        let max_msg_timeout = milliseconds(options.max_msg_timeout);
+        let max_rdy_count = options.limits.max_rdy_count;
         let version = Value::from(options.version.as_str());
         format!(
-            "{{\"max_rdy_count\":{MAX_RDY_COUNT},\"version\":{version},\"max_msg_timeout\":{MAX_MSG_TIMEOUT},\
+            "{{\"max_rdy_count\":{max_rdy_count},\"version\":{version},\"max_msg_timeout\":{max_msg_timeout},\
              \"msg_timeout\":{msg_timeout},\"tls_v1\":false,\"deflate\":false,\"deflate_level\":{MAX_DEFLATE_LEVEL},\
              \"max_deflate_level\":{MAX_DEFLATE_LEVEL},\"snappy\":false,\"sample_rate\":{sample_rate},\
              \"auth_required\":false,\"output_buffer_size\":{output_buffer_size},\
@@ -123,6 +132,10 @@ impl Negotiated {
         )
         .into_bytes()
     }
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The fields of a request that have an effect here. A missing one, and `null`, is Go's zero value.
@@ -134,6 +147,8 @@ struct Asked {
     output_buffer_timeout: i64,
     sample_rate: i64,
     msg_timeout: i64,
+    snappy: bool,
+    deflate: bool,
 }
 
 impl Asked {
@@ -156,7 +171,9 @@ impl Asked {
                 "deflate_level" => {
                     value.as_i64()?;
                 }
-                "tls_v1" | "snappy" | "deflate" => {
+                "snappy" => asked.snappy = value.as_bool()?,
+                "deflate" => asked.deflate = value.as_bool()?,
+                "tls_v1" => {
                     value.as_bool()?;
                 }
                 "client_id" | "hostname" | "user_agent" => {

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{EmbeddedNsqd, state};
+use super::{EmbeddedNsqd, state, topic};
 
 /// A message that was published and stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub struct ConnectionInfo {
     pub peer: SocketAddr,
     /// The JSON of the first IDENTIFY that was accepted.
     pub identify: Option<Value>,
+    /// Topic and channel of its SUB.
+    pub subscription: Option<(String, String)>,
     /// Whether it has sent the protocol's magic.
     pub magic: bool,
     /// Whether it is still open.
@@ -58,7 +60,8 @@ pub struct ConnectionInfo {
 
 /// Looking inside. What is seen is the state of one moment.
 impl EmbeddedNsqd {
-    /// The messages of a topic in the order they were stored; none if there is no such topic.
+    /// All messages that were published to a topic, in the order they were stored, delivered ones
+    /// too; none if there is no such topic.
     pub fn messages(&self, topic: &str) -> Vec<StoredMessage> {
         let state = self.shared.state();
         let messages = state
@@ -72,7 +75,7 @@ impl EmbeddedNsqd {
             .collect()
     }
 
-    /// How many messages a topic holds.
+    /// How many messages were published to a topic.
     pub fn message_count(&self, topic: &str) -> usize {
         self.shared
             .state()
@@ -85,13 +88,6 @@ impl EmbeddedNsqd {
     /// too.
     pub fn topics(&self) -> Vec<String> {
         self.shared.state().topics.keys().cloned().collect()
-    }
-
-    /// Deletes a topic and its messages; the next publish makes it again. Whether there was one.
-    pub fn delete_topic(&self, topic: &str) -> bool {
-        let deleted = self.shared.state().topics.remove(topic).is_some();
-        self.shared.news.send_replace(());
-        deleted
     }
 
     /// The newest 10,000 commands of all connections, in the order they were received.
@@ -121,6 +117,7 @@ impl EmbeddedNsqd {
             number: *number,
             peer: connection.peer,
             identify: connection.identify.clone(),
+            subscription: connection.subscription.clone(),
             magic: connection.magic,
             open: connection.orders.is_some(),
         };
@@ -136,7 +133,7 @@ impl EmbeddedNsqd {
 /// Waiting. All of these futures run on any runtime, have no time limit of their own, and may be
 /// dropped at any point without consequence.
 impl EmbeddedNsqd {
-    /// Waits until a topic holds at least `n` messages, and returns all it holds.
+    /// Waits until at least `n` messages have been published to a topic, and returns all of them.
     pub async fn wait_for_messages(&self, topic: &str, n: usize) -> Vec<StoredMessage> {
         self.wait_until(|nsqd| nsqd.message_count(topic) >= n).await;
         self.messages(topic)
@@ -164,7 +161,8 @@ impl EmbeddedNsqd {
     }
 
     /// Waits until the condition holds. It is looked at now, and again whenever something has been
-    /// received, a connection was opened or closed, or a topic was deleted.
+    /// received or delivered, a message has timed out, a connection was opened or closed, or a topic
+    /// or channel was changed from here.
     pub async fn wait_until(&self, mut condition: impl FnMut(&Self) -> bool) {
         // Subscribed first: what happens while the condition looks is news, and it looks again.
         let mut news = self.shared.news.subscribe();
@@ -178,9 +176,9 @@ impl EmbeddedNsqd {
     }
 }
 
-impl From<&state::Message> for StoredMessage {
-    fn from(message: &state::Message) -> Self {
-        let state::Message {
+impl From<&topic::Message> for StoredMessage {
+    fn from(message: &topic::Message) -> Self {
+        let topic::Message {
             id,
             body,
             timestamp,

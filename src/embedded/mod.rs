@@ -1,5 +1,5 @@
-//! An nsqd inside the process, on a real loopback socket: to publish against, look inside, and make
-//! misbehave.
+//! An nsqd inside the process, on a real loopback socket: to publish to, consume from, look inside,
+//! and make misbehave.
 //!
 //! [`EmbeddedNsqd`] answers as nsqd 1.3.0 does, byte for byte where a client can see it: the same
 //! limits, checked in the same order, the same error texts, the same heartbeats and dead-lines, and
@@ -7,28 +7,45 @@
 //! cannot cancel out. Everything a test of an application needs is on the handle:
 //!
 //! - [`messages`](EmbeddedNsqd::messages) and its neighbours look inside,
+//!   [`channel`](EmbeddedNsqd::channel) and its neighbours tell what nsqd tells in its `/stats`,
 //! - [`wait_for_messages`](EmbeddedNsqd::wait_for_messages) and its neighbours wait without
 //!   sleeping,
+//! - [`pause_channel`](EmbeddedNsqd::pause_channel) and its neighbours do what nsqd's HTTP API is
+//!   there for,
 //! - [`faults`](EmbeddedNsqd::faults) makes it stall, freeze, refuse, delay, lie and hang up,
 //! - [`stop`](EmbeddedNsqd::stop) and [`restart`](EmbeddedNsqd::restart) take it down and up again.
 //!
-//! **What it does not do.** It serves publishing only: SUB, and with it RDY, FIN, REQ, TOUCH and
-//! CLS, are answered with a fatal `E_INVALID cannot SUB in current state`. It has no disk, no HTTP,
-//! no TLS, no compression and no AUTH: it declines them as an nsqd does that was started without.
-//! Messages are kept in memory until the handle is dropped or
+//! Any NSQ client can publish to it and consume from it; the example `embedded_nsqd` runs it alone.
+//!
+//! **What it does not do.** It has no disk, no HTTP, no TLS, no compression and no AUTH: it declines
+//! them as an nsqd does that was started without, and refuses both compressions at once as nsqd
+//! does. `--max-channel-consumers` is not there. All that was published is kept in memory, also
+//! when it has been consumed, until the handle is dropped or
 //! [`delete_topic`](EmbeddedNsqd::delete_topic) is called.
+//!
+//! **What it does otherwise.** The settings of the output buffer are checked and answered, but every
+//! frame is written at once: where nsqd lets a message wait in its buffer for up to 250 ms, it comes
+//! here at once. Messages time out, and deferred ones come, to the moment: nsqd looks every 100 ms,
+//! and at a new channel for up to five seconds not at all. The consumers of a channel take turns,
+//! where nsqd leaves it to chance. A consumer that does not read is hung up on when a write has
+//! taken a heartbeat interval; nsqd stops sending to it, but goes on serving it.
 
 // Where things are:
 //
-//   handle, faults, inspect, builder   what users see
+//   handle, builder, control, faults   what users do
+//   inspect, stats                     what users see
 //   server                             the thread, the listener, the port
-//   connection                         a task per connection: socket, clock, faults
+//   connection, ticker                 a task per connection: socket, clock, faults
 //   session                            a connection without its socket: bytes in, frames out
 //   parser, identify, text             the protocol; nothing of the crate's own codec
 //   state, misbehaviour                what is known, and what is switched on; one lock
+//   topic, channel, consuming          messages on their way: topic, channel, consumer, and time
 
 mod builder;
+mod channel;
 mod connection;
+mod consuming;
+mod control;
 mod faults;
 mod handle;
 mod identify;
@@ -38,12 +55,16 @@ mod parser;
 mod server;
 mod session;
 mod state;
+mod stats;
 mod text;
+mod ticker;
+mod topic;
 
 pub use builder::EmbeddedNsqdBuilder;
 pub use faults::Faults;
 pub use handle::EmbeddedNsqd;
 pub use inspect::{ConnectionInfo, ReceivedCommand, StoredMessage};
+pub use stats::{ChannelInfo, ClientInfo, TopicInfo};
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,8 @@
 //! Nothing is remembered between two calls: a half command is looked at again when more of it has
 //! come. So every function here reads like the page of the specification it implements.
 
+mod consumer;
+
 use std::time::Duration;
 
 use super::text::{base10, go_milliseconds, go_quote, valid_name};
@@ -17,6 +19,23 @@ pub(super) struct Limits {
     pub(super) max_msg_size: i64,
     pub(super) max_body_size: i64,
     pub(super) max_req_timeout: Duration,
+    pub(super) max_rdy_count: i64,
+}
+
+/// How far a connection has come: before its SUB, after it, after its CLS.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Stage {
+    Init,
+    Subscribed,
+    Closing,
+}
+
+/// What decides about a command besides its own bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Situation {
+    pub(super) stage: Stage,
+    /// Whether the client has left the heartbeats on.
+    pub(super) heartbeats: bool,
 }
 
 /// What stands at the front of the input.
@@ -60,9 +79,17 @@ pub(super) enum Action<'a> {
         bodies: Vec<&'a [u8]>,
     },
     Nop,
-    /// SUB, RDY, FIN, REQ, TOUCH and CLS: bare lines, whose checks begin with the state of the
-    /// connection.
-    Consume,
+    Subscribe {
+        topic: &'a str,
+        channel: &'a str,
+    },
+    Ready(i64),
+    Finish(&'a [u8]),
+    Requeue(&'a [u8], Duration),
+    Touch(&'a [u8]),
+    StartClose,
+    /// A whole command that the connection's state rules out, and what nsqd says to it.
+    Impossible(String),
 }
 
 /// A command line without its end. nsqd splits on single spaces, so two of them make an empty
@@ -92,7 +119,7 @@ impl<'a> Line<'a> {
 }
 
 /// Looks at the command at the front of `bytes`.
-pub(super) fn next<'a>(bytes: &'a [u8], limits: &Limits) -> Parsed<'a> {
+pub(super) fn next<'a>(bytes: &'a [u8], limits: &Limits, situation: Situation) -> Parsed<'a> {
     let Some(end) = bytes
         .iter()
         .take(READ_BUFFER)
@@ -113,13 +140,19 @@ pub(super) fn next<'a>(bytes: &'a [u8], limits: &Limits) -> Parsed<'a> {
     let line = Line(text.strip_suffix(b"\r").unwrap_or(text));
 
     let action = match line.name() {
+        b"IDENTIFY" | b"AUTH" if situation.stage != Stage::Init => consumer::impossible(line),
         b"IDENTIFY" => enveloped(&mut input, "IDENTIFY", limits).map(Action::Identify),
         b"AUTH" => auth(line, &mut input, limits),
         b"PUB" => publish(line, &mut input, limits),
         b"MPUB" => multi_publish(line, &mut input, limits),
         b"DPUB" => deferred_publish(line, &mut input, limits),
         b"NOP" => Ok(Action::Nop),
-        b"SUB" | b"RDY" | b"FIN" | b"REQ" | b"TOUCH" | b"CLS" => Ok(Action::Consume),
+        b"SUB" => consumer::subscribe(line, situation),
+        b"RDY" => consumer::ready(line, situation, limits),
+        b"FIN" => consumer::finish(line, situation),
+        b"REQ" => consumer::requeue(line, situation, limits),
+        b"TOUCH" => consumer::touch(line, situation),
+        b"CLS" => consumer::close(line, situation),
         unknown => Err(Stop::Refused(
             [b"E_INVALID invalid command ", unknown].concat(),
         )),

@@ -16,7 +16,7 @@ use tokio::{
     task, time,
 };
 
-use super::{connection::serve, state::Shared};
+use super::{connection::serve, consuming::keep_time, state::Shared};
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -114,6 +114,7 @@ fn bind(address: SocketAddr) -> io::Result<Socket> {
 }
 
 async fn accept(mut gate: UnboundedReceiver<Gate>, shared: Arc<Shared>) {
+    task::spawn(keep_time(Arc::clone(&shared)));
     let mut listener = None;
     loop {
         select! {

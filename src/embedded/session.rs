@@ -1,14 +1,19 @@
 //! A connection without its socket: what was read goes in, frames come out.
 
-use std::time::Duration;
+mod perform;
+
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf, BytesMut};
+use tokio::sync::Notify;
 
 use super::{
     builder::Options,
+    channel::Terms,
+    consuming::Subscription,
     identify::Negotiated,
     misbehaviour::{Ending, Reaction, fatal},
-    parser::{self, Action, Command, Line, Parsed, READ_BUFFER},
+    parser::{self, Action, Command, Line, Parsed, READ_BUFFER, Situation, Stage},
     state::State,
 };
 
@@ -31,6 +36,12 @@ pub(super) struct Session {
     /// read dead-line follows every one.
     pub(super) ticker: Option<Duration>,
     pub(super) identified: bool,
+    /// How it wants its messages: like the ticker, as the first IDENTIFY has it.
+    terms: Terms,
+    stage: Stage,
+    subscription: Option<Subscription>,
+    /// Rung when there may be messages for it.
+    pub(super) wake: Arc<Notify>,
     /// What nsqd says when the rest of the half command in `input` never comes.
     error_if_cut: Option<String>,
 }
@@ -54,16 +65,20 @@ pub(super) enum Ended {
 }
 
 impl Session {
-    pub(super) fn new(number: u64) -> Self {
-        let negotiated = Negotiated::default();
+    pub(super) fn new(number: u64, options: &Options) -> Self {
+        let negotiated = Negotiated::new(options);
         Self {
             number,
             input: BytesMut::new(),
             unseen: 0,
             magic: false,
             ticker: negotiated.heartbeat,
+            terms: negotiated.terms(),
             negotiated,
             identified: false,
+            stage: Stage::Init,
+            subscription: None,
+            wake: Arc::default(),
             error_if_cut: None,
         }
     }
@@ -127,7 +142,11 @@ impl Session {
         if !self.magic {
             return self.expect_magic(input, state, batch);
         }
-        let parsed = parser::next(input, &options.limits);
+        let situation = Situation {
+            stage: self.stage,
+            heartbeats: self.negotiated.heartbeat.is_some(),
+        };
+        let parsed = parser::next(input, &options.limits, situation);
         self.error_if_cut = None;
         match parsed {
             Parsed::Whole(command) => {
@@ -223,49 +242,11 @@ impl Session {
             (Ok(answer), None) if answer.is_empty() => {}
             (Ok(answer), None) => frame(&mut batch.answers, RESPONSE, &answer),
             (Err(error), None) => {
-                return self.refuse(*line, *body_length, error.as_bytes(), state, batch, behind);
+                return self.refuse(*line, *body_length, &error, state, batch, behind);
             }
         }
         state.record(self.number, *line, *body_length, None);
         self.count(*line, state, batch, before);
-    }
-
-    /// The answer; nothing in it where nsqd gives none.
-    fn perform(
-        &mut self,
-        command: &Command<'_>,
-        state: &mut State,
-        options: &Options,
-    ) -> Result<Vec<u8>, String> {
-        match &command.action {
-            Action::Identify(body) => {
-                let identified = self.negotiated.identify(body, options)?;
-                if !self.identified {
-                    self.identified = true;
-                    self.ticker = self.negotiated.heartbeat;
-                }
-                if let Some(connection) = state.connections.get_mut(&self.number) {
-                    connection.identify.get_or_insert(identified.request);
-                }
-                Ok(identified.answer)
-            }
-            Action::Auth => Err("E_AUTH_DISABLED AUTH disabled".into()),
-            Action::Publish {
-                topic,
-                defer,
-                bodies,
-            } => {
-                state.store(topic, bodies, *defer, self.number);
-                Ok(b"OK".to_vec())
-            }
-            Action::Nop => Ok(Vec::new()),
-            // Word for word what nsqd says to all of them but SUB before a SUB. Consuming comes
-            // later.
-            Action::Consume => Err(format!(
-                "E_INVALID cannot {} in current state",
-                String::from_utf8_lossy(command.line.name())
-            )),
-        }
     }
 
     fn refuse(

@@ -5,14 +5,14 @@ use std::{
     collections::{BTreeMap, VecDeque},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use serde_json::Value;
-use tokio::sync::{mpsc::UnboundedSender, watch};
+use tokio::sync::{Notify, mpsc::UnboundedSender, watch};
 
-use super::{builder::Options, misbehaviour::Misbehaviour, parser::Line};
+use super::{builder::Options, misbehaviour::Misbehaviour, parser::Line, topic::Topic};
 
 /// How many commands, how many closed connections and how many names of commands are remembered.
 const COMMANDS_KEPT: usize = 10_000;
@@ -57,25 +57,11 @@ pub(super) struct State {
     pub(super) bytes_received: u64,
     pub(super) misbehaviour: Misbehaviour,
     pub(super) stopped: bool,
+    /// Wakes the timekeeper when something is due sooner than it knows.
+    pub(super) sooner: Arc<Notify>,
+    pub(super) next_due: Option<Instant>,
     last_connection: u64,
     closed_connections: usize,
-}
-
-/// A topic keeps every message in stored order. (Channels, when they come, are readers of this
-/// log.)
-#[derive(Debug, Default)]
-pub(super) struct Topic {
-    pub(super) messages: Vec<Message>,
-    last_id: u64,
-}
-
-#[derive(Debug)]
-pub(super) struct Message {
-    pub(super) id: u64,
-    pub(super) body: Bytes,
-    pub(super) timestamp: i64,
-    pub(super) defer: Option<Duration>,
-    pub(super) connection: u64,
 }
 
 #[derive(Debug)]
@@ -91,6 +77,8 @@ pub(super) struct Connection {
     pub(super) peer: SocketAddr,
     pub(super) magic: bool,
     pub(super) identify: Option<Value>,
+    /// Topic and channel of its SUB.
+    pub(super) subscription: Option<(String, String)>,
     /// The way to the task that serves it; `None` when it is closed.
     pub(super) orders: Option<UnboundedSender<Order>>,
 }
@@ -112,6 +100,7 @@ impl State {
             peer,
             magic: false,
             identify: None,
+            subscription: None,
             orders: Some(orders),
         };
         self.connections.insert(self.last_connection, connection);
@@ -124,6 +113,9 @@ impl State {
         };
         if connection.orders.take().is_none() {
             return;
+        }
+        if let Some((topic, channel)) = connection.subscription.clone() {
+            self.unsubscribe(&topic, &channel, number);
         }
         self.closed_connections += 1;
         if self.closed_connections > CLOSED_CONNECTIONS_KEPT {
@@ -164,11 +156,12 @@ impl State {
         });
     }
 
-    /// Makes the topic if it is not there yet.
-    pub(super) fn make_topic(&mut self, name: &str) {
+    /// The topic, made if it is not there yet.
+    pub(super) fn make_topic(&mut self, name: &str) -> &mut Topic {
         if !self.topics.contains_key(name) {
             self.topics.insert(name.to_owned(), Topic::default());
         }
+        self.topics.entry(name.to_owned()).or_default()
     }
 
     pub(super) fn store(
@@ -178,38 +171,13 @@ impl State {
         defer: Option<Duration>,
         connection: u64,
     ) {
-        self.make_topic(topic);
-        if let Some(topic) = self.topics.get_mut(topic) {
-            topic.store(bodies, defer, connection);
-        }
+        // A lookup first: a name is only copied when it is new.
+        let topic = match self.topics.get_mut(topic) {
+            Some(topic) => topic,
+            None => self.make_topic(topic),
+        };
+        topic.store(bodies, defer, connection);
+        let due = topic.next_due();
+        self.look_ahead(due);
     }
-}
-
-impl Topic {
-    fn store(&mut self, bodies: &[&[u8]], defer: Option<Duration>, connection: u64) {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let timestamp = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
-        for body in bodies {
-            self.last_id = next_id(self.last_id, timestamp);
-            // Copied: a slice of the read buffer would keep 64 KiB alive for a message of ten
-            // bytes.
-            let body = Bytes::copy_from_slice(body);
-            self.messages.push(Message {
-                id: self.last_id,
-                body,
-                timestamp,
-                defer,
-                connection,
-            });
-        }
-    }
-}
-
-/// Like nsqd's: a time, a node, a sequence; ever growing, and unique within the topic only.
-fn next_id(last: u64, timestamp: i64) -> u64 {
-    const EPOCH: i64 = 1_288_834_974_288;
-    let time = ((timestamp >> 20) - EPOCH).max(0).cast_unsigned() << 22;
-    time.max(last.wrapping_add(1))
 }

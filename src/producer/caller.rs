@@ -10,7 +10,7 @@ use actix::{Context, Handler, Message, Recipient, dev::OneshotSender};
 use log::warn;
 
 use super::{
-    DeferredPublish, MultiPublish, Producer, Publish, now, payload::Payload, publish::Outgoing,
+    DeferredPublish, MultiPublish, Producer, Publish, payload::Payload, publish::Outgoing,
     transaction::Reply,
 };
 use crate::error::Error;
@@ -101,11 +101,13 @@ impl Handler<SubscribeFailures> for Producer {
     }
 }
 
-/// Failures that nobody awaits: they are told to the one who asked for them, or else logged, at most once a second.
-#[derive(Debug, Default)]
+/// Failures that nobody awaits: they are told to the one who asked for them, or else counted, and logged at most once a
+/// second.
+#[derive(Default)]
 pub(super) struct Unheard {
     to: RefCell<Option<Recipient<PublishFailed>>>,
     failed: Cell<u64>,
+    latest: Cell<Option<Error>>,
     logged: Cell<Option<Instant>>,
 }
 
@@ -114,21 +116,43 @@ impl Unheard {
 
     fn failed(&self, publish: Option<FailedPublish>, error: Error) {
         let to = self.to.borrow();
-        if let (Some(publish), Some(to)) = (publish, to.as_ref().filter(|to| to.connected())) {
-            return to.do_send(PublishFailed { publish, error });
+        match (publish, to.as_ref().filter(|to| to.connected())) {
+            (Some(publish), Some(to)) => to.do_send(PublishFailed { publish, error }),
+            _ => {
+                self.failed.set(self.failed.get().saturating_add(1));
+                self.latest.set(Some(error));
+            }
         }
-        self.failed.set(self.failed.get().saturating_add(1));
-        let now = now();
-        if self
-            .logged
-            .get()
-            .is_none_or(|last| now.saturating_duration_since(last) >= Self::PAUSE)
-        {
+    }
+
+    /// When there is something to log that has waited long enough, unless that is at once.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let logged = self.logged.get().filter(|_| self.failed.get() > 0);
+        logged.map(|logged| logged + Self::PAUSE)
+    }
+
+    pub(super) fn log_if_due(&self, now: Instant) {
+        if self.due().is_none_or(|due| due <= now) && self.log() {
             self.logged.set(Some(now));
-            let (failed, delivery) = (self.failed.replace(0), error.delivery());
+        }
+    }
+
+    /// Logs what there is; returns whether there was anything.
+    pub(super) fn log(&self) -> bool {
+        let failed = self.failed.take();
+        let latest = self.latest.take();
+        if let Some(error) = &latest {
+            let delivery = error.delivery();
             warn!(
-                "{failed} publishes failed whose answers nobody awaits; the latest ({delivery:?}): {error}"
+                "publishes that failed and whose answers nobody awaits: {failed}; the latest ({delivery:?}): {error}"
             );
         }
+        latest.is_some()
+    }
+}
+
+impl Drop for Unheard {
+    fn drop(&mut self) {
+        self.log();
     }
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     conn::{Conn, ConnId, Connected, Ended, Frames, connect},
     error::ConnectionError,
-    protocol::Frame,
+    protocol::{Frame, one_line},
 };
 
 /// After a refusal the next connection is dialled so soon: the refusal was no sign of trouble, and others wait.
@@ -68,10 +68,9 @@ impl Producer {
         match dialled {
             Ok(connected) => {
                 let negotiated = connected.negotiated.clone();
-                self.log(
-                    Level::Info,
-                    &format!("connected to nsqd {}", negotiated.version),
-                );
+                // The peer's own words.
+                let version = one_line(negotiated.version.chars(), 64);
+                self.log(Level::Info, &format!("connected to nsqd {version}"));
                 let conn = Conn::open(connected, &self.config, ctx);
                 self.link = Link::Up(Box::new(Session::new(conn, now())));
                 self.watched.connects += 1;

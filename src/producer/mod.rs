@@ -91,6 +91,8 @@ pub struct Producer {
     waiters: Waiters,
     /// When dead-lines were last looked at.
     swept: Option<Instant>,
+    /// When publishes whose callers are gone were last let go of.
+    purged: Option<Instant>,
     /// The time of this burst.
     now: Option<Instant>,
     /// Publishes accepted since the arbiter's other tasks had their turn.
@@ -99,6 +101,8 @@ pub struct Producer {
     handled: u64,
     /// An address lent to itself while it restarts, since only what has one is restarted.
     keep: Option<Addr<Self>>,
+    /// It stops because nobody needs it any more, and is not to be restarted.
+    unwanted: bool,
 }
 
 impl Producer {
@@ -152,10 +156,12 @@ impl Producer {
             watched: Watched::default(),
             waiters: Waiters::default(),
             swept: None,
+            purged: None,
             now: None,
             burst: 0,
             handled: 0,
             keep: None,
+            unwanted: false,
             config,
         }
     }
@@ -188,6 +194,15 @@ impl Producer {
             let mut queue = self.desk.queue.borrow_mut();
             session.check_stall(&queue, self.config.ack_timeout(), now);
             session.hand_over(&mut queue, &self.ping, now);
+        }
+        self.desk.unheard.log_if_due(now);
+    }
+
+    /// Makes room by letting go of publishes whose callers are gone; no more often than dead-lines are looked at.
+    fn purge(&mut self, now: Instant) {
+        if self.purged.is_none_or(|purged| purged + SWEEP <= now) {
+            self.purged = Some(now);
+            self.desk.queue.borrow_mut().purge();
         }
     }
 
@@ -222,6 +237,7 @@ impl Producer {
             stall,
             self.drainage.deadline(),
             self.waiters.due(),
+            self.desk.unheard.due(),
         ]
         .into_iter()
         .flatten()
@@ -262,6 +278,8 @@ impl Producer {
         queue.fail_all(&Cause::Drained);
         let report = self.drainage.finish(queue.tally());
         drop(queue);
+        // No timer is left that would do it later.
+        self.desk.unheard.log();
         self.link = Link::Drained;
         info!("{}: drained", self.config.address());
         self.tell(|address| ConnectionEvent::Drained { address, report });
@@ -286,7 +304,9 @@ impl Actor for Producer {
     }
 
     fn stopping(&mut self, ctx: &mut Context<Self>) -> Running {
-        if self.is_busy() {
+        // Whether anyone is left is for the next life's tail to see: a message may wait in the mailbox whose sender has
+        // dropped the last address.
+        if !self.unwanted {
             self.keep = Some(ctx.address());
         }
         Running::Stop

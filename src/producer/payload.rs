@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::{
     config::Config,
     error::Cause,
-    protocol::{Command, ErrorCode, Outbox, ServerError, Topic},
+    protocol::{Command, ErrorCode, Outbox, ServerError, Topic, batch_size},
 };
 
 /// What a publish sends.
@@ -73,21 +73,19 @@ impl Payload {
         .encode(out);
     }
 
-    /// Whether the nsqd that named a limit in this refusal would refuse this payload too.
-    pub(super) fn exceeds(&self, refusal: &ServerError) -> bool {
-        let Some(named) = refusal.named_limit() else {
-            return false;
-        };
-        let above = |size: usize| size as u64 > named.limit;
+    /// The size by which this exceeds the limit that nsqd named in an earlier refusal, if it does.
+    pub(super) fn exceeds(&self, refusal: &ServerError) -> Option<usize> {
+        let limit = refusal.named_limit()?.limit;
+        let above = |size: &usize| *size as u64 > limit;
         match (refusal.code(), self) {
             (ErrorCode::BadMessage, Self::Publish(body) | Self::Deferred { body, .. }) => {
-                above(body.len())
+                Some(body.len()).filter(above)
             }
             (ErrorCode::BadMessage, Self::Batch(bodies)) => {
-                bodies.iter().any(|body| above(body.len()))
+                bodies.iter().map(Bytes::len).max().filter(above)
             }
-            (ErrorCode::BadBody, Self::Batch(bodies)) => above(batch_size(bodies)),
-            _ => false,
+            (ErrorCode::BadBody, Self::Batch(bodies)) => Some(batch_size(bodies)).filter(above),
+            _ => None,
         }
     }
 }
@@ -110,11 +108,4 @@ impl fmt::Debug for Payload {
             }
         }
     }
-}
-
-/// The size of a batch as MPUB counts it: the count, and a length and a body for each message.
-pub(crate) fn batch_size(bodies: &[Bytes]) -> usize {
-    bodies.iter().fold(4, |size, body| {
-        size.saturating_add(4).saturating_add(body.len())
-    })
 }

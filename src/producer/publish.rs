@@ -17,7 +17,7 @@ use super::{
     Producer,
     caller::{Caller, Unheard},
     payload::Payload,
-    transaction::{Reply, Transaction, TransactionQueue},
+    transaction::{Load, Reply, Transaction, TransactionQueue},
 };
 use crate::{
     error::{Cause, Delivery, Error},
@@ -33,6 +33,8 @@ use crate::{
 ///
 /// A request dropped before the message was handed to the connection is never sent. Later it is sent all the same, and
 /// its answer is dropped; nobody else's answer is touched.
+///
+/// An error does not bring the message back: whoever may want to publish it again keeps a clone, which copies no body.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), Error>")]
 pub struct Publish(pub(super) Outgoing);
@@ -47,8 +49,8 @@ impl Publish {
 
 /// Publishes several messages of one topic with one command, MPUB, and one answer for all.
 ///
-/// nsqd checks the whole batch before it stores any of it. Only when its disk fails may a part be stored, which
-/// [`Delivery::MaybePartly`] tells. See [`Publish`] for the answer and for cancel safety.
+/// nsqd checks the whole batch before it stores any of it. When its disk fails then, or it is killed, a part may be
+/// stored, which [`Delivery::MaybePartly`] tells. See [`Publish`] for the answer and for cancel safety.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), Error>")]
 pub struct MultiPublish(pub(super) Outgoing);
@@ -106,6 +108,13 @@ impl Outgoing {
         }
     }
 
+    fn load(&self) -> Load {
+        Load {
+            publishes: 1,
+            bytes: self.payload.size(),
+        }
+    }
+
     /// Time from its arrival to its answer, where `longest` is the longest that any publish has.
     fn time(&self, longest: Duration) -> Duration {
         self.timeout.map_or(longest, |timeout| timeout.min(longest))
@@ -158,6 +167,9 @@ impl Producer {
     fn accept(&mut self, outgoing: Outgoing, patient: bool, ctx: &mut Context<Self>) -> Receipt {
         let now = self.handling(ctx);
         let timeout = outgoing.time(self.config.publish_timeout());
+        if !self.desk.queue.borrow().has_room(outgoing.load()) {
+            self.purge(now);
+        }
         let refused = match self.is_draining() {
             true => Some(Cause::Drained),
             false => outgoing.payload.check(&self.config).err(),

@@ -1,6 +1,6 @@
 //! A connection in the producer's hands: what it still may be told by it, and how it ends.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     publish::Queue,
@@ -148,13 +148,18 @@ impl Session {
         }
     }
 
-    /// When a stall is found, if nothing is answered until then.
-    pub(super) fn stall_due(&self, queue: &Queue, after: std::time::Duration) -> Option<Instant> {
-        (self.closing.is_none() && queue.in_flight()).then(|| self.progress + after)
+    /// When a stall is found, if nothing is answered until then. While the oldest command is on its way it is looked at
+    /// more often, so that its time begins when it is wholly sent, and not long before.
+    pub(super) fn stall_due(&self, queue: &Queue, after: Duration) -> Option<Instant> {
+        if self.closing.is_some() {
+            return None;
+        }
+        let on_its_way = queue.oldest_end()? > self.conn.taken();
+        Some(self.progress + if on_its_way { after / 8 } else { after })
     }
 
     /// Closes when commands are in flight and nothing was answered for too long.
-    pub(super) fn check_stall(&mut self, queue: &Queue, after: std::time::Duration, now: Instant) {
+    pub(super) fn check_stall(&mut self, queue: &Queue, after: Duration, now: Instant) {
         if self.stall_due(queue, after).is_none_or(|due| due > now) {
             return;
         }
@@ -184,7 +189,7 @@ impl Session {
         }
     }
 
-    /// Closes without waiting for anything.
+    /// Closes without waiting for the peer.
     pub(super) fn abort(&mut self, why: ConnectionError) {
         self.close(why);
         self.conn.halt_reader();

@@ -1,12 +1,15 @@
 //! What runs at the end of each of the producer's polls, when its mailbox is empty.
 
 use std::{
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context as Waker, Poll},
 };
 
 use actix::{ActorContext, ActorFuture, Context};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    task::yield_now,
+    time::{Instant, Sleep, sleep_until},
+};
 
 use super::Producer;
 
@@ -57,10 +60,16 @@ impl Tail {
 
     /// Ends the producer when no address is left and nobody waits. One look is not enough: the last message may have
     /// come in after the mailbox was emptied, and its sender be gone by now.
-    fn end_unused(&mut self, producer: &Producer, ctx: &mut Context<Producer>, cx: &mut Waker<'_>) {
+    fn end_unused(
+        &mut self,
+        producer: &mut Producer,
+        ctx: &mut Context<Producer>,
+        cx: &mut Waker<'_>,
+    ) {
         if ctx.connected() || producer.is_busy() {
             self.unused = None;
         } else if self.unused == Some(producer.handled) {
+            producer.unwanted = true;
             ctx.stop();
         } else {
             self.unused = Some(producer.handled);
@@ -69,7 +78,7 @@ impl Tail {
     }
 }
 
-/// Gives the arbiter's other tasks their turn.
+/// Gives the arbiter's other tasks, its sockets and its timers their turn.
 #[derive(Debug, Default)]
 pub(super) struct YieldOnce {
     yielded: bool,
@@ -80,15 +89,18 @@ impl ActorFuture<Producer> for YieldOnce {
 
     fn poll(
         mut self: Pin<&mut Self>,
-        _: &mut Producer,
+        producer: &mut Producer,
         _: &mut Context<Producer>,
         cx: &mut Waker<'_>,
     ) -> Poll<()> {
+        // However long the others took, the next burst begins now.
+        producer.now = None;
         if self.yielded {
             return Poll::Ready(());
         }
         self.yielded = true;
-        cx.waker().wake_by_ref();
+        // It comes back only after sockets and timers were looked at, as a waker of our own would not.
+        let _ = pin!(yield_now()).poll(cx);
         Poll::Pending
     }
 }

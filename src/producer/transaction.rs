@@ -137,6 +137,11 @@ impl<R: Reply> TransactionQueue<R> {
         self.flying
     }
 
+    /// Whether there is room for so much beside what is held.
+    pub(crate) fn has_room(&self, load: Load) -> bool {
+        self.ledger.full(load).is_none()
+    }
+
     /// Accepts a ping. It needs no room, and is sent before any publish that waits.
     pub(crate) fn ping(&mut self, timeout: Duration, now: Instant, reply: R) {
         let deadline = self.pings.push(timeout, now, reply);
@@ -371,8 +376,13 @@ fn unfit<R: Reply>(named: &[ServerError], slot: &Slot<R>) -> Option<Cause> {
     if slot.reply.as_ref().is_none_or(Reply::is_closed) {
         return Some(Cause::Closed);
     }
-    let refusal = named.iter().find(|refusal| slot.payload.exceeds(refusal))?;
-    Some(Cause::Refused(refusal.clone()))
+    named.iter().find_map(|refusal| {
+        let size = slot.payload.exceeds(refusal)?;
+        Some(Cause::Foreseen {
+            size,
+            refusal: refusal.clone(),
+        })
+    })
 }
 
 /// The last answer: an actor that is dropped, whatever the reason, leaves nobody waiting.

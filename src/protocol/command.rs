@@ -120,7 +120,7 @@ impl Command<'_> {
                 out.put(b"MPUB ");
                 out.put(topic.as_str().as_bytes());
                 out.put(b"\n");
-                out.put_u32(wire_length(batch_length(bodies)));
+                out.put_u32(wire_length(batch_size(bodies)));
                 out.put_u32(wire_length(bodies.len()));
                 for body in bodies {
                     put_body(out, body);
@@ -172,7 +172,7 @@ fn put_body(out: &mut Outbox, body: &Bytes) {
 }
 
 /// What MPUB's first length covers: the number of messages, and each message with its own length.
-fn batch_length(bodies: &[Bytes]) -> usize {
+pub(crate) fn batch_size(bodies: &[Bytes]) -> usize {
     bodies.iter().fold(4, |sum: usize, body| {
         sum.saturating_add(4).saturating_add(body.len())
     })
@@ -204,7 +204,7 @@ impl fmt::Debug for Command<'_> {
                 .field("topic", topic)
                 .field(
                     "bodies",
-                    &format_args!("{} in {} bytes", bodies.len(), batch_length(bodies)),
+                    &format_args!("{} in {} bytes", bodies.len(), batch_size(bodies)),
                 )
                 .finish(),
             Command::DeferredPublish {

@@ -33,6 +33,7 @@ mod message;
 mod text;
 
 pub use codec::{DecodeError, FrameDecoder};
+pub(crate) use command::batch_size;
 pub use command::{Command, MAGIC};
 pub use error_code::{ErrorCode, NamedLimit, ServerError};
 pub use frame::Frame;
@@ -40,3 +41,4 @@ pub use identify::{AuthResponse, Identify, IdentifyResponse};
 pub use message::{Message, MessageId};
 pub use name::{Channel, NameError, Topic};
 pub use outbox::Outbox;
+pub(crate) use text::one_line;

@@ -7,7 +7,7 @@ const ELLIPSIS: char = '…';
 ///
 /// What could break a line or disguise it (control characters, direction marks) is escaped as in a Rust string; quotes stay
 /// as they are, because nsqd's own texts are full of them.
-pub(super) fn one_line(text: impl Iterator<Item = char>, limit: usize) -> String {
+pub(crate) fn one_line(text: impl Iterator<Item = char>, limit: usize) -> String {
     let mut line = String::new();
     // Where the line is cut should it turn out too long: the last place that leaves room for the ellipsis.
     let mut cut = 0;

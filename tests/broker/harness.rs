@@ -1,6 +1,5 @@
 //! Runs every scenario against every kind of nsqd: each on a thread and an actix System of its own, and under a watchdog.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::process::{Command, Stdio};
@@ -10,7 +9,7 @@ use std::time::Duration;
 use libtest_mimic::{Completion, Failed, Trial};
 
 use crate::support::broker::{Broker, Kind, Settings};
-use crate::support::nsqd_program::{self, Found};
+use crate::support::trials;
 
 /// Set for a process that was started to run one scenario alone.
 const ALONE: &str = "BROKER_SCENARIO_ALONE";
@@ -88,13 +87,8 @@ impl Scenario {
         {
             return Ok(Completion::ignored_with(format!("{only} only: {reason}")));
         }
-        if let (Kind::Real, Found::Missing(reason)) = (kind, nsqd_program::find()) {
-            return match nsqd_program::is_required() {
-                true => {
-                    Err(format!("NSQD_REQUIRED is set, and there is no real nsqd: {reason}").into())
-                }
-                false => Ok(Completion::ignored_with(reason)),
-            };
+        if let Some(instead) = trials::without_a_real_nsqd(kind) {
+            return instead;
         }
         if self.alone && std::env::var_os(ALONE).is_none() {
             return run_alone(name);
@@ -112,7 +106,7 @@ impl Scenario {
         let longest = self.longest;
         match outcome.recv_timeout(longest) {
             Ok(Ok(())) => Ok(Completion::Completed),
-            Ok(Err(panic)) => Err(words_of(&*panic).into()),
+            Ok(Err(panic)) => Err(trials::words_of(&*panic).into()),
             Err(_) => Err(format!("{name} hangs: it has not ended within {longest:?}").into()),
         }
     }
@@ -131,13 +125,6 @@ fn run_alone(name: &str) -> Result<Completion, Failed> {
         true => Ok(Completion::Completed),
         false => Err(String::from_utf8_lossy(&ran.stdout).into_owned().into()),
     }
-}
-
-fn words_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or(panic.downcast_ref::<&str>().copied())
-        .unwrap_or("a panic without words")
-        .to_owned()
 }
 
 /// The table of a module's scenarios: names of `async fn(Broker)`, each with what is special about it

@@ -206,3 +206,35 @@ fn a_flood_from_another_thread_leaves_the_arbiters_timers_their_turn() {
         peer.finish().await;
     });
 }
+
+#[test]
+fn an_arbiter_that_was_blocked_for_ack_timeout_still_reads_the_answers_that_came_meanwhile() {
+    let (seen, sent) = mpsc::channel();
+    let peer = ScriptedPeer::play(move |mut client| async move {
+        client.greet().await;
+        client.expect_pub("t", "1").await;
+        seen.send(()).unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        client.send(ok_frame()).await;
+        client.wait_closed().await;
+    });
+    in_a_system(async |_| {
+        let config = Config::builder(peer.address()).ack_timeout(Duration::from_millis(200));
+        let producer = Producer::start(config.build().unwrap());
+        let answer = publish(&producer, "1");
+        let blocked = || {
+            let arrived = sent.try_recv().is_ok();
+            if arrived {
+                std::thread::sleep(Duration::from_millis(400));
+            }
+            arrived
+        };
+        crate::support::wait::until("the publish has arrived", blocked).await;
+        // This wakes the producer before anyone has looked at the socket.
+        let late = publish(&producer, "");
+        answer.await.unwrap();
+        failure(late.await, ErrorKind::EmptyBody, Delivery::NotWritten);
+        drop(producer);
+        peer.finish().await;
+    });
+}

@@ -121,6 +121,26 @@ fn what_timed_out_or_was_cancelled_before_its_turn_leaves_its_room() {
 }
 
 #[test]
+fn callers_that_are_gone_hold_no_room() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start_with(|config| config.max_pending(3).dial_timeout(s(60)));
+        let dial = network.dial().await;
+        let gone = ["1", "2", "3"].map(|body| publish(&producer, body));
+        let fourth = publish(&producer, "4").await;
+        failure(fourth, ErrorKind::Full, Delivery::NotWritten);
+        drop(gone);
+        // Room is looked for no more often than this.
+        tokio::time::sleep(ms(20)).await;
+        let kept = publish(&producer, "5");
+        let mut nsqd = dial.accept();
+        nsqd.greet().await;
+        nsqd.expect_pub("t", "5").await;
+        nsqd.send(ok_frame()).await;
+        kept.await.unwrap();
+    });
+}
+
+#[test]
 fn sending_again_never_meets_a_full_producer() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(|config| config.max_pending(3));

@@ -233,13 +233,12 @@ fn a_large_batch_is_no_stall_while_it_is_on_its_way_and_one_when_it_has_arrived(
         let large = publish(&producer, body.clone());
         nsqd.expect("PUB t\n\x00\x09\x60\x00").await;
         for part in body.chunks(64 << 10) {
-            sleep(s(4)).await;
+            sleep(ms(3_900)).await;
             nsqd.expect(part).await;
             nsqd.send(heartbeat_frame()).await;
         }
         let (after, answer) = timed(large).await;
-        // The clock of the stall is looked at once in ack_timeout while the command is on its way.
-        assert!(after > s(0) && after <= s(20), "{after:?}");
+        assert!(after > s(8) && after <= s(10), "{after:?}");
         let why = lost(answer, Delivery::MaybeWritten);
         assert!(matches!(why, ConnectionError::AckTimeout { .. }), "{why}");
     });

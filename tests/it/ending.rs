@@ -1,9 +1,14 @@
 //! The last address is dropped: what was accepted is still answered, and then nothing is left.
 
+use actix::Addr;
 use actix_nsq::{Config, ConnectFuture, Connector, Delivery, ErrorKind, Producer, Publish};
+use bytes::Bytes;
 use tokio::time::sleep;
 
-use crate::memory::{HOUR, Network, failure, in_a_system, in_virtual_time, ms, publish, s, topic};
+use crate::memory::{
+    HOUR, Network, failure, in_a_system, in_virtual_time, ms, one_turn_of_the_others, publish, s,
+    topic,
+};
 use crate::support::spoken::{Command, error_frame, ok_frame};
 
 /// The producer's end, within no time: no producer, no dial, no connection.
@@ -236,4 +241,62 @@ fn a_producer_that_panics_leaves_nobody_without_an_answer() {
             Delivery::NotWritten,
         );
     });
+}
+
+/// A body that publishes once more when it is dropped, and drops the last address then.
+struct LastWish(Addr<Producer>);
+
+impl AsRef<[u8]> for LastWish {
+    fn as_ref(&self) -> &[u8] {
+        b"body"
+    }
+}
+
+impl Drop for LastWish {
+    fn drop(&mut self) {
+        self.0.do_send(Publish::new(topic("t"), "last wish"));
+    }
+}
+
+#[test]
+fn what_is_sent_at_the_very_last_moment_is_not_lost() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start_with(|config| config.connect_at_start(false));
+        // It times out at once. So it is dropped when the mailbox has been emptied, and just before the producer looks
+        // whether anybody is left that could send to it.
+        let body = Bytes::from_owner(LastWish(producer.clone()));
+        producer.do_send(Publish::new(topic("t"), body).timeout(s(0)));
+        drop(producer);
+        let mut nsqd = network.connected().await;
+        nsqd.expect_pub("t", "last wish").await;
+        nsqd.send(ok_frame()).await;
+        nsqd.wait_closed().await;
+        ends_at_once(&mut network).await;
+    });
+}
+
+#[test]
+fn a_publish_that_comes_while_a_lost_connection_is_settled_is_sent_though_its_address_is_dropped() {
+    // Each round a step of the scheduler later: in one of them it stands in the mailbox behind the end of the connection.
+    for steps in 0..30 {
+        in_virtual_time(async |mut network: Network| {
+            let producer = network.start();
+            let nsqd = network.connected().await;
+            // A task among the actors' tasks.
+            let published = tokio::task::spawn_local(async move {
+                drop(nsqd);
+                for _ in 0..steps {
+                    one_turn_of_the_others().await;
+                }
+                [publish(&producer, "a")]
+            });
+            let [answer] = published.await.unwrap();
+            let mut nsqd = network.connected().await;
+            nsqd.expect_pub("t", "a").await;
+            nsqd.send(ok_frame()).await;
+            answer.await.unwrap();
+            assert_eq!(nsqd.wait_closed().await, b"");
+            ends_at_once(&mut network).await;
+        });
+    }
 }

@@ -23,6 +23,7 @@ mod events;
 mod handles;
 mod handshake;
 mod handshake_failures;
+mod logging;
 mod logs;
 mod lost_connections;
 mod memory;

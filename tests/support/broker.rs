@@ -211,6 +211,15 @@ impl Broker {
         }
     }
 
+    /// Waits until what was answered OK so far would be found after a kill. [`kill`](Self::kill) does so by itself, but cannot
+    /// when the broker is frozen already.
+    pub async fn until_recoverable(&self) {
+        if let Self::Real(nsqd) = self {
+            let recoverable = nsqd.with(|inner| inner.nsqd.becomes_recoverable()).await;
+            assert!(recoverable, "nsqd does not write its metadata");
+        }
+    }
+
     /// Frozen, it keeps its connections and does nothing: SIGSTOP and SIGCONT.
     pub async fn freeze(&self, frozen: bool) {
         match self {

@@ -4,12 +4,13 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "two test binaries share this tree, and each uses its own part of it"
+    reason = "several test binaries share this tree, and each uses its own part of it"
 )]
 
 pub mod broker;
 pub mod conversation;
 pub mod diskqueue;
+pub mod example;
 pub mod nsqd_program;
 pub mod our_process;
 pub mod raw_client;
@@ -17,4 +18,5 @@ pub mod real_nsqd;
 pub mod script;
 pub mod spoken;
 pub mod to_nsq;
+pub mod trials;
 pub mod wait;

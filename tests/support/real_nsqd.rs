@@ -86,14 +86,20 @@ impl RealNsqd {
     /// It strikes as soon as nsqd could recover what it has answered OK (see [`diskqueue`]): microseconds, with the flags
     /// of [`DURABLE`]. A moment too early would be a loss of nsqd's own.
     pub fn kill9(&mut self) -> io::Result<()> {
-        let data = self.data.path();
-        if wait::poll(FIRST_SYNC, || diskqueue::is_recoverable(data).then_some(())).is_none() {
+        if !self.becomes_recoverable() {
             eprintln!(
                 "killing an nsqd that may lose what it answered OK: {}",
-                data.display()
+                self.data.path().display()
             );
         }
         self.kill_anyhow()
+    }
+
+    /// Waits until nsqd could recover what it has answered OK. Before a [`sigstop`](Self::sigstop) that a kill follows:
+    /// once stopped it makes no progress.
+    pub fn becomes_recoverable(&self) -> bool {
+        let data = self.data.path();
+        wait::poll(FIRST_SYNC, || diskqueue::is_recoverable(data).then_some(())).is_some()
     }
 
     fn kill_anyhow(&mut self) -> io::Result<()> {

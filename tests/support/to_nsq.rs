@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use super::wait;
+use super::{example, wait};
 
 /// Lines come in bursts this far apart, as many as the rate makes of it.
 const BURST: Duration = Duration::from_millis(2);
@@ -127,48 +127,11 @@ pub fn program() -> io::Result<&'static Path> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let program = PROGRAM.get_or_init(|| match std::env::var_os("TO_NSQ_BIN") {
         Some(named) => Ok(named.into()),
-        None => build().map_err(|e| format!("the example to_nsq cannot be built: {e}")),
+        None => example::build("to_nsq").map_err(|e| {
+            format!("the example to_nsq cannot be built (TO_NSQ_BIN may name another one): {e}")
+        }),
     });
     program
         .as_deref()
         .map_err(|problem| io::Error::other(problem.clone()))
-}
-
-/// Lets cargo bring the example up to date: an old one would prove nothing.
-fn build() -> io::Result<PathBuf> {
-    // `<target>/<profile>/deps/broker-0123456789abcdef`
-    let test = std::env::current_exe()?;
-    let folder = test.ancestors().nth(2).unwrap_or(Path::new(""));
-    let profile = match folder.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => "dev",
-        Some(profile) => profile,
-    };
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args([
-            "build",
-            "--quiet",
-            "--example",
-            "to_nsq",
-            "--profile",
-            profile,
-        ])
-        .stdin(Stdio::null())
-        .output()?;
-    if !built.status.success() {
-        return Err(io::Error::other(
-            String::from_utf8_lossy(&built.stderr).into_owned(),
-        ));
-    }
-    let program = folder
-        .join("examples/to_nsq")
-        .with_extension(std::env::consts::EXE_EXTENSION);
-    match program.is_file() {
-        true => Ok(program),
-        false => Err(io::Error::other(format!(
-            "{} is missing; TO_NSQ_BIN may name another one",
-            program.display()
-        ))),
-    }
 }

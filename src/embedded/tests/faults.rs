@@ -219,12 +219,13 @@ fn the_next_command_is_answered_with_raw_bytes() {
 }
 
 #[test]
-fn even_a_command_it_does_not_know_how_to_serve_can_be_answered() {
+fn even_a_command_it_cannot_execute_can_be_answered() {
     let nsqd = start();
-    nsqd.faults().answer_next("SUB", OK);
+    nsqd.faults().answer_next("AUTH", OK);
+    nsqd.faults().answer_next("CLS", OK);
     let mut client = Client::connect(&nsqd);
-    client.send(&[b"SUB t c\n", &publish("t", b"x")[..]].concat());
-    client.expect(&OK.repeat(2));
+    client.send(&[b"AUTH\n\0\0\0\x01xCLS\n", &publish("t", b"x")[..]].concat());
+    client.expect(&OK.repeat(3));
     assert_eq!(nsqd.commands()[0].error, None);
 }
 

@@ -1,6 +1,9 @@
 //! Promises of the embedded nsqd, told with raw bytes over blocking sockets.
 
+mod channels;
 mod clock;
+mod consumer;
+mod consuming;
 mod cuts;
 mod faults;
 mod handle;

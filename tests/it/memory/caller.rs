@@ -1,6 +1,6 @@
 //! What callers do: publish, and look at the answer.
 
-use std::time::Duration;
+use std::{future::poll_fn, task::Poll, time::Duration};
 
 use actix::{Addr, Handler};
 use actix_nsq::{Delivery, Error, ErrorKind, Producer, Publish, Topic};
@@ -52,4 +52,18 @@ pub(crate) async fn timed<T>(future: impl Future<Output = T>) -> (Duration, T) {
     let began = Instant::now();
     let outcome = future.await;
     (began.elapsed(), outcome)
+}
+
+/// Unlike tokio's `yield_now`, which waits until nobody else has anything to do.
+pub(crate) async fn one_turn_of_the_others() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

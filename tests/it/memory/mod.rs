@@ -38,7 +38,7 @@ use tokio::{
 
 use self::line::End;
 pub(crate) use self::{
-    caller::{Answer, failure, is_waiting, publish, send, timed, topic},
+    caller::{Answer, failure, is_waiting, one_turn_of_the_others, publish, send, timed, topic},
     line::Line,
     recorder::Seen,
 };
