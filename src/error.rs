@@ -92,7 +92,10 @@ impl Error {
             Cause::TooLarge { .. } | Cause::BatchTooLarge { .. } => ErrorKind::TooLarge,
             Cause::DelayTooLong { .. } => ErrorKind::DelayTooLong,
             Cause::Full { .. } => ErrorKind::Full,
-            Cause::Unsent { .. } | Cause::Unanswered { .. } | Cause::Mailbox => ErrorKind::Timeout,
+            Cause::Unsent { .. }
+            | Cause::NotConnected { .. }
+            | Cause::Unanswered { .. }
+            | Cause::Mailbox => ErrorKind::Timeout,
             Cause::Refused(refusal) | Cause::Foreseen { refusal, .. } => {
                 ErrorKind::Refused(refusal.code())
             }
@@ -108,6 +111,7 @@ impl Error {
         match &self.inner.cause {
             Cause::Full { .. }
             | Cause::Unsent { .. }
+            | Cause::NotConnected { .. }
             | Cause::Unanswered { .. }
             | Cause::Mailbox
             | Cause::Lost(_) => true,
@@ -122,10 +126,6 @@ impl Error {
         }
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.kind() == ErrorKind::Full
-    }
-
     /// What nsqd said, where it was nsqd that refused.
     pub fn refusal(&self) -> Option<&ServerError> {
         match &self.inner.cause {
@@ -138,7 +138,7 @@ impl Error {
     pub fn connection_error(&self) -> Option<&ConnectionError> {
         match &self.inner.cause {
             Cause::Lost(lost) => Some(lost),
-            Cause::Unsent { last, .. } => last.as_ref(),
+            Cause::Unsent { last, .. } | Cause::NotConnected { last, .. } => last.as_ref(),
             _ => None,
         }
     }
@@ -162,7 +162,7 @@ impl std::fmt::Debug for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.inner.cause.source()
+        std::error::Error::source(&self.inner.cause)
     }
 }
 
@@ -252,7 +252,13 @@ pub(crate) enum Cause {
         #[source]
         last: Option<ConnectionError>,
     },
-    #[error("sent, but not answered by nsqd within {after:?} of being published")]
+    #[error("not connected within {after:?}{}", last_failure(.last))]
+    NotConnected {
+        after: Duration,
+        #[source]
+        last: Option<ConnectionError>,
+    },
+    #[error("sent, but not answered by nsqd within {after:?} in all")]
     Unanswered { after: Duration },
     #[error("the caller's own time-out passed before the producer answered")]
     Mailbox,
@@ -270,12 +276,6 @@ pub(crate) enum Cause {
     Drained,
     #[error("the producer is gone")]
     Closed,
-}
-
-impl Cause {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(self)
-    }
 }
 
 fn member(index: &Option<usize>) -> String {

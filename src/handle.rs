@@ -1,16 +1,15 @@
 //! Publishing without actors: async methods over a producer's address.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use actix::{Addr, Handler};
+use actix::Addr;
 use bytes::Bytes;
 
 use crate::{
     config::Config,
     error::Error,
     producer::{
-        AwaitRoom, DeferredPublish, Drain, DrainReport, MultiPublish, Ping, Producer, Publish,
-        Publishing,
+        DeferredPublish, Drain, DrainReport, MultiPublish, Patient, Ping, Producer, Publish,
     },
     protocol::{NameError, Topic},
 };
@@ -19,7 +18,9 @@ use crate::{
 /// error type. It is cheap to clone, and works from any tokio task on any thread.
 ///
 /// Where a message sent to the address is refused with [`ErrorKind::Full`](crate::ErrorKind::Full) at once, these methods
-/// wait for room, as a part of the publish's time: those who have waited longest come first.
+/// wait for room, as a part of the publish's time. They come in the order of the calls, and nothing overtakes them: as long
+/// as somebody waits, a message sent to the address is told that there is no room. A [`Drain`] counts those who wait among
+/// the outstanding.
 ///
 /// ```no_run
 /// use actix_nsq::{Config, Handle};
@@ -137,28 +138,8 @@ impl Handle {
         Ok(self.producer.send(Drain { deadline }).await?)
     }
 
-    async fn patiently<M>(&self, message: M) -> Result<(), Error>
-    where
-        M: Publishing + 'static,
-        Producer: Handler<M>,
-    {
-        let came = Instant::now();
-        loop {
-            let spent = came.elapsed();
-            let answer = self.producer.send(message.clone().spent(spent)).await?;
-            match answer {
-                Err(error) if error.is_full() => {}
-                answer => return answer,
-            }
-            let (load, spent) = (message.load(), came.elapsed());
-            self.await_room(AwaitRoom { load, spent }).await?;
-        }
-    }
-}
-
-impl Handle {
-    async fn await_room(&self, room: AwaitRoom) -> Result<(), Error> {
-        self.producer.send(room).await?
+    async fn patiently(&self, message: impl Into<Patient>) -> Result<(), Error> {
+        self.producer.send(message.into()).await?
     }
 }
 

@@ -137,19 +137,19 @@ impl Producer {
             return;
         };
         let settled = session.settle(&mut self.desk.queue.borrow_mut(), drained);
+        self.watched.bytes += settled.taken;
         if drained {
             return self.finish_drain(ctx);
         }
         let Settled {
             why,
             settlement,
-            taken,
             refused,
             served,
             leaving,
             since,
+            ..
         } = settled;
-        self.watched.bytes += taken;
         self.watched.losses += 1;
         if now.saturating_duration_since(since) >= GOOD_LIFE {
             self.backoff.reset();

@@ -22,6 +22,7 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Running, Supervise
 use actix_rt::ArbiterHandle;
 use log::info;
 
+pub(crate) use self::publish::Patient;
 use self::{
     caller::Unheard,
     drain::{Drainage, Draining},
@@ -40,7 +41,6 @@ pub use self::{
     transaction::Latency,
     wait::{Ping, Reconnect, WaitConnected},
 };
-pub(crate) use self::{publish::Publishing, wait::AwaitRoom};
 use crate::{
     backoff::Backoff,
     config::Config,
@@ -184,11 +184,12 @@ impl Producer {
         self.now = None;
         let now = now();
         self.expire(now);
+        self.desk.queue.borrow_mut().admit();
         self.check_drain(now, ctx);
-        self.serve_waiters(now);
         if matches!(self.link, Link::Idle) && self.wants_connection() {
             self.dial(Duration::ZERO, ctx);
         }
+        self.serve_waiters(now);
         if let Link::Up(session) = &mut self.link {
             let mut queue = self.desk.queue.borrow_mut();
             session.check_stall(&queue, self.config.ack_timeout(), now);
@@ -245,7 +246,7 @@ impl Producer {
 
     /// Whether a producer that is to connect only when it must, must.
     fn wants_connection(&self) -> bool {
-        self.is_outstanding() || self.waiters.want_connection()
+        self.is_outstanding() || !self.waiters.is_empty()
     }
 
     fn is_outstanding(&self) -> bool {

@@ -97,8 +97,6 @@ pub(super) struct Outgoing {
     pub(super) topic: Topic,
     pub(super) payload: Payload,
     timeout: Option<Duration>,
-    /// How much of its time has passed before it came.
-    spent: Duration,
 }
 
 impl Outgoing {
@@ -107,7 +105,6 @@ impl Outgoing {
             topic: topic.into(),
             payload,
             timeout: None,
-            spent: Duration::ZERO,
         }
     }
 
@@ -120,17 +117,14 @@ impl Outgoing {
 
     /// Time from its arrival to its answer, where `longest` is the longest that any publish has.
     fn time(&self, longest: Duration) -> Duration {
-        self.timeout
-            .map_or(longest, |timeout| timeout.min(longest))
-            .saturating_sub(self.spent)
+        self.timeout.map_or(longest, |timeout| timeout.min(longest))
     }
 }
 
-/// A message that publishes, as one sees it who brings it to the producer again when there is room.
-pub(crate) trait Publishing: Message<Result = Result<(), Error>> + Clone + Send {
-    fn load(&self) -> Load;
-    fn spent(self, spent: Duration) -> Self;
-}
+/// A message that publishes, from one who waits for room where there is none.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), Error>")]
+pub(crate) struct Patient(Outgoing);
 
 macro_rules! publishing {
     ($($message:ident)+) => {$(
@@ -143,14 +137,9 @@ macro_rules! publishing {
             }
         }
 
-        impl Publishing for $message {
-            fn load(&self) -> Load {
-                self.0.load()
-            }
-
-            fn spent(mut self, spent: Duration) -> Self {
-                self.0.spent = spent;
-                self
+        impl From<$message> for Patient {
+            fn from($message(outgoing): $message) -> Self {
+                Self(outgoing)
             }
         }
 
@@ -158,7 +147,7 @@ macro_rules! publishing {
             type Result = Receipt;
 
             fn handle(&mut self, $message(outgoing): $message, ctx: &mut Context<Self>) -> Receipt {
-                self.accept(outgoing, ctx)
+                self.accept(outgoing, false, ctx)
             }
         }
     )+};
@@ -166,8 +155,16 @@ macro_rules! publishing {
 
 publishing! { Publish MultiPublish DeferredPublish }
 
+impl Handler<Patient> for Producer {
+    type Result = Receipt;
+
+    fn handle(&mut self, Patient(outgoing): Patient, ctx: &mut Context<Self>) -> Receipt {
+        self.accept(outgoing, true, ctx)
+    }
+}
+
 impl Producer {
-    fn accept(&mut self, outgoing: Outgoing, ctx: &mut Context<Self>) -> Receipt {
+    fn accept(&mut self, outgoing: Outgoing, patient: bool, ctx: &mut Context<Self>) -> Receipt {
         let now = self.handling(ctx);
         let timeout = outgoing.time(self.config.publish_timeout());
         if !self.desk.queue.borrow().has_room(outgoing.load()) {
@@ -182,6 +179,7 @@ impl Producer {
             desk: Rc::clone(&self.desk),
             outgoing,
             refused,
+            patient,
             timeout,
             now,
         }
@@ -210,6 +208,7 @@ pub struct Receipt {
     desk: Rc<Desk>,
     outgoing: Outgoing,
     refused: Option<Cause>,
+    patient: bool,
     timeout: Duration,
     now: Instant,
 }
@@ -220,6 +219,7 @@ impl<M: Message<Result = Result<(), Error>>> MessageResponse<Producer, M> for Re
             desk,
             outgoing,
             refused,
+            patient,
             timeout,
             now,
         } = self;
@@ -231,15 +231,17 @@ impl<M: Message<Result = Result<(), Error>>> MessageResponse<Producer, M> for Re
             Some(cause) => caller.answer(Err(Error::new(cause, Delivery::NotWritten))),
             None => {
                 let Outgoing { topic, payload, .. } = outgoing;
-                desk.queue.borrow_mut().push(
-                    Transaction {
-                        topic,
-                        payload,
-                        timeout,
-                    },
-                    now,
-                    caller,
-                );
+                let transaction = Transaction {
+                    topic,
+                    payload,
+                    timeout,
+                };
+                let mut queue = desk.queue.borrow_mut();
+                if patient {
+                    queue.push_patiently(transaction, now, caller);
+                } else {
+                    queue.push(transaction, now, caller);
+                }
             }
         }
     }

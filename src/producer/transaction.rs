@@ -14,10 +14,13 @@
 //! what nsqd did not execute still stands in its place, in order, and is handed over again. A publish that timed out
 //! after it was handed over leaves an empty place, so that no answer is ever shifted.
 //!
-//! `slot` is one publish and what is known of it; `ledger` counts what is held and how it was answered.
+//! `slot` is one publish and what is known of it; `line` is where publishes wait for room that is not there; `ending` is
+//! what the end of a connection means; `ledger` counts what is held and how it was answered.
 
+mod ending;
 mod latency;
 mod ledger;
+mod line;
 mod ping;
 mod slot;
 
@@ -27,14 +30,20 @@ use std::{
 };
 
 pub use self::latency::Latency;
-use self::{ledger::Ledger, ping::Pings, slot::Slot};
 pub(crate) use self::{
+    ending::{Ending, Settlement},
     ledger::{Limits, Load, Tally},
     slot::{Reply, Transaction, later},
 };
+use self::{
+    ledger::Ledger,
+    line::{Line, Waiting},
+    ping::Pings,
+    slot::Slot,
+};
 use crate::{
     error::{Cause, ConnectionError, Delivery, Error},
-    protocol::{Command, ErrorCode, Outbox, ServerError},
+    protocol::{Command, Outbox, ServerError},
 };
 
 /// A command in flight: how many publishes of the front it carries (a ping none), and where its last byte is in the
@@ -44,24 +53,6 @@ struct Window {
     members: usize,
     bytes: usize,
     end: u64,
-}
-
-/// How a connection ended, for the publishes that were in flight on it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Ending<'a> {
-    /// By an error frame: nsqd executes nothing behind the command that it refused.
-    Refused,
-    /// Without one. `taken` is the final count of bytes that its socket took.
-    Lost { taken: u64, cause: &'a Cause },
-}
-
-/// What the end of a connection meant for the publishes in flight on it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Settlement {
-    /// Certainly not executed: they are handed over again. With `retry_unknown` also those that may be stored.
-    pub(crate) resent: usize,
-    /// Perhaps stored.
-    pub(crate) unknown: usize,
 }
 
 /// The publishes outstanding. When it is dropped, it answers what it holds.
@@ -74,6 +65,7 @@ pub(crate) struct TransactionQueue<R: Reply> {
     flight: VecDeque<Window>,
     flying: Load,
     pings: Pings<R>,
+    line: Line<R>,
     /// No dead-line is earlier than this.
     due: Option<Instant>,
     /// Refusals in which nsqd named a limit of its own: what exceeds it is refused here, not by a lost connection.
@@ -96,6 +88,7 @@ impl<R: Reply> TransactionQueue<R> {
             flight: VecDeque::new(),
             flying: Load::default(),
             pings: Pings::new(),
+            line: Line::new(),
             due: None,
             named: Vec::new(),
             ledger: Ledger::new(pending),
@@ -104,7 +97,7 @@ impl<R: Reply> TransactionQueue<R> {
 
     /// Whether every publish and every ping is answered.
     pub(crate) fn is_empty(&self) -> bool {
-        self.ledger.unanswered == 0 && self.pings.is_empty()
+        self.ledger.unanswered == 0 && self.pings.is_empty() && self.line.is_empty()
     }
 
     /// Whether commands are in flight.
@@ -146,7 +139,7 @@ impl<R: Reply> TransactionQueue<R> {
 
     /// Whether there is room for so much beside what is held.
     pub(crate) fn has_room(&self, load: Load) -> bool {
-        self.ledger.has_room(load)
+        self.ledger.full(load).is_none()
     }
 
     /// Accepts a ping. It needs no room, and is sent before any publish that waits.
@@ -159,14 +152,54 @@ impl<R: Reply> TransactionQueue<R> {
         self.due = Some(self.due.map_or(deadline, |due| due.min(deadline)));
     }
 
-    /// Accepts a publish, or answers it at once where there is no room.
+    /// Accepts a publish, or answers it at once where there is no room. Those who wait for room come first.
     pub(crate) fn push(&mut self, transaction: Transaction, now: Instant, reply: R) {
-        self.ledger.tally.published += 1;
-        if let Some(full) = self.ledger.full(transaction.payload.size()) {
-            let error = Error::new(full, Delivery::NotWritten);
-            return self.ledger.tell(reply, Err(error));
+        self.admit();
+        let mut load = self.line.first().unwrap_or_default();
+        load.add(1, transaction.payload.size());
+        match self.ledger.full(load) {
+            None => self.accept(transaction, now, reply),
+            Some(full) => {
+                let error = Error::new(full, Delivery::NotWritten);
+                self.ledger.turn_away(reply, error);
+            }
         }
-        let slot = Slot::new(transaction, now, reply);
+    }
+
+    /// Accepts a publish as soon as there is room for it, and behind all that waits for room already. It is counted
+    /// when it is accepted or answered: one whose caller goes away before leaves no trace.
+    pub(crate) fn push_patiently(&mut self, transaction: Transaction, now: Instant, reply: R) {
+        let waiting = Waiting {
+            transaction,
+            came: now,
+            reply,
+        };
+        if !self.ledger.may_fit(waiting.load()) {
+            // It would hold up the others until its dead-line.
+            return self.push(waiting.transaction, now, waiting.reply);
+        }
+        self.expect(waiting.deadline());
+        self.line.push(waiting);
+        self.admit();
+    }
+
+    /// Accepts those who wait for room, the longest first, as far as there is room.
+    pub(crate) fn admit(&mut self) {
+        while let Some(load) = self.line.first()
+            && self.ledger.full(load).is_none()
+            && let Some(waiting) = self.line.pop()
+        {
+            let Waiting {
+                transaction,
+                came,
+                reply,
+            } = waiting;
+            self.accept(transaction, came, reply);
+        }
+    }
+
+    fn accept(&mut self, transaction: Transaction, came: Instant, reply: R) {
+        let slot = Slot::new(transaction, came, reply);
         self.ledger.accept(&slot);
         self.expect(slot.deadline);
         self.slots.push_back(slot);
@@ -195,8 +228,8 @@ impl<R: Reply> TransactionQueue<R> {
         };
         let room = self.flying.publishes < self.window.publishes
             && self.flying.bytes.saturating_add(slot.size) <= self.window.bytes;
-        // One command may always fly, however large.
-        if !room && self.in_flight() {
+        // One publish may always fly, however large, and beside pings.
+        if !room && self.flying.publishes > 0 {
             return false;
         }
         slot.payload.encode(&slot.topic, out);
@@ -254,87 +287,6 @@ impl<R: Reply> TransactionQueue<R> {
         }
     }
 
-    /// nsqd's error frame for the oldest command. It is the connection's last word: [`end`](Self::end) must follow.
-    ///
-    /// # Errors
-    ///
-    /// What is out of step: an error for no command answers nothing.
-    pub(crate) fn refused(&mut self, refusal: &ServerError) -> Result<(), &'static str> {
-        match self.flight.front() {
-            None => return Err("an error while no command is in flight"),
-            Some(Window { members: 0, .. }) => {
-                self.flight.pop_front();
-                let cause = Cause::Refused(refusal.clone());
-                self.pings
-                    .answer_oldest(Err(Error::new(cause, Delivery::NotWritten)));
-                return Ok(());
-            }
-            Some(_) => {}
-        }
-        // The upload was too slow for nsqd, which is not the fault of the message, and nothing is stored:
-        // it stays in its place and is handed over again.
-        if refusal.is_slow_upload() {
-            return Ok(());
-        }
-        if refusal.named_limit().is_some() {
-            self.named.retain(|named| named.code() != refusal.code());
-            self.named.push(refusal.clone());
-        }
-        // E_MPUB_FAILED can come after a part of the batch was stored, and what an unknown code means is unknown.
-        let sure = !matches!(refusal.code(), ErrorCode::MpubFailed | ErrorCode::Unknown);
-        let error = |slot: &Slot<R>| {
-            let delivery = if sure {
-                slot.not_written()
-            } else {
-                slot.maybe()
-            };
-            Error::new(Cause::Refused(refusal.clone()), delivery)
-        };
-        let topic = self.slots.front().map(|slot| slot.topic.clone());
-        self.answer_oldest(|slot| Err(error(slot)));
-        // A verdict on the topic: whatever else was accepted for it would cost a connection each.
-        if matches!(
-            refusal.code(),
-            ErrorCode::BadTopic | ErrorCode::Unauthorized
-        ) {
-            self.sweep(|slot, _| (Some(&slot.topic) == topic.as_ref()).then(|| error(slot)));
-        }
-        Ok(())
-    }
-
-    /// Settles, once, what is in flight on a connection that can write no more.
-    pub(crate) fn end(&mut self, ending: Ending<'_>) -> Settlement {
-        let mut settlement = Settlement::default();
-        if let Ending::Lost { taken, cause } = ending {
-            self.forget_limits();
-            let whole = |window: &&Window| window.end <= taken;
-            let delivered = self
-                .flight
-                .iter()
-                .take_while(whole)
-                .map(|window| window.members)
-                .sum();
-            for slot in self.slots.iter_mut().take(delivered) {
-                settlement.unknown += usize::from(slot.reply.is_some());
-                slot.unknown = true;
-                if !self.retry_unknown {
-                    let error = Error::new(cause.clone(), slot.maybe());
-                    self.ledger.answer(slot, Err(error));
-                }
-            }
-        }
-        let again = self.slots.iter().take(self.sent);
-        settlement.resent = again.filter(|slot| slot.reply.is_some()).count();
-        self.ledger.tally.resent += settlement.resent as u64;
-        self.flight.clear();
-        self.flying = Load::default();
-        self.pings.rewind();
-        self.sent = 0;
-        // Empty places have no command left to wait for; what is unanswered stands where it stood.
-        self.sweep(|_, _| None);
-        settlement
-    }
-
     /// Answers every publish whose dead-line has come. `last` is why there is no connection, if there is none.
     pub(crate) fn expire(&mut self, now: Instant, last: Option<&ConnectionError>) {
         if self.due.is_none_or(|due| due > now) {
@@ -356,7 +308,15 @@ impl<R: Reply> TransactionQueue<R> {
             };
             Some(Error::new(cause, slot.unsettled(in_flight)))
         });
-        self.due = [due, self.pings.expire(now, last)]
+        for Waiting {
+            transaction, reply, ..
+        } in self.line.overdue(now)
+        {
+            let (after, last) = (transaction.timeout, last.cloned());
+            let error = Error::new(Cause::Unsent { after, last }, Delivery::NotWritten);
+            self.ledger.turn_away(reply, error);
+        }
+        self.due = [due, self.pings.expire(now, last), self.line.due()]
             .into_iter()
             .flatten()
             .min();
@@ -366,6 +326,12 @@ impl<R: Reply> TransactionQueue<R> {
     pub(crate) fn fail_all(&mut self, cause: &Cause) {
         self.sweep(|slot, in_flight| Some(Error::new(cause.clone(), slot.unsettled(in_flight))));
         self.pings.fail_all(cause);
+        while self.line.first().is_some()
+            && let Some(waiting) = self.line.pop()
+        {
+            let error = Error::new(cause.clone(), Delivery::NotWritten);
+            self.ledger.turn_away(waiting.reply, error);
+        }
         self.due = None;
     }
 

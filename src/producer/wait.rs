@@ -1,4 +1,4 @@
-//! Waiting for a producer: until it is connected, until it has room, until nsqd answers.
+//! Waiting for a producer: until it is connected, until nsqd answers.
 
 use std::{
     cell::RefCell,
@@ -12,12 +12,7 @@ use actix::{
     dev::{MessageResponse, OneshotSender},
 };
 
-use super::{
-    Producer, ProducerState,
-    caller::Caller,
-    publish::Desk,
-    transaction::{Load, later},
-};
+use super::{Producer, ProducerState, caller::Caller, publish::Desk, transaction::later};
 use crate::error::{Cause, Delivery, Error};
 
 /// Waits until the producer is connected. It begins to connect if it has not.
@@ -97,24 +92,8 @@ impl MessageResponse<Producer, Ping> for PingReceipt {
     }
 }
 
-/// Waits until there is room for a publish.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "Result<(), Error>")]
-pub(crate) struct AwaitRoom {
-    pub(crate) load: Load,
-    /// How much of the publish's time has passed.
-    pub(crate) spent: Duration,
-}
-
-/// What somebody waits for.
-#[derive(Debug, Clone, Copy)]
-enum Want {
-    Connection,
-    Room(Load),
-}
-
+/// One who waits for a connection.
 struct Waiter {
-    want: Want,
     timeout: Duration,
     deadline: Instant,
     /// `None` once answered.
@@ -139,13 +118,6 @@ impl Waiters {
     pub(super) fn due(&self) -> Option<Instant> {
         self.0.borrow().iter().map(|waiter| waiter.deadline).min()
     }
-
-    pub(super) fn want_connection(&self) -> bool {
-        self.0
-            .borrow()
-            .iter()
-            .any(|waiter| matches!(waiter.want, Want::Connection))
-    }
 }
 
 impl fmt::Debug for Waiters {
@@ -158,21 +130,18 @@ impl fmt::Debug for Waiters {
 #[derive(Debug)]
 pub struct Place {
     waiters: Waiters,
-    want: Want,
     timeout: Duration,
     deadline: Instant,
 }
 
-impl<M: Message<Result = Result<(), Error>>> MessageResponse<Producer, M> for Place {
-    fn handle(self, _: &mut Context<Producer>, sender: Option<OneshotSender<M::Result>>) {
+impl MessageResponse<Producer, WaitConnected> for Place {
+    fn handle(self, _: &mut Context<Producer>, sender: Option<OneshotSender<Result<(), Error>>>) {
         let Self {
             waiters,
-            want,
             timeout,
             deadline,
         } = self;
         waiters.0.borrow_mut().push(Waiter {
-            want,
             timeout,
             deadline,
             sender,
@@ -191,22 +160,6 @@ impl Handler<WaitConnected> for Producer {
         let deadline = later(self.handling(ctx), timeout);
         Place {
             waiters: self.waiters.clone(),
-            want: Want::Connection,
-            timeout,
-            deadline,
-        }
-    }
-}
-
-impl Handler<AwaitRoom> for Producer {
-    type Result = Place;
-
-    fn handle(&mut self, AwaitRoom { load, spent }: AwaitRoom, ctx: &mut Context<Self>) -> Place {
-        let timeout = self.config.publish_timeout();
-        let deadline = later(self.handling(ctx), timeout.saturating_sub(spent));
-        Place {
-            waiters: self.waiters.clone(),
-            want: Want::Room(load),
             timeout,
             deadline,
         }
@@ -214,7 +167,7 @@ impl Handler<AwaitRoom> for Producer {
 }
 
 impl Producer {
-    /// Answers those whose wish is fulfilled, or whose time is over.
+    /// Answers those who wait for a connection when there is one, when there will be none, and when their time is over.
     pub(super) fn serve_waiters(&mut self, now: Instant) {
         if self.waiters.is_empty() {
             return;
@@ -222,23 +175,11 @@ impl Producer {
         let connected = self.state() == ProducerState::Connected;
         let draining = self.is_draining();
         let last = if connected { None } else { self.last.as_ref() };
-        let queue = self.desk.queue.borrow();
-        // Room given to one is not given to the next as well, and nobody overtakes.
-        let mut given = Load::default();
-        let mut room = true;
         self.waiters.0.borrow_mut().retain_mut(|waiter| {
-            let fulfilled = match waiter.want {
-                Want::Connection => connected,
-                Want::Room(load) => {
-                    given.add(load.publishes, load.bytes);
-                    room = room && queue.has_room(given);
-                    room
-                }
-            };
             let cause = match () {
                 () if draining => Some(Cause::Drained),
-                () if fulfilled => None,
-                () if waiter.deadline <= now => Some(Cause::Unsent {
+                () if connected => None,
+                () if waiter.deadline <= now => Some(Cause::NotConnected {
                     after: waiter.timeout,
                     last: last.cloned(),
                 }),

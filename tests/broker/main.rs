@@ -25,10 +25,12 @@ mod campaign;
 mod connection;
 mod drain;
 mod leaks;
+mod lives;
 mod publish;
 mod refusals;
 mod restarts;
 mod rig;
+mod seeing;
 mod stalls;
 mod to_nsq;
 mod web;
@@ -45,6 +47,8 @@ fn main() {
         connection::scenarios(),
         drain::scenarios(),
         leaks::scenarios(),
+        lives::scenarios(),
+        seeing::scenarios(),
         to_nsq::scenarios(),
         campaign::scenarios(),
         web::scenarios(),

@@ -1,51 +1,21 @@
 //! What the log tells, and that neither users nor peers can flood it.
 
-use std::{cell::RefCell, sync::Once};
-
 use actix_nsq::Publish;
 use tokio::time::sleep;
 
+use crate::logs;
 use crate::memory::{Network, in_virtual_time, ms, s, topic};
 use crate::support::spoken::response_frame;
 
-thread_local! {
-    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Keeps what this thread logs: in virtual time everything of a test runs on its thread.
-struct Lines;
-
-impl log::Log for Lines {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if record.level() <= log::Level::Info {
-            LINES.with_borrow_mut(|lines| lines.push(record.args().to_string()));
-        }
-    }
-
-    fn flush(&self) {}
-}
-
-fn start_listening() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        log::set_logger(&Lines).expect("nobody else sets one");
-        log::set_max_level(log::LevelFilter::Info);
-    });
-}
-
 /// The lines with this word since the last look.
 fn lines_with(word: &str) -> Vec<String> {
-    let lines = LINES.take();
-    lines.into_iter().filter(|l| l.contains(word)).collect()
+    let lines = logs::take_news().into_iter().map(|(_, line)| line);
+    lines.filter(|line| line.contains(word)).collect()
 }
 
 #[test]
 fn failures_that_nobody_awaits_are_all_counted_and_logged_once_a_second() {
-    start_listening();
+    logs::keep();
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
         let _nsqd = network.connected().await;
@@ -75,7 +45,7 @@ fn failures_that_nobody_awaits_are_all_counted_and_logged_once_a_second() {
 
 #[test]
 fn the_version_of_a_peer_is_logged_on_one_short_line() {
-    start_listening();
+    logs::keep();
     in_virtual_time(async |mut network: Network| {
         let _producer = network.start();
         let mut nsqd = network.accept().await;

@@ -94,39 +94,39 @@ impl Ledger {
         }
     }
 
-    /// Why a publish of this size cannot be accepted, if it cannot.
-    pub(super) fn full(&self, size: usize) -> Option<Cause> {
+    /// Why so much cannot be accepted, if it cannot.
+    pub(super) fn full(&self, load: Load) -> Option<Cause> {
         let Self { limit, held, .. } = self;
-        if held.publishes >= limit.publishes {
+        if held.publishes.saturating_add(load.publishes) > limit.publishes {
             return Some(Cause::Full {
                 option: "max_pending",
                 unit: "publishes",
                 held: held.publishes,
-                size: 1,
+                size: load.publishes,
                 limit: limit.publishes,
             });
         }
-        if held.bytes.saturating_add(size) > limit.bytes {
+        if held.bytes.saturating_add(load.bytes) > limit.bytes {
             return Some(Cause::Full {
                 option: "max_pending_bytes",
                 unit: "bytes",
                 held: held.bytes,
-                size,
+                size: load.bytes,
                 limit: limit.bytes,
             });
         }
         None
     }
 
-    pub(super) fn has_room(&self, load: Load) -> bool {
-        let Self { limit, held, .. } = self;
-        held.publishes.saturating_add(load.publishes) <= limit.publishes
-            && held.bytes.saturating_add(load.bytes) <= limit.bytes
+    /// Whether so much can be accepted at all, be it alone.
+    pub(super) fn may_fit(&self, load: Load) -> bool {
+        load.publishes <= self.limit.publishes && load.bytes <= self.limit.bytes
     }
 
     pub(super) fn accept<R>(&mut self, slot: &Slot<R>) {
         self.held.add(1, slot.size);
         self.unanswered += 1;
+        self.tally.published += 1;
     }
 
     /// A slot leaves the queue.
@@ -142,8 +142,13 @@ impl Ledger {
         }
     }
 
-    /// Answers and counts.
-    pub(super) fn tell<R: Reply>(&mut self, reply: R, answer: Result<(), Error>) {
+    /// Answers what was not accepted.
+    pub(super) fn turn_away<R: Reply>(&mut self, reply: R, error: Error) {
+        self.tally.published += 1;
+        self.tell(reply, Err(error));
+    }
+
+    fn tell<R: Reply>(&mut self, reply: R, answer: Result<(), Error>) {
         self.tally.add(&answer);
         reply.answer(answer);
     }

@@ -4,6 +4,9 @@
 
 mod answers;
 mod bounds;
+mod counts;
+mod line;
+mod pings;
 mod resending;
 
 mod model;
@@ -125,13 +128,7 @@ impl Bench {
     }
 
     fn push(&mut self, topic: &str, payload: Payload, timeout: Duration) -> usize {
-        let gone = Rc::new(Cell::new(false));
-        self.callers.push(Rc::clone(&gone));
-        let caller = Caller {
-            id: self.callers.len(),
-            gone,
-            book: Rc::clone(&self.book),
-        };
+        let caller = self.caller();
         let transaction = Transaction {
             topic: Topic::new(topic).unwrap(),
             payload,
@@ -140,6 +137,16 @@ impl Bench {
         let now = self.now;
         self.queue().push(transaction, now, caller);
         self.callers.len()
+    }
+
+    fn caller(&mut self) -> Caller {
+        let gone = Rc::new(Cell::new(false));
+        self.callers.push(Rc::clone(&gone));
+        Caller {
+            id: self.callers.len(),
+            gone,
+            book: Rc::clone(&self.book),
+        }
     }
 
     /// The body of the next publish: its number, and dots up to `size`.
@@ -172,6 +179,18 @@ impl Bench {
         self.push(topic, Payload::Batch(bodies), 30 * SECOND)
     }
 
+    /// A ping; it is numbered like a publish.
+    fn ping(&mut self) -> usize {
+        self.ping_within(30 * SECOND)
+    }
+
+    fn ping_within(&mut self, timeout: Duration) -> usize {
+        let caller = self.caller();
+        let now = self.now;
+        self.queue().ping(timeout, now, caller);
+        self.callers.len()
+    }
+
     fn cancel(&self, id: usize) {
         self.callers[id - 1].set(true);
     }
@@ -197,18 +216,18 @@ impl Bench {
     }
 
     /// nsqd's error frame, and the end of the connection by it.
-    fn refuse(&mut self, text: &str) {
+    fn refuse(&mut self, text: &str) -> Settlement {
         self.queue().refused(&refusal(text)).unwrap();
-        self.queue().end(Ending::Refused);
         self.out = Outbox::new();
+        self.queue().end(Ending::Refused)
     }
 
     /// The end of the connection without an error frame, where the socket took so many bytes.
-    fn lose(&mut self, taken: u64) {
+    fn lose(&mut self, taken: u64) -> Settlement {
         let cause = Cause::Lost(ConnectionError::Closed);
         let cause = &cause;
-        self.queue().end(Ending::Lost { taken, cause });
         self.out = Outbox::new();
+        self.queue().end(Ending::Lost { taken, cause })
     }
 
     /// Some time passes, and dead-lines are looked at.

@@ -15,6 +15,7 @@
 
 mod caller;
 mod line;
+mod recorder;
 
 use std::{
     io,
@@ -39,6 +40,7 @@ use self::line::End;
 pub(crate) use self::{
     caller::{Answer, failure, is_waiting, one_turn_of_the_others, publish, send, timed, topic},
     line::Line,
+    recorder::Seen,
 };
 use crate::support::{conversation::Conversation, wait::PATIENCE};
 

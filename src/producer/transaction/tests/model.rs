@@ -5,6 +5,7 @@
 //!
 //! `QUEUE_SCHEDULES` sets how many schedules are played, `QUEUE_SEED` plays a single one.
 
+mod pings;
 mod steps;
 mod truth;
 
@@ -31,7 +32,7 @@ impl Count {
 }
 
 /// All of it must happen often, or the model shows nothing.
-const OFTEN: [&str; 28] = [
+const OFTEN: [&str; 34] = [
     "E_PUB_FAILED, E_MPUB_FAILED",
     "OK",
     "cancelled",
@@ -46,11 +47,16 @@ const OFTEN: [&str; 28] = [
     "handed over again",
     "healed",
     "late OK",
+    "left the line",
     "lost half or unsent",
     "lost whole",
     "more after a refusal",
     "named limit",
     "out of step",
+    "ping asked again",
+    "ping forgotten",
+    "pinged",
+    "ping refused",
     "published",
     "purged",
     "refused for its topic",
@@ -60,6 +66,7 @@ const OFTEN: [&str; 28] = [
     "stored twice",
     "timed out",
     "unknown code",
+    "waited for room",
 ];
 
 /// A connection as the producer and its socket see it.
@@ -92,6 +99,9 @@ struct Fate {
     said: Option<Said>,
     /// How often each of its messages was stored.
     copies: Vec<u32>,
+    ping: bool,
+    /// A ping before it was sent, or a publish that waited for room: nobody waited for its answer any more.
+    forgotten: bool,
     /// Its command was wholly sent on a connection that was lost, and at-least-once was asked for.
     may_repeat: bool,
 }
@@ -163,7 +173,8 @@ impl<'a> World<'a> {
     /// One step; whatever it is, the answers given must be those expected.
     fn step(&mut self) {
         let due = match self.rng.u32(0..100) {
-            0..18 => self.push(),
+            0..16 => self.push(),
+            16..18 => self.ping(),
             18..20 => self.cancel(),
             20..25 => self.time_passes(),
             25..40 => self.hand_over(),
@@ -238,7 +249,8 @@ impl<'a> World<'a> {
         }
         self.check_answers(Due::new());
         for (id, fate) in self.fates.iter().enumerate() {
-            assert!(fate.said.is_some(), "{id} was never answered");
+            let answered = fate.said.is_some() != fate.forgotten;
+            assert!(answered, "{id} was never answered");
         }
     }
 }

@@ -7,6 +7,8 @@ pub(super) enum Verb {
     Pub,
     Mpub,
     Dpub,
+    /// A ping.
+    Identify,
 }
 
 /// A whole command as nsqd reads it.
@@ -57,9 +59,13 @@ fn read(bytes: &[u8]) -> Option<Read<'_>> {
         Some("PUB") => Verb::Pub,
         Some("MPUB") => Verb::Mpub,
         Some("DPUB") => Verb::Dpub,
+        Some("IDENTIFY") => Verb::Identify,
         _ => panic!("no command: {line:?}"),
     };
-    let topic = words.next().unwrap();
+    let topic = match verb {
+        Verb::Identify => "",
+        _ => words.next().unwrap(),
+    };
     let delay = match verb {
         Verb::Dpub => words.next().unwrap(),
         _ => "",
@@ -114,7 +120,10 @@ pub(super) fn commands(mut bytes: &[u8]) -> Vec<Command<'_>> {
 pub(super) fn transcript(bytes: &[u8]) -> Vec<String> {
     let show = |command: Command<'_>| {
         let verb = format!("{:?}", command.verb).to_uppercase();
-        let mut words = vec![verb, command.topic.to_owned()];
+        let mut words = vec![verb];
+        if command.verb != Verb::Identify {
+            words.push(command.topic.to_owned());
+        }
         if command.verb == Verb::Dpub {
             words.push(command.delay.to_owned());
         }
@@ -182,13 +191,18 @@ impl Nsqd {
 
     /// Two heartbeat intervals pass in the midst of a command: nsqd gives up, if it has read a line and not its body.
     pub(super) fn lose_patience(&self, peer: &mut Peer) -> Option<Answer> {
-        if peer.dead || read(&peer.arrived[peer.at..])?.whole.is_some() {
+        let read = read(&peer.arrived[peer.at..])?;
+        if peer.dead || read.whole.is_some() {
             return None;
         }
+        let text = match read.command.verb {
+            Verb::Identify => "E_INVALID IDENTIFY failed to read body",
+            _ => "E_BAD_MESSAGE PUB failed to read message body",
+        };
         peer.dead = true;
         Some(Answer {
             start: peer.at,
-            error: Some("E_BAD_MESSAGE PUB failed to read message body".into()),
+            error: Some(text.into()),
         })
     }
 
@@ -215,6 +229,15 @@ impl Nsqd {
             return Some(Err(format!("E_UNAUTHORIZED {name} failed")));
         }
         let size = read.size?;
+        if *verb == Verb::Identify {
+            read.whole?;
+            let troubled = self.trouble > 0 && rng.u32(0..self.trouble) == 0;
+            return Some(if troubled {
+                Err("E_INVALID cannot IDENTIFY in current state".into())
+            } else {
+                Ok(())
+            });
+        }
         let limit = self.max_body_size;
         if batch && size > limit {
             let text = format!("E_BAD_BODY MPUB body too big {size} > {limit}");

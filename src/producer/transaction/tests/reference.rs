@@ -1,7 +1,7 @@
 //! The contract in its plainest form: a list of publishes, gone through from end to end at every question.
 
 use super::{super::*, Said, nsqd::Verb};
-use crate::error::ErrorKind;
+use crate::{error::ErrorKind, protocol::ErrorCode};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
@@ -35,7 +35,12 @@ impl Entry {
         match self.verb {
             Verb::Mpub => Delivery::MaybePartly,
             Verb::Pub | Verb::Dpub => Delivery::MaybeWritten,
+            Verb::Identify => Delivery::NotWritten,
         }
+    }
+
+    pub(super) fn is_ping(&self) -> bool {
+        self.verb == Verb::Identify
     }
 
     fn surely_not_now(&self) -> Delivery {
@@ -52,7 +57,7 @@ impl Entry {
         }
     }
 
-    fn waits(&self) -> bool {
+    pub(super) fn waits(&self) -> bool {
         self.place == Place::Waiting
     }
 
@@ -68,6 +73,10 @@ pub(super) struct Reference {
     pub(super) limits: Limits,
     /// What the queue holds, in the order of acceptance.
     pub(super) entries: Vec<Entry>,
+    /// Who waits for room.
+    pub(super) line: Vec<Entry>,
+    /// Accepted, or answered without.
+    pub(super) published: u64,
     /// nsqd's own limits for a message and for a batch, where it told them.
     named: [Option<usize>; 2],
 }
@@ -77,13 +86,16 @@ impl Reference {
         Self {
             limits,
             entries: Vec::new(),
+            line: Vec::new(),
+            published: 0,
             named: [None; 2],
         }
     }
 
     fn load<'a>(entries: impl Iterator<Item = &'a Entry>) -> Load {
         let mut load = Load::default();
-        entries.for_each(|entry| load.add(1, entry.size()));
+        let publishes = entries.filter(|entry| !entry.is_ping());
+        publishes.for_each(|entry| load.add(1, entry.size()));
         load
     }
 
@@ -96,17 +108,60 @@ impl Reference {
     }
 
     pub(super) fn unanswered(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(|entry| !entry.is_empty())
+        let held = self.entries.iter().filter(|entry| !entry.is_empty());
+        held.chain(&self.line)
+    }
+
+    fn has_room(&self, sizes: &[usize]) -> bool {
+        let (held, limit) = (self.held(), self.limits.pending);
+        held.publishes + sizes.len() <= limit.publishes
+            && held.bytes + sizes.iter().sum::<usize>() <= limit.bytes
     }
 
     pub(super) fn push(&mut self, entry: Entry) -> Due {
-        let (held, limit) = (self.held(), self.limits.pending);
-        if held.publishes + 1 > limit.publishes || held.bytes + entry.size() > limit.bytes {
+        self.admit();
+        self.published += 1;
+        let first = self.line.first().map(Entry::size);
+        let sizes: Vec<_> = first.into_iter().chain([entry.size()]).collect();
+        if !self.has_room(&sizes) {
             let said = Said::Failed(ErrorKind::Full, Delivery::NotWritten);
             return vec![(entry.id, said)];
         }
         self.entries.push(entry);
         Due::new()
+    }
+
+    pub(super) fn push_patiently(&mut self, entry: Entry) -> Due {
+        if entry.size() > self.limits.pending.bytes {
+            return self.push(entry);
+        }
+        self.line.push(entry);
+        self.admit();
+        Due::new()
+    }
+
+    pub(super) fn admit(&mut self) {
+        while let Some(first) = self.line.first()
+            && self.has_room(&[first.size()])
+        {
+            self.published += 1;
+            let first = self.line.remove(0);
+            self.entries.push(first);
+        }
+    }
+
+    /// A ping goes before the publishes that wait, and is never too much.
+    pub(super) fn ping(&mut self, entry: Entry) {
+        let mut entries = self.entries.iter();
+        let place = entries.position(|entry| entry.waits() && !entry.is_ping());
+        self.entries
+            .insert(place.unwrap_or(self.entries.len()), entry);
+    }
+
+    /// Pings that nobody waits for any more are forgotten instead of being handed over.
+    pub(super) fn forget_pings(&mut self) {
+        let is_idle = |entry: &Entry| entry.is_ping() && entry.waits() && entry.cancelled;
+        self.entries.retain(|entry| !is_idle(entry));
     }
 
     /// What a publish that waits may be told instead of being handed over; if there is anything, it must be.
@@ -138,6 +193,9 @@ impl Reference {
     /// The publish to be handed over next.
     pub(super) fn next(&self) -> Option<&Entry> {
         let next = self.entries.iter().find(|entry| entry.waits())?;
+        if next.is_ping() {
+            return Some(next);
+        }
         let (mut flying, window) = (self.flying(), self.limits.window);
         let alone = flying.publishes == 0;
         flying.add(1, next.size());
@@ -170,6 +228,10 @@ impl Reference {
 
     /// An error frame and, but for a slow upload, its answer.
     pub(super) fn refused(&mut self, text: &str) -> Due {
+        if self.entries[0].is_ping() {
+            let kind = ErrorKind::Refused(ErrorCode::Invalid);
+            return self.pop(|_| Said::Failed(kind, Delivery::NotWritten));
+        }
         if text.contains("failed to read") {
             return Due::new();
         }
@@ -208,6 +270,7 @@ impl Reference {
         for entry in &mut self.entries {
             entry.place = Place::Waiting;
         }
+        self.entries.sort_by_key(|entry| !entry.is_ping());
         Due::new()
     }
 
@@ -215,7 +278,7 @@ impl Reference {
         self.named = [None; 2];
         let (mut due, retry) = (Due::new(), self.limits.retry_unknown);
         for entry in &mut self.entries {
-            if matches!(entry.place, Place::Flying(end) if end <= taken) {
+            if matches!(entry.place, Place::Flying(end) if end <= taken) && !entry.is_ping() {
                 entry.unknown = true;
                 if !retry {
                     let said = Said::Failed(ErrorKind::ConnectionLost, entry.maybe());
@@ -229,14 +292,21 @@ impl Reference {
     }
 
     pub(super) fn expire(&mut self, now: Instant) -> Due {
-        self.answer(|entry| {
-            let said = Said::Failed(ErrorKind::Timeout, entry.on_time_out());
-            (entry.deadline <= now).then_some(said)
-        })
+        self.fail(ErrorKind::Timeout, |entry| entry.deadline <= now)
     }
 
     pub(super) fn fail_all(&mut self, kind: ErrorKind) -> Due {
-        self.answer(|entry| Some(Said::Failed(kind, entry.on_time_out())))
+        self.fail(kind, |_| true)
+    }
+
+    fn fail(&mut self, kind: ErrorKind, whom: impl Fn(&Entry) -> bool) -> Due {
+        let said = |entry: &Entry| Said::Failed(kind, entry.on_time_out());
+        let mut due = self.answer(|entry| whom(entry).then(|| said(entry)));
+        let held = due.len();
+        let line = self.line.extract_if(.., |entry| whom(entry));
+        due.extend(line.map(|entry| (entry.id, said(&entry))));
+        self.published += (due.len() - held) as u64;
+        due
     }
 
     /// Whoever waits leaves with its answer, whoever is in flight leaves an empty place.

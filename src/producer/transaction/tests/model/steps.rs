@@ -32,6 +32,7 @@ impl World<'_> {
                 body: bodies.next().unwrap(),
                 delay_ms: delay,
             },
+            Verb::Identify => unreachable!("it publishes nothing"),
         };
         let topic = TOPICS[self.rng.usize(self.topics_from..TOPICS.len())];
         let timeout = Duration::from_millis(self.rng.u64(0..500));
@@ -52,9 +53,7 @@ impl World<'_> {
             timeout,
         };
         self.count.add("published");
-        self.tally.published += 1;
-        self.queue.push(transaction, self.now, caller);
-        let due = self.reference.push(Entry {
+        let entry = Entry {
             id,
             verb,
             topic,
@@ -64,12 +63,26 @@ impl World<'_> {
             cancelled: false,
             unknown: false,
             place: Place::Waiting,
-        });
+        };
+        if self.rng.u32(0..4) == 0 {
+            self.queue.push_patiently(transaction, self.now, caller);
+            let due = self.reference.push_patiently(entry);
+            if !self.reference.line.is_empty() {
+                self.count.add("waited for room");
+            }
+            return due;
+        }
+        self.queue.push(transaction, self.now, caller);
+        let due = self.reference.push(entry);
         self.count.add_some("full", due.len());
         due
     }
 
     pub(super) fn cancel(&mut self) -> Due {
+        if self.rng.u32(0..4) == 0 {
+            self.leave_the_line();
+            return Due::new();
+        }
         let entries = &mut self.reference.entries;
         if !entries.is_empty() {
             let place = self.rng.usize(0..entries.len());
@@ -79,6 +92,16 @@ impl World<'_> {
             self.count.add("cancelled");
         }
         Due::new()
+    }
+
+    fn leave_the_line(&mut self) {
+        let line = &mut self.reference.line;
+        if !line.is_empty() {
+            let entry = line.remove(self.rng.usize(0..line.len()));
+            self.gone[entry.id].set(true);
+            self.fates[entry.id].forgotten = true;
+            self.count.add("left the line");
+        }
     }
 
     pub(super) fn time_passes(&mut self) -> Due {
@@ -110,6 +133,12 @@ impl World<'_> {
             return Due::new();
         }
         let mut due = Due::new();
+        self.forget_pings();
+        self.queue.admit();
+        self.reference.admit();
+        let Some(link) = &mut self.link else {
+            return due;
+        };
         loop {
             let handed = self.queue.next_command(b"{}", &mut link.out);
             let told = self.book.told.borrow();
@@ -126,9 +155,13 @@ impl World<'_> {
             assert_is(entry, &bytes);
             link.starts.push((start, id));
             link.handed.extend(bytes);
+            let is_ping = entry.is_ping();
             self.reference.handed_over(id, link.handed.len() as u64);
             let again = std::mem::replace(&mut self.fates[id].handed_over, true);
-            if again {
+            if is_ping {
+                let what = if again { "ping asked again" } else { "pinged" };
+                self.count.add(what);
+            } else if again {
                 self.count.add("handed over again");
             } else {
                 assert!(self.last_first < Some(id), "{id} was written out of order");
@@ -188,7 +221,9 @@ impl World<'_> {
         };
         self.queue.refused(&refusal(&text)).unwrap();
         let due = self.reference.refused(&text);
-        self.count.add(if text.contains("failed to read") {
+        self.count.add(if text.starts_with("E_INVALID") {
+            "ping refused"
+        } else if text.contains("failed to read") {
             "slow upload"
         } else if text.contains(" > ") {
             "named limit"
@@ -241,22 +276,30 @@ impl World<'_> {
             .reference
             .entries
             .iter()
+            .filter(|entry| !entry.is_ping())
             .filter(|entry| match entry.place {
                 Place::Flying(end) => link.state == State::Refused || end > taken || retry,
                 _ => false,
             });
-        self.tally.resent += again.count() as u64;
+        let mut expected = Settlement {
+            resent: again.count(),
+            unknown: 0,
+        };
+        self.tally.resent += expected.resent as u64;
         let due = match link.state {
             State::Refused => {
-                self.queue.end(Ending::Refused);
+                let settlement = self.queue.end(Ending::Refused);
+                assert_eq!(settlement, expected);
                 self.count.add("ended by a refusal");
                 self.reference.end_refused()
             }
             _ => {
                 for entry in &self.reference.entries {
                     match entry.place {
+                        Place::Flying(_) if entry.is_ping() => {}
                         Place::Flying(end) if end <= taken => {
                             self.count.add("lost whole");
+                            expected.unknown += 1;
                             self.fates[entry.id].may_repeat = retry;
                         }
                         Place::Flying(_) => self.count.add("lost half or unsent"),
@@ -265,7 +308,8 @@ impl World<'_> {
                 }
                 let cause = Cause::Lost(ConnectionError::Closed);
                 let cause = &cause;
-                self.queue.end(Ending::Lost { taken, cause });
+                let settlement = self.queue.end(Ending::Lost { taken, cause });
+                assert_eq!(settlement, expected);
                 self.count.add("connection lost");
                 self.reference.end_lost(taken)
             }
@@ -329,6 +373,10 @@ fn assert_is(entry: &Entry, bytes: &[u8]) {
         panic!("{} commands", commands(bytes).len());
     };
     assert_eq!((command.verb, command.topic), (entry.verb, entry.topic));
+    if entry.is_ping() {
+        assert_eq!(command.bodies, [b"{}"]);
+        return;
+    }
     if entry.verb == Verb::Dpub {
         assert_eq!(command.delay, entry.delay.to_string());
     }

@@ -1,0 +1,306 @@
+//! A ping is a command like any other, and yet no publish: it is matched in order, needs no room, and repeats itself.
+
+use super::*;
+
+#[test]
+fn a_ping_is_answered_by_the_ok_in_its_place_among_the_publishes() {
+    let mut bench = Bench::new();
+    bench.publish("a");
+    bench.hand_over();
+    bench.ping();
+    assert_eq!(bench.hand_over(), ["IDENTIFY {}"]);
+    bench.publish("a");
+    assert_eq!(bench.hand_over(), ["PUB a 3"]);
+    for told in ["1 Ok", "2 Ok", "3 Ok"] {
+        bench.ok();
+        assert_eq!(bench.told(), [told]);
+    }
+    assert!(bench.queue().is_empty() && !bench.queue().in_flight());
+    assert!(bench.take_ok(u64::MAX).is_err());
+}
+
+#[test]
+fn a_ping_goes_before_the_publishes_that_wait_and_several_keep_their_order() {
+    let mut bench = Bench::new();
+    bench.publish("a");
+    bench.ping();
+    bench.publish("a");
+    bench.ping();
+    let sent = ["IDENTIFY {}", "IDENTIFY {}", "PUB a 1", "PUB a 3"];
+    assert_eq!(bench.hand_over(), sent);
+    (0..4).for_each(|_| bench.ok());
+    assert_eq!(bench.told(), ["2 Ok", "4 Ok", "1 Ok", "3 Ok"]);
+}
+
+#[test]
+fn a_ping_needs_no_room_and_takes_none() {
+    let one = Load {
+        publishes: 1,
+        bytes: 1,
+    };
+    let mut bench = Bench::with(Limits {
+        pending: one,
+        window: one,
+        retry_unknown: false,
+    });
+    bench.ping();
+    bench.publish("a");
+    assert_eq!(bench.hand_over(), ["IDENTIFY {}", "PUB a 2"]);
+    // Both bounds are met now.
+    bench.ping();
+    assert_eq!(bench.hand_over(), ["IDENTIFY {}"]);
+    assert_eq!(bench.held(), (1, 1));
+    assert_eq!(bench.queue().flying(), one);
+    assert!(bench.told().is_empty());
+    (0..3).for_each(|_| bench.ok());
+    assert_eq!(bench.told(), ["1 Ok", "2 Ok", "3 Ok"]);
+    // A ping alone in flight opens no window: one publish may always fly, however large.
+    bench.ping();
+    bench.hand_over();
+    bench.publish("a");
+    assert_eq!(bench.hand_over(), ["PUB a 5"]);
+}
+
+#[test]
+fn a_publish_larger_than_the_window_may_fly_beside_a_ping() {
+    let mut bench = Bench::with(Limits {
+        window: Load {
+            publishes: 10,
+            bytes: 5,
+        },
+        ..WIDE
+    });
+    bench.ping();
+    bench.hand_over();
+    bench.publish_sized("a", 10);
+    assert_eq!(bench.hand_over(), ["PUB a 2"]);
+}
+
+#[test]
+fn a_ping_that_times_out_in_flight_keeps_its_place_and_its_late_ok_is_swallowed() {
+    let mut bench = Bench::new();
+    bench.publish("a");
+    bench.hand_over();
+    bench.ping_within(SECOND);
+    bench.hand_over();
+    bench.publish("a");
+    bench.ping();
+    // The ping goes first.
+    assert_eq!(bench.hand_over(), ["IDENTIFY {}", "PUB a 3"]);
+    bench.wait(SECOND);
+    assert_eq!(bench.told(), ["2 Timeout NotWritten"]);
+    let text = "sent, but not answered by nsqd within 1s in all";
+    assert_eq!(bench.latest(), text);
+    bench.ok();
+    assert_eq!(bench.told(), ["1 Ok"]);
+    bench.ok();
+    assert!(bench.told().is_empty());
+    bench.ok();
+    assert_eq!(bench.told(), ["4 Ok"]);
+    bench.ok();
+    assert_eq!(bench.told(), ["3 Ok"]);
+}
+
+#[test]
+fn a_ping_that_was_not_sent_times_out_with_the_last_failure_of_the_connection() {
+    let mut bench = Bench::new();
+    bench.ping_within(SECOND);
+    let due = bench.now + SECOND;
+    assert_eq!(bench.queue().due(), Some(due));
+    assert!(!bench.queue().is_empty());
+    bench.wait(SECOND - Duration::from_millis(1));
+    assert!(bench.told().is_empty());
+    bench.wait(Duration::from_millis(1));
+    assert_eq!(bench.told(), ["1 Timeout NotWritten"]);
+    assert!(bench.latest().contains("closed by the peer"));
+    assert_eq!(bench.queue().due(), None);
+    assert!(bench.queue().is_empty() && bench.hand_over().is_empty());
+}
+
+#[test]
+fn the_earliest_dead_line_of_pings_and_publishes_is_known() {
+    let mut bench = Bench::new();
+    let start = bench.now;
+    bench.publish_within("a", 3 * SECOND);
+    bench.ping_within(2 * SECOND);
+    assert_eq!(bench.queue().due(), Some(start + 2 * SECOND));
+    bench.ping_within(4 * SECOND);
+    bench.hand_over();
+    bench.wait(2 * SECOND);
+    assert_eq!(bench.queue().due(), Some(start + 3 * SECOND));
+    bench.wait(SECOND);
+    assert_eq!(bench.queue().due(), Some(start + 4 * SECOND));
+    bench.wait(SECOND);
+    assert_eq!(bench.queue().due(), None);
+    assert!(bench.queue().in_flight());
+}
+
+#[test]
+fn a_ping_whose_caller_is_gone_is_never_sent() {
+    let mut bench = Bench::new();
+    bench.ping();
+    bench.ping();
+    bench.publish("a");
+    bench.cancel(1);
+    assert_eq!(bench.hand_over(), ["IDENTIFY {}", "PUB a 3"]);
+    bench.ok();
+    bench.ok();
+    assert_eq!(bench.told(), ["2 Ok", "3 Ok"]);
+    bench.ping();
+    bench.cancel(4);
+    assert!(bench.hand_over().is_empty());
+    assert!(bench.queue().is_empty());
+}
+
+#[test]
+fn a_ping_whose_caller_goes_later_shifts_no_answer() {
+    let mut bench = Bench::new();
+    bench.ping();
+    bench.publish("a");
+    bench.hand_over();
+    bench.cancel(1);
+    bench.ok();
+    bench.told();
+    bench.ok();
+    assert_eq!(bench.told(), ["2 Ok"]);
+}
+
+#[test]
+fn after_a_lost_connection_the_next_one_is_asked_before_any_publish() {
+    let mut bench = Bench::new();
+    bench.publish("a");
+    bench.hand_over();
+    bench.ping();
+    bench.hand_over();
+    bench.publish("a");
+    bench.hand_over();
+    // The socket took the first publish and the ping.
+    let identify = "IDENTIFY\n".len() as u64 + 4 + 2;
+    let settlement = bench.lose(pub_size(1) + identify);
+    // A ping is neither sent again as a publish is, nor unknown.
+    let expected = Settlement {
+        resent: 1,
+        unknown: 1,
+    };
+    assert_eq!(settlement, expected);
+    assert_eq!(bench.told(), ["1 ConnectionLost MaybeWritten"]);
+    assert_eq!(bench.hand_over(), ["IDENTIFY {}", "PUB a 3"]);
+    bench.ok();
+    bench.ok();
+    assert_eq!(bench.told(), ["2 Ok", "3 Ok"]);
+}
+
+#[test]
+fn one_that_timed_out_in_flight_is_not_sent_again() {
+    let mut bench = Bench::new();
+    bench.ping_within(SECOND);
+    bench.ping();
+    bench.hand_over();
+    bench.wait(SECOND);
+    bench.told();
+    bench.lose(0);
+    assert_eq!(bench.hand_over(), ["IDENTIFY {}"]);
+    bench.ok();
+    assert_eq!(bench.told(), ["2 Ok"]);
+}
+
+#[test]
+fn behind_a_publish_that_is_refused_it_is_sent_again() {
+    let mut bench = Bench::new();
+    bench.publish("a");
+    bench.hand_over();
+    bench.ping();
+    bench.hand_over();
+    assert_eq!(bench.refuse("E_BAD_TOPIC no"), Settlement::default());
+    assert_eq!(bench.told(), ["1 Refused(BadTopic) NotWritten"]);
+    assert_eq!(bench.hand_over(), ["IDENTIFY {}"]);
+    bench.ok();
+    assert_eq!(bench.told(), ["2 Ok"]);
+}
+
+#[test]
+fn a_ping_that_is_refused_fails_alone() {
+    let mut bench = Bench::new();
+    bench.ping();
+    bench.ping();
+    bench.publish("a");
+    bench.hand_over();
+    let settlement = bench.refuse("E_INVALID cannot IDENTIFY in current state");
+    let expected = Settlement {
+        resent: 1,
+        unknown: 0,
+    };
+    assert_eq!(settlement, expected);
+    assert_eq!(bench.told(), ["1 Refused(Invalid) NotWritten"]);
+    assert_eq!(bench.hand_over(), ["IDENTIFY {}", "PUB a 3"]);
+    bench.ok();
+    bench.ok();
+    assert_eq!(bench.told(), ["2 Ok", "3 Ok"]);
+}
+
+#[test]
+fn a_refusal_of_a_ping_names_no_limit_and_condemns_no_topic() {
+    for text in [
+        "E_BAD_BODY IDENTIFY body too big 21 > 20",
+        "E_BAD_TOPIC what",
+    ] {
+        let mut bench = Bench::new();
+        bench.ping();
+        bench.batch("a", 100);
+        bench.hand_over();
+        bench.refuse(text);
+        assert_eq!(bench.told().len(), 1);
+        assert_eq!(bench.hand_over(), ["MPUB a 2 2"]);
+        bench.ok();
+        assert_eq!(bench.told(), ["2 Ok"]);
+    }
+}
+
+#[test]
+fn an_ok_for_a_ping_that_is_not_wholly_sent_is_out_of_step() {
+    let mut bench = Bench::new();
+    bench.ping();
+    bench.hand_over();
+    let whole = bench.handed;
+    assert!(bench.take_ok(whole - 1).is_err());
+    assert!(bench.told().is_empty());
+    bench.take_ok(whole).unwrap();
+    assert_eq!(bench.told(), ["1 Ok"]);
+}
+
+#[test]
+fn a_ping_is_not_in_the_tally_whatever_becomes_of_it() {
+    let mut bench = Bench::new();
+    bench.ping();
+    bench.hand_over();
+    bench.ok();
+    bench.ping_within(SECOND);
+    bench.wait(SECOND);
+    bench.ping();
+    bench.hand_over();
+    bench.refuse("E_INVALID");
+    bench.ping();
+    bench.hand_over();
+    bench.lose(0);
+    bench.queue().fail_all(&Cause::Drained);
+    let told = [
+        "1 Ok",
+        "2 Timeout NotWritten",
+        "3 Refused(Invalid) NotWritten",
+        "4 Drained NotWritten",
+    ];
+    assert_eq!(bench.told(), told);
+    assert_eq!(bench.queue().tally(), Tally::default());
+    assert_eq!(bench.queue().latency(), Latency::default());
+    assert!(bench.queue().is_empty());
+}
+
+#[test]
+fn a_queue_that_is_dropped_answers_its_pings() {
+    let mut bench = Bench::new();
+    bench.ping();
+    bench.hand_over();
+    bench.ping();
+    bench.queue = None;
+    assert_eq!(bench.told(), ["1 Closed NotWritten", "2 Closed NotWritten"]);
+}
