@@ -123,13 +123,16 @@ pub struct GetStats;
 
 /// What a producer has done since it started, and what it holds now.
 ///
-/// `published` is always the sum of `ok`, `not_written`, `maybe_written`, `maybe_partly`, and of those that have no answer yet.
+/// `published` is always the sum of `ok`, `not_written`, `maybe_written`, `maybe_partly`, and of those that have no answer
+/// yet. These are `waiting` and `in_flight` without those that timed out in flight, which hold their place until nsqd has
+/// answered their command.
 #[derive(Debug, Clone, MessageResponse)]
 #[non_exhaustive]
 pub struct Stats {
     /// How far it is.
     pub state: ProducerState,
-    /// Publishes that came, whatever became of them. A batch counts as one.
+    /// Publishes that came, whatever became of them. A batch counts as one. What a [`Handle`](crate::Handle) publishes while
+    /// there is no room counts when it has found room, or was answered.
     pub published: u64,
     /// Answered `Ok`.
     pub ok: u64,

@@ -223,7 +223,7 @@ impl<R: Reply> TransactionQueue<R> {
         if next.is_some_and(|slot| unfit(&self.named, slot).is_some()) {
             self.purge();
         }
-        let Some(slot) = self.slots.get(self.sent) else {
+        let Some(slot) = self.slots.get_mut(self.sent) else {
             return false;
         };
         let room = self.flying.publishes < self.window.publishes
@@ -233,6 +233,7 @@ impl<R: Reply> TransactionQueue<R> {
             return false;
         }
         slot.payload.encode(&slot.topic, out);
+        self.ledger.tally.resent += u64::from(std::mem::replace(&mut slot.again, true));
         self.flight.push_back(Window {
             members: 1,
             bytes: slot.size,

@@ -1,6 +1,11 @@
 //! Several drains, dropped drains, and drains of a producer that nobody else holds.
 
-use actix_nsq::{Delivery, Drain, DrainReport, ErrorKind};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture,
+};
+use actix_nsq::{
+    ConnectionEvent, Delivery, Drain, DrainReport, ErrorKind, Producer, SubscribeEvents,
+};
 use tokio::time::sleep;
 
 use crate::memory::{HOUR, Network, failure, in_virtual_time, ms, publish, s, timed};
@@ -133,4 +138,76 @@ fn a_drain_is_answered_though_the_last_address_is_dropped() {
             assert!(network.elapsed() < s(2));
         });
     }
+}
+
+/// A user's actor that drains its producer from inside a handler, and stops when that is done.
+struct Draining(Addr<Producer>);
+
+impl Actor for Draining {
+    type Context = Context<Self>;
+}
+
+impl Handler<ConnectionEvent> for Draining {
+    type Result = ();
+
+    fn handle(&mut self, event: ConnectionEvent, ctx: &mut Context<Self>) {
+        if matches!(event, ConnectionEvent::Connected { .. }) {
+            let drain = self.0.send(Drain { deadline: s(9) });
+            // It handles nothing meanwhile, not even the events of the drain.
+            let then = |drained: Result<DrainReport, _>, _: &mut Self, ctx: &mut Context<Self>| {
+                assert_eq!(drained.expect("it lives").ok, 1);
+                ctx.stop();
+            };
+            ctx.wait(drain.into_actor(self).map(then));
+        }
+    }
+}
+
+#[test]
+fn a_drain_may_be_awaited_from_inside_a_handler_of_the_producers_own_events() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let draining = Draining(producer.clone()).start();
+        producer.do_send(SubscribeEvents(draining.clone().recipient()));
+        let publish = publish(&producer, "a");
+        drop(producer);
+        let mut nsqd = network.connected().await;
+        nsqd.expect_pub("t", "a").await;
+        nsqd.expect_silence(s(1)).await;
+        nsqd.send(ok_frame()).await;
+        publish.await.unwrap();
+        nsqd.wait_closed().await;
+        sleep(ms(1)).await;
+        assert!(!draining.connected());
+        drop(draining);
+        assert!(network.next_dial().await.is_none());
+    });
+}
+
+#[test]
+fn a_drain_during_a_wait_to_connect_and_one_during_a_dial_may_be_repeated() {
+    in_virtual_time(async |mut network: Network| {
+        for refused in [true, false] {
+            let producer = network.start_with(|config| {
+                let config = config.dial_timeout(s(300));
+                config.reconnect_backoff(HOUR).max_reconnect_backoff(HOUR)
+            });
+            let outstanding = publish(&producer, "a");
+            let dial = network.dial().await;
+            let hangs = if refused {
+                dial.refuse();
+                None
+            } else {
+                Some(dial)
+            };
+            sleep(ms(1)).await;
+            for _ in 0..3 {
+                producer.do_send(Drain { deadline: s(5) });
+            }
+            let (after, report) = timed(producer.send(Drain { deadline: s(5) })).await;
+            assert_eq!((after, report.unwrap().not_written), (s(5), 1));
+            failure(outstanding.await, ErrorKind::Drained, Delivery::NotWritten);
+            drop(hangs);
+        }
+    });
 }

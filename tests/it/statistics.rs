@@ -253,6 +253,25 @@ fn what_nobody_awaits_is_counted_like_everything_else() {
 }
 
 #[test]
+fn what_was_to_be_sent_again_and_never_was_is_not_counted_as_such() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let (nsqd, _line) = network.connected_by(4).await;
+        let half = publish(&producer, "half");
+        sleep(ms(1)).await;
+        drop(nsqd);
+        let (nsqd, _line) = network.connected_by(4).await;
+        sleep(ms(1)).await;
+        assert_eq!(stats(&producer).await.resent, 1);
+        producer.send(Drain { deadline: s(0) }).await.unwrap();
+        half.await.unwrap_err();
+        let now = sums_hold(&producer, 0).await;
+        assert_eq!((now.resent, now.not_written), (1, 1));
+        drop(nsqd);
+    });
+}
+
+#[test]
 fn the_counts_of_a_thousand_connections_add_up() {
     in_virtual_time(async |mut network: Network| {
         let producer = network

@@ -100,7 +100,6 @@ impl<R: Reply> TransactionQueue<R> {
         }
         let again = self.slots.iter().take(self.sent);
         settlement.resent = again.filter(|slot| slot.reply.is_some()).count();
-        self.ledger.tally.resent += settlement.resent as u64;
         self.flight.clear();
         self.flying = Load::default();
         self.pings.rewind();

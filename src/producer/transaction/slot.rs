@@ -42,6 +42,8 @@ pub(super) struct Slot<R> {
     pub(super) reply: Option<R>,
     /// An earlier connection may have delivered it.
     pub(super) unknown: bool,
+    /// It was handed over before.
+    pub(super) again: bool,
 }
 
 impl<R> Slot<R> {
@@ -61,6 +63,7 @@ impl<R> Slot<R> {
             deadline,
             reply: Some(reply),
             unknown: false,
+            again: false,
         }
     }
 

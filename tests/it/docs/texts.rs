@@ -412,6 +412,8 @@ async fn out_of_time() -> Vec<Error> {
     nsqd.faults().freeze(true);
     let producer = start(&nsqd, |config| config);
     let connecting = producer.send(soon("a")).await.unwrap().unwrap_err();
+    let soon_connected = WaitConnected { timeout: ms(60) };
+    let not_connected = producer.send(soon_connected).await.unwrap().unwrap_err();
     let impatient: Error = producer
         .send(soon("b"))
         .timeout(ms(1))
@@ -426,6 +428,7 @@ async fn out_of_time() -> Vec<Error> {
         .await
         .unwrap()
         .unwrap_err();
+    let not_again = away.send(soon_connected).await.unwrap().unwrap_err();
     nsqd.faults().clear_faults();
     let stalled = start(&nsqd, |config| config);
     let connected = WaitConnected { timeout: s(10) };
@@ -436,7 +439,9 @@ async fn out_of_time() -> Vec<Error> {
         .await
         .unwrap()
         .unwrap_err();
-    let errors = vec![connecting, impatient, refused, sent];
+    let not_connected = [not_connected, not_again];
+    let mut errors = vec![connecting, impatient, refused, sent];
+    errors.extend(not_connected);
     assert!(
         errors
             .iter()

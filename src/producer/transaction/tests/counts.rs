@@ -71,7 +71,12 @@ fn a_lost_connection_counts_the_whole_ones_as_unknown_and_the_others_as_resent()
     bench.ok();
     // Two more whole, the third by half, the fourth not at all.
     assert_eq!(bench.lose(3 * pub_size(1) + 4), settlement(2, 2));
+    assert_eq!(bench.queue().tally().resent, 0);
+    // Counted when it is done.
+    assert_eq!(bench.hand_over().len(), 2);
     assert_eq!(bench.queue().tally().resent, 2);
+    bench.ok();
+    bench.ok();
     // Nothing is in flight: nothing is counted again.
     assert_eq!(bench.lose(0), settlement(0, 0));
 }

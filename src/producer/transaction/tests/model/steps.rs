@@ -162,6 +162,7 @@ impl World<'_> {
                 let what = if again { "ping asked again" } else { "pinged" };
                 self.count.add(what);
             } else if again {
+                self.tally.resent += 1;
                 self.count.add("handed over again");
             } else {
                 assert!(self.last_first < Some(id), "{id} was written out of order");
@@ -285,7 +286,6 @@ impl World<'_> {
             resent: again.count(),
             unknown: 0,
         };
-        self.tally.resent += expected.resent as u64;
         let due = match link.state {
             State::Refused => {
                 let settlement = self.queue.end(Ending::Refused);
