@@ -22,7 +22,12 @@ pub fn scenarios() -> Vec<Scenario> {
             .with(small())
             .alone(),
         hundreds_of_failed_attempts_leave_nothing_behind.alone(),
-        hundreds_of_producers_leave_nothing_behind.alone(),
+        hundreds_of_producers_leave_nothing_behind
+            .only(
+                Kind::Real,
+                "the embedded one remembers, in this same process, whom it served"
+            )
+            .alone(),
         an_idle_producer_costs_next_to_nothing,
     ]
 }
