@@ -10,6 +10,7 @@ use crate::{
     error::Error,
     producer::{
         DeferredPublish, Drain, DrainReport, MultiPublish, Patient, Ping, Producer, Publish,
+        WaitConnected,
     },
     protocol::{NameError, Topic},
 };
@@ -110,6 +111,19 @@ impl Handle {
     {
         self.patiently(DeferredPublish::new(parsed(topic)?, delay, body))
             .await
+    }
+
+    /// Waits until the producer is connected; see [`WaitConnected`].
+    ///
+    /// # Errors
+    ///
+    /// As [`WaitConnected`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`WaitConnected`].
+    pub async fn wait_connected(&self, timeout: Duration) -> Result<(), Error> {
+        self.producer.send(WaitConnected { timeout }).await?
     }
 
     /// Asks nsqd for an answer; see [`Ping`].

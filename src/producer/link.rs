@@ -20,7 +20,8 @@ use crate::{
 /// After a refusal the next connection is dialled so soon: the refusal was no sign of trouble, and others wait.
 const AFTER_REFUSAL: Duration = Duration::from_millis(20);
 
-/// A connection that lived so long was a good one, and the next backoff starts over.
+/// A connection that lived so long was a good one, and the next backoff starts over. One on which nsqd has answered `OK`
+/// need not live longer than the first delay.
 const GOOD_LIFE: Duration = Duration::from_secs(1);
 
 /// Where a producer's connection is; see the picture at [`Producer`].
@@ -151,7 +152,12 @@ impl Producer {
             ..
         } = settled;
         self.watched.losses += 1;
-        if now.saturating_duration_since(since) >= GOOD_LIFE {
+        let good_life = if served {
+            GOOD_LIFE.min(self.config.reconnect_backoff())
+        } else {
+            GOOD_LIFE
+        };
+        if now.saturating_duration_since(since) >= good_life {
             self.backoff.reset();
         }
         self.delay = match (leaving, refused && served) {

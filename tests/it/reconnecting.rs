@@ -152,6 +152,27 @@ fn after_a_life_of_a_second_the_delays_start_over() {
 }
 
 #[test]
+fn after_an_ok_a_life_as_long_as_the_first_delay_will_do_and_a_shorter_one_will_not() {
+    for (life, starts_over) in [(ms(101), true), (ms(90), false)] {
+        in_virtual_time(async |mut network: Network| {
+            let producer = network.start();
+            let served_and_closed = async |network: &mut Network| {
+                let publish = publish(&producer, "a");
+                let mut nsqd = network.connected().await;
+                nsqd.expect_pub("t", "a").await;
+                nsqd.send(ok_frame()).await;
+                publish.await.unwrap();
+                sleep(life).await;
+                drop(nsqd);
+            };
+            let delays = delays(&mut network, 40, served_and_closed).await;
+            let all_short = delays.iter().all(|delay| *delay <= ceiling(0));
+            assert_eq!(all_short, starts_over, "{life:?}: {delays:?}");
+        });
+    }
+}
+
+#[test]
 fn by_default_the_producer_connects_at_its_start() {
     in_virtual_time(async |mut network: Network| {
         let _producer = network.start();
