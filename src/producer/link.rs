@@ -166,12 +166,13 @@ impl Producer {
             _ => self.next_delay(),
         };
         self.quiet = refused;
+        let (level, what) = match leaving {
+            true => (Level::Info, "connection left"),
+            false => (Level::Warn, "connection lost"),
+        };
         self.log(
-            Level::Warn,
-            &format!(
-                "connection lost: {why}; connecting again in {:?}",
-                self.delay
-            ),
+            level,
+            &format!("{what}: {why}; connecting again in {:?}", self.delay),
         );
         let Settlement { resent, unknown } = settlement;
         self.tell(|address| ConnectionEvent::Lost {
