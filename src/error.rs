@@ -84,6 +84,7 @@ impl Error {
         match &self.inner.cause {
             Cause::Option { .. }
             | Cause::UnknownOption { .. }
+            | Cause::MissingOption { .. }
             | Cause::Address { .. }
             | Cause::Options { .. } => ErrorKind::Config,
             Cause::Name(_) => ErrorKind::InvalidName,
@@ -195,12 +196,12 @@ pub(crate) enum Cause {
         value: String,
         bounds: String,
     },
-    #[error("unknown option {name:?} = {value:?}; known are: {known}")]
-    UnknownOption {
-        name: String,
-        value: String,
-        known: String,
-    },
+    #[error("unknown option {name:?}; known are: {known}")]
+    UnknownOption { name: String, known: String },
+    #[error(
+        "option {name} of go-nsq is not there, or not yet; docs/options.md says what is in its place"
+    )]
+    MissingOption { name: String },
     #[error(
         "nsqd address {address:?}: {problem}; host:port is needed, such as 127.0.0.1:4150 or [::1]:4150"
     )]

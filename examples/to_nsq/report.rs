@@ -25,6 +25,8 @@ pub(crate) struct Report {
     not_written: u64,
     maybe_written: u64,
     log: Option<BufWriter<File>>,
+    /// The first failure was shown, for want of a log.
+    told: bool,
     /// The first failure of the log; nothing is written to it any more.
     log_failure: Option<io::Error>,
 }
@@ -43,6 +45,7 @@ impl Report {
             not_written: 0,
             maybe_written: 0,
             log: outcome_log.map(create).transpose()?,
+            told: false,
             log_failure: None,
         })
     }
@@ -58,6 +61,14 @@ impl Report {
             Ok(()) => self.ok += 1,
             Err(Delivery::NotWritten) => self.not_written += 1,
             Err(Delivery::MaybeWritten | Delivery::MaybePartly) => self.maybe_written += 1,
+        }
+        if let Err(error) = &answer
+            && self.log.is_none()
+            && !std::mem::replace(&mut self.told, true)
+        {
+            say(format_args!(
+                "record {record}, the first that failed: {error}"
+            ));
         }
         self.log(|log| write_line(log, record, address, &answer));
     }

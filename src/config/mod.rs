@@ -14,7 +14,8 @@ use crate::{
     protocol::Identify,
 };
 
-/// What a producer is started with: the address of nsqd, and a value for each [option](Config::options).
+/// What a producer is started with: the address of nsqd, and a value for each [option](Config::options). The
+/// methods of [`ConfigBuilder`] tell defaults and bounds; `docs/options.md` lists them all, beside go-nsq's.
 ///
 /// ```
 /// use std::time::Duration;
@@ -245,9 +246,14 @@ fn contradiction<T: Value>(
 }
 
 fn address_error(address: &str, problem: &'static str) -> Error {
+    // What stands before an @ may be a secret.
+    let shown = match address.rsplit_once('@') {
+        Some((_, host)) => format!("***@{host}"),
+        None => address.into(),
+    };
     Error::new(
         Cause::Address {
-            address: address.into(),
+            address: shown,
             problem,
         },
         Delivery::NotWritten,
@@ -269,6 +275,9 @@ fn check_address(address: &str) -> Result<(), Error> {
     };
     if host.is_empty() {
         return refused("no host");
+    }
+    if address.contains("://") {
+        return refused("a URL, which Config::from_url takes");
     }
     if host.contains([':', '[', ']', '/', '@']) || host.contains(char::is_whitespace) {
         return refused("not a host name");

@@ -5,12 +5,48 @@ use std::{net::SocketAddr, time::Duration};
 use super::{ConfigBuilder, value::Value};
 use crate::error::{Cause, Delivery, Error};
 
-const fn ms(milliseconds: u64) -> Duration {
+const fn millis(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-const fn s(seconds: u64) -> Duration {
+const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
+}
+
+/// The options of go-nsq that are not there: whoever sets one is told so, above all who asks for TLS or AUTH.
+const MISSING: &[&str] = &[
+    "read_timeout",
+    "lookupd_poll_interval",
+    "lookupd_poll_jitter",
+    "lookupd_poll_timeout",
+    "max_requeue_delay",
+    "default_requeue_delay",
+    "backoff_strategy",
+    "max_backoff_duration",
+    "backoff_multiplier",
+    "max_attempts",
+    "low_rdy_idle_timeout",
+    "low_rdy_timeout",
+    "rdy_redistribute_interval",
+    "sample_rate",
+    "tls_v1",
+    "tls_config",
+    "tls_root_ca_file",
+    "tls_cert",
+    "tls_key",
+    "tls_insecure_skip_verify",
+    "tls_min_version",
+    "deflate",
+    "deflate_level",
+    "snappy",
+    "max_in_flight",
+    "msg_timeout",
+    "auth_secret",
+    "skip_lookupd_authorization",
+];
+
+pub(super) fn is_go_nsqs(name: &str) -> bool {
+    MISSING.contains(&name)
 }
 
 /// The largest length that nsqd's wire format can carry, and half of what it would read as negative.
@@ -68,10 +104,12 @@ macro_rules! options {
                     Some(value) if value.within(&$bounds) => Ok(builder.$name(value)),
                     _ => Err(refused(stringify!($name), text, <$kind as Value>::describe(&$bounds))),
                 },)+
+                _ if is_go_nsqs(name) => {
+                    Err(Error::new(Cause::MissingOption { name: name.into() }, Delivery::NotWritten))
+                }
                 _ => Err(Error::new(
                     Cause::UnknownOption {
                         name: name.into(),
-                        value: text.into(),
                         known: [$(stringify!($name)),+].join(", "),
                     },
                     Delivery::NotWritten,
@@ -82,6 +120,9 @@ macro_rules! options {
         impl ConfigBuilder {
             $(
                 $(#[doc = $meaning])+
+                ///
+                #[doc = concat!("Default: `", stringify!($default), "`; bounds: `", stringify!($bounds), "`.")]
+                /// A value out of bounds is reported by [`build`](ConfigBuilder::build).
                 pub fn $name(mut self, value: $taken) -> Self {
                     let value: $kind = value.into();
                     if value.within(&$bounds) {
@@ -120,27 +161,27 @@ fn refused(name: &'static str, value: &str, bounds: String) -> Error {
 
 options! {
     /// Time for resolving nsqd's name and for a connection to one of its addresses.
-    dial_timeout: Duration [Duration] = s(1), ms(1)..=s(300);
+    dial_timeout: Duration [Duration] = secs(1), millis(1)..=secs(300);
     /// The local address to connect from; by default the system's choice.
     local_addr: Option<SocketAddr> [impl Into<Option<SocketAddr>>] = None, ();
     /// Time for the whole handshake, once the connection stands.
-    handshake_timeout: Duration [Duration] = s(5), ms(1)..=s(300);
+    handshake_timeout: Duration [Duration] = secs(5), millis(1)..=secs(300);
     /// The socket must take 64 KiB, or all that waits to be written, within each such time: so a large batch has
     /// its time, and a peer that stopped reading is found.
-    write_timeout: Duration [Duration] = s(5), ms(1)..=s(300);
+    write_timeout: Duration [Duration] = secs(5), millis(1)..=secs(300);
     /// How often nsqd sends a heartbeat. When nothing came for twice this time, the connection counts as lost.
     /// nsqd cuts a command that takes longer than that to arrive, too. Off: neither side looks.
-    heartbeat_interval: Option<Duration> [impl Into<Option<Duration>>] = Some(s(30)), s(1)..=s(60);
+    heartbeat_interval: Option<Duration> [impl Into<Option<Duration>>] = Some(secs(30)), secs(1)..=secs(60);
     /// Time for the answer to a publish that is wholly sent, when nothing else is answered either; then the
     /// connection counts as lost. At most half of `publish_timeout`, and by default less where that is short.
-    ack_timeout: Duration [Duration] = s(10), ms(1)..=s(3_600);
+    ack_timeout: Duration [Duration] = secs(10), millis(1)..=secs(3_600);
     /// Time from the acceptance of a publish to its answer, whatever happens. A publish may shorten its own.
-    publish_timeout: Duration [Duration] = s(30), ms(1)..=s(86_400);
+    publish_timeout: Duration [Duration] = secs(30), millis(1)..=secs(86_400);
     /// The first delay before connecting again is drawn between nothing and this; each further one from
     /// twice the range.
-    reconnect_backoff: Duration [Duration] = ms(100), ms(1)..=s(3_600);
+    reconnect_backoff: Duration [Duration] = millis(100), millis(1)..=secs(3_600);
     /// The longest delay before connecting again.
-    max_reconnect_backoff: Duration [Duration] = s(5), ms(1)..=s(3_600);
+    max_reconnect_backoff: Duration [Duration] = secs(5), millis(1)..=secs(3_600);
     /// Connect at the start; otherwise (go-nsq's way) at the first publish.
     connect_at_start: bool [bool] = true, ();
     /// How many publishes may be accepted and not answered yet.
@@ -158,13 +199,13 @@ options! {
     /// bodies; not above nsqd's `--max-body-size`.
     max_batch_size: usize [usize] = 5 << 20, 9..=LONGEST;
     /// The longest delay of a deferred publish; not above nsqd's `--max-req-timeout`.
-    max_req_timeout: Duration [Duration] = s(3_600), ms(0)..=s(30 * 86_400);
+    max_req_timeout: Duration [Duration] = secs(3_600), millis(0)..=secs(30 * 86_400);
     /// Whether what may be stored is published again after a lost connection: at least once, and perhaps twice.
     retry_unknown: bool [bool] = false, ();
     /// The largest frame that is taken from nsqd, in bytes.
     max_msg_size: usize [usize] = (1 << 20) + 64, 4_096..=LONGEST;
     /// When a connection is idle for so long, the operating system probes the peer.
-    tcp_keepalive: Option<Duration> [impl Into<Option<Duration>>] = Some(s(30)), s(1)..=s(32_767);
+    tcp_keepalive: Option<Duration> [impl Into<Option<Duration>>] = Some(secs(30)), secs(1)..=secs(32_767);
     /// What nsqd's statistics call this client; by default the host's name up to its first dot.
     client_id: String [impl Into<String>] = String::new(), 0..=1_024;
     /// What nsqd's statistics call this host; by default its name.
@@ -178,5 +219,5 @@ options! {
     /// nsqd's buffer for messages to this client, in bytes. Answers to publishes do not wait in it.
     output_buffer_size: Option<usize> [impl Into<Option<usize>>] = Some(16_384), 64..=65_536;
     /// How long messages to this client may wait in nsqd's buffer. Answers to publishes do not.
-    output_buffer_timeout: Option<Duration> [impl Into<Option<Duration>>] = Some(ms(250)), ms(25)..=s(30);
+    output_buffer_timeout: Option<Duration> [impl Into<Option<Duration>>] = Some(millis(250)), millis(25)..=secs(30);
 }

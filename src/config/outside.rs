@@ -33,7 +33,8 @@ impl Config {
     /// A configuration from the environment: the address from `NSQD_TCP_ADDRESS`, which may be a `host:port` or a URL as
     /// [`from_url`](Self::from_url) takes, and options from `NSQ_<OPTION>`, such as `NSQ_PUBLISH_TIMEOUT=10s`.
     ///
-    /// Other variables that begin with `NSQ_` are left alone: they may be anyone's.
+    /// A variable for an option of go-nsq that this crate does not have, such as `NSQ_TLS_V1`, is an error. Others that begin
+    /// with `NSQ_` are left alone: they may be anyone's.
     ///
     /// # Errors
     ///
@@ -56,7 +57,9 @@ impl Config {
         for (name, value) in vars {
             match name.strip_prefix(PREFIX).map(str::to_ascii_lowercase) {
                 _ if name == ADDRESS => address = Some(value),
-                Some(option) if options::is_known(&option) => set.push((option, value)),
+                Some(option) if options::is_known(&option) || options::is_go_nsqs(&option) => {
+                    set.push((option, value));
+                }
                 Some(_) => debug!("{name} in the environment names no option"),
                 None => {}
             }
@@ -73,7 +76,9 @@ impl Config {
 }
 
 fn builder(url: &str) -> Result<ConfigBuilder, Error> {
-    let refused = |problem| Err(address_error(url, problem));
+    // Not its options, among which may be a secret.
+    let shown = url.split('?').next().unwrap_or_default();
+    let refused = |problem| Err(address_error(shown, problem));
     let Some(rest) = url.strip_prefix(SCHEME) else {
         return refused("no nsq:// in front");
     };
@@ -185,5 +190,29 @@ mod tests {
                 .starts_with("option max_pending = \"many\""),
             "{error}"
         );
+    }
+
+    #[test]
+    fn who_asks_for_tls_or_auth_is_told_that_there_is_none_and_no_secret_is_repeated() {
+        for (name, value) in [("NSQ_TLS_V1", "true"), ("NSQ_AUTH_SECRET", "hunter2")] {
+            let error = vars(&[("NSQD_TCP_ADDRESS", "nsqd:4150"), (name, value)]).unwrap_err();
+            let option = name.trim_start_matches("NSQ_").to_lowercase();
+            assert!(
+                error
+                    .to_string()
+                    .starts_with(&format!("option {option} of go-nsq is not")),
+                "{error}"
+            );
+            assert!(!error.to_string().contains(value), "{error}");
+        }
+        for url in [
+            "nsq://h:4150?auth_secret=hunter2",
+            "nsq://h:4150?my_secret=hunter2",
+            "nsq://me:hunter2@h:4150",
+            "h:4150?auth_secret=hunter2",
+        ] {
+            let error = Config::from_url(url).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
     }
 }

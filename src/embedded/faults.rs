@@ -31,7 +31,7 @@ use super::{
 /// # use actix_nsq::embedded::EmbeddedNsqd;
 /// let nsqd = EmbeddedNsqd::start()?;
 /// nsqd.faults().stall(true);
-/// // ... whatever is published now is stored, and not answered ...
+/// // ... what connected clients publish now is stored, and not answered; new ones wait in their handshake ...
 /// nsqd.faults().stall(false);
 /// # Ok(())
 /// # }

@@ -7,13 +7,14 @@ use std::{
 };
 
 use actix::{Context, Handler, Message, Recipient, dev::OneshotSender};
+use bytes::Bytes;
 use log::warn;
 
 use super::{
     DeferredPublish, MultiPublish, Producer, Publish, payload::Payload, publish::Outgoing,
     transaction::Reply,
 };
-use crate::error::Error;
+use crate::{error::Error, protocol::Topic};
 
 /// Who sent a publish.
 pub(super) enum Caller {
@@ -64,6 +65,24 @@ pub enum FailedPublish {
 }
 
 impl FailedPublish {
+    /// The topic.
+    pub fn topic(&self) -> &Topic {
+        match self {
+            Self::Publish(publish) => publish.topic(),
+            Self::MultiPublish(publish) => publish.topic(),
+            Self::DeferredPublish(publish) => publish.topic(),
+        }
+    }
+
+    /// The bodies, of which a batch has several.
+    pub fn bodies(&self) -> &[Bytes] {
+        match self {
+            Self::Publish(publish) => publish.bodies(),
+            Self::MultiPublish(publish) => publish.bodies(),
+            Self::DeferredPublish(publish) => publish.bodies(),
+        }
+    }
+
     fn new(outgoing: Outgoing) -> Self {
         match &outgoing.payload {
             Payload::Publish(_) => Self::Publish(Publish(outgoing)),

@@ -34,7 +34,7 @@ pub struct Drain {
     pub deadline: Duration,
 }
 
-/// How the publishes that were outstanding when a drain began were answered.
+/// How the publishes that were outstanding when a drain began were answered; those answered before do not count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {

@@ -60,6 +60,20 @@ impl Payload {
         }
     }
 
+    pub(super) fn bodies(&self) -> &[Bytes] {
+        match self {
+            Self::Publish(body) | Self::Deferred { body, .. } => std::slice::from_ref(body),
+            Self::Batch(bodies) => bodies,
+        }
+    }
+
+    pub(super) fn delay_ms(&self) -> u64 {
+        match self {
+            Self::Deferred { delay_ms, .. } => *delay_ms,
+            Self::Publish(_) | Self::Batch(_) => 0,
+        }
+    }
+
     pub(super) fn encode(&self, topic: &Topic, out: &mut Outbox) {
         match self {
             Self::Publish(body) => Command::Publish { topic, body },

@@ -91,6 +91,13 @@ impl DeferredPublish {
     }
 }
 
+impl DeferredPublish {
+    /// How long nsqd is to hold the message back, in whole milliseconds.
+    pub fn delay(&self) -> Duration {
+        Duration::from_millis(self.0.payload.delay_ms())
+    }
+}
+
 /// What every message that publishes holds.
 #[derive(Debug, Clone)]
 pub(super) struct Outgoing {
@@ -129,6 +136,16 @@ pub(crate) struct Patient(Outgoing);
 macro_rules! publishing {
     ($($message:ident)+) => {$(
         impl $message {
+            /// The topic.
+            pub fn topic(&self) -> &Topic {
+                &self.0.topic
+            }
+
+            /// The bodies, of which a batch has several.
+            pub fn bodies(&self) -> &[Bytes] {
+                self.0.payload.bodies()
+            }
+
             /// Shortens the time to the answer; `publish_timeout` is the longest.
             #[must_use]
             pub fn timeout(mut self, timeout: Duration) -> Self {

@@ -58,7 +58,10 @@ fn each_kind_is_told_with_the_message_which_can_be_sent_again() {
         let lost = |delivery| (ErrorKind::ConnectionLost, delivery);
         let maybe = lost(Delivery::MaybeWritten);
         assert_eq!(known, [maybe, lost(Delivery::MaybePartly), maybe]);
+        let bodies: Vec<_> = told.iter().map(|failed| failed.publish.bodies()).collect();
+        assert_eq!(bodies, [&["one"][..], &["two", "three"], &["four"]]);
         for failed in told {
+            assert_eq!(failed.publish.topic(), &topic("t"));
             send_again(&producer, failed.publish);
         }
         nsqd.expect_pub("t", "one").await;

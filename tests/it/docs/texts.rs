@@ -336,6 +336,7 @@ fn configurations() -> Vec<Error> {
     vec![
         builder().max_pending(0).build().unwrap_err(),
         builder().set("publish_timeuot", "1s").unwrap_err(),
+        builder().set("tls_v1", "true").unwrap_err(),
         builder().ack_timeout(s(20)).build().unwrap_err(),
         Config::new("nsqd").unwrap_err(),
     ]
