@@ -184,7 +184,8 @@ impl Producer {
     fn accept(&mut self, outgoing: Outgoing, patient: bool, ctx: &mut Context<Self>) -> Receipt {
         let now = self.handling(ctx);
         let timeout = outgoing.time(self.config.publish_timeout());
-        if !self.desk.queue.borrow().has_room(outgoing.load()) {
+        let has_room = self.desk.queue.borrow_mut().has_room(outgoing.load());
+        if !has_room {
             self.purge(now);
         }
         let refused = match self.is_draining() {

@@ -137,11 +137,6 @@ impl<R: Reply> TransactionQueue<R> {
         self.flying
     }
 
-    /// Whether there is room for so much beside what is held.
-    pub(crate) fn has_room(&self, load: Load) -> bool {
-        self.ledger.full(load).is_none()
-    }
-
     /// Accepts a ping. It needs no room, and is sent before any publish that waits.
     pub(crate) fn ping(&mut self, timeout: Duration, now: Instant, reply: R) {
         let deadline = self.pings.push(timeout, now, reply);
@@ -219,8 +214,10 @@ impl<R: Reply> TransactionQueue<R> {
             });
             return true;
         }
-        let next = self.slots.get(self.sent);
-        if next.is_some_and(|slot| unfit(&self.named, slot).is_some()) {
+        // What is let go of makes room for those who wait, who may be unfit in turn.
+        while let Some(slot) = self.slots.get(self.sent)
+            && unfit(&self.named, slot).is_some()
+        {
             self.purge();
         }
         let Some(slot) = self.slots.get_mut(self.sent) else {
@@ -244,7 +241,7 @@ impl<R: Reply> TransactionQueue<R> {
         true
     }
 
-    /// Answers, in one pass, all that is not to be handed over.
+    /// Answers, in one pass, all that is not to be handed over; the room goes to those who wait for it.
     pub(crate) fn purge(&mut self) {
         let named = std::mem::take(&mut self.named);
         self.sweep(|slot, in_flight| {
@@ -254,6 +251,8 @@ impl<R: Reply> TransactionQueue<R> {
             unfit(&named, slot).map(|cause| Error::new(cause, slot.not_written()))
         });
         self.named = named;
+        self.line.purge();
+        self.admit();
     }
 
     /// Forgets the limits that nsqd named: the next nsqd may be another one.

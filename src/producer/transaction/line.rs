@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, time::Instant};
 
 use super::{
+    TransactionQueue,
     ledger::Load,
     slot::{Reply, Transaction, later},
 };
@@ -63,10 +64,15 @@ impl<R: Reply> Line<R> {
 
     pub(super) fn push(&mut self, waiting: Waiting<R>) {
         if self.waiting.len() >= self.crowded {
-            self.waiting.retain(|waiting| !waiting.reply.is_closed());
+            self.purge();
             self.crowded = Self::CROWDED.max(self.waiting.len().saturating_mul(2));
         }
         self.waiting.push_back(waiting);
+    }
+
+    /// Lets go of those whose caller is gone.
+    pub(super) fn purge(&mut self) {
+        self.waiting.retain(|waiting| !waiting.reply.is_closed());
     }
 
     /// Takes out those whose dead-line has come.
@@ -86,5 +92,14 @@ impl<R: Reply> Line<R> {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
+    }
+}
+
+impl<R: Reply> TransactionQueue<R> {
+    /// Whether there is room for so much beside what is held, and behind the first who waits for room.
+    pub(crate) fn has_room(&mut self, load: Load) -> bool {
+        let mut all = self.line.first().unwrap_or_default();
+        all.add(load.publishes, load.bytes);
+        self.ledger.full(all).is_none()
     }
 }

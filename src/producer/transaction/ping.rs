@@ -20,23 +20,44 @@ struct Ping<R> {
 pub(super) struct Pings<R> {
     pings: VecDeque<Ping<R>>,
     sent: usize,
+    /// At this length those not sent whose caller is gone are let go.
+    crowded: usize,
+}
+
+impl<R: Reply> Ping<R> {
+    /// Whether it is answered, or its caller is gone.
+    fn is_forgotten(&self) -> bool {
+        self.reply.as_ref().is_none_or(Reply::is_closed)
+    }
 }
 
 impl<R: Reply> Pings<R> {
+    const CROWDED: usize = 64;
+
     pub(super) fn new() -> Self {
         Self {
             pings: VecDeque::new(),
             sent: 0,
+            crowded: Self::CROWDED,
         }
     }
 
-    /// Whether every ping is answered.
+    /// Whether nobody waits for an answer. Those who have gone away do not.
     pub(super) fn is_empty(&self) -> bool {
-        self.pings.iter().all(|ping| ping.reply.is_none())
+        self.pings.iter().all(Ping::is_forgotten)
     }
 
     /// Accepts a ping, and returns its dead-line.
     pub(super) fn push(&mut self, timeout: Duration, now: Instant, reply: R) -> Instant {
+        if self.pings.len() >= self.crowded {
+            let mut place = 0;
+            self.pings.retain(|ping| {
+                let in_flight = place < self.sent;
+                place += 1;
+                in_flight || !ping.is_forgotten()
+            });
+            self.crowded = Self::CROWDED.max(self.pings.len().saturating_mul(2));
+        }
         let deadline = later(now, timeout);
         self.pings.push_back(Ping {
             timeout,
@@ -49,7 +70,7 @@ impl<R: Reply> Pings<R> {
     /// Whether one is to be sent now; it counts as sent then.
     pub(super) fn send(&mut self) -> bool {
         while let Some(ping) = self.pings.get(self.sent) {
-            if ping.reply.as_ref().is_some_and(|reply| !reply.is_closed()) {
+            if !ping.is_forgotten() {
                 self.sent += 1;
                 return true;
             }
@@ -112,5 +133,10 @@ impl<R: Reply> Pings<R> {
             }
             in_flight || ping.reply.is_some()
         });
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.pings.len()
     }
 }

@@ -205,3 +205,48 @@ fn a_queue_that_is_dropped_or_given_up_answers_those_who_wait() {
         assert_eq!(bench.told(), told);
     }
 }
+
+#[test]
+fn the_room_of_those_who_went_away_is_given_to_those_who_wait_at_once() {
+    let mut bench = room_for(2, 100);
+    let gone = [bench.publish("a"), bench.publish("a")];
+    for _ in 0..2 {
+        bench.publish_patiently("a", 1);
+    }
+    let gone_too = bench.publish_patiently("a", 1);
+    gone.iter().for_each(|&id| bench.cancel(id));
+    bench.cancel(gone_too);
+    // No answer will come that could bring another look.
+    assert_eq!(bench.hand_over(), ["PUB a 3", "PUB a 4"]);
+    assert_eq!(bench.queue().line.len(), 0);
+}
+
+#[test]
+fn one_who_waits_and_is_unfit_does_not_hold_up_those_behind() {
+    let mut bench = room_for(1, 100);
+    let gone = bench.publish("a");
+    bench.publish_patiently("a", 50);
+    bench.publish_patiently("a", 1);
+    bench.cancel(gone);
+    bench
+        .queue()
+        .named
+        .push(refusal("E_BAD_MESSAGE PUB message too big 50 > 9"));
+    assert_eq!(bench.hand_over(), ["PUB a 3"]);
+    assert_eq!(bench.told().len(), 2);
+}
+
+#[test]
+fn there_is_no_room_where_the_first_who_waits_would_take_it() {
+    let mut bench = room_for(10, 10);
+    let small = Load {
+        publishes: 1,
+        bytes: 1,
+    };
+    bench.publish_sized("a", 5);
+    assert!(bench.queue().has_room(small));
+    let waiting = bench.publish_patiently("a", 8);
+    assert!(!bench.queue().has_room(small));
+    bench.cancel(waiting);
+    assert!(bench.queue().has_room(small));
+}

@@ -304,3 +304,40 @@ fn a_queue_that_is_dropped_answers_its_pings() {
     bench.queue = None;
     assert_eq!(bench.told(), ["1 Closed NotWritten", "2 Closed NotWritten"]);
 }
+
+#[test]
+fn a_ping_whose_caller_is_gone_is_waited_for_by_nobody() {
+    let mut bench = Bench::new();
+    let forever = Duration::MAX;
+    let id = bench.ping_within(forever);
+    assert!(!bench.queue().is_empty());
+    bench.cancel(id);
+    assert!(bench.queue().is_empty());
+    let id = bench.ping_within(forever);
+    assert_eq!(bench.hand_over(), ["IDENTIFY {}"]);
+    assert!(!bench.queue().is_empty());
+    bench.cancel(id);
+    // Its place waits on, so that no answer is shifted.
+    assert!(bench.queue().is_empty() && bench.queue().in_flight());
+    bench.publish("a");
+    bench.hand_over();
+    bench.ok();
+    assert_eq!(bench.told(), ["2 Ok"]);
+    bench.ok();
+    assert_eq!(bench.told(), ["3 Ok"]);
+}
+
+#[test]
+fn pings_whose_callers_are_gone_do_not_pile_up() {
+    let mut bench = Bench::new();
+    bench.ping();
+    bench.hand_over();
+    for _ in 0..10_000 {
+        let id = bench.ping_within(Duration::MAX);
+        bench.cancel(id);
+    }
+    assert!(bench.queue().pings.len() <= 64 + 1);
+    bench.ok();
+    assert_eq!(bench.told(), ["1 Ok"]);
+    assert!(bench.hand_over().is_empty());
+}

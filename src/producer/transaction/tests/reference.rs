@@ -108,7 +108,12 @@ impl Reference {
     }
 
     pub(super) fn unanswered(&self) -> impl Iterator<Item = &Entry> {
-        let held = self.entries.iter().filter(|entry| !entry.is_empty());
+        // A ping whose caller is gone is waited for by nobody.
+        let is_forgotten = |entry: &Entry| entry.is_ping() && entry.cancelled;
+        let held = self
+            .entries
+            .iter()
+            .filter(move |entry| !entry.is_empty() && !is_forgotten(entry));
         held.chain(&self.line)
     }
 
@@ -182,12 +187,13 @@ impl Reference {
         codes.into_iter().map(said).collect()
     }
 
-    /// Takes note that a publish was answered instead of being handed over, which must be right.
+    /// Takes note that a publish was answered instead of being handed over, which must be right. Its room is for those who wait.
     pub(super) fn purged(&mut self, id: usize, said: Said) {
         let place = self.entries.iter().position(|entry| entry.id == id);
         let entry = self.entries.remove(place.expect("purged, and not held"));
         assert!(entry.waits(), "{id} was purged in flight");
         assert!(self.unfit(&entry).contains(&said), "{id} was told {said:?}");
+        self.admit();
     }
 
     /// The publish to be handed over next.
