@@ -81,6 +81,11 @@ impl Session {
         self.closing.is_some()
     }
 
+    /// Whether it is to end, and to be replaced.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
     /// Ends the connection as soon as all that is in flight is answered.
     pub(super) fn leave(&mut self) {
         self.leaving = true;

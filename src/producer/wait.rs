@@ -12,10 +12,12 @@ use actix::{
     dev::{MessageResponse, OneshotSender},
 };
 
-use super::{Producer, ProducerState, caller::Caller, publish::Desk, transaction::later};
+use super::{
+    Producer, ProducerState, caller::Caller, link::Link, publish::Desk, transaction::later,
+};
 use crate::error::{Cause, Delivery, Error};
 
-/// Waits until the producer is connected. It begins to connect if it has not.
+/// Waits until the producer is connected, after a [`Reconnect`] by the new connection. It begins to connect if it has not.
 ///
 /// # Errors
 ///
@@ -172,7 +174,9 @@ impl Producer {
         if self.waiters.is_empty() {
             return;
         }
-        let connected = self.state() == ProducerState::Connected;
+        // One that is to end is not what is waited for.
+        let leaving = matches!(&self.link, Link::Up(session) if session.is_leaving());
+        let connected = self.state() == ProducerState::Connected && !leaving;
         let draining = self.is_draining();
         let last = if connected { None } else { self.last.as_ref() };
         self.waiters.0.borrow_mut().retain_mut(|waiter| {

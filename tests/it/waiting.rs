@@ -1,13 +1,15 @@
 //! `WaitConnected`: answered when there is a connection, when there will be none, or when the time is over.
 
 use actix::Addr;
-use actix_nsq::{ConnectionError, Delivery, Drain, Error, ErrorKind, Producer, WaitConnected};
+use actix_nsq::{
+    ConnectionError, Delivery, Drain, Error, ErrorKind, Producer, Reconnect, WaitConnected,
+};
 use tokio::time::sleep;
 
 use crate::memory::{
     Answer, Network, failure, in_virtual_time, is_waiting, ms, publish, s, send, timed,
 };
-use crate::support::spoken::{error_frame, identify_answer};
+use crate::support::spoken::{error_frame, identify_answer, ok_frame};
 
 fn wait(producer: &Addr<Producer>, seconds: u64) -> Answer {
     let timeout = s(seconds);
@@ -207,5 +209,36 @@ fn whoever_waits_keeps_the_producer_alive_until_it_is_answered() {
         answer.await.unwrap();
         nsqd.wait_closed().await;
         assert!(network.next_dial().await.is_none());
+    });
+}
+
+#[test]
+fn after_reconnect_it_waits_for_the_new_connection() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let mut nsqd = network.connected().await;
+        sleep(ms(1)).await;
+        producer.do_send(Reconnect);
+        // Both in one turn: the old connection still stands.
+        let mut answer = wait(&producer, 60);
+        let mut next = network.accept().await;
+        assert!(is_waiting(&mut answer));
+        next.expect_magic().await;
+        next.expect_identify().await;
+        next.send(identify_answer()).await;
+        answer.await.unwrap();
+        nsqd.wait_closed().await;
+        // Now one that is held up by what is in flight.
+        let in_flight = publish(&producer, "1");
+        next.expect_pub("t", "1").await;
+        producer.do_send(Reconnect);
+        sleep(ms(1)).await;
+        let mut answer = wait(&producer, 60);
+        sleep(s(1)).await;
+        assert!(is_waiting(&mut answer));
+        next.send(ok_frame()).await;
+        in_flight.await.unwrap();
+        network.connected().await;
+        answer.await.unwrap();
     });
 }
