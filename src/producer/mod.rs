@@ -283,6 +283,7 @@ impl Producer {
         self.link = Link::Drained;
         info!("{}: drained", self.config.address());
         self.tell(|address| ConnectionEvent::Drained { address, report });
+        self.watched.forget_subscribers();
         ctx.stop();
     }
 }

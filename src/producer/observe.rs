@@ -22,7 +22,8 @@ pub enum ConnectionEvent {
     Connecting {
         /// nsqd's address.
         address: Arc<str>,
-        /// Attempts that failed since the last connection that was a good one.
+        /// Connections lost and attempts failed, one after the other, since a connection was a good one: the one that
+        /// ended it counts too.
         failed: u32,
     },
     /// The handshake is done; publishes flow.
@@ -38,7 +39,8 @@ pub enum ConnectionEvent {
         address: Arc<str>,
         /// The reason.
         why: ConnectionError,
-        /// Publishes that nsqd certainly did not execute, to be sent again.
+        /// Publishes to be sent again: those that nsqd certainly did not execute, and with `retry_unknown` also those
+        /// that it may have stored.
         resent: usize,
         /// Publishes that nsqd may have stored.
         unknown: usize,
@@ -49,7 +51,8 @@ pub enum ConnectionEvent {
         address: Arc<str>,
         /// How long.
         delay: Duration,
-        /// Attempts that failed since the last connection that was a good one.
+        /// Connections lost and attempts failed, one after the other, since a connection was a good one: the one that
+        /// ended it counts too.
         failed: u32,
     },
     /// A [`Drain`](crate::Drain) has begun: new publishes are refused.
@@ -68,7 +71,8 @@ pub enum ConnectionEvent {
 
 /// From now on, tells every [`ConnectionEvent`] to this recipient, as long as it lives.
 ///
-/// A recipient that holds the producer's address keeps the producer alive as a user does.
+/// A recipient that holds the producer's address keeps the producer alive as a user does. After
+/// [`Drained`](ConnectionEvent::Drained) the producer lets go of its recipients.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct SubscribeEvents(pub Recipient<ConnectionEvent>);
@@ -78,6 +82,11 @@ impl Handler<SubscribeEvents> for Producer {
 
     fn handle(&mut self, SubscribeEvents(to): SubscribeEvents, ctx: &mut Context<Self>) {
         self.handling(ctx);
+        if matches!(self.link, Link::Drained) {
+            return;
+        }
+        // Events may be far between, and those who come and go many.
+        self.watched.subscribers.retain(Recipient::connected);
         self.watched.subscribers.push(to);
     }
 }
@@ -229,6 +238,12 @@ pub(super) struct Watched {
     pub(super) losses: u64,
     /// Bytes that the sockets of earlier connections took.
     pub(super) bytes: u64,
+}
+
+impl Watched {
+    pub(super) fn forget_subscribers(&mut self) {
+        self.subscribers = Vec::new();
+    }
 }
 
 impl Producer {

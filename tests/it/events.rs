@@ -363,3 +363,21 @@ impl actix::Handler<ConnectionEvent> for Stopping {
         actix::ActorContext::stop(ctx);
     }
 }
+
+#[test]
+fn after_the_last_event_a_subscriber_and_the_producer_let_go_of_each_other() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let (recipient, seen) = Events::by_one_who_holds(producer.clone());
+        let weak = producer.downgrade();
+        producer.do_send(SubscribeEvents(recipient));
+        network.connected().await;
+        producer.send(Drain { deadline: s(1) }).await.unwrap();
+        let (late, never) = Events::by_one_who_holds(producer.clone());
+        producer.send(SubscribeEvents(late)).await.unwrap();
+        assert!(!seen.take().is_empty() && never.take().is_empty());
+        drop((producer, seen, never));
+        sleep(s(1)).await;
+        assert!(weak.upgrade().is_none(), "they hold each other");
+    });
+}
