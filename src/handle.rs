@@ -19,7 +19,7 @@ use crate::{
 /// error type. It is cheap to clone, and works from any tokio task on any thread.
 ///
 /// Where a message sent to the address is refused with [`ErrorKind::Full`](crate::ErrorKind::Full) at once, these methods
-/// wait for room, as a part of the publish's time. They come in the order of the calls, and nothing overtakes them: as long
+/// wait for room, as a part of the publish's time. They come in the order in which their futures are first polled, and nothing overtakes them: as long
 /// as somebody waits, a message sent to the address is told that there is no room. A [`Drain`] counts those who wait among
 /// the outstanding.
 ///

@@ -103,8 +103,8 @@ pub struct PublishFailed {
     pub error: Error,
 }
 
-/// From now on, tells every failure of a publish whose answer nobody awaits to this recipient, in place of the log, and in
-/// place of an earlier recipient.
+/// Tells every failure of a publish that comes from now on, and whose answer nobody awaits, to this recipient, in place of
+/// the log, and in place of an earlier recipient. Its mailbox is not bounded by the producer.
 ///
 /// A recipient that holds the producer's address keeps the producer alive as a user does.
 #[derive(Debug, Message)]
