@@ -65,6 +65,7 @@ impl Conn {
             frames: owner.clone().recipient(),
             ended: owner.recipient(),
             why: ConnectionError::Stopped,
+            halting: false,
         }
         .start();
         Self {

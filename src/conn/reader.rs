@@ -47,6 +47,8 @@ pub(crate) struct ConnReader {
     pub(super) frames: WeakRecipient<Frames>,
     pub(super) ended: WeakRecipient<Ended>,
     pub(super) why: ConnectionError,
+    /// It is to end, and reads without a rest what is there.
+    pub(super) halting: bool,
 }
 
 impl Actor for ConnReader {
@@ -58,6 +60,7 @@ impl Actor for ConnReader {
         ctx.spawn(ReadItem {
             buffer: BytesMut::new(),
             heard: Instant::now(),
+            rest: false,
             timer: None,
         });
     }
@@ -79,6 +82,7 @@ impl Handler<Halt> for ConnReader {
     /// The arbiter may have been blocked for long, and what came meanwhile not even be noticed: a timer fires only after
     /// the sockets were looked at.
     fn handle(&mut self, _: Halt, ctx: &mut Context<Self>) {
+        self.halting = true;
         ctx.run_later(Duration::ZERO, |_, ctx| ctx.stop());
     }
 }
@@ -92,9 +96,9 @@ impl Handler<Finish> for ConnReader {
 }
 
 impl ConnReader {
-    /// Decodes what has come and hands it on; tells whether any of it was a frame.
-    fn deliver(&mut self, buffer: &mut BytesMut) -> Result<bool, ConnectionError> {
-        let (mut heard, mut heartbeat) = (false, false);
+    /// Decodes what has come and hands it on; tells how many frames it was.
+    fn deliver(&mut self, buffer: &mut BytesMut) -> Result<usize, ConnectionError> {
+        let (mut heard, mut heartbeat) = (0, false);
         let (mut oks, mut then) = (0, Vec::new());
         let decoded = loop {
             match self.decoder.decode(buffer) {
@@ -104,7 +108,7 @@ impl ConnReader {
                 Ok(Some(Frame::Ok)) if then.is_empty() => oks += 1,
                 Ok(Some(frame)) => then.push(frame),
             }
-            heard = true;
+            heard += 1;
         };
         if heartbeat {
             self.writer.do_send(Heartbeat);
@@ -127,6 +131,8 @@ struct ReadItem {
     buffer: BytesMut,
     /// When the last frame came.
     heard: Instant,
+    /// It does nothing when it is woken next, and reads the time after.
+    rest: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -142,6 +148,12 @@ impl ActorFuture<ConnReader> for ReadItem {
         // Without an owner nobody wants to hear more.
         if !ctx.connected() {
             ctx.stop();
+            return Poll::Pending;
+        }
+        if std::mem::take(&mut self.rest) && !reader.halting {
+            // nsqd flushes each answer by itself. Where they come several at a time, those that come while sockets and
+            // timers are looked at once more are read with this one, and their callers' next publishes leave together.
+            let _ = pin!(yield_now()).poll(cx);
             return Poll::Pending;
         }
         // What has come is read before silence is judged: the process may have been stopped for a while.
@@ -171,8 +183,11 @@ impl ReadItem {
                 Poll::Pending => return None,
                 Poll::Ready(Ok(0)) => return Some(ConnectionError::Closed),
                 Poll::Ready(Ok(_)) => match reader.deliver(&mut self.buffer) {
-                    Ok(true) => self.heard = Instant::now(),
-                    Ok(false) => {}
+                    Ok(0) => {}
+                    Ok(frames) => {
+                        self.heard = Instant::now();
+                        self.rest = frames > 1;
+                    }
                     Err(why) => return Some(why),
                 },
                 Poll::Ready(Err(error)) => return Some(error.into()),
