@@ -47,16 +47,16 @@
 //!    that is not known: [`MaybeWritten`](Delivery::MaybeWritten). The same for a batch, and its `E_MPUB_FAILED`:
 //!    [`MaybePartly`](Delivery::MaybePartly). What an earlier connection may have stored is never called not written
 //!    again.
-//! 4. nsqd closes the connection when it refuses a publish. The publishes behind that one were not executed, and are sent again in
-//!    order, unless the refusal is a verdict on their topic (`E_BAD_TOPIC`, `E_UNAUTHORIZED`). (A refusal that is itself lost, as may happen when much was sent behind it and nsqd resets the
-//!    connection, leaves a lost connection.) What was never
-//!    wholly sent when a connection is lost is sent again as well. What may be stored is answered so, or sent again with
-//!    `retry_unknown`.
+//! 4. nsqd closes the connection when it refuses a publish. The publishes behind that one were not executed, and are
+//!    sent again in order, unless the refusal is a verdict on their topic (`E_BAD_TOPIC`, `E_UNAUTHORIZED`). A refusal
+//!    that is itself lost, as may happen when much was sent behind it and nsqd resets the connection, leaves a lost
+//!    connection. What was never wholly sent when a connection is lost is sent again as well. What may be stored is
+//!    answered so, or sent again with `retry_unknown`.
 //! 5. Sizes, counts and delays are checked before anything is sent, and names are types that are parsed. What is
 //!    refused here touches nobody else.
-//! 6. Memory is bounded: publishes accepted and not answered by count and bytes (`max_pending`, `max_pending_bytes`), those sent by
-//!    `publish_window` and `publish_window_bytes`, frames by `max_msg_size`. Beyond, the answer is
-//!    [`Full`](ErrorKind::Full) at once.
+//! 6. Memory is bounded: publishes accepted and not answered by count and bytes (`max_pending`, `max_pending_bytes`),
+//!    those sent by `publish_window` and `publish_window_bytes`, frames by `max_msg_size`. Beyond, the answer is
+//!    [`Full`](ErrorKind::Full) at once; a [`Handle`] waits for room instead, with its caller's message in hand.
 //! 7. A caller that gives up or times out changes nobody else's answer. Handed over already, its publish keeps its place and
 //!    the late answer is swallowed; else it is never sent.
 //! 8. When writing fails, what nsqd said before is still read: its answers are real.
@@ -81,7 +81,7 @@
 //! # The map
 //!
 //! Each folder may import only what stands left of it: `protocol` <- `conn` <- `producer`; `config`, `error` and
-//! `backoff` stand beside `conn`. `embedded` imports nothing of the crate, so that a mistake cannot cancel out.
+//! `backoff` stand beside `conn`, and `handle` is a user of `producer`. `embedded` imports nothing of the crate, so that a mistake cannot cancel out.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
