@@ -15,6 +15,7 @@ pub mod nsqd_program;
 pub mod our_process;
 pub mod raw_client;
 pub mod real_nsqd;
+pub mod record;
 pub mod script;
 pub mod spoken;
 pub mod to_nsq;
