@@ -13,6 +13,7 @@ mod support;
 mod arbiters;
 mod bounds;
 mod callers;
+mod chaos;
 mod dead_peers;
 mod dialling;
 mod docs;

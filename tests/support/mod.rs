@@ -8,6 +8,7 @@
 )]
 
 pub mod broker;
+pub mod chaos;
 pub mod conversation;
 pub mod diskqueue;
 pub mod example;
