@@ -112,7 +112,11 @@ fn say_back(mut connection: TcpStream) -> Heard {
             Ok(0) => return Heard::end(&bytes),
             Ok(read) => {
                 bytes.extend(&buffer[..read]);
-                let _ = connection.write_all(&buffer[..read]);
+                // A reset is told once, to whoever asks first.
+                match connection.write_all(&buffer[..read]) {
+                    Err(e) if is_reset(&e) => return Heard::reset(&bytes),
+                    _ => {}
+                }
             }
             Err(e) if is_reset(&e) => return Heard::reset(&bytes),
             Err(e) => panic!("neither an end nor a reset: {e}"),
