@@ -2,6 +2,7 @@
 
 mod echo;
 mod grammar;
+mod program;
 
 use std::{
     io::{self, Read, Write},
