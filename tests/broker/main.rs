@@ -23,6 +23,7 @@ mod load;
 mod callers;
 mod campaign;
 mod connection;
+mod cuts;
 mod drain;
 mod leaks;
 mod lives;
@@ -45,6 +46,7 @@ fn main() {
         restarts::scenarios(),
         stalls::scenarios(),
         connection::scenarios(),
+        cuts::scenarios(),
         drain::scenarios(),
         leaks::scenarios(),
         lives::scenarios(),

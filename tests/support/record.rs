@@ -92,6 +92,13 @@ impl Record {
             .count()
     }
 
+    /// How many messages to this topic were answered `Ok`: so many at least are there.
+    pub fn ok_in(&self, topic: &str) -> usize {
+        let publishers = self.publishers.iter().filter(|p| p.topic == topic);
+        let fates = publishers.flat_map(|publisher| &publisher.fates);
+        fates.filter(|fate| fate.answer == Some(Answer::Ok)).count()
+    }
+
     pub fn topics(&self) -> Vec<String> {
         let mut topics: Vec<_> = self.publishers.iter().map(|p| p.topic.clone()).collect();
         topics.sort();
