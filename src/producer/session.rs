@@ -105,7 +105,7 @@ impl Session {
         if !queue.in_flight() {
             self.progress = now;
         }
-        while queue.next_command(ping, &mut self.out) {}
+        while queue.next_command(ping, &mut self.out, now) {}
         if !self.out.is_empty() {
             self.conn.write(self.out.take());
         }

@@ -204,7 +204,7 @@ impl<R: Reply> TransactionQueue<R> {
     /// IDENTIFY that asks for nothing but an answer.
     ///
     /// `out` must be the connection's only one: a command is known by where its last byte is in all that went through.
-    pub(crate) fn next_command(&mut self, ping: &[u8], out: &mut Outbox) -> bool {
+    pub(crate) fn next_command(&mut self, ping: &[u8], out: &mut Outbox, now: Instant) -> bool {
         if self.pings.send() {
             Command::Identify(ping).encode(out);
             self.flight.push_back(Window {
@@ -215,10 +215,14 @@ impl<R: Reply> TransactionQueue<R> {
             return true;
         }
         // What is let go of makes room for those who wait, who may be unfit in turn.
-        while let Some(slot) = self.slots.get(self.sent)
-            && unfit(&self.named, slot).is_some()
-        {
-            self.purge();
+        while let Some(slot) = self.slots.get(self.sent) {
+            if slot.unfit(&self.named).is_some() {
+                self.purge();
+            } else if slot.deadline <= now {
+                self.let_go_overdue();
+            } else {
+                break;
+            }
         }
         let Some(slot) = self.slots.get_mut(self.sent) else {
             return false;
@@ -248,11 +252,23 @@ impl<R: Reply> TransactionQueue<R> {
             if in_flight {
                 return None;
             }
-            unfit(&named, slot).map(|cause| Error::new(cause, slot.not_written()))
+            slot.unfit(&named)
+                .map(|cause| Error::new(cause, slot.not_written()))
         });
         self.named = named;
         self.line.purge();
         self.admit();
+    }
+
+    /// Answers the next publish, whose time is over. The others of that kind are found when their turn comes, or when
+    /// dead-lines are looked at: a pass over all for each would cost too much.
+    fn let_go_overdue(&mut self) {
+        if let Some(mut slot) = self.slots.remove(self.sent) {
+            let error = Error::new(slot.overdue(None), slot.not_written());
+            self.ledger.answer(&mut slot, Err(error));
+            self.ledger.release(&slot);
+            self.admit();
+        }
     }
 
     /// Forgets the limits that nsqd named: the next nsqd may be another one.
@@ -294,17 +310,16 @@ impl<R: Reply> TransactionQueue<R> {
         }
         let mut due: Option<Instant> = None;
         self.sweep(|slot, in_flight| {
-            let (after, deadline) = (slot.timeout, slot.deadline);
+            let deadline = slot.deadline;
             if deadline > now {
                 due = Some(due.map_or(deadline, |due| due.min(deadline)));
                 return None;
             }
-            // What an earlier connection may have delivered was sent, even if it waits again.
-            let cause = if in_flight || slot.unknown {
-                Cause::Unanswered { after }
-            } else {
-                let last = last.cloned();
-                Cause::Unsent { after, last }
+            let cause = match in_flight {
+                true => Cause::Unanswered {
+                    after: slot.timeout,
+                },
+                false => slot.overdue(last),
             };
             Some(Error::new(cause, slot.unsettled(in_flight)))
         });
@@ -369,20 +384,6 @@ impl<R: Reply> TransactionQueue<R> {
             }
         }
     }
-}
-
-/// Why a publish is not to be handed over, if it is not: its caller is gone, or nsqd is known to refuse it.
-fn unfit<R: Reply>(named: &[ServerError], slot: &Slot<R>) -> Option<Cause> {
-    if slot.reply.as_ref().is_none_or(Reply::is_closed) {
-        return Some(Cause::Closed);
-    }
-    named.iter().find_map(|refusal| {
-        let size = slot.payload.exceeds(refusal)?;
-        Some(Cause::Foreseen {
-            size,
-            refusal: refusal.clone(),
-        })
-    })
 }
 
 /// The last answer: an actor that is dropped, whatever the reason, leaves nobody waiting.

@@ -1,7 +1,7 @@
 //! Callers that give up or time out: the truth for them, and no change for anybody else.
 
 use actix_nsq::{Delivery, ErrorKind, Publish, protocol::ErrorCode};
-use tokio::task::spawn_local;
+use tokio::{task::spawn_local, time::sleep};
 
 use crate::memory::{
     HOUR, Network, failure, in_virtual_time, is_waiting, ms, publish, s, send, timed, topic,
@@ -95,6 +95,35 @@ fn a_publish_without_any_time_is_refused_at_once_and_never_written() {
         assert_eq!(after, s(0));
         failure(answer, ErrorKind::Timeout, Delivery::NotWritten);
         nsqd.expect_silence(s(1)).await;
+    });
+}
+
+#[test]
+fn a_publish_whose_time_is_over_when_its_turn_comes_is_never_written() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start_with(|config| config.publish_window(1));
+        let mut nsqd = network.connected().await;
+        // One after the other, however short ago dead-lines were looked at.
+        for _ in 0..3 {
+            let (after, answer) = timed(send(&producer, within(s(0), "a"))).await;
+            assert_eq!(after, s(0));
+            failure(answer, ErrorKind::Timeout, Delivery::NotWritten);
+        }
+        nsqd.expect_silence(s(1)).await;
+
+        let first = publish(&producer, "first");
+        let early = send(&producer, within(ms(10), "early"));
+        let late = send(&producer, within(ms(20), "late"));
+        let last = publish(&producer, "last");
+        nsqd.expect_pub("t", "first").await;
+        failure(early.await, ErrorKind::Timeout, Delivery::NotWritten);
+        sleep(ms(10)).await;
+        nsqd.send(ok_frame()).await;
+        nsqd.expect_pub("t", "last").await;
+        failure(late.await, ErrorKind::Timeout, Delivery::NotWritten);
+        nsqd.send(ok_frame()).await;
+        first.await.unwrap();
+        last.await.unwrap();
     });
 }
 

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    error::{Delivery, Error},
+    error::{Cause, ConnectionError, Delivery, Error},
     producer::payload::Payload,
-    protocol::Topic,
+    protocol::{ServerError, Topic},
 };
 
 /// Who waits for the answer to a publish.
@@ -91,5 +91,31 @@ impl<R> Slot<R> {
         } else {
             self.not_written()
         }
+    }
+
+    /// Why its time was over before it was handed over. `last` is why there is no connection, if there is none.
+    pub(super) fn overdue(&self, last: Option<&ConnectionError>) -> Cause {
+        let (after, last) = (self.timeout, last.cloned());
+        // What an earlier connection may have delivered was sent, even if it waits again.
+        match self.unknown {
+            true => Cause::Unanswered { after },
+            false => Cause::Unsent { after, last },
+        }
+    }
+}
+
+impl<R: Reply> Slot<R> {
+    /// Why it is not to be handed over, if it is not: its caller is gone, or nsqd is known to refuse it.
+    pub(super) fn unfit(&self, named: &[ServerError]) -> Option<Cause> {
+        if self.reply.as_ref().is_none_or(Reply::is_closed) {
+            return Some(Cause::Closed);
+        }
+        named.iter().find_map(|refusal| {
+            let size = self.payload.exceeds(refusal)?;
+            Some(Cause::Foreseen {
+                size,
+                refusal: refusal.clone(),
+            })
+        })
     }
 }

@@ -198,7 +198,7 @@ impl Bench {
     /// Hands over all that may be, and shows it as nsqd would read it: `["PUB a 1", ...]`.
     fn hand_over(&mut self) -> Vec<String> {
         let queue = self.queue.as_mut().unwrap();
-        while queue.next_command(b"{}", &mut self.out) {}
+        while queue.next_command(b"{}", &mut self.out, self.now) {}
         self.handed = self.out.total();
         nsqd::transcript(&self.out.take().concat())
     }

@@ -151,19 +151,20 @@ impl<'a> World<'a> {
             stored: Vec::new(),
         };
         reconfigure(&mut nsqd, &mut rng);
+        let now = Instant::now();
         Self {
             topics_from: 2 * rng.usize(0..2),
             rng,
             count,
             queue: TransactionQueue::new(limits),
-            reference: Reference::new(limits),
+            reference: Reference::new(limits, now),
             book: Rc::default(),
             gone: Vec::new(),
             fates: Vec::new(),
             nsqd,
             link: None,
             ghosts: Vec::new(),
-            now: Instant::now(),
+            now,
             tally: Tally::default(),
             last_ok: None,
             last_first: None,

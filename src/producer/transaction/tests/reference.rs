@@ -71,6 +71,7 @@ pub(super) type Due = Vec<(usize, Said)>;
 
 pub(super) struct Reference {
     pub(super) limits: Limits,
+    pub(super) now: Instant,
     /// What the queue holds, in the order of acceptance.
     pub(super) entries: Vec<Entry>,
     /// Who waits for room.
@@ -82,9 +83,10 @@ pub(super) struct Reference {
 }
 
 impl Reference {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, now: Instant) -> Self {
         Self {
             limits,
+            now,
             entries: Vec::new(),
             line: Vec::new(),
             published: 0,
@@ -183,8 +185,10 @@ impl Reference {
         if entry.verb == Verb::Mpub && above(entry.size() + 4 * entry.sizes.len() + 4, batch) {
             codes.push(ErrorCode::BadBody);
         }
-        let said = |code| Said::Failed(ErrorKind::Refused(code), entry.surely_not_now());
-        codes.into_iter().map(said).collect()
+        let failed = |kind| Said::Failed(kind, entry.surely_not_now());
+        let said = |code| failed(ErrorKind::Refused(code));
+        let over = (entry.deadline <= self.now).then(|| failed(ErrorKind::Timeout));
+        codes.into_iter().map(said).chain(over).collect()
     }
 
     /// Takes note that a publish was answered instead of being handed over, which must be right. Its room is for those who wait.

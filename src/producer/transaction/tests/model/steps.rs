@@ -106,6 +106,11 @@ impl World<'_> {
 
     pub(super) fn time_passes(&mut self) -> Due {
         self.now += Duration::from_millis(self.rng.u64(0..60));
+        self.reference.now = self.now;
+        if self.rng.bool() {
+            // Dead-lines were looked at a short while ago.
+            return Due::new();
+        }
         self.queue.expire(self.now, Some(&ConnectionError::Closed));
         let due = self.reference.expire(self.now);
         self.count.add_some("timed out", due.len());
@@ -140,7 +145,7 @@ impl World<'_> {
             return due;
         };
         loop {
-            let handed = self.queue.next_command(b"{}", &mut link.out);
+            let handed = self.queue.next_command(b"{}", &mut link.out, self.now);
             let told = self.book.told.borrow();
             for (id, said) in told.iter().skip(due.len()) {
                 self.reference.purged(*id, *said);
