@@ -27,6 +27,7 @@ mod cuts;
 mod drain;
 mod leaks;
 mod lives;
+mod pieces;
 mod publish;
 mod refusals;
 mod restarts;
@@ -34,6 +35,7 @@ mod rig;
 mod seeing;
 mod stalls;
 mod to_nsq;
+mod unsaid;
 mod web;
 
 fn main() {
@@ -47,6 +49,8 @@ fn main() {
         stalls::scenarios(),
         connection::scenarios(),
         cuts::scenarios(),
+        pieces::scenarios(),
+        unsaid::scenarios(),
         drain::scenarios(),
         leaks::scenarios(),
         lives::scenarios(),

@@ -39,6 +39,7 @@ mod script_peer;
 mod states;
 mod statistics;
 mod tidy;
+mod trickles;
 mod unheard;
 mod waiting;
 mod wire;
