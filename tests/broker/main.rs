@@ -24,6 +24,7 @@ mod callers;
 mod campaign;
 mod connection;
 mod drain;
+mod floods;
 mod leaks;
 mod lives;
 mod publish;
@@ -46,6 +47,7 @@ fn main() {
         stalls::scenarios(),
         connection::scenarios(),
         drain::scenarios(),
+        floods::scenarios(),
         leaks::scenarios(),
         lives::scenarios(),
         seeing::scenarios(),
