@@ -28,6 +28,7 @@ mod floods;
 mod leaks;
 mod lives;
 mod publish;
+mod reconnects;
 mod refusals;
 mod restarts;
 mod rig;
@@ -49,6 +50,7 @@ fn main() {
         drain::scenarios(),
         floods::scenarios(),
         leaks::scenarios(),
+        reconnects::scenarios(),
         lives::scenarios(),
         seeing::scenarios(),
         to_nsq::scenarios(),
