@@ -8,7 +8,7 @@ use std::{
 };
 
 use actix_nsq::{
-    Config, Drain, Producer, Publish, Topic,
+    Config, Drain, GetStats, Producer, Publish, Reconnect, Topic,
     actix::{Addr, System},
     bytes::Bytes,
     embedded::EmbeddedNsqd,
@@ -61,6 +61,56 @@ fn a_publish_of_64_callers_costs_at_most_three_and_a_half_allocations() {
         deadline: Duration::from_secs(5),
     }));
     assert!(report.unwrap().is_clean());
+}
+
+/// Loses the connection so many times, in turn by a reset, by an end, and by its own wish, with publishes on their way.
+async fn lose_connections(nsqd: &EmbeddedNsqd, producer: &Addr<Producer>, times: usize) {
+    let topic = Topic::new("costs").unwrap();
+    let connects = || async { producer.send(GetStats).await.unwrap().connects };
+    for time in 0..times {
+        let before = connects().await;
+        let publishes = [(); 3].map(|()| {
+            let body = Bytes::from_static(b"on its way");
+            producer.send(Publish::new(&topic, body))
+        });
+        // What the embedded nsqd is told is made here, and let go of on its own thread.
+        match time % 3 {
+            0 => allocation_counter::opt_out(|| nsqd.faults().reset_connections()),
+            1 => allocation_counter::opt_out(|| nsqd.faults().close_connections()),
+            _ => producer.send(Reconnect).await.unwrap(),
+        }
+        for publish in publishes {
+            // Some were on their way, and some are sent again.
+            let _ = publish.await.unwrap();
+        }
+        while connects().await == before {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// What a connection leaves on the producer's thread, be it a task, a timer or an actor, is memory that is never given back.
+#[test]
+fn a_thousand_connections_leave_no_allocation_behind() {
+    let nsqd = EmbeddedNsqd::start().unwrap();
+    let system = System::new();
+    let backoff = Duration::from_millis(1);
+    let config = Config::builder(nsqd.address().to_string())
+        .reconnect_backoff(backoff)
+        .max_reconnect_backoff(backoff)
+        .build()
+        .unwrap();
+    let producer = system.block_on(async { Producer::start(config) });
+    // What grows once, as the tables of runtime and actors do, has grown.
+    system.block_on(lose_connections(&nsqd, &producer, 100));
+    let left = allocation_counter::measure(|| {
+        system.block_on(lose_connections(&nsqd, &producer, 1_000));
+    });
+    println!("{left:?}");
+    assert!(
+        left.count_current < 10 && left.bytes_current < 4 << 10,
+        "{left:?}"
+    );
 }
 
 /// A peer that shakes hands as an old nsqd does, and then says this without end.

@@ -25,10 +25,12 @@ mod campaign;
 mod connection;
 mod cuts;
 mod drain;
+mod floods;
 mod leaks;
 mod lives;
 mod pieces;
 mod publish;
+mod reconnects;
 mod refusals;
 mod restarts;
 mod rig;
@@ -52,7 +54,9 @@ fn main() {
         pieces::scenarios(),
         unsaid::scenarios(),
         drain::scenarios(),
+        floods::scenarios(),
         leaks::scenarios(),
+        reconnects::scenarios(),
         lives::scenarios(),
         seeing::scenarios(),
         to_nsq::scenarios(),

@@ -31,6 +31,7 @@ mod lost_connections;
 mod memory;
 mod out_of_step;
 mod pinging;
+mod reconnect_storm;
 mod reconnecting;
 mod reconnecting_on_demand;
 mod refusals;

@@ -204,9 +204,12 @@ impl Broker {
             Self::Embedded(nsqd) => assert!(nsqd.delete_topic(topic), "there is no {topic}"),
             Self::Real(nsqd) => {
                 let topic = topic.to_owned();
-                nsqd.with(move |inner| inner.nsqd.delete_topic(&topic))
-                    .await
-                    .expect("there is such a topic");
+                nsqd.with(move |inner| {
+                    inner.drained.remove(&topic);
+                    inner.nsqd.delete_topic(&topic)
+                })
+                .await
+                .expect("there is such a topic");
             }
         }
     }

@@ -41,8 +41,21 @@ pub fn sockets_to(address: SocketAddr) -> usize {
 
 /// The memory that is in use, in kB.
 pub fn resident_kb() -> i64 {
+    memory_kb("VmRSS:")
+}
+
+/// The most memory that was in use, in kB, since the process began or [`forget_peak`] was called.
+pub fn peak_kb() -> i64 {
+    memory_kb("VmHWM:")
+}
+
+pub fn forget_peak() {
+    fs::write("/proc/self/clear_refs", "5").expect("Linux forgets our peak");
+}
+
+fn memory_kb(what: &str) -> i64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux tells our memory");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(what));
     line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok())
         .expect("it is in kB")
 }

@@ -85,6 +85,25 @@ impl Record {
         }
     }
 
+    /// The same for all that have no answer yet: for publishers who hear of nothing but failures.
+    pub fn answer_outstanding(&mut self, answer: &Result<(), Error>) {
+        let open: Vec<_> = self
+            .fates()
+            .filter(|(_, fate)| fate.answer.is_none())
+            .map(|(id, _)| id)
+            .collect();
+        for id in open {
+            self.answer(id, answer);
+        }
+    }
+
+    /// How many messages were answered `Ok`.
+    pub fn answered_ok(&self) -> usize {
+        self.fates()
+            .filter(|(_, fate)| fate.answer == Some(Answer::Ok))
+            .count()
+    }
+
     /// How many messages are offered and not answered.
     pub fn outstanding(&self) -> usize {
         self.fates()
@@ -268,7 +287,7 @@ fn body(topic: &str, id: Id, size: usize) -> Bytes {
 }
 
 /// Which message this is, if it is whole, and was meant for this topic.
-fn read(topic: &str, message: &[u8]) -> Option<Id> {
+pub fn read(topic: &str, message: &[u8]) -> Option<Id> {
     let mut words = message.splitn(3, |byte| *byte == b' ');
     let mut text = || std::str::from_utf8(words.next()?).ok();
     let (publisher, number) = text()?.split_once(':')?;
