@@ -19,6 +19,7 @@ mod support;
 
 mod harness;
 mod load;
+mod recorded;
 
 mod callers;
 mod campaign;
@@ -26,6 +27,7 @@ mod connection;
 mod drain;
 mod leaks;
 mod lives;
+mod loops;
 mod publish;
 mod refusals;
 mod restarts;
@@ -51,6 +53,7 @@ fn main() {
         seeing::scenarios(),
         to_nsq::scenarios(),
         campaign::scenarios(),
+        loops::scenarios(),
         web::scenarios(),
     ];
     let trials = tables

@@ -92,6 +92,15 @@ impl Record {
             .count()
     }
 
+    /// How many messages to a topic were answered `Ok`: so many are to be found there.
+    pub fn ok_in(&self, topic: &str) -> usize {
+        let there = self.publishers.iter().filter(|p| p.topic == topic);
+        there
+            .flat_map(|publisher| &publisher.fates)
+            .filter(|fate| fate.answer == Some(Answer::Ok))
+            .count()
+    }
+
     pub fn topics(&self) -> Vec<String> {
         let mut topics: Vec<_> = self.publishers.iter().map(|p| p.topic.clone()).collect();
         topics.sort();
