@@ -14,7 +14,7 @@ use actix_nsq::actix::Addr;
 use actix_nsq::{Producer, Stats};
 
 use super::load::{config, start};
-use super::recorded::{RecordedLoad, Waits, is_time_out, stats_once};
+use super::recorded::{RecordedLoad, Waits, is_time_out, of_many_sizes, stats_once};
 use crate::harness::{Scenario, scenarios};
 use crate::support::broker::{Broker, Kind};
 use crate::support::real_nsqd::RealNsqd;
@@ -154,7 +154,7 @@ async fn run(broker: &Broker, fault: &Fault, variant: &Variant) {
     let config = config.max_reconnect_backoff(BACKOFF);
     let producer = start((variant.options)(config));
     let waits = Waits::of(&producer).await;
-    let mut load = RecordedLoad::start(&producer, variant.callers, variant.name);
+    let mut load = RecordedLoad::start(&producer, variant.callers, variant.name, of_many_sizes);
     let mut strikes = Vec::new();
     for cycle in 1..=cycles {
         load.until_more_ok(variant.callers).await;

@@ -24,7 +24,9 @@ mod recorded;
 mod callers;
 mod campaign;
 mod connection;
+mod disk;
 mod drain;
+mod innocents;
 mod leaks;
 mod lives;
 mod loops;
@@ -54,6 +56,8 @@ fn main() {
         to_nsq::scenarios(),
         campaign::scenarios(),
         loops::scenarios(),
+        disk::scenarios(),
+        innocents::scenarios(),
         web::scenarios(),
     ];
     let trials = tables

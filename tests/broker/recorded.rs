@@ -40,13 +40,18 @@ struct Shared {
 }
 
 impl RecordedLoad {
-    /// They publish to topics whose names begin like this.
-    pub fn start(producer: &Addr<Producer>, callers: usize, topics: &str) -> Self {
+    /// They publish messages of these sizes, by number, to topics whose names begin like this.
+    pub fn start(
+        producer: &Addr<Producer>,
+        callers: usize,
+        topics: &str,
+        size: fn(usize) -> usize,
+    ) -> Self {
         let shared = Rc::new(Shared::default());
         let call = |number: usize| {
             let name = format!("{topics}_{}", number % TOPICS);
             let publisher = shared.record.borrow_mut().publisher(&name);
-            let call = Rc::clone(&shared).call(producer.clone(), topic(&name), publisher);
+            let call = Rc::clone(&shared).call(producer.clone(), topic(&name), publisher, size);
             actix_rt::spawn(call)
         };
         let callers = (0..callers).map(call).collect();
@@ -105,7 +110,13 @@ impl RecordedLoad {
 }
 
 impl Shared {
-    async fn call(self: Rc<Self>, producer: Addr<Producer>, topic: Topic, publisher: usize) {
+    async fn call(
+        self: Rc<Self>,
+        producer: Addr<Producer>,
+        topic: Topic,
+        publisher: usize,
+        size: fn(usize) -> usize,
+    ) {
         let mut number = publisher;
         while !self.over.get() {
             number += 1;
@@ -114,14 +125,8 @@ impl Shared {
             } else {
                 1
             };
-            let offers = (0..count).map(|_| {
-                let size = if number.is_multiple_of(50) {
-                    5_000
-                } else {
-                    number % 97
-                };
-                self.record.borrow_mut().offer(publisher, size)
-            });
+            let offers =
+                (0..count).map(|_| self.record.borrow_mut().offer(publisher, size(number)));
             let (ids, mut bodies): (Vec<_>, Vec<_>) = offers.unzip();
             let asked = Instant::now();
             let answer = match (count, bodies.pop()) {
@@ -152,6 +157,14 @@ impl Shared {
                 self.errors.borrow_mut().push(error);
             }
         }
+    }
+}
+
+/// Small sizes, and a few larger ones.
+pub fn of_many_sizes(number: usize) -> usize {
+    match number.is_multiple_of(50) {
+        true => 5_000,
+        false => number % 97,
     }
 }
 
