@@ -24,6 +24,7 @@ pub struct Scenario {
     run: fn(Broker) -> Pin<Box<dyn Future<Output = ()>>>,
     settings: Settings,
     only: Option<(Kind, &'static str)>,
+    missing: fn() -> Option<String>,
     alone: bool,
     longest: Duration,
 }
@@ -36,6 +37,7 @@ impl Scenario {
             run,
             settings: Settings::default(),
             only: None,
+            missing: || None,
             alone: false,
             longest: LONGEST,
         }
@@ -52,6 +54,12 @@ impl Scenario {
             only: Some((kind, reason)),
             ..self
         }
+    }
+
+    /// The same for a real nsqd where something else is to be had, too; else it is reported as ignored for this reason, or
+    /// fails where a real nsqd is required.
+    pub fn unless(self, missing: fn() -> Option<String>) -> Self {
+        Self { missing, ..self }
     }
 
     /// The same in a process of its own, because it measures what belongs to the whole process.
@@ -89,6 +97,11 @@ impl Scenario {
         }
         if let Some(instead) = trials::without_a_real_nsqd(kind) {
             return instead;
+        }
+        if kind == Kind::Real
+            && let Some(reason) = (self.missing)()
+        {
+            return trials::missing("what the scenario needs", &reason);
         }
         if self.alone && std::env::var_os(ALONE).is_none() {
             return run_alone(name);

@@ -19,15 +19,19 @@ mod support;
 
 mod harness;
 mod load;
+mod recorded;
 
 mod callers;
 mod campaign;
 mod connection;
 mod cuts;
+mod disk;
 mod drain;
 mod floods;
+mod innocents;
 mod leaks;
 mod lives;
+mod loops;
 mod pieces;
 mod publish;
 mod reconnects;
@@ -61,6 +65,9 @@ fn main() {
         seeing::scenarios(),
         to_nsq::scenarios(),
         campaign::scenarios(),
+        loops::scenarios(),
+        disk::scenarios(),
+        innocents::scenarios(),
         web::scenarios(),
     ];
     let trials = tables

@@ -39,6 +39,8 @@ pub struct Settings {
     /// A real nsqd keeps its queue in memory, as it does by default, and not on the disk (see [`DURABLE`]): needed for
     /// deferred messages and ephemeral topics, which have no place there.
     pub in_memory: bool,
+    /// A real nsqd has a disk of its own, of so many bytes, that can be filled; its scenario needs [`small_disk`](super::small_disk).
+    pub disk: Option<u64>,
 }
 
 impl Default for Settings {
@@ -48,6 +50,7 @@ impl Default for Settings {
             max_body_size: 5 * 1024 * 1024,
             max_req_timeout: Duration::from_secs(3600),
             in_memory: false,
+            disk: None,
         }
     }
 }
@@ -78,6 +81,7 @@ impl Broker {
             max_body_size,
             max_req_timeout,
             in_memory,
+            disk,
         } = settings;
         match kind {
             Kind::Embedded => {
@@ -97,8 +101,9 @@ impl Broker {
                     "--max-req-timeout={}ms",
                     max_req_timeout.as_millis()
                 ));
-                let nsqd = tokio::task::spawn_blocking(move || RealNsqd::start(&flags)).await;
+                let nsqd = tokio::task::spawn_blocking(move || RealNsqd::start_on(disk, &flags));
                 let nsqd = nsqd
+                    .await
                     .expect("starting does not panic")
                     .expect("a real nsqd starts");
                 Self::Real(DrainedNsqd(Arc::new(Mutex::new(Inner {

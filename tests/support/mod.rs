@@ -18,6 +18,7 @@ pub mod raw_client;
 pub mod real_nsqd;
 pub mod record;
 pub mod script;
+pub mod small_disk;
 pub mod spoken;
 pub mod to_nsq;
 pub mod trials;

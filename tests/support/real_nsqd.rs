@@ -13,6 +13,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::diskqueue;
 use super::nsqd_program::{self, Found};
+use super::small_disk;
 use super::wait::{self, PATIENCE};
 
 /// The flags under which "nsqd said OK" means "on the disk", so that a loss after a kill -9 is the client's and not nsqd's:
@@ -27,6 +28,8 @@ const FIRST_SYNC: Duration = Duration::from_secs(3);
 pub struct RealNsqd {
     program: PathBuf,
     flags: Vec<String>,
+    /// Its data are on a disk of its own, of so many bytes, which is new at each start.
+    disk: Option<u64>,
     tcp: Port,
     http: Port,
     child: Option<Child>,
@@ -38,6 +41,11 @@ impl RealNsqd {
     /// Starts an nsqd with these flags besides its addresses and data path; see [`DURABLE`].
     /// Returns when it accepts connections and answers `/ping`.
     pub fn start<S: AsRef<str>>(flags: &[S]) -> io::Result<Self> {
+        Self::start_on(None, flags)
+    }
+
+    /// The same on a disk of so many bytes, to be filled and freed, which ends with the process; see [`small_disk`].
+    pub fn start_on<S: AsRef<str>>(disk: Option<u64>, flags: &[S]) -> io::Result<Self> {
         let program = match nsqd_program::find() {
             Found::At(program) => program.clone(),
             Found::Missing(reason) => {
@@ -56,6 +64,7 @@ impl RealNsqd {
         let mut nsqd = Self {
             program,
             flags: flags.iter().map(|flag| flag.as_ref().to_owned()).collect(),
+            disk,
             tcp: Port::reserve()?,
             http: Port::reserve()?,
             child: None,
@@ -173,7 +182,11 @@ impl RealNsqd {
             .create(true)
             .append(true)
             .open(self.log_file())?;
-        let child = Command::new(&self.program)
+        let mut command = match self.disk {
+            None => Command::new(&self.program),
+            Some(bytes) => small_disk::command(&self.program, self.data.path(), bytes)?,
+        };
+        let child = command
             .arg(format!("--tcp-address={}", self.address()))
             .arg(format!("--http-address={}", self.http_address()))
             .arg(format!("--data-path={}", self.data.path().display()))
@@ -271,6 +284,21 @@ impl RealNsqd {
     /// Deletes a topic, its channels and its messages.
     pub fn delete_topic(&self, topic: &str) -> io::Result<()> {
         self.post(&format!("/topic/delete?topic={}", escaped(topic)))
+    }
+
+    /// Throws away the messages of a topic.
+    pub fn empty_topic(&self, topic: &str) -> io::Result<()> {
+        self.post(&format!("/topic/empty?topic={}", escaped(topic)))
+    }
+
+    /// Takes all that is free of its disk, if it has one of its own.
+    pub fn fill_disk(&self) -> io::Result<()> {
+        small_disk::fill(self.running()?.id(), self.data.path())
+    }
+
+    /// Gives it back.
+    pub fn free_disk(&self) -> io::Result<()> {
+        small_disk::free(self.running()?.id(), self.data.path())
     }
 
     fn post(&self, path: &str) -> io::Result<()> {
