@@ -31,7 +31,7 @@ pub(crate) fn drain(nsqd: &mut RealNsqd, record: Record) -> io::Result<Verdict> 
         let left = || nsqd.unfinished(topic).ok();
         raw_client::drain_into(&nsqd.address(), topic, UNKNOWN, left, |body| {
             let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
-            record.find(topic, &body);
+            record.found(topic, &body);
         })
     };
     thread::scope(|scope| {

@@ -33,6 +33,7 @@ mod rig;
 mod seeing;
 mod stalls;
 mod to_nsq;
+mod verifier;
 mod web;
 
 fn main() {
@@ -51,6 +52,7 @@ fn main() {
         seeing::scenarios(),
         to_nsq::scenarios(),
         campaign::scenarios(),
+        verifier::scenarios(),
         web::scenarios(),
     ];
     let trials = tables

@@ -129,33 +129,36 @@ impl Record {
         })
     }
 
-    /// Holds the answers against what the broker gave out: each message with the topic it was found in.
-    pub fn judge<'a>(mut self, found: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Verdict {
-        for (topic, message) in found {
-            self.find(topic, message);
-        }
-        self.verdict()
-    }
-
-    /// One message that the broker gave out, and the topic that it was found in. After all of them comes the
-    /// [`verdict`](Self::verdict).
-    pub fn find(&mut self, topic: &str, message: &[u8]) {
+    /// The broker holds this message: found in it, or seen as it came in.
+    pub fn found(&mut self, topic: &str, message: &[u8]) {
         self.stored += 1;
-        let fate = read(topic, message).and_then(|id| {
-            let publisher = self.publishers.get_mut(id.publisher)?;
-            let here = publisher.topic == topic;
-            publisher.fates.get_mut(id.number).filter(|_| here)
-        });
+        let id = read(topic, message);
+        let publisher = id.and_then(|id| Some((id, self.publishers.get_mut(id.publisher)?)));
+        let fate = publisher
+            .filter(|(_, publisher)| publisher.topic == topic)
+            .and_then(|(id, publisher)| publisher.fates.get_mut(id.number));
         match fate {
             Some(fate) => fate.found = fate.found.saturating_add(1),
-            // Damaged, or whole, but nobody published it here.
+            // Damaged; or whole, but nobody published it here.
             None => self.corrupt.push(abridged(topic, message)),
         }
     }
 
-    /// What it comes to, when everything that the broker holds was found.
-    pub fn verdict(self) -> Verdict {
-        let mut verdict = Verdict::default();
+    /// Holds the answers against what the broker gave out: each message with the topic it was found in.
+    pub fn judge<'a>(mut self, found: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Verdict {
+        for (topic, message) in found {
+            self.found(topic, message);
+        }
+        self.verdict()
+    }
+
+    /// Holds the answers against what was [`found`](Self::found).
+    pub fn verdict(mut self) -> Verdict {
+        let mut verdict = Verdict {
+            stored: self.stored,
+            corrupt: std::mem::take(&mut self.corrupt),
+            ..Verdict::default()
+        };
         for (id, fate) in self.fates() {
             let Fate { answer, found, .. } = fate;
             verdict.offered += 1;
@@ -184,9 +187,7 @@ impl Record {
                 }
             }
         }
-        verdict.stored = self.stored;
         verdict.answered_twice = self.answered_twice;
-        verdict.corrupt = self.corrupt;
         verdict
     }
 }
@@ -305,7 +306,7 @@ fn body(topic: &str, id: Id, size: usize) -> Bytes {
 }
 
 /// Which message this is, if it is whole, and was meant for this topic.
-fn read(topic: &str, message: &[u8]) -> Option<Id> {
+pub fn read(topic: &str, message: &[u8]) -> Option<Id> {
     let mut words = message.splitn(3, |byte| *byte == b' ');
     let mut text = || std::str::from_utf8(words.next()?).ok();
     let (publisher, number) = text()?.split_once(':')?;
