@@ -14,6 +14,7 @@
 //! * At the end a plain consumer, which shares no code with the crate, takes everything out of nsqd. Then: `lost` was
 //!   answered ok and is not there; `duplicate` is there more than once; `misattributed` was answered not written and is
 //!   there; `corrupt` is there and nobody published it so; `unanswered` had no answer a second after its time.
+//! * `--log` keeps every answer, each fault, and at the end each message that is wrong.
 //! * A fault strikes at a moment when publishes are in flight, and how many is told. One that met none is a failure.
 //! * Exit codes: 0 clean, 1 not clean, 2 a wrong command line, 3 no trial could be held. SIGINT and SIGTERM end the
 //!   publishing early, and what was published is still verified; the second one ends the program.
@@ -119,6 +120,9 @@ fn hold(options: &Options, seed: u64) -> io::Result<bool> {
         verdict.stored,
         began.elapsed().as_secs_f64()
     ));
+    if let Some(log) = &options.log {
+        report::complete_log(log, &verdict)?;
+    }
     let report = Report {
         options,
         seed,

@@ -100,7 +100,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PATH")]
     pub(crate) nsqd: Option<PathBuf>,
 
-    /// Write a line for each answer: <publisher>:<number> <outcome> <seconds>[ <error>], and for each fault
+    /// Write a line for each answer: <publisher>:<number> <outcome> <seconds>[ <error>], for
+    /// each fault, and for each message that is wrong
     #[arg(long, value_name = "FILE")]
     pub(crate) log: Option<PathBuf>,
 

@@ -2,7 +2,9 @@
 
 use std::{
     fmt,
-    io::{self, IsTerminal, Write},
+    fs::File,
+    io::{self, BufWriter, IsTerminal, Write},
+    path::Path,
     time::Duration,
 };
 
@@ -174,6 +176,37 @@ fn range(strikes: &[&Strike], of: impl Fn(&Strike) -> u128) -> String {
     let at = |place: usize| values.get(place).copied().unwrap_or_default();
     let last = values.len().saturating_sub(1);
     format!("{} to {}, median {}", at(0), at(last), at(last / 2))
+}
+
+/// Adds every message that is wrong to the log.
+pub(crate) fn complete_log(log: &Path, verdict: &Verdict) -> io::Result<()> {
+    let file = File::options().append(true).open(log)?;
+    let mut log = BufWriter::new(file);
+    let Verdict {
+        lost,
+        duplicate,
+        misattributed,
+        unanswered,
+        answered_twice,
+        corrupt,
+        ..
+    } = verdict;
+    let wrong = [
+        ("lost", lost),
+        ("duplicate", duplicate),
+        ("misattributed", misattributed),
+        ("unanswered", unanswered),
+        ("answered twice", answered_twice),
+    ];
+    for (what, ids) in wrong {
+        for id in ids {
+            writeln!(log, "# {what}: {id}")?;
+        }
+    }
+    for message in corrupt {
+        writeln!(log, "# corrupt: {message}")?;
+    }
+    log.flush()
 }
 
 /// Brings the progress line up to date, again and again, if standard error is a terminal.
