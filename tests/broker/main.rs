@@ -42,6 +42,7 @@ mod seeing;
 mod stalls;
 mod to_nsq;
 mod unsaid;
+mod verifier;
 mod web;
 
 fn main() {
@@ -65,9 +66,10 @@ fn main() {
         seeing::scenarios(),
         to_nsq::scenarios(),
         campaign::scenarios(),
-        loops::scenarios(),
         disk::scenarios(),
         innocents::scenarios(),
+        loops::scenarios(),
+        verifier::scenarios(),
         web::scenarios(),
     ];
     let trials = tables

@@ -46,14 +46,29 @@ fn look_for_nsqd() -> Result<PathBuf, String> {
     in_path.map_or_else(build, Ok)
 }
 
+/// Cargo's folder for what it builds. It tells tests, and an example is found in `<target>/<profile>/examples/`.
+fn target_folder() -> Result<PathBuf, String> {
+    if let Some(folder) = option_env!("CARGO_TARGET_TMPDIR") {
+        return Ok(Path::new(folder)
+            .parent()
+            .unwrap_or(Path::new("target"))
+            .to_owned());
+    }
+    let program = std::env::current_exe().map_err(|e| format!("where is this program? {e}"))?;
+    let mut above = program.ancestors().skip(1);
+    let is_examples = |folder: &Path| folder.file_name().is_some_and(|name| name == "examples");
+    match (above.next(), above.nth(1)) {
+        (Some(folder), Some(target)) if is_examples(folder) => Ok(target.to_owned()),
+        _ => Err("no nsqd in NSQD_BIN or PATH, and no target folder to build one in".to_owned()),
+    }
+}
+
 /// Builds NSQ's programs into `<target>/nsqd/`, unless they are there already and made from the same module.
 ///
 /// Several test processes may do so at once: each builds in a folder of its own and moves the whole programs into place.
 fn build() -> Result<PathBuf, String> {
     let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/nsqd");
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .parent()
-        .unwrap_or(Path::new("target"));
+    let target = &target_folder()?;
     let folder = target.join("nsqd");
     let nsqd = folder.join("nsqd");
     let stamp = folder.join("go.sum");

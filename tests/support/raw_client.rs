@@ -26,8 +26,21 @@ pub fn drain(
     address: &str,
     topic: &str,
     expected: usize,
-    mut left: impl FnMut() -> Option<u64>,
+    left: impl FnMut() -> Option<u64>,
 ) -> io::Result<Vec<Vec<u8>>> {
+    let mut bodies = Vec::new();
+    drain_into(address, topic, expected, left, |body| bodies.push(body))?;
+    Ok(bodies)
+}
+
+/// The same, where the bodies are looked at as they come: there may be millions.
+pub fn drain_into(
+    address: &str,
+    topic: &str,
+    expected: usize,
+    mut left: impl FnMut() -> Option<u64>,
+    take: impl FnMut(Vec<u8>),
+) -> io::Result<()> {
     let mut connection = Connection::open(address)?;
     connection.subscribe(topic, CHANNEL)?;
     connection
@@ -35,14 +48,16 @@ pub fn drain(
         .write_all(format!("RDY {READY}\n").as_bytes())?;
     let mut consumer = Consumer {
         connection,
-        bodies: Vec::new(),
+        take,
+        came: 0,
+        finished: Vec::new(),
         last_came: Instant::now(),
         may_go: false,
     };
     loop {
         let quiet = consumer.listen()?;
         let enough = match left() {
-            Some(0) if consumer.bodies.len() >= expected => CALM,
+            Some(0) if consumer.came >= expected => CALM,
             Some(0) | None => QUIET,
             Some(_) => VERY_QUIET,
         };
@@ -57,28 +72,32 @@ pub fn drain(
         // A message may still follow CLOSE_WAIT.
         let quiet = consumer.listen()?;
         if quiet >= if consumer.may_go { CALM } else { VERY_QUIET } {
-            return Ok(consumer.bodies);
+            return Ok(());
         }
     }
 }
 
-struct Consumer {
+struct Consumer<F> {
     connection: Connection,
-    bodies: Vec<Vec<u8>>,
+    take: F,
+    /// So many messages.
+    came: usize,
+    /// The commands that finish what has come, as long as more is there to be read.
+    finished: Vec<u8>,
     last_came: Instant,
     /// Whether nsqd has agreed to the end.
     may_go: bool,
 }
 
-impl Consumer {
+impl<F: FnMut(Vec<u8>)> Consumer<F> {
     /// Takes and finishes what has come, and says for how long now no message came.
     fn listen(&mut self) -> io::Result<Duration> {
         while let Some(frame) = self.connection.next_frame()? {
             match frame {
                 Frame::Message { id, body } => {
-                    let finish = [b"FIN ", &id[..], b"\n"].concat();
-                    self.connection.write.write_all(&finish)?;
-                    self.bodies.push(body);
+                    self.finished.extend([b"FIN ", &id[..], b"\n"].concat());
+                    (self.take)(body);
+                    self.came += 1;
                     self.last_came = Instant::now();
                 }
                 Frame::Response(text) => self.may_go |= text == b"CLOSE_WAIT",
@@ -86,6 +105,11 @@ impl Consumer {
                     let text = format!("nsqd refused the consumer: {text}");
                     return Err(io::Error::other(text));
                 }
+            }
+            // Then the next frame would be waited for, and perhaps in vain.
+            if !self.connection.has_whole_frame() {
+                self.connection.write.write_all(&self.finished)?;
+                self.finished.clear();
             }
         }
         Ok(self.last_came.elapsed())
@@ -125,7 +149,7 @@ impl Connection {
         write.set_nodelay(true)?;
         write.set_read_timeout(Some(GLANCE))?;
         let mut connection = Self {
-            read: BufReader::new(write.try_clone()?),
+            read: BufReader::with_capacity(64 << 10, write.try_clone()?),
             write,
             partial: Vec::new(),
         };
@@ -149,6 +173,13 @@ impl Connection {
             }
         }
         Err(io::Error::new(io::ErrorKind::TimedOut, "no OK from nsqd"))
+    }
+
+    /// Whether the next frame is there already.
+    fn has_whole_frame(&self) -> bool {
+        let buffer = self.read.buffer();
+        let size = buffer.first_chunk().map(|size| u32::from_be_bytes(*size));
+        size.is_some_and(|size| buffer.len() - 4 >= size as usize)
     }
 
     /// The next frame; `None` when none is complete within a glance. Heartbeats are answered on the way.

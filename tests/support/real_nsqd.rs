@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -46,12 +47,18 @@ impl RealNsqd {
 
     /// The same on a disk of so many bytes, to be filled and freed, which ends with the process; see [`small_disk`].
     pub fn start_on<S: AsRef<str>>(disk: Option<u64>, flags: &[S]) -> io::Result<Self> {
-        let program = match nsqd_program::find() {
-            Found::At(program) => program.clone(),
-            Found::Missing(reason) => {
-                return Err(io::Error::new(io::ErrorKind::NotFound, reason.clone()));
-            }
-        };
+        match nsqd_program::find() {
+            Found::At(program) => Self::start_program(program, disk, flags),
+            Found::Missing(reason) => Err(io::Error::new(io::ErrorKind::NotFound, reason.clone())),
+        }
+    }
+
+    /// The same with this program.
+    pub fn start_program<S: AsRef<str>>(
+        program: &Path,
+        disk: Option<u64>,
+        flags: &[S],
+    ) -> io::Result<Self> {
         let memory = Path::new("/dev/shm");
         let place = if memory.is_dir() {
             memory.to_owned()
@@ -62,8 +69,8 @@ impl RealNsqd {
             .prefix("actix-nsq-nsqd-")
             .tempdir_in(place)?;
         let mut nsqd = Self {
-            program,
-            flags: flags.iter().map(|flag| flag.as_ref().to_owned()).collect(),
+            program: program.to_owned(),
+            flags: owned(flags),
             disk,
             tcp: Port::reserve()?,
             http: Port::reserve()?,
@@ -177,6 +184,12 @@ impl RealNsqd {
         self.spawn()
     }
 
+    /// The same with other flags from then on.
+    pub fn restart_with<S: AsRef<str>>(&mut self, flags: &[S]) -> io::Result<()> {
+        self.flags = owned(flags);
+        self.restart()
+    }
+
     fn spawn(&mut self) -> io::Result<()> {
         let log = OpenOptions::new()
             .create(true)
@@ -194,6 +207,8 @@ impl RealNsqd {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
+            // Ctrl-C on a terminal is meant for us: nsqd would end by it.
+            .process_group(0)
             .spawn()?;
         self.guardian.watch(Some(child.id()));
         let child = self.child.insert(child);
@@ -312,6 +327,10 @@ impl Drop for RealNsqd {
             eprintln!("an nsqd could not be killed: {e}");
         }
     }
+}
+
+fn owned<S: AsRef<str>>(flags: &[S]) -> Vec<String> {
+    flags.iter().map(|flag| flag.as_ref().to_owned()).collect()
 }
 
 fn escaped(name: &str) -> String {

@@ -2,6 +2,7 @@
 //! bears the answers out. Pure, and indifferent to how messages travel, be it alone or in batches.
 
 use std::fmt;
+use std::ops::Range;
 
 use actix_nsq::bytes::Bytes;
 use actix_nsq::{Delivery, Error};
@@ -24,6 +25,8 @@ impl fmt::Display for Id {
 struct Fate {
     answer: Option<Answer>,
     found: u16,
+    /// It may have been sent again because its first answer was lost, by one who was asked for that.
+    may_repeat: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,13 +41,18 @@ enum Answer {
 struct Publisher {
     topic: String,
     fates: Vec<Fate>,
+    /// All messages before that are answered.
+    settled: usize,
 }
 
 /// What publishers have offered and heard. Every message of a publisher goes to the publisher's topic.
 #[derive(Debug, Default)]
 pub struct Record {
     publishers: Vec<Publisher>,
+    outstanding: usize,
     answered_twice: Vec<Id>,
+    stored: usize,
+    corrupt: Vec<String>,
 }
 
 impl Record {
@@ -57,18 +65,20 @@ impl Record {
         self.publishers.push(Publisher {
             topic: topic.to_owned(),
             fates: Vec::new(),
+            settled: 0,
         });
         self.publishers.len() - 1
     }
 
     /// The publisher's next message, which is `size` bytes long where that is long enough for what it says of itself.
     pub fn offer(&mut self, publisher: usize, size: usize) -> (Id, Bytes) {
-        let Publisher { topic, fates } = &mut self.publishers[publisher];
+        let Publisher { topic, fates, .. } = &mut self.publishers[publisher];
         let id = Id {
             publisher,
             number: fates.len(),
         };
         fates.push(Fate::default());
+        self.outstanding += 1;
         (id, body(topic, id, size))
     }
 
@@ -80,8 +90,22 @@ impl Record {
             Err(_) => Answer::Maybe,
         };
         let fate = &mut self.publishers[id.publisher].fates[id.number];
-        if fate.answer.replace(answer).is_some() {
-            self.answered_twice.push(id);
+        match fate.answer.replace(answer) {
+            None => self.outstanding -= 1,
+            Some(_) => self.answered_twice.push(id),
+        }
+    }
+
+    /// A connection was lost under these publishers' client, which was asked to send again what may be stored: of what is
+    /// not answered now, several copies are no fault.
+    pub fn may_repeat(&mut self, publishers: Range<usize>) {
+        for Publisher { fates, settled, .. } in &mut self.publishers[publishers] {
+            let open = |fate: &Fate| fate.answer.is_none();
+            let rest = fates.get(*settled..).unwrap_or_default();
+            *settled += rest.iter().position(open).unwrap_or(rest.len());
+            for fate in fates.iter_mut().skip(*settled).filter(|fate| open(fate)) {
+                fate.may_repeat = true;
+            }
         }
     }
 
@@ -106,9 +130,7 @@ impl Record {
 
     /// How many messages are offered and not answered.
     pub fn outstanding(&self) -> usize {
-        self.fates()
-            .filter(|(_, fate)| fate.answer.is_none())
-            .count()
+        self.outstanding
     }
 
     /// How many messages to this topic were answered `Ok`: so many at least are there.
@@ -133,29 +155,43 @@ impl Record {
         })
     }
 
+    /// The broker holds this message: found in it, or seen as it came in.
+    pub fn found(&mut self, topic: &str, message: &[u8]) {
+        self.stored += 1;
+        let id = read(topic, message);
+        let publisher = id.and_then(|id| Some((id, self.publishers.get_mut(id.publisher)?)));
+        let fate = publisher
+            .filter(|(_, publisher)| publisher.topic == topic)
+            .and_then(|(id, publisher)| publisher.fates.get_mut(id.number));
+        match fate {
+            Some(fate) => fate.found = fate.found.saturating_add(1),
+            // Damaged; or whole, but nobody published it here.
+            None => self.corrupt.push(abridged(topic, message)),
+        }
+    }
+
     /// Holds the answers against what the broker gave out: each message with the topic it was found in.
     pub fn judge<'a>(mut self, found: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Verdict {
-        let mut verdict = Verdict::default();
         for (topic, message) in found {
-            verdict.stored += 1;
-            let Some(id) = read(topic, message) else {
-                verdict.corrupt.push(abridged(topic, message));
-                continue;
-            };
-            let publisher = self.publishers.get_mut(id.publisher);
-            let fate = publisher
-                .filter(|publisher| publisher.topic == topic)
-                .and_then(|publisher| publisher.fates.get_mut(id.number));
-            match fate {
-                Some(fate) => fate.found = fate.found.saturating_add(1),
-                // Whole, but nobody published it here.
-                None => verdict.corrupt.push(abridged(topic, message)),
-            }
+            self.found(topic, message);
         }
-        for (id, Fate { answer, found }) in self.fates() {
+        self.verdict()
+    }
+
+    /// Holds the answers against what was [`found`](Self::found).
+    pub fn verdict(mut self) -> Verdict {
+        let mut verdict = Verdict {
+            stored: self.stored,
+            corrupt: std::mem::take(&mut self.corrupt),
+            ..Verdict::default()
+        };
+        for (id, fate) in self.fates() {
+            let Fate { answer, found, .. } = fate;
             verdict.offered += 1;
-            if found > 1 {
-                verdict.duplicate.push(id);
+            match found > 1 {
+                true if fate.may_repeat => verdict.repeated += 1,
+                true => verdict.duplicate.push(id),
+                false => {}
             }
             match answer {
                 None => verdict.unanswered.push(id),
@@ -193,6 +229,8 @@ pub struct Verdict {
     pub maybe_stored: usize,
     /// Messages found, whatever they are.
     pub stored: usize,
+    /// Messages found more than once that [may be](Record::may_repeat).
+    pub repeated: usize,
 
     /// Answered `Ok`, and not found.
     pub lost: Vec<Id>,
@@ -243,12 +281,19 @@ impl fmt::Display for Verdict {
             maybe,
             maybe_stored,
             stored,
+            repeated,
             ..
         } = self;
         writeln!(
             f,
             "{offered} offered: {ok} ok, {not_written} not written, {maybe} maybe written ({maybe_stored} of them stored); {stored} stored"
         )?;
+        if *repeated > 0 {
+            writeln!(
+                f,
+                "{repeated} stored several times, as may be where unknown ones are sent again"
+            )?;
+        }
         let mut first = true;
         for (name, count, examples) in self.faults() {
             let comma = if std::mem::take(&mut first) { "" } else { ", " };
@@ -373,5 +418,24 @@ mod tests {
         let verdict = record.judge([("one", &one[..]), ("two", &two[..])]);
         assert_eq!(verdict.answered_twice, [id]);
         assert!(!verdict.is_clean());
+    }
+
+    #[test]
+    fn only_what_was_outstanding_when_a_connection_was_lost_may_be_found_twice() {
+        let mut record = Record::new();
+        let publisher = record.publisher("t");
+        let (before, old) = record.offer(publisher, 0);
+        record.answer(before, &Ok(()));
+        let (during, sent) = record.offer(publisher, 0);
+        assert_eq!(record.outstanding(), 1);
+        record.may_repeat(0..1);
+        record.answer(during, &Ok(()));
+        let (after, new) = record.offer(publisher, 0);
+        record.answer(after, &Ok(()));
+        assert_eq!(record.outstanding(), 0);
+        let twice = [&old, &old, &sent, &sent, &new, &new].map(|body| ("t", &body[..]));
+        let verdict = record.judge(twice);
+        assert_eq!(verdict.repeated, 1);
+        assert_eq!(verdict.duplicate, [before, after]);
     }
 }

@@ -1,0 +1,48 @@
+//! The end of a trial: everything that nsqd holds is taken out of it, by a client that shares no code with the crate.
+
+use std::{
+    io,
+    sync::{Mutex, PoisonError},
+    thread,
+};
+
+use crate::support::{
+    raw_client,
+    real_nsqd::RealNsqd,
+    record::{Record, Verdict},
+};
+
+/// Nobody knows how many there are: each topic ends with a silence.
+const UNKNOWN: usize = usize::MAX;
+
+/// nsqd's usual ones. It takes a message that moves from a topic to its channel to the disk and back under those of the
+/// trial, and is not killed any more.
+const FLAGS: &[&str] = &[];
+
+/// Empties all topics at a time, and judges.
+pub(crate) fn drain(nsqd: &mut RealNsqd, record: Record) -> io::Result<Verdict> {
+    // With the old process ends every connection, and what was still to be executed of it.
+    nsqd.sigterm()?;
+    nsqd.restart_with(FLAGS)?;
+    let nsqd = &*nsqd;
+    let topics = record.topics();
+    let record = Mutex::new(record);
+    let empty = &|topic: &String| {
+        let left = || nsqd.unfinished(topic).ok();
+        raw_client::drain_into(&nsqd.address(), topic, UNKNOWN, left, |body| {
+            let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
+            record.found(topic, &body);
+        })
+    };
+    thread::scope(|scope| {
+        let start = |topic| scope.spawn(move || empty(topic));
+        let drains: Vec<_> = topics.iter().map(start).collect();
+        for drain in drains {
+            let drained = drain.join();
+            drained.unwrap_or_else(|_| Err(io::Error::other("the consumer has panicked")))?;
+        }
+        io::Result::Ok(())
+    })?;
+    let record = record.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(record.verdict())
+}
