@@ -285,7 +285,7 @@ fn check_address(address: &str) -> Result<(), Error> {
     if address.contains("://") {
         return refused("a URL, which Config::from_url takes");
     }
-    if host.contains([':', '[', ']', '/', '@']) || host.contains(char::is_whitespace) {
+    if host.contains([':', '[', ']', '/', '@', '?']) || host.contains(char::is_whitespace) {
         return refused("not a host name");
     }
     match port.parse::<u16>() {
