@@ -246,10 +246,16 @@ fn contradiction<T: Value>(
 }
 
 fn address_error(address: &str, problem: &'static str) -> Error {
-    // What stands before an @ may be a secret.
-    let shown = match address.rsplit_once('@') {
+    // What stands before an @ may be a secret, and so may the options of a URL.
+    let without_password = |text: &str| match text.rsplit_once('@') {
         Some((_, host)) => format!("***@{host}"),
-        None => address.into(),
+        None => text.into(),
+    };
+    let shown = match address.split_once('?') {
+        // The ? may be a part of the password.
+        Some((_, options)) if options.contains('@') => "***".into(),
+        Some((front, _)) => format!("{}?***", without_password(front)),
+        None => without_password(address),
     };
     Error::new(
         Cause::Address {
@@ -279,7 +285,7 @@ fn check_address(address: &str) -> Result<(), Error> {
     if address.contains("://") {
         return refused("a URL, which Config::from_url takes");
     }
-    if host.contains([':', '[', ']', '/', '@']) || host.contains(char::is_whitespace) {
+    if host.contains([':', '[', ']', '/', '@', '?']) || host.contains(char::is_whitespace) {
         return refused("not a host name");
     }
     match port.parse::<u16>() {

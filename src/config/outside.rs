@@ -76,9 +76,7 @@ impl Config {
 }
 
 fn builder(url: &str) -> Result<ConfigBuilder, Error> {
-    // Not its options, among which may be a secret.
-    let shown = url.split('?').next().unwrap_or_default();
-    let refused = |problem| Err(address_error(shown, problem));
+    let refused = |problem| Err(address_error(url, problem));
     let Some(rest) = url.strip_prefix(SCHEME) else {
         return refused("no nsq:// in front");
     };
@@ -213,6 +211,27 @@ mod tests {
         ] {
             let error = Config::from_url(url).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_refused_shows_neither_password_nor_options_of_a_url() {
+        for (address, shown) in [
+            ("h:4150?auth_secret=hunter2", r#""h:4150?***""#),
+            ("nsq://h:4150?auth_secret=hunter2", r#""nsq://h:4150?***""#),
+            ("http://me:hunter2@h:4150?a=b", r#""***@h:4150?***""#),
+            ("me:hunter2?hunter2@h:4150", r#""***""#),
+            ("me:hunter2@h:4150?hunter2@h", r#""***""#),
+        ] {
+            for error in [
+                Config::new(address).unwrap_err(),
+                vars(&[("NSQD_TCP_ADDRESS", address)]).unwrap_err(),
+            ] {
+                let text = format!("{error} {error:?}");
+                assert!(!text.contains("hunter2"), "{error}");
+            }
+            let error = Config::new(address).unwrap_err().to_string();
+            assert!(error.contains(shown), "{error}");
         }
     }
 }

@@ -1,0 +1,246 @@
+//! Options and addresses from outside: whatever the text, a typed error that names the option, or a configuration that is
+//! valid; and no secret is repeated.
+
+use std::time::Duration;
+
+use actix_nsq::{Config, Delivery, Error, ErrorKind};
+
+use super::{input::Input, world::ms};
+
+/// What must never be shown.
+const SECRET: &str = "open-sesame-7f3a";
+
+/// Options that are not there: those of go-nsq, with a secret among them, and nobody's.
+const OTHERS: &[&str] = &["auth_secret", "tls_v1", "max_in_flight", "", "nobodys"];
+
+/// The first byte says what is read: a URL, an address, something with a secret in it, or options, each of them a byte for
+/// its name and a line for its value.
+pub fn options(data: &[u8]) {
+    let mut input = Input::new(data);
+    let text = |input: &mut Input<'_>| String::from_utf8_lossy(input.until(b'\n')).into_owned();
+    match input.below(5) {
+        0 => judge(&Config::from_url(&text(&mut input))),
+        1 => {
+            let url = format!("nsq://{}", text(&mut input));
+            let config = Config::from_url(&url);
+            judge(&config);
+            let config = config.map_err(|error| error.to_string());
+            let vars = [("NSQD_TCP_ADDRESS".to_owned(), url)];
+            let again = Config::from_vars(vars).map_err(|error| error.to_string());
+            assert_eq!(format!("{config:?}"), format!("{again:?}"));
+        }
+        2 => judge(&Config::new(text(&mut input))),
+        3 => secrets(&text(&mut input), &text(&mut input)),
+        _ => pairs(&mut input),
+    }
+}
+
+fn judge(config: &Result<Config, Error>) {
+    match config {
+        Ok(config) => {
+            let out_of_bounds = out_of_bounds(config);
+            assert!(out_of_bounds.is_empty(), "{out_of_bounds:?}: {config:?}");
+            check_address(config.address());
+        }
+        Err(error) => {
+            assert_eq!(
+                (error.kind(), error.delivery()),
+                (ErrorKind::Config, Delivery::NotWritten),
+                "{error}"
+            );
+            assert!(!error.is_retryable());
+            let text = error.to_string();
+            let named = ["option", "unknown option", "nsqd address"];
+            assert!(named.iter().any(|start| text.starts_with(start)), "{text}");
+            assert!(!text.contains(char::is_control), "{text}");
+        }
+    }
+}
+
+/// What can be dialled, by a second opinion.
+fn check_address(address: &str) {
+    let (host, port) = address.rsplit_once(':').expect("a port");
+    let port: u16 = port.parse().expect("a number");
+    assert!(port > 0 && !host.is_empty(), "{address:?}");
+    let bracketed = host.starts_with('[') && host.ends_with(']');
+    let odd = |c: char| c.is_whitespace() || "/@?".contains(c) || ":[]".contains(c) && !bracketed;
+    assert!(!host.contains(odd), "{address:?}");
+}
+
+/// A secret stands before an `@`, or is the value of an option that is not there: nobody repeats it.
+fn secrets(before: &str, behind: &str) {
+    let mut texts = vec![format!("nsq://{before}?{behind}&auth_secret={SECRET}")];
+    // Otherwise it is the value of an option that is no secret, and shown as one.
+    if !before.contains('?') {
+        texts.push(format!("nsq://{before}:{SECRET}@{behind}"));
+        texts.push(format!("{before}:{SECRET}@{behind}"));
+        texts.push(format!("{before}?auth_secret={SECRET}"));
+    }
+    for text in texts {
+        let vars = [("NSQD_TCP_ADDRESS".to_owned(), text.clone())];
+        for config in [
+            Config::from_url(&text),
+            Config::new(text.as_str()),
+            Config::from_vars(vars),
+        ] {
+            judge(&config);
+            let error = config.expect_err("a secret cannot be used");
+            assert!(!format!("{error} {error:?}").contains(SECRET), "{error}");
+        }
+    }
+}
+
+/// Options from a program, a URL and the environment are the same options.
+fn pairs(input: &mut Input<'_>) {
+    let known: Vec<_> = Config::options().iter().map(|option| option.name).collect();
+    let mut pairs = Vec::new();
+    while !input.is_empty() && pairs.len() < 20 {
+        let at = input.below(known.len() + OTHERS.len());
+        let value = String::from_utf8_lossy(input.until(b'\n')).into_owned();
+        match known.get(at) {
+            Some(name) => pairs.push((*name, value)),
+            None => pairs.push((OTHERS[at - known.len()], SECRET.to_owned())),
+        }
+    }
+    let start = Config::builder("127.0.0.1:4150");
+    let set = pairs
+        .iter()
+        .try_fold(start, |builder, (name, value)| builder.set(name, value));
+    let config = set.and_then(|builder| builder.build());
+    judge(&config);
+    if let Err(error) = &config {
+        let text = error.to_string();
+        assert!(!text.contains(SECRET), "{text}");
+        let shown = |(name, value): &(&str, String)| {
+            text.contains(&format!("option {name} = {:?}: must be", value.trim()))
+        };
+        let contradicts = text.contains(" contradicts ");
+        let other = OTHERS.iter().any(|name| text.contains(name));
+        assert!(contradicts || other || pairs.iter().any(shown), "{text}");
+    }
+
+    let query: Vec<_> = pairs
+        .iter()
+        .map(|(name, value)| format!("{name}={}", percent_encoded(value)))
+        .collect();
+    let url = Config::from_url(&format!("nsq://127.0.0.1:4150?{}", query.join("&")));
+    assert_eq!(shown(&config), shown(&url));
+    // Of the environment, what is nobody's option may be anyone's.
+    if pairs
+        .iter()
+        .all(|(name, _)| !["", "nobodys"].contains(name))
+    {
+        let address = [("NSQD_TCP_ADDRESS".to_owned(), "127.0.0.1:4150".to_owned())];
+        let vars = pairs.iter().map(|(name, value)| {
+            let name = format!("NSQ_{}", name.to_ascii_uppercase());
+            (name, value.clone())
+        });
+        assert_eq!(
+            shown(&config),
+            shown(&Config::from_vars(address.into_iter().chain(vars)))
+        );
+    }
+}
+
+fn shown(config: &Result<Config, Error>) -> String {
+    format!("{config:?}")
+}
+
+fn percent_encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+}
+
+/// The options that no configuration may have, by bounds typed a second time.
+fn out_of_bounds(config: &Config) -> Vec<&'static str> {
+    let hours = |hours: u64| ms(hours * 3_600_000);
+    let time = |time: Duration, from: u64, to: Duration| ms(from) <= time && time <= to;
+    let five_minutes = ms(300_000);
+    let heartbeat = |every| time(every, 1_000, ms(60_000));
+    let keepalive = |idle| time(idle, 1_000, ms(32_767_000));
+    let wait = |wait| time(wait, 25, ms(30_000));
+    let largest = config.max_publish_size().max(config.max_batch_size());
+    let half = config.publish_timeout() / 2;
+    let texts = [
+        config.client_id(),
+        config.hostname(),
+        config.user_agent(),
+        config.topology_region(),
+        config.topology_zone(),
+    ];
+    let judged = [
+        ("dial_timeout", time(config.dial_timeout(), 1, five_minutes)),
+        (
+            "handshake_timeout",
+            time(config.handshake_timeout(), 1, five_minutes),
+        ),
+        (
+            "write_timeout",
+            time(config.write_timeout(), 1, five_minutes),
+        ),
+        (
+            "heartbeat_interval",
+            config.heartbeat_interval().is_none_or(heartbeat),
+        ),
+        // By default it gives way to a short publish_timeout, whose half may be below its own least.
+        ("ack_timeout", config.ack_timeout() <= half.min(hours(1))),
+        (
+            "publish_timeout",
+            time(config.publish_timeout(), 1, hours(24)),
+        ),
+        (
+            "reconnect_backoff",
+            time(
+                config.reconnect_backoff(),
+                1,
+                config.max_reconnect_backoff(),
+            ),
+        ),
+        (
+            "max_reconnect_backoff",
+            time(config.max_reconnect_backoff(), 1, hours(1)),
+        ),
+        (
+            "max_pending",
+            (1..=100_000_000).contains(&config.max_pending()),
+        ),
+        ("max_pending_bytes", config.max_pending_bytes() >= largest),
+        (
+            "publish_window",
+            (1..=1_000_000).contains(&config.publish_window()),
+        ),
+        ("publish_window_bytes", config.publish_window_bytes() >= 1),
+        (
+            "max_publish_size",
+            (1..=1 << 30).contains(&config.max_publish_size()),
+        ),
+        (
+            "max_batch_size",
+            (9..=1 << 30).contains(&config.max_batch_size()),
+        ),
+        (
+            "max_req_timeout",
+            config.max_req_timeout() <= hours(30 * 24),
+        ),
+        (
+            "max_msg_size",
+            (4_096..=1 << 30).contains(&config.max_msg_size()),
+        ),
+        (
+            "tcp_keepalive",
+            config.tcp_keepalive().is_none_or(keepalive),
+        ),
+        ("names", texts.iter().all(|text| text.len() <= 1_024)),
+        (
+            "output_buffer_size",
+            config
+                .output_buffer_size()
+                .is_none_or(|size| (64..=65_536).contains(&size)),
+        ),
+        (
+            "output_buffer_timeout",
+            config.output_buffer_timeout().is_none_or(wait),
+        ),
+    ];
+    let wrong = judged.iter().filter(|(_, within)| !within);
+    wrong.map(|(name, _)| *name).collect()
+}

@@ -1,0 +1,449 @@
+//! A whole session: arbitrary bytes of a server against publishes in flight. Each is answered once, within its time, and with
+//! the truth: as many `Ok` as `OK` frames came before the first nonsense, and nothing called not written that a broker which
+//! hears the same commands would have stored.
+
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+use actix::{Addr, Handler};
+use actix_nsq::{
+    DeferredPublish, Error, MultiPublish, Ping, Producer, Publish, Reconnect, Topic, bytes::Bytes,
+};
+use tokio::{
+    task::{JoinHandle, spawn_local},
+    time::{Instant, sleep},
+};
+
+use super::{
+    input::Input,
+    record::{Id, Record, Verdict},
+    spoken::{Command, error_frame, frame, heartbeat_frame, ok_frame, response_frame},
+    world::{Network, Peer, everyone_rests, in_virtual_time, ms},
+};
+
+const TOPICS: [&str; 2] = ["one", "two"];
+const TIME: Duration = ms(2500);
+/// Dead-lines that come soon after each other are looked at together, by so much too late at most, and a timer's own tick.
+const TOGETHER: Duration = ms(22);
+const LARGEST: usize = 4096;
+
+/// What an error frame says, beside whatever the fuzzer thinks of.
+const ERRORS: &[&str] = &[
+    "E_BAD_TOPIC PUB topic name \"one\" is not valid",
+    "E_BAD_MESSAGE PUB message too big 200 > 100",
+    "E_BAD_MESSAGE PUB failed to read message body",
+    "E_BAD_BODY MPUB body too big 200 > 100",
+    "E_PUB_FAILED PUB failed exiting",
+    "E_MPUB_FAILED MPUB failed exiting",
+    "E_DPUB_FAILED DPUB failed exiting",
+    "E_INVALID invalid command",
+    "E_UNAUTHORIZED AUTH failed for PUB on \"one\"",
+    "E_FIN_FAILED FIN failed ID not in flight",
+    "E_WHAT nobody knows",
+    "",
+];
+
+/// Two bytes for the configuration, and then a row of steps, a byte for each and what belongs to it.
+pub fn session(data: &[u8]) {
+    let mut input = Input::new(data);
+    let settings = Settings::read(&mut input);
+    in_virtual_time(async move |network| {
+        let producer = start(&network, &settings);
+        let mut play = Play {
+            network,
+            settings,
+            callers: Callers::new(producer),
+            wire: None,
+            held: Vec::new(),
+            budget: 64,
+        };
+        play.callers.publish(0, 8);
+        while !input.is_empty() && play.budget > 0 {
+            play.budget -= 1;
+            play.step(&mut input).await;
+        }
+        play.end().await;
+    });
+}
+
+#[derive(Clone, Copy)]
+struct Settings {
+    retry_unknown: bool,
+    /// Whether the nsqd of the end serves all that comes to it.
+    good_end: bool,
+    capacity: usize,
+    window: usize,
+}
+
+impl Settings {
+    fn read(input: &mut Input<'_>) -> Self {
+        let flags = input.byte();
+        Self {
+            retry_unknown: flags & 1 != 0,
+            good_end: flags & 2 != 0,
+            capacity: [64 << 10, 40, 200, 1000][usize::from(flags >> 2 & 3)],
+            window: input.one_of(&[1000, 1, 2, 5]),
+        }
+    }
+}
+
+fn start(network: &Network, settings: &Settings) -> Addr<Producer> {
+    let config = network
+        .config()
+        .publish_timeout(TIME)
+        .ack_timeout(ms(700))
+        .write_timeout(ms(300))
+        .heartbeat_interval(ms(1000))
+        .handshake_timeout(ms(500))
+        .max_msg_size(LARGEST)
+        .publish_window(settings.window)
+        .retry_unknown(settings.retry_unknown)
+        .max_reconnect_backoff(ms(400));
+    Producer::start(config.build().expect("a good configuration"))
+}
+
+/// A message as the record wants it back: topic and body.
+type Message = (String, Vec<u8>);
+
+struct Play {
+    network: Network,
+    settings: Settings,
+    callers: Callers,
+    wire: Option<Wire>,
+    /// What the broker has stored over the connections that are over.
+    held: Vec<Message>,
+    budget: usize,
+}
+
+impl Play {
+    async fn step(&mut self, input: &mut Input<'_>) {
+        match input.byte() % 20 {
+            0 => self.say(&ok_frame()).await,
+            1 => self.say(&heartbeat_frame()).await,
+            2 => self.say(&error_frame(input.one_of(ERRORS))).await,
+            3 => self.say(&frame(1, input.sized())).await,
+            4 => self.say(&response_frame(input.sized())).await,
+            5 => self.say(&frame(2, input.sized())).await,
+            6 => self.say(&frame(input.byte().into(), input.sized())).await,
+            7 => self.say(input.sized()).await,
+            // Answers to all that has been said so far, or to some.
+            8 => {
+                let most = input.byte().into();
+                self.answer(most).await;
+            }
+            9 => {
+                if let Some(mut wire) = self.wire.take() {
+                    wire.hear().await;
+                    self.held.extend(wire.stored());
+                }
+            }
+            10 => self
+                .held
+                .extend(self.wire.take().map(Wire::cut).unwrap_or_default()),
+            11 => {
+                if let Some(mut wire) = self.wire.take() {
+                    wire.peer.line.end_in_reset();
+                    wire.hear().await;
+                    self.held.extend(wire.stored());
+                }
+            }
+            12 => {
+                if let Some(wire) = &self.wire {
+                    wire.peer.line.break_writes(std::io::ErrorKind::BrokenPipe);
+                }
+            }
+            13 => sleep(ms(u64::from(input.byte()) * 8)).await,
+            14 => self.callers.publish(input.byte(), 1 + input.below(4)),
+            15 => self.callers.give_up(input.byte().into()),
+            16 => self.callers.ping(),
+            17 => self.callers.reconnect(),
+            18 => {
+                self.wire().await;
+                if let Some(wire) = &mut self.wire {
+                    wire.hear().await;
+                }
+            }
+            _ => {
+                if let Some(wire) = &mut self.wire {
+                    wire.peer.fin().await;
+                }
+            }
+        }
+    }
+
+    /// The connection; where there is none, the next one, once the producer dials.
+    async fn wire(&mut self) -> Option<&mut Wire> {
+        if self.wire.as_ref().is_some_and(|wire| wire.peer.has_ended()) {
+            let over = self.wire.take().map(|wire| wire.stored());
+            self.held.extend(over.unwrap_or_default());
+        }
+        if self.wire.is_none() {
+            let dial = self.network.accept(self.settings.capacity, ms(600)).await;
+            if let Some(peer) = dial {
+                self.wire = Wire::greet(peer).await;
+            }
+        }
+        self.wire.as_mut()
+    }
+
+    async fn say(&mut self, bytes: &[u8]) {
+        if let Some(wire) = self.wire().await {
+            wire.said.extend_from_slice(bytes);
+            wire.peer.say(bytes).await;
+        }
+    }
+
+    async fn answer(&mut self, most: usize) {
+        if let Some(wire) = self.wire().await {
+            wire.hear().await;
+            let due = wire.commands.len().saturating_sub(oks(&wire.said));
+            let answers = ok_frame().repeat(due.min(most));
+            wire.said.extend_from_slice(&answers);
+            wire.peer.say(&answers).await;
+        }
+    }
+
+    /// Nobody dials any more, or all is well again, until everything is answered; then all is over, and judged.
+    async fn end(mut self) {
+        let end = Instant::now() + 2 * TIME;
+        while self.settings.good_end && self.callers.are_waiting() && Instant::now() < end {
+            self.answer(usize::MAX).await;
+            everyone_rests().await;
+        }
+        if let Some(wire) = &mut self.wire {
+            wire.hear().await;
+        }
+        let Self {
+            network,
+            mut callers,
+            wire,
+            mut held,
+            settings,
+            ..
+        } = self;
+        drop(network);
+        // The last connection stays, silent, until it is found out; what was said on it meanwhile is heard.
+        let verdict = match wire {
+            None => callers.verdict(held).await,
+            Some(mut wire) => {
+                callers.all_answered().await;
+                wire.hear().await;
+                held.extend(wire.stored());
+                callers.verdict(held).await
+            }
+        };
+        let duplicate = &verdict.duplicate;
+        assert!(settings.retry_unknown || duplicate.is_empty(), "{verdict}");
+        let others = [
+            &verdict.lost,
+            &verdict.misattributed,
+            &verdict.unanswered,
+            &verdict.answered_twice,
+        ];
+        assert!(others.iter().all(|ids| ids.is_empty()), "{verdict}");
+        assert!(verdict.corrupt.is_empty(), "{verdict}");
+    }
+}
+
+/// One connection, as a broker sees it that hears all and means only some of what it says.
+struct Wire {
+    peer: Peer,
+    /// After the handshake.
+    said: Vec<u8>,
+    /// Those that want an answer.
+    commands: Vec<Vec<Message>>,
+}
+
+impl Wire {
+    async fn greet(mut peer: Peer) -> Option<Self> {
+        if !peer.magic().await || peer.command().await.is_none() {
+            return None;
+        }
+        peer.say(&ok_frame()).await.then_some(Self {
+            peer,
+            said: Vec::new(),
+            commands: Vec::new(),
+        })
+    }
+
+    async fn hear(&mut self) {
+        while let Some(command) = self.peer.command().await {
+            self.note(command);
+        }
+    }
+
+    fn note(&mut self, command: Command) {
+        self.commands.push(match command {
+            Command::Nop => return,
+            Command::Identify(_) => Vec::new(),
+            Command::Pub { topic, body } | Command::Dpub { topic, body, .. } => {
+                vec![(topic, body)]
+            }
+            Command::Mpub { topic, bodies } => {
+                let bodies = bodies.into_iter();
+                bodies.map(|body| (topic.clone(), body)).collect()
+            }
+            other => panic!("{other} from a producer"),
+        });
+    }
+
+    /// Closes at once. Of what it has not heard, it has stored only what it has said OK to all the same.
+    fn cut(mut self) -> Vec<Message> {
+        let heard = self.commands.len();
+        while let Some(command) = self.peer.command_on_its_way() {
+            self.note(command);
+        }
+        self.commands.truncate(heard.max(oks(&self.said)));
+        self.stored()
+    }
+
+    /// A broker stores what it says OK to, and executes nothing behind an error. What it hears and does not answer, it
+    /// may have stored: that it did is the harder case.
+    fn stored(self) -> Vec<Message> {
+        let executed = match refuses(&self.said) {
+            true => oks(&self.said),
+            false => usize::MAX,
+        };
+        self.commands.into_iter().take(executed).flatten().collect()
+    }
+}
+
+/// How many `OK` frames stand before the first nonsense.
+fn oks(said: &[u8]) -> usize {
+    sensible(said).0
+}
+
+/// Whether what comes behind them is an error.
+fn refuses(said: &[u8]) -> bool {
+    let (_, rest) = sensible(said);
+    let size = rest
+        .first_chunk()
+        .map_or(0, |size| u32::from_be_bytes(*size) as usize);
+    let whole = rest.len() >= size.saturating_add(4);
+    (4..=LARGEST).contains(&size) && whole && rest[4..8] == [0, 0, 0, 1]
+}
+
+fn sensible(said: &[u8]) -> (usize, &[u8]) {
+    let (mut oks, mut rest) = (0, said);
+    loop {
+        rest = if let Some(behind) = rest.strip_prefix(&ok_frame()[..]) {
+            oks += 1;
+            behind
+        } else if let Some(behind) = rest.strip_prefix(&heartbeat_frame()[..]) {
+            behind
+        } else {
+            return (oks, rest);
+        };
+    }
+}
+
+/// Those who publish, and what they hear.
+struct Callers {
+    producer: Addr<Producer>,
+    record: Rc<RefCell<Record>>,
+    publishers: [usize; 2],
+    waiting: Vec<(Vec<Id>, JoinHandle<()>)>,
+    gone: Vec<Id>,
+    pings: Vec<JoinHandle<()>>,
+}
+
+impl Callers {
+    fn new(producer: Addr<Producer>) -> Self {
+        let mut record = Record::new();
+        let publishers = TOPICS.map(|topic| record.publisher(topic));
+        Self {
+            producer,
+            record: Rc::new(RefCell::new(record)),
+            publishers,
+            waiting: Vec::new(),
+            gone: Vec::new(),
+            pings: Vec::new(),
+        }
+    }
+
+    /// So many publishes at once, of a kind: two bits for what they are, one for the topic, and two for the size.
+    fn publish(&mut self, kind: u8, count: usize) {
+        let at = usize::from(kind >> 2 & 1);
+        let topic = Topic::new(TOPICS[at]).expect("a good name");
+        let size = [20, 60, 120, 600][usize::from(kind >> 3 & 3)];
+        for _ in 0..count {
+            let members = if kind & 3 == 1 { 3 } else { 1 };
+            let offers: Vec<(Id, Bytes)> = (0..members)
+                .map(|_| self.record.borrow_mut().offer(self.publishers[at], size))
+                .collect();
+            let (ids, bodies): (Vec<Id>, Vec<Bytes>) = offers.into_iter().unzip();
+            match kind & 3 {
+                1 => self.send(ids, MultiPublish::new(&topic, bodies)),
+                2 => self.send(ids, DeferredPublish::new(&topic, ms(5), bodies[0].clone())),
+                _ => self.send(ids, Publish::new(&topic, bodies[0].clone())),
+            }
+        }
+    }
+
+    fn send<M>(&mut self, ids: Vec<Id>, message: M)
+    where
+        M: actix::Message<Result = Result<(), Error>> + Send + 'static,
+        Producer: Handler<M>,
+    {
+        let (request, record) = (self.producer.send(message), Rc::clone(&self.record));
+        let (began, all) = (Instant::now(), ids.clone());
+        let task = spawn_local(async move {
+            let answer = request.await.expect("a producer answers itself");
+            let took = began.elapsed();
+            assert!(
+                took <= TIME + TOGETHER,
+                "answered after {took:?}: {answer:?}"
+            );
+            for id in all {
+                record.borrow_mut().answer(id, &answer);
+            }
+        });
+        self.waiting.push((ids, task));
+    }
+
+    /// One of them goes away, and hears no answer.
+    fn give_up(&mut self, which: usize) {
+        if let Some(which) = which.checked_rem(self.waiting.len()) {
+            let (ids, task) = self.waiting.swap_remove(which);
+            if !task.is_finished() {
+                task.abort();
+                self.gone.extend(ids);
+            }
+        }
+    }
+
+    fn ping(&mut self) {
+        let request = self.producer.send(Ping { timeout: TIME });
+        let began = Instant::now();
+        self.pings.push(spawn_local(async move {
+            let _ = request.await.expect("a producer answers itself");
+            assert!(began.elapsed() <= TIME + TOGETHER, "a ping took too long");
+        }));
+    }
+
+    fn reconnect(&self) {
+        self.producer.do_send(Reconnect);
+    }
+
+    fn are_waiting(&self) -> bool {
+        self.waiting.iter().any(|(_, task)| !task.is_finished())
+    }
+
+    async fn all_answered(&mut self) {
+        for task in self
+            .pings
+            .drain(..)
+            .chain(self.waiting.drain(..).map(|(_, task)| task))
+        {
+            task.await.expect("answered, and in time");
+        }
+    }
+
+    async fn verdict(mut self, held: Vec<Message>) -> Verdict {
+        self.all_answered().await;
+        let record = std::mem::take(&mut *self.record.borrow_mut());
+        let found = held.iter().map(|(topic, body)| (topic.as_str(), &body[..]));
+        let mut verdict = record.judge(found);
+        verdict.unanswered.retain(|id| !self.gone.contains(id));
+        verdict
+    }
+}

@@ -1,0 +1,114 @@
+//! What the fuzzer has found is replayed on any Rust: every input of `fuzz/corpus` and `fuzz/regressions`, see `fuzz/README.md`.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+#[path = "../fuzz/checks/mod.rs"]
+mod checks;
+
+/// More of them would be slow to replay, and tell no more.
+const MOST_FILES: usize = 600;
+const LARGEST_FILE: u64 = 4096;
+
+macro_rules! targets {
+    ($($target:ident)+) => {
+        const TARGETS: &[&str] = &[$(stringify!($target)),+];
+
+        $(
+            #[test]
+            fn $target() {
+                replay(stringify!($target), checks::$target);
+            }
+        )+
+    };
+}
+
+targets! { frames handshake session embedded options publish }
+
+/// Runs a check with every input there is, and fails with the names of those that it does not hold for.
+fn replay(target: &str, check: fn(&[u8])) {
+    let corpus = files(&fuzz().join("corpus").join(target));
+    let regressions = files(&fuzz().join("regressions").join(target));
+    assert!(!corpus.is_empty(), "{target} has no corpus");
+    println!(
+        "{target}: {} inputs, and {} that it failed for once",
+        corpus.len(),
+        regressions.len()
+    );
+    let all = regressions.into_iter().chain(corpus);
+    let failed: Vec<PathBuf> = all
+        .filter(|file| {
+            let input = fs::read(file).expect("an input can be read");
+            catch_unwind(AssertUnwindSafe(|| check(&input))).is_err()
+        })
+        .collect();
+    assert!(
+        failed.is_empty(),
+        "{target} does not hold for {failed:#?}; with the fuzzer: cargo fuzz run -s none {target} FILE"
+    );
+}
+
+#[test]
+fn every_target_has_a_check_a_program_and_a_corpus_of_one_name() {
+    let targets: BTreeSet<String> = TARGETS.iter().map(|&name| name.to_owned()).collect();
+    let manifest = fs::read_to_string(fuzz().join("Cargo.toml")).expect("the fuzz crate");
+    let programs = manifest.split("[[bin]]").skip(1).map(|program| {
+        let name = program.split('"').nth(1).expect("a name");
+        assert!(
+            program.contains(&format!("\"fuzz_targets/{name}.rs\"")),
+            "{name}"
+        );
+        name.to_owned()
+    });
+    assert_eq!(programs.collect::<BTreeSet<_>>(), targets);
+    let names = |folder: &str| -> BTreeSet<String> {
+        let files = fs::read_dir(fuzz().join(folder)).expect("a folder of the fuzz crate");
+        let names = files.map(|file| file.expect("an entry").path());
+        names
+            .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+            .collect()
+    };
+    assert_eq!(names("fuzz_targets"), targets);
+    assert_eq!(names("corpus"), targets);
+    assert!(names("regressions").is_subset(&targets));
+    assert!(names("checks").is_superset(&targets));
+}
+
+#[test]
+fn the_corpus_is_small() {
+    let all: Vec<PathBuf> = TARGETS
+        .iter()
+        .flat_map(|target| files(&fuzz().join("corpus").join(target)))
+        .collect();
+    assert!(all.len() <= MOST_FILES, "{} files", all.len());
+    for file in all {
+        let size = fs::metadata(&file).expect("a file").len();
+        assert!(size <= LARGEST_FILE, "{}: {size} bytes", file.display());
+    }
+}
+
+fn fuzz() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
+}
+
+/// The files of a folder, which need not be there, in the order of their names.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .map(|file| file.expect("an entry").path())
+        .collect();
+    files.sort();
+    files
+}
