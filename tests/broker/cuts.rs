@@ -16,7 +16,6 @@ use crate::harness::{Scenario, scenarios};
 use crate::support::broker::{Broker, Settings};
 use crate::support::chaos::{self, ChaosProxy, Direction};
 use crate::support::record::{Id, Record};
-use crate::support::wait;
 
 pub fn scenarios() -> Vec<Scenario> {
     let limited = || Settings {
@@ -223,16 +222,12 @@ impl<'a> Campaign<'a> {
         let told = format!("{}, {}, {proxy}: {answers:?}", session.name, variant.name);
 
         // The control: it was this byte.
-        let passed = || {
-            let first = &proxy.record()[0];
-            let way = match case.direction {
-                Direction::Up => &first.up,
-                Direction::Down => &first.down,
-            };
-            way.pieces.iter().sum::<usize>()
+        let first = &proxy.record()[0];
+        let way = match case.direction {
+            Direction::Up => &first.up,
+            Direction::Down => &first.down,
         };
-        let is_cut = wait::comes_to_hold(wait::PATIENCE, || passed() == case.at).await;
-        assert!(is_cut, "{} bytes have passed: {told}", passed());
+        assert_eq!(way.pieces.iter().sum::<usize>(), case.at, "{told}");
 
         let nothing_sent = whole.is_before_publishes(case);
         for (say, answer) in session.says.iter().zip(&answers) {

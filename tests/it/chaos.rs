@@ -275,9 +275,10 @@ fn a_connection_ends_when_it_is_old_enough() {
     for _ in 0..2 {
         let began = Instant::now();
         let mut client = client(&proxy);
-        assert_eq!(exchange(&mut client, b"said"), b"said");
-        assert_eq!(ends(&mut client), Heard::end(b""));
+        client.write_all(b"said").unwrap();
+        let came = ends(&mut client);
         assert!(began.elapsed() >= Duration::from_millis(100));
+        assert!(!came.reset && b"said".starts_with(&came.bytes), "{came:?}");
     }
 }
 

@@ -49,8 +49,13 @@ const SEED: &str = "CHAOS_SEED";
 /// The seed that the variable `CHAOS_SEED` names, or else a new one.
 pub fn seed() -> u64 {
     let named = std::env::var(SEED).ok();
-    let named = named.and_then(|seed| seed.parse().ok());
-    named.unwrap_or_else(|| fastrand::u64(..))
+    named
+        .and_then(|text| {
+            let seed = text.parse();
+            seed.inspect_err(|e| eprintln!("{SEED}={text} is no seed: {e}"))
+                .ok()
+        })
+        .unwrap_or_else(|| fastrand::u64(..))
 }
 
 /// A proxy that runs until it is dropped, and its connections with it.

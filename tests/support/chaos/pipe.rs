@@ -215,11 +215,12 @@ impl<'a> Pipe<'a> {
         {
             piece = corrupted(&piece, (place - self.passed) as usize, self.mask);
         }
+        // Before: whoever has received it finds it counted.
+        self.tally.passed(self.direction, length);
         self.to.write_all(&piece).await?;
         self.passed = until;
         self.queued -= length as u64;
         self.free = due.max(Instant::now().checked_sub(TICK).unwrap_or(due));
-        self.tally.passed(self.direction, length);
         Ok(())
     }
 
