@@ -66,6 +66,8 @@ pub(crate) struct Strike {
     pub(crate) at: Duration,
     /// Messages that were offered and not answered at that moment.
     pub(crate) in_flight: usize,
+    /// So many messages were answered maybe from then until it was over: those that had been sent.
+    pub(crate) maybe: u64,
     /// From then until nsqd served again.
     pub(crate) down: Duration,
     /// From then until every producer was answered ok again; `None` if one was not, in time.
@@ -229,11 +231,12 @@ impl Board {
             fault,
             at,
             in_flight,
+            maybe,
             ..
         } = strike;
         let at = at.as_secs_f64();
         self.note(format_args!(
-            "{fault} at {at:.6} s, {in_flight} in flight; over now"
+            "{fault} at {at:.6} s, {in_flight} in flight, {maybe} maybe written; over now"
         ));
     }
 

@@ -14,8 +14,10 @@
 //! * At the end a plain consumer, which shares no code with the crate, takes everything out of nsqd. Then: `lost` was
 //!   answered ok and is not there; `duplicate` is there more than once; `misattributed` was answered not written and is
 //!   there; `corrupt` is there and nobody published it so; `unanswered` had no answer a second after its time.
+//! * With `--proxy corrupt-up=...` a trial must fail, too: NSQ has no checksum, so nsqd says OK to what was changed on its way.
 //! * `--log` keeps every answer, each fault, and at the end each message that is wrong.
-//! * A fault strikes at a moment when publishes are in flight, and how many is told. One that met none is a failure.
+//! * A fault strikes at a moment when publishes are in flight, and how many is told: messages whose callers await the
+//!   answer. Those of them that were sent are then maybe written. A fault that met none is a failure.
 //! * Exit codes: 0 clean, 1 not clean, 2 a wrong command line, 3 no trial could be held. SIGINT and SIGTERM end the
 //!   publishing early, and what was published is still verified; the second one ends the program.
 //! * The same seed draws the same sizes, kinds of publishes and times of faults. What meets what depends on the machine.

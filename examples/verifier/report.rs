@@ -126,13 +126,14 @@ impl fmt::Display for Report<'_> {
                 continue;
             }
             let (count, in_flight) = (strikes.len(), range(&strikes, |s| s.in_flight as u128));
+            let maybe = range(&strikes, |strike| strike.maybe.into());
             let down = range(&strikes, |strike| strike.down.as_millis());
             let back = range(&strikes, |strike| {
                 strike.back.unwrap_or_default().as_millis()
             });
             writeln!(
                 f,
-                "{count} x {fault}: in flight {in_flight}; nsqd away for {down} ms, all served again after {back} ms"
+                "{count} x {fault}: in flight {in_flight} (maybe written {maybe}); nsqd away for {down} ms, all served again after {back} ms"
             )?;
         }
         let Outcome {

@@ -114,6 +114,7 @@ impl Striker {
         }
         self.await_moment();
         let (at, in_flight) = self.board.strike();
+        let maybe_before = self.board.progress().maybe;
         match fault {
             Fault::Kill9 => {
                 self.nsqd.kill9()?;
@@ -143,6 +144,7 @@ impl Striker {
             fault,
             at,
             in_flight,
+            maybe: self.board.progress().maybe - maybe_before,
             down: back.saturating_sub(at),
             back: is_back.then(|| self.board.now().saturating_sub(at)),
         })
