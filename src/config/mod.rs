@@ -11,7 +11,7 @@ use self::{options::Options, value::Value};
 use crate::{
     conn::{Connector, TcpConnector},
     error::{Cause, Delivery, Error},
-    protocol::Identify,
+    protocol::{Identify, one_line},
 };
 
 /// What a producer is started with: the address of nsqd, and a value for each [option](Config::options). The
@@ -245,22 +245,33 @@ fn contradiction<T: Value>(
     )
 }
 
+/// A value from outside as an error shows it: on one line of a log, and no more of it than tells which it is.
+fn shown(value: &str) -> String {
+    const SHOWN: usize = 80;
+    one_line(value.chars(), SHOWN)
+}
+
 fn address_error(address: &str, problem: &'static str) -> Error {
-    // What stands before an @ may be a secret.
-    let shown = match address.rsplit_once('@') {
-        Some((_, host)) => format!("***@{host}"),
-        None => address.into(),
+    // What stands before an @, or among a URL's options, may be a secret.
+    let address = address.split('?').next().unwrap_or_default();
+    let (hidden, host) = match address.rsplit_once('@') {
+        Some((_, host)) => ("***@", host),
+        None => ("", address),
     };
     Error::new(
         Cause::Address {
-            address: shown,
+            address: shown(&format!("{hidden}{host}")),
             problem,
         },
         Delivery::NotWritten,
     )
 }
 
-/// Accepts what can be dialled: `host:port`, where the host is a name, an IPv4 address, or an IPv6 one in brackets.
+/// The longest name that DNS has is 253 bytes.
+const LONGEST_HOST: usize = 255;
+
+/// Accepts what can be dialled: `host:port`, where the host is a name, an IPv4 address, or an IPv6 one in brackets. Names
+/// need not be ASCII, but they are shown in logs: with nothing in them that is not plainly to be seen.
 fn check_address(address: &str) -> Result<(), Error> {
     let refused = |problem| Err(address_error(address, problem));
     if let Ok(address) = address.parse::<SocketAddr>() {
@@ -279,7 +290,8 @@ fn check_address(address: &str) -> Result<(), Error> {
     if address.contains("://") {
         return refused("a URL, which Config::from_url takes");
     }
-    if host.contains([':', '[', ']', '/', '@']) || host.contains(char::is_whitespace) {
+    let is_plain = one_line(host.chars(), LONGEST_HOST) == host;
+    if !is_plain || host.contains([':', '[', ']', '/', '@']) || host.contains(char::is_whitespace) {
         return refused("not a host name");
     }
     match port.parse::<u16>() {
