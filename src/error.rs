@@ -190,20 +190,20 @@ impl From<MailboxError> for Error {
 /// What an [`Error`] says, and what [`ErrorKind`] it is.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Cause {
-    #[error("option {name} = {value:?}: must be {bounds}")]
+    #[error("option {name} = \"{value}\": must be {bounds}")]
     Option {
         name: &'static str,
         value: String,
         bounds: String,
     },
-    #[error("unknown option {name:?}; known are: {known}")]
+    #[error("unknown option \"{name}\"; known are: {known}")]
     UnknownOption { name: String, known: String },
     #[error(
         "option {name} of go-nsq is not there, or not yet; docs/options.md says what is in its place"
     )]
     MissingOption { name: String },
     #[error(
-        "nsqd address {address:?}: {problem}; host:port is needed, such as 127.0.0.1:4150 or [::1]:4150"
+        "nsqd address \"{address}\": {problem}; host:port is needed, such as 127.0.0.1:4150 or [::1]:4150"
     )]
     Address {
         address: String,

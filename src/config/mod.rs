@@ -11,7 +11,7 @@ use self::{options::Options, value::Value};
 use crate::{
     conn::{Connector, TcpConnector},
     error::{Cause, Delivery, Error},
-    protocol::Identify,
+    protocol::{Identify, one_line},
 };
 
 /// What a producer is started with: the address of nsqd, and a value for each [option](Config::options). The
@@ -245,13 +245,19 @@ fn contradiction<T: Value>(
     )
 }
 
+/// A value from outside as an error shows it: on one line of a log, and no more of it than tells which it is.
+fn shown(value: &str) -> String {
+    const SHOWN: usize = 80;
+    one_line(value.chars(), SHOWN)
+}
+
 fn address_error(address: &str, problem: &'static str) -> Error {
     // What stands before an @ may be a secret, and so may the options of a URL.
     let without_password = |text: &str| match text.rsplit_once('@') {
         Some((_, host)) => format!("***@{host}"),
         None => text.into(),
     };
-    let shown = match address.split_once('?') {
+    let address = match address.split_once('?') {
         // The ? may be a part of the password.
         Some((_, options)) if options.contains('@') => "***".into(),
         Some((front, _)) => format!("{}?***", without_password(front)),
@@ -259,14 +265,18 @@ fn address_error(address: &str, problem: &'static str) -> Error {
     };
     Error::new(
         Cause::Address {
-            address: shown,
+            address: shown(&address),
             problem,
         },
         Delivery::NotWritten,
     )
 }
 
-/// Accepts what can be dialled: `host:port`, where the host is a name, an IPv4 address, or an IPv6 one in brackets.
+/// The longest name that DNS has is 253 bytes.
+const LONGEST_HOST: usize = 255;
+
+/// Accepts what can be dialled: `host:port`, where the host is a name, an IPv4 address, or an IPv6 one in brackets. Names
+/// need not be ASCII, but they are shown in logs: with nothing in them that is not plainly to be seen.
 fn check_address(address: &str) -> Result<(), Error> {
     let refused = |problem| Err(address_error(address, problem));
     if let Ok(address) = address.parse::<SocketAddr>() {
@@ -285,7 +295,9 @@ fn check_address(address: &str) -> Result<(), Error> {
     if address.contains("://") {
         return refused("a URL, which Config::from_url takes");
     }
-    if host.contains([':', '[', ']', '/', '@', '?']) || host.contains(char::is_whitespace) {
+    let is_plain = one_line(host.chars(), LONGEST_HOST) == host;
+    let forbidden = |c: char| matches!(c, ':' | '[' | ']' | '/' | '@' | '?') || c.is_whitespace();
+    if !is_plain || host.contains(forbidden) {
         return refused("not a host name");
     }
     match port.parse::<u16>() {

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::{ConfigBuilder, value::Value};
+use super::{ConfigBuilder, shown, value::Value};
 use crate::error::{Cause, Delivery, Error};
 
 const fn millis(milliseconds: u64) -> Duration {
@@ -109,7 +109,7 @@ macro_rules! options {
                 }
                 _ => Err(Error::new(
                     Cause::UnknownOption {
-                        name: name.into(),
+                        name: shown(name),
                         known: [$(stringify!($name)),+].join(", "),
                     },
                     Delivery::NotWritten,
@@ -148,11 +148,11 @@ macro_rules! options {
     };
 }
 
-fn refused(name: &'static str, value: &str, bounds: String) -> Error {
+pub(super) fn refused(name: &'static str, value: &str, bounds: String) -> Error {
     Error::new(
         Cause::Option {
             name,
-            value: value.into(),
+            value: shown(value),
             bounds,
         },
         Delivery::NotWritten,

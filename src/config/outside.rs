@@ -40,10 +40,18 @@ impl Config {
     ///
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) when there is no address, or by an option as with [`ConfigBuilder::set`].
     pub fn from_env() -> Result<Self, Error> {
-        let unicode = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        };
-        Self::from_vars(std::env::vars_os().filter_map(unicode))
+        let mut vars = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            // The names that matter are.
+            let Ok(name) = name.into_string() else {
+                continue;
+            };
+            match value.into_string() {
+                Ok(value) => vars.push((name, value)),
+                Err(value) => check_ignored(&name, &value.to_string_lossy())?,
+            }
+        }
+        Self::from_vars(vars)
     }
 
     /// The same from other variables than the process's own.
@@ -72,6 +80,23 @@ impl Config {
         set.iter()
             .try_fold(start, |builder, (name, value)| builder.set(name, value))?
             .build()
+    }
+}
+
+/// A value that is not UTF-8 can be ignored only where it is not for this crate.
+fn check_ignored(name: &str, value: &str) -> Result<(), Error> {
+    const PROBLEM: &str = "not UTF-8";
+    if name == ADDRESS {
+        return Err(address_error(value, PROBLEM));
+    }
+    let option = name.strip_prefix(PREFIX).map(str::to_ascii_lowercase);
+    let table = options::table();
+    match table
+        .iter()
+        .find(|known| Some(known.name) == option.as_deref())
+    {
+        Some(known) => Err(options::refused(known.name, value, "UTF-8".into())),
+        None => Ok(()),
     }
 }
 

@@ -25,6 +25,7 @@ mod events;
 mod handles;
 mod handshake;
 mod handshake_failures;
+mod hostile;
 mod logging;
 mod logs;
 mod lost_connections;
