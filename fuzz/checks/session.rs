@@ -2,7 +2,7 @@
 //! the truth: as many `Ok` as `OK` frames came before the first nonsense, and nothing called not written that a broker which
 //! hears the same commands would have stored.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::HashSet, rc::Rc, time::Duration};
 
 use actix::{Addr, Handler};
 use actix_nsq::{
@@ -101,8 +101,11 @@ fn start(network: &Network, settings: &Settings) -> Addr<Producer> {
     Producer::start(config.build().expect("a good configuration"))
 }
 
-/// A message as the record wants it back: topic and body.
+/// Topic and body.
 type Message = (String, Vec<u8>);
+
+/// A message that the broker has stored, and whether it said OK to it.
+type Stored = (Message, bool);
 
 struct Play {
     network: Network,
@@ -110,7 +113,7 @@ struct Play {
     callers: Callers,
     wire: Option<Wire>,
     /// What the broker has stored over the connections that are over.
-    held: Vec<Message>,
+    held: Vec<Stored>,
     budget: usize,
 }
 
@@ -287,7 +290,7 @@ impl Wire {
     }
 
     /// Closes at once. Of what it has not heard, it has stored only what it has said OK to all the same.
-    fn cut(mut self) -> Vec<Message> {
+    fn cut(mut self) -> Vec<Stored> {
         let heard = self.commands.len();
         while let Some(command) = self.peer.command_on_its_way() {
             self.note(command);
@@ -298,12 +301,13 @@ impl Wire {
 
     /// A broker stores what it says OK to, and executes nothing behind an error. What it hears and does not answer, it
     /// may have stored: that it did is the harder case.
-    fn stored(self) -> Vec<Message> {
-        let executed = match refuses(&self.said) {
-            true => oks(&self.said),
-            false => usize::MAX,
-        };
-        self.commands.into_iter().take(executed).flatten().collect()
+    fn stored(self) -> Vec<Stored> {
+        let oks = oks(&self.said);
+        let executed = if refuses(&self.said) { oks } else { usize::MAX };
+        let commands = self.commands.into_iter().take(executed).enumerate();
+        commands
+            .flat_map(|(at, messages)| messages.into_iter().map(move |m| (m, at < oks)))
+            .collect()
     }
 }
 
@@ -343,6 +347,8 @@ struct Callers {
     publishers: [usize; 2],
     waiting: Vec<(Vec<Id>, JoinHandle<()>)>,
     gone: Vec<Id>,
+    /// The bodies of those that were answered Ok.
+    believed: Rc<RefCell<Vec<Bytes>>>,
     pings: Vec<JoinHandle<()>>,
 }
 
@@ -356,6 +362,7 @@ impl Callers {
             publishers,
             waiting: Vec::new(),
             gone: Vec::new(),
+            believed: Rc::default(),
             pings: Vec::new(),
         }
     }
@@ -372,19 +379,24 @@ impl Callers {
                 .collect();
             let (ids, bodies): (Vec<Id>, Vec<Bytes>) = offers.into_iter().unzip();
             match kind & 3 {
-                1 => self.send(ids, MultiPublish::new(&topic, bodies)),
-                2 => self.send(ids, DeferredPublish::new(&topic, ms(5), bodies[0].clone())),
-                _ => self.send(ids, Publish::new(&topic, bodies[0].clone())),
+                1 => self.send(ids, bodies.clone(), MultiPublish::new(&topic, bodies)),
+                2 => self.send(
+                    ids,
+                    bodies.clone(),
+                    DeferredPublish::new(&topic, ms(5), bodies[0].clone()),
+                ),
+                _ => self.send(ids, bodies.clone(), Publish::new(&topic, bodies[0].clone())),
             }
         }
     }
 
-    fn send<M>(&mut self, ids: Vec<Id>, message: M)
+    fn send<M>(&mut self, ids: Vec<Id>, bodies: Vec<Bytes>, message: M)
     where
         M: actix::Message<Result = Result<(), Error>> + Send + 'static,
         Producer: Handler<M>,
     {
         let (request, record) = (self.producer.send(message), Rc::clone(&self.record));
+        let believed = Rc::clone(&self.believed);
         let (began, all) = (Instant::now(), ids.clone());
         let task = spawn_local(async move {
             let answer = request.await.expect("a producer answers itself");
@@ -393,6 +405,9 @@ impl Callers {
                 took <= TIME + TOGETHER,
                 "answered after {took:?}: {answer:?}"
             );
+            if answer.is_ok() {
+                believed.borrow_mut().extend(bodies);
+            }
             for id in all {
                 record.borrow_mut().answer(id, &answer);
             }
@@ -438,10 +453,21 @@ impl Callers {
         }
     }
 
-    async fn verdict(mut self, held: Vec<Message>) -> Verdict {
+    async fn verdict(mut self, held: Vec<Stored>) -> Verdict {
         self.all_answered().await;
+        let confirmed: HashSet<&[u8]> = held
+            .iter()
+            .filter(|(_, confirmed)| *confirmed)
+            .map(|((_, body), _)| &body[..])
+            .collect();
+        for body in self.believed.borrow().iter() {
+            let body = &body[..];
+            assert!(confirmed.contains(body), "Ok without an OK: {body:?}");
+        }
         let record = std::mem::take(&mut *self.record.borrow_mut());
-        let found = held.iter().map(|(topic, body)| (topic.as_str(), &body[..]));
+        let found = held
+            .iter()
+            .map(|((topic, body), _)| (topic.as_str(), &body[..]));
         let mut verdict = record.judge(found);
         verdict.unanswered.retain(|id| !self.gone.contains(id));
         verdict
