@@ -45,6 +45,8 @@ struct Publisher {
 pub struct Record {
     publishers: Vec<Publisher>,
     answered_twice: Vec<Id>,
+    stored: usize,
+    corrupt: Vec<String>,
 }
 
 impl Record {
@@ -107,25 +109,36 @@ impl Record {
         })
     }
 
+    /// The broker holds this message: found in it, or seen as it came in.
+    pub fn found(&mut self, topic: &str, message: &[u8]) {
+        self.stored += 1;
+        let id = read(topic, message);
+        let publisher = id.and_then(|id| Some((id, self.publishers.get_mut(id.publisher)?)));
+        let fate = publisher
+            .filter(|(_, publisher)| publisher.topic == topic)
+            .and_then(|(id, publisher)| publisher.fates.get_mut(id.number));
+        match fate {
+            Some(fate) => fate.found = fate.found.saturating_add(1),
+            // Damaged; or whole, but nobody published it here.
+            None => self.corrupt.push(abridged(topic, message)),
+        }
+    }
+
     /// Holds the answers against what the broker gave out: each message with the topic it was found in.
     pub fn judge<'a>(mut self, found: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Verdict {
-        let mut verdict = Verdict::default();
         for (topic, message) in found {
-            verdict.stored += 1;
-            let Some(id) = read(topic, message) else {
-                verdict.corrupt.push(abridged(topic, message));
-                continue;
-            };
-            let publisher = self.publishers.get_mut(id.publisher);
-            let fate = publisher
-                .filter(|publisher| publisher.topic == topic)
-                .and_then(|publisher| publisher.fates.get_mut(id.number));
-            match fate {
-                Some(fate) => fate.found = fate.found.saturating_add(1),
-                // Whole, but nobody published it here.
-                None => verdict.corrupt.push(abridged(topic, message)),
-            }
+            self.found(topic, message);
         }
+        self.verdict()
+    }
+
+    /// Holds the answers against what was [`found`](Self::found).
+    pub fn verdict(mut self) -> Verdict {
+        let mut verdict = Verdict {
+            stored: self.stored,
+            corrupt: std::mem::take(&mut self.corrupt),
+            ..Verdict::default()
+        };
         for (id, Fate { answer, found }) in self.fates() {
             verdict.offered += 1;
             if found > 1 {
@@ -261,7 +274,7 @@ fn body(topic: &str, id: Id, size: usize) -> Bytes {
 }
 
 /// Which message this is, if it is whole, and was meant for this topic.
-fn read(topic: &str, message: &[u8]) -> Option<Id> {
+pub fn read(topic: &str, message: &[u8]) -> Option<Id> {
     let mut words = message.splitn(3, |byte| *byte == b' ');
     let mut text = || std::str::from_utf8(words.next()?).ok();
     let (publisher, number) = text()?.split_once(':')?;
