@@ -88,7 +88,8 @@ impl Line {
 
     /// nsqd refuses half a command.
     pub(crate) fn refused_half(&mut self, wire: &Wire) {
-        let Some(What::Error(start, text)) = self.peer.frames.last().map(|frame| &frame.what) else {
+        let Some(What::Error(start, text)) = self.peer.frames.last().map(|frame| &frame.what)
+        else {
             return;
         };
         let command = read(&wire.taken, *start).expect("a line");
@@ -171,12 +172,17 @@ impl World {
         for place in self.dials_seen..network.dials.len() {
             self.count.add("dialled");
             let reach = match self.reach {
-                Reach::Chancy => [Reach::Good, Reach::Refused, Reach::Hanging][self.rng.usize(0..3)],
+                Reach::Chancy => {
+                    [Reach::Good, Reach::Refused, Reach::Hanging][self.rng.usize(0..3)]
+                }
                 reach => reach,
             };
             self.path.dial = match reach {
                 Reach::Refused => {
-                    let kinds = [io::ErrorKind::ConnectionRefused, io::ErrorKind::HostUnreachable];
+                    let kinds = [
+                        io::ErrorKind::ConnectionRefused,
+                        io::ErrorKind::HostUnreachable,
+                    ];
                     network.dials[place].answer(Err(kinds[self.rng.usize(0..2)].into()));
                     "refused"
                 }
@@ -188,7 +194,9 @@ impl World {
                     let wire = network.wires.len() - 1;
                     network.dials[place].answer(Ok(wire));
                     self.lines.push(Line::new(handshake, Instant::now()));
-                    self.note(|| format!("line {wire}: {handshake:?}, room for {room}, {gulp} at once"));
+                    self.note(|| {
+                        format!("line {wire}: {handshake:?}, room for {room}, {gulp} at once")
+                    });
                     handshake.outcome()
                 }
             };
@@ -204,11 +212,25 @@ impl World {
         if self.healed {
             return Fine;
         }
-        let most = if self.hard_times && self.reach != Reach::Good { 22 } else { 55 };
+        let most = if self.hard_times && self.reach != Reach::Good {
+            22
+        } else {
+            55
+        };
         match self.rng.usize(0..most) {
             place @ 0..12 => [
-                Legacy, HeartbeatFirst, Silence, Close, Reset, Refusal, NotJson, NoObject, OddFrame, Http,
-                Absurd, Auth,
+                Legacy,
+                HeartbeatFirst,
+                Silence,
+                Close,
+                Reset,
+                Refusal,
+                NotJson,
+                NoObject,
+                OddFrame,
+                Http,
+                Absurd,
+                Auth,
             ][place],
             _ => Fine,
         }
@@ -235,7 +257,10 @@ impl World {
                 continue;
             }
             let opened = self.lines[place].is_greeted();
-            let due = self.lines[place].peer.next_heartbeat.is_some_and(|due| due <= now);
+            let due = self.lines[place]
+                .peer
+                .next_heartbeat
+                .is_some_and(|due| due <= now);
             if due && self.lines[place].is_live(wire) {
                 let peer = &mut self.lines[place].peer;
                 match self.mood {
@@ -290,10 +315,15 @@ impl World {
             }
             Done::Stored(command, stored) => (command, stored),
             Done::Refused(command, stored) => {
-                let text = line.peer.frames.iter().rev().find_map(|frame| match &frame.what {
-                    What::Error(start, text) if *start == command.start => Some(text.clone()),
-                    _ => None,
-                });
+                let text = line
+                    .peer
+                    .frames
+                    .iter()
+                    .rev()
+                    .find_map(|frame| match &frame.what {
+                        What::Error(start, text) if *start == command.start => Some(text.clone()),
+                        _ => None,
+                    });
                 // A connection that has ended says nothing.
                 if let Some(text) = text {
                     line.refusal = Some(Refusal {
@@ -328,7 +358,10 @@ impl World {
             0 => {
                 wire.said.truncate(wire.audible);
                 let heard = wire.said.len();
-                self.lines[place].peer.frames.retain(|frame| frame.end <= heard);
+                self.lines[place]
+                    .peer
+                    .frames
+                    .retain(|frame| frame.end <= heard);
                 self.lines[place].refusal = None;
                 wire.last = Some(Last::Reset);
                 self.count.add("a refusal was lost");
@@ -428,10 +461,17 @@ impl World {
                 }
                 ids.push(id);
             }
-            let own = publishes.iter().flat_map(|owner| &self.publishes[*owner].ids);
+            let own = publishes
+                .iter()
+                .flat_map(|owner| &self.publishes[*owner].ids);
             assert!(own.eq(&ids), "{publishes:?} are not written whole");
         }
-        self.note(|| format!("line {place}: {} {topic} {publishes:?} is written", verb.name()));
+        self.note(|| {
+            format!(
+                "line {place}: {} {topic} {publishes:?} is written",
+                verb.name()
+            )
+        });
         let at = Instant::now();
         for publish in &publishes {
             self.publish_written(*publish, place, command);
@@ -461,9 +501,10 @@ impl World {
 
     /// What is sent and not answered is within the window; one publish may always be.
     fn check_window(&self, place: usize) {
-        let flying = self.lines[place].commands.iter().filter(|command| {
-            !command.publishes.is_empty() && command.confirmed.is_none()
-        });
+        let flying = self.lines[place]
+            .commands
+            .iter()
+            .filter(|command| !command.publishes.is_empty() && command.confirmed.is_none());
         let (mut count, mut bytes) = (0, 0);
         for command in flying {
             count += command.publishes.len();

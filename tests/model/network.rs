@@ -90,11 +90,7 @@ impl Wire {
         Poll::Ready(Ok(self.taken.len() - before))
     }
 
-    fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let fresh = &self.said[self.heard..self.audible];
         let fresh = &fresh[..fresh.len().min(buf.remaining())];
         if !fresh.is_empty() {

@@ -192,11 +192,21 @@ impl Peer {
             Handshake::NoObject => (0, b"[1]"),
             Handshake::OddFrame => (0, b"CLOSE_WAIT"),
             Handshake::Http => {
-                self.say_bytes(wire, b"HTTP/1.1 400 Bad Request\r\n\r\n", 4, What::Odd(Oddity::Http));
+                self.say_bytes(
+                    wire,
+                    b"HTTP/1.1 400 Bad Request\r\n\r\n",
+                    4,
+                    What::Odd(Oddity::Http),
+                );
                 return self.ends(wire, Last::Fin);
             }
             Handshake::Absurd => {
-                self.say_bytes(wire, &[0x7f, 0xff, 0xff, 0xff], 4, What::Odd(Oddity::Garbage));
+                self.say_bytes(
+                    wire,
+                    &[0x7f, 0xff, 0xff, 0xff],
+                    4,
+                    What::Odd(Oddity::Garbage),
+                );
                 return self.stage = Stage::Dead;
             }
             Handshake::Auth => (0, br#"{"auth_required":true,"version":"1.3.0"}"#),
@@ -271,11 +281,15 @@ impl Nsqd {
         let (name, batch) = (verb.name(), *verb == Verb::Mpub);
         let refused = |text: String| Some((0, Err(text)));
         if self.strict && topic == "bad" {
-            return refused(format!("E_BAD_TOPIC {name} topic name \"bad\" is not valid"));
+            return refused(format!(
+                "E_BAD_TOPIC {name} topic name \"bad\" is not valid"
+            ));
         }
         let forbidden = self.strict && topic == "locked";
         if batch && forbidden {
-            return refused(format!("E_UNAUTHORIZED AUTH failed for {name} on \"locked\""));
+            return refused(format!(
+                "E_UNAUTHORIZED AUTH failed for {name} on \"locked\""
+            ));
         }
         let size = command.size?;
         let troubled = |rng: &mut Rng| self.trouble > 0 && rng.u32(0..self.trouble) == 0;
@@ -292,11 +306,15 @@ impl Nsqd {
         }
         let limit = self.max_msg_size;
         if let Some(length) = command.lengths.iter().find(|length| **length > limit) {
-            return refused(format!("E_BAD_MESSAGE {name} message too big {length} > {limit}"));
+            return refused(format!(
+                "E_BAD_MESSAGE {name} message too big {length} > {limit}"
+            ));
         }
         command.end?;
         if forbidden {
-            return refused(format!("E_UNAUTHORIZED AUTH failed for {name} on \"locked\""));
+            return refused(format!(
+                "E_UNAUTHORIZED AUTH failed for {name} on \"locked\""
+            ));
         }
         let all = command.bodies.len();
         if !troubled(rng) {

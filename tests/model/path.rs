@@ -120,7 +120,10 @@ impl World {
             }
             ConnectionEvent::BackingOff { delay, failed, .. } => {
                 let (unit, cap) = (self.setup.backoff, self.setup.max_backoff);
-                let most = unit.saturating_mul(1 << failed.saturating_sub(1).min(20)).min(cap).max(ms(1));
+                let most = unit
+                    .saturating_mul(1 << failed.saturating_sub(1).min(20))
+                    .min(cap)
+                    .max(ms(1));
                 match from {
                     At::Dialling => {
                         let dial = self.dial_failure();
@@ -131,12 +134,17 @@ impl World {
                         assert!(ms(1) <= delay && delay <= most, "{delay:?} after {failed}");
                     }
                     At::Lost => {
-                        assert!(!self.path.must_leave, "{delay:?} although asked to connect anew");
+                        assert!(
+                            !self.path.must_leave,
+                            "{delay:?} although asked to connect anew"
+                        );
                         let flat = self.path.flat;
                         assert_eq!(failed, self.path.failed + u32::from(!flat));
                         match flat {
                             true => assert_eq!(delay, ms(20)),
-                            false => assert!(ms(1) <= delay && delay <= most, "{delay:?} after {failed}"),
+                            false => {
+                                assert!(ms(1) <= delay && delay <= most, "{delay:?} after {failed}")
+                            }
                         }
                         let how = if flat { "soon" } else { "with growing delays" };
                         self.count.add(format!("lost -> backing off {how}"));
@@ -146,7 +154,12 @@ impl World {
                 (self.path.delay, self.path.failed) = (delay, failed);
                 self.path.go(At::BackingOff);
             }
-            ConnectionEvent::Lost { why, resent, unknown, .. } => {
+            ConnectionEvent::Lost {
+                why,
+                resent,
+                unknown,
+                ..
+            } => {
                 assert_eq!(from, At::Up);
                 self.count.add(format!("up -> lost: {}", variant(&why)));
                 self.lost(since, &why, resent, unknown);
@@ -196,22 +209,37 @@ impl World {
         assert!(wire.gone, "the socket is closed");
         self.may_be_lost(line, wire, why);
         let served = line.answer_heard.is_some();
-        let good_life = if served { self.setup.backoff.min(ms(1000)) } else { ms(1000) };
+        let good_life = if served {
+            self.setup.backoff.min(ms(1000))
+        } else {
+            ms(1000)
+        };
         let reset = now >= since + good_life;
         let flat = line.is_refused() && served;
-        let perhaps = line.commands.iter().filter(|command| command.confirmed.is_none());
-        let perhaps = perhaps.flat_map(|command| &command.publishes).map(|number| &self.publishes[*number]);
-        let perhaps: Vec<_> = perhaps.filter(|publish| {
-            match &publish.told {
+        let perhaps = line
+            .commands
+            .iter()
+            .filter(|command| command.confirmed.is_none());
+        let perhaps = perhaps
+            .flat_map(|command| &command.publishes)
+            .map(|number| &self.publishes[*number]);
+        let perhaps: Vec<_> = perhaps
+            .filter(|publish| match &publish.told {
                 None => true,
                 Some((at, Err(error))) => *at == now && error.kind() == ErrorKind::ConnectionLost,
                 Some((_, Ok(()))) => false,
-            }
-        }).collect();
+            })
+            .collect();
         let expected = if line.is_refused() { 0 } else { perhaps.len() };
         // Nobody heard whether one whose caller had gone away ran out of time.
-        let gone = perhaps.iter().filter(|publish| publish.cancelled.is_some()).count();
-        assert!(unknown <= expected && expected <= unknown + gone, "{unknown} may be stored, it says, and not {expected}");
+        let gone = perhaps
+            .iter()
+            .filter(|publish| publish.cancelled.is_some())
+            .count();
+        assert!(
+            unknown <= expected && expected <= unknown + gone,
+            "{unknown} may be stored, it says, and not {expected}"
+        );
         assert!(!self.setup.retry_unknown || resent >= unknown);
         drop(network);
         self.path.flat = flat;
@@ -228,24 +256,36 @@ impl World {
         let opened = line.opened.expect("a connection that was up");
         let quiet = |since: Option<Instant>, time: Duration| now >= since.unwrap_or(opened) + time;
         let justified = match why {
-            ConnectionError::Refused(refused) => line.refusal.as_ref().is_some_and(|refusal| {
-                refusal.heard.is_some() && refusal.text == refused.text()
-            }),
+            ConnectionError::Refused(refused) => line
+                .refusal
+                .as_ref()
+                .is_some_and(|refusal| refusal.heard.is_some() && refusal.text == refused.text()),
             ConnectionError::Closed => wire.end_heard && wire.last == Some(Last::Fin),
-            ConnectionError::Io(_) => wire.write_failed || (wire.end_heard && wire.last == Some(Last::Reset)),
+            ConnectionError::Io(_) => {
+                wire.write_failed || (wire.end_heard && wire.last == Some(Last::Reset))
+            }
             ConnectionError::Silent { .. } => {
                 let interval = self.setup.heartbeat.expect("heartbeats");
                 quiet(line.frame_heard, interval * 2)
             }
             ConnectionError::AckTimeout { .. } => {
-                let oldest = line.commands.iter().find(|command| command.confirmed.is_none() && command.bytes > 0);
-                oldest.is_some() && quiet(line.answer_heard, self.setup.ack_timeout) && quiet(None, self.setup.ack_timeout)
+                let oldest = line
+                    .commands
+                    .iter()
+                    .find(|command| command.confirmed.is_none() && command.bytes > 0);
+                oldest.is_some()
+                    && quiet(line.answer_heard, self.setup.ack_timeout)
+                    && quiet(None, self.setup.ack_timeout)
             }
-            ConnectionError::WriteTimeout { .. } => wire.was_full && quiet(None, self.setup.write_timeout),
+            ConnectionError::WriteTimeout { .. } => {
+                wire.was_full && quiet(None, self.setup.write_timeout)
+            }
             ConnectionError::OutOfStep { .. } => line.odd() == Some(Oddity::OutOfStep),
             ConnectionError::Protocol(_) => line.odd() == Some(Oddity::Garbage),
             ConnectionError::HttpServer => line.odd() == Some(Oddity::Http),
-            ConnectionError::Stopped => self.reconnect.is_some_and(|at| at >= opened) || self.stopping.is_draining(),
+            ConnectionError::Stopped => {
+                self.reconnect.is_some_and(|at| at >= opened) || self.stopping.is_draining()
+            }
             _ => false,
         };
         assert!(justified, "lost, as it says: {why:?}; {line:?}");
@@ -271,5 +311,7 @@ fn name_of(failure: &str) -> &'static str {
 
 pub(crate) fn variant(why: &ConnectionError) -> String {
     let name = format!("{why:?}");
-    name.chars().take_while(char::is_ascii_alphanumeric).collect()
+    name.chars()
+        .take_while(char::is_ascii_alphanumeric)
+        .collect()
 }

@@ -3,8 +3,8 @@
 use std::{task::Context, time::Duration};
 
 use actix_nsq::{
-    DeferredPublish, Error, ErrorKind, FailedPublish, Handle, MultiPublish, Ping, Publish as Pub, Topic,
-    WaitConnected, bytes::Bytes,
+    DeferredPublish, Error, ErrorKind, FailedPublish, Handle, MultiPublish, Ping, Publish as Pub,
+    Topic, WaitConnected, bytes::Bytes,
 };
 use futures::future::{FutureExt, LocalBoxFuture};
 use tokio::time::Instant;
@@ -88,11 +88,20 @@ impl World {
             _ => Way::DoSend,
         };
         // Only the messages have a time of their own.
-        let own = (way != Way::Handle && self.rng.u32(0..4) == 0)
-            .then(|| ms([0, self.rng.u64(1..100), self.rng.u64(100..3000), 1_000_000][self.rng.usize(0..4)]));
-        let timeout = own.map_or(self.setup.publish_timeout, |own| own.min(self.setup.publish_timeout));
+        let own = (way != Way::Handle && self.rng.u32(0..4) == 0).then(|| {
+            ms([0, self.rng.u64(1..100), self.rng.u64(100..3000), 1_000_000][self.rng.usize(0..4)])
+        });
+        let timeout = own.map_or(self.setup.publish_timeout, |own| {
+            own.min(self.setup.publish_timeout)
+        });
         let refused = self.foresee(&draft);
-        let Draft { verb, topic, delay, bodies, ids } = draft;
+        let Draft {
+            verb,
+            topic,
+            delay,
+            bodies,
+            ids,
+        } = draft;
         let bytes = bodies.iter().map(Bytes::len).sum();
         let publish = Publish {
             verb,
@@ -142,11 +151,18 @@ impl World {
                 match way {
                     Way::Handle => {
                         let handle = Handle::from(self.address());
-                        Some(async move { handle.deferred_publish(topic, delay, body).await }.boxed_local())
+                        Some(
+                            async move { handle.deferred_publish(topic, delay, body).await }
+                                .boxed_local(),
+                        )
                     }
                     _ => self.send(
                         way,
-                        within(DeferredPublish::new(topic, delay, body), own, DeferredPublish::timeout),
+                        within(
+                            DeferredPublish::new(topic, delay, body),
+                            own,
+                            DeferredPublish::timeout,
+                        ),
                     ),
                 }
             }
@@ -164,7 +180,10 @@ impl World {
         if let Some(mut answer) = answer {
             // A handle's publish comes when its future is first polled.
             let at_once = (&mut answer).now_or_never();
-            assert!(at_once.is_none(), "answered before the producer had its turn");
+            assert!(
+                at_once.is_none(),
+                "answered before the producer had its turn"
+            );
             self.publishes[number].answer = Some(answer);
         }
     }
@@ -213,12 +232,23 @@ impl World {
             bodies.push(body);
         }
         let delay = (verb == Verb::Dpub).then(|| self.rng.u64(0..3_700_000));
-        Draft { verb, topic, delay, bodies, ids }
+        Draft {
+            verb,
+            topic,
+            delay,
+            bodies,
+            ids,
+        }
     }
 
     /// How the producer must refuse it at once, if it must.
     fn foresee(&self, draft: &Draft) -> Option<ErrorKind> {
-        let Draft { verb, delay, bodies, .. } = draft;
+        let Draft {
+            verb,
+            delay,
+            bodies,
+            ..
+        } = draft;
         if self.stopping.is_draining() {
             return Some(ErrorKind::Drained);
         }
@@ -242,35 +272,48 @@ impl World {
 
     /// A caller goes away.
     pub(crate) fn cancel(&mut self) {
-        let waiting: Vec<usize> = self.open.iter().copied().filter(|place| {
-            self.publishes[*place].answer.is_some()
-        }).collect();
+        let waiting: Vec<usize> = self
+            .open
+            .iter()
+            .copied()
+            .filter(|place| self.publishes[*place].answer.is_some())
+            .collect();
         if waiting.is_empty() || !self.callers_leave {
             return;
         }
         // The youngest has the best chance to be let go of in time.
         let youngest = self.rng.bool();
-        let place = if youngest { waiting.len() - 1 } else { self.rng.usize(0..waiting.len()) };
+        let place = if youngest {
+            waiting.len() - 1
+        } else {
+            self.rng.usize(0..waiting.len())
+        };
         let number = waiting[place];
         let unhandled = self.publishes[number].turn == self.turns;
         // Without a connection since it came it cannot have been handed over.
         let sent = self.publishes[number].sent;
-        let unreachable = self.lines.iter().all(|line| {
-            line.opened.is_none() || line.gone.is_some_and(|gone| gone < sent)
-        });
+        let unreachable = self
+            .lines
+            .iter()
+            .all(|line| line.opened.is_none() || line.gone.is_some_and(|gone| gone < sent));
         let publish = &mut self.publishes[number];
         publish.answer = None;
         publish.cancelled = Some(Instant::now());
         publish.never |= unhandled || (unreachable && publish.written.is_empty());
         let never = publish.never;
-        self.count.add(if never { "cancelled in time" } else { "cancelled" });
+        self.count.add(if never {
+            "cancelled in time"
+        } else {
+            "cancelled"
+        });
         self.note(|| format!("publish {number} is cancelled, {never}"));
         self.open.retain(|open| *open != number);
     }
 
     pub(crate) fn ask(&mut self) {
         let ping = self.rng.u32(0..3) > 0;
-        let timeout = ms([0, self.rng.u64(1..100), self.rng.u64(100..10_000)][self.rng.usize(0..3)]);
+        let timeout =
+            ms([0, self.rng.u64(1..100), self.rng.u64(100..10_000)][self.rng.usize(0..3)]);
         self.note(|| format!("{} within {timeout:?}", if ping { "ping" } else { "wait" }));
         let address = self.address();
         let answer = match ping {
@@ -326,10 +369,14 @@ impl World {
             // One without a body that says whose it is: the oldest of them.
             let number = match id {
                 Some(id) => self.owners[id.publisher][id.number],
-                None => *self.open.iter().find(|open| {
-                    let publish = &self.publishes[**open];
-                    publish.ids.is_empty() && publish.way == Way::DoSend
-                }).expect("a publish without a body"),
+                None => *self
+                    .open
+                    .iter()
+                    .find(|open| {
+                        let publish = &self.publishes[**open];
+                        publish.ids.is_empty() && publish.way == Way::DoSend
+                    })
+                    .expect("a publish without a body"),
             };
             assert_eq!(self.publishes[number].verb, verb);
             assert_eq!(self.publishes[number].way, Way::DoSend);

@@ -86,7 +86,7 @@ impl Setup {
             variant,
             order: Order::All,
             retry_unknown: false,
-            connect_at_start: rng.u32(0..8) > 0,
+            connect_at_start: rng.bool(),
             max_pending: 1000,
             max_pending_bytes: 1 << 20,
             window: [10, 1000][rng.usize(0..2)],

@@ -14,11 +14,11 @@ use super::{
 
 impl World {
     pub(crate) async fn step(&mut self) {
-        match self.rng.u32(0..1000) {
+        match self.rng.u32(0..1070) {
             0..300 => (0..self.rng.u32(1..5)).for_each(|_| self.publish()),
             300..330 => self.ask(),
-            330..400 => self.cancel(),
-            400..550 => {
+            330..390 => self.cancel(),
+            390..540 => {
                 let time = match self.rng.u32(0..10) {
                     0..3 => self.rng.u64(1..5),
                     3..6 => self.rng.u64(5..100),
@@ -28,10 +28,10 @@ impl World {
                 };
                 self.run(ms(time)).await;
             }
-            550..640 => self.settle_down().await,
-            640..780 => self.by_hand(),
-            780..830 => self.change_mood(),
-            830..850 => {
+            540..620 => self.settle_down().await,
+            620..740 => self.by_hand(),
+            740..790 => self.change_mood(),
+            790..810 => {
                 self.reach = match self.rng.u32(0..8) {
                     0 if self.hard_times => Reach::Refused,
                     1 if self.hard_times => Reach::Hanging,
@@ -40,21 +40,25 @@ impl World {
                 };
                 self.note(|| format!("{:?}", self.reach));
             }
-            850..880 => self.cut(),
-            880..890 => self.say_something_odd(),
-            890..902 => self.lose_patience(),
-            902..920 => {
+            810..845 | 1040..1070 => self.cut(),
+            845..900 => self.say_something_odd(),
+            900..930 => self.lose_patience(),
+            930..948 => {
                 self.note(|| "reconnect".into());
                 self.address().do_send(Reconnect);
                 self.reconnect = Some(Instant::now());
                 self.count.add("reconnect");
             }
-            920..940 => self.a_ghost_works(),
-            940..950 => self.change_room(),
-            950..993 => self.look().await,
+            948..968 => self.a_ghost_works(),
+            968..998 => self.change_room(),
+            998..1033 => self.look().await,
             _ => self.drain().await,
         }
-        self.network.lock().wires.iter_mut().for_each(super::network::Wire::wake);
+        self.network
+            .lock()
+            .wires
+            .iter_mut()
+            .for_each(super::network::Wire::wake);
     }
 
     /// nsqd reads, executes and says some.
@@ -76,7 +80,10 @@ impl World {
         }
         let (said, audible) = {
             let network = network.lock();
-            (network.wires[place].said.len(), network.wires[place].audible)
+            (
+                network.wires[place].said.len(),
+                network.wires[place].audible,
+            )
         };
         let more = self.some_of(said - audible);
         network.lock().wires[place].audible += more;
@@ -95,9 +102,18 @@ impl World {
             0 if self.hard_times => Mood::Busy,
             1 if self.hard_times => Mood::Silent,
             2 if self.hard_times => Mood::Deaf,
-            3..8 => Mood::ByHand,
+            3 if self.hard_times => Mood::Deaf,
+            4..8 => Mood::ByHand,
             _ => Mood::Prompt,
         };
+        if self.mood == Mood::Deaf
+            && let Some(place) = self.current()
+        {
+            // Hardly any room is left in its socket.
+            let room = self.rng.usize(0..100);
+            let wire = &mut self.network.lock().wires[place];
+            wire.room = wire.taken.len() - wire.arrived + room;
+        }
         self.note(|| format!("{:?}", self.mood));
     }
 
@@ -129,7 +145,11 @@ impl World {
         wire.audible = left;
         let line: &mut Line = &mut self.lines[place];
         line.peer.frames.retain(|frame| frame.end <= left);
-        let refused = line.peer.frames.iter().any(|frame| matches!(frame.what, What::Error(..)));
+        let refused = line
+            .peer
+            .frames
+            .iter()
+            .any(|frame| matches!(frame.what, What::Error(..)));
         line.refusal = line.refusal.take().filter(|_| refused);
         if line.peer.frames.is_empty() {
             // In the midst of the handshake: it fails by the end of the connection.
@@ -155,12 +175,15 @@ impl World {
         if !line.is_live(wire) {
             return;
         }
-        let all_answered = line.commands.iter().all(|command| command.confirmed.is_some() || command.verb.name() == "NOP")
+        let all_answered = line
+            .commands
+            .iter()
+            .all(|command| command.confirmed.is_some() || command.verb.name() == "NOP")
             && line.peer.frames.iter().all(|frame| frame.heard.is_some());
         let peer = &mut line.peer;
         let out_of_step = What::Odd(Oddity::OutOfStep);
         let garbage = What::Odd(Oddity::Garbage);
-        let which = self.rng.u32(0..8);
+        let which = self.rng.u32(0..10);
         match which {
             0 | 1 if all_answered => {
                 // An OK for nothing must not meet a command that it could be taken to answer.
@@ -171,8 +194,8 @@ impl World {
             2 => peer.say(wire, 0, b"hello", out_of_step),
             3 => peer.say(wire, 1, b"E_FIN_FAILED FIN 0123 failed", out_of_step),
             4 => peer.say(wire, 2, &[b'0'; 30], out_of_step),
-            5 => peer.say(wire, 7, b"", garbage),
-            6 => peer.say_bytes(wire, &[0, 0, 0, 3, 0, 0, 0], 4, garbage),
+            5 | 6 => peer.say(wire, 7, b"", garbage),
+            7 => peer.say_bytes(wire, &[0, 0, 0, 3, 0, 0, 0], 4, garbage),
             _ => peer.say_bytes(wire, b"HTTP/1.1 500\r\n\r\n", 4, What::Odd(Oddity::Http)),
         }
         self.note(|| format!("line {place}: something odd, {which}"));
@@ -227,7 +250,11 @@ impl World {
         }
         wire.last.get_or_insert(Last::Reset);
         let left = wire.taken.len() - wire.arrived;
-        wire.arrived += if self.rng.u32(0..3) > 0 { left } else { self.rng.usize(0..=left) };
+        wire.arrived += if self.rng.u32(0..3) > 0 {
+            left
+        } else {
+            self.rng.usize(0..=left)
+        };
         drop(locked);
         for _ in 0..most {
             if self.lines[place].peer.stage != Stage::Open || !self.execute(place) {

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use actix_nsq::{Delivery, Drain, DrainReport, ErrorKind, protocol::ErrorCode};
+use actix_nsq::{Delivery, Drain, DrainReport, ErrorKind, Reconnect, protocol::ErrorCode};
 use futures::future::{FutureExt, LocalBoxFuture};
 use tokio::time::Instant;
 
@@ -45,7 +45,8 @@ impl Stopping {
 impl World {
     /// A drain; of several the earliest dead-line counts.
     pub(crate) async fn drain(&mut self) {
-        let deadline = ms([0, self.rng.u64(1..50), self.rng.u64(50..3000), 3_600_000][self.rng.usize(0..4)]);
+        let deadline =
+            ms([0, self.rng.u64(1..50), self.rng.u64(50..3000), 3_600_000][self.rng.usize(0..4)]);
         self.drain_within(deadline).await;
     }
 
@@ -67,7 +68,8 @@ impl World {
             None => {
                 let unresolved = |number: &usize| self.publishes[*number].confirmed.is_none();
                 let outstanding: Vec<_> = self.open.iter().copied().filter(unresolved).collect();
-                let gone = (0..self.publishes.len()).filter(|number| self.publishes[*number].cancelled.is_some());
+                let gone = (0..self.publishes.len())
+                    .filter(|number| self.publishes[*number].cancelled.is_some());
                 let unsure = gone.filter(unresolved).count() as u64;
                 self.stopping.drain = Some(Draining {
                     deadline: until,
@@ -95,13 +97,19 @@ impl World {
             };
             let network = self.network.lock();
             assert_eq!(network.open(), 0, "drained, with a socket");
-            assert!(!network.dials.iter().any(|dial| dial.is_waiting()), "drained, and dialling");
+            assert!(
+                !network.dials.iter().any(|dial| dial.is_waiting()),
+                "drained, and dialling"
+            );
             drop(network);
             let drain = self.stopping.drain.as_mut().expect("a drain");
             let late = Instant::now().saturating_duration_since(drain.deadline);
             let over = drain.report.is_some() || self.path.report.is_some();
             assert!(over || late <= GRANULARITY, "drained {late:?} late");
-            assert!(drain.report.is_none_or(|before| before == report), "two drains have one end");
+            assert!(
+                drain.report.is_none_or(|before| before == report),
+                "two drains have one end"
+            );
             drain.report = Some(report);
             self.note(|| format!("{report:?}"));
             false
@@ -113,7 +121,10 @@ impl World {
     pub(crate) fn check_stopping(&mut self) {
         if self.path.report.is_some() {
             let own = self.stopping.report();
-            assert!(own.is_none() || own == self.path.report, "the event's report");
+            assert!(
+                own.is_none() || own == self.path.report,
+                "the event's report"
+            );
         }
         let Some(drain) = &mut self.stopping.drain else {
             return;
@@ -140,24 +151,42 @@ impl World {
                 };
                 counts[outcome] += 1;
             }
-            let told = [report.ok, report.not_written, report.maybe_written, report.maybe_partly];
+            let told = [
+                report.ok,
+                report.not_written,
+                report.maybe_written,
+                report.maybe_partly,
+            ];
             for (told, count) in told.into_iter().zip(counts) {
                 let right = count <= told && told <= count + drain.unsure;
                 assert!(right, "{report:?}: {counts:?}, {} unsure", drain.unsure);
             }
-            self.count.add(if report.is_clean() { "a clean drain" } else { "a drain that was not clean" });
+            self.count.add(if report.is_clean() {
+                "a clean drain"
+            } else {
+                "a drain that was not clean"
+            });
         }
         if drain.report.is_none() && self.path.report.is_none() {
             let late = Instant::now().saturating_duration_since(drain.deadline);
-            assert!(late <= GRANULARITY, "the drain goes on {late:?} after its dead-line");
-            let busy = !self.open.is_empty() || !self.asks.is_empty() || drain.unsure > 0 || self.callers_leave;
+            assert!(
+                late <= GRANULARITY,
+                "the drain goes on {late:?} after its dead-line"
+            );
+            let busy = !self.open.is_empty()
+                || !self.asks.is_empty()
+                || drain.unsure > 0
+                || self.callers_leave;
             if busy {
                 self.stopping.idle = None;
                 return;
             }
             let idle = *self.stopping.idle.get_or_insert_with(Instant::now);
             let idle = Instant::now().saturating_duration_since(idle);
-            assert!(idle <= ms(5), "the drain goes on although nothing is outstanding");
+            assert!(
+                idle <= ms(5),
+                "the drain goes on although nothing is outstanding"
+            );
         }
     }
 
@@ -188,17 +217,39 @@ impl World {
             let well = match &publish.told {
                 Some((_, Ok(()))) => true,
                 // For want of room, or of time, or for what it is.
-                Some((_, Err(error))) => publish.refused.is_some()
-                    || matches!(error.kind(), ErrorKind::Refused(ErrorCode::BadMessage | ErrorCode::BadBody)) || publish.timeout < time || self.setup.max_pending < 100,
+                Some((_, Err(error))) => {
+                    publish.refused.is_some()
+                        || matches!(
+                            error.kind(),
+                            ErrorKind::Refused(ErrorCode::BadMessage | ErrorCode::BadBody)
+                        )
+                        || publish.timeout < time
+                        || self.setup.max_pending < 100
+                }
                 None => publish.cancelled.is_some(),
             };
-            assert!(well, "{number} is not stored, and all is well: {:?}", publish.told);
+            assert!(
+                well,
+                "{number} is not stored, and all is well: {:?}",
+                publish.told
+            );
         }
     }
 
     /// The end, in one way or another; afterwards nothing is left.
     pub(crate) async fn end(&mut self) {
-        match self.rng.u32(0..4) {
+        let mut first = 0;
+        if self.path.at == At::Idle {
+            first = 2;
+        } else if self.rng.u32(0..4) == 0 {
+            // Nobody answers the next dial any more.
+            self.reach = Reach::Hanging;
+            self.address().do_send(Reconnect);
+            self.reconnect = Some(Instant::now());
+            self.settle_down().await;
+            first = 2;
+        }
+        match self.rng.u32(first..4) {
             0 => {
                 self.heal().await;
                 self.look().await;
@@ -221,18 +272,29 @@ impl World {
         self.producer = None;
         let publishes = self.publishes.iter().map(|publish| publish.deadline());
         let asks = self.asks.iter().map(|ask| ask.sent + ask.timeout);
-        let last = publishes.chain(asks).max().unwrap_or(self.began).max(Instant::now());
+        let last = publishes
+            .chain(asks)
+            .max()
+            .unwrap_or(self.began)
+            .max(Instant::now());
         while !self.failures.is_over() {
-            assert!(Instant::now() <= last + ms(100), "the producer does not end");
+            assert!(
+                Instant::now() <= last + ms(100),
+                "the producer does not end"
+            );
             let time = ms(self.rng.u64(1..400));
             self.run(time).await;
         }
+        self.run(ms(2)).await;
         self.count.add(format!("ended: {}", self.path.at.name()));
         assert_eq!(self.open, [0; 0], "publishes without an answer");
         assert!(self.asks.is_empty() && self.events.is_over());
         let network = self.network.lock();
         assert_eq!(network.open(), 0, "ended, with a socket");
-        assert!(!network.dials.iter().any(|dial| dial.is_waiting()), "ended, and dialling");
+        assert!(
+            !network.dials.iter().any(|dial| dial.is_waiting()),
+            "ended, and dialling"
+        );
         drop(network);
         self.last_execution();
     }
@@ -244,11 +306,23 @@ impl World {
         }
         let verdict = std::mem::take(&mut self.record).verdict();
         let kept = |id: &super::record::Id| {
-            self.publishes[self.owners[id.publisher][id.number]].cancelled.is_none()
+            self.publishes[self.owners[id.publisher][id.number]]
+                .cancelled
+                .is_none()
         };
         assert!(!verdict.unanswered.iter().any(kept), "{verdict}");
-        assert!(verdict.duplicate.is_empty() || self.setup.retry_unknown, "{verdict}");
-        let others = [&verdict.lost, &verdict.misattributed, &verdict.answered_twice];
-        assert!(others.iter().all(|ids| ids.is_empty()) && verdict.corrupt.is_empty(), "{verdict}");
+        assert!(
+            verdict.duplicate.is_empty() || self.setup.retry_unknown,
+            "{verdict}"
+        );
+        let others = [
+            &verdict.lost,
+            &verdict.misattributed,
+            &verdict.answered_twice,
+        ];
+        assert!(
+            others.iter().all(|ids| ids.is_empty()) && verdict.corrupt.is_empty(),
+            "{verdict}"
+        );
     }
 }

@@ -9,7 +9,9 @@ use std::{
 };
 
 use actix::{Addr, Recipient};
-use actix_nsq::{Config, ConnectionEvent, Producer, PublishFailed, SubscribeEvents, SubscribeFailures};
+use actix_nsq::{
+    Config, ConnectionEvent, Producer, PublishFailed, SubscribeEvents, SubscribeFailures,
+};
 use fastrand::Rng;
 use tokio::time::{Instant, sleep_until};
 
@@ -121,10 +123,22 @@ impl World {
         let config = setup.apply(builder).build().expect("a valid Config");
         let hard_times = rng.u32(0..4) > 0;
         let nsqd = Nsqd {
-            max_msg_size: if hard_times && rng.u32(0..3) == 0 { 1000 } else { 1 << 20 },
-            max_body_size: if hard_times && rng.u32(0..3) == 0 { 2000 } else { 5 << 20 },
+            max_msg_size: if hard_times && rng.u32(0..3) == 0 {
+                1000
+            } else {
+                1 << 20
+            },
+            max_body_size: if hard_times && rng.u32(0..3) == 0 {
+                2000
+            } else {
+                5 << 20
+            },
             strict: true,
-            trouble: if hard_times { [0, 5, 20][rng.usize(0..3)] } else { 0 },
+            trouble: if hard_times {
+                [0, 5, 20][rng.usize(0..3)]
+            } else {
+                0
+            },
         };
         let mut record = Record::new();
         for topic in TOPICS {
@@ -142,7 +156,11 @@ impl World {
             network,
             nsqd,
             mood: Mood::Prompt,
-            reach: if hard_times { [Reach::Good, Reach::Good, Reach::Chancy, Reach::Refused][rng.usize(0..4)] } else { Reach::Good },
+            reach: if hard_times {
+                [Reach::Good, Reach::Good, Reach::Chancy, Reach::Refused][rng.usize(0..4)]
+            } else {
+                Reach::Good
+            },
             lines: Vec::new(),
             dials_seen: 0,
             record,
@@ -188,14 +206,22 @@ impl World {
         while quiet < 4 {
             let before = self.network.lock().activity;
             self.turns += 1;
-            poll_fn(|cx| Poll::Ready(self.turn(cx))).await;
+            self.look_around().await;
             tokio::task::yield_now().await;
             let unchanged = before == self.network.lock().activity;
             quiet = if unchanged { quiet + 1 } else { 0 };
         }
-        poll_fn(|cx| Poll::Ready(self.turn(cx))).await;
+        self.look_around().await;
         self.check_dead_lines();
         self.check_stopping();
+    }
+
+    async fn look_around(&mut self) {
+        poll_fn(|cx| {
+            self.turn(cx);
+            Poll::Ready(())
+        })
+        .await;
     }
 
     /// Time passes, and what comes about in it.
