@@ -170,6 +170,9 @@ impl World {
         let network = self.network.clone();
         let mut network = network.lock();
         for place in self.dials_seen..network.dials.len() {
+            if network.dials[place].gone {
+                continue;
+            }
             self.count.add("dialled");
             let reach = match self.reach {
                 Reach::Chancy => {
