@@ -185,8 +185,8 @@ impl Handler<Drain> for Producer {
             self.tell(|address| ConnectionEvent::Draining { address });
         }
         let mut queue = self.desk.queue.borrow_mut();
-        // Callers that are gone are not waited for.
-        queue.purge();
+        // Callers that are gone are not waited for. What nsqd is known to refuse is still outstanding, and counts.
+        queue.forget_gone();
         self.drainage.begin(deadline, queue.tally());
         let done = match self.drainage.state {
             Draining::Done(report) => Some(report),

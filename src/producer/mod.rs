@@ -195,6 +195,8 @@ impl Producer {
             session.check_stall(&queue, self.config.ack_timeout(), now);
             session.hand_over(&mut queue, &self.ping, now);
         }
+        // What was let go of just now may be the last that a drain waited for, and no other turn may come.
+        self.check_drain(now, ctx);
         self.desk.unheard.log_if_due(now);
     }
 

@@ -281,3 +281,43 @@ fn a_connection_that_is_closing_is_left_at_once_when_nothing_is_outstanding() {
         is_over(network, producer).await;
     });
 }
+
+#[test]
+fn what_nsqd_is_known_to_refuse_is_outstanding_and_counts() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let mut nsqd = network.connected().await;
+        let large = vec![b'.'; 1200];
+        let refused = publish(&producer, large.clone());
+        nsqd.expect_pub("t", &large).await;
+        nsqd.send(error_frame("E_BAD_MESSAGE PUB message too big 1200 > 1000"))
+            .await;
+        nsqd.fin().await;
+        refused.await.unwrap_err();
+        // It waits for the next connection, and is not sent then.
+        let foreseen = publish(&producer, large);
+        let report = drain(&producer, 20);
+        let _nsqd = network.connected().await;
+        let (after, report) = timed(report).await;
+        foreseen.await.unwrap_err();
+        assert_eq!((after, counts(report)), (s(0), [0, 1, 0, 0]));
+        is_over(network, producer).await;
+    });
+}
+
+#[test]
+fn a_caller_that_goes_away_during_the_drain_is_not_waited_for_once_its_publish_would_be_sent() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let gone = publish(&producer, "a");
+        let report = drain(&producer, 20);
+        let dial = network.dial().await;
+        drop(gone);
+        let mut nsqd = dial.accept();
+        nsqd.greet().await;
+        let (after, report) = timed(report).await;
+        assert_eq!((after, counts(report)), (s(0), [0, 1, 0, 0]));
+        assert_eq!(nsqd.wait_closed().await, b"");
+        is_over(network, producer).await;
+    });
+}

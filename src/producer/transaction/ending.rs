@@ -108,4 +108,14 @@ impl<R: Reply> TransactionQueue<R> {
         self.sweep(|_, _| None);
         settlement
     }
+
+    /// Lets go of what is not handed over and whose caller is gone; the room goes to those who wait for it.
+    pub(crate) fn forget_gone(&mut self) {
+        self.sweep(|slot, in_flight| {
+            let gone = !in_flight && slot.reply.as_ref().is_some_and(Reply::is_closed);
+            gone.then(|| Error::new(Cause::Closed, slot.not_written()))
+        });
+        self.line.purge();
+        self.admit();
+    }
 }

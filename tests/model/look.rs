@@ -1,0 +1,212 @@
+//! What the producer says of itself, held against what was seen.
+
+use actix_nsq::{Delivery, ErrorKind, GetState, GetStats, ProducerState, Stats};
+use futures::FutureExt;
+
+use super::{
+    command::Verb,
+    path::{At, variant},
+    publish::{Publish, Way},
+    world::World,
+};
+
+impl World {
+    /// While everything is at rest.
+    pub(crate) async fn look(&mut self) {
+        self.settle_down().await;
+        let mut stats = self.address().send(GetStats).boxed_local();
+        let mut state = self.address().send(GetState).boxed_local();
+        let _ = (&mut stats).now_or_never();
+        self.settle_down().await;
+        let stats = (&mut stats).now_or_never().expect("an answer at once");
+        let state = (&mut state).now_or_never().expect("an answer at once");
+        let stats = stats.expect("the producer lives");
+        assert_eq!(state.expect("the producer lives"), stats.state);
+        self.note(|| {
+            format!(
+                "{:?}, {} waiting, {} in flight",
+                stats.state, stats.waiting, stats.in_flight
+            )
+        });
+        self.count.add(format!("looked at: {:?}", stats.state));
+        self.check_state(stats.state);
+        self.check_counts(&stats);
+        self.check_flight(&stats);
+    }
+
+    fn check_state(&self, state: ProducerState) {
+        let expected = match self.path.at {
+            At::Drained => ProducerState::Drained,
+            _ if self.stopping.is_draining() => ProducerState::Draining,
+            At::Idle => ProducerState::Idle,
+            At::Dialling => ProducerState::Connecting,
+            At::BackingOff => ProducerState::BackingOff,
+            At::Lost => panic!("lost, and at rest"),
+            At::Up => {
+                let place = self.current().expect("a connection");
+                let (line, network) = (&self.lines[place], self.network.lock());
+                let wire = &network.wires[place];
+                let over = wire.end_heard || wire.write_failed || line.odd().is_some();
+                let over = over
+                    || line
+                        .refusal
+                        .as_ref()
+                        .is_some_and(|refusal| refusal.heard.is_some());
+                if over || state == ProducerState::Lost {
+                    ProducerState::Lost
+                } else {
+                    ProducerState::Connected
+                }
+            }
+        };
+        assert_eq!(state, expected);
+    }
+
+    fn check_counts(&self, stats: &Stats) {
+        let came = self
+            .publishes
+            .iter()
+            .filter(|publish| publish.told.is_some() || publish.cancelled.is_none());
+        let gone = self
+            .publishes
+            .iter()
+            .filter(|publish| publish.cancelled.is_some())
+            .count() as u64;
+        // One who waits for room is counted when that is over.
+        let waits = |publish: &&Publish| {
+            publish.way == Way::Handle && publish.told.is_none() && publish.cancelled.is_none()
+        };
+        let waiting = self.publishes.iter().filter(waits).count() as u64;
+        let came = came.count() as u64;
+        assert!(
+            stats.published >= came - waiting && stats.published <= came + gone,
+            "{stats:?}: {came} came, {gone} went away"
+        );
+        let between = |name: &str, count: u64, is: &dyn Fn(&Publish) -> bool| {
+            let known = self.publishes.iter().filter(|publish| is(publish)).count() as u64;
+            assert!(
+                known <= count && count <= known + gone,
+                "{name} is {count}, and not {known}; {gone} went away"
+            );
+        };
+        let failed =
+            |publish: &Publish, how: &dyn Fn(ErrorKind, Delivery) -> bool| match &publish.told {
+                Some((_, Err(error))) => how(error.kind(), error.delivery()),
+                _ => false,
+            };
+        between("ok", stats.ok, &|publish| match &publish.told {
+            Some((_, told)) => told.is_ok(),
+            None => publish.cancelled.is_none() && publish.confirmed.is_some(),
+        });
+        between("not_written", stats.not_written, &|publish| {
+            failed(publish, &|_, delivery| delivery == Delivery::NotWritten)
+        });
+        between("maybe_written", stats.maybe_written, &|publish| {
+            failed(publish, &|_, delivery| delivery == Delivery::MaybeWritten)
+        });
+        between("maybe_partly", stats.maybe_partly, &|publish| {
+            failed(publish, &|_, delivery| delivery == Delivery::MaybePartly)
+        });
+        between("full", stats.full, &|publish| {
+            failed(publish, &|kind, _| kind == ErrorKind::Full)
+        });
+        between("timed_out", stats.timed_out, &|publish| {
+            failed(publish, &|kind, _| kind == ErrorKind::Timeout)
+        });
+        between("refused", stats.refused, &|publish| {
+            publish.refused.is_some() && publish.told.is_some()
+        });
+        assert_eq!(
+            (stats.connects, stats.losses),
+            (self.path.connects, self.path.losses)
+        );
+        let last = stats.last_error.as_ref().map(variant).unwrap_or_default();
+        assert_eq!(
+            last, self.path.last_error,
+            "why there was no connection last"
+        );
+        assert_eq!(stats.bytes, self.bytes_taken(), "bytes");
+        let again: usize = self
+            .publishes
+            .iter()
+            .map(|publish| publish.written.len().saturating_sub(1))
+            .sum();
+        assert!(stats.resent >= again as u64, "sent again");
+        let answered = stats.ok + stats.not_written + stats.maybe_written + stats.maybe_partly;
+        let unanswered = stats.published - answered;
+        assert!(
+            unanswered <= (stats.waiting + stats.in_flight) as u64,
+            "{stats:?}"
+        );
+        assert!(
+            stats.timed_out > 0
+                || self.verdicts()
+                || unanswered == (stats.waiting + stats.in_flight) as u64,
+            "{stats:?}"
+        );
+    }
+
+    /// A verdict on a topic leaves empty places, as a time-out does.
+    fn verdicts(&self) -> bool {
+        self.lines.iter().any(|line| line.refusal.is_some())
+    }
+
+    /// The bytes of commands that all sockets took, without those of NOPs.
+    fn bytes_taken(&self) -> u64 {
+        let network = self.network.lock();
+        let lines = self.lines.iter().zip(&network.wires);
+        let counted = lines
+            .filter(|(line, _)| line.opened.is_some())
+            .map(|(line, wire)| {
+                let nops = line
+                    .commands
+                    .iter()
+                    .filter(|command| command.verb == Verb::Nop)
+                    .count();
+                let rest = &wire.taken[line.seen..];
+                let part_of_nop = if rest.first() == Some(&b'N') {
+                    rest.len()
+                } else {
+                    0
+                };
+                wire.taken.len() - line.handshake_end - 4 * nops - part_of_nop
+            });
+        counted.sum::<usize>() as u64
+    }
+
+    fn check_flight(&self, stats: &Stats) {
+        let setup = &self.setup;
+        let held = stats.waiting + stats.in_flight;
+        assert!(held <= setup.max_pending, "{held} held");
+        assert!(stats.waiting_bytes + stats.in_flight_bytes <= setup.max_pending_bytes);
+        let within = stats.in_flight <= setup.window && stats.in_flight_bytes <= setup.window_bytes;
+        assert!(
+            within || stats.in_flight == 1,
+            "{} in flight",
+            stats.in_flight
+        );
+        if stats.state != ProducerState::Connected {
+            return;
+        }
+        let place = self.current().expect("a connection");
+        let (line, network) = (&self.lines[place], self.network.lock());
+        let flying = line
+            .commands
+            .iter()
+            .filter(|command| command.confirmed.is_none());
+        let flying: usize = flying.map(|command| command.publishes.len()).sum();
+        assert!(stats.in_flight >= flying, "in flight");
+        // Where the socket takes everything, what is handed over is on the wire, and heartbeats are answered.
+        if !network.wires[place].is_full() {
+            assert_eq!(stats.in_flight, flying, "in flight");
+            assert!(!line.owes, "a heartbeat was not answered");
+            let room = flying < setup.window && stats.in_flight_bytes < setup.window_bytes;
+            let leaving = self.reconnect.is_some();
+            assert!(
+                !room || stats.waiting == 0 || leaving || setup.window_bytes < 10_000,
+                "{} wait, and the window is open",
+                stats.waiting
+            );
+        }
+    }
+}

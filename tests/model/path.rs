@@ -1,0 +1,317 @@
+//! The way of the state machine as its events tell it: possible, for a reason, and counted.
+
+use std::time::Duration;
+
+use actix_nsq::{ConnectionError, ConnectionEvent, DrainReport, ErrorKind};
+use tokio::time::Instant;
+
+use super::{
+    line::Line,
+    network::{Last, Wire},
+    nsqd::{Oddity, Stage},
+    world::{World, ms},
+};
+
+/// Timers fire on the next whole millisecond.
+const TICK: Duration = ms(2);
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum At {
+    #[default]
+    Idle,
+    Dialling,
+    Up,
+    Lost,
+    BackingOff,
+    Drained,
+}
+
+impl At {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Dialling => "dialling",
+            Self::Up => "up",
+            Self::Lost => "lost",
+            Self::BackingOff => "backing off",
+            Self::Drained => "drained",
+        }
+    }
+}
+
+/// Where the producer is, as far as it has told.
+#[derive(Debug, Default)]
+pub(crate) struct Path {
+    pub(crate) at: At,
+    since: Option<Instant>,
+    delay: Duration,
+    failed: u32,
+    /// What must come of the latest dial.
+    pub(crate) dial: &'static str,
+    pub(crate) connects: u64,
+    pub(crate) losses: u64,
+    pub(crate) draining: bool,
+    pub(crate) report: Option<DrainReport>,
+    /// How the last connection ended.
+    flat: bool,
+    may_leave: bool,
+    must_leave: bool,
+    /// The line that is up, or was last, and how many of them are known to be over.
+    line: usize,
+    lines_seen: usize,
+    /// The last failure, by its name.
+    pub(crate) last_error: String,
+}
+
+impl Path {
+    fn go(&mut self, at: At) {
+        self.at = at;
+        self.since = Some(Instant::now());
+    }
+}
+
+impl World {
+    pub(crate) fn see_events(&mut self) {
+        for event in self.events.take() {
+            self.note(|| {
+                let event = format!("{event:?}");
+                event.replace("address: \"nsqd in memory\", ", "")
+            });
+            self.go(event);
+        }
+    }
+
+    fn go(&mut self, event: ConnectionEvent) {
+        let now = Instant::now();
+        let from = self.path.at;
+        let since = self.path.since.unwrap_or(self.began);
+        assert_ne!(from, At::Drained, "{event:?} after the last event");
+        match event {
+            ConnectionEvent::Connecting { failed, .. } => {
+                assert_eq!(failed, self.path.failed);
+                let asked = self.reconnect.is_some_and(|at| at >= since);
+                match from {
+                    At::Idle => self.count.add("idle -> dialling"),
+                    At::BackingOff if now >= since + self.path.delay => {
+                        assert!(now <= since + self.path.delay + TICK, "dialled late");
+                        self.count.add("backing off -> dialling");
+                    }
+                    At::BackingOff => {
+                        assert!(asked, "dialled too early");
+                        self.count.add("backing off -> dialling, asked to");
+                    }
+                    At::Lost => {
+                        assert!(self.path.may_leave, "dialled at once");
+                        self.count.add("lost -> dialling, asked to");
+                    }
+                    _ => panic!("dialled while {}", from.name()),
+                }
+                self.path.go(At::Dialling);
+            }
+            ConnectionEvent::Connected { .. } => {
+                assert_eq!((from, self.path.dial), (At::Dialling, "fine"));
+                self.count.add("dialling -> up");
+                self.path.connects += 1;
+                let fresh = self.lines.iter().skip(self.path.lines_seen);
+                let place = fresh.take_while(|line| !line.is_greeted()).count();
+                self.path.line = self.path.lines_seen + place;
+                self.path.lines_seen = self.path.line + 1;
+                self.path.go(At::Up);
+            }
+            ConnectionEvent::BackingOff { delay, failed, .. } => {
+                let (unit, cap) = (self.setup.backoff, self.setup.max_backoff);
+                let most = unit
+                    .saturating_mul(1 << failed.saturating_sub(1).min(20))
+                    .min(cap)
+                    .max(ms(1));
+                match from {
+                    At::Dialling => {
+                        let dial = self.dial_failure();
+                        self.path.last_error = name_of(dial).into();
+                        self.path.lines_seen = self.lines.len();
+                        self.count.add(format!("dialling -> backing off: {dial}"));
+                        assert_eq!(failed, self.path.failed + 1);
+                        assert!(ms(1) <= delay && delay <= most, "{delay:?} after {failed}");
+                    }
+                    At::Lost => {
+                        assert!(
+                            !self.path.must_leave,
+                            "{delay:?} although asked to connect anew"
+                        );
+                        let flat = self.path.flat;
+                        assert_eq!(failed, self.path.failed + u32::from(!flat));
+                        match flat {
+                            true => assert_eq!(delay, ms(20)),
+                            false => {
+                                assert!(ms(1) <= delay && delay <= most, "{delay:?} after {failed}")
+                            }
+                        }
+                        let how = if flat { "soon" } else { "with growing delays" };
+                        self.count.add(format!("lost -> backing off {how}"));
+                    }
+                    _ => panic!("backs off while {}", from.name()),
+                }
+                (self.path.delay, self.path.failed) = (delay, failed);
+                self.path.go(At::BackingOff);
+            }
+            ConnectionEvent::Lost {
+                why,
+                resent,
+                unknown,
+                ..
+            } => {
+                assert_eq!(from, At::Up);
+                self.count.add(format!("up -> lost: {}", variant(&why)));
+                self.lost(since, &why, resent, unknown);
+                self.path.last_error = variant(&why);
+                self.path.losses += 1;
+                self.path.go(At::Lost);
+            }
+            ConnectionEvent::Draining { .. } => {
+                assert!(self.stopping.is_draining() && !self.path.draining);
+                self.path.draining = true;
+                self.count.add(format!("a drain begins: {}", from.name()));
+            }
+            ConnectionEvent::Drained { report, .. } => {
+                assert!(self.path.draining);
+                self.path.report = Some(report);
+                self.count.add(format!("{} -> drained", from.name()));
+                self.path.go(At::Drained);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// How the latest dial must have failed.
+    fn dial_failure(&self) -> &'static str {
+        let dial = self.path.dial;
+        if dial == "refused" || dial == "time-out" {
+            return dial;
+        }
+        let line = self.lines.last().expect("a connection");
+        let network = self.network.lock();
+        let wire = network.wires.last().expect("a connection");
+        match (line.peer.stage, wire.last) {
+            _ if wire.write_failed => "handshake reset",
+            (_, Some(Last::Fin)) if dial == "fine" => "handshake closed",
+            (_, Some(Last::Reset)) if dial == "fine" => "handshake reset",
+            // It was not even looked at.
+            (Stage::Magic | Stage::Identify, None) => "handshake time-out",
+            _ => dial,
+        }
+    }
+
+    fn lost(&mut self, since: Instant, why: &ConnectionError, resent: usize, unknown: usize) {
+        let now = Instant::now();
+        let network = self.network.lock();
+        let place = self.path.line;
+        let (line, wire) = (&self.lines[place], &network.wires[place]);
+        assert!(wire.gone, "the socket is closed");
+        self.may_be_lost(line, wire, why);
+        let served = line.answer_heard.is_some();
+        let good_life = if served {
+            self.setup.backoff.min(ms(1000))
+        } else {
+            ms(1000)
+        };
+        let reset = now >= since + good_life;
+        let flat = line.is_refused() && served;
+        let perhaps = line
+            .commands
+            .iter()
+            .filter(|command| command.confirmed.is_none());
+        let perhaps = perhaps
+            .flat_map(|command| &command.publishes)
+            .map(|number| &self.publishes[*number]);
+        let perhaps: Vec<_> = perhaps
+            .filter(|publish| match &publish.told {
+                None => true,
+                Some((at, Err(error))) => *at == now && error.kind() == ErrorKind::ConnectionLost,
+                Some((_, Ok(()))) => false,
+            })
+            .collect();
+        let expected = if line.is_refused() { 0 } else { perhaps.len() };
+        // Nobody heard whether one whose caller had gone away ran out of time.
+        let gone = perhaps
+            .iter()
+            .filter(|publish| publish.cancelled.is_some())
+            .count();
+        assert!(
+            unknown <= expected && expected <= unknown + gone,
+            "{unknown} may be stored, it says, and not {expected}"
+        );
+        assert!(!self.setup.retry_unknown || resent >= unknown);
+        drop(network);
+        self.path.flat = flat;
+        if reset {
+            self.path.failed = 0;
+        }
+        self.path.may_leave = self.reconnect.is_some_and(|at| at >= since);
+        self.path.must_leave = self.reconnect.is_some_and(|at| at > since && at < now);
+    }
+
+    /// No connection is given up without a cause.
+    fn may_be_lost(&self, line: &Line, wire: &Wire, why: &ConnectionError) {
+        let now = Instant::now();
+        let opened = line.opened.expect("a connection that was up");
+        let quiet = |since: Option<Instant>, time: Duration| now >= since.unwrap_or(opened) + time;
+        let justified = match why {
+            ConnectionError::Refused(refused) => line
+                .refusal
+                .as_ref()
+                .is_some_and(|refusal| refusal.heard.is_some() && refusal.text == refused.text()),
+            ConnectionError::Closed => wire.end_heard && wire.last == Some(Last::Fin),
+            ConnectionError::Io(_) => {
+                wire.write_failed || (wire.end_heard && wire.last == Some(Last::Reset))
+            }
+            ConnectionError::Silent { .. } => {
+                let interval = self.setup.heartbeat.expect("heartbeats");
+                quiet(line.frame_heard, interval * 2)
+            }
+            ConnectionError::AckTimeout { .. } => {
+                let oldest = line
+                    .commands
+                    .iter()
+                    .find(|command| command.confirmed.is_none() && command.bytes > 0);
+                oldest.is_some()
+                    && quiet(line.answer_heard, self.setup.ack_timeout)
+                    && quiet(None, self.setup.ack_timeout)
+            }
+            ConnectionError::WriteTimeout { .. } => {
+                wire.was_full && quiet(None, self.setup.write_timeout)
+            }
+            ConnectionError::OutOfStep { .. } => line.odd() == Some(Oddity::OutOfStep),
+            ConnectionError::Protocol(_) => line.odd() == Some(Oddity::Garbage),
+            ConnectionError::HttpServer => line.odd() == Some(Oddity::Http),
+            ConnectionError::Stopped => {
+                self.reconnect.is_some_and(|at| at >= opened) || self.stopping.is_draining()
+            }
+            _ => false,
+        };
+        assert!(justified, "lost, as it says: {why:?}; {line:?}");
+    }
+}
+
+/// What the failure of a dial is called.
+fn name_of(failure: &str) -> &'static str {
+    match failure {
+        "refused" => "Dial",
+        "time-out" => "DialTimeout",
+        "handshake time-out" => "HandshakeTimeout",
+        "handshake closed" => "HandshakeClosed",
+        "handshake reset" => "Io",
+        "handshake refused" => "HandshakeRefused",
+        "handshake not understood" => "HandshakeAnswer",
+        "http" => "HttpServer",
+        "absurd frame" => "Protocol",
+        "auth" => "AuthRequired",
+        _ => panic!("a dial that failed, and was {failure}"),
+    }
+}
+
+pub(crate) fn variant(why: &ConnectionError) -> String {
+    let name = format!("{why:?}");
+    name.chars()
+        .take_while(char::is_ascii_alphanumeric)
+        .collect()
+}

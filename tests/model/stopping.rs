@@ -1,0 +1,328 @@
+//! Drains, and the end of the producer.
+
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use actix_nsq::{Delivery, Drain, DrainReport, ErrorKind, Reconnect, protocol::ErrorCode};
+use futures::future::{FutureExt, LocalBoxFuture};
+use tokio::time::Instant;
+
+use super::{
+    path::At,
+    publish::Way,
+    world::{GRANULARITY, Mood, Reach, World, ms},
+};
+
+#[derive(Default)]
+pub(crate) struct Stopping {
+    drain: Option<Draining>,
+    answers: Vec<LocalBoxFuture<'static, DrainReport>>,
+    /// When nothing was left to wait for.
+    idle: Option<Instant>,
+}
+
+struct Draining {
+    deadline: Instant,
+    /// The publishes outstanding when it began, and how many besides whose callers had gone away.
+    outstanding: Vec<usize>,
+    unsure: u64,
+    report: Option<DrainReport>,
+    checked: bool,
+}
+
+impl Stopping {
+    pub(crate) fn is_draining(&self) -> bool {
+        self.drain.is_some()
+    }
+
+    fn report(&self) -> Option<DrainReport> {
+        self.drain.as_ref()?.report
+    }
+}
+
+impl World {
+    /// A drain; of several the earliest dead-line counts.
+    pub(crate) async fn drain(&mut self) {
+        let deadline =
+            ms([0, self.rng.u64(1..50), self.rng.u64(50..3000), 3_600_000][self.rng.usize(0..4)]);
+        self.drain_within(deadline).await;
+    }
+
+    async fn drain_within(&mut self, deadline: Duration) {
+        self.settle_down().await;
+        self.note(|| format!("drain within {deadline:?}"));
+        let request = self.address().send(Drain { deadline });
+        if self.rng.u32(0..10) == 0 {
+            drop(request);
+            self.count.add("a drain was dropped before it began");
+            return;
+        }
+        let until = Instant::now() + deadline;
+        match &mut self.stopping.drain {
+            Some(drain) => {
+                drain.deadline = drain.deadline.min(until);
+                self.count.add("drained again");
+            }
+            None => {
+                let unresolved = |number: &usize| self.publishes[*number].confirmed.is_none();
+                let outstanding: Vec<_> = self.open.iter().copied().filter(unresolved).collect();
+                let gone = (0..self.publishes.len())
+                    .filter(|number| self.publishes[*number].cancelled.is_some());
+                let unsure = gone.filter(unresolved).count() as u64;
+                self.stopping.drain = Some(Draining {
+                    deadline: until,
+                    outstanding,
+                    unsure,
+                    report: None,
+                    checked: false,
+                });
+            }
+        }
+        let answer = async move { request.await.expect("the producer lives") };
+        self.stopping.answers.push(answer.boxed_local());
+        self.settle_down().await;
+        if self.rng.u32(0..10) == 0 && self.stopping.report().is_none() {
+            // Begun, it goes on.
+            self.stopping.answers.pop();
+        }
+    }
+
+    pub(crate) fn see_the_end_of_a_drain(&mut self, cx: &mut Context<'_>) {
+        let mut answers = std::mem::take(&mut self.stopping.answers);
+        answers.retain_mut(|answer| {
+            let Poll::Ready(report) = answer.as_mut().poll(cx) else {
+                return true;
+            };
+            let network = self.network.lock();
+            assert_eq!(network.open(), 0, "drained, with a socket");
+            assert!(
+                !network.dials.iter().any(|dial| dial.is_waiting()),
+                "drained, and dialling"
+            );
+            drop(network);
+            let drain = self.stopping.drain.as_mut().expect("a drain");
+            let late = Instant::now().saturating_duration_since(drain.deadline);
+            let over = drain.report.is_some() || self.path.report.is_some();
+            assert!(over || late <= GRANULARITY, "drained {late:?} late");
+            assert!(
+                drain.report.is_none_or(|before| before == report),
+                "two drains have one end"
+            );
+            drain.report = Some(report);
+            self.note(|| format!("{report:?}"));
+            false
+        });
+        self.stopping.answers = answers;
+    }
+
+    /// At rest: a drain that has ended has told the truth, one that can end has ended.
+    pub(crate) fn check_stopping(&mut self) {
+        if self.path.report.is_some() {
+            let own = self.stopping.report();
+            assert!(
+                own.is_none() || own == self.path.report,
+                "the event's report"
+            );
+        }
+        let Some(drain) = &mut self.stopping.drain else {
+            return;
+        };
+        if let Some(report) = drain.report.or(self.path.report).filter(|_| !drain.checked) {
+            drain.checked = true;
+            assert_eq!(self.path.at, At::Drained);
+            let mut counts = [0; 4];
+            for number in &drain.outstanding {
+                let publish = &self.publishes[*number];
+                let outcome = match &publish.told {
+                    Some((_, Ok(()))) => 0,
+                    Some((_, Err(error))) => match error.delivery() {
+                        Delivery::NotWritten => 1,
+                        Delivery::MaybeWritten => 2,
+                        Delivery::MaybePartly => 3,
+                    },
+                    None if publish.way == Way::DoSend && publish.confirmed.is_some() => 0,
+                    None if publish.cancelled.is_some() => {
+                        drain.unsure += 1;
+                        continue;
+                    }
+                    None => panic!("{number} has no answer, and the drain has ended"),
+                };
+                counts[outcome] += 1;
+            }
+            let told = [
+                report.ok,
+                report.not_written,
+                report.maybe_written,
+                report.maybe_partly,
+            ];
+            for (told, count) in told.into_iter().zip(counts) {
+                let right = count <= told && told <= count + drain.unsure;
+                assert!(right, "{report:?}: {counts:?}, {} unsure", drain.unsure);
+            }
+            self.count.add(if report.is_clean() {
+                "a clean drain"
+            } else {
+                "a drain that was not clean"
+            });
+        }
+        if drain.report.is_none() && self.path.report.is_none() {
+            let late = Instant::now().saturating_duration_since(drain.deadline);
+            assert!(
+                late <= GRANULARITY,
+                "the drain goes on {late:?} after its dead-line"
+            );
+            let busy = !self.open.is_empty()
+                || !self.asks.is_empty()
+                || drain.unsure > 0
+                || self.callers_leave;
+            if busy {
+                self.stopping.idle = None;
+                return;
+            }
+            let idle = *self.stopping.idle.get_or_insert_with(Instant::now);
+            let idle = Instant::now().saturating_duration_since(idle);
+            assert!(
+                idle <= ms(5),
+                "the drain goes on although nothing is outstanding"
+            );
+        }
+    }
+
+    /// Trouble is over: what is published now is stored, and in time.
+    async fn heal(&mut self) {
+        self.count.add("healed");
+        self.note(|| "all is well".into());
+        self.healed = true;
+        self.mood = Mood::Prompt;
+        self.reach = Reach::Good;
+        self.hard_times = false;
+        self.nsqd.trouble = 0;
+        self.nsqd.strict = false;
+        (self.nsqd.max_msg_size, self.nsqd.max_body_size) = (1 << 20, 5 << 20);
+        for wire in &mut self.network.lock().wires {
+            wire.room = wire.room.max(64 << 10);
+            wire.wake();
+        }
+        let first = self.publishes.len();
+        for _ in 0..self.rng.u32(1..5) {
+            self.publish();
+        }
+        let setup = &self.setup;
+        let time = ms(1100) + setup.dial_timeout.max(setup.handshake_timeout) + setup.max_backoff;
+        self.run(time).await;
+        for number in first..self.publishes.len() {
+            let publish = &self.publishes[number];
+            let well = match &publish.told {
+                Some((_, Ok(()))) => true,
+                // For want of room, or of time, or for what it is.
+                Some((_, Err(error))) => {
+                    publish.refused.is_some()
+                        || matches!(
+                            error.kind(),
+                            ErrorKind::Refused(ErrorCode::BadMessage | ErrorCode::BadBody)
+                        )
+                        || publish.timeout < time
+                        || self.setup.max_pending < 100
+                }
+                None => publish.cancelled.is_some(),
+            };
+            assert!(
+                well,
+                "{number} is not stored, and all is well: {:?}",
+                publish.told
+            );
+        }
+    }
+
+    /// The end, in one way or another; afterwards nothing is left.
+    pub(crate) async fn end(&mut self) {
+        let mut first = 0;
+        if self.path.at == At::Idle {
+            first = 2;
+        } else if self.rng.u32(0..4) == 0 {
+            // Nobody answers the next dial any more.
+            self.reach = Reach::Hanging;
+            self.address().do_send(Reconnect);
+            self.reconnect = Some(Instant::now());
+            self.settle_down().await;
+            first = 2;
+        }
+        match self.rng.u32(first..4) {
+            0 => {
+                self.heal().await;
+                self.look().await;
+            }
+            1 => {
+                self.heal().await;
+                self.drain().await;
+            }
+            2 => self.drain().await,
+            _ => {}
+        }
+        if self.rng.bool() && self.stopping.is_draining() {
+            let time = ms(self.rng.u64(0..10_000));
+            self.run(time).await;
+            self.publish();
+            self.look().await;
+        }
+        self.settle_down().await;
+        self.note(|| "the last address is dropped".into());
+        self.producer = None;
+        let publishes = self.publishes.iter().map(|publish| publish.deadline());
+        let asks = self.asks.iter().map(|ask| ask.sent + ask.timeout);
+        let last = publishes
+            .chain(asks)
+            .max()
+            .unwrap_or(self.began)
+            .max(Instant::now());
+        while !self.failures.is_over() {
+            assert!(
+                Instant::now() <= last + ms(100),
+                "the producer does not end"
+            );
+            let time = ms(self.rng.u64(1..400));
+            self.run(time).await;
+        }
+        self.run(ms(2)).await;
+        self.count.add(format!("ended: {}", self.path.at.name()));
+        assert_eq!(self.open, [0; 0], "publishes without an answer");
+        assert!(self.asks.is_empty() && self.events.is_over());
+        let network = self.network.lock();
+        assert_eq!(network.open(), 0, "ended, with a socket");
+        assert!(
+            !network.dials.iter().any(|dial| dial.is_waiting()),
+            "ended, and dialling"
+        );
+        drop(network);
+        self.last_execution();
+    }
+
+    /// Whatever the sockets took may still be executed, in part or all of it.
+    fn last_execution(&mut self) {
+        for place in 0..self.lines.len() {
+            self.ghost_works(place, usize::MAX);
+        }
+        let verdict = std::mem::take(&mut self.record).verdict();
+        let kept = |id: &super::record::Id| {
+            self.publishes[self.owners[id.publisher][id.number]]
+                .cancelled
+                .is_none()
+        };
+        assert!(!verdict.unanswered.iter().any(kept), "{verdict}");
+        assert!(
+            verdict.duplicate.is_empty() || self.setup.retry_unknown,
+            "{verdict}"
+        );
+        let others = [
+            &verdict.lost,
+            &verdict.misattributed,
+            &verdict.answered_twice,
+        ];
+        assert!(
+            others.iter().all(|ids| ids.is_empty()) && verdict.corrupt.is_empty(),
+            "{verdict}"
+        );
+    }
+}

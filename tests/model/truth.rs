@@ -1,0 +1,413 @@
+//! What must be true of every answer, whatever happened: held against what was on the wire, and what nsqd has stored.
+
+use actix_nsq::{Delivery, Error, ErrorKind, protocol::ErrorCode};
+use tokio::time::Instant;
+
+use super::{
+    command::{Command, Verb},
+    line::{Line, Refusal},
+    publish::{Ask, Publish, Way},
+    record,
+    world::{GRANULARITY, TOPICS, World},
+};
+
+impl World {
+    /// A caller has its answer.
+    pub(crate) fn told(&mut self, number: usize, told: Result<(), Error>) {
+        self.told_at(number, told, Instant::now());
+    }
+
+    fn told_at(&mut self, number: usize, told: Result<(), Error>, now: Instant) {
+        self.note(|| format!("publish {number} is told {told:?}"));
+        let publish = &self.publishes[number];
+        assert!(publish.told.is_none(), "{number} is answered twice");
+        for id in &publish.ids {
+            self.record.answer(*id, &told);
+        }
+        let late = now.saturating_duration_since(publish.deadline());
+        assert!(late <= GRANULARITY, "{number} is answered {late:?} late");
+        match &told {
+            Ok(()) => self.may_be_ok(number),
+            Err(error) => self.may_fail(number, error),
+        }
+        self.count.add(match &told {
+            Ok(()) => "told Ok".into(),
+            Err(error) => format!("told {} {:?}", kind_name(error), error.delivery()),
+        });
+        self.publishes[number].told = Some((now, told));
+        self.open.retain(|open| *open != number);
+    }
+
+    fn may_be_ok(&self, number: usize) {
+        let publish = &self.publishes[number];
+        assert_eq!(publish.refused, None, "{number} is to be refused");
+        assert!(
+            publish.confirmed.is_some(),
+            "{number}: Ok, and no OK was heard"
+        );
+        assert!(
+            publish.copies.iter().all(|copies| *copies > 0),
+            "{number}: Ok, and not stored"
+        );
+    }
+
+    fn may_fail(&self, number: usize, error: &Error) {
+        let now = Instant::now();
+        let publish = &self.publishes[number];
+        let (kind, delivery) = (error.kind(), error.delivery());
+        let heard = publish.confirmed.filter(|heard| *heard < now);
+        assert_eq!(
+            heard, None,
+            "{number}: its OK was heard, and then {error:?}"
+        );
+        if let Some(refused) = publish.refused {
+            assert_eq!(
+                (kind, delivery),
+                (refused, Delivery::NotWritten),
+                "{number}"
+            );
+            assert_eq!(now, publish.sent, "{number} is refused at once");
+            return;
+        }
+        let unknown = match kind {
+            // Told at once, whatever is said behind it.
+            ErrorKind::Refused(_) => self.may_be_stored_before(publish, now),
+            _ => self.unrefused(publish).next().is_some(),
+        };
+        match delivery {
+            Delivery::NotWritten => {
+                assert!(
+                    publish.copies.iter().all(|copies| *copies == 0),
+                    "{number}: NotWritten, and stored"
+                );
+                assert!(!unknown, "{number}: NotWritten, and wholly sent");
+            }
+            maybe => {
+                let batch = publish.verb == Verb::Mpub;
+                assert_eq!(maybe == Delivery::MaybePartly, batch, "{number}: {maybe:?}");
+            }
+        }
+        let maybe = delivery != Delivery::NotWritten;
+        match kind {
+            ErrorKind::Full => self.may_be_full(number, error),
+            ErrorKind::Timeout => {
+                assert!(now >= publish.deadline(), "{number} has time left");
+                let usable = self
+                    .lines
+                    .iter()
+                    .any(|line| line.opened.is_some() && line.gone.is_none_or(|gone| gone == now));
+                assert!(
+                    !maybe || unknown || usable,
+                    "{number} cannot have been sent: {error:?}"
+                );
+            }
+            ErrorKind::Refused(code) => {
+                let own = self.own_refusal(publish, code);
+                let guessed = own && matches!(code, ErrorCode::MpubFailed | ErrorCode::Unknown);
+                let others = self.is_verdict(publish, code) || self.is_foreseen(publish, code);
+                assert!(own || others, "{number} was not refused: {error:?}");
+                assert_eq!(maybe, guessed || unknown, "{number}: {error:?}");
+            }
+            ErrorKind::ConnectionLost => {
+                assert!(
+                    unknown && maybe,
+                    "{number} was not wholly sent, or refused: {error:?}"
+                );
+                assert!(!self.setup.retry_unknown, "{number} is to be sent again");
+            }
+            ErrorKind::Drained => {
+                assert!(self.stopping.is_draining(), "{number}: {error:?}");
+                assert!(
+                    !maybe || unknown || self.lines.iter().any(|line| line.opened.is_some()),
+                    "{number}: {error:?}"
+                );
+            }
+            _ => panic!("{number}: {error:?}"),
+        }
+    }
+
+    /// The lines on which a publish was wholly written, and which were not ended by a refusal, so that it may be stored.
+    fn unrefused<'a>(&'a self, publish: &'a Publish) -> impl Iterator<Item = &'a Line> {
+        self.lines_of(publish).filter(|line| !line.is_refused())
+    }
+
+    /// The same without the latest line, if that is where it is refused now.
+    fn may_be_stored_before(&self, publish: &Publish, now: Instant) -> bool {
+        let latest = publish.written.last().map(|(place, _)| &self.lines[*place]);
+        let refused_now = |line: &Line| {
+            let refusal = line.refusal.as_ref();
+            latest.is_some_and(|latest| std::ptr::eq(latest, line))
+                && refusal.is_some_and(|refusal| refusal.heard == Some(now))
+        };
+        self.unrefused(publish).any(|line| !refused_now(line))
+    }
+
+    fn lines_of<'a>(&'a self, publish: &'a Publish) -> impl Iterator<Item = &'a Line> {
+        publish.written.iter().map(|(place, _)| &self.lines[*place])
+    }
+
+    /// Whether nsqd was heard to refuse this publish so. It does not when it only gave up waiting for the rest.
+    fn own_refusal(&self, publish: &Publish, code: ErrorCode) -> bool {
+        publish.written.iter().any(|(place, start)| {
+            let refusal = self.lines[*place].refusal.as_ref();
+            refusal.is_some_and(|refusal| {
+                refusal.start == *start
+                    && refusal.heard.is_some()
+                    && is(refusal, code)
+                    && !refusal.text.contains("failed to read")
+            })
+        })
+    }
+
+    fn refusals(&self) -> impl Iterator<Item = &Refusal> {
+        let refusals = self.lines.iter().filter_map(|line| line.refusal.as_ref());
+        refusals.filter(|refusal| refusal.heard.is_some())
+    }
+
+    /// Whether another publish of its topic was refused for its topic.
+    fn is_verdict(&self, publish: &Publish, code: ErrorCode) -> bool {
+        matches!(code, ErrorCode::BadTopic | ErrorCode::Unauthorized)
+            && self
+                .refusals()
+                .any(|refusal| is(refusal, code) && refusal.topic == TOPICS[publish.topic])
+    }
+
+    /// Whether nsqd has named a limit that it exceeds.
+    fn is_foreseen(&self, publish: &Publish, code: ErrorCode) -> bool {
+        let size = match code {
+            ErrorCode::BadMessage => publish.longest,
+            ErrorCode::BadBody if publish.verb == Verb::Mpub => publish.batch,
+            _ => return false,
+        };
+        self.refusals().any(|refusal| {
+            let limit = refusal
+                .text
+                .split_once(" > ")
+                .map(|(_, limit)| limit.parse::<usize>().expect("a limit"));
+            is(refusal, code) && limit.is_some_and(|limit| size > limit)
+        })
+    }
+
+    /// Full only where what is held, at most, and the first who waits leave no room.
+    fn may_be_full(&self, number: usize, error: &Error) {
+        let publish = &self.publishes[number];
+        assert_eq!(error.delivery(), Delivery::NotWritten);
+        assert!(publish.way != Way::Handle, "{number} would have waited");
+        assert_eq!(Instant::now(), publish.sent, "{number} is refused at once");
+        let (mut count, mut bytes) = (1, publish.bytes);
+        for other in &self.publishes[..number] {
+            let place = match &other.told {
+                None => other.confirmed.is_none_or(|at| at >= publish.sent),
+                Some((at, Ok(()))) => *at == publish.sent,
+                // An empty place, until its command is answered or its connection gone.
+                Some((_, Err(error))) => {
+                    error.kind() != ErrorKind::Full
+                        && other.refused.is_none()
+                        && self.may_hold_a_place(other)
+                }
+            };
+            if place {
+                count += 1;
+                bytes += other.bytes;
+            }
+        }
+        let room = count <= self.setup.max_pending && bytes <= self.setup.max_pending_bytes;
+        assert!(
+            !room,
+            "{number} is refused as {error:?}, with at most {count} and {bytes} bytes held"
+        );
+    }
+
+    fn may_hold_a_place(&self, publish: &Publish) -> bool {
+        let now = Instant::now();
+        self.lines
+            .iter()
+            .any(|line| line.opened.is_some() && line.gone.is_none_or(|gone| gone == now))
+            || publish.told.as_ref().is_some_and(|(at, _)| *at == now)
+    }
+
+    /// The client's socket has wholly taken a publish.
+    pub(crate) fn publish_written(&mut self, number: usize, place: usize, command: &Command) {
+        let publish = &self.publishes[number];
+        assert!(
+            !publish.never,
+            "{number} was refused or cancelled before it can have been sent"
+        );
+        assert_eq!((publish.verb, publish.delay), (command.verb, command.delay));
+        assert_eq!(TOPICS[publish.topic], command.topic);
+        if let Some((at, told)) = &publish.told {
+            // Handed over already, it keeps its place.
+            let late = matches!(told, Err(error) if error.kind() == ErrorKind::Timeout && error.delivery() != Delivery::NotWritten);
+            assert!(
+                late && self.lines[place].opened.is_some_and(|opened| opened <= *at),
+                "{number} is sent after it was told {told:?}"
+            );
+        }
+        let again = !publish.written.is_empty();
+        if again && self.unrefused(publish).next().is_some() {
+            assert!(
+                self.setup.retry_unknown,
+                "{number} is sent again, and may be stored"
+            );
+            self.count.add("sent again, though perhaps stored");
+        } else if again {
+            self.count.add("sent again");
+        }
+        let last = self.lines[place]
+            .commands
+            .iter()
+            .rev()
+            .find_map(|written| written.publishes.last());
+        assert!(
+            last.is_none_or(|last| *last < number),
+            "{number} is written behind {last:?}"
+        );
+        if !again {
+            // Half of it may have been written before.
+            let before = self.last_first.filter(|last| {
+                *last > number
+                    && self.publishes[*last]
+                        .written
+                        .iter()
+                        .any(|(line, _)| *line == place)
+            });
+            assert_eq!(before, None, "{number} is written behind a younger one");
+            self.last_first = self.last_first.max(Some(number));
+        }
+        self.publishes[number].written.push((place, command.start));
+    }
+
+    /// nsqd has stored a message.
+    pub(crate) fn stored(&mut self, topic: &str, body: &[u8]) {
+        let id = record::read(topic, body).expect("a whole message, of this topic");
+        let number = self.owners[id.publisher][id.number];
+        self.record.found(topic, body);
+        self.count.add("stored");
+        let retry = self.setup.retry_unknown;
+        let publish = &mut self.publishes[number];
+        let place = publish
+            .ids
+            .iter()
+            .position(|own| *own == id)
+            .expect("its own message");
+        publish.copies[place] += 1;
+        let twice = publish.copies[place] > 1;
+        let publish = &self.publishes[number];
+        assert!(
+            !twice || (retry && publish.written.len() > 1),
+            "{number} is stored twice"
+        );
+        if twice {
+            self.count.add("stored twice");
+        }
+        if let Some((_, Err(error))) = &publish.told {
+            assert!(
+                error.delivery() != Delivery::NotWritten,
+                "{number} is stored after {error:?}"
+            );
+        }
+    }
+
+    /// Nobody waits for longer than was promised.
+    pub(crate) fn check_dead_lines(&self) {
+        let now = Instant::now();
+        for number in &self.open {
+            let publish = &self.publishes[*number];
+            let late = now.saturating_duration_since(publish.deadline());
+            let unheard = publish.way == Way::DoSend && publish.confirmed.is_some();
+            assert!(
+                unheard || late <= GRANULARITY,
+                "{number} has no answer {late:?} after its dead-line"
+            );
+        }
+        for ask in &self.asks {
+            let late = now.saturating_duration_since(ask.sent + ask.timeout);
+            assert!(
+                late <= GRANULARITY,
+                "a question has no answer {late:?} after its dead-line"
+            );
+        }
+        // What does not fit was told so already.
+        let held = self
+            .open
+            .iter()
+            .map(|number| &self.publishes[*number])
+            .filter(|publish| {
+                publish.way == Way::Send && publish.sent < now && publish.refused.is_none()
+            });
+        let (count, bytes) = held.fold((0, 0), |(count, bytes), publish| {
+            (count + 1, bytes + publish.bytes)
+        });
+        assert!(
+            count <= self.setup.max_pending && bytes <= self.setup.max_pending_bytes,
+            "{count} publishes, {bytes} bytes are accepted"
+        );
+    }
+
+    /// Nobody hears the answer to a publish by `do_send`: what nsqd has confirmed, and nobody was told of, went well.
+    pub(crate) fn see_successes(&mut self) {
+        let now = Instant::now();
+        for number in self.open.clone() {
+            let publish = &self.publishes[number];
+            if publish.way == Way::DoSend
+                && let Some(heard) = publish.confirmed.filter(|heard| *heard < now)
+            {
+                self.told_at(number, Ok(()), heard);
+            }
+        }
+    }
+
+    pub(crate) fn ask_answered(&mut self, ask: &Ask, told: Result<(), Error>) {
+        let now = Instant::now();
+        let due = ask.sent + ask.timeout;
+        let late = now.saturating_duration_since(due);
+        assert!(late <= GRANULARITY, "a question is answered {late:?} late");
+        let name = if ask.ping { "ping" } else { "wait" };
+        let outcome = told.as_ref().map_or_else(kind_name, |()| "Ok".into());
+        self.note(|| format!("{name} is told {outcome}"));
+        self.count.add(format!("{name}: {outcome}"));
+        let Err(error) = told else {
+            assert!(!ask.draining);
+            let usable =
+                |line: &Line| line.opened.is_some() && line.gone.is_none_or(|gone| gone == now);
+            let pinged = |line: &Line| {
+                line.commands.iter().any(|command| {
+                    command.verb == Verb::Identify
+                        && command.at >= ask.sent
+                        && command.confirmed.is_some()
+                })
+            };
+            let answered = self
+                .lines
+                .iter()
+                .any(|line| if ask.ping { pinged(line) } else { usable(line) });
+            assert!(answered, "{name}: Ok");
+            return;
+        };
+        assert_eq!(error.delivery(), Delivery::NotWritten);
+        match error.kind() {
+            ErrorKind::Timeout => assert!(now >= due, "{name} has time left"),
+            ErrorKind::Drained => assert!(self.stopping.is_draining()),
+            ErrorKind::Refused(_) => {
+                let refused = |refusal: &Refusal| {
+                    refusal.topic.is_empty() && refusal.heard.is_some_and(|heard| heard >= ask.sent)
+                };
+                assert!(
+                    ask.ping && self.refusals().any(refused),
+                    "{name}: {error:?}"
+                );
+            }
+            _ => panic!("{name}: {error:?}"),
+        }
+        assert!(!ask.draining || error.kind() == ErrorKind::Drained);
+    }
+}
+
+fn is(refusal: &Refusal, code: ErrorCode) -> bool {
+    let word = refusal.text.split(' ').next();
+    word == Some(code.as_str()) || (word == Some("E_SHINY") && code == ErrorCode::Unknown)
+}
+
+pub(crate) fn kind_name(error: &Error) -> String {
+    format!("{:?}", error.kind())
+}

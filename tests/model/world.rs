@@ -1,0 +1,263 @@
+//! One schedule: the producer in the midst of what happens to it, and all that is known of it.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    future::poll_fn,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use actix::{Addr, Recipient};
+use actix_nsq::{
+    Config, ConnectionEvent, Producer, PublishFailed, SubscribeEvents, SubscribeFailures,
+};
+use fastrand::Rng;
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    line::Line,
+    network::Network,
+    notes::Notes,
+    nsqd::Nsqd,
+    path::{At, Path},
+    publish::{Ask, Publish},
+    record::Record,
+    setup::Setup,
+    stopping::Stopping,
+};
+
+pub(crate) const fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// Dead-lines are looked at no more often than every 20 ms, and timers fire on the next whole millisecond.
+pub(crate) const GRANULARITY: Duration = ms(22);
+
+pub(crate) const TOPICS: [&str; 5] = ["bad", "locked", "a", "b", "c"];
+
+/// How often what happened.
+#[derive(Debug, Default)]
+pub(crate) struct Count(pub(crate) BTreeMap<String, u64>);
+
+impl Count {
+    pub(crate) fn add(&mut self, what: impl Into<String>) {
+        *self.0.entry(what.into()).or_default() += 1;
+    }
+}
+
+thread_local! {
+    /// What is noted of a schedule that is played once more, for people to read.
+    pub(crate) static TRACE: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+}
+
+/// What nsqd does by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mood {
+    /// Everything, at once.
+    Prompt,
+    /// It reads, executes and answers as much as a step tells it to; heartbeats are sent.
+    ByHand,
+    /// Heartbeats, and nothing else.
+    Busy,
+    /// It reads all, and says nothing at all.
+    Silent,
+    /// It does not even read.
+    Deaf,
+}
+
+/// What becomes of those who dial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    Good,
+    Chancy,
+    Refused,
+    Hanging,
+}
+
+pub(crate) struct World {
+    pub(crate) rng: Rng,
+    pub(crate) count: Count,
+    pub(crate) setup: Setup,
+    pub(crate) network: Network,
+    pub(crate) nsqd: Nsqd,
+    pub(crate) mood: Mood,
+    pub(crate) reach: Reach,
+    /// One for each wire of the network.
+    pub(crate) lines: Vec<Line>,
+    pub(crate) dials_seen: usize,
+    pub(crate) record: Record,
+    pub(crate) publishes: Vec<Publish>,
+    /// Which publish a message belongs to, by its publisher and number.
+    pub(crate) owners: Vec<Vec<usize>>,
+    /// The publishes without an answer.
+    pub(crate) open: Vec<usize>,
+    pub(crate) asks: Vec<Ask>,
+    pub(crate) producer: Option<Addr<Producer>>,
+    pub(crate) path: Path,
+    pub(crate) events: Notes<ConnectionEvent>,
+    pub(crate) failures: Notes<PublishFailed>,
+    pub(crate) stopping: Stopping,
+    /// When the producer was last asked to connect anew.
+    pub(crate) reconnect: Option<Instant>,
+    /// A publish first written must be younger than this one.
+    pub(crate) last_first: Option<usize>,
+    pub(crate) began: Instant,
+    /// Grows whenever others had a turn.
+    pub(crate) turns: u64,
+    /// Callers may go away, which leaves less to be known for certain.
+    pub(crate) callers_leave: bool,
+    pub(crate) hard_times: bool,
+    /// All trouble is over.
+    pub(crate) healed: bool,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        // The producer draws its delays from the thread's own generator.
+        fastrand::seed(seed);
+        let mut rng = Rng::with_seed(seed);
+        let setup = Setup::draw(&mut rng);
+        let network = Network::default();
+        let builder = Config::builder("nsqd in memory").connector(network.clone());
+        let config = setup.apply(builder).build().expect("a valid Config");
+        let hard_times = rng.u32(0..4) > 0;
+        let nsqd = Nsqd {
+            max_msg_size: if hard_times && rng.u32(0..3) == 0 {
+                1000
+            } else {
+                1 << 20
+            },
+            max_body_size: if hard_times && rng.u32(0..3) == 0 {
+                2000
+            } else {
+                5 << 20
+            },
+            strict: true,
+            trouble: if hard_times {
+                [0, 5, 20][rng.usize(0..3)]
+            } else {
+                0
+            },
+        };
+        let mut record = Record::new();
+        for topic in TOPICS {
+            record.publisher(topic);
+        }
+        let (to, events) = Notes::by_a_recorder(&network);
+        let (failures_to, failures): (Recipient<PublishFailed>, _) = Notes::by_a_recorder(&network);
+        let producer = Producer::start(config);
+        producer.do_send(SubscribeEvents(to));
+        producer.do_send(SubscribeFailures(failures_to));
+        let mut world = Self {
+            callers_leave: rng.bool(),
+            count: Count::default(),
+            setup,
+            network,
+            nsqd,
+            mood: Mood::Prompt,
+            reach: if hard_times {
+                [Reach::Good, Reach::Good, Reach::Chancy, Reach::Refused][rng.usize(0..4)]
+            } else {
+                Reach::Good
+            },
+            lines: Vec::new(),
+            dials_seen: 0,
+            record,
+            publishes: Vec::new(),
+            owners: vec![Vec::new(); TOPICS.len()],
+            open: Vec::new(),
+            asks: Vec::new(),
+            producer: Some(producer),
+            path: Path::default(),
+            events,
+            failures,
+            stopping: Stopping::default(),
+            reconnect: None,
+            last_first: None,
+            began: Instant::now(),
+            turns: 0,
+            hard_times,
+            healed: false,
+            rng,
+        };
+        world.note(|| format!("{:?}, {:?}", world.setup, world.nsqd));
+        // The first life dials before it hears who wants to know.
+        if world.setup.connect_at_start {
+            world.path.at = At::Dialling;
+            world.count.add("idle -> dialling");
+        }
+        world.count.add(format!("variant: {}", world.setup.variant));
+        world
+    }
+
+    /// For people, where the schedule is played for them.
+    pub(crate) fn note(&self, what: impl FnOnce() -> String) {
+        TRACE.with_borrow_mut(|trace| {
+            if let Some(trace) = trace {
+                trace.push(format!("{:>9.1?} {}", self.began.elapsed(), what()));
+            }
+        });
+    }
+
+    /// All that waits for others at this moment comes about, and the clock stands still.
+    pub(crate) async fn settle_down(&mut self) {
+        let mut quiet = 0;
+        while quiet < 4 {
+            let before = self.network.lock().activity;
+            self.turns += 1;
+            self.look_around().await;
+            tokio::task::yield_now().await;
+            let unchanged = before == self.network.lock().activity;
+            quiet = if unchanged { quiet + 1 } else { 0 };
+        }
+        self.look_around().await;
+        self.check_dead_lines();
+        self.check_stopping();
+    }
+
+    async fn look_around(&mut self) {
+        poll_fn(|cx| {
+            self.turn(cx);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// Time passes, and what comes about in it.
+    pub(crate) async fn run(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        loop {
+            self.turns += 1;
+            let until = self.next_heartbeat().map_or(end, |due| due.min(end));
+            let mut timer = std::pin::pin!(sleep_until(until));
+            poll_fn(|cx| {
+                self.turn(cx);
+                timer.as_mut().poll(cx)
+            })
+            .await;
+            self.check_dead_lines();
+            if Instant::now() >= end {
+                break;
+            }
+        }
+        self.settle_down().await;
+    }
+
+    /// What nsqd does by itself, and all that there is to see.
+    fn turn(&mut self, cx: &mut Context<'_>) {
+        self.network.lock().watcher = Some(cx.waker().clone());
+        self.answer_dials();
+        self.nsqd_works();
+        self.see_wires();
+        self.see_answers(cx);
+        self.see_failures();
+        self.see_events();
+        self.see_the_end_of_a_drain(cx);
+        self.see_successes();
+    }
+
+    pub(crate) fn address(&self) -> Addr<Producer> {
+        self.producer.clone().expect("an address")
+    }
+}
