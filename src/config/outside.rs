@@ -243,6 +243,7 @@ mod tests {
     fn an_address_that_is_refused_shows_neither_password_nor_options_of_a_url() {
         for (address, shown) in [
             ("h:4150?auth_secret=hunter2", r#""h:4150?***""#),
+            ("h?auth_secret=hunter2:4150", r#""h?***""#),
             ("nsq://h:4150?auth_secret=hunter2", r#""nsq://h:4150?***""#),
             ("http://me:hunter2@h:4150?a=b", r#""***@h:4150?***""#),
             ("me:hunter2?hunter2@h:4150", r#""***""#),
