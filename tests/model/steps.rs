@@ -187,7 +187,7 @@ impl World {
         match which {
             0 | 1 if all_answered => {
                 // An OK for nothing must not meet a command that it could be taken to answer.
-                wire.room = 0;
+                wire.sealed = true;
                 peer.say(wire, 0, b"OK", out_of_step);
                 wire.audible = wire.said.len();
             }
