@@ -216,9 +216,9 @@ impl World {
             return Fine;
         }
         let most = if self.hard_times && self.reach != Reach::Good {
-            22
+            20
         } else {
-            55
+            46
         };
         match self.rng.usize(0..most) {
             place @ 0..12 => [

@@ -26,6 +26,8 @@ pub(crate) struct Wire {
     /// So much can be under way to nsqd, and so much is taken at once.
     pub(crate) room: usize,
     pub(crate) gulp: usize,
+    /// Nothing is taken any more, whatever room there is.
+    pub(crate) sealed: bool,
     /// The client has been told that there is no room.
     pub(crate) was_full: bool,
     /// What the client's writes end in, and whether one has.
@@ -60,6 +62,9 @@ impl Wire {
     }
 
     fn free(&self) -> usize {
+        if self.sealed {
+            return 0;
+        }
         self.room.saturating_sub(self.taken.len() - self.arrived)
     }
 

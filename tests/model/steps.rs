@@ -14,7 +14,7 @@ use super::{
 
 impl World {
     pub(crate) async fn step(&mut self) {
-        match self.rng.u32(0..1070) {
+        match self.rng.u32(0..1240) {
             0..300 => (0..self.rng.u32(1..5)).for_each(|_| self.publish()),
             300..330 => self.ask(),
             330..390 => self.cancel(),
@@ -41,7 +41,8 @@ impl World {
                 self.note(|| format!("{:?}", self.reach));
             }
             810..845 | 1040..1070 => self.cut(),
-            845..900 => self.say_something_odd(),
+            845..900 | 1070..1140 | 1180..1220 => self.say_something_odd(),
+            1140..1180 | 1220..1240 => self.stop_reading().await,
             900..930 => self.lose_patience(),
             930..948 => {
                 self.note(|| "reconnect".into());
@@ -97,22 +98,45 @@ impl World {
         }
     }
 
+    /// nsqd reads no more for as long as a socket may take nothing.
+    async fn stop_reading(&mut self) {
+        if !self.hard_times || self.current().is_none() {
+            return;
+        }
+        if self.rng.u32(0..4) == 0
+            && let Some(interval) = self.setup.heartbeat
+        {
+            // Or says no more, which takes longer to be found.
+            self.mood = Mood::Silent;
+            return self.run(interval * 2 + ms(5)).await;
+        }
+        self.mood = Mood::Deaf;
+        self.leave_little_room();
+        // More than the room, whatever the window is.
+        (0..self.rng.u32(2..6)).for_each(|_| self.publish());
+        self.run(self.setup.write_timeout + ms(5)).await;
+    }
+
+    fn leave_little_room(&mut self) {
+        let Some(place) = self.current() else {
+            return;
+        };
+        let room = self.rng.usize(0..40);
+        let wire = &mut self.network.lock().wires[place];
+        wire.room = wire.taken.len() - wire.arrived + room;
+    }
+
     fn change_mood(&mut self) {
         self.mood = match self.rng.u32(0..12) {
             0 if self.hard_times => Mood::Busy,
-            1 if self.hard_times => Mood::Silent,
+            1 | 11 if self.hard_times => Mood::Silent,
             2 if self.hard_times => Mood::Deaf,
             3 if self.hard_times => Mood::Deaf,
             4..8 => Mood::ByHand,
             _ => Mood::Prompt,
         };
-        if self.mood == Mood::Deaf
-            && let Some(place) = self.current()
-        {
-            // Hardly any room is left in its socket.
-            let room = self.rng.usize(0..100);
-            let wire = &mut self.network.lock().wires[place];
-            wire.room = wire.taken.len() - wire.arrived + room;
+        if self.mood == Mood::Deaf {
+            self.leave_little_room();
         }
         self.note(|| format!("{:?}", self.mood));
     }
@@ -187,7 +211,7 @@ impl World {
         match which {
             0 | 1 if all_answered => {
                 // An OK for nothing must not meet a command that it could be taken to answer.
-                wire.room = 0;
+                wire.sealed = true;
                 peer.say(wire, 0, b"OK", out_of_step);
                 wire.audible = wire.said.len();
             }
