@@ -28,6 +28,7 @@ mod disk;
 mod drain;
 mod innocents;
 mod leaks;
+mod limits;
 mod lives;
 mod loops;
 mod publish;
@@ -58,6 +59,7 @@ fn main() {
         loops::scenarios(),
         disk::scenarios(),
         innocents::scenarios(),
+        limits::scenarios(),
         web::scenarios(),
     ];
     let trials = tables
