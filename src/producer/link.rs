@@ -21,7 +21,7 @@ use crate::{
 const AFTER_REFUSAL: Duration = Duration::from_millis(20);
 
 /// A connection that lived so long was a good one, and the next backoff starts over. One on which nsqd has answered `OK`
-/// need not live longer than the first delay.
+/// need not live longer than the first delay, and not even that when it ends with a refusal.
 const GOOD_LIFE: Duration = Duration::from_secs(1);
 
 /// Where a producer's connection is; see the picture at [`Producer`].
@@ -157,10 +157,13 @@ impl Producer {
         } else {
             GOOD_LIFE
         };
-        if now.saturating_duration_since(since) >= good_life {
+        // Who answers some and refuses another is well, however soon. Under load a part of such refusals is lost in a reset,
+        // and looks like trouble: without this their delays would add up.
+        let well = refused && served;
+        if well || now.saturating_duration_since(since) >= good_life {
             self.backoff.reset();
         }
-        self.delay = match (leaving, refused && served) {
+        self.delay = match (leaving, well) {
             (true, _) => Duration::ZERO,
             (_, true) => AFTER_REFUSAL,
             _ => self.next_delay(),

@@ -62,6 +62,9 @@ const SWEEP: Duration = Duration::from_millis(20);
 /// It answers heartbeats on the arbiter that it runs on: code that blocks that arbiter for two heartbeat intervals
 /// loses the connection. [`start_in_arbiter`](Self::start_in_arbiter) gives it one of its own.
 ///
+/// A fork is not survived, as by nothing that has threads: start producers in the child. What the child of a fork drops of its
+/// parent's sends nothing.
+///
 /// ```text
 ///             first life, or                      handshake
 ///             first publish                         done

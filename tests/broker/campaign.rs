@@ -47,12 +47,15 @@ pub fn scenarios() -> Vec<Scenario> {
         every_answer_is_true_while_nsqd_freezes
             .only(Kind::Real, REAL_ONLY)
             .within(LONGEST),
+        every_answer_is_true_while_the_client_itself_is_stopped
+            .only(Kind::Real, REAL_ONLY)
+            .within(LONGEST),
     ]
 }
 
 async fn every_answer_is_true_while_nsqd_is_killed(broker: Broker) {
     let size = Size::new(5);
-    let tale = campaign(&broker, size, |nsqd| {
+    let tale = campaign(&broker, size, |nsqd, _| {
         nsqd.kill9().unwrap();
         nsqd.restart().unwrap();
     });
@@ -64,7 +67,7 @@ async fn every_answer_is_true_while_nsqd_is_killed(broker: Broker) {
 
 async fn every_answer_is_true_while_nsqd_is_asked_to_end(broker: Broker) {
     let size = Size::new(5);
-    let tale = campaign(&broker, size, |nsqd| {
+    let tale = campaign(&broker, size, |nsqd, _| {
         nsqd.sigterm().unwrap();
         nsqd.restart().unwrap();
     });
@@ -76,7 +79,7 @@ async fn every_answer_is_true_while_nsqd_is_asked_to_end(broker: Broker) {
 /// What lies in a frozen nsqd's socket may be executed long after the connection was given up.
 async fn every_answer_is_true_while_nsqd_freezes(broker: Broker) {
     let size = Size::new(2);
-    let tale = campaign(&broker, size, |nsqd| {
+    let tale = campaign(&broker, size, |nsqd, _| {
         nsqd.sigstop().unwrap();
         std::thread::sleep(FREEZE);
         nsqd.sigcont().unwrap();
@@ -84,6 +87,22 @@ async fn every_answer_is_true_while_nsqd_freezes(broker: Broker) {
     let tale = tale.await;
     tale.check();
     assert!(tale.count("maybe_written") > 0, "{tale}");
+}
+
+/// nsqd gives up a client that answers no heartbeat. What it said before is still read when the client goes on, and no time-out
+/// that passed meanwhile comes before that.
+async fn every_answer_is_true_while_the_client_itself_is_stopped(broker: Broker) {
+    let size = Size::new(2);
+    let tale = campaign(&broker, size, |_, to_nsq| {
+        to_nsq.stop(true).unwrap();
+        std::thread::sleep(FREEZE);
+        to_nsq.stop(false).unwrap();
+    });
+    let tale = tale.await;
+    tale.check();
+    let outcomes = tale.ended.outcomes.iter();
+    let timed_out = outcomes.filter(|(.., error)| error.contains("timed out"));
+    assert_eq!(timed_out.count(), 0, "{tale}");
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +131,7 @@ impl Size {
 }
 
 /// Offers the lines, lets the faults strike, and collects what was said and what is there.
-async fn campaign(broker: &Broker, size: Size, fault: fn(&mut RealNsqd)) -> Tale {
+async fn campaign(broker: &Broker, size: Size, fault: fn(&mut RealNsqd, &ToNsq)) -> Tale {
     let Broker::Real(nsqd) = broker else {
         panic!("a campaign needs a process to strike at");
     };
@@ -129,7 +148,7 @@ async fn campaign(broker: &Broker, size: Size, fault: fn(&mut RealNsqd)) -> Tale
     tale
 }
 
-fn strike(nsqd: &mut RealNsqd, size: Size, fault: fn(&mut RealNsqd)) -> Ended {
+fn strike(nsqd: &mut RealNsqd, size: Size, fault: fn(&mut RealNsqd, &ToNsq)) -> Ended {
     let address = nsqd.address();
     let window = format!("publish_window,{}", size.window);
     let mut to_nsq = ToNsq::start(
@@ -152,7 +171,7 @@ fn strike(nsqd: &mut RealNsqd, size: Size, fault: fn(&mut RealNsqd)) -> Ended {
     let mut before = 0;
     for _ in 0..size.faults {
         wait_for_traffic(nsqd, before + share);
-        fault(nsqd);
+        fault(nsqd, &to_nsq);
         assert!(to_nsq.is_running(), "{}", to_nsq.stderr());
         before = message_count(nsqd);
     }

@@ -30,6 +30,7 @@ mod drain;
 mod floods;
 mod innocents;
 mod leaks;
+mod limits;
 mod lives;
 mod loops;
 mod pieces;
@@ -68,6 +69,7 @@ fn main() {
         campaign::scenarios(),
         disk::scenarios(),
         innocents::scenarios(),
+        limits::scenarios(),
         loops::scenarios(),
         verifier::scenarios(),
         web::scenarios(),

@@ -1,12 +1,13 @@
 //! Callers that give up or time out: the truth for them, and no change for anybody else.
 
 use actix_nsq::{Delivery, ErrorKind, Publish, protocol::ErrorCode};
+use futures::FutureExt;
 use tokio::{task::spawn_local, time::sleep};
 
 use crate::memory::{
     HOUR, Network, failure, in_virtual_time, is_waiting, ms, publish, s, send, timed, topic,
 };
-use crate::support::spoken::{error_frame, ok_frame};
+use crate::support::spoken::{Command, error_frame, ok_frame};
 
 fn within(timeout: std::time::Duration, body: &'static str) -> Publish {
     Publish::new(topic("t"), body).timeout(timeout)
@@ -296,5 +297,86 @@ fn what_times_out_while_a_connection_closes_was_never_written() {
         assert_eq!(after, ms(500));
         failure(answer, ErrorKind::Timeout, Delivery::NotWritten);
         assert_eq!(nsqd.wait_closed().await, b"");
+    });
+}
+
+/// Which one comes next, and what becomes of it, is drawn; `CALLERS_SEED` plays one again.
+#[test]
+fn ten_thousand_callers_of_whom_some_go_away_at_random_each_get_their_own_answer() {
+    let seed = std::env::var("CALLERS_SEED").map_or_else(
+        |_| fastrand::u64(..),
+        |seed| seed.parse().expect("a seed is a number"),
+    );
+    // Shown when the test fails.
+    eprintln!("CALLERS_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    in_virtual_time(async |mut network: Network| {
+        const COUNT: usize = 10_000;
+        let producer = network.start_with(|config| {
+            config
+                .publish_window(64)
+                .heartbeat_interval(None)
+                .publish_timeout(HOUR)
+                .ack_timeout(HOUR / 2)
+        });
+        let mut nsqd = network.connected().await;
+        let mut callers: Vec<_> = (0..COUNT)
+            .map(|number| Some(publish(&producer, format!("{number}"))))
+            .collect();
+        // Some are gone before the producer has even seen them.
+        for caller in &mut callers {
+            if random.u8(..10) == 0 {
+                *caller = None;
+            }
+        }
+        tokio::time::sleep(ms(1)).await;
+        let (mut answered, mut swallowed) = (0, 0);
+        let mut next = 0;
+        while callers[next..].iter().any(Option::is_some) {
+            // Some go away in flight, and some while they wait.
+            for _ in 0..random.usize(..3) {
+                let gone = random.usize(next..COUNT);
+                callers[gone] = None;
+            }
+            if callers[next..].iter().all(Option::is_none) {
+                break;
+            }
+            let bodies = match nsqd.next_command().await {
+                Command::Pub { body, .. } => vec![body],
+                Command::Mpub { bodies, .. } => bodies,
+                other => panic!("{other:?}"),
+            };
+            let numbers = bodies.into_iter().map(|body| {
+                let number = String::from_utf8(body).unwrap();
+                number.parse::<usize>().unwrap()
+            });
+            let numbers: Vec<_> = numbers.collect();
+            nsqd.send(ok_frame()).await;
+            tokio::time::sleep(ms(1)).await;
+            for number in numbers {
+                assert!(number >= next, "{number} came behind {next}");
+                // Those left out were gone before their turn.
+                let left_out = callers[next..number].iter().any(Option::is_some);
+                assert!(!left_out, "between {next} and {number} somebody waits");
+                next = number + 1;
+                match callers[number].take() {
+                    Some(caller) => {
+                        let answer = caller.now_or_never();
+                        answer.expect("its own OK answers it").unwrap();
+                        answered += 1;
+                    }
+                    None => swallowed += 1,
+                }
+            }
+            if let Some(later) = callers[next..].iter_mut().flatten().next() {
+                assert!(is_waiting(later), "answered by another's OK");
+            }
+        }
+        assert!(
+            answered > 1_000 && swallowed > 10,
+            "{answered} and {swallowed}"
+        );
+        drop(callers);
+        drop(producer);
     });
 }

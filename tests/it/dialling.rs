@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_nsq::{Config, ConfigBuilder, ConnectionError, Delivery, ErrorKind, Producer};
 
-use crate::memory::{failure, in_a_system, ms, publish, s};
+use crate::memory::{failure, in_a_system, is_waiting, ms, publish, s};
 use crate::support::script::ScriptedPeer;
 use crate::support::spoken::ok_frame;
 
@@ -130,4 +130,141 @@ fn a_publish_over_tcp_is_answered() {
         drop(producer);
         peer.finish().await;
     });
+}
+
+/// A listener that answers no connection attempt any more: its backlog is full.
+struct Overrun {
+    listener: socket2::Socket,
+    address: SocketAddr,
+    _waiting: Vec<socket2::Socket>,
+}
+
+impl Overrun {
+    fn new() -> Self {
+        use socket2::{Domain, Socket, Type};
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener
+            .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
+            .unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let mut waiting = Vec::new();
+        loop {
+            let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            let connected = client.connect_timeout(&address.into(), Duration::from_millis(200));
+            waiting.push(client);
+            if connected.is_err() {
+                break;
+            }
+            assert!(waiting.len() < 100, "a backlog of 0 is never full");
+        }
+        Self {
+            listener,
+            address,
+            _waiting: waiting,
+        }
+    }
+}
+
+#[test]
+fn a_listener_whose_backlog_is_full_is_given_up_after_dial_timeout_and_tried_again() {
+    let nsqd = Overrun::new();
+    in_a_system(async |_| {
+        let after = ms(300);
+        let config = Config::builder(nsqd.address.to_string()).dial_timeout(after);
+        let producer = Producer::start(config.publish_timeout(ms(500)).build().unwrap());
+        let error = failure(
+            publish(&producer, "a").await,
+            ErrorKind::Timeout,
+            Delivery::NotWritten,
+        );
+        let lost = error.connection_error();
+        assert!(
+            matches!(lost, Some(ConnectionError::DialTimeout { after: told, .. }) if *told == after),
+            "{error}"
+        );
+        // Once those who wait are taken, there is room for the producer.
+        let listener: TcpListener = nsqd.listener.into();
+        let greeted = std::thread::spawn(move || {
+            loop {
+                let (mut client, _) = listener.accept().unwrap();
+                client
+                    .set_read_timeout(Some(Duration::from_millis(500)))
+                    .unwrap();
+                let mut magic = [0; 4];
+                if client.read_exact(&mut magic).is_ok() && &magic == b"  V2" {
+                    break;
+                }
+            }
+        });
+        crate::support::wait::until("it connects", || greeted.is_finished()).await;
+        greeted.join().unwrap();
+    });
+}
+
+#[test]
+fn a_host_to_which_no_way_leads_is_told() {
+    in_a_system(async |_| {
+        // From the loopback interface there is none to elsewhere.
+        let local: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let config = Config::builder("192.0.2.1:4150").local_addr(local);
+        let producer = Producer::start(config.publish_timeout(ms(500)).build().unwrap());
+        let error = failure(
+            publish(&producer, "a").await,
+            ErrorKind::Timeout,
+            Delivery::NotWritten,
+        );
+        let lost = error.connection_error();
+        assert!(
+            matches!(lost, Some(ConnectionError::Dial { .. })),
+            "{error}"
+        );
+    });
+}
+
+/// Names are resolved on threads that may block, and there is one here, which does nothing else for now.
+#[test]
+fn a_resolver_that_hangs_delays_nobody_else_on_the_arbiter() {
+    let peer = ScriptedPeer::play(|mut client| async move {
+        client.greet().await;
+        for _ in 0..200 {
+            client.expect_pub("t", "a").await;
+            client.send(ok_frame()).await;
+        }
+        client.wait_closed().await;
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let resolver = runtime.spawn_blocking(move || released.recv());
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let named = format!("localhost:{}", listener.local_addr().unwrap().port());
+        let config = Config::builder(named).dial_timeout(ms(300));
+        let stuck = Producer::start(config.publish_timeout(s(1)).build().unwrap());
+        let mut waiting = publish(&stuck, "b");
+
+        let producer = Producer::start(Config::new(peer.address()).unwrap());
+        for _ in 0..200 {
+            publish(&producer, "a").await.unwrap();
+        }
+        assert!(is_waiting(&mut waiting), "the name is not resolved");
+        let error = failure(waiting.await, ErrorKind::Timeout, Delivery::NotWritten);
+        let lost = error.connection_error();
+        assert!(
+            matches!(lost, Some(ConnectionError::DialTimeout { .. })),
+            "{error}"
+        );
+        // The resolver was all that was missing.
+        release.send(()).unwrap();
+        let accepted = std::thread::spawn(move || listener.accept().map(drop));
+        crate::support::wait::until("it connects", || accepted.is_finished()).await;
+        accepted.join().unwrap().unwrap();
+        drop(producer);
+        peer.finish().await;
+    });
+    runtime.block_on(resolver).unwrap().unwrap();
 }

@@ -85,6 +85,37 @@ fn answers_read_before_the_end_count() {
 }
 
 #[test]
+fn of_one_to_a_thousand_in_flight_at_the_end_exactly_those_answered_are_ok() {
+    for count in [1, 2, 63, 64, 999, 1000] {
+        for answered in [0, 1, count / 2, count] {
+            for reset in [false, true] {
+                in_virtual_time(async |mut network: Network| {
+                    let producer = network.start();
+                    let (mut nsqd, line) = network.connected_by(64 << 10).await;
+                    let publishes: Vec<_> = (0..count)
+                        .map(|number| publish(&producer, format!("{number}")))
+                        .collect();
+                    for number in 0..count {
+                        nsqd.expect_pub("t", format!("{number}")).await;
+                    }
+                    nsqd.send(ok_frame().repeat(answered)).await;
+                    if reset {
+                        line.end_in_reset();
+                    }
+                    drop(nsqd);
+                    for (number, each) in publishes.into_iter().enumerate() {
+                        match number < answered {
+                            true => each.await.unwrap(),
+                            false => lost(each).await,
+                        }
+                    }
+                });
+            }
+        }
+    }
+}
+
+#[test]
 fn with_retry_unknown_all_are_sent_again_in_order() {
     for taken in 1..=3 * COMMAND {
         in_virtual_time(async |mut network: Network| {

@@ -300,6 +300,33 @@ fn a_connection_that_had_served_is_dialled_again_20_ms_after_a_refusal_however_o
     });
 }
 
+/// nsqd's reason may be lost in a reset, again and again: then the producer waits as after a first loss, and not ever longer.
+#[test]
+fn a_refusal_by_a_connection_that_had_served_lets_the_delays_start_over() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let mut nsqd = network.connected().await;
+        for _ in 0..30 {
+            for heard in [true, false] {
+                let (good, bad) = (publish(&producer, "good"), publish(&producer, "bad"));
+                nsqd.expect_pub("t", "good").await;
+                nsqd.expect_pub("t", "bad").await;
+                let refusal = error_frame("E_PUB_FAILED PUB failed");
+                let refusal = if heard { refusal } else { Vec::new() };
+                nsqd.send([ok_frame(), refusal].concat()).await;
+                nsqd.fin().await;
+                let closed = network.elapsed();
+                good.await.unwrap();
+                bad.await.unwrap_err();
+                nsqd = network.connected().await;
+                let delay = network.elapsed() - closed;
+                let limit = if heard { ms(20) } else { ms(101) };
+                assert!(delay <= limit, "{delay:?} after it was heard: {heard}");
+            }
+        }
+    });
+}
+
 #[test]
 fn a_connection_that_never_served_is_dialled_again_with_backoff_after_a_refusal() {
     in_virtual_time(async |mut network: Network| {

@@ -101,6 +101,29 @@ fn the_protocol_and_the_embedded_nsqd_use_nothing_else_of_the_crate() {
     });
 }
 
+/// Whatever is timed keeps its time when somebody sets the clock: only the moment that the embedded nsqd stamps on a message,
+/// as nsqd does, is one of the wall's.
+#[test]
+fn only_clocks_that_nobody_sets_tell_the_time() {
+    report(source_files(), |file, text| {
+        if file == Path::new("src/embedded/topic.rs") {
+            return Vec::new();
+        }
+        let set = |line: &str| {
+            let clocks = [
+                "SystemTime",
+                "UNIX_EPOCH",
+                "chrono::",
+                "time::OffsetDateTime",
+            ];
+            clocks.into_iter().find(|clock| mentions(line, clock))
+        };
+        code_lines(text)
+            .filter_map(|(number, line)| Some((number, format!("{} can be set", set(line)?))))
+            .collect()
+    });
+}
+
 #[test]
 fn a_path_is_found_where_it_is_said_and_nowhere_else() {
     assert!(mentions("use tokio::io;", "tokio::"));

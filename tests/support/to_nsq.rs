@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::{example, wait};
 
 /// Lines come in bursts this far apart, as many as the rate makes of it.
@@ -62,6 +64,12 @@ impl ToNsq {
     /// Whether it has not ended yet.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// SIGSTOP and SIGCONT: stopped, it does nothing, and its time goes on.
+    pub fn stop(&self, stopped: bool) -> io::Result<()> {
+        let signal = if stopped { Signal::STOP } else { Signal::CONT };
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
     }
 
     /// What it has said on its standard error so far.
