@@ -49,19 +49,19 @@ pub fn scenarios() -> Vec<Scenario> {
             .with(in_memory())
             .alone()
             .within(long),
-        a_flood_of_do_sends_to_a_broker_that_stopped_reading_meet_the_bound
+        a_flood_of_do_sends_to_a_broker_that_stopped_reading_meets_the_bound
             .with(in_memory())
             .alone()
             .within(long),
-        a_flood_of_sends_from_another_thread_meet_the_bound
+        a_flood_of_sends_from_another_thread_meets_the_bound
             .with(in_memory())
             .alone()
             .within(long),
-        a_flood_of_do_sends_from_another_thread_meet_the_bound
+        a_flood_of_do_sends_from_another_thread_meets_the_bound
             .with(in_memory())
             .alone()
             .within(long),
-        a_flood_of_sends_while_connections_are_given_up_meet_the_bound
+        a_flood_of_sends_while_connections_are_given_up_meets_the_bound
             .with(in_memory())
             .alone()
             .within(long),
@@ -107,7 +107,7 @@ async fn a_million_sends_to_a_broker_that_stopped_reading_meet_the_bound(broker:
     Flood::of(MILLION, broker, producer).await.sends(room).await;
 }
 
-async fn a_flood_of_do_sends_to_a_broker_that_stopped_reading_meet_the_bound(broker: Broker) {
+async fn a_flood_of_do_sends_to_a_broker_that_stopped_reading_meets_the_bound(broker: Broker) {
     let producer = start(by_number(patient(config(&broker).await)));
     Flood::of(PART, broker, producer)
         .await
@@ -115,7 +115,7 @@ async fn a_flood_of_do_sends_to_a_broker_that_stopped_reading_meet_the_bound(bro
         .await;
 }
 
-async fn a_flood_of_sends_from_another_thread_meet_the_bound(broker: Broker) {
+async fn a_flood_of_sends_from_another_thread_meets_the_bound(broker: Broker) {
     let config = by_number(patient(config(&broker).await)).build().unwrap();
     let arbiter = Arbiter::new();
     let producer = Producer::start_in_arbiter(&arbiter.handle(), config);
@@ -123,7 +123,7 @@ async fn a_flood_of_sends_from_another_thread_meet_the_bound(broker: Broker) {
     arbiter.stop();
 }
 
-async fn a_flood_of_do_sends_from_another_thread_meet_the_bound(broker: Broker) {
+async fn a_flood_of_do_sends_from_another_thread_meets_the_bound(broker: Broker) {
     let config = by_bytes(patient(config(&broker).await)).build().unwrap();
     let arbiter = Arbiter::new();
     let producer = Producer::start_in_arbiter(&arbiter.handle(), config);
@@ -133,7 +133,7 @@ async fn a_flood_of_do_sends_from_another_thread_meet_the_bound(broker: Broker) 
 }
 
 /// One connection after the other is made to a broker that does not answer, and given up; room comes and goes meanwhile.
-async fn a_flood_of_sends_while_connections_are_given_up_meet_the_bound(broker: Broker) {
+async fn a_flood_of_sends_while_connections_are_given_up_meets_the_bound(broker: Broker) {
     let short = Duration::from_millis(300);
     let config = by_number(config(&broker).await)
         .max_pending(2_000)
