@@ -148,7 +148,7 @@ impl Producer {
             refused,
             served,
             leaving,
-            since,
+            lived,
             ..
         } = settled;
         self.watched.losses += 1;
@@ -157,7 +157,7 @@ impl Producer {
         } else {
             GOOD_LIFE
         };
-        if now.saturating_duration_since(since) >= good_life {
+        if lived >= good_life {
             self.backoff.reset();
         }
         self.delay = match (leaving, refused && served) {
@@ -211,7 +211,7 @@ impl Handler<Ended> for Producer {
         self.handled += 1;
         if self
             .session(ended.id)
-            .is_some_and(|session| session.ended(ended))
+            .is_some_and(|session| session.ended(ended, now()))
         {
             self.settle(ctx);
         }
