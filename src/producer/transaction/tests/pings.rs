@@ -345,23 +345,23 @@ fn pings_whose_callers_are_gone_do_not_pile_up() {
 #[test]
 fn letting_go_of_a_crowd_keeps_the_places_in_flight_and_all_that_are_awaited() {
     let mut bench = Bench::new();
-    for id in 1..=2 {
+    for _ in 0..3 {
         bench.ping();
-        bench.hand_over();
-        assert_eq!(bench.callers.len(), id);
     }
+    assert_eq!(bench.hand_over().len(), 3);
     bench.cancel(2);
-    for _ in 0..61 {
+    bench.cancel(3);
+    for _ in 0..60 {
         let id = bench.ping();
         bench.cancel(id);
     }
     let waits = bench.ping();
     assert_eq!(bench.queue().pings.len(), 64);
     let last = bench.ping();
-    assert_eq!(bench.queue().pings.len(), 4);
+    assert_eq!(bench.queue().pings.len(), 5);
     bench.ok();
     assert_eq!(bench.told(), ["1 Ok"]);
-    bench.ok();
+    (0..2).for_each(|_| bench.ok());
     bench.told();
     assert_eq!(bench.hand_over(), ["IDENTIFY {}", "IDENTIFY {}"]);
     for id in [waits, last] {
