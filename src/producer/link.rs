@@ -148,7 +148,7 @@ impl Producer {
             refused,
             served,
             leaving,
-            since,
+            lived,
             ..
         } = settled;
         self.watched.losses += 1;
@@ -160,7 +160,7 @@ impl Producer {
         // Who answers some and refuses another is well, however soon. Under load a part of such refusals is lost in a reset,
         // and looks like trouble: without this their delays would add up.
         let well = refused && served;
-        if well || now.saturating_duration_since(since) >= good_life {
+        if well || lived >= good_life {
             self.backoff.reset();
         }
         self.delay = match (leaving, well) {
@@ -214,7 +214,7 @@ impl Handler<Ended> for Producer {
         self.handled += 1;
         if self
             .session(ended.id)
-            .is_some_and(|session| session.ended(ended))
+            .is_some_and(|session| session.ended(ended, now()))
         {
             self.settle(ctx);
         }

@@ -272,7 +272,7 @@ impl Producer {
             return;
         }
         match &mut self.link {
-            Link::Up(session) => session.abort(ConnectionError::Stopped),
+            Link::Up(session) => session.abort(ConnectionError::Stopped, now),
             _ => self.finish_drain(ctx),
         }
     }

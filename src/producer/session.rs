@@ -38,6 +38,8 @@ pub(super) struct Session {
 
 struct Closing {
     why: ConnectionError,
+    /// What comes after is the end, and no part of its life.
+    at: Instant,
     heed: Heed,
     reader: bool,
     writer: bool,
@@ -98,7 +100,7 @@ impl Session {
         }
         if self.leaving {
             if !queue.in_flight() {
-                self.abort(ConnectionError::Stopped);
+                self.abort(ConnectionError::Stopped, now);
             }
             return;
         }
@@ -136,14 +138,13 @@ impl Session {
                     Ok(()) => Heed::Refusal,
                     Err(_) => Heed::Nothing,
                 };
-                self.close(ConnectionError::Refused(refusal));
+                self.close(ConnectionError::Refused(refusal), now);
                 return self.heed(heed);
             }
             other => format!("{other} is no answer to a publish"),
         };
-        self.close(ConnectionError::OutOfStep {
-            problem: out_of_step,
-        });
+        let problem = out_of_step;
+        self.close(ConnectionError::OutOfStep { problem }, now);
         self.heed(Heed::Nothing);
     }
 
@@ -176,15 +177,16 @@ impl Session {
             self.progress = now;
             return;
         }
-        self.close(ConnectionError::AckTimeout { after });
+        self.close(ConnectionError::AckTimeout { after }, now);
         self.conn.halt_reader();
     }
 
     /// Hands over nothing more, and reads what nsqd has said already.
-    pub(super) fn close(&mut self, why: ConnectionError) {
+    pub(super) fn close(&mut self, why: ConnectionError, now: Instant) {
         if self.closing.is_none() {
             self.closing = Some(Closing {
                 why,
+                at: now,
                 heed: Heed::Answers,
                 reader: true,
                 writer: true,
@@ -195,14 +197,14 @@ impl Session {
     }
 
     /// Closes without waiting for the peer.
-    pub(super) fn abort(&mut self, why: ConnectionError) {
-        self.close(why);
+    pub(super) fn abort(&mut self, why: ConnectionError, now: Instant) {
+        self.close(why, now);
         self.conn.halt_reader();
     }
 
     /// Takes note that one side has ended; true when both have.
-    pub(super) fn ended(&mut self, Ended { side, why, .. }: Ended) -> bool {
-        self.close(why);
+    pub(super) fn ended(&mut self, Ended { side, why, .. }: Ended, now: Instant) -> bool {
+        self.close(why, now);
         let Some(closing) = &mut self.closing else {
             return false;
         };
@@ -216,9 +218,9 @@ impl Session {
     /// Settles what is in flight.
     pub(super) fn settle(self, queue: &mut Queue, drained: bool) -> Settled {
         let taken = self.conn.taken();
-        let (why, heed) = match self.closing {
-            Some(closing) => (closing.why, closing.heed),
-            None => (ConnectionError::Stopped, Heed::Answers),
+        let (why, heed, end) = match self.closing {
+            Some(Closing { why, heed, at, .. }) => (why, heed, at),
+            None => (ConnectionError::Stopped, Heed::Answers, self.since),
         };
         let refused = heed == Heed::Refusal;
         let settlement = if refused {
@@ -239,6 +241,7 @@ impl Session {
             since,
             ..
         } = self;
+        let lived = end.saturating_duration_since(since);
         Settled {
             why,
             settlement,
@@ -246,7 +249,7 @@ impl Session {
             refused,
             served,
             leaving,
-            since,
+            lived,
         }
     }
 }
@@ -262,5 +265,6 @@ pub(super) struct Settled {
     pub(super) served: bool,
     /// It was to end.
     pub(super) leaving: bool,
-    pub(super) since: Instant,
+    /// Until it began to end.
+    pub(super) lived: Duration,
 }

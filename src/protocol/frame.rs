@@ -37,7 +37,8 @@ impl fmt::Display for Frame {
             Self::Heartbeat => f.write_str("_heartbeat_"),
             Self::CloseWait => f.write_str("CLOSE_WAIT"),
             Self::Response(data) => {
-                let start = String::from_utf8_lossy(data.get(..2 * SHOWN).unwrap_or(data));
+                // A byte more than is shown, by which the line sees that something is left out.
+                let start = String::from_utf8_lossy(data.get(..=SHOWN).unwrap_or(data));
                 write!(f, "response \"{}\"", one_line(start.chars(), SHOWN))
             }
             Self::Error(error) => write!(f, "error {error}"),
@@ -57,6 +58,10 @@ mod tests {
             long.starts_with("response \"xxx") && long.len() < 100,
             "{long}"
         );
+        assert!(long.ends_with("xxx…\""), "{long}");
+        let whole = "x".repeat(SHOWN);
+        let response = Frame::Response(whole.clone().into());
+        assert_eq!(response.to_string(), format!("response \"{whole}\""));
         let broken = Frame::Response(Bytes::from_static(b"a\n\xff")).to_string();
         assert_eq!(broken, "response \"a\\n\u{fffd}\"");
         assert_eq!(Frame::CloseWait.to_string(), "CLOSE_WAIT");

@@ -183,6 +183,7 @@ mod tests {
         out.put(b"abc");
         out.put_shared(&body(5000));
         assert_eq!((out.len(), out.total()), (5003, 5003));
+        assert!(!out.is_empty());
         out.take();
         assert_eq!((out.len(), out.total()), (0, 5003));
         assert!(out.is_empty());

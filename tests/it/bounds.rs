@@ -10,7 +10,7 @@ use tokio::task::spawn_local;
 use crate::memory::{
     Answer, Network, failure, in_virtual_time, is_waiting, ms, publish, s, send, timed, topic,
 };
-use crate::support::spoken::{error_frame, ok_frame};
+use crate::support::spoken::{error_frame, heartbeat_frame, ok_frame};
 
 /// It is full, says so at once, and names the limit.
 async fn full(answer: Answer, words: &[&str]) -> Error {
@@ -206,6 +206,31 @@ fn as_many_bytes_are_on_their_way_as_publish_window_bytes_allows_but_one_publish
         nsqd.expect_pub("t", vec![b'x'; 1]).await;
         nsqd.send(ok_frame()).await;
         for each in publishes {
+            each.await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn ten_thousand_answers_that_nobody_looks_at_hold_up_nothing() {
+    in_virtual_time(async |mut network: Network| {
+        let count = 10_001;
+        let producer = network.start_with(|config| config.publish_window(2 * count));
+        let mut nsqd = network.connected().await;
+        let unread: Vec<_> = (0..count).map(|_| publish(&producer, "x")).collect();
+        for _ in 0..count {
+            nsqd.expect_pub("t", "x").await;
+        }
+        nsqd.send(ok_frame().repeat(count)).await;
+        nsqd.send(heartbeat_frame()).await;
+        nsqd.expect_nop().await;
+        let next = publish(&producer, "next");
+        nsqd.expect_pub("t", "next").await;
+        nsqd.send(ok_frame()).await;
+        let (after, answer) = timed(next).await;
+        answer.unwrap();
+        assert_eq!(after, s(0));
+        for each in unread {
             each.await.unwrap();
         }
     });

@@ -221,6 +221,29 @@ fn after_a_write_error_the_last_words_are_waited_for_a_second_and_no_longer() {
 }
 
 #[test]
+fn what_is_written_until_the_writer_has_ended_counts() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let (mut nsqd, line) = network.connected_by(64 << 10).await;
+        line.stop_until_the_end();
+        let one = publish(&producer, "1");
+        tokio::time::sleep(ms(1)).await;
+        nsqd.fin().await;
+        // Between the reader's end and the writer's own the socket has room again.
+        let whole = !nsqd.wait_closed().await.is_empty();
+        let mut nsqd = network.connected().await;
+        if whole {
+            lost(one).await;
+            nsqd.expect_silence(s(20)).await;
+        } else {
+            nsqd.expect_pub("t", "1").await;
+            nsqd.send(ok_frame()).await;
+            one.await.unwrap();
+        }
+    });
+}
+
+#[test]
 fn an_idle_connection_that_is_lost_is_made_again_without_a_publish() {
     in_virtual_time(async |mut network: Network| {
         let _producer = network.start();

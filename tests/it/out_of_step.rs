@@ -208,6 +208,7 @@ fn a_broken_peer_gets_no_hot_loop() {
             nsqd.wait_closed().await;
             dials += 1;
         }
-        assert!((12..100).contains(&dials), "{dials} dials in a minute");
+        // Each life has the second in which it may talk on; were that a good life, the delays would not grow.
+        assert!((8..40).contains(&dials), "{dials} dials in a minute");
     });
 }

@@ -104,6 +104,27 @@ fn what_is_refused_locally_is_told_as_well() {
 }
 
 #[test]
+fn a_slow_subscriber_hears_of_every_failure() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let seen = subscribe(&producer);
+        let mut nsqd = network.connected().await;
+        for number in 0..100 {
+            producer.do_send(Publish::new(topic("t"), number.to_string()));
+        }
+        for number in 0..100 {
+            nsqd.expect_pub("t", number.to_string()).await;
+        }
+        // All fail in one moment, many times what a mailbox holds.
+        drop(nsqd);
+        let told = told(&seen).await;
+        let bodies: Vec<_> = told.iter().map(|failed| failed.publish.bodies()).collect();
+        let sent: Vec<_> = (0..100).map(|number| [number.to_string()]).collect();
+        assert_eq!(bodies, sent);
+    });
+}
+
+#[test]
 fn a_time_out_a_refusal_and_a_drain_are_told() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();

@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
@@ -24,6 +24,8 @@ struct Trouble {
     /// What the client reads in place of the end of the stream.
     reset: bool,
     deaf: bool,
+    /// The client's writes wait until it has read the end of the stream.
+    stopped: bool,
     sleepers: Vec<Waker>,
 }
 
@@ -43,6 +45,12 @@ impl Line {
         self.with(|trouble| trouble.reset = true);
     }
 
+    /// The line takes nothing of the client until the client has read that the peer ended; from then on it does, and the
+    /// client finds out when it tries.
+    pub(crate) fn stop_until_the_end(&self) {
+        self.with(|trouble| trouble.stopped = true);
+    }
+
     /// What the peer says stays on its way...
     pub(crate) fn hold_back(&self) {
         self.with(|trouble| trouble.deaf = true);
@@ -60,10 +68,13 @@ impl Line {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn poll_write(&self) -> io::Result<()> {
+    fn poll_write(&self) -> Poll<io::Result<()>> {
         self.with(|trouble| {
+            if trouble.stopped {
+                return Poll::Pending;
+            }
             trouble.writes += 1;
-            trouble.broken.map_or(Ok(()), |kind| Err(kind.into()))
+            Poll::Ready(trouble.broken.map_or(Ok(()), |kind| Err(kind.into())))
         })
     }
 }
@@ -107,8 +118,12 @@ impl AsyncRead for End {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.pipe).poll_read(cx, buf);
         match read {
-            Poll::Ready(Ok(())) if reset && buf.filled().len() == before => {
-                Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+            Poll::Ready(Ok(())) if buf.filled().len() == before => {
+                self.line.with(|trouble| trouble.stopped = false);
+                match reset {
+                    true => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                    false => read,
+                }
             }
             read => read,
         }
@@ -121,7 +136,7 @@ impl AsyncWrite for End {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.line.poll_write()?;
+        ready!(self.line.poll_write())?;
         Pin::new(&mut self.pipe).poll_write(cx, buf)
     }
 
@@ -130,7 +145,7 @@ impl AsyncWrite for End {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.line.poll_write()?;
+        ready!(self.line.poll_write())?;
         Pin::new(&mut self.pipe).poll_write_vectored(cx, bufs)
     }
 

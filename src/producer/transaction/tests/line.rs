@@ -250,3 +250,17 @@ fn there_is_no_room_where_the_first_who_waits_would_take_it() {
     bench.cancel(waiting);
     assert!(bench.queue().has_room(small));
 }
+
+#[test]
+fn the_line_is_looked_through_only_when_it_has_grown() {
+    let mut bench = room_for(1, 100);
+    bench.publish("a");
+    bench.publish_patiently("a", 1);
+    for length in 2..=64 {
+        let id = bench.publish_patiently("a", 1);
+        bench.cancel(id);
+        assert_eq!(bench.queue().line.len(), length);
+    }
+    bench.publish_patiently("a", 1);
+    assert_eq!(bench.queue().line.len(), 2);
+}

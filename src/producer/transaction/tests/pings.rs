@@ -341,3 +341,45 @@ fn pings_whose_callers_are_gone_do_not_pile_up() {
     assert_eq!(bench.told(), ["1 Ok"]);
     assert!(bench.hand_over().is_empty());
 }
+
+#[test]
+fn letting_go_of_a_crowd_keeps_the_places_in_flight_and_all_that_are_awaited() {
+    let mut bench = Bench::new();
+    for _ in 0..3 {
+        bench.ping();
+    }
+    assert_eq!(bench.hand_over().len(), 3);
+    bench.cancel(2);
+    bench.cancel(3);
+    for _ in 0..60 {
+        let id = bench.ping();
+        bench.cancel(id);
+    }
+    let waits = bench.ping();
+    assert_eq!(bench.queue().pings.len(), 64);
+    let last = bench.ping();
+    assert_eq!(bench.queue().pings.len(), 5);
+    bench.ok();
+    assert_eq!(bench.told(), ["1 Ok"]);
+    (0..2).for_each(|_| bench.ok());
+    bench.told();
+    assert_eq!(bench.hand_over(), ["IDENTIFY {}", "IDENTIFY {}"]);
+    for id in [waits, last] {
+        bench.ok();
+        assert_eq!(bench.told(), [format!("{id} Ok")]);
+    }
+}
+
+#[test]
+fn of_pings_that_time_out_together_only_those_that_were_sent_are_called_so() {
+    let mut bench = Bench::new();
+    bench.ping_within(SECOND);
+    bench.hand_over();
+    bench.ping_within(SECOND);
+    bench.wait(SECOND);
+    let told = ["1 Timeout NotWritten", "2 Timeout NotWritten"];
+    assert_eq!(bench.told(), told);
+    let text = "not sent within 1s; the last failure of the connection: closed by the peer";
+    assert_eq!(bench.latest(), text);
+    assert_eq!(bench.queue().pings.len(), 1);
+}
