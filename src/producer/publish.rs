@@ -247,12 +247,6 @@ impl<M: Message<Result = Result<(), Error>>> MessageResponse<Producer, M> for Re
         };
         match refused {
             Some(cause) => caller.answer(Err(Error::new(cause, Delivery::NotWritten))),
-            // Dead-lines are not looked at for each publish: it would be handed over before its own is.
-            None if timeout.is_zero() => {
-                let (after, last) = (timeout, None);
-                let error = Error::new(Cause::Unsent { after, last }, Delivery::NotWritten);
-                desk.queue.borrow_mut().turn_away(caller, error);
-            }
             None => {
                 let Outgoing { topic, payload, .. } = outgoing;
                 let transaction = Transaction {

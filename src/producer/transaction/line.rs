@@ -7,7 +7,6 @@ use super::{
     ledger::Load,
     slot::{Reply, Transaction, later},
 };
-use crate::error::Error;
 
 pub(super) struct Waiting<R> {
     pub(super) transaction: Transaction,
@@ -97,11 +96,6 @@ impl<R: Reply> Line<R> {
 }
 
 impl<R: Reply> TransactionQueue<R> {
-    /// Answers what is not to come into the queue at all.
-    pub(crate) fn turn_away(&mut self, reply: R, error: Error) {
-        self.ledger.turn_away(reply, error);
-    }
-
     /// Whether there is room for so much beside what is held, and behind the first who waits for room.
     pub(crate) fn has_room(&mut self, load: Load) -> bool {
         let mut all = self.line.first().unwrap_or_default();
