@@ -8,7 +8,10 @@ use std::{
 };
 
 use actix_nsq::{Config, ConnectFuture, Connector, Stream};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
 
 /// How the client learns that nothing more will come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,7 @@ pub(crate) struct Wire {
     /// What the client's writes end in, and whether one has.
     pub(crate) broken: Option<io::ErrorKind>,
     pub(crate) write_failed: bool,
+    pub(crate) failed_at: Option<Instant>,
     /// All that nsqd has said, how much of it has come to the client's socket, and how much of that was read.
     pub(crate) said: Vec<u8>,
     pub(crate) audible: usize,
@@ -79,6 +83,7 @@ impl Wire {
     ) -> Poll<io::Result<usize>> {
         if let Some(kind) = self.broken {
             self.write_failed = true;
+            self.failed_at.get_or_insert_with(Instant::now);
             return Poll::Ready(Err(kind.into()));
         }
         let most = self.free().min(self.gulp);

@@ -288,6 +288,17 @@ impl World {
             }
             _ => false,
         };
+        // After a failed write it has listened for a second, unless there was nobody to listen to.
+        if let Some(failed) = wire.failed_at
+            && !wire.end_heard
+            && line.odd().is_none()
+        {
+            let interval = self.setup.heartbeat.unwrap_or(Duration::MAX);
+            let silent = interval
+                .checked_mul(2)
+                .is_some_and(|after| quiet(line.frame_heard, after));
+            assert!(now >= failed + ms(1000) || silent, "it did not listen");
+        }
         assert!(justified, "lost, as it says: {why:?}; {line:?}");
     }
 }

@@ -103,7 +103,7 @@ impl World {
         if !self.hard_times || self.current().is_none() {
             return;
         }
-        if self.rng.u32(0..4) == 0
+        if self.rng.u32(0..3) == 0
             && let Some(interval) = self.setup.heartbeat
         {
             // Or says no more, which takes longer to be found.
@@ -152,7 +152,8 @@ impl World {
         if wire.last.is_some() {
             return;
         }
-        let how = self.rng.u32(0..6);
+        // Mostly as nsqd ends: without a word.
+        let how = self.rng.u32(0..8) % 6;
         self.note(|| format!("line {place} is cut: {how}"));
         // What is under way may be lost.
         let left = match how {
@@ -207,7 +208,7 @@ impl World {
         let peer = &mut line.peer;
         let out_of_step = What::Odd(Oddity::OutOfStep);
         let garbage = What::Odd(Oddity::Garbage);
-        let which = self.rng.u32(0..10);
+        let which = self.rng.u32(0..11);
         match which {
             0 | 1 if all_answered => {
                 // An OK for nothing must not meet a command that it could be taken to answer.
