@@ -103,6 +103,38 @@ fn a_producer_that_is_backing_off_with_nothing_outstanding_drains_at_once() {
 }
 
 #[test]
+fn what_was_answered_before_is_not_in_the_report() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let mut nsqd = network.connected().await;
+        let (stored, refused) = (publish(&producer, "stored"), publish(&producer, "refused"));
+        nsqd.expect_pub("t", "stored").await;
+        nsqd.expect_pub("t", "refused").await;
+        nsqd.send(ok_frame()).await;
+        nsqd.send(error_frame("E_PUB_FAILED PUB failed")).await;
+        nsqd.fin().await;
+        stored.await.unwrap();
+        refused.await.unwrap_err();
+        let mut nsqd = network.connected().await;
+        let lost = publish(&producer, "lost");
+        let batch = send(&producer, MultiPublish::new(topic("t"), ["lost"]));
+        nsqd.expect_pub("t", "lost").await;
+        nsqd.expect_mpub("t", &["lost"]).await;
+        drop(nsqd);
+        lost.await.unwrap_err();
+        batch.await.unwrap_err();
+        let mut nsqd = network.connected().await;
+        let outstanding = publish(&producer, "outstanding");
+        let report = drain(&producer, 10);
+        nsqd.expect_pub("t", "outstanding").await;
+        nsqd.send(ok_frame()).await;
+        outstanding.await.unwrap();
+        assert_eq!(counts(report.await), [1, 0, 0, 0]);
+        is_over(network, producer).await;
+    });
+}
+
+#[test]
 fn outstanding_publishes_are_waited_for_and_new_ones_refused() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(|config| config.publish_window(1));
