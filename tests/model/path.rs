@@ -205,6 +205,8 @@ impl World {
             (_, Some(Last::Reset)) if dial == "fine" => "handshake reset",
             // It was not even looked at.
             (Stage::Magic | Stage::Identify, None) => "handshake time-out",
+            // Without room for its answer to a heartbeat the client did not come to the greeting.
+            (Stage::Open, None) if wire.is_full() && !line.is_greeted() => "handshake time-out",
             _ => dial,
         }
     }
