@@ -153,6 +153,8 @@ fn publishes_time_out_at_exactly_publish_timeout_while_backing_off() {
         };
         let producer = network.start_with(hours);
         network.dial().await.refuse();
+        // From now on it is backing off, and no more on its way to that.
+        sleep(ms(1)).await;
         let (after, answer) = timed(publish(&producer, "a")).await;
         assert_eq!(after, s(7));
         let error = failure(answer, ErrorKind::Timeout, Delivery::NotWritten);
