@@ -104,9 +104,7 @@ macro_rules! options {
                     Some(value) if value.within(&$bounds) => Ok(builder.$name(value)),
                     _ => Err(refused(stringify!($name), text, <$kind as Value>::describe(&$bounds))),
                 },)+
-                _ if is_go_nsqs(name) => {
-                    Err(Error::new(Cause::MissingOption { name: name.into() }, Delivery::NotWritten))
-                }
+                _ if is_go_nsqs(name) => Err(missing(name)),
                 _ => Err(Error::new(
                     Cause::UnknownOption {
                         name: shown(name),
@@ -146,6 +144,14 @@ macro_rules! options {
             )+
         }
     };
+}
+
+/// An option of go-nsq that is asked for, whatever its value.
+pub(super) fn missing(name: &str) -> Error {
+    Error::new(
+        Cause::MissingOption { name: name.into() },
+        Delivery::NotWritten,
+    )
 }
 
 pub(super) fn refused(name: &'static str, value: &str, bounds: String) -> Error {

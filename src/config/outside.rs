@@ -89,12 +89,13 @@ fn check_ignored(name: &str, value: &str) -> Result<(), Error> {
     if name == ADDRESS {
         return Err(address_error(value, PROBLEM));
     }
-    let option = name.strip_prefix(PREFIX).map(str::to_ascii_lowercase);
-    let table = options::table();
-    match table
-        .iter()
-        .find(|known| Some(known.name) == option.as_deref())
-    {
+    let Some(option) = name.strip_prefix(PREFIX).map(str::to_ascii_lowercase) else {
+        return Ok(());
+    };
+    if options::is_go_nsqs(&option) {
+        return Err(options::missing(&option));
+    }
+    match options::table().iter().find(|known| known.name == option) {
         Some(known) => Err(options::refused(known.name, value, "UTF-8".into())),
         None => Ok(()),
     }

@@ -219,7 +219,7 @@ impl<R: Reply> TransactionQueue<R> {
             if slot.unfit(&self.named).is_some() {
                 self.purge();
             } else if slot.deadline <= now {
-                self.let_go_overdue();
+                self.let_go_overdue(now);
             } else {
                 break;
             }
@@ -260,15 +260,18 @@ impl<R: Reply> TransactionQueue<R> {
         self.admit();
     }
 
-    /// Answers the next publish, whose time is over. The others of that kind are found when their turn comes, or when
-    /// dead-lines are looked at: a pass over all for each would cost too much.
-    fn let_go_overdue(&mut self) {
-        if let Some(mut slot) = self.slots.remove(self.sent) {
+    /// Answers the next publish, whose time is over, and those of that kind right behind it.
+    fn let_go_overdue(&mut self, now: Instant) {
+        let of_that_kind = |slot: &&Slot<R>| slot.is_merely_overdue(&self.named, now);
+        let waiting = self.slots.iter().skip(self.sent);
+        let crowd = waiting.take_while(of_that_kind).count();
+        // Each by itself would move all that is in flight, and a pass over all would cost too much for one.
+        for mut slot in self.slots.drain(self.sent..self.sent + crowd) {
             let error = Error::new(slot.overdue(None), slot.not_written());
             self.ledger.answer(&mut slot, Err(error));
             self.ledger.release(&slot);
-            self.admit();
         }
+        self.admit();
     }
 
     /// Forgets the limits that nsqd named: the next nsqd may be another one.

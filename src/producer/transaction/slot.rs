@@ -118,4 +118,9 @@ impl<R: Reply> Slot<R> {
             })
         })
     }
+
+    /// Whether its time is over, and nothing else is to be said of it.
+    pub(super) fn is_merely_overdue(&self, named: &[ServerError], now: Instant) -> bool {
+        self.deadline <= now && self.unfit(named).is_none()
+    }
 }

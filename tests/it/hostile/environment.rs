@@ -33,6 +33,11 @@ fn a_value_that_is_not_utf_8_is_refused_by_name() {
             "refused: option client_id = \"1\u{fffd}\\n2\"",
         ),
         (
+            "NSQ_TLS_V1",
+            not_utf_8,
+            "refused: option tls_v1 of go-nsq is not there",
+        ),
+        (
             "NSQD_TCP_ADDRESS",
             not_utf_8,
             "refused: nsqd address \"1\u{fffd}\\n2\"",

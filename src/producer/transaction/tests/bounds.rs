@@ -231,3 +231,36 @@ fn the_tally_is_the_answers_given() {
     };
     assert_eq!(bench.queue().tally(), tally);
 }
+
+#[test]
+fn a_crowd_whose_time_is_over_is_let_go_of_together_however_much_is_in_flight() {
+    let many = 100_000;
+    let load = Load {
+        publishes: 2 * many + 1,
+        bytes: 1 << 30,
+    };
+    let mut bench = Bench::with(Limits {
+        pending: load,
+        window: load,
+        ..WIDE
+    });
+    for _ in 0..many {
+        bench.publish("a");
+    }
+    assert_eq!(bench.hand_over().len(), many);
+    for _ in 0..many {
+        bench.publish_within("a", SECOND);
+    }
+    let last = bench.publish("a");
+    bench.now += SECOND;
+    let began = Instant::now();
+    assert_eq!(bench.hand_over(), [format!("PUB a {last}")]);
+    // One by one, each moves all that is in flight: that takes 15 s.
+    assert!(began.elapsed() < 2 * SECOND, "{:?}", began.elapsed());
+    let told = bench.told();
+    assert_eq!(told.len(), many);
+    assert!(
+        told.iter()
+            .all(|told| told.ends_with(" Timeout NotWritten"))
+    );
+}
