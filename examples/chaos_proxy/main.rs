@@ -30,7 +30,7 @@ struct Flags {
     listen: String,
 
     /// Address of the server, which may come and go
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4150")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4150", value_parser = address)]
     upstream: String,
 
     /// What to do to the connections
@@ -58,6 +58,18 @@ Faults of a connection:
   black-hole          it opens, and nothing passes
   refuse              it is reset at once";
 
+/// Whether the name resolves is seen at each connection, for the server may come and go.
+fn address(text: &str) -> Result<String, String> {
+    match text.rsplit_once(':') {
+        Some((host, port))
+            if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err("takes a host and a port of 1 to 65535, such as 127.0.0.1:4150".to_owned()),
+    }
+}
+
 fn main() -> ExitCode {
     match run(Flags::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -79,7 +91,8 @@ async fn run(flags: Flags) -> io::Result<()> {
         faults,
         ..
     } = flags;
-    let proxy = ChaosProxy::start_at(listen, &upstream, faults.clone(), seed)?;
+    let proxy = ChaosProxy::start_at(&listen, &upstream, faults.clone(), seed)
+        .map_err(|e| io::Error::new(e.kind(), format!("--listen {listen}: {e}")))?;
     println!("{}", proxy.address());
     println!("--upstream {upstream} --faults {faults} --seed {seed}");
     end.await?;

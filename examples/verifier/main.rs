@@ -19,7 +19,7 @@
 //! * A fault strikes at a moment when publishes are in flight, and how many is told: messages whose callers await the
 //!   answer. Those of them that were sent are then maybe written. A fault that met none is a failure.
 //! * Exit codes: 0 clean, 1 not clean, 2 a wrong command line, 3 no trial could be held. SIGINT and SIGTERM end the
-//!   publishing early, and what was published is still verified; the second one ends the program.
+//!   publishing early, and what was published is still verified; one that comes later ends the program, with 3.
 //! * The same seed draws the same sizes, kinds of publishes and times of faults. What meets what depends on the machine.
 //!
 //! How it works: the [load](load) offers messages in open loop; the [striker](striker) strikes on a thread of its own,
@@ -40,14 +40,15 @@ mod watchdog;
 
 use std::{
     io::{self, Write},
-    process::ExitCode,
+    process::{self, ExitCode},
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
 use actix_nsq::actix::System;
 use fastrand::Rng;
-use tokio::time::sleep;
+use tokio::{runtime::Builder, time::sleep};
 
 use self::{
     board::Board,
@@ -167,16 +168,17 @@ async fn publish(
             sleep(LOOK).await;
         }
     };
+    let asked_to_end = signal()?;
     let interrupted = tokio::select! {
         never = load.publish() => never,
         never = report::keep_current(&board) => never,
         () = sleep(options.duration) => false,
         () = failed => false,
-        signal = signal() => signal.map(|()| true)?,
+        () = asked_to_end => true,
     };
+    end_at_a_signal()?;
     if interrupted {
         say(format_args!("the publishing ends early"));
-        actix_rt::spawn(end_at_once());
     }
     let published = board.now();
     striking.ask_to_end();
@@ -200,22 +202,31 @@ async fn publish(
     })
 }
 
-/// Waits for a signal that asks the program to end.
-async fn signal() -> io::Result<()> {
+/// Comes with the next signal that asks the program to end; they are caught from now on.
+fn signal() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
-/// Ends the program at a further signal.
-async fn end_at_once() {
-    if signal().await.is_ok() {
-        std::process::exit(NO_TRIAL.into());
-    }
+/// Ends the program at a signal from now on; on a thread of its own, since emptying nsqd blocks this one, and takes long.
+fn end_at_a_signal() -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_io().build()?;
+    let signal = {
+        let _entered = runtime.enter();
+        signal()?
+    };
+    thread::spawn(move || {
+        runtime.block_on(signal);
+        say(format_args!("ended before what was published is verified"));
+        process::exit(NO_TRIAL.into());
+    });
+    Ok(())
 }

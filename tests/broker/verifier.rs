@@ -38,6 +38,9 @@ pub fn scenarios() -> Vec<Scenario> {
         a_verifier_that_is_interrupted_verifies_what_it_has_published
             .only(Kind::Real, REAL_ONLY)
             .within(LONGEST),
+        a_verifier_that_is_interrupted_while_it_verifies_ends_at_once
+            .only(Kind::Real, REAL_ONLY)
+            .within(LONGEST),
         the_verifier_refuses_a_wrong_command_line.only(Kind::Real, REAL_ONLY),
     ]
 }
@@ -145,6 +148,30 @@ async fn a_verifier_that_is_interrupted_verifies_what_it_has_published(_: Broker
     let log = std::fs::read_to_string(&log).unwrap();
     let answers = log.lines().filter(|line| !line.starts_with('#')).count();
     assert!(said.starts_with(&format!("{answers} offered: ")), "{said}");
+}
+
+async fn a_verifier_that_is_interrupted_while_it_verifies_ends_at_once(_: Broker) {
+    let files = tempfile::tempdir().unwrap();
+    let log = files.path().join("log");
+    let mut command = Command::new(example::program("verifier").unwrap());
+    command
+        .args(EASY)
+        .args(["--duration", "1", "--producers", "1", "--log"])
+        .arg(&log);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = child.stdin(Stdio::null()).spawn().unwrap();
+    // The last that is told before nsqd is emptied, which takes seconds.
+    wait::until("the producer is drained", || {
+        std::fs::read_to_string(&log).is_ok_and(|log| log.contains(" drained: "))
+    })
+    .await;
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let ended = tokio::task::spawn_blocking(|| child.wait_with_output()).await;
+    let ended = ended.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(3), "{said}");
+    assert!(said.contains("ended before"), "{said}");
+    assert!(ended.stdout.is_empty(), "no verdict");
 }
 
 async fn the_verifier_refuses_a_wrong_command_line(_: Broker) {

@@ -221,5 +221,8 @@ fn play(seed: u64) -> Count {
 
 fn number(variable: &str) -> Option<u64> {
     let text = env::var(variable).ok()?;
-    Some(text.parse().expect("a number"))
+    match text.parse() {
+        Ok(number) => Some(number),
+        Err(e) => panic!("{variable}={text} is no number: {e}"),
+    }
 }

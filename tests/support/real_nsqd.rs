@@ -209,7 +209,11 @@ impl RealNsqd {
             .stderr(log)
             // Ctrl-C on a terminal is meant for us: nsqd would end by it.
             .process_group(0)
-            .spawn()?;
+            .spawn()
+            .map_err(|e| {
+                let program = self.program.display();
+                io::Error::new(e.kind(), format!("cannot start {program}: {e}"))
+            })?;
         self.guardian.watch(Some(child.id()));
         let child = self.child.insert(child);
 

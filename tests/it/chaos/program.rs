@@ -60,18 +60,24 @@ fn the_example_does_what_it_says_and_ends_when_it_is_told_to() {
 }
 
 #[test]
-fn the_example_names_a_fault_that_it_does_not_know() {
-    let mut program = command();
-    program
-        .args(["--faults", "latency=1s,lag=2s"])
-        .stderr(Stdio::piped());
-    let mut program = Program(program.spawn().unwrap());
-    let mut said = String::new();
-    let mut stderr = program.0.stderr.take().unwrap();
-    stderr.read_to_string(&mut said).unwrap();
-    assert!(
-        said.contains("lag=2s is none of: latency, jitter"),
-        "{said}"
-    );
-    assert!(!program.0.wait().unwrap().success());
+fn the_example_names_what_is_wrong_with_its_flags() {
+    for (flag, value, why) in [
+        (
+            "--faults",
+            "latency=1s,lag=2s",
+            "lag=2s is none of: latency, jitter",
+        ),
+        ("--upstream", "nsqd", "'nsqd'"),
+        ("--upstream", "127.0.0.1:99999", "1 to 65535"),
+        ("--listen", "127.0.0.1", "--listen 127.0.0.1: "),
+    ] {
+        let mut program = command();
+        program.args([flag, value]).stderr(Stdio::piped());
+        let mut program = Program(program.spawn().unwrap());
+        let mut said = String::new();
+        let mut stderr = program.0.stderr.take().unwrap();
+        stderr.read_to_string(&mut said).unwrap();
+        assert!(said.contains(flag) && said.contains(why), "{said}");
+        assert!(!program.0.wait().unwrap().success());
+    }
 }
