@@ -155,8 +155,15 @@ async fn a_verifier_that_is_interrupted_while_it_verifies_ends_at_once(_: Broker
     let log = files.path().join("log");
     let mut command = Command::new(example::program("verifier").unwrap());
     command
-        .args(EASY)
-        .args(["--duration", "1", "--producers", "1", "--log"])
+        .args([
+            "--rate",
+            "0",
+            "--duration",
+            "3",
+            "--producers",
+            "1",
+            "--log",
+        ])
         .arg(&log);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = child.stdin(Stdio::null()).spawn().unwrap();
