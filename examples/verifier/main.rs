@@ -17,7 +17,8 @@
 //! * With `--proxy corrupt-up=...` a trial must fail, too: NSQ has no checksum, so nsqd says OK to what was changed on its way.
 //! * `--log` keeps every answer, each fault, and at the end each message that is wrong.
 //! * A fault strikes at a moment when publishes are in flight, and how many is told: messages whose callers await the
-//!   answer. Those of them that were sent are then maybe written. A fault that met none is a failure.
+//!   answer. What had been sent when it struck, and what is sent until the client notices, is then maybe written. A fault
+//!   that met none in flight is a failure.
 //! * Exit codes: 0 clean, 1 not clean, 2 a wrong command line, 3 no trial could be held. SIGINT and SIGTERM end the
 //!   publishing early, and what was published is still verified; one that comes later ends the program, with 3.
 //! * The same seed draws the same sizes, kinds of publishes and times of faults. What meets what depends on the machine.

@@ -33,7 +33,7 @@ const PACED_CALLERS: usize = 100_000;
 #[command(name = "verifier", version)]
 pub(crate) struct Options {
     /// How long to publish, such as 60, 90s or 5m
-    #[arg(long, value_name = "TIME", default_value = "60", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "60", value_parser = period)]
     pub(crate) duration: Duration,
 
     /// Messages per second to be kept up; 0: as many as go
@@ -114,12 +114,42 @@ impl Options {
     /// Reads the command line. A wrong one ends the program, with code 2.
     pub(crate) fn from_command_line() -> Self {
         let options = Self::parse();
-        if let Err(error) = options.config("127.0.0.1:4150") {
+        let wrong = match options.config("127.0.0.1:4150") {
+            Err(error) => Some(error.to_string()),
+            Ok(_) => options.contradiction(),
+        };
+        if let Some(wrong) = wrong {
             Self::command()
-                .error(ErrorKind::ValueValidation, error)
+                .error(ErrorKind::ValueValidation, wrong)
                 .exit();
         }
         options
+    }
+
+    /// What would make a trial that proves less than it seems to, or that can only fail.
+    fn contradiction(&self) -> Option<String> {
+        let duration = humantime::format_duration(self.duration);
+        let faults = [
+            ("--kill9-every", self.kill9_every),
+            ("--sigterm-every", self.sigterm_every),
+            ("--sigstop-every", self.sigstop_every),
+        ];
+        for (flag, every) in faults {
+            // Each comes a tenth earlier or later.
+            if let Some(every) = every.filter(|every| every.mul_f64(1.1) > self.duration) {
+                let every = humantime::format_duration(every);
+                return Some(format!(
+                    "{flag} {every} does not come within --duration {duration}"
+                ));
+            }
+        }
+        if self.sabotage == Some(Sabotage::Lost) && self.kill9_every.is_none() {
+            return Some("--sabotage lost shows only with --kill9-every".into());
+        }
+        let (required, offered) = (self.required_rate(), self.offered_rate());
+        offered
+            .filter(|offered| *offered < required)
+            .map(|offered| format!("--require {required}/s is more than is offered, {offered}/s"))
     }
 
     /// What a producer needs to know.
@@ -229,5 +259,28 @@ mod tests {
             (options.offered_rate(), options.required_rate()),
             (None, 500.0)
         );
+        assert_eq!(options.contradiction(), None);
+    }
+
+    #[test]
+    fn a_trial_that_would_prove_nothing_is_refused() {
+        for (flags, why) in [
+            (
+                "--duration 3 --kill9-every 60",
+                "--kill9-every 1m does not come within --duration 3s",
+            ),
+            (
+                "--sabotage lost",
+                "--sabotage lost shows only with --kill9-every",
+            ),
+            (
+                "--rate 100 --require 200",
+                "--require 200/s is more than is offered, 103/s",
+            ),
+        ] {
+            let flags = ["verifier"].into_iter().chain(flags.split(' '));
+            let options = Options::parse_from(flags);
+            assert_eq!(options.contradiction().as_deref(), Some(why));
+        }
     }
 }

@@ -90,6 +90,7 @@ impl Report<'_> {
             (Fault::Sigstop, sigstop_every),
         ];
         let missing = asked.into_iter().filter(|(fault, every)| {
+            // One that came due at the very end may not have found its moment.
             let was_time = every.is_some_and(|every| every.mul_f64(1.5) < *duration);
             was_time && !self.strikes(*fault).any(|_| true)
         });
@@ -133,7 +134,7 @@ impl fmt::Display for Report<'_> {
             });
             writeln!(
                 f,
-                "{count} x {fault}: in flight {in_flight} (maybe written {maybe}); nsqd away for {down} ms, all served again after {back} ms"
+                "{count} x {fault}: in flight {in_flight} just before, maybe written by each {maybe}; nsqd away for {down} ms, all served again after {back} ms"
             )?;
         }
         let Outcome {

@@ -119,9 +119,13 @@ async fn the_verifier_finds_each_lie_and_names_it(_: Broker) {
 }
 
 async fn the_verifier_fails_when_the_rate_is_not_kept_up(_: Broker) {
-    let (code, said) = verify(&["--rate", "500", "--require", "600", "--duration", "2"]).await;
+    // More than nsqd takes on any machine while it writes each message to the disk.
+    let (code, said) = verify(&["--rate", "500000", "--duration", "2"]).await;
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("/s, and not 600/s, were kept up"), "{said}");
+    assert!(
+        said.contains("/s, and not 500000/s, were kept up"),
+        "{said}"
+    );
 }
 
 async fn a_verifier_that_is_interrupted_verifies_what_it_has_published(_: Broker) {
@@ -185,6 +189,7 @@ async fn the_verifier_refuses_a_wrong_command_line(_: Broker) {
     for wrong in [
         &["--duration", "soon"][..],
         &["--kill9-every", "0"],
+        &["--kill9-every", "2m"],
         &["--batches", "2"],
         &["--proxy", "latency"],
     ] {
