@@ -204,6 +204,12 @@ options! {
     /// The largest batch that is sent, in bytes as on the wire: 4 for the count and 4 for each message beside the
     /// bodies; not above nsqd's `--max-body-size`.
     max_batch_size: usize [usize] = 5 << 20, 9..=LONGEST;
+    /// Whether publishes of one topic that wait at the same moment leave as one MPUB, answered by one `OK`.
+    auto_batch: bool [bool] = true, ();
+    /// How many publishes such a batch carries at most.
+    auto_batch_messages: usize [usize] = 256, 2..=100_000;
+    /// How large such a batch may be, in bytes as for `max_batch_size`, which is the limit where it is smaller.
+    auto_batch_bytes: usize [usize] = 900_000, 9..=LONGEST;
     /// The longest delay of a deferred publish; not above nsqd's `--max-req-timeout`.
     max_req_timeout: Duration [Duration] = secs(3_600), millis(0)..=secs(30 * 86_400);
     /// Whether what may be stored is published again after a lost connection: at least once, and perhaps twice.

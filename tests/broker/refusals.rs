@@ -339,16 +339,18 @@ async fn a_topic_deleted_under_load_comes_back(broker: Broker) {
     load.until_more_ok(200).await;
     let answers = load.stop().await;
     for error in answers.errors() {
-        // nsqd says so of a publish that arrives while the topic is closing.
-        assert_eq!(
-            error.kind(),
-            ErrorKind::Refused(ErrorCode::PubFailed),
-            "{error}"
-        );
-        assert!(
-            error.delivery() == Delivery::NotWritten && error.is_retryable(),
-            "{error}"
-        );
+        let told = (error.kind(), error.delivery());
+        let expected = [
+            // nsqd says so of what arrives while the topic is closing,
+            (
+                ErrorKind::Refused(ErrorCode::PubFailed),
+                Delivery::NotWritten,
+            ),
+            // and its word can be lost in the reset when it closes with unread commands behind.
+            (ErrorKind::ConnectionLost, Delivery::MaybeWritten),
+        ];
+        assert!(expected.contains(&told), "{error}");
+        assert!(error.is_retryable(), "{error}");
     }
     let stored = broker.message_count(TOPIC).await;
     assert!(
