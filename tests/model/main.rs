@@ -20,6 +20,8 @@
 )]
 
 mod command;
+mod dials;
+mod folding;
 mod line;
 mod look;
 mod network;
@@ -33,6 +35,7 @@ mod record;
 mod setup;
 mod steps;
 mod stopping;
+mod transcript;
 mod truth;
 mod world;
 

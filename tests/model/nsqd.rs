@@ -324,8 +324,8 @@ impl Nsqd {
         let part = rng.usize(0..=all);
         Some(match rng.u32(0..3) {
             0 => (part, Err("E_SHINY something new".into())),
-            _ if batch => (part, Err("E_MPUB_FAILED MPUB failed no space left".into())),
             1 => (0, Err("E_AUTH_FAILED AUTH failed".into())),
+            _ if batch => (part, Err("E_MPUB_FAILED MPUB failed no space left".into())),
             _ => (0, Err(format!("E_{name}_FAILED {name} failed exiting"))),
         })
     }

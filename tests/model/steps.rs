@@ -15,7 +15,7 @@ use super::{
 impl World {
     pub(crate) async fn step(&mut self) {
         match self.rng.u32(0..1240) {
-            0..300 => (0..self.rng.u32(1..5)).for_each(|_| self.publish()),
+            0..300 => self.publish_some(),
             300..330 => self.ask(),
             330..390 => self.cancel(),
             390..540 => {
