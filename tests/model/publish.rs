@@ -88,13 +88,20 @@ impl World {
             return (0..self.rng.u32(1..5)).for_each(|_| self.publish());
         }
         let topic = self.draw_topic();
-        (0..self.rng.u32(2..8)).for_each(|_| self.publish_to(topic));
+        (0..self.rng.u32(2..8)).for_each(|_| self.publish_to(topic, None));
+    }
+
+    /// What is folded into one command, if the producer may.
+    pub(crate) fn publish_together(&mut self, topic: usize, sizes: &[usize]) {
+        for size in sizes {
+            self.publish_to(topic, Some(*size));
+        }
     }
 
     /// Something is published, somewhere.
     pub(crate) fn publish(&mut self) {
         let topic = self.draw_topic();
-        self.publish_to(topic);
+        self.publish_to(topic, None);
     }
 
     fn draw_topic(&mut self) -> usize {
@@ -105,8 +112,9 @@ impl World {
         }
     }
 
-    fn publish_to(&mut self, topic: usize) {
-        let draft = self.draft(topic);
+    /// A single message, where its size is given.
+    fn publish_to(&mut self, topic: usize, size: Option<usize>) {
+        let draft = self.draft(topic, size);
         let way = match self.rng.u32(0..10) {
             0..6 => Way::Send,
             6..8 => Way::Handle,
@@ -227,8 +235,9 @@ impl World {
         Some(async move { request.await? }.boxed_local())
     }
 
-    fn draft(&mut self, topic: usize) -> Draft {
+    fn draft(&mut self, topic: usize, size: Option<usize>) -> Draft {
         let verb = match self.rng.u32(0..10) {
+            _ if size.is_some() => Verb::Pub,
             0..7 => Verb::Pub,
             7 => Verb::Dpub,
             _ => Verb::Mpub,
@@ -239,16 +248,16 @@ impl World {
         };
         let (mut ids, mut bodies) = (Vec::new(), Vec::new());
         for _ in 0..count {
-            if self.rng.u32(0..60) == 0 {
+            if size.is_none() && self.rng.u32(0..60) == 0 {
                 bodies.push(Bytes::new());
                 continue;
             }
-            let size = match self.rng.u32(0..20) {
+            let size = size.unwrap_or_else(|| match self.rng.u32(0..20) {
                 0 if self.setup.max_publish_size > LARGE => LARGE - 1 + self.rng.usize(0..3),
                 0 => self.rng.usize(4000..6100),
                 1 => self.rng.usize(300..2000),
                 _ => self.rng.usize(20..100),
-            };
+            });
             let (id, body) = self.record.offer(topic, size);
             ids.push(id);
             bodies.push(body);

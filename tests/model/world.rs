@@ -135,6 +135,7 @@ impl World {
             } else {
                 5 << 20
             },
+            grudge: None,
             strict: true,
             trouble: if hard_times {
                 [0, 5, 20][rng.usize(0..3)]
