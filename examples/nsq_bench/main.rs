@@ -1,0 +1,113 @@
+//! `nsq_bench`: how many messages per second this client publishes, and what each of them costs.
+//!
+//! ```text
+//! cargo run --release --example nsq_bench -- publish --topic bench#ephemeral --messages 1000000
+//! nsq_bench publish --topic bench#ephemeral --concurrency 1024 --messages 4000000 --json
+//! nsq_bench publish --topic bench#ephemeral --messages 100000 --rate 20000        # latency at a given load
+//! nsq_bench publish --topic bench#ephemeral --messages 1000000 --no-batching
+//! ```
+//!
+//! * So many callers as `--concurrency` says, each a task with an address of the producer of its own, publish in turn:
+//!   each sends a message, awaits its answer, and takes the next. They share one connection to one nsqd.
+//! * The timed part begins when every answer to the warm-up is in, and ends with the last answer. A message counts when it
+//!   is answered ok.
+//! * The body is one block of memory that all messages share, so that a caller copies nothing. It is made before the clock
+//!   runs, and is not all zeros.
+//! * A time is from the moment before the send to the answer. A caller reads the clock once for each publish: the
+//!   end of one is the beginning of the next. With `--rate` a time begins when the message was *due*, and a
+//!   schedule says when that is, however late the answers before it came. So a stall shows in every message that it held up.
+//! * With `--mpub` a command is what is timed, and messages are what is counted.
+//! * `cpu_us_per_message` is the time that the processors spent on this process, in user and in system mode, over the timed
+//!   part; `allocs_per_message` counts on the thread that publishes, where with `--other-arbiter` the producer is not, and
+//!   is null then.
+//! * Exit codes: 0 when every publish was ok, 1 when one was not or there is no nsqd, 2 for a wrong command line. When as
+//!   many publishes have failed as there are callers, no further one begins.
+//!
+//! The sentence on standard output has the shape of that of NSQ's own `bench_writer`; with `--json` the last line there is
+//! one object.
+
+mod callers;
+mod meter;
+mod options;
+mod pace;
+mod report;
+
+use std::process::ExitCode;
+
+use actix_nsq::{
+    Error, Producer, WaitConnected,
+    actix::{Addr, Arbiter, System},
+    bytes::Bytes,
+};
+
+use self::{callers::Callers, meter::Meter, options::Options, report::Report};
+
+fn main() -> ExitCode {
+    let options = Options::from_command_line();
+    match run(&options) {
+        Ok(report) => {
+            report.tell(options.json);
+            match report.is_clean() {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            }
+        }
+        Err(error) => {
+            eprintln!("nsq_bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Warms up, publishes, and returns what was measured of the latter.
+fn run(options: &Options) -> Result<Report, Box<dyn std::error::Error>> {
+    let system = System::new();
+    // It lives as long as this function, and with it the producer's thread.
+    let (producer, arbiter) = system.block_on(connect(options))?;
+    let body = body(options.size);
+    let warm_up = system.block_on(Callers::new(
+        options,
+        &producer,
+        &body,
+        options.warmup,
+        None,
+    ));
+    let warm_up = system.block_on(warm_up?.publish())?;
+    if warm_up.failed() > 0 {
+        return Err(format!("the warm-up failed: {}", warm_up.failures()).into());
+    }
+
+    let rate = options.rate;
+    let callers = Callers::new(options, &producer, &body, options.messages, rate);
+    let callers = system.block_on(callers)?;
+    let mut measured = None;
+    let begun = report::process_time();
+    let allocations = allocation_counter::measure(|| {
+        measured = Some(system.block_on(callers.publish()));
+    });
+    let spent = report::process_time() - begun;
+    let meter: Meter = measured.ok_or("nothing was measured")??;
+    let allocations = arbiter.is_none().then_some(allocations.count_total);
+    if let Some(arbiter) = arbiter {
+        arbiter.stop();
+    }
+    Ok(Report::new(options, &meter, spent, allocations))
+}
+
+/// Starts a producer, on an arbiter of its own if asked for, and waits until it is connected.
+async fn connect(options: &Options) -> Result<(Addr<Producer>, Option<Arbiter>), Error> {
+    let config = options.config.clone();
+    let timeout = config.dial_timeout();
+    let arbiter = options.other_arbiter.then(Arbiter::new);
+    let producer = match &arbiter {
+        Some(arbiter) => Producer::start_in_arbiter(&arbiter.handle(), config),
+        None => Producer::start(config),
+    };
+    producer.send(WaitConnected { timeout }).await??;
+    Ok((producer, arbiter))
+}
+
+/// So many bytes, not all alike.
+fn body(size: usize) -> Bytes {
+    (0..size).map(|place| (place % 251) as u8).collect()
+}
