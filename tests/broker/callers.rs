@@ -183,7 +183,8 @@ async fn publishes_of_one_producer_are_stored_in_their_order(broker: Broker) {
 
 /// With a window of 1,000 that is full: how many were sent is known.
 async fn ten_thousand_outstanding_each_get_their_own_answer(broker: Broker) {
-    let producer = start(config(&broker).await.auto_batch(false));
+    let config = config(&broker).await.publish_window(1_000);
+    let producer = start(config.auto_batch(false));
     reach(&producer, &broker).await;
     let answers = ten_thousand_of_whom_a_hundred_give_up(&broker, &producer).await;
     assert_eq!(answers.failed(Delivery::MaybeWritten), 10);
@@ -192,7 +193,8 @@ async fn ten_thousand_outstanding_each_get_their_own_answer(broker: Broker) {
 
 /// With automatic batching less is sent to an nsqd that does not answer, and what gives up while it waits leaves its batch.
 async fn ten_thousand_outstanding_in_batches_each_get_their_own_answer(broker: Broker) {
-    let producer = connected(&broker).await;
+    let producer = start(config(&broker).await.publish_window(1_000));
+    reach(&producer, &broker).await;
     let answers = ten_thousand_of_whom_a_hundred_give_up(&broker, &producer).await;
     let (sent, waiting) = (
         answers.failed(Delivery::MaybeWritten),

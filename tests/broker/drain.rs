@@ -162,16 +162,16 @@ async fn an_outage_past_the_dead_line_leaves_nothing_stored(broker: Broker) {
 }
 
 async fn a_frozen_broker_is_left_at_the_dead_line(broker: Broker) {
-    let producer = start(config(&broker).await.auto_batch(false));
+    let config = config(&broker).await.publish_window(1_000);
+    let producer = start(config.auto_batch(false));
     let answers = left_frozen(&broker, &producer).await;
-    // The window is 1,000.
     assert_eq!(answers.failed(Delivery::MaybeWritten), 1_000);
     assert_eq!(answers.failed(Delivery::NotWritten), 2_000);
 }
 
 /// With automatic batching less is sent to an nsqd that does not answer.
 async fn a_frozen_broker_is_left_at_the_dead_line_with_batches_on_their_way(broker: Broker) {
-    let producer = producer(&broker).await;
+    let producer = start(config(&broker).await.publish_window(1_000));
     let answers = left_frozen(&broker, &producer).await;
     let sent = answers.failed(Delivery::MaybeWritten);
     let waiting = answers.failed(Delivery::NotWritten);
