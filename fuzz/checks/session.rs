@@ -2,11 +2,17 @@
 //! the truth: as many `Ok` as `OK` frames came before the first nonsense, and nothing called not written that a broker which
 //! hears the same commands would have stored.
 
-use std::{cell::RefCell, collections::HashSet, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+    rc::Rc,
+    time::Duration,
+};
 
 use actix::{Addr, Handler};
 use actix_nsq::{
-    DeferredPublish, Error, MultiPublish, Ping, Producer, Publish, Reconnect, Topic, bytes::Bytes,
+    DeferredPublish, Delivery, Error, MultiPublish, Ping, Producer, Publish, Reconnect, Topic,
+    bytes::Bytes,
 };
 use tokio::{
     task::{JoinHandle, spawn_local},
@@ -15,7 +21,7 @@ use tokio::{
 
 use super::{
     input::Input,
-    record::{Id, Record, Verdict},
+    record::{Id, Record, Verdict, read},
     spoken::{Command, error_frame, frame, heartbeat_frame, ok_frame, response_frame},
     world::{Network, Peer, everyone_rests, in_virtual_time, ms},
 };
@@ -25,6 +31,8 @@ const TIME: Duration = ms(2500);
 /// Dead-lines that come soon after each other are looked at together, by so much too late at most, and a timer's own tick.
 const TOGETHER: Duration = ms(22);
 const LARGEST: usize = 4096;
+/// So many messages a batch of a caller has.
+const MEMBERS: usize = 3;
 
 /// What an error frame says, beside whatever the fuzzer thinks of.
 const ERRORS: &[&str] = &[
@@ -72,6 +80,9 @@ struct Settings {
     good_end: bool,
     capacity: usize,
     window: usize,
+    batching: bool,
+    /// So many publishes are folded into one command at most.
+    most: usize,
 }
 
 impl Settings {
@@ -81,6 +92,8 @@ impl Settings {
             retry_unknown: flags & 1 != 0,
             good_end: flags & 2 != 0,
             capacity: [64 << 10, 40, 200, 1000][usize::from(flags >> 2 & 3)],
+            batching: flags & 16 == 0,
+            most: [256, 2, 3, 5][usize::from(flags >> 5 & 3)],
             window: input.one_of(&[1000, 1, 2, 5]),
         }
     }
@@ -96,6 +109,8 @@ fn start(network: &Network, settings: &Settings) -> Addr<Producer> {
         .handshake_timeout(ms(500))
         .max_msg_size(LARGEST)
         .publish_window(settings.window)
+        .auto_batch(settings.batching)
+        .auto_batch_messages(settings.most)
         .retry_unknown(settings.retry_unknown)
         .max_reconnect_backoff(ms(400));
     Producer::start(config.build().expect("a good configuration"))
@@ -182,7 +197,7 @@ impl Play {
         if self.wire.is_none() {
             let dial = self.network.accept(self.settings.capacity, ms(600)).await;
             if let Some(peer) = dial {
-                self.wire = Wire::greet(peer).await;
+                self.wire = Wire::greet(peer, &self.settings).await;
             }
         }
         self.wire.as_mut()
@@ -254,10 +269,14 @@ struct Wire {
     said: Vec<u8>,
     /// Those that want an answer.
     commands: Vec<Vec<Message>>,
+    /// No command carries more messages.
+    most: usize,
+    /// The latest message of each topic.
+    latest: HashMap<String, usize>,
 }
 
 impl Wire {
-    async fn greet(mut peer: Peer) -> Option<Self> {
+    async fn greet(mut peer: Peer, settings: &Settings) -> Option<Self> {
         if !peer.magic().await || peer.command().await.is_none() {
             return None;
         }
@@ -265,6 +284,11 @@ impl Wire {
             peer,
             said: Vec::new(),
             commands: Vec::new(),
+            most: match settings.batching {
+                true => settings.most.max(MEMBERS),
+                false => MEMBERS,
+            },
+            latest: HashMap::new(),
         })
     }
 
@@ -275,7 +299,7 @@ impl Wire {
     }
 
     fn note(&mut self, command: Command) {
-        self.commands.push(match command {
+        let messages = match command {
             Command::Nop => return,
             Command::Identify(_) => Vec::new(),
             Command::Pub { topic, body } | Command::Dpub { topic, body, .. } => {
@@ -286,7 +310,15 @@ impl Wire {
                 bodies.map(|body| (topic.clone(), body)).collect()
             }
             other => panic!("{other} from a producer"),
-        });
+        };
+        assert!(messages.len() <= self.most, "{} folded", messages.len());
+        // On one connection each topic's come in their order, and none twice.
+        for (topic, body) in &messages {
+            let id = read(topic, body).expect("a whole message, of this topic");
+            let before = self.latest.insert(topic.clone(), id.number);
+            assert!(before < Some(id.number), "{id} came behind {before:?}");
+        }
+        self.commands.push(messages);
     }
 
     /// Closes at once. Of what it has not heard, it has stored only what it has said OK to all the same.
@@ -373,7 +405,7 @@ impl Callers {
         let topic = Topic::new(TOPICS[at]).expect("a good name");
         let size = [20, 60, 120, 600][usize::from(kind >> 3 & 3)];
         for _ in 0..count {
-            let members = if kind & 3 == 1 { 3 } else { 1 };
+            let members = if kind & 3 == 1 { MEMBERS } else { 1 };
             let offers: Vec<(Id, Bytes)> = (0..members)
                 .map(|_| self.record.borrow_mut().offer(self.publishers[at], size))
                 .collect();
@@ -405,6 +437,10 @@ impl Callers {
                 took <= TIME + TOGETHER,
                 "answered after {took:?}: {answer:?}"
             );
+            let partly = answer
+                .as_ref()
+                .is_err_and(|e| e.delivery() == Delivery::MaybePartly);
+            assert!(!partly || all.len() > 1, "a single publish: {answer:?}");
             if answer.is_ok() {
                 believed.borrow_mut().extend(bodies);
             }
