@@ -2,12 +2,7 @@
 //! the truth: as many `Ok` as `OK` frames came before the first nonsense, and nothing called not written that a broker which
 //! hears the same commands would have stored.
 
-use std::{
-    cell::RefCell,
-    collections::{HashMap, HashSet},
-    rc::Rc,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::HashSet, rc::Rc, time::Duration};
 
 use actix::{Addr, Handler};
 use actix_nsq::{
@@ -21,16 +16,17 @@ use tokio::{
 
 use super::{
     input::Input,
-    record::{Id, Record, Verdict, read},
-    spoken::{Command, error_frame, frame, heartbeat_frame, ok_frame, response_frame},
-    world::{Network, Peer, everyone_rests, in_virtual_time, ms},
+    record::{Id, Record, Verdict},
+    spoken::{error_frame, frame, heartbeat_frame, ok_frame, response_frame},
+    wire::{Stored, Wire, oks},
+    world::{Network, everyone_rests, in_virtual_time, ms},
 };
 
 const TOPICS: [&str; 2] = ["one", "two"];
 const TIME: Duration = ms(2500);
 /// Dead-lines that come soon after each other are looked at together, by so much too late at most, and a timer's own tick.
 const TOGETHER: Duration = ms(22);
-const LARGEST: usize = 4096;
+pub(super) const LARGEST: usize = 4096;
 /// So many messages a batch of a caller has.
 const MEMBERS: usize = 3;
 
@@ -116,12 +112,6 @@ fn start(network: &Network, settings: &Settings) -> Addr<Producer> {
     Producer::start(config.build().expect("a good configuration"))
 }
 
-/// Topic and body.
-type Message = (String, Vec<u8>);
-
-/// A message that the broker has stored, and whether it said OK to it.
-type Stored = (Message, bool);
-
 struct Play {
     network: Network,
     settings: Settings,
@@ -197,7 +187,12 @@ impl Play {
         if self.wire.is_none() {
             let dial = self.network.accept(self.settings.capacity, ms(600)).await;
             if let Some(peer) = dial {
-                self.wire = Wire::greet(peer, &self.settings).await;
+                // A caller's own batch counts as well.
+                let most = match self.settings.batching {
+                    true => self.settings.most.max(MEMBERS),
+                    false => MEMBERS,
+                };
+                self.wire = Wire::greet(peer, most).await;
             }
         }
         self.wire.as_mut()
@@ -259,116 +254,6 @@ impl Play {
         ];
         assert!(others.iter().all(|ids| ids.is_empty()), "{verdict}");
         assert!(verdict.corrupt.is_empty(), "{verdict}");
-    }
-}
-
-/// One connection, as a broker sees it that hears all and means only some of what it says.
-struct Wire {
-    peer: Peer,
-    /// After the handshake.
-    said: Vec<u8>,
-    /// Those that want an answer.
-    commands: Vec<Vec<Message>>,
-    /// No command carries more messages.
-    most: usize,
-    /// The latest message of each topic.
-    latest: HashMap<String, usize>,
-}
-
-impl Wire {
-    async fn greet(mut peer: Peer, settings: &Settings) -> Option<Self> {
-        if !peer.magic().await || peer.command().await.is_none() {
-            return None;
-        }
-        peer.say(&ok_frame()).await.then_some(Self {
-            peer,
-            said: Vec::new(),
-            commands: Vec::new(),
-            most: match settings.batching {
-                true => settings.most.max(MEMBERS),
-                false => MEMBERS,
-            },
-            latest: HashMap::new(),
-        })
-    }
-
-    async fn hear(&mut self) {
-        while let Some(command) = self.peer.command().await {
-            self.note(command);
-        }
-    }
-
-    fn note(&mut self, command: Command) {
-        let messages = match command {
-            Command::Nop => return,
-            Command::Identify(_) => Vec::new(),
-            Command::Pub { topic, body } | Command::Dpub { topic, body, .. } => {
-                vec![(topic, body)]
-            }
-            Command::Mpub { topic, bodies } => {
-                let bodies = bodies.into_iter();
-                bodies.map(|body| (topic.clone(), body)).collect()
-            }
-            other => panic!("{other} from a producer"),
-        };
-        assert!(messages.len() <= self.most, "{} folded", messages.len());
-        // On one connection each topic's come in their order, and none twice.
-        for (topic, body) in &messages {
-            let id = read(topic, body).expect("a whole message, of this topic");
-            let before = self.latest.insert(topic.clone(), id.number);
-            assert!(before < Some(id.number), "{id} came behind {before:?}");
-        }
-        self.commands.push(messages);
-    }
-
-    /// Closes at once. Of what it has not heard, it has stored only what it has said OK to all the same.
-    fn cut(mut self) -> Vec<Stored> {
-        let heard = self.commands.len();
-        while let Some(command) = self.peer.command_on_its_way() {
-            self.note(command);
-        }
-        self.commands.truncate(heard.max(oks(&self.said)));
-        self.stored()
-    }
-
-    /// A broker stores what it says OK to, and executes nothing behind an error. What it hears and does not answer, it
-    /// may have stored: that it did is the harder case.
-    fn stored(self) -> Vec<Stored> {
-        let oks = oks(&self.said);
-        let executed = if refuses(&self.said) { oks } else { usize::MAX };
-        let commands = self.commands.into_iter().take(executed).enumerate();
-        commands
-            .flat_map(|(at, messages)| messages.into_iter().map(move |m| (m, at < oks)))
-            .collect()
-    }
-}
-
-/// How many `OK` frames stand before the first nonsense.
-fn oks(said: &[u8]) -> usize {
-    sensible(said).0
-}
-
-/// Whether what comes behind them is an error.
-fn refuses(said: &[u8]) -> bool {
-    let (_, rest) = sensible(said);
-    let size = rest
-        .first_chunk()
-        .map_or(0, |size| u32::from_be_bytes(*size) as usize);
-    let whole = rest.len() >= size.saturating_add(4);
-    (4..=LARGEST).contains(&size) && whole && rest[4..8] == [0, 0, 0, 1]
-}
-
-fn sensible(said: &[u8]) -> (usize, &[u8]) {
-    let (mut oks, mut rest) = (0, said);
-    loop {
-        rest = if let Some(behind) = rest.strip_prefix(&ok_frame()[..]) {
-            oks += 1;
-            behind
-        } else if let Some(behind) = rest.strip_prefix(&heartbeat_frame()[..]) {
-            behind
-        } else {
-            return (oks, rest);
-        };
     }
 }
 
