@@ -26,7 +26,9 @@ use crate::{
 
 /// Publishes one message: PUB.
 ///
-/// The answer is `Ok` when nsqd's `OK` for this very message was read. An [`Error`] tells by its
+/// Those of one topic that wait at the same moment leave as one MPUB, unless `auto_batch` is off; a lone one leaves at once.
+///
+/// The answer is `Ok` when nsqd's `OK` for the command with this very message was read. An [`Error`] tells by its
 /// [`delivery`](Error::delivery) whether nsqd may have stored the message all the same.
 ///
 /// # Cancel safety
@@ -188,10 +190,11 @@ impl Producer {
         if !has_room {
             self.purge(now);
         }
-        let refused = match self.is_draining() {
+        let cause = match self.is_draining() {
             true => Some(Cause::Drained),
             false => outgoing.payload.check(&self.config).err(),
         };
+        let refused = cause.map(|cause| Error::new(cause, Delivery::NotWritten));
         self.watched.refused += u64::from(refused.is_some());
         Receipt {
             desk: Rc::clone(&self.desk),
@@ -225,7 +228,7 @@ impl fmt::Debug for Desk {
 pub struct Receipt {
     desk: Rc<Desk>,
     outgoing: Outgoing,
-    refused: Option<Cause>,
+    refused: Option<Error>,
     patient: bool,
     timeout: Duration,
     now: Instant,
@@ -246,7 +249,7 @@ impl<M: Message<Result = Result<(), Error>>> MessageResponse<Producer, M> for Re
             None => Caller::nobody(&desk.unheard, &outgoing),
         };
         match refused {
-            Some(cause) => caller.answer(Err(Error::new(cause, Delivery::NotWritten))),
+            Some(error) => caller.answer(Err(error)),
             None => {
                 let Outgoing { topic, payload, .. } = outgoing;
                 let transaction = Transaction {
