@@ -164,13 +164,17 @@ fn topics_that_come_and_go_are_not_remembered_for_ever() {
         bench.ok();
     }
     assert_eq!(bench.told().len(), 2000);
-    assert!(bench.queue().lanes.len() <= 64 + 1);
+    // 64 keep their lane when nothing stands in it.
+    assert!(bench.queue().lanes.iter_mut().count() <= 64 + 1);
     // Nor those that were never sent.
-    for round in 0..100 {
-        bench.publish(&format!("other{round}"));
+    for round in 0..10 {
+        for topic in 0..100 {
+            bench.publish(&format!("other{round}_{topic}"));
+        }
+        bench.wait(30 * SECOND);
+        assert_eq!(bench.told().len(), 100);
     }
-    bench.wait(30 * SECOND);
-    assert!(bench.queue().lanes.len() <= 64 + 1);
+    assert!(bench.queue().lanes.iter_mut().count() <= 64 + 100);
     bench.publish_all("ab");
     assert_eq!(bench.hand_over().len(), 2);
 }
