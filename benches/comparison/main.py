@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -162,13 +163,14 @@ def describe(chosen, server):
         model = None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     processor = model.group(1) if model else platform.processor() or platform.machine()
-    flags = " ".join(sys.argv[1:])
+    command = shlex.join(["benches/compare"] + sys.argv[1:])
+    rounds = "round" if chosen.rounds == 1 else "rounds"
     return [
         f"{time.strftime('%Y-%m-%d')}: {cores} cores, {processor}, {platform.system()} {platform.release()}",
         f"{server.version()}, go-nsq 1.1.0 built with {first_line('go', 'version').replace('go version ', '')}, "
         f"tokio-nsq 0.14.0, {first_line('rustc', '--version')}",
-        f"`benches/compare {flags}`".replace(" `", "`") + f": medians of {chosen.rounds} round{"s" * (chosen.rounds > 1)}, "
-        f"{chosen.seconds:g} s each; ± is half the distance between the slowest and the fastest",
+        f"`{command}`: medians of {chosen.rounds} {rounds} of about {chosen.seconds:g} s for each program; "
+        "± is half the distance between the slowest and the fastest",
     ]
 
 
