@@ -1,10 +1,12 @@
 //! How a connection comes about: awaits in a row, and what they return is the proof that all went well.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use serde_json::error::Category;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::stream::Stream;
@@ -19,6 +21,8 @@ use crate::{
 pub(crate) struct Connected {
     pub(super) stream: Stream,
     pub(crate) negotiated: IdentifyResponse,
+    /// From IDENTIFY to its answer.
+    pub(crate) round_trip: Duration,
 }
 
 /// Dials nsqd and shakes hands.
@@ -33,7 +37,9 @@ pub(crate) async fn connect(config: &Config) -> Result<Connected, ConnectionErro
             decoder: FrameDecoder::new(config.max_msg_size()),
         };
         peer.send(Bytes::from_static(MAGIC)).await?;
+        let asked = Instant::now();
         let negotiated = identify(&mut peer, config).await?;
+        let round_trip = asked.elapsed();
         // TLS, then compression, then AUTH, each over the stream that the one before it returned.
         if negotiated.auth_required {
             return Err(ConnectionError::AuthRequired);
@@ -41,6 +47,7 @@ pub(crate) async fn connect(config: &Config) -> Result<Connected, ConnectionErro
         Ok(Connected {
             stream: peer.stream,
             negotiated,
+            round_trip,
         })
     };
     timeout(after, handshake)

@@ -72,6 +72,7 @@ impl Producer {
                 // The peer's own words.
                 let version = one_line(negotiated.version.chars(), 64);
                 self.log(Level::Info, &format!("connected to nsqd {version}"));
+                self.desk.queue.borrow_mut().begin(connected.round_trip);
                 let conn = Conn::open(connected, &self.config, ctx);
                 self.link = Link::Up(Box::new(Session::new(conn, now())));
                 self.watched.connects += 1;

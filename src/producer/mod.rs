@@ -30,7 +30,7 @@ use self::{
     observe::Watched,
     publish::{Desk, Queue},
     tail::{Tail, YieldOnce},
-    transaction::{Limits, Load},
+    transaction::{Batch, Limits, Load},
     wait::Waiters,
 };
 pub use self::{
@@ -141,6 +141,10 @@ impl Producer {
                 publishes: config.publish_window(),
                 bytes: config.publish_window_bytes(),
             },
+            batch: config.auto_batch().then(|| Batch {
+                messages: config.auto_batch_messages(),
+                bytes: config.auto_batch_bytes().min(config.max_batch_size()),
+            }),
             retry_unknown: config.retry_unknown(),
         };
         let desk = Desk {

@@ -159,6 +159,12 @@ pub struct Stats {
     pub timed_out: u64,
     /// Sent again because a connection did not execute them.
     pub resent: u64,
+    /// Commands handed to connections that publish, again and again where they were sent again.
+    pub commands: u64,
+    /// Of those commands: automatic batches, of two publishes or more.
+    pub batches: u64,
+    /// Publishes in automatic batches; divided by `batches`, how many each has on average.
+    pub batched: u64,
     /// Connections made, the first one among them.
     pub connects: u64,
     /// Connections lost.
@@ -216,6 +222,9 @@ impl Handler<GetStats> for Producer {
             full: tally.full,
             timed_out: tally.timed_out,
             resent: tally.resent,
+            commands: tally.commands,
+            batches: tally.batches,
+            batched: tally.batched,
             connects,
             losses,
             bytes: bytes + current,

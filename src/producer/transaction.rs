@@ -1,26 +1,36 @@
 //! The transaction queue: every publish from its acceptance to its answer. Pure: time and counts come in as arguments.
 //!
 //! It is the one place that bounds memory and the one place that answers. A publish never moves: it is pushed at the
-//! back and leaves when its fate is known. A command in flight is a [`Window`] over the front of the queue:
+//! back of its lane and leaves when its fate is known. A command in flight is a [`Window`] over the front of a lane:
 //!
 //! ```text
-//!   front                                              back
-//!   | publish | publish | publish | publish | publish | ...
-//!   '---- window ----'  '-window-'  '--- not handed over
-//!   '------- sent --------------'
+//!   lane a   | publish | publish | publish | publish | publish | ...
+//!            '---- window 1 ----'  '-window 3-'  '-- not handed over
+//!            '------------ sent --------------'
+//!   lane b   | publish | publish | ...
+//!            '-window 2-'
 //! ```
 //!
-//! An answer takes the oldest window and answers the publishes under it. A lost connection takes the windows away;
-//! what nsqd did not execute still stands in its place, in order, and is handed over again. A publish that timed out
-//! after it was handed over leaves an empty place, so that no answer is ever shifted.
+//! With automatic batching each topic has its lane, the lanes take turns, and one command may carry several publishes;
+//! without it there is a single lane, and each publish is a command. An answer takes the oldest window and answers the
+//! publishes under it. A lost connection takes the windows away; what nsqd did not execute still stands in its place, in
+//! order, and is handed over again. A publish that timed out after it was handed over leaves an empty place, so that no
+//! answer is ever shifted.
 //!
-//! `slot` is one publish and what is known of it; `line` is where publishes wait for room that is not there; `ending` is
-//! what the end of a connection means; `ledger` counts what is held and how it was answered.
+//! `slot` is one publish and what is known of it; `lane` is where they stand; `next` forms the next command, for which
+//! `fold` decides what it carries, and `pace` how many are in flight; `line` is where publishes wait for room that is not there; `ending` is
+//! what the end of a connection means; `leaving` is what leaves without a word of nsqd; `ledger` counts what is held and
+//! how it was answered.
 
 mod ending;
+mod fold;
+mod lane;
 mod latency;
+mod leaving;
 mod ledger;
 mod line;
+mod next;
+mod pace;
 mod ping;
 mod slot;
 
@@ -32,38 +42,47 @@ use std::{
 pub use self::latency::Latency;
 pub(crate) use self::{
     ending::{Ending, Settlement},
+    fold::Batch,
     ledger::{Limits, Load, Tally},
     slot::{Reply, Transaction, later},
 };
 use self::{
+    lane::Lanes,
     ledger::Ledger,
     line::{Line, Waiting},
+    pace::Pace,
     ping::Pings,
     slot::Slot,
 };
 use crate::{
-    error::{Cause, ConnectionError, Delivery, Error},
-    protocol::{Command, Outbox, ServerError},
+    error::{Cause, Delivery, Error},
+    protocol::ServerError,
 };
 
-/// A command in flight: how many publishes of the front it carries (a ping none), and where its last byte is in the
-/// connection's stream of commands.
+/// A command in flight.
 #[derive(Debug, Clone, Copy)]
 struct Window {
-    members: usize,
-    bytes: usize,
+    lane: usize,
+    /// It carries so many publishes of the lane, those behind the older windows; a ping carries none.
+    load: Load,
+    /// Where its last byte is in the connection's stream of commands.
     end: u64,
+    since: Instant,
 }
 
 /// The publishes outstanding. When it is dropped, it answers what it holds.
 pub(crate) struct TransactionQueue<R: Reply> {
     window: Load,
+    batch: Option<Batch>,
     retry_unknown: bool,
-    slots: VecDeque<Slot<R>>,
-    /// So many slots of the front are in flight.
-    sent: usize,
+    lanes: Lanes<R>,
     flight: VecDeque<Window>,
     flying: Load,
+    pace: Pace,
+    /// The lane of the command that nsqd refused: on the next connection it stands last, or the others would not get far.
+    offender: Option<usize>,
+    /// nsqd had trouble: nothing is folded until it has answered a publish with `OK`.
+    careful: bool,
     pings: Pings<R>,
     line: Line<R>,
     /// No dead-line is earlier than this.
@@ -78,15 +97,22 @@ impl<R: Reply> TransactionQueue<R> {
         let Limits {
             pending,
             window,
+            batch,
             retry_unknown,
         } = limits;
         Self {
             window,
+            batch,
             retry_unknown,
-            slots: VecDeque::new(),
-            sent: 0,
+            lanes: match batch {
+                Some(_) => Lanes::per_topic(),
+                None => Lanes::single(),
+            },
             flight: VecDeque::new(),
             flying: Load::default(),
+            pace: Pace::default(),
+            offender: None,
+            careful: false,
             pings: Pings::new(),
             line: Line::new(),
             due: None,
@@ -197,81 +223,12 @@ impl<R: Reply> TransactionQueue<R> {
         let slot = Slot::new(transaction, came, reply);
         self.ledger.accept(&slot);
         self.expect(slot.deadline);
-        self.slots.push_back(slot);
+        self.lanes.push(slot);
     }
 
-    /// Encodes the next command into `out`, if one waits and the window has room for it. `ping` is the body of the
-    /// IDENTIFY that asks for nothing but an answer.
-    ///
-    /// `out` must be the connection's only one: a command is known by where its last byte is in all that went through.
-    pub(crate) fn next_command(&mut self, ping: &[u8], out: &mut Outbox, now: Instant) -> bool {
-        if self.pings.send() {
-            Command::Identify(ping).encode(out);
-            self.flight.push_back(Window {
-                members: 0,
-                bytes: 0,
-                end: out.total(),
-            });
-            return true;
-        }
-        // What is let go of makes room for those who wait, who may be unfit in turn.
-        while let Some(slot) = self.slots.get(self.sent) {
-            if slot.unfit(&self.named).is_some() {
-                self.purge();
-            } else if slot.deadline <= now {
-                self.let_go_overdue(now);
-            } else {
-                break;
-            }
-        }
-        let Some(slot) = self.slots.get_mut(self.sent) else {
-            return false;
-        };
-        let room = self.flying.publishes < self.window.publishes
-            && self.flying.bytes.saturating_add(slot.size) <= self.window.bytes;
-        // One publish may always fly, however large, and beside pings.
-        if !room && self.flying.publishes > 0 {
-            return false;
-        }
-        slot.payload.encode(&slot.topic, out);
-        self.ledger.tally.resent += u64::from(std::mem::replace(&mut slot.again, true));
-        self.flight.push_back(Window {
-            members: 1,
-            bytes: slot.size,
-            end: out.total(),
-        });
-        self.flying.add(1, slot.size);
-        self.sent += 1;
-        true
-    }
-
-    /// Answers, in one pass, all that is not to be handed over; the room goes to those who wait for it.
-    pub(crate) fn purge(&mut self) {
-        let named = std::mem::take(&mut self.named);
-        self.sweep(|slot, in_flight| {
-            if in_flight {
-                return None;
-            }
-            slot.unfit(&named)
-                .map(|cause| Error::new(cause, slot.not_written()))
-        });
-        self.named = named;
-        self.line.purge();
-        self.admit();
-    }
-
-    /// Answers the next publish, whose time is over, and those of that kind right behind it.
-    fn let_go_overdue(&mut self, now: Instant) {
-        let of_that_kind = |slot: &&Slot<R>| slot.is_merely_overdue(&self.named, now);
-        let waiting = self.slots.iter().skip(self.sent);
-        let crowd = waiting.take_while(of_that_kind).count();
-        // Each by itself would move all that is in flight, and a pass over all would cost too much for one.
-        for mut slot in self.slots.drain(self.sent..self.sent + crowd) {
-            let error = Error::new(slot.overdue(None), slot.not_written());
-            self.ledger.answer(&mut slot, Err(error));
-            self.ledger.release(&slot);
-        }
-        self.admit();
+    /// A connection is up, whose handshake took `round_trip` for one answer.
+    pub(crate) fn begin(&mut self, round_trip: Duration) {
+        self.pace.begin(round_trip);
     }
 
     /// Forgets the limits that nsqd named: the next nsqd may be another one.
@@ -288,16 +245,21 @@ impl<R: Reply> TransactionQueue<R> {
         match self.flight.front() {
             None => Err("OK while no command is in flight"),
             Some(window) if window.end > taken => Err("OK for a command that is not wholly sent"),
-            Some(Window { members: 0, .. }) => {
+            Some(window) if window.load.publishes == 0 => {
                 self.flight.pop_front();
                 self.pings.answer_oldest(Ok(()));
                 Ok(())
             }
-            Some(Window { members, .. }) => {
-                for slot in self.slots.iter().take(*members) {
-                    if slot.reply.is_some() {
-                        let latency = now.saturating_duration_since(slot.accepted);
-                        self.ledger.latency.record(latency);
+            Some(window) => {
+                self.pace.heard(now.saturating_duration_since(window.since));
+                self.careful = false;
+                if let Some(lane) = self.lanes.get_mut(window.lane) {
+                    lane.careful = false;
+                    for slot in lane.slots.iter().take(window.load.publishes) {
+                        if slot.reply.is_some() {
+                            let latency = now.saturating_duration_since(slot.accepted);
+                            self.ledger.latency.record(latency);
+                        }
                     }
                 }
                 self.answer_oldest(|_| Ok(()));
@@ -305,87 +267,27 @@ impl<R: Reply> TransactionQueue<R> {
             }
         }
     }
-
-    /// Answers every publish whose dead-line has come. `last` is why there is no connection, if there is none.
-    pub(crate) fn expire(&mut self, now: Instant, last: Option<&ConnectionError>) {
-        if self.due.is_none_or(|due| due > now) {
-            return;
-        }
-        let mut due: Option<Instant> = None;
-        self.sweep(|slot, in_flight| {
-            let deadline = slot.deadline;
-            if deadline > now {
-                due = Some(due.map_or(deadline, |due| due.min(deadline)));
-                return None;
-            }
-            let cause = match in_flight {
-                true => Cause::Unanswered {
-                    after: slot.timeout,
-                },
-                false => slot.overdue(last),
-            };
-            Some(Error::new(cause, slot.unsettled(in_flight)))
-        });
-        for Waiting {
-            transaction, reply, ..
-        } in self.line.overdue(now)
-        {
-            let (after, last) = (transaction.timeout, last.cloned());
-            let error = Error::new(Cause::Unsent { after, last }, Delivery::NotWritten);
-            self.ledger.turn_away(reply, error);
-        }
-        self.due = [due, self.pings.expire(now, last), self.line.due()]
-            .into_iter()
-            .flatten()
-            .min();
-    }
-
-    /// Answers everything with `cause`. What was handed over and not settled may be written.
-    pub(crate) fn fail_all(&mut self, cause: &Cause) {
-        self.sweep(|slot, in_flight| Some(Error::new(cause.clone(), slot.unsettled(in_flight))));
-        self.pings.fail_all(cause);
-        while self.line.first().is_some()
-            && let Some(waiting) = self.line.pop()
-        {
-            let error = Error::new(cause.clone(), Delivery::NotWritten);
-            self.ledger.turn_away(waiting.reply, error);
-        }
-        self.due = None;
-    }
-
-    /// Answers each slot for which `verdict`, told whether it is in flight, has an error. One in flight leaves an empty
-    /// place, another one leaves.
-    fn sweep(&mut self, mut verdict: impl FnMut(&Slot<R>, bool) -> Option<Error>) {
-        let mut place = 0;
-        self.slots.retain_mut(|slot| {
-            let in_flight = place < self.sent;
-            place += 1;
-            if slot.reply.is_some()
-                && let Some(error) = verdict(slot, in_flight)
-            {
-                self.ledger.answer(slot, Err(error));
-            }
-            let keep = in_flight || slot.reply.is_some();
-            if !keep {
-                self.ledger.release(slot);
-            }
-            keep
-        });
-    }
-
+    /// Answers the publishes of the oldest command, which leave.
     fn answer_oldest(&mut self, answer: impl Fn(&Slot<R>) -> Result<(), Error>) {
-        let Some(window) = self.flight.pop_front() else {
+        let Some(Window {
+            lane: place, load, ..
+        }) = self.flight.pop_front()
+        else {
             return;
         };
-        self.flying.remove(window.members, window.bytes);
-        self.sent = self.sent.saturating_sub(window.members);
-        for _ in 0..window.members {
-            if let Some(mut slot) = self.slots.pop_front() {
+        self.flying.remove(load.publishes, load.bytes);
+        let Some(lane) = self.lanes.get_mut(place) else {
+            return;
+        };
+        lane.sent = lane.sent.saturating_sub(load.publishes);
+        for _ in 0..load.publishes {
+            if let Some(mut slot) = lane.slots.pop_front() {
                 let answer = answer(&slot);
                 self.ledger.answer(&mut slot, answer);
                 self.ledger.release(&slot);
             }
         }
+        self.lanes.rest(place);
     }
 }
 

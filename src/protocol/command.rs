@@ -116,16 +116,7 @@ impl Command<'_> {
                 out.put(b"\n");
                 put_body(out, body);
             }
-            Command::MultiPublish { topic, bodies } => {
-                out.put(b"MPUB ");
-                out.put(topic.as_str().as_bytes());
-                out.put(b"\n");
-                out.put_u32(wire_length(batch_size(bodies)));
-                out.put_u32(wire_length(bodies.len()));
-                for body in bodies {
-                    put_body(out, body);
-                }
-            }
+            Command::MultiPublish { topic, bodies } => put_batch(topic, bodies.iter(), out),
             Command::DeferredPublish {
                 topic,
                 delay_ms,
@@ -171,9 +162,25 @@ fn put_body(out: &mut Outbox, body: &Bytes) {
     out.put_shared(body);
 }
 
+/// Writes an MPUB of bodies that need not lie side by side.
+pub(crate) fn put_batch<'a>(
+    topic: &Topic,
+    bodies: impl Iterator<Item = &'a Bytes> + Clone,
+    out: &mut Outbox,
+) {
+    out.put(b"MPUB ");
+    out.put(topic.as_str().as_bytes());
+    out.put(b"\n");
+    out.put_u32(wire_length(batch_size(bodies.clone())));
+    out.put_u32(wire_length(bodies.clone().count()));
+    for body in bodies {
+        put_body(out, body);
+    }
+}
+
 /// What MPUB's first length covers: the number of messages, and each message with its own length.
-pub(crate) fn batch_size(bodies: &[Bytes]) -> usize {
-    bodies.iter().fold(4, |sum: usize, body| {
+pub(crate) fn batch_size<'a>(bodies: impl IntoIterator<Item = &'a Bytes>) -> usize {
+    bodies.into_iter().fold(4, |sum: usize, body| {
         sum.saturating_add(4).saturating_add(body.len())
     })
 }

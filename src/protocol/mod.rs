@@ -33,8 +33,8 @@ mod message;
 mod text;
 
 pub use codec::{DecodeError, FrameDecoder};
-pub(crate) use command::batch_size;
 pub use command::{Command, MAGIC};
+pub(crate) use command::{batch_size, put_batch};
 pub use error_code::{ErrorCode, NamedLimit, ServerError};
 pub use frame::Frame;
 pub use identify::{AuthResponse, Identify, IdentifyResponse};

@@ -1,7 +1,9 @@
 //! How a connection ends: by a refusal or without one, and what that means for the publishes in flight on it.
 
+use std::{collections::VecDeque, mem};
+
 use super::{
-    TransactionQueue, Window,
+    TransactionQueue,
     ledger::Load,
     slot::{Reply, Slot},
 };
@@ -35,17 +37,17 @@ impl<R: Reply> TransactionQueue<R> {
     ///
     /// What is out of step: an error for no command answers nothing.
     pub(crate) fn refused(&mut self, refusal: &ServerError) -> Result<(), &'static str> {
-        match self.flight.front() {
-            None => return Err("an error while no command is in flight"),
-            Some(Window { members: 0, .. }) => {
-                self.flight.pop_front();
-                let cause = Cause::Refused(refusal.clone());
-                self.pings
-                    .answer_oldest(Err(Error::new(cause, Delivery::NotWritten)));
-                return Ok(());
-            }
-            Some(_) => {}
+        let Some(window) = self.flight.front().copied() else {
+            return Err("an error while no command is in flight");
+        };
+        if window.load.publishes == 0 {
+            self.flight.pop_front();
+            let cause = Cause::Refused(refusal.clone());
+            let error = Error::new(cause, Delivery::NotWritten);
+            self.pings.answer_oldest(Err(error));
+            return Ok(());
         }
+        self.offender = Some(window.lane);
         // The upload was too slow for nsqd, which is not the fault of the message, and nothing is stored:
         // it stays in its place and is handed over again.
         if refusal.is_slow_upload() {
@@ -55,8 +57,26 @@ impl<R: Reply> TransactionQueue<R> {
             self.named.retain(|named| named.code() != refusal.code());
             self.named.push(refusal.clone());
         }
+        let Some(lane) = self.lanes.get_mut(window.lane) else {
+            return Ok(());
+        };
+        use ErrorCode::{BadTopic, DpubFailed, MpubFailed, PubFailed, Unauthorized, Unknown};
+        let code = refusal.code();
+        // A full disk refuses the next ones too, and of a batch it may store a part.
+        if matches!(code, PubFailed | MpubFailed | DpubFailed) {
+            (self.careful, lane.careful) = (true, true);
+        }
         // E_MPUB_FAILED can come after a part of the batch was stored, and what an unknown code means is unknown.
-        let sure = !matches!(refusal.code(), ErrorCode::MpubFailed | ErrorCode::Unknown);
+        let sure = !matches!(code, MpubFailed | Unknown);
+        // Whatever else was accepted for the topic would cost a connection each.
+        let on_topic = matches!(code, BadTopic | Unauthorized);
+        if window.load.publishes > 1 && sure && !on_topic {
+            // Nothing of the batch is stored: its members are sent again one by one, and only the guilty one fails.
+            let members = lane.slots.iter_mut().take(window.load.publishes);
+            members.for_each(|slot| slot.alone = true);
+            return Ok(());
+        }
+        let topic = lane.slots.front().map(|slot| slot.topic.clone());
         let error = |slot: &Slot<R>| {
             let delivery = if sure {
                 slot.not_written()
@@ -65,13 +85,8 @@ impl<R: Reply> TransactionQueue<R> {
             };
             Error::new(Cause::Refused(refusal.clone()), delivery)
         };
-        let topic = self.slots.front().map(|slot| slot.topic.clone());
         self.answer_oldest(|slot| Err(error(slot)));
-        // A verdict on the topic: whatever else was accepted for it would cost a connection each.
-        if matches!(
-            refusal.code(),
-            ErrorCode::BadTopic | ErrorCode::Unauthorized
-        ) {
+        if on_topic {
             self.sweep(|slot, _| (Some(&slot.topic) == topic.as_ref()).then(|| error(slot)));
         }
         Ok(())
@@ -80,42 +95,38 @@ impl<R: Reply> TransactionQueue<R> {
     /// Settles, once, what is in flight on a connection that can write no more.
     pub(crate) fn end(&mut self, ending: Ending<'_>) -> Settlement {
         let mut settlement = Settlement::default();
-        if let Ending::Lost { taken, cause } = ending {
-            self.forget_limits();
-            let whole = |window: &&Window| window.end <= taken;
-            let delivered = self
-                .flight
-                .iter()
-                .take_while(whole)
-                .map(|window| window.members)
-                .sum();
-            for slot in self.slots.iter_mut().take(delivered) {
-                settlement.unknown += usize::from(slot.reply.is_some());
-                slot.unknown = true;
-                if !self.retry_unknown {
-                    let error = Error::new(cause.clone(), slot.maybe());
-                    self.ledger.answer(slot, Err(error));
-                }
+        let (taken, cause) = match ending {
+            Ending::Refused => (0, None),
+            Ending::Lost { taken, cause } => {
+                self.forget_limits();
+                (taken, Some(cause).filter(|_| !self.retry_unknown))
             }
+        };
+        // Back from the front of the lanes, the youngest command first.
+        let mut lanes = VecDeque::new();
+        for window in mem::take(&mut self.flight).into_iter().rev() {
+            let Some(lane) = self.lanes.get_mut(window.lane) else {
+                continue;
+            };
+            let publishes = window.load.publishes;
+            lane.sent = lane.sent.saturating_sub(publishes);
+            let delivered = window.end <= taken;
+            let members = lane.slots.iter_mut().skip(lane.sent).take(publishes);
+            for slot in members.filter(|slot| slot.reply.is_some()) {
+                slot.unknown |= delivered;
+                settlement.unknown += usize::from(delivered);
+                settlement.resent += usize::from(!delivered || self.retry_unknown);
+            }
+            lanes.push_front(window.lane);
         }
-        let again = self.slots.iter().take(self.sent);
-        settlement.resent = again.filter(|slot| slot.reply.is_some()).count();
-        self.flight.clear();
         self.flying = Load::default();
         self.pings.rewind();
-        self.sent = 0;
         // Empty places have no command left to wait for; what is unanswered stands where it stood.
-        self.sweep(|_, _| None);
-        settlement
-    }
-
-    /// Lets go of what is not handed over and whose caller is gone; the room goes to those who wait for it.
-    pub(crate) fn forget_gone(&mut self) {
-        self.sweep(|slot, in_flight| {
-            let gone = !in_flight && slot.reply.as_ref().is_some_and(Reply::is_closed);
-            gone.then(|| Error::new(Cause::Closed, slot.not_written()))
+        self.sweep(|slot, _| {
+            let cause = cause.filter(|_| slot.unknown)?;
+            Some(Error::new(cause.clone(), slot.maybe()))
         });
-        self.line.purge();
-        self.admit();
+        self.lanes.line_up(lanes, self.offender.take());
+        settlement
     }
 }

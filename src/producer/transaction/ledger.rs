@@ -1,6 +1,7 @@
 //! What the queue counts: how much it holds against how much it may hold, and how it answered.
 
 use super::{
+    fold::Batch,
     latency::Latencies,
     slot::{Reply, Slot},
 };
@@ -32,6 +33,8 @@ pub(crate) struct Limits {
     pub(crate) pending: Load,
     /// Handed over and not answered.
     pub(crate) window: Load,
+    /// What is folded into one command, if anything.
+    pub(crate) batch: Option<Batch>,
     /// Whether what may be stored is handed over again after a lost connection.
     pub(crate) retry_unknown: bool,
 }
@@ -51,6 +54,12 @@ pub(crate) struct Tally {
     pub(crate) timed_out: u64,
     /// Handed over again after a connection that did not execute them.
     pub(crate) resent: u64,
+    /// Commands handed over that publish.
+    pub(crate) commands: u64,
+    /// Of those: automatic batches.
+    pub(crate) batches: u64,
+    /// Publishes in automatic batches.
+    pub(crate) batched: u64,
 }
 
 impl Tally {

@@ -67,6 +67,11 @@ impl<R: Reply> Pings<R> {
         deadline
     }
 
+    /// How many are in flight.
+    pub(super) fn in_flight(&self) -> usize {
+        self.sent
+    }
+
     /// Whether one is to be sent now; it counts as sent then.
     pub(super) fn send(&mut self) -> bool {
         while let Some(ping) = self.pings.get(self.sent) {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::fold::LARGE;
 use crate::{
     error::{Cause, ConnectionError, Delivery, Error},
     producer::payload::Payload,
@@ -44,6 +45,8 @@ pub(super) struct Slot<R> {
     pub(super) unknown: bool,
     /// It was handed over before.
     pub(super) again: bool,
+    /// It is never folded with others.
+    pub(super) alone: bool,
 }
 
 impl<R> Slot<R> {
@@ -54,9 +57,11 @@ impl<R> Slot<R> {
             timeout,
         } = transaction;
         let deadline = later(now, timeout);
+        let size = payload.size();
         Self {
             topic,
-            size: payload.size(),
+            size,
+            alone: size > LARGE || !matches!(payload, Payload::Publish(_)),
             payload,
             timeout,
             accepted: now,
@@ -119,8 +124,8 @@ impl<R: Reply> Slot<R> {
         })
     }
 
-    /// Whether its time is over, and nothing else is to be said of it.
-    pub(super) fn is_merely_overdue(&self, named: &[ServerError], now: Instant) -> bool {
-        self.deadline <= now && self.unfit(named).is_none()
+    /// Whether it is to be answered instead of being handed over.
+    pub(super) fn is_unfit(&self, named: &[ServerError], now: Instant) -> bool {
+        self.deadline <= now || self.unfit(named).is_some()
     }
 }

@@ -23,7 +23,11 @@ use std::{
 use bytes::Bytes;
 
 use super::*;
-use crate::{error::ErrorKind, producer::payload::Payload, protocol::Topic};
+use crate::{
+    error::{ConnectionError, ErrorKind},
+    producer::payload::Payload,
+    protocol::{Outbox, Topic},
+};
 
 /// What a caller was told.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,6 +88,7 @@ const WIDE: Limits = Limits {
         publishes: 100,
         bytes: 1 << 16,
     },
+    batch: None,
     retry_unknown: false,
 };
 

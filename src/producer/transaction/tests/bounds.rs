@@ -228,6 +228,9 @@ fn the_tally_is_the_answers_given() {
         timed_out: 2,
         // The sixth was to be sent again after the loss as well, and was not.
         resent: 3,
+        commands: 9,
+        batches: 0,
+        batched: 0,
     };
     assert_eq!(bench.queue().tally(), tally);
 }

@@ -142,6 +142,7 @@ impl<'a> World<'a> {
                 publishes: rng.usize(1..10),
                 bytes: [1, 100, 1 << 20][rng.usize(0..3)],
             },
+            batch: None,
             retry_unknown: rng.bool(),
         };
         let mut nsqd = Nsqd {

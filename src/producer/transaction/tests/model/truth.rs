@@ -66,6 +66,7 @@ impl World<'_> {
         let published = reference.published;
         let expected = Tally {
             published,
+            commands: queue.tally().commands,
             ..self.tally
         };
         assert_eq!(queue.tally(), expected);
