@@ -35,7 +35,7 @@ mod report;
 use std::process::ExitCode;
 
 use actix_nsq::{
-    Error, Producer, WaitConnected,
+    Error, GetStats, Producer, WaitConnected,
     actix::{Addr, Arbiter, System},
     bytes::Bytes,
 };
@@ -81,29 +81,41 @@ fn run(options: &Options) -> Result<Report, Box<dyn std::error::Error>> {
     let callers = Callers::new(options, &producer, &body, options.messages, rate);
     let callers = system.block_on(callers)?;
     let mut measured = None;
+    let before = system.block_on(producer.send(GetStats))?;
     let begun = report::process_time();
     let allocations = allocation_counter::measure(|| {
         measured = Some(system.block_on(callers.publish()));
     });
     let spent = report::process_time() - begun;
     let meter: Meter = measured.ok_or("nothing was measured")??;
+    let after = system.block_on(producer.send(GetStats))?;
+    let commands = after.commands - before.commands;
     let allocations = arbiter.is_none().then_some(allocations.count_total);
     if let Some(arbiter) = arbiter {
         arbiter.stop();
     }
-    Ok(Report::new(options, &meter, spent, allocations))
+    Ok(Report::new(options, &meter, spent, allocations, commands))
 }
 
 /// Starts a producer, on an arbiter of its own if asked for, and waits until it is connected.
 async fn connect(options: &Options) -> Result<(Addr<Producer>, Option<Arbiter>), Error> {
     let config = options.config.clone();
-    let timeout = config.dial_timeout();
+    let (dial, handshake) = (config.dial_timeout(), config.handshake_timeout());
     let arbiter = options.other_arbiter.then(Arbiter::new);
     let producer = match &arbiter {
         Some(arbiter) => Producer::start_in_arbiter(&arbiter.handle(), config),
         None => Producer::start(config),
     };
-    producer.send(WaitConnected { timeout }).await??;
+    // A little longer, to hear why it could not be dialled.
+    let timeout = dial + dial / 10;
+    let connected = producer.send(WaitConnected { timeout }).await?;
+    if let Err(error) = connected {
+        if producer.send(GetStats).await?.last_error.is_some() {
+            return Err(error);
+        }
+        let timeout = handshake;
+        producer.send(WaitConnected { timeout }).await??;
+    }
     Ok((producer, arbiter))
 }
 
