@@ -45,7 +45,7 @@ impl Report {
         options: &Options,
         meter: &Meter,
         spent: Duration,
-        allocations: Option<u64>,
+        allocs_per_message: Option<f64>,
         commands: u64,
     ) -> Self {
         let seconds = meter.took().as_secs_f64();
@@ -57,7 +57,7 @@ impl Report {
             p99_us: meter.quantile_us(0.99),
             p999_us: meter.quantile_us(0.999),
             max_us: meter.quantile_us(1.0),
-            allocs_per_message: allocations.map(|count| rounded(count as f64 / answered)),
+            allocs_per_message: allocs_per_message.map(rounded),
             messages: options.messages,
             warmup: options.warmup,
             concurrency: options.concurrency,
@@ -156,7 +156,7 @@ mod tests {
             &options,
             &meter,
             Duration::from_millis(50),
-            Some(300_000),
+            Some(3.0),
             1_000,
         )
     }
