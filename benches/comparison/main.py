@@ -21,6 +21,7 @@ from .rows import FOLDED, GO, ROWS, Runs
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = ROOT / "benches" / "README.md"
 PICTURE = ROOT / "benches" / "comparison.svg"
+SHOWN = f"![Messages per second of each program, for each workload]({PICTURE.name})\n\n"
 
 # What folding can win at least, or the comparison is not the one that the goals are meant for.
 FOLDING = {"64": 7, "1024": 13}
@@ -201,4 +202,4 @@ def update_readme(text):
     page = README.read_text()
     before, rest = page.split(begin)
     _, after = rest.split(end)
-    README.write_text(before + begin + text + end + after)
+    README.write_text(before + begin + SHOWN + text + end + after)
