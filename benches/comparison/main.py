@@ -26,6 +26,9 @@ SHOWN = f"![Messages per second of each program, for each workload]({PICTURE.nam
 # What folding can win at least, or the comparison is not the one that the goals are meant for.
 FOLDING = {"64": 7, "1024": 13}
 
+# Rates that differ by more from round to round say what else the machine did.
+RESTLESS = 0.15
+
 # A publish of go-nsq is one write; beside them stand those of the handshake.
 ONE_WRITE = (1.0, 1.02)
 
@@ -74,7 +77,8 @@ def interrupted(*_):
 def main(about):
     chosen = options(about)
     # Whoever asks it to end has its nsqd ended, too.
-    signal.signal(signal.SIGTERM, interrupted)
+    for asked in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(asked, interrupted)
     try:
         return compare(chosen)
     except KeyboardInterrupt:
@@ -88,6 +92,9 @@ def compare(chosen):
     target = programs.target_folder(ROOT)
     binaries = programs.build(ROOT, target)
     program = nsqd.find(ROOT, target)
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        say(f"the machine has something else to do: a load of {load:.1f}")
     ours = [part for option in chosen.producer_opt for part in ("--producer-opt", option)]
     with ExitStack() as running:
         core = max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
@@ -150,6 +157,10 @@ def check(all_runs, runner):
         sound &= good
         verdict = ", as it should." if good else f": **less than {least} x, too little to judge by**."
         said.append(f"One MPUB of {runs.row.title} is {times:.1f} x go-nsq{verdict}")
+    restless = [f"{name} {runs.spread(name):.0%} ({runs.row.title})" for runs in all_runs for name in runs.of
+                if runs.spread(name) > RESTLESS]
+    if restless:
+        said.append(f"**The machine was not quiet**: ± is more than {RESTLESS:.0%} for " + ", ".join(restless) + ".")
     return sound, said
 
 

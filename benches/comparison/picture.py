@@ -42,7 +42,7 @@ def bars(runs, top):
         label = f"{short(rates[name])}/s"
         if name != GO:
             times = rates[name] / rates[GO]
-            label += f", {times:.3g} x go-nsq" if times < 9.95 else f", {times:.0f} x go-nsq"
+            label += f", {times:.2g} x go-nsq" if times < 9.95 else f", {times:.0f} x go-nsq"
         yield f'<text x="{LEFT - 10}" y="{middle}" text-anchor="end">{escape(name.split(",")[0])}</text>'
         yield f'<rect class="{kind(name)}" x="{LEFT}" y="{top}" width="{width:.1f}" height="{BAR}" rx="2"/>'
         yield f'<text class="faint" x="{LEFT + width + 8:.1f}" y="{middle}">{escape(label)}</text>'
