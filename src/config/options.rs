@@ -196,7 +196,7 @@ options! {
     /// for each publish, and 32 for each message of a batch.
     max_pending_bytes: usize [usize] = 64 << 20, 1..=usize::MAX;
     /// How many publishes may be sent and not answered yet.
-    publish_window: usize [usize] = 1_000, 1..=1_000_000;
+    publish_window: usize [usize] = 20_000, 1..=1_000_000;
     /// How many bytes of bodies may be sent and not answered yet. A single publish may always be.
     publish_window_bytes: usize [usize] = 8 << 20, 1..=usize::MAX;
     /// The largest body that is sent, in bytes; not above nsqd's `--max-msg-size`, or nsqd closes the connection.

@@ -21,7 +21,7 @@ pub(super) enum Caller {
     /// By `send`: somebody may be waiting.
     Waiting(OneshotSender<Result<(), Error>>),
     /// By `do_send` or `try_send`: nobody hears the answer. What was published is kept for whoever is told of failures.
-    Nobody(Rc<Unheard>, Option<FailedPublish>),
+    Nobody(Rc<Unheard>, Option<Box<FailedPublish>>),
 }
 
 impl Caller {
@@ -30,7 +30,7 @@ impl Caller {
             .to
             .borrow()
             .is_some()
-            .then(|| FailedPublish::new(outgoing.clone()));
+            .then(|| Box::new(FailedPublish::new(outgoing.clone())));
         Self::Nobody(Rc::clone(unheard), kept)
     }
 }
@@ -133,10 +133,13 @@ pub(super) struct Unheard {
 impl Unheard {
     const PAUSE: Duration = Duration::from_secs(1);
 
-    fn failed(&self, publish: Option<FailedPublish>, error: Error) {
+    fn failed(&self, publish: Option<Box<FailedPublish>>, error: Error) {
         let to = self.to.borrow();
         match (publish, to.as_ref().filter(|to| to.connected())) {
-            (Some(publish), Some(to)) => to.do_send(PublishFailed { publish, error }),
+            (Some(publish), Some(to)) => {
+                let publish = *publish;
+                to.do_send(PublishFailed { publish, error });
+            }
             _ => {
                 self.failed.set(self.failed.get().saturating_add(1));
                 self.latest.set(Some(error));

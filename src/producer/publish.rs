@@ -188,10 +188,11 @@ impl Producer {
         if !has_room {
             self.purge(now);
         }
-        let refused = match self.is_draining() {
+        let cause = match self.is_draining() {
             true => Some(Cause::Drained),
             false => outgoing.payload.check(&self.config).err(),
         };
+        let refused = cause.map(|cause| Error::new(cause, Delivery::NotWritten));
         self.watched.refused += u64::from(refused.is_some());
         Receipt {
             desk: Rc::clone(&self.desk),
@@ -225,7 +226,7 @@ impl fmt::Debug for Desk {
 pub struct Receipt {
     desk: Rc<Desk>,
     outgoing: Outgoing,
-    refused: Option<Cause>,
+    refused: Option<Error>,
     patient: bool,
     timeout: Duration,
     now: Instant,
@@ -246,7 +247,7 @@ impl<M: Message<Result = Result<(), Error>>> MessageResponse<Producer, M> for Re
             None => Caller::nobody(&desk.unheard, &outgoing),
         };
         match refused {
-            Some(cause) => caller.answer(Err(Error::new(cause, Delivery::NotWritten))),
+            Some(error) => caller.answer(Err(error)),
             None => {
                 let Outgoing { topic, payload, .. } = outgoing;
                 let transaction = Transaction {

@@ -109,6 +109,10 @@ impl<R: Reply> TransactionQueue<R> {
                 continue;
             };
             let publishes = window.load.publishes;
+            if publishes == 0 {
+                // A ping is in no lane.
+                continue;
+            }
             lane.sent = lane.sent.saturating_sub(publishes);
             let delivered = window.end <= taken;
             let members = lane.slots.iter_mut().skip(lane.sent).take(publishes);

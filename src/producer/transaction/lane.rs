@@ -199,9 +199,46 @@ impl<R> Lanes<R> {
 }
 
 #[cfg(test)]
-impl<R> Lanes<R> {
-    /// How many topics have a lane.
-    pub(super) fn len(&self) -> usize {
-        self.names.as_ref().map_or(1, HashMap::len)
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::producer::{payload::Payload, transaction::Transaction};
+
+    fn publish(lanes: &mut Lanes<()>, topic: usize) -> usize {
+        let transaction = Transaction {
+            topic: Topic::new(format!("topic_{topic}")).unwrap(),
+            payload: Payload::Publish("body".into()),
+            timeout: Duration::from_secs(1),
+        };
+        lanes.push(Slot::new(transaction, Instant::now(), ()));
+        lanes.latest
+    }
+
+    #[test]
+    fn a_topic_that_is_done_with_leaves_its_lane_to_another() {
+        let mut lanes = Lanes::per_topic();
+        for topic in 0..100_000 {
+            let place = publish(&mut lanes, topic);
+            assert_eq!(lanes.turn(), Some(place));
+            lanes.lanes[place].slots.clear();
+            lanes.rest(place);
+        }
+        assert_eq!(lanes.lanes.len(), KEPT + 1);
+        assert_eq!(lanes.names.map(|names| names.len()), Some(KEPT));
+    }
+
+    #[test]
+    fn a_crowd_of_one_topic_leaves_little_room_behind() {
+        let mut lanes = Lanes::per_topic();
+        for _ in 0..100_000 {
+            publish(&mut lanes, 1);
+        }
+        let lane = &mut lanes.lanes[0];
+        lane.slots.clear();
+        assert!(lane.slots.capacity() >= 100_000);
+        lanes.rest(0);
+        let room = lanes.lanes[0].slots.capacity();
+        assert!((1..=2 * ROOMY).contains(&room), "{room}");
     }
 }

@@ -66,7 +66,7 @@ impl<R: Reply> TransactionQueue<R> {
             }
             let cause = match in_flight {
                 true => Cause::Unanswered {
-                    after: slot.timeout,
+                    after: slot.timeout(),
                 },
                 false => slot.overdue(last),
             };

@@ -36,13 +36,16 @@ impl<R: Reply> TransactionQueue<R> {
                 self.encode(lane, load, out);
                 self.launch(lane, load, out, now);
             }
+            if stuck {
+                // Before any that is accepted now has its lane stand at the end of the line.
+                self.lanes.keep_turn(lane);
+            }
             if unfit > 0 {
                 self.let_go(lane, unfit);
                 // What left made room for those who wait, and who may be unfit in turn.
                 turns = self.lanes.turns() + 1;
             }
             if stuck {
-                self.lanes.keep_turn(lane);
                 return false;
             }
             self.lanes.list(lane);

@@ -36,7 +36,6 @@ pub(super) struct Slot<R> {
     pub(super) topic: Topic,
     pub(super) payload: Payload,
     pub(super) size: usize,
-    pub(super) timeout: Duration,
     pub(super) accepted: Instant,
     pub(super) deadline: Instant,
     /// `None`: answered already, an empty place until its command is answered.
@@ -63,13 +62,17 @@ impl<R> Slot<R> {
             size,
             alone: size > LARGE || !matches!(payload, Payload::Publish(_)),
             payload,
-            timeout,
             accepted: now,
             deadline,
             reply: Some(reply),
             unknown: false,
             again: false,
         }
+    }
+
+    /// Time from its acceptance to its answer.
+    pub(super) fn timeout(&self) -> Duration {
+        self.deadline.saturating_duration_since(self.accepted)
     }
 
     /// What to say of it if nsqd may have executed its command.
@@ -100,7 +103,7 @@ impl<R> Slot<R> {
 
     /// Why its time was over before it was handed over. `last` is why there is no connection, if there is none.
     pub(super) fn overdue(&self, last: Option<&ConnectionError>) -> Cause {
-        let (after, last) = (self.timeout, last.cloned());
+        let (after, last) = (self.timeout(), last.cloned());
         // What an earlier connection may have delivered was sent, even if it waits again.
         match self.unknown {
             true => Cause::Unanswered { after },

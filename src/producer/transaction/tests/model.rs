@@ -5,6 +5,8 @@
 //!
 //! `QUEUE_SCHEDULES` sets how many schedules are played, `QUEUE_SEED` plays a single one.
 
+mod commands;
+mod ends;
 mod pings;
 mod steps;
 mod truth;
@@ -12,10 +14,11 @@ mod truth;
 use std::collections::BTreeMap;
 
 use super::{
-    nsqd::{Answer, Nsqd, Peer, Verb, commands, number},
-    reference::{Due, Entry, Place, Reference},
+    nsqd::{Answer, Command, Nsqd, Peer, UNWELCOME, Verb, commands, number},
+    reference::{Due, Entry, Idle, Lane, Place, Reference, is_foldable},
     *,
 };
+use crate::protocol::ErrorCode;
 
 /// How often what happened.
 #[derive(Default)]
@@ -31,17 +34,21 @@ impl Count {
     }
 }
 
-/// All of it must happen often, or the model shows nothing.
-const OFTEN: [&str; 34] = [
+/// All of it must happen often, or the model shows nothing: in one schedule of twenty.
+const OFTEN: [&str; 42] = [
     "E_PUB_FAILED, E_MPUB_FAILED",
     "OK",
+    "alone after a refused fold",
     "cancelled",
     "connected",
     "connection lost",
     "drained",
     "dropped",
     "ended by a refusal",
+    "enough commands in flight",
     "executed after the end",
+    "folded",
+    "forgotten",
     "full",
     "handed over",
     "handed over again",
@@ -52,6 +59,7 @@ const OFTEN: [&str; 34] = [
     "lost whole",
     "more after a refusal",
     "named limit",
+    "not folded in trouble",
     "out of step",
     "ping asked again",
     "ping forgotten",
@@ -62,11 +70,33 @@ const OFTEN: [&str; 34] = [
     "refused for its topic",
     "refused for trouble",
     "slow upload",
+    "some let go of before a fold",
     "stored",
     "stored twice",
+    "the window is full",
     "timed out",
     "unknown code",
+    "unwelcome message",
     "waited for room",
+];
+
+/// And all of this in one schedule of two hundred.
+const NOW_AND_THEN: [&str; 15] = [
+    "a pile grows",
+    "a fold lost half or unsent",
+    "a fold lost whole",
+    "fold: E_BAD_TOPIC",
+    "fold: E_MPUB_FAILED",
+    "fold: E_UNAUTHORIZED",
+    "fold: another known code",
+    "fold: named body limit",
+    "fold: named message limit",
+    "fold: slow upload",
+    "fold: unknown code",
+    "fold: unwelcome message",
+    "late OK for some of a fold",
+    "nothing but piles that grow",
+    "the offender stands last",
 ];
 
 /// A connection as the producer and its socket see it.
@@ -100,6 +130,11 @@ struct Fate {
     /// How often each of its messages was stored.
     copies: Vec<u32>,
     ping: bool,
+    /// nsqd may refuse it for what it is.
+    guilty: bool,
+    /// Its caller made it a batch.
+    batch: bool,
+    topic: &'static str,
     /// A ping before it was sent, or a publish that waited for room: nobody waited for its answer any more.
     forgotten: bool,
     /// Its command was wholly sent on a connection that was lost, and at-least-once was asked for.
@@ -120,9 +155,13 @@ struct World<'a> {
     ghosts: Vec<Peer>,
     now: Instant,
     tally: Tally,
-    last_ok: Option<usize>,
-    last_first: Option<usize>,
+    last_ok: BTreeMap<Lane, usize>,
+    last_first: BTreeMap<Lane, usize>,
     topics_from: usize,
+    /// As many publishes at most come at once.
+    burst: usize,
+    /// Of so many publishes, one is a batch and one is deferred.
+    plain: usize,
 }
 
 /// The first two are refused, and in many a schedule not published to.
@@ -133,28 +172,28 @@ const TOPICS: [&str; 12] = [
 impl<'a> World<'a> {
     fn new(seed: u64, count: &'a mut Count) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let limits = Limits {
-            pending: Load {
-                publishes: [3, 10, 100][rng.usize(0..3)],
-                bytes: [200, 6000, 1 << 20][rng.usize(0..3)],
-            },
-            window: Load {
-                publishes: rng.usize(1..10),
-                bytes: [1, 100, 1 << 20][rng.usize(0..3)],
-            },
-            batch: None,
-            retry_unknown: rng.bool(),
-        };
+        let limits = limits(&mut rng);
         let mut nsqd = Nsqd {
             max_msg_size: 0,
             max_body_size: 0,
-            trouble: [0, 5, 20][rng.usize(0..3)],
+            trouble: [0, 4, 15][rng.usize(0..3)],
             stored: Vec::new(),
         };
         reconfigure(&mut nsqd, &mut rng);
         let now = Instant::now();
         Self {
-            topics_from: 2 * rng.usize(0..2),
+            topics_from: match limits.batch {
+                Some(_) => [0, 0, 2, 10][rng.usize(0..4)],
+                None => [0, 2][rng.usize(0..2)],
+            },
+            burst: match limits.batch {
+                Some(_) => [3, 10, 60][rng.usize(0..3)],
+                None => 1,
+            },
+            plain: match limits.batch {
+                Some(_) => [4, 20, 100][rng.usize(0..3)],
+                None => 4,
+            },
             rng,
             count,
             queue: TransactionQueue::new(limits),
@@ -167,8 +206,8 @@ impl<'a> World<'a> {
             ghosts: Vec::new(),
             now,
             tally: Tally::default(),
-            last_ok: None,
-            last_first: None,
+            last_ok: BTreeMap::new(),
+            last_first: BTreeMap::new(),
         }
     }
 
@@ -183,7 +222,8 @@ impl<'a> World<'a> {
             40..55 => self.socket_takes(),
             55..70 => self.nsqd_works(),
             70..90 => self.frame_arrives(),
-            90..91 => self.out_of_step(),
+            90 if self.rng.bool() => self.forget_gone(),
+            90 => self.out_of_step(),
             91..93 => self.close(),
             93..97 => self.settle(),
             _ => self.a_ghost_works(),
@@ -257,9 +297,46 @@ impl<'a> World<'a> {
     }
 }
 
+/// A third of the schedules have batching off.
+fn limits(rng: &mut fastrand::Rng) -> Limits {
+    let retry_unknown = rng.bool();
+    if rng.u32(0..3) == 0 {
+        return Limits {
+            pending: Load {
+                publishes: [3, 10, 100][rng.usize(0..3)],
+                bytes: [200, 6000, 1 << 20][rng.usize(0..3)],
+            },
+            window: Load {
+                publishes: rng.usize(1..10),
+                bytes: [1, 100, 1 << 20][rng.usize(0..3)],
+            },
+            retry_unknown,
+            batch: None,
+        };
+    }
+    Limits {
+        pending: Load {
+            publishes: [10, 100, 400][rng.usize(0..3)],
+            bytes: [2000, 1 << 20, 1 << 20][rng.usize(0..3)],
+        },
+        window: Load {
+            publishes: [rng.usize(1..20), 100, 1000][rng.usize(0..3)],
+            bytes: [rng.usize(1..1000), 1 << 20, 1 << 20][rng.usize(0..3)],
+        },
+        retry_unknown,
+        batch: Some(Batch {
+            messages: [rng.usize(2..9), 256][rng.usize(0..2)],
+            bytes: [9, 100, 900_000, 900_000][rng.usize(0..4)],
+        }),
+    }
+}
+
+/// The least that nsqd ever takes for a message.
+const SMALLEST_LIMIT: usize = 28;
+
 /// Other limits: nsqd was restarted, or another one stands there.
 fn reconfigure(nsqd: &mut Nsqd, rng: &mut fastrand::Rng) {
-    nsqd.max_msg_size = [28, 250, 1 << 20, 1 << 20][rng.usize(0..4)];
+    nsqd.max_msg_size = [SMALLEST_LIMIT, 250, 1 << 20, 1 << 20][rng.usize(0..4)];
     nsqd.max_body_size = [60, 250, 5 << 20, 5 << 20][rng.usize(0..4)];
 }
 
@@ -298,8 +375,10 @@ fn random_schedules_keep_the_contract() {
     if schedules < 1000 || single.is_some() {
         return;
     }
-    for what in OFTEN {
+    let often = OFTEN.map(|what| (what, 20));
+    let seldom = NOW_AND_THEN.map(|what| (what, 200));
+    for (what, one_of) in often.into_iter().chain(seldom) {
         let times = count.0.get(what).copied().unwrap_or_default();
-        assert!(times >= schedules / 20, "{what}: only {times} times");
+        assert!(times >= schedules / one_of, "{what}: only {times} times");
     }
 }

@@ -141,6 +141,9 @@ pub(super) fn number(body: &[u8]) -> usize {
     u32::from_be_bytes(body[..4].try_into().unwrap()) as usize
 }
 
+/// A message that nsqd refuses, and does not say why.
+pub(super) const UNWELCOME: u8 = b'!';
+
 /// What nsqd is like now.
 pub(super) struct Nsqd {
     pub(super) max_msg_size: usize,
@@ -197,6 +200,7 @@ impl Nsqd {
         }
         let text = match read.command.verb {
             Verb::Identify => "E_INVALID IDENTIFY failed to read body",
+            Verb::Mpub => "E_BAD_BODY MPUB failed to read message body size",
             _ => "E_BAD_MESSAGE PUB failed to read message body",
         };
         peer.dead = true;
@@ -248,6 +252,9 @@ impl Nsqd {
             let text = format!("E_BAD_MESSAGE {name} message too big {length} > {limit}");
             return Some(Err(text));
         }
+        if bodies.iter().any(|body| body.get(4) == Some(&UNWELCOME)) {
+            return Some(Err(format!("E_BAD_MESSAGE {name} invalid message")));
+        }
         read.whole?;
         if forbidden {
             return Some(Err(format!("E_UNAUTHORIZED {name} failed")));
@@ -258,21 +265,30 @@ impl Nsqd {
         }
         // Trouble: a part of a batch may be stored; what an unknown code means is anybody's guess.
         let part = rng.usize(0..=bodies.len());
-        if rng.bool() {
-            count.add("unknown code");
-            self.store(&bodies[..part]);
-            return Some(Err("E_SHINY something new".into()));
-        }
-        count.add("E_PUB_FAILED, E_MPUB_FAILED");
-        if batch {
-            self.store(&bodies[..part]);
-        }
-        Some(Err(format!("E_{name}_FAILED {name} failed")))
+        Some(Err(match rng.u32(0..4) {
+            0 => {
+                count.add("unknown code");
+                self.store(&bodies[..part]);
+                "E_SHINY something new".into()
+            }
+            // A known code that nsqd 1.3 does not use for this command, and so stores nothing.
+            1 => ["E_INVALID no", "E_PUB_FAILED no", "E_DPUB_FAILED no"][rng.usize(0..3)].into(),
+            _ => {
+                count.add("E_PUB_FAILED, E_MPUB_FAILED");
+                if batch {
+                    self.store(&bodies[..part]);
+                }
+                format!("E_{name}_FAILED {name} failed")
+            }
+        }))
     }
 
+    /// Each body is a publish, or one of several of the same batch.
     fn store(&mut self, bodies: &[&[u8]]) {
-        let places = bodies.iter().enumerate();
-        self.stored
-            .extend(places.map(|(place, body)| (number(body), place)));
+        for (at, body) in bodies.iter().enumerate() {
+            let id = number(body);
+            let before = bodies[..at].iter().filter(|body| number(body) == id);
+            self.stored.push((id, before.count()));
+        }
     }
 }

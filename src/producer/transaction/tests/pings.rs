@@ -41,8 +41,7 @@ fn a_ping_needs_no_room_and_takes_none() {
     let mut bench = Bench::with(Limits {
         pending: one,
         window: one,
-        batch: None,
-        retry_unknown: false,
+        ..WIDE
     });
     bench.ping();
     bench.publish("a");

@@ -1,7 +1,13 @@
 //! The contract in its plainest form: a list of publishes, gone through from end to end at every question.
 
+mod ends;
+mod lanes;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) use self::lanes::{Idle, is_foldable};
 use super::{super::*, Said, nsqd::Verb};
-use crate::{error::ErrorKind, protocol::ErrorCode};
+use crate::error::ErrorKind;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
@@ -12,6 +18,7 @@ pub(super) enum Place {
     Empty(u64),
 }
 
+#[derive(Debug)]
 pub(super) struct Entry {
     pub(super) id: usize,
     pub(super) verb: Verb,
@@ -23,10 +30,30 @@ pub(super) struct Entry {
     pub(super) cancelled: bool,
     /// May be stored by an earlier connection.
     pub(super) unknown: bool,
+    /// A folded batch that it was in was refused.
+    pub(super) alone: bool,
+    /// Got its room while the queue looked for the next command, which may or may not carry it.
+    pub(super) fresh: bool,
     pub(super) place: Place,
 }
 
 impl Entry {
+    pub(super) fn new(id: usize, verb: Verb, topic: &'static str, deadline: Instant) -> Self {
+        Self {
+            id,
+            verb,
+            topic,
+            delay: 0,
+            sizes: Vec::new(),
+            deadline,
+            cancelled: false,
+            unknown: false,
+            alone: false,
+            fresh: false,
+            place: Place::Waiting,
+        }
+    }
+
     pub(super) fn size(&self) -> usize {
         self.sizes.iter().sum()
     }
@@ -66,6 +93,17 @@ impl Entry {
     }
 }
 
+/// A command in flight.
+pub(super) struct Flight {
+    /// Those that it carries, which for a folded batch are several, or the ping.
+    pub(super) ids: Vec<usize>,
+    pub(super) end: u64,
+    at: Instant,
+}
+
+/// Where publishes keep their order among each other: a topic, or with batching off all of them.
+pub(super) type Lane = &'static str;
+
 /// Answers that are due, in order.
 pub(super) type Due = Vec<(usize, Said)>;
 
@@ -74,12 +112,29 @@ pub(super) struct Reference {
     pub(super) now: Instant,
     /// What the queue holds, in the order of acceptance.
     pub(super) entries: Vec<Entry>,
+    /// The oldest first.
+    pub(super) flight: Vec<Flight>,
     /// Who waits for room.
     pub(super) line: Vec<Entry>,
     /// Accepted, or answered without.
     pub(super) published: u64,
     /// nsqd's own limits for a message and for a batch, where it told them.
     named: [Option<usize>; 2],
+    /// The shortest time from hand-over to `OK` of a publish on this connection, and of its greeting.
+    round_trip: Duration,
+    /// What nsqd could not store lets nobody be folded until an `OK`, and its lane until one of its own.
+    troubled: bool,
+    troubled_lanes: BTreeSet<Lane>,
+    /// The lane of the command that was refused.
+    offender: Option<Lane>,
+    /// Who goes first on the next connection: a group of lanes before another.
+    order: Vec<BTreeSet<Lane>>,
+    /// Those whose place among them is not told: all that waited for it has left, and something has come.
+    strays: BTreeSet<Lane>,
+    /// How often the first lane, which could have gone, let the second go before it.
+    passed: BTreeMap<(Lane, Lane), usize>,
+    /// The lanes that could go when the queue was asked.
+    asked: BTreeSet<Lane>,
 }
 
 impl Reference {
@@ -88,9 +143,18 @@ impl Reference {
             limits,
             now,
             entries: Vec::new(),
+            flight: Vec::new(),
             line: Vec::new(),
             published: 0,
             named: [None; 2],
+            round_trip: Duration::ZERO,
+            troubled: false,
+            troubled_lanes: BTreeSet::new(),
+            offender: None,
+            order: Vec::new(),
+            strays: BTreeSet::new(),
+            passed: BTreeMap::new(),
+            asked: BTreeSet::new(),
         }
     }
 
@@ -107,6 +171,11 @@ impl Reference {
 
     pub(super) fn flying(&self) -> Load {
         Self::load(self.entries.iter().filter(|entry| !entry.waits()))
+    }
+
+    pub(super) fn entry(&self, id: usize) -> &Entry {
+        let mut entries = self.entries.iter();
+        entries.find(|entry| entry.id == id).expect("held")
     }
 
     pub(super) fn unanswered(&self) -> impl Iterator<Item = &Entry> {
@@ -134,7 +203,7 @@ impl Reference {
             let said = Said::Failed(ErrorKind::Full, Delivery::NotWritten);
             return vec![(entry.id, said)];
         }
-        self.entries.push(entry);
+        self.accept(entry);
         Due::new()
     }
 
@@ -153,16 +222,19 @@ impl Reference {
         {
             self.published += 1;
             let first = self.line.remove(0);
-            self.entries.push(first);
+            self.accept(first);
         }
     }
 
-    /// A ping goes before the publishes that wait, and is never too much.
+    fn accept(&mut self, mut entry: Entry) {
+        entry.fresh = true;
+        self.comes_to(self.lane_of(&entry));
+        self.entries.push(entry);
+    }
+
+    /// A ping is never too much.
     pub(super) fn ping(&mut self, entry: Entry) {
-        let mut entries = self.entries.iter();
-        let place = entries.position(|entry| entry.waits() && !entry.is_ping());
-        self.entries
-            .insert(place.unwrap_or(self.entries.len()), entry);
+        self.entries.push(entry);
     }
 
     /// Pings that nobody waits for any more are forgotten instead of being handed over.
@@ -171,134 +243,57 @@ impl Reference {
         self.entries.retain(|entry| !is_idle(entry));
     }
 
-    /// What a publish that waits may be told instead of being handed over; if there is anything, it must be.
-    fn unfit(&self, entry: &Entry) -> Vec<Said> {
-        if entry.cancelled {
-            return vec![Said::Failed(ErrorKind::Closed, entry.surely_not_now())];
-        }
-        let above = |size: usize, limit: Option<usize>| limit.is_some_and(|limit| size > limit);
-        let [message, batch] = self.named;
-        let mut codes = Vec::new();
-        if entry.sizes.iter().any(|size| above(*size, message)) {
-            codes.push(ErrorCode::BadMessage);
-        }
-        if entry.verb == Verb::Mpub && above(entry.size() + 4 * entry.sizes.len() + 4, batch) {
-            codes.push(ErrorCode::BadBody);
-        }
-        let failed = |kind| Said::Failed(kind, entry.surely_not_now());
-        let said = |code| failed(ErrorKind::Refused(code));
-        let over = (entry.deadline <= self.now).then(|| failed(ErrorKind::Timeout));
-        codes.into_iter().map(said).chain(over).collect()
-    }
-
-    /// Takes note that a publish was answered instead of being handed over, which must be right. Its room is for those who wait.
-    pub(super) fn purged(&mut self, id: usize, said: Said) {
-        let place = self.entries.iter().position(|entry| entry.id == id);
-        let entry = self.entries.remove(place.expect("purged, and not held"));
-        assert!(entry.waits(), "{id} was purged in flight");
-        assert!(self.unfit(&entry).contains(&said), "{id} was told {said:?}");
+    /// Lets go of all that waits and that nobody waits for.
+    pub(super) fn forget_gone(&mut self) -> Due {
+        let gone = |entry: &mut Entry| !entry.is_ping() && entry.waits() && entry.cancelled;
+        let said = |entry: &Entry| Said::Failed(ErrorKind::Closed, entry.surely_not_now());
+        let gone = self.entries.extract_if(.., gone);
+        let due = gone.map(|entry| (entry.id, said(&entry))).collect();
         self.admit();
+        due
     }
 
-    /// The publish to be handed over next.
-    pub(super) fn next(&self) -> Option<&Entry> {
-        let next = self.entries.iter().find(|entry| entry.waits())?;
-        if next.is_ping() {
-            return Some(next);
-        }
-        let (mut flying, window) = (self.flying(), self.limits.window);
-        let alone = flying.publishes == 0;
-        flying.add(1, next.size());
-        let room = flying.publishes <= window.publishes && flying.bytes <= window.bytes;
-        if !alone && !room {
-            return None;
-        }
-        assert_eq!(self.unfit(next), [], "{} was not purged", next.id);
-        Some(next)
-    }
-
-    pub(super) fn handed_over(&mut self, id: usize, end: u64) {
-        let mut entries = self.entries.iter_mut();
-        entries.find(|entry| entry.id == id).unwrap().place = Place::Flying(end);
-    }
-
-    /// The oldest command's publish leaves; nothing is due where it was answered before.
-    fn pop(&mut self, said: impl Fn(&Entry) -> Said) -> Due {
-        let entry = self.entries.remove(0);
-        match entry.place {
-            Place::Waiting => panic!("{} was not handed over", entry.id),
-            Place::Flying(_) => vec![(entry.id, said(&entry))],
-            Place::Empty(_) => Due::new(),
+    /// Takes note of publishes that were answered instead of being handed over, which must be right. Their room is for
+    /// those who wait, who may be answered so in turn.
+    pub(super) fn purged(&mut self, told: &[(usize, Said)]) {
+        let mut told = told.to_vec();
+        while !told.is_empty() {
+            let before = told.len();
+            told.retain(|(id, said)| {
+                let place = self.entries.iter().position(|entry| entry.id == *id);
+                let Some(place) = place else { return true };
+                let entry = self.entries.remove(place);
+                assert!(entry.waits(), "{id} was purged in flight");
+                assert!(self.unfit(&entry).contains(said), "{id} was told {said:?}");
+                false
+            });
+            assert!(told.len() < before, "purged, and not held: {told:?}");
+            self.admit();
         }
     }
 
     pub(super) fn ok(&mut self) -> Due {
+        let oldest = &self.flight[0];
+        let took = self.now - oldest.at;
+        let first = self.entry(oldest.ids[0]);
+        if !first.is_ping() {
+            let lane = self.lane_of(first);
+            self.round_trip = self.round_trip.min(took);
+            self.troubled = false;
+            self.troubled_lanes.remove(lane);
+        }
         self.pop(|_| Said::Ok)
     }
 
-    /// An error frame and, but for a slow upload, its answer.
-    pub(super) fn refused(&mut self, text: &str) -> Due {
-        if self.entries[0].is_ping() {
-            let kind = ErrorKind::Refused(ErrorCode::Invalid);
-            return self.pop(|_| Said::Failed(kind, Delivery::NotWritten));
-        }
-        if text.contains("failed to read") {
-            return Due::new();
-        }
-        let (code, sure) = match text.split(' ').next().unwrap() {
-            "E_BAD_TOPIC" => (ErrorCode::BadTopic, true),
-            "E_UNAUTHORIZED" => (ErrorCode::Unauthorized, true),
-            "E_BAD_MESSAGE" => (ErrorCode::BadMessage, true),
-            "E_BAD_BODY" => (ErrorCode::BadBody, true),
-            "E_PUB_FAILED" => (ErrorCode::PubFailed, true),
-            "E_DPUB_FAILED" => (ErrorCode::DpubFailed, true),
-            "E_MPUB_FAILED" => (ErrorCode::MpubFailed, false),
-            _ => (ErrorCode::Unknown, false),
-        };
-        if let Some((_, limit)) = text.split_once(" > ") {
-            let limit = limit.parse().ok();
-            self.named[usize::from(code == ErrorCode::BadBody)] = limit;
-        }
-        let said = |entry: &Entry| {
-            let delivery = if sure {
-                entry.surely_not_now()
-            } else {
-                entry.maybe()
-            };
-            Said::Failed(ErrorKind::Refused(code), delivery)
-        };
-        let topic = self.entries[0].topic;
-        let mut due = self.pop(said);
-        if matches!(code, ErrorCode::BadTopic | ErrorCode::Unauthorized) {
-            due.extend(self.answer(|entry| (entry.topic == topic).then(|| said(entry))));
-        }
-        due
-    }
-
-    pub(super) fn end_refused(&mut self) -> Due {
-        self.entries.retain(|entry| !entry.is_empty());
-        for entry in &mut self.entries {
-            entry.place = Place::Waiting;
-        }
-        self.entries.sort_by_key(|entry| !entry.is_ping());
-        Due::new()
-    }
-
-    pub(super) fn end_lost(&mut self, taken: u64) -> Due {
-        self.named = [None; 2];
-        let (mut due, retry) = (Due::new(), self.limits.retry_unknown);
-        for entry in &mut self.entries {
-            if matches!(entry.place, Place::Flying(end) if end <= taken) && !entry.is_ping() {
-                entry.unknown = true;
-                if !retry {
-                    let said = Said::Failed(ErrorKind::ConnectionLost, entry.maybe());
-                    due.push((entry.id, said));
-                    entry.place = Place::Empty(0);
-                }
-            }
-        }
-        self.end_refused();
-        due
+    /// Those in the oldest command leave; nothing is due where one was answered before.
+    fn pop(&mut self, said: impl Fn(&Entry) -> Said) -> Due {
+        let Flight { ids, .. } = self.flight.remove(0);
+        let carried = |entry: &mut Entry| ids.contains(&entry.id);
+        let gone: Vec<_> = self.entries.extract_if(.., carried).collect();
+        assert_eq!(gone.len(), ids.len(), "a command lost one of its publishes");
+        assert!(gone.iter().all(|entry| !entry.waits()));
+        let answered = gone.iter().filter(|entry| !entry.is_empty());
+        answered.map(|entry| (entry.id, said(entry))).collect()
     }
 
     pub(super) fn expire(&mut self, now: Instant) -> Due {

@@ -18,17 +18,8 @@ impl World<'_> {
             book: Rc::clone(&self.book),
         };
         self.queue.ping(timeout, self.now, caller);
-        self.reference.ping(Entry {
-            id,
-            verb: Verb::Identify,
-            topic: "",
-            delay: 0,
-            sizes: Vec::new(),
-            deadline: self.now + timeout,
-            cancelled: false,
-            unknown: false,
-            place: Place::Waiting,
-        });
+        let entry = Entry::new(id, Verb::Identify, "", self.now + timeout);
+        self.reference.ping(entry);
         Due::new()
     }
 

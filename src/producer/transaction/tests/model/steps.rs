@@ -3,25 +3,50 @@
 use super::*;
 
 impl World<'_> {
+    /// One publish or, where piles are to come about, some.
     pub(super) fn push(&mut self) -> Due {
+        let some = match self.rng.bool() {
+            true => self.rng.usize(1..=self.burst),
+            false => 1,
+        };
+        let mut due = Due::new();
+        for _ in 0..some {
+            due.extend(self.push_one());
+        }
+        due
+    }
+
+    fn size(&mut self) -> usize {
+        match self.rng.u32(0..40) {
+            // Above what is copied, so that the body travels as a piece of its own.
+            0 | 1 => 5000,
+            // The largest that is folded, and the smallest that is not.
+            2 if self.rng.u32(0..4) == 0 => (64 << 10) + self.rng.usize(0..2),
+            2..8 => self.rng.usize(30..300),
+            _ => self.rng.usize(5..30),
+        }
+    }
+
+    fn push_one(&mut self) -> Due {
         let id = self.gone.len();
-        let verb = [Verb::Pub, Verb::Pub, Verb::Mpub, Verb::Dpub][self.rng.usize(0..4)];
+        let verb = match self.rng.usize(0..self.plain) {
+            0 => Verb::Mpub,
+            1 => Verb::Dpub,
+            _ => Verb::Pub,
+        };
         let messages = if verb == Verb::Mpub {
             self.rng.usize(1..5)
         } else {
             1
         };
-        let sizes: Vec<_> = (0..messages)
-            .map(|_| match self.rng.u32(0..20) {
-                // Above what is copied, so that the body travels as a piece of its own.
-                0 => 5000,
-                1..4 => self.rng.usize(30..300),
-                _ => self.rng.usize(4..30),
-            })
-            .collect();
+        let unwelcome = self.rng.u32(0..100) == 0;
+        let sizes: Vec<_> = (0..messages).map(|_| self.size()).collect();
         let mut bodies = sizes.iter().map(|size| {
             let mut body = vec![b'.'; *size];
             body[..4].copy_from_slice(&(id as u32).to_be_bytes());
+            if unwelcome {
+                body[4] = UNWELCOME;
+            }
             Bytes::from(body)
         });
         let delay = self.rng.u64(0..3_600_000);
@@ -40,6 +65,9 @@ impl World<'_> {
         self.gone.push(Rc::clone(&gone));
         self.fates.push(Fate {
             copies: vec![0; sizes.len()],
+            guilty: unwelcome || sizes.iter().any(|size| *size > SMALLEST_LIMIT),
+            batch: verb == Verb::Mpub,
+            topic,
             ..Fate::default()
         });
         let caller = Caller {
@@ -54,15 +82,9 @@ impl World<'_> {
         };
         self.count.add("published");
         let entry = Entry {
-            id,
-            verb,
-            topic,
             delay,
             sizes,
-            deadline: self.now + timeout,
-            cancelled: false,
-            unknown: false,
-            place: Place::Waiting,
+            ..Entry::new(id, verb, topic, self.now + timeout)
         };
         if self.rng.u32(0..4) == 0 {
             self.queue.push_patiently(transaction, self.now, caller);
@@ -104,6 +126,14 @@ impl World<'_> {
         }
     }
 
+    /// All that waits and that nobody waits for is let go of.
+    pub(super) fn forget_gone(&mut self) -> Due {
+        self.queue.forget_gone();
+        let due = self.reference.forget_gone();
+        self.count.add_some("forgotten", due.len());
+        due
+    }
+
     pub(super) fn time_passes(&mut self) -> Due {
         self.now += Duration::from_millis(self.rng.u64(0..60));
         self.reference.now = self.now;
@@ -114,67 +144,6 @@ impl World<'_> {
         self.queue.expire(self.now, Some(&ConnectionError::Closed));
         let due = self.reference.expire(self.now);
         self.count.add_some("timed out", due.len());
-        due
-    }
-
-    pub(super) fn hand_over(&mut self) -> Due {
-        let link = self.link.get_or_insert_with(|| {
-            self.count.add("connected");
-            if self.rng.u32(0..4) == 0 {
-                reconfigure(&mut self.nsqd, &mut self.rng);
-            }
-            Link {
-                out: Outbox::new(),
-                handed: Vec::new(),
-                taken: 0,
-                peer: Peer::default(),
-                frames: Vec::new(),
-                starts: Vec::new(),
-                state: State::Open,
-            }
-        });
-        // As the session does: after an error frame, or while it closes, nothing is handed over.
-        if link.state != State::Open {
-            return Due::new();
-        }
-        let mut due = Due::new();
-        self.forget_pings();
-        self.queue.admit();
-        self.reference.admit();
-        let Some(link) = &mut self.link else {
-            return due;
-        };
-        loop {
-            let handed = self.queue.next_command(b"{}", &mut link.out, self.now);
-            let told = self.book.told.borrow();
-            for (id, said) in told.iter().skip(due.len()) {
-                self.reference.purged(*id, *said);
-                due.push((*id, *said));
-                self.count.add("purged");
-            }
-            let next = self.reference.next();
-            assert_eq!(handed, next.is_some(), "whether there is a command");
-            let Some(entry) = next else { break };
-            let (id, start) = (entry.id, link.handed.len());
-            let bytes = link.out.take().concat();
-            assert_is(entry, &bytes);
-            link.starts.push((start, id));
-            link.handed.extend(bytes);
-            let is_ping = entry.is_ping();
-            self.reference.handed_over(id, link.handed.len() as u64);
-            let again = std::mem::replace(&mut self.fates[id].handed_over, true);
-            if is_ping {
-                let what = if again { "ping asked again" } else { "pinged" };
-                self.count.add(what);
-            } else if again {
-                self.tally.resent += 1;
-                self.count.add("handed over again");
-            } else {
-                assert!(self.last_first < Some(id), "{id} was written out of order");
-                self.last_first = Some(id);
-                self.count.add("handed over");
-            }
-        }
         due
     }
 
@@ -198,132 +167,6 @@ impl World<'_> {
             link.frames.extend(answers);
         }
         Due::new()
-    }
-
-    pub(super) fn frame_arrives(&mut self) -> Due {
-        let Some(link) = &mut self.link else {
-            return Due::new();
-        };
-        if link.frames.is_empty() {
-            return Due::new();
-        }
-        let Answer { start, error } = link.frames.remove(0);
-        let starts = &link.starts;
-        let id = starts.iter().find(|(at, _)| *at == start).unwrap().1;
-        assert_eq!(self.reference.entries[0].id, id, "whose answer it is");
-        let Some(text) = error else {
-            self.queue.ok(link.taken as u64, self.now).unwrap();
-            let due = self.reference.ok();
-            self.count
-                .add(if due.is_empty() { "late OK" } else { "OK" });
-            return due;
-        };
-        link.state = if self.rng.u32(0..10) > 0 {
-            State::Refused
-        } else {
-            // More frames follow: so it is no nsqd, and nothing behind the refusal is sure.
-            self.count.add("more after a refusal");
-            State::Closing
-        };
-        self.queue.refused(&refusal(&text)).unwrap();
-        let due = self.reference.refused(&text);
-        self.count.add(if text.starts_with("E_INVALID") {
-            "ping refused"
-        } else if text.contains("failed to read") {
-            "slow upload"
-        } else if text.contains(" > ") {
-            "named limit"
-        } else if text.contains("_FAILED") || text.contains("SHINY") {
-            "refused for trouble"
-        } else {
-            "refused for its topic"
-        });
-        due
-    }
-
-    /// A frame that belongs to nothing, or to what is not wholly sent: it answers nothing, and the connection is lost.
-    pub(super) fn out_of_step(&mut self) -> Due {
-        let Some(link) = &mut self.link else {
-            return Due::new();
-        };
-        let oldest = self.queue.oldest_end();
-        if oldest.is_none_or(|end| end > link.taken as u64) && link.state == State::Open {
-            self.queue.ok(link.taken as u64, self.now).unwrap_err();
-            if oldest.is_none() {
-                self.queue.refused(&refusal("E_INVALID")).unwrap_err();
-            }
-            link.state = State::Closing;
-            // Nothing that such a peer says is believed.
-            link.frames.clear();
-            link.peer.dead = true;
-            self.count.add("out of step");
-        }
-        Due::new()
-    }
-
-    pub(super) fn close(&mut self) -> Due {
-        if let Some(link) = &mut self.link
-            && link.state == State::Open
-        {
-            link.state = State::Closing;
-        }
-        Due::new()
-    }
-
-    /// Both sides of the connection have ended.
-    pub(super) fn settle(&mut self) -> Due {
-        let Some(link) = self.link.take_if(|link| link.state != State::Open) else {
-            return Due::new();
-        };
-        let mut peer = link.peer;
-        let taken = link.taken as u64;
-        let retry = self.reference.limits.retry_unknown;
-        let again = self
-            .reference
-            .entries
-            .iter()
-            .filter(|entry| !entry.is_ping())
-            .filter(|entry| match entry.place {
-                Place::Flying(end) => link.state == State::Refused || end > taken || retry,
-                _ => false,
-            });
-        let mut expected = Settlement {
-            resent: again.count(),
-            unknown: 0,
-        };
-        let due = match link.state {
-            State::Refused => {
-                let settlement = self.queue.end(Ending::Refused);
-                assert_eq!(settlement, expected);
-                self.count.add("ended by a refusal");
-                self.reference.end_refused()
-            }
-            _ => {
-                for entry in &self.reference.entries {
-                    match entry.place {
-                        Place::Flying(_) if entry.is_ping() => {}
-                        Place::Flying(end) if end <= taken => {
-                            self.count.add("lost whole");
-                            expected.unknown += 1;
-                            self.fates[entry.id].may_repeat = retry;
-                        }
-                        Place::Flying(_) => self.count.add("lost half or unsent"),
-                        _ => {}
-                    }
-                }
-                let cause = Cause::Lost(ConnectionError::Closed);
-                let cause = &cause;
-                let settlement = self.queue.end(Ending::Lost { taken, cause });
-                assert_eq!(settlement, expected);
-                self.count.add("connection lost");
-                self.reference.end_lost(taken)
-            }
-        };
-        // What the socket took may still arrive.
-        let arrived = peer.arrived.len();
-        peer.arrived.extend(&link.handed[arrived..link.taken]);
-        self.ghosts.push(peer);
-        due
     }
 
     pub(super) fn a_ghost_works(&mut self) -> Due {
@@ -370,22 +213,4 @@ fn work(
         answers.extend(nsqd.lose_patience(peer));
     }
     answers
-}
-
-/// The bytes are this publish, whole and nothing else.
-fn assert_is(entry: &Entry, bytes: &[u8]) {
-    let [command] = &commands(bytes)[..] else {
-        panic!("{} commands", commands(bytes).len());
-    };
-    assert_eq!((command.verb, command.topic), (entry.verb, entry.topic));
-    if entry.is_ping() {
-        assert_eq!(command.bodies, [b"{}"]);
-        return;
-    }
-    if entry.verb == Verb::Dpub {
-        assert_eq!(command.delay, entry.delay.to_string());
-    }
-    let sizes = command.bodies.iter().map(|body| body.len());
-    assert!(sizes.eq(entry.sizes.iter().copied()));
-    assert!(command.bodies.iter().all(|body| number(body) == entry.id));
 }

@@ -40,8 +40,12 @@ impl World<'_> {
                 Said::Failed(_, Delivery::MaybePartly) => self.tally.maybe_partly += 1,
             }
             if *said == Said::Ok {
-                assert!(self.last_ok < Some(*id), "{id} was confirmed out of order");
-                self.last_ok = Some(*id);
+                let lane = match self.reference.limits.batch {
+                    Some(_) => self.fates[*id].topic,
+                    None => "",
+                };
+                let last = self.last_ok.insert(lane, *id);
+                assert!(last < Some(*id), "{id} was confirmed out of order");
             }
             self.is_true(*id);
         }
@@ -51,7 +55,23 @@ impl World<'_> {
     }
 
     pub(super) fn is_true(&self, id: usize) {
-        let Fate { said, copies, .. } = &self.fates[id];
+        let Fate {
+            said,
+            copies,
+            guilty,
+            batch,
+            ..
+        } = &self.fates[id];
+        match said {
+            // Whatever company it was in.
+            Some(Said::Failed(ErrorKind::Refused(ErrorCode::BadMessage), _)) => {
+                assert!(guilty, "{id}: innocent");
+            }
+            Some(Said::Failed(ErrorKind::Refused(ErrorCode::BadBody), _)) => {
+                assert!(batch, "{id}: no batch of its caller's");
+            }
+            _ => {}
+        }
         match said {
             Some(Said::Ok) => assert!(copies.iter().all(|n| *n > 0), "{id}: Ok, not stored"),
             Some(Said::Failed(_, Delivery::NotWritten)) => {
@@ -66,7 +86,6 @@ impl World<'_> {
         let published = reference.published;
         let expected = Tally {
             published,
-            commands: queue.tally().commands,
             ..self.tally
         };
         assert_eq!(queue.tally(), expected);
@@ -83,13 +102,8 @@ impl World<'_> {
             waiting.bytes + flying.bytes,
         );
         assert_eq!(together, (held.publishes, held.bytes), "waiting and flying");
-        let oldest = reference.entries.first().map(|entry| entry.place);
-        let in_flight = oldest.is_some_and(|place| place != Place::Waiting);
-        assert_eq!(queue.in_flight(), in_flight, "in flight");
-        let end = match oldest {
-            Some(Place::Flying(end) | Place::Empty(end)) => Some(end),
-            _ => None,
-        };
+        let end = reference.flight.first().map(|flight| flight.end);
+        assert_eq!(queue.in_flight(), end.is_some(), "in flight");
         assert_eq!(queue.oldest_end(), end, "oldest end");
         let earliest = reference.unanswered().map(|entry| entry.deadline).min();
         assert_eq!(queue.is_empty(), earliest.is_none());
