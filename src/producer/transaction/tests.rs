@@ -8,6 +8,7 @@ mod counts;
 mod line;
 mod pings;
 mod resending;
+mod speed;
 
 mod model;
 mod nsqd;
