@@ -37,6 +37,16 @@
 //! has it encoded and hands the burst to `conn/writer.rs`; `conn/reader.rs` brings nsqd's answer back to the session, and
 //! the queue answers the caller.
 //!
+//! # Automatic batching
+//!
+//! Publishes of one topic that wait at the same moment leave as one MPUB, and nsqd's one `OK` answers all of them: nsqd spends
+//! most of its time on answers, so this is several times faster. Nothing waits for others to come: a lone [`Publish`] leaves
+//! at once, as PUB. A [`MultiPublish`], a [`DeferredPublish`] and bodies above 64 KiB go by themselves, and nothing of their
+//! topic overtakes them. No promise below is weaker for it, but for one: when nsqd fails in the midst of such a batch
+//! (`E_MPUB_FAILED`: a full disk), each of its publishes is [`MaybeWritten`](Delivery::MaybeWritten), since any of them may
+//! be stored. Whatever else nsqd refuses a batch for, it has stored nothing of it: they are sent again one by one, so that
+//! only the guilty one fails. The options `auto_batch`, `auto_batch_messages` and `auto_batch_bytes` turn it off and bound it.
+//!
 //! # The delivery contract
 //!
 //! 1. Every publish that the producer accepted gets exactly one answer, within `publish_timeout` of its acceptance.
@@ -44,8 +54,8 @@
 //! 3. Every [`Error`] tells its [`Delivery`]. Refused here, refused by nsqd with an error code known to come before
 //!    anything is stored, queued behind such a refusal, or never wholly handed to the socket (nsqd executes nothing
 //!    of half a command): [`NotWritten`](Delivery::NotWritten). Wholly handed over and not answered, or refused with a code
-//!    that is not known: [`MaybeWritten`](Delivery::MaybeWritten). The same for a batch, and its `E_MPUB_FAILED`:
-//!    [`MaybePartly`](Delivery::MaybePartly). What an earlier connection may have stored is never called not written
+//!    that is not known, or with the `E_MPUB_FAILED` of an automatic batch: [`MaybeWritten`](Delivery::MaybeWritten). The
+//!    same for a [`MultiPublish`]: [`MaybePartly`](Delivery::MaybePartly). What an earlier connection may have stored is never called not written
 //!    again.
 //! 4. nsqd closes the connection when it refuses a publish. The publishes behind that one were not executed, and are
 //!    sent again in order, unless the refusal is a verdict on their topic (`E_BAD_TOPIC`, `E_UNAUTHORIZED`). A refusal
@@ -60,8 +70,8 @@
 //! 7. A caller that gives up or times out changes nobody else's answer. Handed over already, its publish keeps its place and
 //!    the late answer is swallowed; else it is never sent.
 //! 8. When writing fails, what nsqd said before is still read: its answers are real.
-//! 9. Publishes are written in the order in which their messages arrived. One that is sent again keeps its place before
-//!    everything younger.
+//! 9. Publishes of one topic are written in the order in which their messages arrived; without automatic batching, those of
+//!    all topics. One that is sent again keeps its place before everything younger of its topic.
 //! 10. [`Drain`] refuses new publishes, waits for the outstanding ones, answers the rest truthfully, and reports counts.
 //!     After it the producer holds no socket, no timer and no other actor.
 //! 11. What was to be encrypted never goes in clear text: as long as this crate does no TLS, it cannot be asked for.
@@ -69,7 +79,7 @@
 //!
 //! # What is absent
 //!
-//! One producer speaks to one nsqd, in clear text and without AUTH. Automatic batching, TLS, compression, the consumer and
+//! One producer speaks to one nsqd, in clear text and without AUTH. TLS, compression, the consumer and
 //! nsqlookupd are to come.
 //!
 //! # Features

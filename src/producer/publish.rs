@@ -26,7 +26,9 @@ use crate::{
 
 /// Publishes one message: PUB.
 ///
-/// The answer is `Ok` when nsqd's `OK` for this very message was read. An [`Error`] tells by its
+/// Those of one topic that wait at the same moment leave as one MPUB, unless `auto_batch` is off; a lone one leaves at once.
+///
+/// The answer is `Ok` when nsqd's `OK` for the command with this very message was read. An [`Error`] tells by its
 /// [`delivery`](Error::delivery) whether nsqd may have stored the message all the same.
 ///
 /// # Cancel safety

@@ -176,14 +176,15 @@ impl<R: Reply> TransactionQueue<R> {
     /// Accepts a publish, or answers it at once where there is no room. Those who wait for room come first.
     pub(crate) fn push(&mut self, transaction: Transaction, now: Instant, reply: R) {
         self.admit();
-        let mut load = self.line.first().unwrap_or_default();
-        load.add(1, transaction.payload.size());
-        match self.ledger.full(load) {
-            None => self.accept(transaction, now, reply),
-            Some(full) => {
-                let error = Error::new(full, Delivery::NotWritten);
-                self.ledger.turn_away(reply, error);
-            }
+        let load = self.behind_the_line(Load {
+            publishes: 1,
+            bytes: transaction.payload.size(),
+        });
+        if self.ledger.has_room(load) {
+            self.accept(transaction, now, reply);
+        } else {
+            let error = Error::new(self.ledger.full(load), Delivery::NotWritten);
+            self.ledger.turn_away(reply, error);
         }
     }
 
@@ -207,7 +208,7 @@ impl<R: Reply> TransactionQueue<R> {
     /// Accepts those who wait for room, the longest first, as far as there is room.
     pub(crate) fn admit(&mut self) {
         while let Some(load) = self.line.first()
-            && self.ledger.full(load).is_none()
+            && self.ledger.has_room(load)
             && let Some(waiting) = self.line.pop()
         {
             let Waiting {
@@ -255,12 +256,10 @@ impl<R: Reply> TransactionQueue<R> {
                 self.careful = false;
                 if let Some(lane) = self.lanes.get_mut(window.lane) {
                     lane.careful = false;
-                    for slot in lane.slots.iter().take(window.load.publishes) {
-                        if slot.reply.is_some() {
-                            let latency = now.saturating_duration_since(slot.accepted);
-                            self.ledger.latency.record(latency);
-                        }
-                    }
+                    let members = lane.slots.range(..window.load.publishes);
+                    let waiting = members.filter(|slot| slot.reply.is_some());
+                    let accepted = waiting.map(|slot| slot.accepted);
+                    self.ledger.latency.record_all(accepted, now);
                 }
                 self.answer_oldest(|_| Ok(()));
                 Ok(())

@@ -116,7 +116,9 @@ impl Command<'_> {
                 out.put(b"\n");
                 put_body(out, body);
             }
-            Command::MultiPublish { topic, bodies } => put_batch(topic, bodies.iter(), out),
+            Command::MultiPublish { topic, bodies } => {
+                put_batch(topic, bodies.len(), batch_size(bodies), bodies, out);
+            }
             Command::DeferredPublish {
                 topic,
                 delay_ms,
@@ -162,27 +164,35 @@ fn put_body(out: &mut Outbox, body: &Bytes) {
     out.put_shared(body);
 }
 
-/// Writes an MPUB of bodies that need not lie side by side.
+/// Writes an MPUB of `count` bodies, which need not lie side by side; `size` is their [`batch_size`].
 pub(crate) fn put_batch<'a>(
     topic: &Topic,
-    bodies: impl Iterator<Item = &'a Bytes> + Clone,
+    count: usize,
+    size: usize,
+    bodies: impl IntoIterator<Item = &'a Bytes>,
     out: &mut Outbox,
 ) {
     out.put(b"MPUB ");
     out.put(topic.as_str().as_bytes());
     out.put(b"\n");
-    out.put_u32(wire_length(batch_size(bodies.clone())));
-    out.put_u32(wire_length(bodies.clone().count()));
+    out.put_u32(wire_length(size));
+    out.put_u32(wire_length(count));
     for body in bodies {
         put_body(out, body);
     }
 }
 
 /// What MPUB's first length covers: the number of messages, and each message with its own length.
-pub(crate) fn batch_size<'a>(bodies: impl IntoIterator<Item = &'a Bytes>) -> usize {
-    bodies.into_iter().fold(4, |sum: usize, body| {
-        sum.saturating_add(4).saturating_add(body.len())
-    })
+pub(crate) fn batch_size(bodies: &[Bytes]) -> usize {
+    wire_size(bodies.len(), bodies.iter().map(Bytes::len).sum())
+}
+
+/// The same for `count` messages of `bytes` bytes in all.
+pub(crate) const fn wire_size(count: usize, bytes: usize) -> usize {
+    count
+        .saturating_add(1)
+        .saturating_mul(4)
+        .saturating_add(bytes)
 }
 
 fn wire_length(length: usize) -> u32 {

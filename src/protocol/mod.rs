@@ -34,7 +34,7 @@ mod text;
 
 pub use codec::{DecodeError, FrameDecoder};
 pub use command::{Command, MAGIC};
-pub(crate) use command::{batch_size, put_batch};
+pub(crate) use command::{batch_size, put_batch, wire_size};
 pub use error_code::{ErrorCode, NamedLimit, ServerError};
 pub use frame::Frame;
 pub use identify::{AuthResponse, Identify, IdentifyResponse};

@@ -3,13 +3,10 @@
 use std::time::Instant;
 
 use super::{lane::Lane, ledger::Load, slot::Reply};
-use crate::protocol::ServerError;
+use crate::protocol::{ServerError, wire_size};
 
 /// A body of more bytes goes by itself: a flush of nsqd saved is nothing beside it.
 pub(super) const LARGE: usize = 64 << 10;
-
-/// What an MPUB takes on the wire for the number of its messages, and for the length of each.
-const LENGTH: usize = 4;
 
 /// What may be folded into one MPUB.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +46,6 @@ pub(super) fn pick<R: Reply>(lane: &mut Lane<R>, bounds: &Bounds<'_>) -> Picked 
     let first = lane.sent;
     let most = bounds.batch.map_or(1, |batch| batch.messages);
     let mut picked = Picked::default();
-    let mut wire = LENGTH;
     let mut place = first;
     while let Some(slot) = lane.slots.get(place) {
         let (size, foldable) = (slot.size, !slot.alone);
@@ -62,12 +58,12 @@ pub(super) fn pick<R: Reply>(lane: &mut Lane<R>, bounds: &Bounds<'_>) -> Picked 
         if members > 0 && (members >= most || !foldable) {
             break;
         }
-        wire = wire.saturating_add(LENGTH).saturating_add(size);
+        let bytes = picked.load.bytes.saturating_add(size);
+        let wire = wire_size(members + 1, bytes);
         if members > 0 && bounds.batch.is_none_or(|batch| wire > batch.bytes) {
             break;
         }
-        let fits = members < bounds.room.publishes
-            && picked.load.bytes.saturating_add(size) <= bounds.room.bytes;
+        let fits = members < bounds.room.publishes && bytes <= bounds.room.bytes;
         // One publish may always fly, however large, and beside pings.
         if !fits && (members > 0 || bounds.flying) {
             picked.stuck = members == 0;

@@ -1,6 +1,6 @@
 //! How long publishes took from their acceptance to nsqd's `OK`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
@@ -19,9 +19,28 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    pub(super) fn record(&mut self, latency: Duration) {
+    /// Takes note of publishes that are answered now, by when they were accepted: those of one burst at once.
+    pub(super) fn record_all(&mut self, accepted: impl Iterator<Item = Instant>, now: Instant) {
+        let mut burst: Option<(Instant, u64)> = None;
+        for accepted in accepted {
+            match &mut burst {
+                Some((since, publishes)) if *since == accepted => *publishes += 1,
+                _ => {
+                    if let Some((since, publishes)) = burst.replace((accepted, 1)) {
+                        self.record(now.saturating_duration_since(since), publishes);
+                    }
+                }
+            }
+        }
+        if let Some((since, publishes)) = burst {
+            self.record(now.saturating_duration_since(since), publishes);
+        }
+    }
+
+    fn record(&mut self, latency: Duration, publishes: u64) {
         if let Some(histogram) = &mut self.0 {
-            histogram.saturating_record(latency.as_micros().try_into().unwrap_or(u64::MAX));
+            let micros = latency.as_micros().try_into().unwrap_or(u64::MAX);
+            histogram.saturating_record_n(micros, publishes);
         }
     }
 

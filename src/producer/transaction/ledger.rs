@@ -103,28 +103,33 @@ impl Ledger {
         }
     }
 
-    /// Why so much cannot be accepted, if it cannot.
-    pub(super) fn full(&self, load: Load) -> Option<Cause> {
+    /// Whether so much can be accepted beside what is held.
+    pub(super) fn has_room(&self, load: Load) -> bool {
+        let Self { limit, held, .. } = self;
+        held.publishes.saturating_add(load.publishes) <= limit.publishes
+            && held.bytes.saturating_add(load.bytes) <= limit.bytes
+    }
+
+    /// Why so much cannot be accepted.
+    pub(super) fn full(&self, load: Load) -> Cause {
         let Self { limit, held, .. } = self;
         if held.publishes.saturating_add(load.publishes) > limit.publishes {
-            return Some(Cause::Full {
+            Cause::Full {
                 option: "max_pending",
                 unit: "publishes",
                 held: held.publishes,
                 size: load.publishes,
                 limit: limit.publishes,
-            });
-        }
-        if held.bytes.saturating_add(load.bytes) > limit.bytes {
-            return Some(Cause::Full {
+            }
+        } else {
+            Cause::Full {
                 option: "max_pending_bytes",
                 unit: "bytes",
                 held: held.bytes,
                 size: load.bytes,
                 limit: limit.bytes,
-            });
+            }
         }
-        None
     }
 
     /// Whether so much can be accepted at all, be it alone.

@@ -51,6 +51,7 @@ impl<R: Reply> Line<R> {
     }
 
     /// What must have room before anything else, where somebody waits.
+    #[inline]
     pub(super) fn first(&mut self) -> Option<Load> {
         while self.waiting.front()?.reply.is_closed() {
             self.waiting.pop_front();
@@ -98,8 +99,15 @@ impl<R: Reply> Line<R> {
 impl<R: Reply> TransactionQueue<R> {
     /// Whether there is room for so much beside what is held, and behind the first who waits for room.
     pub(crate) fn has_room(&mut self, load: Load) -> bool {
-        let mut all = self.line.first().unwrap_or_default();
-        all.add(load.publishes, load.bytes);
-        self.ledger.full(all).is_none()
+        let load = self.behind_the_line(load);
+        self.ledger.has_room(load)
+    }
+
+    /// So much, and what the first who waits for room needs before it.
+    pub(super) fn behind_the_line(&mut self, mut load: Load) -> Load {
+        if let Some(first) = self.line.first() {
+            load.add(first.publishes, first.bytes);
+        }
+        load
     }
 }

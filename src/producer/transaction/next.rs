@@ -8,7 +8,7 @@ use super::{
     ledger::Load,
     slot::Reply,
 };
-use crate::protocol::{Command, ErrorCode, Outbox, ServerError, put_batch};
+use crate::protocol::{Command, ErrorCode, Outbox, ServerError, put_batch, wire_size};
 
 impl<R: Reply> TransactionQueue<R> {
     /// Encodes the next command into `out`, if one waits and the window has room for it. `ping` is the body of the
@@ -115,7 +115,8 @@ impl<R: Reply> TransactionQueue<R> {
             && let Some(first) = members.clone().next()
         {
             let bodies = members.flat_map(|slot| slot.payload.bodies());
-            put_batch(&first.topic, bodies, out);
+            let size = wire_size(load.publishes, load.bytes);
+            put_batch(&first.topic, load.publishes, size, bodies, out);
             self.ledger.tally.batches += 1;
             self.ledger.tally.batched += load.publishes as u64;
         } else {
