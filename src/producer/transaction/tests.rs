@@ -12,6 +12,7 @@ mod pings;
 mod refused_folds;
 mod resending;
 mod turns;
+mod speed;
 
 mod model;
 mod nsqd;
