@@ -11,8 +11,8 @@ mod pace;
 mod pings;
 mod refused_folds;
 mod resending;
-mod turns;
 mod speed;
+mod turns;
 
 mod model;
 mod nsqd;
