@@ -174,7 +174,11 @@ def describe(chosen, server):
         model = None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     processor = model.group(1) if model else platform.processor() or platform.machine()
-    command = shlex.join(["benches/compare"] + sys.argv[1:])
+    # What decides the figures; where they are written to does not.
+    flags = ["--rounds", str(chosen.rounds), "--seconds", f"{chosen.seconds:g}"]
+    flags += [part for name in chosen.only or () for part in ("--only", name)]
+    flags += [part for option in chosen.producer_opt for part in ("--producer-opt", option)]
+    command = shlex.join(["benches/compare"] + flags)
     rounds = "round" if chosen.rounds == 1 else "rounds"
     return [
         f"{time.strftime('%Y-%m-%d')}: {cores} cores, {processor}, {platform.system()} {platform.release()}",
