@@ -8,19 +8,26 @@ use std::sync::{Mutex, PoisonError};
 
 /// The program that a variable such as `TO_NSQ_BIN` names for `to_nsq`, or else the example, up to date.
 pub fn program(name: &str) -> io::Result<PathBuf> {
-    static PROGRAMS: Mutex<Option<HashMap<String, PathBuf>>> = Mutex::new(None);
+    program_in(name, None)
+}
+
+/// The same built with this profile, such as `release`.
+pub fn program_in(name: &str, profile: impl Into<Option<&'static str>>) -> io::Result<PathBuf> {
+    type Programs = HashMap<(String, Option<&'static str>), PathBuf>;
+    static PROGRAMS: Mutex<Option<Programs>> = Mutex::new(None);
     if let Some(named) = std::env::var_os(variable(name)) {
         return Ok(named.into());
     }
     // Held while cargo builds: it is asked once for each.
     let mut programs = PROGRAMS.lock().unwrap_or_else(PoisonError::into_inner);
     let programs = programs.get_or_insert_default();
-    if let Some(program) = programs.get(name) {
+    let key = (name.to_owned(), profile.into());
+    if let Some(program) = programs.get(&key) {
         return Ok(program.clone());
     }
-    let program = build(name)
+    let program = build(name, key.1)
         .map_err(|e| io::Error::other(format!("the example {name} cannot be built: {e}")))?;
-    programs.insert(name.to_owned(), program.clone());
+    programs.insert(key, program.clone());
     Ok(program)
 }
 
@@ -29,10 +36,14 @@ fn variable(name: &str) -> String {
 }
 
 /// Lets cargo bring the example up to date: an old one would prove nothing.
-fn build(name: &str) -> io::Result<PathBuf> {
+fn build(name: &str, profile: Option<&str>) -> io::Result<PathBuf> {
     // `<target>/<profile>/deps/broker-0123456789abcdef`
     let test = std::env::current_exe()?;
     let folder = test.ancestors().nth(2).unwrap_or(Path::new(""));
+    let folder = profile.map_or_else(
+        || folder.to_owned(),
+        |profile| folder.with_file_name(profile),
+    );
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(profile) => profile,

@@ -11,6 +11,7 @@ mod pace;
 mod pings;
 mod refused_folds;
 mod resending;
+mod speed;
 mod turns;
 
 mod model;

@@ -1,0 +1,48 @@
+//! What a publish costs in allocations, counted in this process: on the thread of producer and callers, and no other.
+
+use std::io;
+use std::net::SocketAddr;
+
+use actix_nsq::{
+    Config, Producer, Publish, Topic,
+    actix::{Addr, System},
+    bytes::Bytes,
+};
+use futures::future::join_all;
+
+use crate::measure::Load;
+
+/// What each publish takes in so many rounds, after so many others in which tables and buffers have grown.
+pub fn each(address: SocketAddr, load: Load, [before, rounds]: [usize; 2]) -> io::Result<f64> {
+    let builder = Config::builder(address.to_string());
+    let config = load.options.iter().try_fold(builder, |builder, option| {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        builder.set(name, value)
+    });
+    let config = config.and_then(|config| config.build());
+    let config = config.map_err(io::Error::other)?;
+    let topic = Topic::new("gates#ephemeral").map_err(io::Error::other)?;
+    let system = System::new();
+    let producer = system.block_on(async { Producer::start(config) });
+    system.block_on(publish(&producer, &topic, load.callers, before));
+    let counted = allocation_counter::measure(|| {
+        system.block_on(publish(&producer, &topic, load.callers, rounds));
+    });
+    Ok(counted.count_total as f64 / (load.callers * rounds) as f64)
+}
+
+async fn publish(producer: &Addr<Producer>, topic: &Topic, callers: usize, rounds: usize) {
+    let callers = (0..callers).map(|_| {
+        let (producer, topic) = (producer.clone(), topic.clone());
+        actix_rt::spawn(async move {
+            for _ in 0..rounds {
+                let publish = Publish::new(&topic, Bytes::from_static(&[7; 200]));
+                let answer = producer.send(publish).await;
+                answer.expect("a producer").expect("nsqd's OK");
+            }
+        })
+    });
+    for caller in join_all(callers).await {
+        caller.expect("no caller panics");
+    }
+}

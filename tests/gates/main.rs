@@ -1,0 +1,97 @@
+//! The gates: what a publish may cost in allocations, system calls and instructions. They count, and never time.
+//!
+//! `bounds.rs` has all bounds, each with its reason. Where strace, valgrind or a real nsqd is missing, or a container forbids to
+//! look into processes, what needs it is reported as ignored, with the reason; `GATES_REQUIRED=1` makes it fail instead.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    unreachable_pub,
+    reason = "`pub` says here what a module offers to its neighbours; nothing leaves a test binary"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod allocations;
+mod bounds;
+mod measure;
+mod sink;
+
+use std::io;
+use std::net::SocketAddr;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use crate::bounds::{Bound, Cost, Peer};
+use crate::measure::Count;
+use crate::sink::Sink;
+use crate::support::nsqd_program::{self, Found};
+use crate::support::real_nsqd::RealNsqd;
+
+/// So many are published in the shorter and in the longer run. In the former tables and buffers have grown.
+const PUBLISHES: [usize; 2] = [8_192, 32_768];
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let trials = bounds::bounds().into_iter().map(|bound| {
+        let name = bound.name();
+        Trial::ignorable_test(name, move || holds(&bound))
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit();
+}
+
+fn holds(bound: &Bound) -> Result<Completion, Failed> {
+    if let Some(reason) = missing(bound) {
+        return match is_required() {
+            true => Err(format!("GATES_REQUIRED is set, and this is missing: {reason}").into()),
+            false => Ok(Completion::ignored_with(reason)),
+        };
+    }
+    let each = match bound.peer {
+        Peer::Sink => cost(bound, Sink::start(bound.load.callers)?.address)?,
+        Peer::Nsqd => {
+            let nsqd = RealNsqd::start::<&str>(&[])?;
+            cost(bound, nsqd.address().parse()?)?
+        }
+    };
+    println!("{}: {each:.4} for each publish", bound.name());
+    match bound.each.contains(&each) {
+        true => Ok(Completion::Completed),
+        false => Err(format!("{each:.4} for each publish, and not {:?}", bound.each).into()),
+    }
+}
+
+/// What each publish costs, in as many publishes whatever the number of callers.
+fn cost(bound: &Bound, address: SocketAddr) -> io::Result<f64> {
+    let rounds = PUBLISHES.map(|publishes| publishes / bound.load.callers);
+    match bound.cost {
+        Cost::Allocations => allocations::each(address, bound.load, rounds),
+        Cost::Counted(count) => count.each(address, bound.load, rounds),
+    }
+}
+
+/// What there is not, of what this bound needs.
+fn missing(bound: &Bound) -> Option<String> {
+    let tool = match bound.cost {
+        Cost::Counted(Count::Instructions) if !cfg!(target_arch = "x86_64") => {
+            Some("instructions are counted as those of x86-64".to_owned())
+        }
+        Cost::Counted(count) => count.missing(),
+        Cost::Allocations => None,
+    };
+    let nsqd = || match (bound.peer, nsqd_program::find()) {
+        (Peer::Nsqd, Found::Missing(reason)) => Some(reason.clone()),
+        _ => None,
+    };
+    tool.or_else(nsqd)
+}
+
+/// Whether the environment forbids doing without: `GATES_REQUIRED=1`.
+fn is_required() -> bool {
+    std::env::var_os("GATES_REQUIRED").is_some_and(|value| !value.is_empty() && value != "0")
+}

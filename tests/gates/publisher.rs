@@ -1,0 +1,53 @@
+//! What the gates measure: a program that publishes, and does nothing else.
+//!
+//! ```text
+//! gates_publisher ADDRESS CALLERS ROUNDS [OPTION=VALUE]...
+//! ```
+//!
+//! So many callers publish 200 bytes so many times each, through `Addr::send`, and wait for each answer. It keeps no time, no
+//! histogram and no counts, so that what a run costs beyond a shorter one is what the client costs.
+#![allow(
+    clippy::expect_used,
+    reason = "it serves tests, which see how it ended"
+)]
+
+use actix_nsq::{
+    Config, Producer, Publish, Topic,
+    actix::{Addr, System},
+    bytes::Bytes,
+};
+
+const BODY: &[u8] = &[7; 200];
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let address = arguments.next().expect("an address");
+    let mut number = || {
+        let word = arguments.next().expect("a number");
+        word.parse::<usize>().expect("a number")
+    };
+    let (callers, rounds) = (number(), number());
+    let config = arguments.fold(Config::builder(address), |config, option| {
+        let (name, value) = option.split_once('=').expect("OPTION=VALUE");
+        config.set(name, value).expect("an option and its value")
+    });
+    let config = config.build().expect("a valid configuration");
+    System::new().block_on(async {
+        let topic = Topic::new("gates#ephemeral").expect("a name");
+        let producer = Producer::start(config);
+        let callers: Vec<_> = (0..callers)
+            .map(|_| actix_rt::spawn(publish(producer.clone(), topic.clone(), rounds)))
+            .collect();
+        for caller in callers {
+            caller.await.expect("no caller panics");
+        }
+    });
+}
+
+async fn publish(producer: Addr<Producer>, topic: Topic, rounds: usize) {
+    for _ in 0..rounds {
+        let publish = Publish::new(&topic, Bytes::from_static(BODY));
+        let answer = producer.send(publish).await;
+        answer.expect("a producer").expect("nsqd's OK");
+    }
+}
