@@ -18,8 +18,8 @@
 //!   schedule says when that is, however late the answers before it came. So a stall shows in every message that it held up.
 //! * With `--mpub` a command is what is timed, and messages are what is counted.
 //! * `cpu_us_per_message` is the time that the processors spent on this process, in user and in system mode, over the timed
-//!   part; `allocs_per_message` counts on the thread that publishes, where with `--other-arbiter` the producer is not, and
-//!   is null then.
+//!   part. `allocs_per_message` is counted over the second half of the warm-up, since counting costs time, and on the thread that
+//!   publishes: with `--other-arbiter` the producer is on another one, and it is null.
 //! * Exit codes: 0 when every publish was ok, 1 when one was not or there is no nsqd, 2 for a wrong command line. When as
 //!   many publishes have failed as there are callers, no further one begins.
 //!
@@ -32,11 +32,11 @@ mod options;
 mod pace;
 mod report;
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use actix_nsq::{
-    Error, Producer, WaitConnected,
-    actix::{Addr, Arbiter, System},
+    Error, GetStats, Producer, WaitConnected,
+    actix::{Addr, Arbiter, System, SystemRunner},
     bytes::Bytes,
 };
 
@@ -65,45 +65,68 @@ fn run(options: &Options) -> Result<Report, Box<dyn std::error::Error>> {
     // It lives as long as this function, and with it the producer's thread.
     let (producer, arbiter) = system.block_on(connect(options))?;
     let body = body(options.size);
-    let warm_up = system.block_on(Callers::new(
-        options,
-        &producer,
-        &body,
-        options.warmup,
-        None,
-    ));
-    let warm_up = system.block_on(warm_up?.publish())?;
-    if warm_up.failed() > 0 {
-        return Err(format!("the warm-up failed: {}", warm_up.failures()).into());
+    let callers =
+        |messages, rate| system.block_on(Callers::new(options, &producer, &body, messages, rate));
+    // What grows once has grown in the first half of the warm-up; in the second half allocations are counted.
+    let counted = options.warmup / 2;
+    let (warm_up, _) = publish(&system, callers(options.warmup - counted, None)?)?;
+    let (counting, allocations) = publish(&system, callers(counted, None)?)?;
+    for meter in [warm_up, counting] {
+        if meter.failed() > 0 {
+            return Err(format!("the warm-up failed: {}", meter.failures()).into());
+        }
     }
+    let allocations = allocations as f64 / counted as f64;
+    let known = arbiter.is_none() && counted > 0;
 
-    let rate = options.rate;
-    let callers = Callers::new(options, &producer, &body, options.messages, rate);
-    let callers = system.block_on(callers)?;
-    let mut measured = None;
+    let callers = callers(options.messages, options.rate)?;
+    let before = system.block_on(producer.send(GetStats))?;
     let begun = report::process_time();
-    let allocations = allocation_counter::measure(|| {
-        measured = Some(system.block_on(callers.publish()));
-    });
+    let mut measured = Err(io::Error::other("nothing was measured"));
+    // Counting would cost a tenth of all that is done for a message.
+    allocation_counter::opt_out(|| measured = system.block_on(callers.publish()));
     let spent = report::process_time() - begun;
-    let meter: Meter = measured.ok_or("nothing was measured")??;
-    let allocations = arbiter.is_none().then_some(allocations.count_total);
+    let meter = measured?;
+    let after = system.block_on(producer.send(GetStats))?;
+    let commands = after.commands - before.commands;
     if let Some(arbiter) = arbiter {
         arbiter.stop();
     }
-    Ok(Report::new(options, &meter, spent, allocations))
+    Ok(Report::new(
+        options,
+        &meter,
+        spent,
+        known.then_some(allocations),
+        commands,
+    ))
+}
+
+/// Lets the callers publish, and returns what came of it and how often this thread has allocated meanwhile.
+fn publish(system: &SystemRunner, callers: Callers) -> io::Result<(Meter, u64)> {
+    let mut measured = Err(io::Error::other("nothing was measured"));
+    let allocations = allocation_counter::measure(|| measured = system.block_on(callers.publish()));
+    Ok((measured?, allocations.count_total))
 }
 
 /// Starts a producer, on an arbiter of its own if asked for, and waits until it is connected.
 async fn connect(options: &Options) -> Result<(Addr<Producer>, Option<Arbiter>), Error> {
     let config = options.config.clone();
-    let timeout = config.dial_timeout();
+    let (dial, handshake) = (config.dial_timeout(), config.handshake_timeout());
     let arbiter = options.other_arbiter.then(Arbiter::new);
     let producer = match &arbiter {
         Some(arbiter) => Producer::start_in_arbiter(&arbiter.handle(), config),
         None => Producer::start(config),
     };
-    producer.send(WaitConnected { timeout }).await??;
+    // A little longer, to hear why it could not be dialled.
+    let timeout = dial + dial / 10;
+    let connected = producer.send(WaitConnected { timeout }).await?;
+    if let Err(error) = connected {
+        if producer.send(GetStats).await?.last_error.is_some() {
+            return Err(error);
+        }
+        let timeout = handshake;
+        producer.send(WaitConnected { timeout }).await??;
+    }
     Ok((producer, arbiter))
 }
 

@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::ffi::OsString;
+
 use actix_nsq::{Config, Error, NameError, Topic};
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
@@ -95,12 +97,16 @@ pub(crate) struct Options {
 impl Options {
     /// Reads the command line. A wrong one ends the program, with code 2.
     pub(crate) fn from_command_line() -> Self {
-        let Command::Publish(flags) = Flags::parse().command;
-        Self::new(flags).unwrap_or_else(|wrong| {
-            Flags::command()
-                .error(ErrorKind::ValueValidation, wrong)
-                .exit()
-        })
+        Self::parse(std::env::args_os()).unwrap_or_else(|wrong| wrong.exit())
+    }
+
+    /// Reads these arguments, of which the first is the program's name.
+    pub(crate) fn parse<A>(arguments: impl IntoIterator<Item = A>) -> Result<Self, clap::Error>
+    where
+        A: Into<OsString> + Clone,
+    {
+        let Command::Publish(flags) = Flags::try_parse_from(arguments)?.command;
+        Self::new(flags).map_err(|wrong| Flags::command().error(ErrorKind::ValueValidation, wrong))
     }
 
     fn new(flags: Publish) -> Result<Self, String> {
@@ -216,4 +222,108 @@ fn rate(text: &str) -> Result<f64, String> {
     (rate > 0.0 && rate <= 1e7)
         .then_some(rate)
         .ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With a topic, which every command line needs.
+    fn parse(flags: &str) -> Result<Options, String> {
+        let flags = flags.split_whitespace();
+        let arguments = ["nsq_bench", "publish", "--topic", "t#ephemeral"];
+        Options::parse(arguments.into_iter().chain(flags)).map_err(|wrong| wrong.to_string())
+    }
+
+    fn names(topic: &str, count: usize) -> Vec<String> {
+        let topics = topic_names(&Topic::new(topic).unwrap(), count).unwrap();
+        topics.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_command_line_is_sound_and_has_the_defaults_it_tells() {
+        Flags::command().debug_assert();
+        let options = parse("").unwrap();
+        assert_eq!(options.config.address(), "127.0.0.1:4150");
+        assert_eq!((options.size, options.concurrency), (200, 64));
+        assert_eq!((options.messages, options.warmup), (1_000_000, 100_000));
+        assert_eq!((options.mpub, options.rate), (None, None));
+        assert_eq!(names_of(&options), ["t#ephemeral"]);
+        assert!(options.config.auto_batch() && !options.other_arbiter && !options.json);
+    }
+
+    fn names_of(options: &Options) -> Vec<&str> {
+        options.topics.iter().map(Topic::as_str).collect()
+    }
+
+    #[test]
+    fn every_flag_is_heard() {
+        let options = parse(
+            "--nsqd-tcp-address host:1 --size 7 --concurrency 4096 --messages 5 --warmup 0 --no-batching --topics 2 \
+             --mpub 3 --rate 0.5 --other-arbiter --json --producer-opt publish_window=9 --producer-opt retry_unknown",
+        );
+        let options = options.unwrap();
+        assert_eq!(options.config.address(), "host:1");
+        assert_eq!((options.size, options.concurrency), (7, 4_096));
+        assert_eq!((options.messages, options.warmup), (5, 0));
+        assert_eq!((options.mpub, options.rate), (Some(3), Some(0.5)));
+        assert!(options.other_arbiter && options.json);
+        let config = options.config;
+        assert!(!config.auto_batch() && config.retry_unknown());
+        assert_eq!(config.publish_window(), 9);
+    }
+
+    #[test]
+    fn an_option_of_the_producer_wins_over_the_flag_that_stands_for_it() {
+        let options = parse("--no-batching --producer-opt auto_batch=true").unwrap();
+        assert!(options.config.auto_batch());
+    }
+
+    #[test]
+    fn names_of_topics_are_numbered_before_the_suffix() {
+        assert_eq!(names("t", 1), ["t"]);
+        assert_eq!(names("t", 3), ["t_0", "t_1", "t_2"]);
+        assert_eq!(names("t#ephemeral", 2), ["t_0#ephemeral", "t_1#ephemeral"]);
+        let longest = Topic::new("x".repeat(64)).unwrap();
+        assert!(topic_names(&longest, 1).is_ok() && topic_names(&longest, 2).is_err());
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_with_what_it_may_be() {
+        for (flags, said) in [
+            (
+                "--size 0",
+                "'0' for '--size <BYTES>': must be from 1 to 1073741824",
+            ),
+            ("--size much", "must be a whole number from 1 to"),
+            (
+                "--size 1048577",
+                "--size 1048577 is more than max_publish_size, 1048576",
+            ),
+            ("--concurrency 0", "must be from 1 to 65536"),
+            ("--concurrency 65537", "must be from 1 to 65536"),
+            ("--messages 0", "must be from 1 to 1000000000000"),
+            ("--warmup -1", "'-1'"),
+            ("--topics 65", "--topics 65 is more than --concurrency 64"),
+            ("--mpub 0", "must be from 1 to 100000"),
+            (
+                "--mpub 30000",
+                "--mpub 30000 of 200 bytes makes 6120004, more than max_batch_size, 5242880",
+            ),
+            ("--rate 0", "must be a number above 0, and at most 10000000"),
+            ("--rate NaN", "must be a number above 0"),
+            ("--rate -3", "must be a number above 0"),
+            ("--producer-opt =1", "must be name=value"),
+            ("--producer-opt nonsense=1", "unknown option \"nonsense\""),
+            (
+                "--producer-opt max_pending=0",
+                "option max_pending = \"0\": must be a number from 1",
+            ),
+            ("--nsqd-tcp-address host", "no port"),
+        ] {
+            let wrong = parse(flags).map(drop).unwrap_err();
+            assert!(wrong.contains(said), "{flags}: {wrong}");
+        }
+        assert!(parse("--size 1048577 --producer-opt max_publish_size=1048577").is_ok());
+    }
 }

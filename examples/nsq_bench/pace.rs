@@ -127,3 +127,51 @@ impl Alarm {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use futures::future::join_all;
+
+    use super::*;
+
+    #[test]
+    fn messages_are_due_at_even_distances_from_the_first_and_no_error_adds_up() {
+        let began = Instant::now();
+        let due = |rate, number| Schedule::new(began, rate).due(number) - began;
+        assert_eq!(due(1_000.0, 0), Duration::ZERO);
+        assert_eq!(due(1_000.0, 1), Duration::from_millis(1));
+        assert_eq!(due(0.5, 3), Duration::from_secs(6));
+        let hour = due(3e6, 3 * 3_600 * 1_000_000);
+        assert!(
+            hour.abs_diff(Duration::from_secs(3_600)) < Duration::from_micros(1),
+            "{hour:?}"
+        );
+    }
+
+    #[actix_nsq::actix::test]
+    async fn every_caller_is_woken_in_its_turn_and_never_before_its_time() {
+        let (pacer, woken) = (Pacer::default(), Cell::new(0));
+        // Some together, some alone, and one whose time is over already.
+        let times = [0, 0, 300, 300, 900, 2_500].map(Duration::from_micros);
+        let began = Instant::now();
+        let callers = times.iter().enumerate().map(|(number, time)| {
+            let (pacer, woken) = (&pacer, &woken);
+            async move {
+                pacer.wait(began + *time, &Rc::default()).await;
+                assert!(began.elapsed() >= *time, "{number} was woken too early");
+                woken.set(woken.get() + 1);
+            }
+        });
+        let rung = tokio::time::timeout(Duration::from_secs(10), async {
+            tokio::select! {
+                _ = join_all(callers) => {}
+                failed = pacer.ring() => match failed.unwrap() {},
+            }
+        });
+        rung.await.expect("somebody is not woken");
+        assert_eq!(woken.get(), times.len());
+        assert!(pacer.line.borrow().is_empty());
+    }
+}

@@ -32,6 +32,9 @@ pub(crate) struct Report {
     ok: u64,
     failed: u64,
     duration_s: f64,
+    /// PUBs and MPUBs that went to nsqd.
+    commands: u64,
+    messages_per_command: f64,
     #[serde(skip)]
     failures: String,
 }
@@ -42,7 +45,8 @@ impl Report {
         options: &Options,
         meter: &Meter,
         spent: Duration,
-        allocations: Option<u64>,
+        allocs_per_message: Option<f64>,
+        commands: u64,
     ) -> Self {
         let seconds = meter.took().as_secs_f64();
         let answered = (meter.ok() + meter.failed()).max(1) as f64;
@@ -53,7 +57,7 @@ impl Report {
             p99_us: meter.quantile_us(0.99),
             p999_us: meter.quantile_us(0.999),
             max_us: meter.quantile_us(1.0),
-            allocs_per_message: allocations.map(|count| rounded(count as f64 / answered)),
+            allocs_per_message: allocs_per_message.map(rounded),
             messages: options.messages,
             warmup: options.warmup,
             concurrency: options.concurrency,
@@ -66,6 +70,8 @@ impl Report {
             ok: meter.ok(),
             failed: meter.failed(),
             duration_s: seconds,
+            commands,
+            messages_per_command: rounded(answered / commands.max(1) as f64),
             failures: meter.failures().to_string(),
         }
     }
@@ -116,4 +122,115 @@ pub(crate) fn process_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     // What this clock says is never negative, and its parts are whole.
     time.try_into().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_nsq::{Error, Topic};
+
+    use super::*;
+
+    fn options(flags: &str) -> Options {
+        let arguments = ["nsq_bench", "publish", "--topic", "t"];
+        Options::parse(arguments.into_iter().chain(flags.split_whitespace())).unwrap()
+    }
+
+    /// So many commands of 100 messages answered after 1, 2, 3... ms, all within `took`.
+    fn meter(commands: u64, took: Duration) -> Meter {
+        let mut meter = Meter::new().unwrap();
+        for number in 1..=commands {
+            meter.answered(100, Duration::from_millis(number), Ok(()));
+        }
+        meter.end(took);
+        meter
+    }
+
+    fn report(failed: bool) -> Report {
+        let mut meter = meter(1_000, Duration::from_millis(250));
+        if failed {
+            meter.answered(100, Duration::from_secs(1), Err(an_error()));
+        }
+        let options =
+            options("--messages 100000 --mpub 100 --size 1024 --concurrency 2 --rate 1e6");
+        Report::new(
+            &options,
+            &meter,
+            Duration::from_millis(50),
+            Some(3.0),
+            1_000,
+        )
+    }
+
+    fn an_error() -> Error {
+        Topic::new("not a name").unwrap_err().into()
+    }
+
+    #[test]
+    fn the_sentence_has_the_shape_of_nsqs_own() {
+        let sentence = report(false).sentence();
+        assert_eq!(
+            sentence,
+            "duration: 250ms - 390.625mb/s - 400000.000ops/s - 2.500us/op"
+        );
+    }
+
+    #[test]
+    fn the_object_tells_all_that_was_measured() {
+        let object = serde_json::to_value(report(false)).unwrap();
+        for (name, value) in [
+            ("rate", 400_000.0),
+            ("cpu_us_per_message", 0.5),
+            ("allocs_per_message", 3.0),
+            ("messages", 100_000.0),
+            ("ok", 100_000.0),
+            ("failed", 0.0),
+            ("concurrency", 2.0),
+            ("size", 1_024.0),
+            ("mpub", 100.0),
+            ("messages_per_command", 100.0),
+            ("rate_due", 1e6),
+            ("duration_s", 0.25),
+        ] {
+            assert_eq!(object[name].as_f64(), Some(value), "{name}");
+        }
+        // Three digits of each time are kept.
+        for (name, ms) in [("p50_us", 500.0), ("p99_us", 990.0), ("p999_us", 999.0)] {
+            let time = object[name].as_f64().unwrap();
+            assert!((time / 1e3 / ms - 1.0).abs() < 0.002, "{name}: {time}");
+        }
+    }
+
+    #[test]
+    fn a_run_with_a_failure_is_not_clean_and_its_failures_are_told_by_kind() {
+        assert!(report(false).is_clean());
+        let report = report(true);
+        assert!(!report.is_clean());
+        assert_eq!((report.ok, report.failed), (100_000, 100));
+        assert!(
+            report
+                .failures
+                .starts_with("100 x InvalidName, NotWritten: topic name"),
+            "{}",
+            report.failures
+        );
+    }
+
+    #[test]
+    fn a_run_that_gave_up_is_not_clean_either() {
+        let meter = meter(999, Duration::from_secs(1));
+        let options = options("--messages 100000");
+        let report = Report::new(&options, &meter, Duration::ZERO, None, 999);
+        assert!(!report.is_clean());
+        assert_eq!(report.allocs_per_message, None);
+    }
+
+    #[test]
+    fn the_clock_of_the_processor_runs_while_it_works() {
+        let before = process_time();
+        let mut meter = Meter::new().unwrap();
+        while process_time() - before < Duration::from_millis(2) {
+            meter.answered(1, Duration::ZERO, Ok(()));
+        }
+        assert!(meter.ok() > 0);
+    }
 }

@@ -33,6 +33,7 @@ mod leaks;
 mod limits;
 mod lives;
 mod loops;
+mod nsq_bench;
 mod pieces;
 mod publish;
 mod reconnects;
@@ -72,6 +73,7 @@ fn main() {
         limits::scenarios(),
         loops::scenarios(),
         verifier::scenarios(),
+        nsq_bench::scenarios(),
         web::scenarios(),
     ];
     let trials = tables

@@ -5,10 +5,14 @@
 mod answers;
 mod bounds;
 mod counts;
+mod folding;
 mod line;
+mod pace;
 mod pings;
+mod refused_folds;
 mod resending;
 mod speed;
+mod turns;
 
 mod model;
 mod nsqd;
@@ -121,6 +125,19 @@ impl Bench {
         }
     }
 
+    /// With automatic batching, and limits that nothing meets.
+    fn folding() -> Self {
+        Self::folding_within(256, 900_000)
+    }
+
+    /// With automatic batches of so many messages and so many bytes.
+    fn folding_within(messages: usize, bytes: usize) -> Self {
+        Self::with(Limits {
+            batch: Some(Batch { messages, bytes }),
+            ..WIDE
+        })
+    }
+
     /// For at-least-once.
     fn retrying() -> Self {
         Self::with(Limits {
@@ -157,7 +174,9 @@ impl Bench {
 
     /// The body of the next publish: its number, and dots up to `size`.
     fn body(&self, size: usize) -> Bytes {
-        format!("{:.<size$}", self.callers.len() + 1).into()
+        let mut body = (self.callers.len() + 1).to_string();
+        body.extend(std::iter::repeat_n('.', size.saturating_sub(body.len())));
+        body.into()
     }
 
     fn publish(&mut self, topic: &str) -> usize {
@@ -172,6 +191,13 @@ impl Bench {
     fn publish_within(&mut self, topic: &str, timeout: Duration) -> usize {
         let body = self.body(1);
         self.push(topic, Payload::Publish(body), timeout)
+    }
+
+    /// One for each letter, to the topic of that name.
+    fn publish_all(&mut self, topics: &str) {
+        for topic in topics.split("").filter(|topic| !topic.is_empty()) {
+            self.publish(topic);
+        }
     }
 
     fn defer(&mut self, topic: &str, delay_ms: u64) -> usize {

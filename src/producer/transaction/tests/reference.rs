@@ -178,6 +178,19 @@ impl Reference {
         entries.find(|entry| entry.id == id).expect("held")
     }
 
+    /// Those of a command, which stand in its order.
+    pub(super) fn members<'a>(&'a self, ids: &'a [usize]) -> impl Iterator<Item = &'a Entry> {
+        let mut ids = ids.iter().peekable();
+        let entries = self.entries.iter();
+        entries.filter(move |entry| ids.next_if(|id| **id == entry.id).is_some())
+    }
+
+    pub(super) fn members_mut(&mut self, ids: &[usize]) -> impl Iterator<Item = &mut Entry> {
+        let mut ids = ids.iter().peekable();
+        let entries = self.entries.iter_mut();
+        entries.filter(move |entry| ids.next_if(|id| **id == entry.id).is_some())
+    }
+
     pub(super) fn unanswered(&self) -> impl Iterator<Item = &Entry> {
         // A ping whose caller is gone is waited for by nobody.
         let is_forgotten = |entry: &Entry| entry.is_ping() && entry.cancelled;
@@ -288,7 +301,8 @@ impl Reference {
     /// Those in the oldest command leave; nothing is due where one was answered before.
     fn pop(&mut self, said: impl Fn(&Entry) -> Said) -> Due {
         let Flight { ids, .. } = self.flight.remove(0);
-        let carried = |entry: &mut Entry| ids.contains(&entry.id);
+        let mut next = ids.iter().peekable();
+        let carried = |entry: &mut Entry| next.next_if(|id| **id == entry.id).is_some();
         let gone: Vec<_> = self.entries.extract_if(.., carried).collect();
         assert_eq!(gone.len(), ids.len(), "a command lost one of its publishes");
         assert!(gone.iter().all(|entry| !entry.waits()));

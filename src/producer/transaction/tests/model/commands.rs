@@ -76,8 +76,10 @@ impl World<'_> {
         link.starts.push((link.handed.len(), ids[0]));
         link.handed.extend(&bytes);
         self.reference.handed_over(&ids, link.handed.len() as u64);
+        let first = self.reference.entry(ids[0]);
+        let lane = (!first.is_ping()).then(|| self.reference.lane_of(first));
         for id in ids {
-            self.is_handed_over(id);
+            self.is_handed_over(id, lane);
         }
         true
     }
@@ -98,13 +100,14 @@ impl World<'_> {
         if first.verb == Verb::Dpub {
             assert_eq!(command.delay, first.delay.to_string());
         }
-        let entries = ids.iter().map(|id| self.reference.entry(*id));
-        let bodies = entries.flat_map(|entry| entry.sizes.iter().map(|size| (entry.id, *size)));
+        let members: Vec<_> = self.reference.members(ids).collect();
+        let bodies = members
+            .iter()
+            .flat_map(|entry| entry.sizes.iter().map(|size| (entry.id, *size)));
         let read = command.bodies.iter().map(|body| (number(body), body.len()));
-        assert!(read.eq(bodies), "{ids:?} are not whole");
-        let entries = ids.iter().map(|id| self.reference.entry(*id));
-        assert!(entries.clone().all(|entry| entry.topic == command.topic));
-        assert!(ids.len() == 1 || entries.clone().all(is_foldable));
+        assert!(read.eq(bodies), "{ids:?} are not whole and in order");
+        assert!(members.iter().all(|entry| entry.topic == command.topic));
+        assert!(ids.len() == 1 || members.iter().all(|entry| is_foldable(entry)));
     }
 
     /// How often what is worth looking at happens.
@@ -131,17 +134,17 @@ impl World<'_> {
         self.count.add(what);
     }
 
-    fn is_handed_over(&mut self, id: usize) {
+    /// A publish of this lane, or a ping.
+    fn is_handed_over(&mut self, id: usize, lane: Option<Lane>) {
         let again = std::mem::replace(&mut self.fates[id].handed_over, true);
-        let entry = self.reference.entry(id);
-        if entry.is_ping() {
+        let Some(lane) = lane else {
             let what = if again { "ping asked again" } else { "pinged" };
-            self.count.add(what);
-        } else if again {
+            return self.count.add(what);
+        };
+        if again {
             self.tally.resent += 1;
             self.count.add("handed over again");
         } else {
-            let lane = self.reference.lane_of(entry);
             let last = self.last_first.insert(lane, id);
             assert!(last < Some(id), "{id} was written out of order");
             self.count.add("handed over");

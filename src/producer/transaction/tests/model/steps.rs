@@ -6,7 +6,7 @@ impl World<'_> {
     /// One publish or, where piles are to come about, some.
     pub(super) fn push(&mut self) -> Due {
         let some = match self.rng.bool() {
-            true => self.rng.usize(1..=self.burst),
+            true => self.rng.usize(1..=self.kind.burst),
             false => 1,
         };
         let mut due = Due::new();
@@ -29,7 +29,7 @@ impl World<'_> {
 
     fn push_one(&mut self) -> Due {
         let id = self.gone.len();
-        let verb = match self.rng.usize(0..self.plain) {
+        let verb = match self.rng.usize(0..self.kind.plain) {
             0 => Verb::Mpub,
             1 => Verb::Dpub,
             _ => Verb::Pub,
@@ -59,8 +59,8 @@ impl World<'_> {
             },
             Verb::Identify => unreachable!("it publishes nothing"),
         };
-        let topic = TOPICS[self.rng.usize(self.topics_from..TOPICS.len())];
-        let timeout = Duration::from_millis(self.rng.u64(0..500));
+        let topic = self.kind.topics[self.rng.usize(0..self.kind.topics.len())];
+        let timeout = Duration::from_millis(self.rng.u64(0..self.kind.patience));
         let gone = Rc::new(Cell::new(false));
         self.gone.push(Rc::clone(&gone));
         self.fates.push(Fate {

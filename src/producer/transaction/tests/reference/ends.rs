@@ -51,10 +51,7 @@ impl Reference {
         if folded && sure && !verdict_on_topic {
             // One of them is to blame, or the batch as such: each has to show it by itself.
             let ids = self.flight[0].ids.clone();
-            let members = self.entries.iter_mut();
-            members
-                .filter(|entry| ids.contains(&entry.id))
-                .for_each(|entry| entry.alone = true);
+            self.members_mut(&ids).for_each(|entry| entry.alone = true);
             return Due::new();
         }
         let said = |entry: &Entry| {

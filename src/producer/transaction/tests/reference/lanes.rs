@@ -195,10 +195,8 @@ impl Reference {
             assert!(complete, "handed over: {ids:?}, and not {expected:?}");
             self.takes_its_turn(lane);
         }
-        for id in ids {
-            let mut entries = self.entries.iter_mut();
-            entries.find(|entry| entry.id == *id).unwrap().place = Place::Flying(end);
-        }
+        self.members_mut(ids)
+            .for_each(|entry| entry.place = Place::Flying(end));
         self.flight.push(Flight {
             ids: ids.to_vec(),
             end,

@@ -1,0 +1,69 @@
+"""The picture: bars, drawn by hand, in colours of its own for light and for dark."""
+
+from xml.sax.saxutils import escape
+
+from .rows import GO, OURS, TOKIO
+
+WIDTH, LEFT, RIGHT, TOP = 860, 150, 250, 64
+BAR, GAP, TITLE, SPACE = 16, 4, 24, 16
+
+STYLE = """
+text { font: 13px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #24292f }
+.card { fill: #ffffff; stroke: #d0d7de } .title { font-size: 16px; font-weight: 600 }
+.row { font-weight: 600 } .faint { fill: #57606a } .ours { fill: #bc4c00 } .peer { fill: #8c959f } .floor { fill: #d0d7de }
+@media (prefers-color-scheme: dark) {
+  text { fill: #e6edf3 } .card { fill: #0d1117; stroke: #30363d } .faint { fill: #9198a1 }
+  .ours { fill: #f0883e } .peer { fill: #6e7681 } .floor { fill: #30363d }
+}
+"""
+
+
+def short(number):
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.0f}"
+
+
+def kind(name):
+    return "ours" if name == OURS else "floor" if name.startswith("floor") else "peer"
+
+
+def bars(runs, top):
+    """One row: each program's rate, as long as its share of the largest."""
+    names = [OURS, TOKIO, GO, runs.row.floor]
+    rates = {name: runs.median(name, "rate") for name in names}
+    longest = max(rates.values())
+    yield f'<text class="row" x="20" y="{top + 12}">{escape(runs.row.title)}</text>'
+    top += TITLE
+    for name in names:
+        width = max((WIDTH - LEFT - RIGHT) * rates[name] / longest, 1)
+        middle = top + BAR - 4
+        label = f"{short(rates[name])}/s"
+        if name != GO:
+            times = rates[name] / rates[GO]
+            label += f", {times:.2g} x go-nsq" if times < 9.95 else f", {times:.0f} x go-nsq"
+        yield f'<text x="{LEFT - 10}" y="{middle}" text-anchor="end">{escape(name.split(",")[0])}</text>'
+        yield f'<rect class="{kind(name)}" x="{LEFT}" y="{top}" width="{width:.1f}" height="{BAR}" rx="2"/>'
+        yield f'<text class="faint" x="{LEFT + width + 8:.1f}" y="{middle}">{escape(label)}</text>'
+        top += BAR + GAP
+
+
+def picture(all_runs, machine):
+    """An SVG."""
+    row = TITLE + 4 * (BAR + GAP) + SPACE
+    height = TOP + row * len(all_runs) + 36
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+        'role="img" aria-labelledby="name">',
+        '<title id="name">Messages published per second to one nsqd, each awaited: actix-nsq and its peers</title>',
+        f"<style>{STYLE}</style>",
+        f'<rect class="card" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="8"/>',
+        '<text class="title" x="20" y="32">Messages published per second, each answer awaited</text>',
+        '<text class="faint" x="20" y="51">one connection to one nsqd; bars of a workload share a scale; '
+        "the floor is a program that only writes ready-made frames</text>",
+    ]
+    for number, runs in enumerate(all_runs):
+        parts += bars(runs, TOP + 8 + number * row)
+    parts.append(f'<text class="faint" x="20" y="{height - 16}">{escape(machine)}</text>')
+    return "\n".join(parts + ["</svg>\n"])

@@ -1,0 +1,78 @@
+"""The report: tables as Markdown, and a verdict on each row."""
+
+from .rows import GO, OURS, TOKIO
+
+HEAD = (
+    "| | messages/s | ± | share of the floor | x go-nsq | x tokio-nsq | CPU µs per message | to go-nsq "
+    "| p50 / p99 / p99.9 µs | allocations |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+)
+
+WORDS = {"aim": "reaches the aim", "must": "reaches what it must, short of the aim", "missed": "**falls short**"}
+
+
+def rate(number):
+    return f"{number:,.0f}"
+
+
+def ratio(number):
+    return f"{number:.3f}" if number < 0.1 else f"{number:.2f}" if number < 10 else f"{number:.1f}"
+
+
+def microseconds(number):
+    return f"{number:,.0f}" if number >= 10 else f"{number:.1f}"
+
+
+def share(number):
+    """A goal for the processor's time is better read as a part of one."""
+    return f"1/{1 / number:.1f}" if 0 < number < 0.5 else ratio(number)
+
+
+def table(runs):
+    """Every program of a row."""
+    lines = [f"### {runs.row.title}\n\n" + HEAD]
+    for program in runs.row.programs:
+        name = program.name
+        to = lambda peer, what="rate": runs.ratio(what, name, peer)  # noqa: E731
+        times = " / ".join(microseconds(runs.median(name, what)) for what in ("p50_us", "p99_us", "p999_us"))
+        allocations = runs.median(name, "allocs_per_message")
+        cells = [
+            f"**{name}**" if name == OURS else name,
+            rate(runs.median(name, "rate")),
+            f"{runs.spread(name):.0%}",
+            ratio(to(runs.row.floor)),
+            ratio(to(GO)),
+            ratio(to(TOKIO)),
+            f"{runs.median(name, 'cpu_us_per_message'):.3f}",
+            share(to(GO, "cpu_us_per_message")),
+            times,
+            "" if allocations is None else f"{allocations:.2f}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |\n")
+    return "".join(lines)
+
+
+def judge(runs):
+    """Each goal of a row with what was reached, and the verdict."""
+    for goal in runs.row.goals:
+        reached = runs.ratio(goal.what, OURS, goal.peer)
+        yield goal, reached, goal.verdict(reached)
+
+
+def judgement(all_runs):
+    lines = ["### What must be reached\n\n| | | reached | must | aim | |\n|---|---|--:|--:|--:|---|\n"]
+    for runs in all_runs:
+        title = runs.row.title
+        for goal, reached, verdict in judge(runs):
+            text = ratio if goal.more_is_better or goal.what == "p50_us" else share
+            cells = [title, goal.text(), text(reached), text(goal.must), text(goal.aim), WORDS[verdict]]
+            lines.append("| " + " | ".join(cells) + " |\n")
+            title = ""
+    return "".join(lines)
+
+
+def report(all_runs, machine, checks):
+    """All of it."""
+    parts = ["".join(f"* {line}\n" for line in machine)]
+    parts += [table(runs) for runs in all_runs]
+    parts += [judgement(all_runs), "### The comparison's own checks\n\n" + "".join(f"* {text}\n" for text in checks)]
+    return "\n".join(parts)

@@ -1,0 +1,194 @@
+//! The floor below every client: a blocking program that does nothing but write frames made beforehand and read answers.
+//!
+//! * `--kind pub`: a window of as many PUBs as there would be callers goes out in one write, then as many answers are read,
+//!   and so on. With `--mpub` each command of the window is an MPUB of so many messages.
+//! * `--kind mpub`: the window goes out as one MPUB, or as one for each topic, in one write. This is what a
+//!   client that folds whatever waits would do if it cost nothing.
+
+use std::{
+    io::{self, Read, Write},
+    net::TcpStream,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use peers::{Options, Outcome, process_time};
+
+/// An answer: the size of what follows, its type, and two letters.
+const OK: &[u8] = b"\x00\x00\x00\x06\x00\x00\x00\x00OK";
+
+fn main() -> ExitCode {
+    let options = Options::from_command_line();
+    match run(&options) {
+        Ok(mut outcome) => {
+            outcome.tell(&options);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("floor: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> io::Result<Outcome> {
+    let fold = match options.kind.as_deref() {
+        Some("pub") | None => false,
+        Some("mpub") => true,
+        Some(kind) => {
+            return Err(io::Error::other(format!(
+                "--kind {kind}: must be pub or mpub"
+            )));
+        }
+    };
+    if fold && options.mpub.is_some() {
+        return Err(io::Error::other(
+            "--kind mpub makes one batch of a window: --mpub is for --kind pub",
+        ));
+    }
+    let mut nsqd = Connection::open(&options.address)?;
+    let round = options.concurrency * options.mpub.unwrap_or(1);
+    let whole = Window::new(options, fold, round);
+    nsqd.publish(
+        &whole,
+        &Window::new(options, fold, options.warmup % round),
+        options.warmup / round,
+    )?;
+    let last = Window::new(options, fold, options.messages % round);
+    nsqd.publish(&whole, &last, options.messages / round)
+}
+
+/// What goes out in one write.
+struct Window {
+    bytes: Vec<u8>,
+    commands: usize,
+    messages: usize,
+}
+
+impl Window {
+    /// So many messages: by themselves, in explicit batches, or folded by their topics.
+    fn new(options: &Options, fold: bool, messages: usize) -> Self {
+        let body = options.body();
+        let topics = &options.topics;
+        let (mut bytes, mut commands) = (Vec::new(), 0);
+        if fold {
+            for (number, topic) in topics.iter().enumerate() {
+                let share = messages / topics.len() + usize::from(number < messages % topics.len());
+                commands += usize::from(share > 0);
+                mpub(&mut bytes, topic, &body, share);
+            }
+        } else {
+            let mut left = messages;
+            for topic in topics.iter().cycle() {
+                let share = left.min(options.mpub.unwrap_or(1));
+                match (share, options.mpub) {
+                    (0, _) => break,
+                    (_, Some(_)) => mpub(&mut bytes, topic, &body, share),
+                    (_, None) => {
+                        bytes.extend(format!("PUB {topic}\n").as_bytes());
+                        bytes.extend((body.len() as u32).to_be_bytes());
+                        bytes.extend(&body);
+                    }
+                }
+                commands += 1;
+                left -= share;
+            }
+        }
+        Self {
+            bytes,
+            commands,
+            messages,
+        }
+    }
+}
+
+fn mpub(bytes: &mut Vec<u8>, topic: &str, body: &[u8], count: usize) {
+    if count == 0 {
+        return;
+    }
+    let size = 4 + count * (4 + body.len());
+    bytes.extend(format!("MPUB {topic}\n").as_bytes());
+    bytes.extend((size as u32).to_be_bytes());
+    bytes.extend((count as u32).to_be_bytes());
+    for _ in 0..count {
+        bytes.extend((body.len() as u32).to_be_bytes());
+        bytes.extend(body);
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    fn open(address: &str) -> io::Result<Self> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        stream.set_write_timeout(Some(Duration::from_secs(30)))?;
+        let identify = br#"{"client_id":"floor","hostname":"floor","user_agent":"floor","heartbeat_interval":-1}"#;
+        let mut greeting = b"  V2IDENTIFY\n".to_vec();
+        greeting.extend((identify.len() as u32).to_be_bytes());
+        greeting.extend(identify);
+        stream.write_all(&greeting)?;
+        let mut connection = Self {
+            stream,
+            buffer: vec![0; 64 << 10],
+        };
+        connection.answers(1, |_| ())?;
+        Ok(connection)
+    }
+
+    /// Sends `whole` so many times and `last` once, and reads the answers to each before the next.
+    fn publish(&mut self, whole: &Window, last: &Window, times: usize) -> io::Result<Outcome> {
+        let mut outcome = Outcome {
+            times: Vec::with_capacity(whole.commands * times + last.commands),
+            ..Outcome::default()
+        };
+        let (began, spent) = (Instant::now(), process_time());
+        let mut now = began;
+        let windows = std::iter::repeat_n(whole, times).chain((last.messages > 0).then_some(last));
+        for window in windows {
+            let sent = now;
+            self.stream.write_all(&window.bytes)?;
+            self.answers(window.commands, |count| {
+                now = Instant::now();
+                outcome.times.extend(std::iter::repeat_n(now - sent, count));
+            })?;
+            outcome.ok += window.messages;
+        }
+        outcome.took = now - began;
+        outcome.processor = process_time() - spent;
+        Ok(outcome)
+    }
+
+    /// Reads so many answers, and tells after each read how many came. Anything but OK is an error.
+    fn answers(&mut self, count: usize, mut came: impl FnMut(usize)) -> io::Result<()> {
+        let (mut due, mut read) = (count * OK.len(), 0);
+        while due > 0 {
+            let most = self.buffer.len();
+            let took = self
+                .stream
+                .read(&mut self.buffer[read..most.min(read + due)])?;
+            if took == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            read += took;
+            due -= took;
+            let whole = read / OK.len();
+            let (answers, rest) = self.buffer[..read].split_at(whole * OK.len());
+            if answers.chunks_exact(OK.len()).any(|answer| answer != OK) {
+                return Err(io::Error::other(format!(
+                    "nsqd said {}",
+                    answers.escape_ascii()
+                )));
+            }
+            let rest = rest.len();
+            self.buffer.copy_within(read - rest..read, 0);
+            read = rest;
+            came(whole);
+        }
+        Ok(())
+    }
+}

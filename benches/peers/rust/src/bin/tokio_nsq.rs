@@ -1,0 +1,208 @@
+//! A peer of `nsq_bench`: the same work with tokio-nsq.
+//!
+//! Its producer publishes and tells of answers through `&mut self`, and does not say whose answer came: they come in the
+//! order of the publishes. So a task owns it, as many callers as asked for send that task their messages, and it gives
+//! each the answer in its turn. All on one thread, which is this client's fastest way.
+//!
+//! tokio-nsq writes what it is given when its buffer of 8 KiB is full, and else when a timer rings. The timer is set to
+//! 1 ms here; by default it is 250 ms, which makes whoever waits for an answer wait so long for each. A shorter one spins.
+//! A body is a `Vec`, so that each publish copies it.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    process::ExitCode,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use peers::{Options, Outcome, process_time};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    task::LocalSet,
+};
+use tokio_nsq::{NSQConfigShared, NSQEvent, NSQProducer, NSQProducerConfig, NSQTopic};
+
+const FLUSH_INTERVAL: Duration = Duration::from_millis(1);
+
+/// How long nsqd may take to be connected to.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A publish that waits for its answer.
+struct Request {
+    topic: Arc<NSQTopic>,
+    payload: Payload,
+    reply: oneshot::Sender<()>,
+}
+
+enum Payload {
+    Message(Vec<u8>),
+    Batch(Vec<Vec<u8>>),
+}
+
+/// What the callers share.
+struct Work {
+    options: Options,
+    messages: usize,
+    next: Cell<usize>,
+    outcome: RefCell<Outcome>,
+    last: Cell<Instant>,
+    begin: Semaphore,
+}
+
+fn main() -> ExitCode {
+    let options = Options::from_command_line();
+    // The client spawns with `tokio::spawn`, the callers are local.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let ran = runtime
+        .map_err(|error| error.to_string())
+        .and_then(|runtime| LocalSet::new().block_on(&runtime, run(&options)));
+    match ran {
+        Ok(mut outcome) => {
+            outcome.tell(&options);
+            if outcome.ok < options.messages {
+                eprintln!(
+                    "tokio-nsq: {} of {} ok, {} failed",
+                    outcome.ok, options.messages, outcome.failed
+                );
+                return ExitCode::FAILURE;
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("tokio-nsq: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: &Options) -> Result<Outcome, String> {
+    let shared = NSQConfigShared::new().set_flush_interval(FLUSH_INTERVAL);
+    let mut producer = NSQProducerConfig::new(&options.address)
+        .set_shared(shared)
+        .build();
+    match tokio::time::timeout(PATIENCE, producer.consume()).await {
+        Ok(Some(NSQEvent::Healthy())) => {}
+        Ok(_) => return Err(format!("no connection to {}", options.address)),
+        Err(_) => {
+            return Err(format!(
+                "not connected to {} within {PATIENCE:?}",
+                options.address
+            ));
+        }
+    }
+    let (requests, receiver) = mpsc::unbounded_channel();
+    tokio::task::spawn_local(own(producer, receiver));
+    let warm_up = publish(options, options.warmup, &requests).await;
+    if warm_up.ok < options.warmup {
+        return Err("the warm-up failed".into());
+    }
+    Ok(publish(options, options.messages, &requests).await)
+}
+
+/// Owns the producer: publishes what it is sent, and gives each answer to whose turn it is. It ends with the connection,
+/// and with it every reply that is outstanding.
+async fn own(mut producer: NSQProducer, mut requests: mpsc::UnboundedReceiver<Request>) {
+    let mut outstanding = VecDeque::new();
+    loop {
+        tokio::select! {
+            request = requests.recv() => {
+                let Some(Request { topic, payload, reply }) = request else { return };
+                let queued = match payload {
+                    Payload::Message(body) => producer.publish(&topic, body).await,
+                    Payload::Batch(bodies) => producer.publish_multiple(&topic, bodies).await,
+                };
+                if queued.is_err() {
+                    return;
+                }
+                outstanding.push_back(reply);
+            }
+            event = producer.consume() => match event {
+                Some(NSQEvent::Ok()) => {
+                    if let Some(reply) = outstanding.pop_front() {
+                        // Its caller waits for nothing else.
+                        let _ = reply.send(());
+                    }
+                }
+                _ => return,
+            },
+        }
+    }
+}
+
+/// Lets the callers publish so many messages, and returns what was measured.
+async fn publish(
+    options: &Options,
+    messages: usize,
+    requests: &mpsc::UnboundedSender<Request>,
+) -> Outcome {
+    let work = Rc::new(Work {
+        options: options.clone(),
+        messages,
+        next: Cell::new(0),
+        outcome: RefCell::new(Outcome {
+            times: Vec::with_capacity(messages),
+            ..Outcome::default()
+        }),
+        last: Cell::new(Instant::now()),
+        begin: Semaphore::new(0),
+    });
+    let topics: Vec<_> = options.topics.iter().filter_map(NSQTopic::new).collect();
+    let callers: Vec<_> = (0..options.concurrency)
+        .map(|caller| {
+            let topic = topics[caller % topics.len()].clone();
+            tokio::task::spawn_local(call(work.clone(), topic, requests.clone()))
+        })
+        .collect();
+    let (began, spent) = (Instant::now(), process_time());
+    work.last.set(began);
+    work.begin.add_permits(options.concurrency);
+    for caller in callers {
+        // It is not cancelled, and a panic shows as messages that are not ok.
+        let _ = caller.await;
+    }
+    let mut outcome = work.outcome.take();
+    outcome.took = work.last.get() - began;
+    outcome.processor = process_time() - spent;
+    outcome
+}
+
+async fn call(work: Rc<Work>, topic: Arc<NSQTopic>, requests: mpsc::UnboundedSender<Request>) {
+    let body = work.options.body();
+    let _ = work.begin.acquire().await;
+    let mut now = Instant::now();
+    loop {
+        let first = work.next.get();
+        let count = (work.messages - first).min(work.options.mpub.unwrap_or(1));
+        if count == 0 {
+            break;
+        }
+        work.next.set(first + count);
+        let (reply, answer) = oneshot::channel();
+        let request = Request {
+            topic: topic.clone(),
+            payload: match work.options.mpub {
+                None => Payload::Message(body.clone()),
+                Some(_) => Payload::Batch(vec![body.clone(); count]),
+            },
+            reply,
+        };
+        let answered = match requests.send(request) {
+            Ok(()) => answer.await.is_ok(),
+            Err(_) => false,
+        };
+        let sent = now;
+        now = Instant::now();
+        let mut outcome = work.outcome.borrow_mut();
+        if !answered {
+            outcome.failed += count;
+            break;
+        }
+        outcome.ok += count;
+        outcome.times.push(now - sent);
+    }
+    work.last.set(work.last.get().max(now));
+}
