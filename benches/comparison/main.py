@@ -157,10 +157,9 @@ def check(all_runs, runner):
         sound &= good
         verdict = ", as it should." if good else f": **less than {least} x, too little to judge by**."
         said.append(f"One MPUB of {runs.row.title} is {times:.1f} x go-nsq{verdict}")
-    restless = [f"{name} {runs.spread(name):.0%} ({runs.row.title})" for runs in all_runs for name in runs.of
-                if runs.spread(name) > RESTLESS]
-    if restless:
-        said.append(f"**The machine was not quiet**: ± is more than {RESTLESS:.0%} for " + ", ".join(restless) + ".")
+    spread, title = max((runs.spread(name), runs.row.title) for runs in all_runs for name in runs.of)
+    if spread > RESTLESS:
+        said.append(f"**The machine was not quiet**: ± is up to {spread:.0%} ({title}).")
     return sound, said
 
 
@@ -175,7 +174,11 @@ def describe(chosen, server):
         model = None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     processor = model.group(1) if model else platform.processor() or platform.machine()
-    command = shlex.join(["benches/compare"] + sys.argv[1:])
+    # What decides the figures; where they are written to does not.
+    flags = ["--rounds", str(chosen.rounds), "--seconds", f"{chosen.seconds:g}"]
+    flags += [part for name in chosen.only or () for part in ("--only", name)]
+    flags += [part for option in chosen.producer_opt for part in ("--producer-opt", option)]
+    command = shlex.join(["benches/compare"] + flags)
     rounds = "round" if chosen.rounds == 1 else "rounds"
     return [
         f"{time.strftime('%Y-%m-%d')}: {cores} cores, {processor}, {platform.system()} {platform.release()}",

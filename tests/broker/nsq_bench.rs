@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use futures::future::join;
 use serde_json::Value;
 
 use crate::harness::{Scenario, scenarios};
@@ -18,6 +19,7 @@ pub fn scenarios() -> Vec<Scenario> {
         nsq_bench_publishes_as_many_messages_as_it_says,
         nsq_bench_publishes_in_every_way_that_it_offers,
         nsq_bench_keeps_to_a_rate,
+        nsq_bench_hides_no_stall,
         nsq_bench_tells_what_nsqd_refuses_and_gives_up.with(Settings {
             max_msg_size: 100,
             ..Settings::default()
@@ -167,6 +169,25 @@ async fn nsq_bench_keeps_to_a_rate(broker: Broker) {
     assert_eq!(broker.message_count("paced").await, 1_000);
 }
 
+/// Of a quarter of all messages each is due while nsqd stands still. With times that count from the send, four would be late:
+/// as many as there are callers.
+async fn nsq_bench_hides_no_stall(broker: Broker) {
+    let stall = Duration::from_millis(500);
+    let paced = ["--rate", "1000", "--messages", "2000", "--warmup", "0"];
+    let flags = [&paced[..], &["--concurrency", "4"]].concat();
+    let stalled = async {
+        while broker.message_count("stalled").await < 100 {
+            tokio::task::yield_now().await;
+        }
+        broker.freeze(true).await;
+        tokio::time::sleep(stall).await;
+        broker.freeze(false).await;
+    };
+    let (said, ()) = join(bench(&broker, "stalled", &flags), stalled).await;
+    assert!(said["p99_us"].as_f64() > Some(400e3), "{said}");
+    assert_eq!(said["ok"], 2_000);
+}
+
 async fn nsq_bench_tells_what_nsqd_refuses_and_gives_up(broker: Broker) {
     let flags = ["--messages", "100000", "--concurrency", "8", "--json"];
     let cold = [&flags[..], &["--warmup", "0"]].concat();
@@ -199,7 +220,7 @@ async fn nsq_bench_ends_when_its_nsqd_has_gone(broker: Broker) {
         broker.kill().await;
         Instant::now()
     };
-    let (ended, killed) = futures::future::join(bench, kill).await;
+    let (ended, killed) = join(bench, kill).await;
     assert!(killed.elapsed() < PATIENCE, "{:?}", killed.elapsed());
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     let said = ended.object();

@@ -12,8 +12,8 @@ use futures::future::join_all;
 
 use crate::measure::Load;
 
-/// What each publish takes in so many rounds, after so many others in which tables and buffers have grown.
-pub fn each(address: SocketAddr, load: Load, [before, rounds]: [usize; 2]) -> io::Result<f64> {
+/// What each publish takes in so many rounds beyond so many others: to spawn the callers is in both.
+pub fn each(address: SocketAddr, load: Load, [short, long]: [usize; 2]) -> io::Result<f64> {
     let builder = Config::builder(address.to_string());
     let config = load.options.iter().try_fold(builder, |builder, option| {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
@@ -24,11 +24,12 @@ pub fn each(address: SocketAddr, load: Load, [before, rounds]: [usize; 2]) -> io
     let topic = Topic::new("gates#ephemeral").map_err(io::Error::other)?;
     let system = System::new();
     let producer = system.block_on(async { Producer::start(config) });
-    system.block_on(publish(&producer, &topic, load.callers, before));
-    let counted = allocation_counter::measure(|| {
-        system.block_on(publish(&producer, &topic, load.callers, rounds));
-    });
-    Ok(counted.count_total as f64 / (load.callers * rounds) as f64)
+    let run = |rounds| system.block_on(publish(&producer, &topic, load.callers, rounds));
+    // Tables and buffers grow.
+    run(short);
+    let [fewer, more] =
+        [short, long].map(|rounds| allocation_counter::measure(|| run(rounds)).count_total);
+    Ok((more as f64 - fewer as f64) / (load.callers * (long - short)) as f64)
 }
 
 async fn publish(producer: &Addr<Producer>, topic: &Topic, callers: usize, rounds: usize) {

@@ -114,6 +114,7 @@ fn run(command: &mut Command) -> io::Result<()> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.trim_end();
     Err(io::Error::other(format!("{}: {said}", output.status)))
 }
 
