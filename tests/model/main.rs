@@ -19,6 +19,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod asks;
 mod command;
 mod dials;
 mod folding;

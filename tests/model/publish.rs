@@ -3,8 +3,8 @@
 use std::{task::Context, time::Duration};
 
 use actix_nsq::{
-    DeferredPublish, Error, ErrorKind, FailedPublish, Handle, MultiPublish, Ping, Publish as Pub,
-    Topic, WaitConnected, bytes::Bytes,
+    DeferredPublish, Error, ErrorKind, FailedPublish, Handle, MultiPublish, Publish as Pub, Topic,
+    bytes::Bytes,
 };
 use futures::future::{FutureExt, LocalBoxFuture};
 use tokio::time::Instant;
@@ -61,15 +61,6 @@ impl Publish {
     pub(crate) fn deadline(&self) -> Instant {
         self.sent + self.timeout
     }
-}
-
-/// A question other than a publish.
-pub(crate) struct Ask {
-    pub(crate) ping: bool,
-    pub(crate) sent: Instant,
-    pub(crate) timeout: Duration,
-    pub(crate) draining: bool,
-    pub(crate) answer: Answer,
 }
 
 /// What is about to be published.
@@ -339,30 +330,6 @@ impl World {
         });
         self.note(|| format!("publish {number} is cancelled, {never}"));
         self.open.retain(|open| *open != number);
-    }
-
-    pub(crate) fn ask(&mut self) {
-        let ping = self.rng.u32(0..3) > 0;
-        let timeout =
-            ms([0, self.rng.u64(1..100), self.rng.u64(100..10_000)][self.rng.usize(0..3)]);
-        self.note(|| format!("{} within {timeout:?}", if ping { "ping" } else { "wait" }));
-        let address = self.address();
-        let answer = match ping {
-            true => async move { address.send(Ping { timeout }).await? }.boxed_local(),
-            false => async move { address.send(WaitConnected { timeout }).await? }.boxed_local(),
-        };
-        self.add_ask(ping, timeout, answer);
-    }
-
-    fn add_ask(&mut self, ping: bool, timeout: Duration, mut answer: Answer) {
-        assert!((&mut answer).now_or_never().is_none());
-        self.asks.push(Ask {
-            ping,
-            sent: Instant::now(),
-            timeout,
-            draining: self.stopping.is_draining(),
-            answer,
-        });
     }
 
     pub(crate) fn see_answers(&mut self, cx: &mut Context<'_>) {

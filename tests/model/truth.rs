@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::{
     command::Verb,
     line::{Line, Refusal},
-    publish::{Ask, Publish, Way},
+    publish::{Publish, Way},
     record,
     world::{GRANULARITY, TOPICS, World},
 };
@@ -161,7 +161,7 @@ impl World {
         })
     }
 
-    fn refusals(&self) -> impl Iterator<Item = &Refusal> {
+    pub(crate) fn refusals(&self) -> impl Iterator<Item = &Refusal> {
         let refusals = self.lines.iter().filter_map(|line| line.refusal.as_ref());
         refusals.filter(|refusal| refusal.heard.is_some())
     }
@@ -301,51 +301,6 @@ impl World {
                 self.told_at(number, Ok(()), heard);
             }
         }
-    }
-
-    pub(crate) fn ask_answered(&mut self, ask: &Ask, told: Result<(), Error>) {
-        let now = Instant::now();
-        let due = ask.sent + ask.timeout;
-        let late = now.saturating_duration_since(due);
-        assert!(late <= GRANULARITY, "a question is answered {late:?} late");
-        let name = if ask.ping { "ping" } else { "wait" };
-        let outcome = told.as_ref().map_or_else(kind_name, |()| "Ok".into());
-        self.note(|| format!("{name} is told {outcome}"));
-        self.count.add(format!("{name}: {outcome}"));
-        let Err(error) = told else {
-            assert!(!ask.draining);
-            let usable =
-                |line: &Line| line.opened.is_some() && line.gone.is_none_or(|gone| gone == now);
-            let pinged = |line: &Line| {
-                line.commands.iter().any(|command| {
-                    command.verb == Verb::Identify
-                        && command.at >= ask.sent
-                        && command.confirmed.is_some()
-                })
-            };
-            let answered = self
-                .lines
-                .iter()
-                .any(|line| if ask.ping { pinged(line) } else { usable(line) });
-            assert!(answered, "{name}: Ok");
-            return;
-        };
-        assert_eq!(error.delivery(), Delivery::NotWritten);
-        match error.kind() {
-            ErrorKind::Timeout => assert!(now >= due, "{name} has time left"),
-            ErrorKind::Drained => assert!(self.stopping.is_draining()),
-            ErrorKind::Refused(_) => {
-                let refused = |refusal: &Refusal| {
-                    refusal.topic.is_empty() && refusal.heard.is_some_and(|heard| heard >= ask.sent)
-                };
-                assert!(
-                    ask.ping && self.refusals().any(refused),
-                    "{name}: {error:?}"
-                );
-            }
-            _ => panic!("{name}: {error:?}"),
-        }
-        assert!(!ask.draining || error.kind() == ErrorKind::Drained);
     }
 }
 

@@ -16,13 +16,14 @@ use fastrand::Rng;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
+    asks::Ask,
     folding::Folding,
     line::Line,
     network::Network,
     notes::Notes,
     nsqd::Nsqd,
     path::{At, Path},
-    publish::{Ask, Publish},
+    publish::Publish,
     record::Record,
     setup::Setup,
     stopping::Stopping,
