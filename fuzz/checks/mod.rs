@@ -18,6 +18,7 @@ mod input;
 mod options;
 mod publish;
 mod session;
+mod wire;
 mod world;
 
 /// The connection in memory that a check disturbs, and what is said on it: those of the tests, which share no code with

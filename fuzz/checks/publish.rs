@@ -1,7 +1,10 @@
 //! What callers ask to publish: what is refused is not on the wire, and what goes on the wire parses back to exactly what was
 //! asked.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use actix_nsq::{
     DeferredPublish, Delivery, Error, ErrorKind, MultiPublish, Producer, Publish, Topic,
@@ -17,6 +20,8 @@ use super::{
 
 const LARGEST: usize = 5_000;
 const LARGEST_BATCH: usize = 6_000;
+/// So many are folded into one command at most.
+const FOLDED: usize = 5;
 const LONGEST_DELAY: Duration = ms(60_000);
 
 /// A row of publishes, each of them a byte for its kind, its topic as a line, and what belongs to the kind.
@@ -29,8 +34,10 @@ pub fn publish(data: &[u8]) {
             kind => consumers(&mut input, kind),
         }
     }
+    // Seeds of before are read as they were; where batching is on, what waits together may come together.
+    let batching = !data.len().is_multiple_of(3);
     if !asked.is_empty() {
-        in_virtual_time(async move |network| ask(network, asked).await);
+        in_virtual_time(async move |network| ask(network, asked, batching).await);
     }
 }
 
@@ -107,18 +114,53 @@ fn body(input: &mut Input<'_>) -> Vec<u8> {
     }
 }
 
-/// A message as it reaches nsqd.
-type Message = (Option<u64>, Vec<u8>);
+/// What is to come for one topic, in its order.
+type Expected = VecDeque<(Kind, Vec<Vec<u8>>)>;
 
-async fn ask(mut network: Network, asked: Vec<Asked>) {
+/// Takes off what a command carries: one publish, or several single ones that were folded.
+fn take(expected: &mut Expected, command: Command, batching: bool) {
+    let mut next = || expected.pop_front().expect("it was asked for");
+    match command {
+        Command::Pub { body, .. } => assert_eq!(next(), (Kind::Single, vec![body])),
+        Command::Dpub { delay_ms, body, .. } => {
+            let (kind, bodies) = next();
+            let Kind::Deferred(delay) = kind else {
+                panic!("{kind:?} came as DPUB");
+            };
+            assert_eq!((delay.as_millis(), bodies), (delay_ms.into(), vec![body]));
+        }
+        Command::Mpub { bodies, .. } => {
+            let (kind, first) = next();
+            if kind == Kind::Batch {
+                return assert_eq!(first, bodies);
+            }
+            let whole = 4 + bodies.iter().map(|body| 4 + body.len()).sum::<usize>();
+            assert!(
+                batching && (2..=FOLDED).contains(&bodies.len()) && whole <= LARGEST_BATCH,
+                "{} folded, {whole} bytes",
+                bodies.len()
+            );
+            let mut folded = bodies.into_iter();
+            assert_eq!((kind, first), (Kind::Single, Vec::from_iter(folded.next())));
+            for body in folded {
+                assert_eq!(next(), (Kind::Single, vec![body]));
+            }
+        }
+        other => panic!("{other} was not asked for"),
+    }
+}
+
+async fn ask(mut network: Network, asked: Vec<Asked>, batching: bool) {
     let config = network
         .config()
         .max_publish_size(LARGEST)
         .max_batch_size(LARGEST_BATCH)
         .max_req_timeout(LONGEST_DELAY)
+        .auto_batch(batching)
+        .auto_batch_messages(FOLDED)
         .build();
     let producer = Producer::start(config.expect("a good configuration"));
-    let mut expected: BTreeMap<String, Vec<Message>> = BTreeMap::new();
+    let mut expected: BTreeMap<String, Expected> = BTreeMap::new();
     let mut answers = Vec::new();
     for asked in asked {
         let refusal = asked.refusal();
@@ -141,12 +183,8 @@ async fn ask(mut network: Network, asked: Vec<Asked>) {
         };
         assert_eq!(name.as_str(), topic);
         if refusal.is_none() {
-            let delay = match kind {
-                Kind::Deferred(delay) => Some(delay.as_millis() as u64),
-                _ => None,
-            };
-            let bodies = bodies.iter().map(|body| (delay, body.clone()));
-            expected.entry(topic).or_default().extend(bodies);
+            let asked = (kind, bodies.clone());
+            expected.entry(topic).or_default().push_back(asked);
         }
         let mut bodies = bodies.into_iter().map(Bytes::from);
         let request = match kind {
@@ -171,24 +209,19 @@ async fn ask(mut network: Network, asked: Vec<Asked>) {
     assert!(peer.magic().await);
     assert!(matches!(peer.command().await, Some(Command::Identify(_))));
     peer.say(b"\0\0\0\x06\0\0\0\0OK").await;
-    let mut came: BTreeMap<String, Vec<Message>> = BTreeMap::new();
     while let Some(command) = peer.command().await {
-        let (topic, messages) = match command {
-            Command::Pub { topic, body } => (topic, vec![(None, body)]),
-            Command::Dpub {
-                topic,
-                delay_ms,
-                body,
-            } => (topic, vec![(Some(delay_ms), body)]),
-            Command::Mpub { topic, bodies } => {
-                (topic, bodies.into_iter().map(|body| (None, body)).collect())
-            }
+        let topic = match &command {
+            Command::Pub { topic, .. }
+            | Command::Mpub { topic, .. }
+            | Command::Dpub { topic, .. } => topic,
             other => panic!("{other} was not asked for"),
         };
-        came.entry(topic).or_default().extend(messages);
+        let expected = expected.get_mut(topic).expect("a topic that was asked for");
+        take(expected, command, batching);
         peer.say(b"\0\0\0\x06\0\0\0\0OK").await;
     }
-    assert!(came == expected, "{came:?}\n instead of {expected:?}");
+    let all_came = expected.values().all(VecDeque::is_empty);
+    assert!(all_came, "{expected:?} did not come");
     for (refusal, request) in answers {
         let answer = request.await.expect("awaited").expect("an answer");
         match (refusal, answer) {

@@ -6,7 +6,8 @@ use std::{cell::RefCell, collections::HashSet, rc::Rc, time::Duration};
 
 use actix::{Addr, Handler};
 use actix_nsq::{
-    DeferredPublish, Error, MultiPublish, Ping, Producer, Publish, Reconnect, Topic, bytes::Bytes,
+    DeferredPublish, Delivery, Error, MultiPublish, Ping, Producer, Publish, Reconnect, Topic,
+    bytes::Bytes,
 };
 use tokio::{
     task::{JoinHandle, spawn_local},
@@ -16,15 +17,18 @@ use tokio::{
 use super::{
     input::Input,
     record::{Id, Record, Verdict},
-    spoken::{Command, error_frame, frame, heartbeat_frame, ok_frame, response_frame},
-    world::{Network, Peer, everyone_rests, in_virtual_time, ms},
+    spoken::{error_frame, frame, heartbeat_frame, ok_frame, response_frame},
+    wire::{Stored, Wire, oks},
+    world::{Network, everyone_rests, in_virtual_time, ms},
 };
 
 const TOPICS: [&str; 2] = ["one", "two"];
 const TIME: Duration = ms(2500);
 /// Dead-lines that come soon after each other are looked at together, by so much too late at most, and a timer's own tick.
 const TOGETHER: Duration = ms(22);
-const LARGEST: usize = 4096;
+pub(super) const LARGEST: usize = 4096;
+/// So many messages a batch of a caller has.
+const MEMBERS: usize = 3;
 
 /// What an error frame says, beside whatever the fuzzer thinks of.
 const ERRORS: &[&str] = &[
@@ -72,6 +76,9 @@ struct Settings {
     good_end: bool,
     capacity: usize,
     window: usize,
+    batching: bool,
+    /// So many publishes are folded into one command at most.
+    most: usize,
 }
 
 impl Settings {
@@ -81,6 +88,8 @@ impl Settings {
             retry_unknown: flags & 1 != 0,
             good_end: flags & 2 != 0,
             capacity: [64 << 10, 40, 200, 1000][usize::from(flags >> 2 & 3)],
+            batching: flags & 16 == 0,
+            most: [256, 2, 3, 5][usize::from(flags >> 5 & 3)],
             window: input.one_of(&[1000, 1, 2, 5]),
         }
     }
@@ -96,16 +105,12 @@ fn start(network: &Network, settings: &Settings) -> Addr<Producer> {
         .handshake_timeout(ms(500))
         .max_msg_size(LARGEST)
         .publish_window(settings.window)
+        .auto_batch(settings.batching)
+        .auto_batch_messages(settings.most)
         .retry_unknown(settings.retry_unknown)
         .max_reconnect_backoff(ms(400));
     Producer::start(config.build().expect("a good configuration"))
 }
-
-/// Topic and body.
-type Message = (String, Vec<u8>);
-
-/// A message that the broker has stored, and whether it said OK to it.
-type Stored = (Message, bool);
 
 struct Play {
     network: Network,
@@ -182,7 +187,12 @@ impl Play {
         if self.wire.is_none() {
             let dial = self.network.accept(self.settings.capacity, ms(600)).await;
             if let Some(peer) = dial {
-                self.wire = Wire::greet(peer).await;
+                // A caller's own batch counts as well.
+                let most = match self.settings.batching {
+                    true => self.settings.most.max(MEMBERS),
+                    false => MEMBERS,
+                };
+                self.wire = Wire::greet(peer, most).await;
             }
         }
         self.wire.as_mut()
@@ -247,99 +257,6 @@ impl Play {
     }
 }
 
-/// One connection, as a broker sees it that hears all and means only some of what it says.
-struct Wire {
-    peer: Peer,
-    /// After the handshake.
-    said: Vec<u8>,
-    /// Those that want an answer.
-    commands: Vec<Vec<Message>>,
-}
-
-impl Wire {
-    async fn greet(mut peer: Peer) -> Option<Self> {
-        if !peer.magic().await || peer.command().await.is_none() {
-            return None;
-        }
-        peer.say(&ok_frame()).await.then_some(Self {
-            peer,
-            said: Vec::new(),
-            commands: Vec::new(),
-        })
-    }
-
-    async fn hear(&mut self) {
-        while let Some(command) = self.peer.command().await {
-            self.note(command);
-        }
-    }
-
-    fn note(&mut self, command: Command) {
-        self.commands.push(match command {
-            Command::Nop => return,
-            Command::Identify(_) => Vec::new(),
-            Command::Pub { topic, body } | Command::Dpub { topic, body, .. } => {
-                vec![(topic, body)]
-            }
-            Command::Mpub { topic, bodies } => {
-                let bodies = bodies.into_iter();
-                bodies.map(|body| (topic.clone(), body)).collect()
-            }
-            other => panic!("{other} from a producer"),
-        });
-    }
-
-    /// Closes at once. Of what it has not heard, it has stored only what it has said OK to all the same.
-    fn cut(mut self) -> Vec<Stored> {
-        let heard = self.commands.len();
-        while let Some(command) = self.peer.command_on_its_way() {
-            self.note(command);
-        }
-        self.commands.truncate(heard.max(oks(&self.said)));
-        self.stored()
-    }
-
-    /// A broker stores what it says OK to, and executes nothing behind an error. What it hears and does not answer, it
-    /// may have stored: that it did is the harder case.
-    fn stored(self) -> Vec<Stored> {
-        let oks = oks(&self.said);
-        let executed = if refuses(&self.said) { oks } else { usize::MAX };
-        let commands = self.commands.into_iter().take(executed).enumerate();
-        commands
-            .flat_map(|(at, messages)| messages.into_iter().map(move |m| (m, at < oks)))
-            .collect()
-    }
-}
-
-/// How many `OK` frames stand before the first nonsense.
-fn oks(said: &[u8]) -> usize {
-    sensible(said).0
-}
-
-/// Whether what comes behind them is an error.
-fn refuses(said: &[u8]) -> bool {
-    let (_, rest) = sensible(said);
-    let size = rest
-        .first_chunk()
-        .map_or(0, |size| u32::from_be_bytes(*size) as usize);
-    let whole = rest.len() >= size.saturating_add(4);
-    (4..=LARGEST).contains(&size) && whole && rest[4..8] == [0, 0, 0, 1]
-}
-
-fn sensible(said: &[u8]) -> (usize, &[u8]) {
-    let (mut oks, mut rest) = (0, said);
-    loop {
-        rest = if let Some(behind) = rest.strip_prefix(&ok_frame()[..]) {
-            oks += 1;
-            behind
-        } else if let Some(behind) = rest.strip_prefix(&heartbeat_frame()[..]) {
-            behind
-        } else {
-            return (oks, rest);
-        };
-    }
-}
-
 /// Those who publish, and what they hear.
 struct Callers {
     producer: Addr<Producer>,
@@ -373,7 +290,7 @@ impl Callers {
         let topic = Topic::new(TOPICS[at]).expect("a good name");
         let size = [20, 60, 120, 600][usize::from(kind >> 3 & 3)];
         for _ in 0..count {
-            let members = if kind & 3 == 1 { 3 } else { 1 };
+            let members = if kind & 3 == 1 { MEMBERS } else { 1 };
             let offers: Vec<(Id, Bytes)> = (0..members)
                 .map(|_| self.record.borrow_mut().offer(self.publishers[at], size))
                 .collect();
@@ -405,6 +322,10 @@ impl Callers {
                 took <= TIME + TOGETHER,
                 "answered after {took:?}: {answer:?}"
             );
+            let partly = answer
+                .as_ref()
+                .is_err_and(|e| e.delivery() == Delivery::MaybePartly);
+            assert!(!partly || all.len() > 1, "a single publish: {answer:?}");
             if answer.is_ok() {
                 believed.borrow_mut().extend(bodies);
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix_nsq::actix::{Addr, Arbiter, Recipient};
-use actix_nsq::{Delivery, ErrorKind, MultiPublish, Producer, Publish};
+use actix_nsq::{Delivery, ErrorKind, GetStats, MultiPublish, Producer, Publish};
 use futures::future::join_all;
 
 use super::load::{
@@ -24,6 +24,7 @@ pub fn scenarios() -> Vec<Scenario> {
         what_nobody_awaits_is_published_too,
         publishes_of_one_producer_are_stored_in_their_order,
         ten_thousand_outstanding_each_get_their_own_answer,
+        ten_thousand_outstanding_in_batches_each_get_their_own_answer,
         a_caller_that_goes_away_shifts_nobodys_answer,
         more_than_max_pending_is_full_at_once,
         more_than_max_pending_bytes_is_full_at_once,
@@ -180,9 +181,35 @@ async fn publishes_of_one_producer_are_stored_in_their_order(broker: Broker) {
     );
 }
 
-/// Every hundredth gives up while the broker is frozen, and all others are `Ok`: who would get a neighbour's answer shows.
+/// With a window of 1,000 that is full: how many were sent is known.
 async fn ten_thousand_outstanding_each_get_their_own_answer(broker: Broker) {
-    let producer = connected(&broker).await;
+    let config = config(&broker).await.publish_window(1_000);
+    let producer = start(config.auto_batch(false));
+    reach(&producer, &broker).await;
+    let answers = ten_thousand_of_whom_a_hundred_give_up(&broker, &producer).await;
+    assert_eq!(answers.failed(Delivery::MaybeWritten), 10);
+    assert_eq!(answers.failed(Delivery::NotWritten), 90);
+}
+
+/// With automatic batching less is sent to an nsqd that does not answer, and what gives up while it waits leaves its batch.
+async fn ten_thousand_outstanding_in_batches_each_get_their_own_answer(broker: Broker) {
+    let producer = start(config(&broker).await.publish_window(1_000));
+    reach(&producer, &broker).await;
+    let answers = ten_thousand_of_whom_a_hundred_give_up(&broker, &producer).await;
+    let (sent, waiting) = (
+        answers.failed(Delivery::MaybeWritten),
+        answers.failed(Delivery::NotWritten),
+    );
+    assert!(sent <= 10 && sent + waiting == 100, "{sent} + {waiting}");
+    let stats = producer.send(GetStats).await.unwrap();
+    assert!(stats.batched > 9 * stats.batches, "{stats:?}");
+}
+
+/// Every hundredth gives up while the broker is frozen, and all others are `Ok`: who would get a neighbour's answer shows.
+async fn ten_thousand_of_whom_a_hundred_give_up(
+    broker: &Broker,
+    producer: &Addr<Producer>,
+) -> Answers {
     broker.freeze(true).await;
     let is_hasty = |number: usize| number % 100 == 99;
     let sent: Vec<_> = (0..10_000)
@@ -209,12 +236,11 @@ async fn ten_thousand_outstanding_each_get_their_own_answer(broker: Broker) {
     }
 
     assert_eq!(answers.ok(), 9_900);
-    // Those within the window of 1,000 were sent, the others never.
-    assert_eq!(answers.failed(Delivery::MaybeWritten), 10);
-    assert_eq!(answers.failed(Delivery::NotWritten), 90);
-    let bodies = broker.bodies(TOPIC, 9_910).await;
+    let stored = 9_900 + answers.failed(Delivery::MaybeWritten);
+    let bodies = broker.bodies(TOPIC, stored).await;
     answers.assert_true_of(&bodies);
     assert!(numbers(&bodies).is_sorted(), "the order is kept");
+    answers
 }
 
 async fn a_caller_that_goes_away_shifts_nobodys_answer(broker: Broker) {

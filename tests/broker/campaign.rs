@@ -41,6 +41,9 @@ pub fn scenarios() -> Vec<Scenario> {
         every_answer_is_true_while_nsqd_is_killed
             .only(Kind::Real, REAL_ONLY)
             .within(LONGEST),
+        every_answer_is_true_while_nsqd_is_killed_and_each_line_is_a_command
+            .only(Kind::Real, REAL_ONLY)
+            .within(LONGEST),
         every_answer_is_true_while_nsqd_is_asked_to_end
             .only(Kind::Real, REAL_ONLY)
             .within(LONGEST),
@@ -54,7 +57,18 @@ pub fn scenarios() -> Vec<Scenario> {
 }
 
 async fn every_answer_is_true_while_nsqd_is_killed(broker: Broker) {
-    let size = Size::new(5);
+    killed(broker, Size::new(5)).await;
+}
+
+async fn every_answer_is_true_while_nsqd_is_killed_and_each_line_is_a_command(broker: Broker) {
+    let size = Size {
+        batching: false,
+        ..Size::new(5)
+    };
+    killed(broker, size).await;
+}
+
+async fn killed(broker: Broker, size: Size) {
     let tale = campaign(&broker, size, |nsqd, _| {
         nsqd.kill9().unwrap();
         nsqd.restart().unwrap();
@@ -110,6 +124,7 @@ struct Size {
     lines: Lines,
     faults: usize,
     window: usize,
+    batching: bool,
 }
 
 impl Size {
@@ -125,6 +140,7 @@ impl Size {
         Self {
             lines,
             faults,
+            batching: true,
             window: WINDOW.min(lines.count / 25 / faults.max(1)),
         }
     }
@@ -151,6 +167,7 @@ async fn campaign(broker: &Broker, size: Size, fault: fn(&mut RealNsqd, &ToNsq))
 fn strike(nsqd: &mut RealNsqd, size: Size, fault: fn(&mut RealNsqd, &ToNsq)) -> Ended {
     let address = nsqd.address();
     let window = format!("publish_window,{}", size.window);
+    let batching = format!("auto_batch,{}", size.batching);
     let mut to_nsq = ToNsq::start(
         size.lines,
         text,
@@ -161,6 +178,8 @@ fn strike(nsqd: &mut RealNsqd, size: Size, fault: fn(&mut RealNsqd, &ToNsq)) -> 
             &address,
             "--producer-opt",
             &window,
+            "--producer-opt",
+            &batching,
             "--producer-opt",
             "heartbeat_interval,1s",
         ],

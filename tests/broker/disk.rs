@@ -25,6 +25,10 @@ pub fn scenarios() -> Vec<Scenario> {
             .only(Kind::Real, REAL_ONLY)
             .unless(small_disk::problem)
             .with(on_a_small_disk()),
+        a_disk_that_is_full_for_a_while_leaves_a_batch_open_and_nothing_untrue
+            .only(Kind::Real, REAL_ONLY)
+            .unless(small_disk::problem)
+            .with(on_a_small_disk()),
     ]
 }
 
@@ -117,7 +121,17 @@ async fn a_publish_to_a_full_disk_is_not_written_and_a_batch_in_part(broker: Bro
 }
 
 async fn a_disk_that_is_full_for_a_while_costs_only_what_nsqd_refuses(broker: Broker) {
-    let producer = producer(&broker).await;
+    full_for_a_while(broker, false).await;
+}
+
+/// Of a batch of the producer's own nsqd may have stored a part: its members are told so.
+async fn a_disk_that_is_full_for_a_while_leaves_a_batch_open_and_nothing_untrue(broker: Broker) {
+    full_for_a_while(broker, true).await;
+}
+
+async fn full_for_a_while(broker: Broker, batching: bool) {
+    let config = config(&broker).await.auto_batch(batching);
+    let producer = start(config.max_reconnect_backoff(Duration::from_millis(50)));
     let load = RecordedLoad::start(&producer, 64, TOPIC, of_many_sizes);
     for _ in 0..3 {
         load.until_more_ok(500).await;
@@ -135,6 +149,9 @@ async fn a_disk_that_is_full_for_a_while_costs_only_what_nsqd_refuses(broker: Br
             // Or the refusal is lost, when nsqd closes with something unread.
             Delivery::MaybePartly if error.kind() == ErrorKind::Refused(ErrorCode::MpubFailed) => {
                 true
+            }
+            Delivery::MaybeWritten if error.kind() == ErrorKind::Refused(ErrorCode::MpubFailed) => {
+                batching
             }
             _ => error.kind() == ErrorKind::ConnectionLost,
         };

@@ -16,6 +16,7 @@ pub fn scenarios() -> Vec<Scenario> {
         a_caller_whose_messages_nsqd_refuses_fails_alone_and_costs_nobody_a_backoff.with(small()),
         a_caller_whose_delays_nsqd_refuses_fails_alone_and_costs_nobody_a_backoff.with(small()),
         a_caller_whom_nsqd_refuses_amid_many_in_flight_makes_no_answer_untrue.with(small()),
+        a_caller_whom_nsqd_refuses_amid_many_batches_makes_no_answer_untrue.with(small()),
     ]
 }
 
@@ -104,7 +105,15 @@ async fn among_innocents(
 /// With many on their way, more may have come to nsqd behind the guilty one than it reads. Its end is a reset then, and its
 /// reason may be lost in it; nobody is told more than is known, and still nobody waits for long.
 async fn a_caller_whom_nsqd_refuses_amid_many_in_flight_makes_no_answer_untrue(broker: Broker) {
-    let producer = start(config(&broker).await);
+    refused_amid_many(broker, false).await;
+}
+
+async fn a_caller_whom_nsqd_refuses_amid_many_batches_makes_no_answer_untrue(broker: Broker) {
+    refused_amid_many(broker, true).await;
+}
+
+async fn refused_amid_many(broker: Broker, batching: bool) {
+    let producer = start(config(&broker).await.auto_batch(batching));
     let load = RecordedLoad::start(&producer, INNOCENTS, "innocents", small_ones);
     load.until_more_ok(INNOCENTS).await;
     let mut refused = 0;
@@ -119,6 +128,7 @@ async fn a_caller_whom_nsqd_refuses_amid_many_in_flight_makes_no_answer_untrue(b
     load.until_more_ok(INNOCENTS).await;
     assert!(load.longest() < NO_BACKOFF, "{:?}", load.longest());
     let stats = producer.send(GetStats).await.unwrap();
+    assert_eq!(stats.batches > 0, batching, "{stats:?}");
     let resets = stats.losses - refused;
     for error in load.errors().iter() {
         assert_eq!(error.kind(), ErrorKind::ConnectionLost, "{error}");

@@ -56,19 +56,31 @@ const VARIANTS: &[Variant] = &[
         name: "window_1",
         window: 1,
         callers: 64,
-        options: |config| config.publish_window(1),
+        batching: false,
     },
     Variant {
         name: "window_64",
         window: 64,
         callers: 256,
-        options: |config| config.publish_window(64),
+        batching: false,
     },
     Variant {
         name: "window_1000",
         window: 1_000,
         callers: 3_000,
-        options: |config| config.publish_window(1_000),
+        batching: false,
+    },
+    Variant {
+        name: "batches_64",
+        window: 64,
+        callers: 256,
+        batching: true,
+    },
+    Variant {
+        name: "batches_1000",
+        window: 1_000,
+        callers: 3_000,
+        batching: true,
     },
 ];
 
@@ -77,7 +89,13 @@ struct Variant {
     /// So many publishes at most are in flight, and may be lost with a connection.
     window: usize,
     callers: usize,
-    options: fn(ConfigBuilder) -> ConfigBuilder,
+    batching: bool,
+}
+
+impl Variant {
+    fn options(&self, config: ConfigBuilder) -> ConfigBuilder {
+        config.publish_window(self.window).auto_batch(self.batching)
+    }
 }
 
 /// What strikes, and what comes of it.
@@ -152,7 +170,7 @@ async fn run(broker: &Broker, fault: &Fault, variant: &Variant) {
     let cycles = cycles();
     let config = config(broker).await.heartbeat_interval(HEARTBEAT);
     let config = config.max_reconnect_backoff(BACKOFF);
-    let producer = start((variant.options)(config));
+    let producer = start(variant.options(config));
     let waits = Waits::of(&producer).await;
     let mut load = RecordedLoad::start(&producer, variant.callers, variant.name, of_many_sizes);
     let mut strikes = Vec::new();
@@ -170,6 +188,8 @@ async fn run(broker: &Broker, fault: &Fault, variant: &Variant) {
     }
     load.until_more_ok(variant.callers).await;
     load.cease().await;
+    let batches = stats_once(&producer, "it answers", |_| true).await.batches;
+    assert_eq!(batches > 0, variant.batching, "{}: {batches}", variant.name);
 
     let (name, maybe) = (format!("{}, {}", fault.name, variant.name), load.maybe());
     let hung = load.errors().iter().filter(|e| is_time_out(e)).count();

@@ -21,6 +21,7 @@ mod harness;
 mod load;
 mod recorded;
 
+mod batches;
 mod callers;
 mod campaign;
 mod connection;
@@ -54,6 +55,7 @@ fn main() {
         publish::scenarios(),
         callers::scenarios(),
         refusals::scenarios(),
+        batches::scenarios(),
         restarts::scenarios(),
         stalls::scenarios(),
         connection::scenarios(),

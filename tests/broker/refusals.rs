@@ -37,7 +37,7 @@ pub fn scenarios() -> Vec<Scenario> {
 }
 
 /// A broker that takes less than the producer thinks it does.
-fn small() -> Settings {
+pub fn small() -> Settings {
     Settings {
         max_msg_size: 1_000,
         max_body_size: 5_000,
@@ -46,12 +46,25 @@ fn small() -> Settings {
     }
 }
 
+/// A producer that makes each publish a command. What is otherwise with batches is in `batches`.
+async fn one_by_one(broker: &Broker) -> Addr<Producer> {
+    start(config(broker).await.auto_batch(false))
+}
+
 /// The refusal of a publish amid a hundred good ones, all sent in one breath.
 async fn refused_amid_good_ones(
     broker: &Broker,
     guilty: impl AsyncFnOnce(&Addr<Producer>) -> Result<(), Error>,
 ) -> Error {
-    let producer = producer(broker).await;
+    refused_by(producer(broker).await, broker, guilty).await
+}
+
+/// The same by this producer.
+pub async fn refused_by(
+    producer: Addr<Producer>,
+    broker: &Broker,
+    guilty: impl AsyncFnOnce(&Addr<Producer>) -> Result<(), Error>,
+) -> Error {
     let (before, guilty, behind) = tokio::join!(
         publish_all(&producer, 0..50),
         guilty(&producer),
@@ -71,7 +84,7 @@ async fn refused_amid_good_ones(
 }
 
 async fn a_refused_publish_fails_alone(broker: Broker) {
-    let error = refused_amid_good_ones(&broker, async |producer| {
+    let error = refused_by(one_by_one(&broker).await, &broker, async |producer| {
         publish(producer, vec![b'x'; 1_001]).await
     });
     let error = error.await;
@@ -256,7 +269,7 @@ async fn names_are_judged_as_nsqd_judges_them(broker: Broker) {
 async fn a_failing_disk_refuses_one_publish(broker: Broker) {
     let disk = "E_PUB_FAILED PUB failed write: no space left on device";
     broker.embedded().faults().fail_next("PUB", disk);
-    let producer = producer(&broker).await;
+    let producer = one_by_one(&broker).await;
     let (first, others) = tokio::join!(publish(&producer, "x"), publish_all(&producer, 0..50));
     let error = first.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused(ErrorCode::PubFailed));
@@ -291,7 +304,7 @@ async fn an_unknown_refusal_leaves_it_open(broker: Broker) {
         .embedded()
         .faults()
         .fail_with("PUB", "E_TOMORROW \u{1f600}", 1);
-    let producer = producer(&broker).await;
+    let producer = one_by_one(&broker).await;
     let (first, others) = tokio::join!(
         publish(&producer, numbered(0)),
         publish_all(&producer, 1..50)
@@ -311,7 +324,7 @@ async fn an_unknown_refusal_leaves_it_open(broker: Broker) {
 async fn a_forbidden_topic_fails_alone(broker: Broker) {
     let verdict = "E_UNAUTHORIZED AUTH failed for PUB on \"forbidden\" \"\"";
     broker.embedded().faults().fail_next("PUB", verdict);
-    let producer = producer(&broker).await;
+    let producer = one_by_one(&broker).await;
     let forbidden = || producer.send(Publish::new(topic("forbidden"), "x"));
     let (first, good, second) =
         tokio::join!(forbidden(), publish_all(&producer, 0..50), forbidden());

@@ -92,7 +92,9 @@ async fn frozen_for_longer_than_two_heartbeats_and_thawed(broker: Broker) {
     let config = config(&broker)
         .await
         .heartbeat_interval(Duration::from_secs(1));
-    let producer = start(config.ack_timeout(Duration::from_secs(15)));
+    let config = config.ack_timeout(Duration::from_secs(15));
+    // In batches, what comes while nsqd is frozen would wait here, and not be lost with the connection.
+    let producer = start(config.auto_batch(false));
     let load = Load::start(&producer, 16);
     load.until_more_ok(100).await;
     let frozen = Instant::now();

@@ -118,7 +118,7 @@ async fn late_answers_are_each_callers_own(broker: Broker) {
         .embedded()
         .faults()
         .delay_answers(Duration::from_millis(100));
-    let producer = start(config(&broker).await.publish_window(50));
+    let producer = start(config(&broker).await.publish_window(50).auto_batch(false));
     let refusal = "E_PUB_FAILED PUB failed exiting";
     for _ in 0..3 {
         broker.embedded().faults().fail_next("PUB", refusal);
@@ -161,7 +161,7 @@ async fn a_late_answer_to_who_gave_up_is_swallowed(broker: Broker) {
 /// nsqd executed a third, answered all of these but the last, and closed.
 async fn what_was_answered_before_the_end_is_ok(broker: Broker) {
     for reset in [false, true] {
-        let producer = producer(&broker).await;
+        let producer = start(config(&broker).await.auto_batch(false));
         publish(&producer, numbered(1_000_000)).await.unwrap();
         let before = broker.message_count(TOPIC).await;
         let faults = broker.embedded().faults();
@@ -267,7 +267,8 @@ async fn a_batch_without_an_answer_may_be_partly_stored(broker: Broker) {
 }
 
 async fn at_least_once_publishes_again_what_was_not_answered(broker: Broker) {
-    let producer = start(config(&broker).await.retry_unknown(true));
+    let config = config(&broker).await.retry_unknown(true);
+    let producer = start(config.auto_batch(false));
     publish(&producer, numbered(0)).await.unwrap();
     broker.embedded().faults().close_after_commands(3);
     publish_all(&producer, 1..6).await.assert_all_ok();

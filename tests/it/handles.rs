@@ -298,17 +298,20 @@ fn a_producer_that_is_gone_answers_those_who_wait() {
     });
 }
 
-/// An nsqd that takes so many publishes of numbers, and returns once it is left, having answered each.
+/// An nsqd that takes so many publishes of numbers, and returns once it is left, having answered each command.
 fn takes(count: usize) -> ScriptedPeer {
     ScriptedPeer::play(move |mut client| async move {
         client.greet().await;
         let mut came = std::collections::BTreeSet::new();
-        for _ in 0..count {
-            let command = client.next_command().await;
-            let Command::Pub { body, .. } = command else {
-                panic!("{command}");
+        while came.len() < count {
+            let bodies = match client.next_command().await {
+                Command::Pub { body, .. } => vec![body],
+                Command::Mpub { bodies, .. } => bodies,
+                other => panic!("{other}"),
             };
-            assert!(came.insert(body), "a publish came twice");
+            for body in bodies {
+                assert!(came.insert(body), "a publish came twice");
+            }
             client.send(ok_frame()).await;
         }
         client.wait_closed().await;

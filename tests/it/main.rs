@@ -11,6 +11,7 @@
 mod support;
 
 mod arbiters;
+mod batching;
 mod bounds;
 mod callers;
 mod chaos;

@@ -1,18 +1,19 @@
 //! A connection as both ends see it: what the client's socket took, command by command, and what nsqd made of it.
 
-use std::io;
+use std::{io, time::Duration};
 
 use actix_nsq::bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    command::{Command, Verb, read},
+    command::{Verb, read},
     network::{Last, Wire},
     nsqd::{Done, Handshake, Oddity, Peer, Stage, What},
-    record,
-    setup::Order,
-    world::{Mood, Reach, World},
+    world::{Mood, World},
 };
+
+/// So many commands are in flight at least before a further one waits, where publishes are folded.
+pub(crate) const LEAST: usize = 4;
 
 #[derive(Debug)]
 pub(crate) struct Line {
@@ -24,6 +25,9 @@ pub(crate) struct Line {
     pub(crate) handshake_end: usize,
     /// When nsqd had answered the handshake well: from then on the client may hand over commands.
     pub(crate) opened: Option<Instant>,
+    /// When it came about, and how long nsqd's answer to IDENTIFY took at most.
+    began: Instant,
+    pub(crate) round_trip: Duration,
     /// When the client closed it.
     pub(crate) gone: Option<Instant>,
     /// When a frame was last heard, and an answer.
@@ -41,6 +45,8 @@ pub(crate) struct Refusal {
     pub(crate) topic: String,
     pub(crate) text: String,
     pub(crate) heard: Option<Instant>,
+    /// The command was a batch of the producer's own.
+    pub(crate) folded: bool,
     /// Another frame was heard behind it: so it was no nsqd's.
     pub(crate) more: bool,
 }
@@ -52,6 +58,8 @@ pub(crate) struct Written {
     pub(crate) verb: Verb,
     /// The publishes that it carries.
     pub(crate) publishes: Vec<usize>,
+    /// It is the producer who made one command of them.
+    pub(crate) folded: bool,
     pub(crate) bytes: usize,
     pub(crate) at: Instant,
     /// When its OK was heard, behind nothing but answers.
@@ -59,13 +67,15 @@ pub(crate) struct Written {
 }
 
 impl Line {
-    fn new(handshake: Handshake, now: Instant) -> Self {
+    pub(crate) fn new(handshake: Handshake, now: Instant) -> Self {
         Self {
             peer: Peer::new(handshake, now),
             commands: Vec::new(),
             seen: 4,
             handshake_end: 0,
             opened: None,
+            began: now,
+            round_trip: Duration::ZERO,
             gone: None,
             frame_heard: None,
             answer_heard: None,
@@ -98,6 +108,7 @@ impl Line {
             topic: command.topic,
             text: text.clone(),
             heard: None,
+            folded: false,
             more: false,
         });
     }
@@ -116,9 +127,9 @@ impl Line {
         })
     }
 
-    /// Hears, up to where the client has read; gives the commands that were answered well.
-    fn hear(&mut self, heard: usize, now: Instant) -> Vec<usize> {
-        let mut confirmed = Vec::new();
+    /// Hears, up to where the client has read; gives the commands that were answered well, and whether one is refused now.
+    pub(crate) fn hear(&mut self, heard: usize, now: Instant) -> (Vec<usize>, bool) {
+        let (mut confirmed, mut refused) = (Vec::new(), false);
         let mut astray = false;
         for frame in &mut self.peer.frames {
             let fresh = frame.end <= heard && frame.heard.is_none();
@@ -130,6 +141,7 @@ impl Line {
                 }
             }
             match &frame.what {
+                What::Greeting if fresh => self.round_trip = now - self.began,
                 What::Greeting => {}
                 What::Heartbeat => self.owes |= fresh && self.opened.is_some(),
                 What::Ok(start) if fresh && !astray => {
@@ -140,13 +152,32 @@ impl Line {
                 What::Error(..) => {
                     if let Some(refusal) = self.refusal.as_mut().filter(|_| fresh && !astray) {
                         refusal.heard = Some(now);
+                        refused = true;
                     }
                     astray = true;
                 }
                 What::Odd(_) => astray = true,
             }
         }
-        confirmed
+        (confirmed, refused)
+    }
+}
+
+impl Refusal {
+    /// The first of nsqd's words.
+    pub(crate) fn code(&self) -> &str {
+        self.text.split(' ').next().unwrap_or_default()
+    }
+
+    /// nsqd only gave up waiting for the rest.
+    pub(crate) fn is_slow_upload(&self) -> bool {
+        self.text.contains("failed to read")
+    }
+
+    /// The limit that nsqd names.
+    pub(crate) fn limit(&self) -> Option<usize> {
+        let (_, limit) = self.text.split_once(" > ")?;
+        Some(limit.parse().expect("a limit"))
     }
 }
 
@@ -164,88 +195,6 @@ impl World {
         let place = network.wires.iter().rposition(|wire| !wire.gone)?;
         assert_eq!(network.open(), 1, "more than one connection");
         Some(place)
-    }
-
-    pub(crate) fn answer_dials(&mut self) {
-        let network = self.network.clone();
-        let mut network = network.lock();
-        for place in self.dials_seen..network.dials.len() {
-            if network.dials[place].gone {
-                continue;
-            }
-            self.count.add("dialled");
-            let reach = match self.reach {
-                Reach::Chancy => {
-                    [Reach::Good, Reach::Refused, Reach::Hanging][self.rng.usize(0..3)]
-                }
-                reach => reach,
-            };
-            self.path.dial = match reach {
-                Reach::Refused => {
-                    let kinds = [
-                        io::ErrorKind::ConnectionRefused,
-                        io::ErrorKind::HostUnreachable,
-                    ];
-                    network.dials[place].answer(Err(kinds[self.rng.usize(0..2)].into()));
-                    "refused"
-                }
-                Reach::Hanging => "time-out",
-                Reach::Good | Reach::Chancy => {
-                    let handshake = self.draw_handshake();
-                    let (room, gulp) = self.draw_room();
-                    network.wires.push(Wire::new(room, gulp));
-                    let wire = network.wires.len() - 1;
-                    network.dials[place].answer(Ok(wire));
-                    self.lines.push(Line::new(handshake, Instant::now()));
-                    self.note(|| {
-                        format!("line {wire}: {handshake:?}, room for {room}, {gulp} at once")
-                    });
-                    handshake.outcome()
-                }
-            };
-        }
-        self.dials_seen = network.dials.len();
-    }
-
-    fn draw_handshake(&mut self) -> Handshake {
-        use Handshake::{
-            Absurd, Auth, Close, Fine, HeartbeatFirst, Http, Legacy, NoObject, NotJson, OddFrame,
-            Refusal, Reset, Silence,
-        };
-        if self.healed {
-            return Fine;
-        }
-        let most = if self.hard_times && self.reach != Reach::Good {
-            20
-        } else {
-            46
-        };
-        match self.rng.usize(0..most) {
-            place @ 0..12 => [
-                Legacy,
-                HeartbeatFirst,
-                Silence,
-                Close,
-                Reset,
-                Refusal,
-                NotJson,
-                NoObject,
-                OddFrame,
-                Http,
-                Absurd,
-                Auth,
-            ][place],
-            _ => Fine,
-        }
-    }
-
-    /// How much is under way at most, and how much a write takes.
-    fn draw_room(&mut self) -> (usize, usize) {
-        match self.rng.u32(0..4) {
-            0 => (self.rng.usize(600..2000), self.rng.usize(1..400)),
-            1 => (64 << 10, self.rng.usize(1..400)),
-            _ => (64 << 10, 64 << 10),
-        }
     }
 
     pub(crate) fn nsqd_works(&mut self) {
@@ -334,6 +283,7 @@ impl World {
                         topic: command.topic.clone(),
                         text,
                         heard: None,
+                        folded: false,
                         more: false,
                     });
                     self.end_refused(wire, place);
@@ -378,159 +328,6 @@ impl World {
             }
             2 | 3 => wire.last = Some(Last::Reset),
             _ => wire.last = Some(Last::Fin),
-        }
-    }
-
-    pub(crate) fn see_wires(&mut self) {
-        (0..self.lines.len()).for_each(|place| self.transcribe(place));
-    }
-
-    /// Takes note of what the client has heard since the last look: what it writes then is written upon that.
-    fn hear(&mut self, place: usize) {
-        let now = Instant::now();
-        let network = self.network.clone();
-        let network = network.lock();
-        let wire = &network.wires[place];
-        let line = &mut self.lines[place];
-        if wire.gone && line.gone.is_none() {
-            line.gone = Some(now);
-        }
-        let confirmed = line.hear(wire.heard, now);
-        let failed = wire.write_failed;
-        drop(network);
-        for start in confirmed {
-            self.confirmed(place, start, now);
-            if failed {
-                self.count.add("OK heard after a write failed");
-            }
-        }
-    }
-
-    /// Takes note of the commands that the client's socket has wholly taken since the last look.
-    fn transcribe(&mut self, place: usize) {
-        self.hear(place);
-        let network = self.network.clone();
-        loop {
-            let network = network.lock();
-            let wire = &network.wires[place];
-            let line = &mut self.lines[place];
-            if wire.taken.len() <= line.seen {
-                return;
-            }
-            let Some(command) = read(&wire.taken, line.seen) else {
-                return;
-            };
-            let Some(end) = command.end else {
-                return;
-            };
-            line.seen = end;
-            if line.handshake_end == 0 {
-                line.handshake_end = end;
-                continue;
-            }
-            if command.verb == Verb::Nop {
-                line.owes = false;
-                line.commands.push(Written {
-                    start: command.start,
-                    verb: command.verb,
-                    publishes: Vec::new(),
-                    bytes: 0,
-                    at: Instant::now(),
-                    confirmed: None,
-                });
-                continue;
-            }
-            let bodies: Vec<Bytes> = command
-                .bodies
-                .iter()
-                .map(|body| Bytes::copy_from_slice(&wire.taken[body.clone()]))
-                .collect();
-            drop(network);
-            self.written(place, &command, &bodies);
-        }
-    }
-
-    /// A command was wholly taken by the client's socket.
-    fn written(&mut self, place: usize, command: &Command, bodies: &[Bytes]) {
-        let Command { verb, topic, .. } = command;
-        let mut publishes: Vec<usize> = Vec::new();
-        if *verb != Verb::Identify {
-            let mut ids = Vec::new();
-            for body in bodies {
-                let id = record::read(topic, body).expect("a whole message, of this topic");
-                let owner = self.owners[id.publisher][id.number];
-                if publishes.last() != Some(&owner) {
-                    publishes.push(owner);
-                }
-                ids.push(id);
-            }
-            let own = publishes
-                .iter()
-                .flat_map(|owner| &self.publishes[*owner].ids);
-            assert!(own.eq(&ids), "{publishes:?} are not written whole");
-        }
-        self.note(|| {
-            format!(
-                "line {place}: {} {topic} {publishes:?} is written",
-                verb.name()
-            )
-        });
-        let at = Instant::now();
-        for publish in &publishes {
-            self.publish_written(*publish, place, command);
-        }
-        assert!(self.setup.order == Order::All);
-        self.lines[place].commands.push(Written {
-            start: command.start,
-            verb: *verb,
-            bytes: bodies.iter().map(Bytes::len).sum(),
-            publishes,
-            at,
-            confirmed: None,
-        });
-        self.check_window(place);
-    }
-
-    fn confirmed(&mut self, place: usize, start: usize, now: Instant) {
-        let commands = &mut self.lines[place].commands;
-        let command = commands.iter_mut().find(|command| command.start == start);
-        let command = command.expect("an answer to what was written");
-        command.confirmed = Some(now);
-        for publish in command.publishes.clone() {
-            self.count.add("OK");
-            self.publishes[publish].confirmed.get_or_insert(now);
-        }
-    }
-
-    /// What is sent and not answered is within the window; one publish may always be.
-    fn check_window(&self, place: usize) {
-        let flying = self.lines[place]
-            .commands
-            .iter()
-            .filter(|command| !command.publishes.is_empty() && command.confirmed.is_none());
-        let (mut count, mut bytes) = (0, 0);
-        for command in flying {
-            count += command.publishes.len();
-            bytes += command.bytes;
-        }
-        let within = count <= self.setup.window && bytes <= self.setup.window_bytes;
-        assert!(within || count == 1, "{count} publishes, {bytes} bytes fly");
-    }
-}
-
-impl Handshake {
-    /// How the client must see it.
-    fn outcome(self) -> &'static str {
-        match self {
-            Self::Fine | Self::Legacy | Self::HeartbeatFirst => "fine",
-            Self::Silence => "handshake time-out",
-            Self::Close => "handshake closed",
-            Self::Reset => "handshake reset",
-            Self::Refusal => "handshake refused",
-            Self::NotJson | Self::NoObject | Self::OddFrame => "handshake not understood",
-            Self::Http => "http",
-            Self::Absurd => "absurd frame",
-            Self::Auth => "auth",
         }
     }
 }

@@ -5,9 +5,11 @@ use futures::FutureExt;
 
 use super::{
     command::Verb,
+    line::{LEAST, Line},
     path::{At, variant},
     publish::{Publish, Way},
-    world::World,
+    setup::Order,
+    world::{TOPICS, World},
 };
 
 impl World {
@@ -32,6 +34,7 @@ impl World {
         self.check_state(stats.state);
         self.check_counts(&stats);
         self.check_flight(&stats);
+        self.check_commands(&stats);
     }
 
     fn check_state(&self, state: ProducerState) {
@@ -202,11 +205,67 @@ impl World {
             assert!(!line.owes, "a heartbeat was not answered");
             let room = flying < setup.window && stats.in_flight_bytes < setup.window_bytes;
             let leaving = self.reconnect.is_some();
+            let least = self.may_pile_up(line);
             assert!(
-                !room || stats.waiting == 0 || leaving || setup.window_bytes < 10_000,
+                !room
+                    || least.is_none_or(|least| stats.waiting <= least)
+                    || leaving
+                    || setup.window_bytes < 10_000,
                 "{} wait, and the window is open",
                 stats.waiting
             );
         }
+    }
+
+    /// How many publishes may wait although the window is open, so that larger batches come of them. `None`: any number,
+    /// since as many commands are in flight as may be with nsqd next door.
+    fn may_pile_up(&self, line: &Line) -> Option<usize> {
+        if self.setup.order == Order::All {
+            return Some(0);
+        }
+        let (mut commands, mut flying) = (0, [0; TOPICS.len()]);
+        for command in &line.commands {
+            if let Some(first) = command.publishes.first()
+                && command.confirmed.is_none()
+            {
+                commands += 1;
+                flying[self.publishes[*first].topic] += command.publishes.len();
+            }
+        }
+        let piles = flying.map(|count| (count / LEAST).min(self.setup.batch_messages));
+        let waiting = piles.map(|enough| enough.saturating_sub(1));
+        (commands < LEAST).then(|| waiting.into_iter().sum())
+    }
+
+    /// What was handed over in which commands, held against what was written of it.
+    fn check_commands(&self, stats: &Stats) {
+        let written = self.lines.iter().flat_map(|line| &line.commands);
+        let written = written.filter(|command| !command.publishes.is_empty());
+        let (mut commands, mut batches, mut batched) = (0, 0, 0);
+        for command in written {
+            commands += 1;
+            if command.folded {
+                batches += 1;
+                batched += command.publishes.len() as u64;
+            }
+        }
+        let told = [stats.commands, stats.batches, stats.batched];
+        let seen = [commands, batches, batched];
+        let network = self.network.lock();
+        // What is handed over and never written is not seen.
+        let all_is_seen = network
+            .wires
+            .iter()
+            .all(|wire| !wire.write_failed && !wire.is_full())
+            && network.wires.len() == 1
+            && stats.state == ProducerState::Connected;
+        let right = match all_is_seen {
+            true => told == seen,
+            false => told.iter().zip(seen).all(|(told, seen)| *told >= seen),
+        };
+        assert!(
+            right,
+            "commands, batches, batched: {told:?}, and not {seen:?}"
+        );
     }
 }

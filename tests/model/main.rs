@@ -20,6 +20,8 @@
 )]
 
 mod command;
+mod dials;
+mod folding;
 mod line;
 mod look;
 mod network;
@@ -33,6 +35,7 @@ mod record;
 mod setup;
 mod steps;
 mod stopping;
+mod transcript;
 mod truth;
 mod world;
 
@@ -57,6 +60,18 @@ const OFTEN: u64 = 500;
 /// Each transition of the producer's state machine, and what becomes of publishes.
 const TRANSITIONS: &[&str] = &[
     "OK",
+    "a batch is lost",
+    "a batch is refused: E_AUTH_FAILED",
+    "a batch is refused: E_BAD_BODY",
+    "a batch is refused: E_BAD_MESSAGE",
+    "a batch is refused: E_BAD_TOPIC",
+    "a batch is refused: E_MPUB_FAILED",
+    "a batch is refused: E_SHINY",
+    "a batch is refused: E_UNAUTHORIZED",
+    "a batch is refused: slow upload",
+    "a batch is written",
+    "a batch is written again",
+    "a batch passes over who has left",
     "a drain begins: backing off",
     "a drain begins: dialling",
     "a drain begins: idle",
@@ -78,24 +93,30 @@ const TRANSITIONS: &[&str] = &[
     "dialling -> backing off: time-out",
     "dialling -> drained",
     "dialling -> up",
+    "a member of a refused batch goes alone",
     "ended: backing off",
     "ended: dialling",
     "ended: drained",
     "ended: idle",
     "ended: up",
     "executed after the end",
+    "half a batch is lost",
     "idle -> dialling",
     "idle -> drained",
     "lost -> backing off soon",
     "lost -> backing off with growing delays",
     "lost -> dialling, asked to",
     "more was said behind a refusal",
+    "nothing is folded while nsqd has trouble",
+    "one OK for a batch",
     "sent again",
     "sent again, though perhaps stored",
     "stored twice",
     "told ConnectionLost MaybePartly",
     "told ConnectionLost MaybeWritten",
     "told Full NotWritten",
+    "told Refused(MpubFailed) MaybeWritten",
+    "told Refused(Unknown) MaybeWritten",
     "told Timeout MaybeWritten",
     "told Timeout NotWritten",
     "up -> drained",
@@ -204,7 +225,7 @@ fn play(seed: u64) -> Count {
     let count = runtime.block_on(tasks.run_until(async {
         let mut world = World::new(seed);
         // Some end before much has begun.
-        let most = if world.rng.u32(0..3) == 0 { 2 } else { 70 };
+        let most = if world.rng.u32(0..3) == 0 { 2 } else { 90 };
         let steps = world.rng.u32(0..most);
         for _ in 0..steps {
             world.step().await;

@@ -17,6 +17,8 @@ pub(crate) struct Nsqd {
     pub(crate) max_body_size: usize,
     /// Of so many whole commands, one meets trouble; 0 for none.
     pub(crate) trouble: u32,
+    /// The next batch meets trouble, and of this kind.
+    pub(crate) grudge: Option<u32>,
     /// Whether it refuses topics.
     pub(crate) strict: bool,
 }
@@ -222,7 +224,7 @@ impl Peer {
 impl Nsqd {
     /// Executes the next command of what has arrived, as far as it can be read.
     pub(crate) fn execute(
-        &self,
+        &mut self,
         peer: &mut Peer,
         wire: &mut Wire,
         now: Instant,
@@ -276,7 +278,7 @@ impl Nsqd {
 
     /// In the order in which nsqd looks: the topic, permission to MPUB, sizes as they are read, permission to PUB, the disk.
     /// With the verdict comes how many of the messages are stored.
-    fn judge(&self, command: &Command, rng: &mut Rng) -> Option<(usize, Result<(), String>)> {
+    fn judge(&mut self, command: &Command, rng: &mut Rng) -> Option<(usize, Result<(), String>)> {
         let Command { verb, topic, .. } = command;
         let (name, batch) = (verb.name(), *verb == Verb::Mpub);
         let refused = |text: String| Some((0, Err(text)));
@@ -292,7 +294,8 @@ impl Nsqd {
             ));
         }
         let size = command.size?;
-        let troubled = |rng: &mut Rng| self.trouble > 0 && rng.u32(0..self.trouble) == 0;
+        let trouble = self.trouble;
+        let troubled = |rng: &mut Rng| trouble > 0 && rng.u32(0..trouble) == 0;
         if *verb == Verb::Identify {
             command.end?;
             return match troubled(rng) {
@@ -317,15 +320,16 @@ impl Nsqd {
             ));
         }
         let all = command.bodies.len();
-        if !troubled(rng) {
+        let grudge = self.grudge.take_if(|_| batch);
+        if grudge.is_none() && !troubled(rng) {
             return Some((all, Ok(())));
         }
         // A part of a batch may be stored; and what an unknown code means is anybody's guess.
         let part = rng.usize(0..=all);
-        Some(match rng.u32(0..3) {
+        Some(match grudge.unwrap_or_else(|| rng.u32(0..3)) {
             0 => (part, Err("E_SHINY something new".into())),
-            _ if batch => (part, Err("E_MPUB_FAILED MPUB failed no space left".into())),
             1 => (0, Err("E_AUTH_FAILED AUTH failed".into())),
+            _ if batch => (part, Err("E_MPUB_FAILED MPUB failed no space left".into())),
             _ => (0, Err(format!("E_{name}_FAILED {name} failed exiting"))),
         })
     }

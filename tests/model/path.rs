@@ -132,6 +132,7 @@ impl World {
                     At::Dialling => {
                         let dial = self.dial_failure();
                         self.path.last_error = name_of(dial).into();
+                        self.folding.forget_limit();
                         self.path.lines_seen = self.lines.len();
                         self.count.add(format!("dialling -> backing off: {dial}"));
                         assert_eq!(failed, self.path.failed + 1);
@@ -253,7 +254,12 @@ impl World {
             "{unknown} may be stored, it says, and not {expected}"
         );
         assert!(!self.setup.retry_unknown || resent >= unknown);
+        let refused = line.is_refused();
         drop(network);
+        if !refused {
+            self.folding.forget_limit();
+        }
+        self.count_lost_batches(place);
         self.path.flat = flat;
         if reset {
             self.path.failed = 0;

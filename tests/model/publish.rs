@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     command::Verb,
+    folding::LARGE,
     record::Id,
     world::{TOPICS, World, ms},
 };
@@ -46,6 +47,8 @@ pub(crate) struct Publish {
     pub(crate) cancelled: Option<Instant>,
     /// It was let go of before it can have been handed over.
     pub(crate) never: bool,
+    /// It was in a batch that nsqd refused without having stored anything of it.
+    pub(crate) alone: bool,
     /// On which lines it was wholly written, and where.
     pub(crate) written: Vec<(usize, usize)>,
     /// When its OK was heard.
@@ -79,9 +82,39 @@ struct Draft {
 }
 
 impl World {
-    /// Something is published, somehow.
+    /// Several things are published: often to one topic, so that there is something to be folded.
+    pub(crate) fn publish_some(&mut self) {
+        if self.rng.bool() {
+            return (0..self.rng.u32(1..5)).for_each(|_| self.publish());
+        }
+        let topic = self.draw_topic();
+        (0..self.rng.u32(2..8)).for_each(|_| self.publish_to(topic, None));
+    }
+
+    /// What is folded into one command, if the producer may.
+    pub(crate) fn publish_together(&mut self, topic: usize, sizes: &[usize]) {
+        for size in sizes {
+            self.publish_to(topic, Some(*size));
+        }
+    }
+
+    /// Something is published, somewhere.
     pub(crate) fn publish(&mut self) {
-        let draft = self.draft();
+        let topic = self.draw_topic();
+        self.publish_to(topic, None);
+    }
+
+    fn draw_topic(&mut self) -> usize {
+        match self.rng.u32(0..20) {
+            0 if self.hard_times => 0,
+            1 if self.hard_times => 1,
+            _ => self.rng.usize(2..TOPICS.len()),
+        }
+    }
+
+    /// A single message, where its size is given.
+    fn publish_to(&mut self, topic: usize, size: Option<usize>) {
+        let draft = self.draft(topic, size);
         let way = match self.rng.u32(0..10) {
             0..6 => Way::Send,
             6..8 => Way::Handle,
@@ -119,6 +152,7 @@ impl World {
             told: None,
             cancelled: None,
             never: refused.is_some(),
+            alone: false,
             written: Vec::new(),
             confirmed: None,
             copies: vec![0; ids.len()],
@@ -201,13 +235,9 @@ impl World {
         Some(async move { request.await? }.boxed_local())
     }
 
-    fn draft(&mut self) -> Draft {
-        let topic = match self.rng.u32(0..20) {
-            0 if self.hard_times => 0,
-            1 if self.hard_times => 1,
-            _ => self.rng.usize(2..TOPICS.len()),
-        };
+    fn draft(&mut self, topic: usize, size: Option<usize>) -> Draft {
         let verb = match self.rng.u32(0..10) {
+            _ if size.is_some() => Verb::Pub,
             0..7 => Verb::Pub,
             7 => Verb::Dpub,
             _ => Verb::Mpub,
@@ -218,15 +248,16 @@ impl World {
         };
         let (mut ids, mut bodies) = (Vec::new(), Vec::new());
         for _ in 0..count {
-            if self.rng.u32(0..60) == 0 {
+            if size.is_none() && self.rng.u32(0..60) == 0 {
                 bodies.push(Bytes::new());
                 continue;
             }
-            let size = match self.rng.u32(0..20) {
+            let size = size.unwrap_or_else(|| match self.rng.u32(0..20) {
+                0 if self.setup.max_publish_size > LARGE => LARGE - 1 + self.rng.usize(0..3),
                 0 => self.rng.usize(4000..6100),
                 1 => self.rng.usize(300..2000),
                 _ => self.rng.usize(20..100),
-            };
+            });
             let (id, body) = self.record.offer(topic, size);
             ids.push(id);
             bodies.push(body);

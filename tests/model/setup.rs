@@ -12,6 +12,8 @@ use super::world::ms;
 pub(crate) enum Order {
     /// As they came, over all topics.
     All,
+    /// As they came, for each topic: publishes of one topic that wait together are folded into one command.
+    PerTopic,
 }
 
 /// How a producer is set up.
@@ -19,6 +21,8 @@ pub(crate) enum Order {
 pub(crate) struct Setup {
     pub(crate) variant: &'static str,
     pub(crate) order: Order,
+    pub(crate) batch_messages: usize,
+    pub(crate) batch_bytes: usize,
     pub(crate) retry_unknown: bool,
     pub(crate) connect_at_start: bool,
     pub(crate) max_pending: usize,
@@ -77,6 +81,15 @@ const VARIANTS: &[(&str, Change)] = &[
         setup.max_publish_size = rng.usize(100..400);
         setup.max_batch_size = rng.usize(100..600);
     }),
+    ("small batches", |setup, rng| {
+        setup.order = Order::PerTopic;
+        setup.batch_messages = rng.usize(2..5);
+        setup.batch_bytes = [100, 300, 900_000][rng.usize(0..3)];
+    }),
+    ("large messages", |setup, _| {
+        setup.max_publish_size = 100_000;
+        setup.max_batch_size = 200_000;
+    }),
 ];
 
 impl Setup {
@@ -84,7 +97,9 @@ impl Setup {
         let (variant, change) = VARIANTS[rng.usize(0..VARIANTS.len())];
         let mut setup = Self {
             variant,
-            order: Order::All,
+            order: [Order::All, Order::PerTopic, Order::PerTopic][rng.usize(0..3)],
+            batch_messages: 256,
+            batch_bytes: 900_000,
             retry_unknown: false,
             connect_at_start: rng.bool(),
             max_pending: 1000,
@@ -108,6 +123,9 @@ impl Setup {
 
     pub(crate) fn apply(&self, builder: ConfigBuilder) -> ConfigBuilder {
         builder
+            .auto_batch(self.order == Order::PerTopic)
+            .auto_batch_messages(self.batch_messages)
+            .auto_batch_bytes(self.batch_bytes)
             .retry_unknown(self.retry_unknown)
             .connect_at_start(self.connect_at_start)
             .max_pending(self.max_pending)

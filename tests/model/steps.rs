@@ -9,15 +9,17 @@ use super::{
     line::Line,
     network::Last,
     nsqd::{Oddity, Stage, What},
-    world::{Mood, Reach, World, ms},
+    path::At,
+    setup::Order,
+    world::{Mood, Reach, TOPICS, World, ms},
 };
 
 impl World {
     pub(crate) async fn step(&mut self) {
-        match self.rng.u32(0..1240) {
-            0..300 => (0..self.rng.u32(1..5)).for_each(|_| self.publish()),
+        match self.rng.u32(0..1590) {
+            0..300 => self.publish_some(),
             300..330 => self.ask(),
-            330..390 => self.cancel(),
+            330..390 | 1550.. => self.cancel(),
             390..540 => {
                 let time = match self.rng.u32(0..10) {
                     0..3 => self.rng.u64(1..5),
@@ -41,8 +43,8 @@ impl World {
                 self.note(|| format!("{:?}", self.reach));
             }
             810..845 | 1040..1070 => self.cut(),
-            845..900 | 1070..1140 | 1180..1220 => self.say_something_odd(),
-            1140..1180 | 1220..1240 => self.stop_reading().await,
+            845..900 | 1070..1140 | 1180..1220 | 1430..1490 => self.say_something_odd(),
+            1140..1180 | 1220..1240 | 1490..1550 => self.stop_reading().await,
             900..930 => self.lose_patience(),
             930..948 => {
                 self.note(|| "reconnect".into());
@@ -53,6 +55,7 @@ impl World {
             948..968 => self.a_ghost_works(),
             968..998 => self.change_room(),
             998..1033 => self.look().await,
+            1240..1430 => self.batches_meet_trouble().await,
             _ => self.drain().await,
         }
         self.network
@@ -103,7 +106,7 @@ impl World {
         if !self.hard_times || self.current().is_none() {
             return;
         }
-        if self.rng.u32(0..3) == 0
+        if self.rng.bool()
             && let Some(interval) = self.setup.heartbeat
         {
             // Or says no more, which takes longer to be found.
@@ -117,11 +120,73 @@ impl World {
         self.run(self.setup.write_timeout + ms(5)).await;
     }
 
+    /// One batch after the other meets trouble, for as long as there is a connection again soon.
+    async fn batches_meet_trouble(&mut self) {
+        if !self.hard_times || self.setup.order == Order::All {
+            return;
+        }
+        for _ in 0..self.rng.u32(1..6) {
+            self.mood = Mood::Prompt;
+            // After a refusal it is dialled again after 20 ms.
+            self.run(ms(22)).await;
+            let topic = self.rng.usize(2..TOPICS.len());
+            // Trouble of before is over with an OK.
+            self.publish_together(topic, &[40]);
+            self.settle_down().await;
+            let Some(place) = self.current().filter(|_| self.path.at == At::Up) else {
+                return;
+            };
+            self.a_batch_meets_trouble(place, topic).await;
+        }
+    }
+
+    /// The publishes of a batch, and nsqd or the network is not well disposed to it.
+    async fn a_batch_meets_trouble(&mut self, place: usize, topic: usize) {
+        let sizes = [40; 5];
+        match self.rng.u32(0..11) {
+            which @ (0 | 1) => self.publish_together(which as usize, &sizes),
+            2 | 9 | 10 => {
+                self.nsqd.max_msg_size = 1000;
+                self.publish_together(topic, &[40, 1001, 40, 40]);
+            }
+            3 => {
+                self.nsqd.max_body_size = self.rng.usize(100..230);
+                self.publish_together(topic, &sizes);
+            }
+            which @ 4..7 => {
+                self.nsqd.grudge = Some(which - 4);
+                self.publish_together(topic, &sizes);
+            }
+            which => {
+                // Half of it is taken, and no more.
+                self.mood = Mood::ByHand;
+                let room = self.rng.usize(60..110);
+                self.leave_room(room);
+                self.publish_together(topic, &sizes);
+                self.settle_down().await;
+                if which == 8 {
+                    return self.cut();
+                }
+                let network = self.network.clone();
+                if let Some(wire) = network.lock().wires.get_mut(place) {
+                    wire.arrived = wire.taken.len();
+                }
+                self.lose_patience();
+                self.mood = Mood::Prompt;
+            }
+        }
+        self.settle_down().await;
+    }
+
     fn leave_little_room(&mut self) {
+        let room = self.rng.usize(0..40);
+        self.leave_room(room);
+    }
+
+    fn leave_room(&mut self, room: usize) {
         let Some(place) = self.current() else {
             return;
         };
-        let room = self.rng.usize(0..40);
         let wire = &mut self.network.lock().wires[place];
         wire.room = wire.taken.len() - wire.arrived + room;
     }

@@ -198,7 +198,7 @@ impl World {
         self.mood = Mood::Prompt;
         self.reach = Reach::Good;
         self.hard_times = false;
-        self.nsqd.trouble = 0;
+        (self.nsqd.trouble, self.nsqd.grudge) = (0, None);
         self.nsqd.strict = false;
         (self.nsqd.max_msg_size, self.nsqd.max_body_size) = (1 << 20, 5 << 20);
         for wire in &mut self.network.lock().wires {

@@ -4,7 +4,7 @@ use actix_nsq::{Delivery, Error, ErrorKind, protocol::ErrorCode};
 use tokio::time::Instant;
 
 use super::{
-    command::{Command, Verb},
+    command::Verb,
     line::{Line, Refusal},
     publish::{Ask, Publish, Way},
     record,
@@ -103,7 +103,7 @@ impl World {
             }
             ErrorKind::Refused(code) => {
                 let own = self.own_refusal(publish, code);
-                let guessed = own && matches!(code, ErrorCode::MpubFailed | ErrorCode::Unknown);
+                let guessed = own && is_open(code);
                 let others = self.is_verdict(publish, code) || self.is_foreseen(publish, code);
                 assert!(own || others, "{number} was not refused: {error:?}");
                 assert_eq!(maybe, guessed || unknown, "{number}: {error:?}");
@@ -127,7 +127,7 @@ impl World {
     }
 
     /// The lines on which a publish was wholly written, and which were not ended by a refusal, so that it may be stored.
-    fn unrefused<'a>(&'a self, publish: &'a Publish) -> impl Iterator<Item = &'a Line> {
+    pub(crate) fn unrefused<'a>(&'a self, publish: &'a Publish) -> impl Iterator<Item = &'a Line> {
         self.lines_of(publish).filter(|line| !line.is_refused())
     }
 
@@ -154,7 +154,9 @@ impl World {
                 refusal.start == *start
                     && refusal.heard.is_some()
                     && is(refusal, code)
-                    && !refusal.text.contains("failed to read")
+                    && !refusal.is_slow_upload()
+                    // Of a batch that was refused as a whole, nobody is told more than what is known of each.
+                    && (!refusal.folded || is_open(code))
             })
         })
     }
@@ -179,13 +181,8 @@ impl World {
             ErrorCode::BadBody if publish.verb == Verb::Mpub => publish.batch,
             _ => return false,
         };
-        self.refusals().any(|refusal| {
-            let limit = refusal
-                .text
-                .split_once(" > ")
-                .map(|(_, limit)| limit.parse::<usize>().expect("a limit"));
-            is(refusal, code) && limit.is_some_and(|limit| size > limit)
-        })
+        self.refusals()
+            .any(|refusal| is(refusal, code) && refusal.limit().is_some_and(|limit| size > limit))
     }
 
     /// Full only where what is held, at most, and the first who waits leave no room.
@@ -224,57 +221,6 @@ impl World {
             .iter()
             .any(|line| line.opened.is_some() && line.gone.is_none_or(|gone| gone == now))
             || publish.told.as_ref().is_some_and(|(at, _)| *at == now)
-    }
-
-    /// The client's socket has wholly taken a publish.
-    pub(crate) fn publish_written(&mut self, number: usize, place: usize, command: &Command) {
-        let publish = &self.publishes[number];
-        assert!(
-            !publish.never,
-            "{number} was refused or cancelled before it can have been sent"
-        );
-        assert_eq!((publish.verb, publish.delay), (command.verb, command.delay));
-        assert_eq!(TOPICS[publish.topic], command.topic);
-        if let Some((at, told)) = &publish.told {
-            // Handed over already, it keeps its place.
-            let late = matches!(told, Err(error) if error.kind() == ErrorKind::Timeout && error.delivery() != Delivery::NotWritten);
-            assert!(
-                late && self.lines[place].opened.is_some_and(|opened| opened <= *at),
-                "{number} is sent after it was told {told:?}"
-            );
-        }
-        let again = !publish.written.is_empty();
-        if again && self.unrefused(publish).next().is_some() {
-            assert!(
-                self.setup.retry_unknown,
-                "{number} is sent again, and may be stored"
-            );
-            self.count.add("sent again, though perhaps stored");
-        } else if again {
-            self.count.add("sent again");
-        }
-        let last = self.lines[place]
-            .commands
-            .iter()
-            .rev()
-            .find_map(|written| written.publishes.last());
-        assert!(
-            last.is_none_or(|last| *last < number),
-            "{number} is written behind {last:?}"
-        );
-        if !again {
-            // Half of it may have been written before.
-            let before = self.last_first.filter(|last| {
-                *last > number
-                    && self.publishes[*last]
-                        .written
-                        .iter()
-                        .any(|(line, _)| *line == place)
-            });
-            assert_eq!(before, None, "{number} is written behind a younger one");
-            self.last_first = self.last_first.max(Some(number));
-        }
-        self.publishes[number].written.push((place, command.start));
     }
 
     /// nsqd has stored a message.
@@ -404,8 +350,13 @@ impl World {
 }
 
 fn is(refusal: &Refusal, code: ErrorCode) -> bool {
-    let word = refusal.text.split(' ').next();
-    word == Some(code.as_str()) || (word == Some("E_SHINY") && code == ErrorCode::Unknown)
+    let word = refusal.code();
+    word == code.as_str() || (word == "E_SHINY" && code == ErrorCode::Unknown)
+}
+
+/// Whether something may be stored although it is refused so.
+fn is_open(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::MpubFailed | ErrorCode::Unknown)
 }
 
 pub(crate) fn kind_name(error: &Error) -> String {

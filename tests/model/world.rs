@@ -16,6 +16,7 @@ use fastrand::Rng;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
+    folding::Folding,
     line::Line,
     network::Network,
     notes::Notes,
@@ -100,8 +101,9 @@ pub(crate) struct World {
     pub(crate) stopping: Stopping,
     /// When the producer was last asked to connect anew.
     pub(crate) reconnect: Option<Instant>,
-    /// A publish first written must be younger than this one.
-    pub(crate) last_first: Option<usize>,
+    /// A publish first written must be younger than this one: of its topic, or, at the first place, of all.
+    pub(crate) last_first: [Option<usize>; TOPICS.len()],
+    pub(crate) folding: Folding,
     pub(crate) began: Instant,
     /// Grows whenever others had a turn.
     pub(crate) turns: u64,
@@ -133,6 +135,7 @@ impl World {
             } else {
                 5 << 20
             },
+            grudge: None,
             strict: true,
             trouble: if hard_times {
                 [0, 5, 20][rng.usize(0..3)]
@@ -174,7 +177,8 @@ impl World {
             failures,
             stopping: Stopping::default(),
             reconnect: None,
-            last_first: None,
+            last_first: [None; TOPICS.len()],
+            folding: Folding::default(),
             began: Instant::now(),
             turns: 0,
             hard_times,

@@ -4,6 +4,7 @@ use actix_nsq::bytes::Bytes;
 
 use crate::support::chaos::{Direction, End, Faults, Recorded, Way};
 use crate::support::record::Id;
+use crate::support::spoken::Command;
 
 /// The first connection ends after so many bytes of one direction; the next ones live.
 #[derive(Clone, Copy, Debug)]
@@ -41,10 +42,11 @@ pub struct Whole {
     down: usize,
     /// Where IDENTIFY ends, and its answer.
     handshake: (usize, usize),
-    /// Where each answer `OK` to a publish ends.
+    /// Where each answer `OK` to a command ends.
     oks: Vec<usize>,
-    /// Where the last body of each publish ends, if it is sent on the first connection, and where every body begins and ends.
-    publishes: Vec<Option<usize>>,
+    /// Where the last body of each publish ends and which command carries it, if it is sent on the first connection; and
+    /// where every body begins and ends.
+    publishes: Vec<Option<(usize, usize)>>,
     edges: Vec<usize>,
 }
 
@@ -67,16 +69,18 @@ impl Whole {
             .iter()
             .map(|bodies| bodies.iter().map(place).collect())
             .collect();
+        let commands = command_ends(up, identify);
         let edges = places.iter().flatten();
+        let publishes = places.iter().map(|places| {
+            let (_, end) = places[places.len() - 1]?;
+            Some((end, commands.iter().position(|other| end <= *other)?))
+        });
         Self {
             up: up.len(),
             down: down.len(),
             handshake: (identify, frames[0].0),
             oks: oks.collect(),
-            publishes: places
-                .iter()
-                .map(|places| Some(places[places.len() - 1]?.1))
-                .collect(),
+            publishes: publishes.collect(),
             edges: edges
                 .flatten()
                 .flat_map(|(start, end)| [*start, *end])
@@ -99,22 +103,41 @@ impl Whole {
         }
     }
 
-    /// How many answers `OK` certainly come through before the cut.
-    pub fn oks_before(&self, case: Case) -> usize {
+    /// How many publishes are certainly answered `Ok` before the cut.
+    pub fn ok_before(&self, case: Case) -> usize {
+        let answered = self.publishes.iter().flatten();
+        answered
+            .filter(|(_, command)| *command < self.oks_before(case))
+            .count()
+    }
+
+    /// How many answers `OK` to commands certainly come through before the cut.
+    fn oks_before(&self, case: Case) -> usize {
         match case.direction {
             Direction::Up => 0,
             Direction::Down => self.oks.iter().filter(|end| **end <= case.at).count(),
         }
     }
 
+    /// How many commands carry more than one publish.
+    pub fn folded(&self) -> usize {
+        let mut carriers: Vec<_> = self.publishes.iter().flatten().collect();
+        carriers.sort_unstable();
+        let twice = carriers.chunk_by(|(_, one), (_, next)| one == next);
+        twice.filter(|publishes| publishes.len() > 1).count()
+    }
+
     /// Which messages the broker may hold from the connection that was cut, with no answer to them come through.
     pub fn may_be_stored_at(&self, case: Case, ids: &[Vec<Id>]) -> Vec<Id> {
-        let publishes = ids.iter().zip(&self.publishes).enumerate();
-        let may_be = publishes.filter(|(index, (_, end))| match case.direction {
-            Direction::Up => end.is_some_and(|end| end <= case.at),
-            Direction::Down => !self.is_before_publishes(case) && *index >= self.oks_before(case),
+        let may_be = ids.iter().zip(&self.publishes).filter(|(_, sent)| {
+            sent.is_some_and(|(end, command)| match case.direction {
+                Direction::Up => end <= case.at,
+                Direction::Down => {
+                    !self.is_before_publishes(case) && command >= self.oks_before(case)
+                }
+            })
         });
-        may_be.flat_map(|(_, (ids, _))| ids.clone()).collect()
+        may_be.flat_map(|(ids, _)| ids.clone()).collect()
     }
 }
 
@@ -149,6 +172,16 @@ impl Cases {
 
 fn with_both_ends(direction: Direction, at: usize) -> [Case; 2] {
     [End::Fin, End::Rst].map(|end| Case { direction, at, end })
+}
+
+/// Where each command ends that begins there or later, and is whole.
+fn command_ends(up: &[u8], first: usize) -> Vec<usize> {
+    let (mut ends, mut at) = (Vec::new(), first);
+    while let Some((_, length)) = Command::parse(&up[at..]).expect("commands") {
+        at += length;
+        ends.push(at);
+    }
+    ends
 }
 
 /// Each frame's end, and what is in it.

@@ -28,6 +28,8 @@ const NUMBERS: &[(&str, u128, u128)] = &[
     ("publish_window_bytes", 1, u64::MAX as u128),
     ("max_publish_size", 1, 1 << 30),
     ("max_batch_size", 9, 1 << 30),
+    ("auto_batch_messages", 2, 100_000),
+    ("auto_batch_bytes", 9, 1 << 30),
     ("max_req_timeout", 0, 2_592_000_000),
     ("max_msg_size", 4_096, 1 << 30),
     ("tcp_keepalive", 1_000, 32_767_000),
@@ -52,7 +54,12 @@ const TEXTS: &[&str] = &[
     "topology_zone",
 ];
 
-const OTHERS: &[&str] = &["local_addr", "connect_at_start", "retry_unknown"];
+const OTHERS: &[&str] = &[
+    "local_addr",
+    "connect_at_start",
+    "auto_batch",
+    "retry_unknown",
+];
 
 /// No number, time, address or truth.
 fn hostile() -> Vec<String> {

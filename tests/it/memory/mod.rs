@@ -113,8 +113,11 @@ impl Network {
         }
     }
 
+    /// Each publish is a command of its own, which is what most transcripts are made of; `batching` is about the others.
     pub(crate) fn config(&self) -> ConfigBuilder {
-        Config::builder("nsqd in memory").connector(self.connector.clone())
+        Config::builder("nsqd in memory")
+            .connector(self.connector.clone())
+            .auto_batch(false)
     }
 
     pub(crate) fn start(&self) -> Addr<Producer> {
