@@ -90,11 +90,14 @@ impl ConnWriter {
     fn poll_write(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), ConnectionError>> {
         while !self.waiting.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
+            let mut filled = 0;
             for (slice, piece) in slices.iter_mut().zip(&self.waiting) {
                 *slice = IoSlice::new(&piece.bytes);
+                filled += 1;
             }
             let half = Pin::new(&mut self.half);
-            match ready!(half.poll_write_vectored(cx, &slices))? {
+            let slices = slices.get(..filled).unwrap_or(&slices);
+            match ready!(half.poll_write_vectored(cx, slices))? {
                 0 => {
                     return Poll::Ready(Err(
                         std::io::Error::from(std::io::ErrorKind::WriteZero).into()

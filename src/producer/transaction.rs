@@ -170,7 +170,9 @@ impl<R: Reply> TransactionQueue<R> {
     }
 
     fn expect(&mut self, deadline: Instant) {
-        self.due = Some(self.due.map_or(deadline, |due| due.min(deadline)));
+        if self.due.is_none_or(|due| deadline < due) {
+            self.due = Some(deadline);
+        }
     }
 
     /// Accepts a publish, or answers it at once where there is no room. Those who wait for room come first.
@@ -279,12 +281,10 @@ impl<R: Reply> TransactionQueue<R> {
             return;
         };
         lane.sent = lane.sent.saturating_sub(load.publishes);
-        for _ in 0..load.publishes {
-            if let Some(mut slot) = lane.slots.pop_front() {
-                let answer = answer(&slot);
-                self.ledger.answer(&mut slot, answer);
-                self.ledger.release(&slot);
-            }
+        for mut slot in lane.slots.drain(..load.publishes) {
+            let answer = answer(&slot);
+            self.ledger.answer(&mut slot, answer);
+            self.ledger.release(&slot);
         }
         self.lanes.rest(place);
     }

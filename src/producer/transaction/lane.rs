@@ -100,7 +100,8 @@ impl<R> Lanes<R> {
             return 0;
         };
         let latest = self.lanes.get(self.latest);
-        if latest.is_some_and(|lane| lane.topic.as_ref() == Some(topic)) {
+        let latest = latest.and_then(|lane| lane.topic.as_ref());
+        if latest.is_some_and(|latest| latest.is_shared_with(topic) || latest == topic) {
             return self.latest;
         }
         if let Some(place) = names.get(topic) {
