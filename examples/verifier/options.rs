@@ -96,6 +96,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", default_value = "30", value_parser = period)]
     pub(crate) publish_timeout: Duration,
 
+    /// Option of the producers that none of these flags is for, such as auto_batch=false; a name alone means true (may be
+    /// given multiple times)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = producer_opt)]
+    pub(crate) producer_opt: Vec<(String, String)>,
+
     /// nsqd [default: $NSQD_BIN, or nsqd in the PATH, or one that is built with Go]
     #[arg(long, value_name = "PATH")]
     pub(crate) nsqd: Option<PathBuf>,
@@ -154,7 +159,11 @@ impl Options {
 
     /// What a producer needs to know.
     pub(crate) fn config(&self, address: &str) -> Result<Config, Error> {
-        Config::builder(address)
+        let mut options = self.producer_opt.iter();
+        options
+            .try_fold(Config::builder(address), |config, (name, value)| {
+                config.set(name, value)
+            })?
             .heartbeat_interval(Duration::from_secs(1))
             .publish_timeout(self.publish_timeout)
             .retry_unknown(self.retry_unknown)
@@ -233,6 +242,13 @@ fn count(text: &str) -> Result<usize, String> {
         .contains(&count)
         .then_some(count)
         .ok_or_else(|| format!("must be 1 to {most}"))
+}
+
+fn producer_opt(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=').unwrap_or((text, "true")) {
+        ("", _) => Err("must be name=value".into()),
+        (name, value) => Ok((name.into(), value.into())),
+    }
 }
 
 #[cfg(test)]

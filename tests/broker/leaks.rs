@@ -8,7 +8,7 @@ use actix_nsq::{DeferredPublish, Producer};
 use super::load::{config, numbered, producer, publish, start, topic};
 use crate::harness::{Scenario, scenarios};
 use crate::support::broker::{Broker, Kind, Settings};
-use crate::support::our_process::{descriptors, resident_kb, thread_cpu_time};
+use crate::support::our_process::{allocated_kb, descriptors, thread_cpu_time};
 use crate::support::wait;
 
 pub fn scenarios() -> Vec<Scenario> {
@@ -53,7 +53,7 @@ impl Held {
     fn now() -> Self {
         Self {
             descriptors: descriptors(),
-            memory_kb: resident_kb(),
+            memory_kb: allocated_kb(),
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use super::load::{TOPIC, config, start, topic};
 use crate::harness::{Scenario, scenarios};
 use crate::support::broker::{Broker, Kind, Settings};
-use crate::support::our_process::{descriptors, resident_kb};
+use crate::support::our_process::{allocated_kb, descriptors};
 use crate::support::record::{Id, Record};
 use crate::support::wait;
 
@@ -54,10 +54,10 @@ async fn a_thousand_reconnects_leave_nothing_behind(broker: Broker) {
         scissors,
     };
     lives.live(HALF).await;
-    let before = (descriptors(), resident_kb());
+    let before = (descriptors(), allocated_kb());
     lives.live(HALF).await;
     wait::until("what was opened is closed", || descriptors() <= before.0).await;
-    let grown = resident_kb() - before.1;
+    let grown = allocated_kb() - before.1;
     eprintln!("the last {HALF} connections: {grown} kB more");
     // The embedded nsqd remembers, in this same process, what it was told; `costs.rs` counts the client's memory beside it.
     if lives.broker.kind() == Kind::Real {

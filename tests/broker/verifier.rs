@@ -26,6 +26,9 @@ pub fn scenarios() -> Vec<Scenario> {
         every_answer_is_true_under_all_faults_of_a_process_and_a_network
             .only(Kind::Real, REAL_ONLY)
             .within(LONGEST),
+        every_answer_is_true_where_each_publish_is_a_command
+            .only(Kind::Real, REAL_ONLY)
+            .within(LONGEST),
         what_may_be_stored_is_stored_when_it_is_sent_again
             .only(Kind::Real, REAL_ONLY)
             .within(LONGEST),
@@ -72,6 +75,19 @@ async fn every_answer_is_true_under_all_faults_of_a_process_and_a_network(_: Bro
     for fault in ["x kill -9: in flight", "x SIGTERM: in", "x SIGSTOP: in"] {
         assert!(said.contains(fault), "{said}");
     }
+}
+
+async fn every_answer_is_true_where_each_publish_is_a_command(_: Broker) {
+    let struck = [
+        "--producer-opt",
+        "auto_batch=false",
+        "--duration",
+        "6",
+        "--kill9-every",
+        "2",
+    ];
+    let (code, said) = verify(&[EASY, &struck].concat()).await;
+    assert_eq!(code, Some(0), "{said}");
 }
 
 async fn what_may_be_stored_is_stored_when_it_is_sent_again(_: Broker) {
@@ -191,6 +207,7 @@ async fn the_verifier_refuses_a_wrong_command_line(_: Broker) {
         &["--kill9-every", "0"],
         &["--kill9-every", "2m"],
         &["--batches", "2"],
+        &["--producer-opt", "=1"],
         &["--proxy", "latency"],
     ] {
         let (code, said) = verify(wrong).await;

@@ -39,6 +39,11 @@ pub fn sockets_to(address: SocketAddr) -> usize {
     table.lines().filter(is_ours).count()
 }
 
+/// The memory that is in use, in kB, without the pages of the program itself: those come when their code first runs.
+pub fn allocated_kb() -> i64 {
+    memory_kb("RssAnon:")
+}
+
 /// The memory that is in use, in kB.
 pub fn resident_kb() -> i64 {
     memory_kb("VmRSS:")
