@@ -37,6 +37,8 @@ struct Work {
     schedule: Cell<Option<Schedule>>,
     pacer: Pacer,
     meter: RefCell<Meter>,
+    /// Of the caller beside the others.
+    beside: RefCell<Meter>,
     /// A permit for each caller, when all may begin.
     begin: Semaphore,
     /// Callers that have not ended.
@@ -72,32 +74,36 @@ impl Callers {
             schedule: Cell::new(None),
             pacer: Pacer::default(),
             meter: RefCell::new(Meter::new()?),
+            beside: RefCell::new(Meter::new()?),
             begin: Semaphore::new(0),
             running: Cell::new(count),
             last: Cell::new(Instant::now()),
             ended: Notify::new(),
         });
+        let caller = |topic: &Topic, mpub| Caller {
+            work: work.clone(),
+            producer: producer.clone(),
+            topic: topic.clone(),
+            body: body.clone(),
+            mpub,
+        };
         for topic in options.topics.iter().cycle().take(count) {
-            let caller = Caller {
-                work: work.clone(),
-                producer: producer.clone(),
-                topic: topic.clone(),
-                body: body.clone(),
-                mpub: options.mpub,
-            };
-            actix::spawn(caller.publish());
+            actix::spawn(caller(topic, options.mpub).publish());
+        }
+        if let Some(topic) = &options.beside {
+            actix::spawn(caller(topic, None).publish_beside());
         }
         Ok(Self { work, count, rate })
     }
 
-    /// Gives the sign, and returns when everything is answered.
-    pub(crate) async fn publish(self) -> io::Result<Meter> {
+    /// Gives the sign, and returns when everything is answered: what came of it, and of the caller beside the others.
+    pub(crate) async fn publish(self) -> io::Result<(Meter, Meter)> {
         let Self { work, count, rate } = self;
         let began = Instant::now();
         work.last.set(began);
         work.schedule
             .set(rate.map(|rate| Schedule::new(began, rate)));
-        work.begin.add_permits(count);
+        work.begin.add_permits(count + 1);
         match rate {
             None => work.ended.notified().await,
             Some(_) => tokio::select! {
@@ -106,10 +112,10 @@ impl Callers {
             },
         }
         let took = work.last.get() - began;
-        let meter = Meter::new().map_err(io::Error::other)?;
-        let mut meter = work.meter.replace(meter);
+        let empty = || Meter::new().map_err(io::Error::other);
+        let mut meter = work.meter.replace(empty()?);
         meter.end(took);
-        Ok(meter)
+        Ok((meter, work.beside.replace(empty()?)))
     }
 }
 
@@ -134,6 +140,17 @@ impl Caller {
             work.meter.borrow_mut().answered(count, time, answer);
         }
         work.end(now);
+    }
+
+    /// Publishes as long as the others do.
+    async fn publish_beside(self) {
+        let Self { work, .. } = &self;
+        let _ = work.begin.acquire().await;
+        while work.running.get() > 0 {
+            let sent = Instant::now();
+            let answer = self.send(1).await;
+            work.beside.borrow_mut().answered(1, sent.elapsed(), answer);
+        }
     }
 
     async fn send(&self, count: u64) -> Result<(), Error> {

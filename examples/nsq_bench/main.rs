@@ -5,6 +5,7 @@
 //! nsq_bench publish --topic bench#ephemeral --concurrency 1024 --messages 4000000 --json
 //! nsq_bench publish --topic bench#ephemeral --messages 100000 --rate 20000        # latency at a given load
 //! nsq_bench publish --topic bench#ephemeral --messages 1000000 --no-batching
+//! nsq_bench publish --topic flood#ephemeral --concurrency 1024 --beside lone#ephemeral   # who waits for whom
 //! ```
 //!
 //! * So many callers as `--concurrency` says, each a task with an address of the producer of its own, publish in turn:
@@ -18,8 +19,8 @@
 //!   schedule says when that is, however late the answers before it came. So a stall shows in every message that it held up.
 //! * With `--mpub` a command is what is timed, and messages are what is counted.
 //! * `cpu_us_per_message` is the time that the processors spent on this process, in user and in system mode, over the timed
-//!   part. `allocs_per_message` is counted over the second half of the warm-up, since counting costs time, and on the thread that
-//!   publishes: with `--other-arbiter` the producer is on another one, and it is null.
+//!   part. `allocs_per_message` is counted over the second half of the warm-up (without one, over the timed part), since counting costs
+//!   time, and on the thread that publishes: with `--other-arbiter` the producer is on another one, and it is null.
 //! * Exit codes: 0 when every publish was ok, 1 when one was not or there is no nsqd, 2 for a wrong command line. When as
 //!   many publishes have failed as there are callers, no further one begins.
 //!
@@ -69,43 +70,55 @@ fn run(options: &Options) -> Result<Report, Box<dyn std::error::Error>> {
         |messages, rate| system.block_on(Callers::new(options, &producer, &body, messages, rate));
     // What grows once has grown in the first half of the warm-up; in the second half allocations are counted.
     let counted = options.warmup / 2;
-    let (warm_up, _) = publish(&system, callers(options.warmup - counted, None)?)?;
-    let (counting, allocations) = publish(&system, callers(counted, None)?)?;
+    let ((warm_up, _), _) = publish(&system, callers(options.warmup - counted, None)?)?;
+    let ((counting, _), allocations) = publish(&system, callers(counted, None)?)?;
     for meter in [warm_up, counting] {
         if meter.failed() > 0 {
             return Err(format!("the warm-up failed: {}", meter.failures()).into());
         }
     }
-    let allocations = allocations as f64 / counted as f64;
-    let known = arbiter.is_none() && counted > 0;
-
     let callers = callers(options.messages, options.rate)?;
     let before = system.block_on(producer.send(GetStats))?;
     let begun = report::process_time();
-    let mut measured = Err(io::Error::other("nothing was measured"));
-    // Counting would cost a tenth of all that is done for a message.
-    allocation_counter::opt_out(|| measured = system.block_on(callers.publish()));
+    let (measured, allocations) = match counted {
+        0 => publish(&system, callers).map(|(meters, all)| (meters, all as f64)),
+        // Counting would cost a tenth of all that is done for a message.
+        _ => unwatched(&system, callers).map(|meters| (meters, allocations as f64)),
+    }?;
     let spent = report::process_time() - begun;
-    let meter = measured?;
+    let (meter, beside) = measured;
+    let counted = if counted == 0 {
+        options.messages
+    } else {
+        counted
+    };
     let after = system.block_on(producer.send(GetStats))?;
     let commands = after.commands - before.commands;
+    let known = arbiter.is_none();
     if let Some(arbiter) = arbiter {
         arbiter.stop();
     }
     Ok(Report::new(
         options,
-        &meter,
+        (&meter, &beside),
         spent,
-        known.then_some(allocations),
+        known.then_some(allocations / counted as f64),
         commands,
     ))
 }
 
 /// Lets the callers publish, and returns what came of it and how often this thread has allocated meanwhile.
-fn publish(system: &SystemRunner, callers: Callers) -> io::Result<(Meter, u64)> {
+fn publish(system: &SystemRunner, callers: Callers) -> io::Result<((Meter, Meter), u64)> {
     let mut measured = Err(io::Error::other("nothing was measured"));
     let allocations = allocation_counter::measure(|| measured = system.block_on(callers.publish()));
     Ok((measured?, allocations.count_total))
+}
+
+/// Lets the callers publish while nothing is counted.
+fn unwatched(system: &SystemRunner, callers: Callers) -> io::Result<(Meter, Meter)> {
+    let mut measured = Err(io::Error::other("nothing was measured"));
+    allocation_counter::opt_out(|| measured = system.block_on(callers.publish()));
+    measured
 }
 
 /// Starts a producer, on an arbiter of its own if asked for, and waits until it is connected.

@@ -64,6 +64,10 @@ struct Publish {
     #[arg(long, value_name = "R", value_parser = rate, allow_negative_numbers = true)]
     rate: Option<f64>,
 
+    /// Topic to which one more caller publishes meanwhile, one message after another; its times are told apart
+    #[arg(long, value_name = "TOPIC")]
+    beside: Option<Topic>,
+
     /// Run the producer on an arbiter, so a thread, of its own
     #[arg(long)]
     other_arbiter: bool,
@@ -90,6 +94,8 @@ pub(crate) struct Options {
     pub(crate) mpub: Option<usize>,
     /// Messages per second; `None`: as many as go.
     pub(crate) rate: Option<f64>,
+    /// Where one more caller publishes meanwhile.
+    pub(crate) beside: Option<Topic>,
     pub(crate) other_arbiter: bool,
     pub(crate) json: bool,
 }
@@ -140,6 +146,7 @@ impl Options {
             warmup: flags.warmup.unwrap_or(flags.messages / 10),
             mpub: flags.mpub,
             rate: flags.rate,
+            beside: flags.beside,
             other_arbiter: flags.other_arbiter,
             json: flags.json,
         })

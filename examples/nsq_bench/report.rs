@@ -7,6 +7,28 @@ use serde::Serialize;
 
 use crate::{meter::Meter, options::Options};
 
+/// What was measured of the caller beside the others.
+#[derive(Debug, Serialize)]
+struct Beside {
+    beside_ok: u64,
+    beside_failed: u64,
+    beside_p50_us: f64,
+    beside_p99_us: f64,
+    beside_p999_us: f64,
+}
+
+impl Beside {
+    fn new(meter: &Meter) -> Self {
+        Self {
+            beside_ok: meter.ok(),
+            beside_failed: meter.failed(),
+            beside_p50_us: meter.quantile_us(0.5),
+            beside_p99_us: meter.quantile_us(0.99),
+            beside_p999_us: meter.quantile_us(0.999),
+        }
+    }
+}
+
 /// What was measured.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -35,15 +57,17 @@ pub(crate) struct Report {
     /// PUBs and MPUBs that went to nsqd.
     commands: u64,
     messages_per_command: f64,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    beside: Option<Beside>,
     #[serde(skip)]
     failures: String,
 }
 
 impl Report {
-    /// What the meter has, with the processors' time and the allocations where they are known.
+    /// What the meters have, with the processors' time and the allocations where they are known.
     pub(crate) fn new(
         options: &Options,
-        meter: &Meter,
+        (meter, beside): (&Meter, &Meter),
         spent: Duration,
         allocs_per_message: Option<f64>,
         commands: u64,
@@ -72,13 +96,18 @@ impl Report {
             duration_s: seconds,
             commands,
             messages_per_command: rounded(answered / commands.max(1) as f64),
+            beside: options.beside.as_ref().map(|_| Beside::new(beside)),
             failures: meter.failures().to_string(),
         }
     }
 
     /// Whether every message was published.
     pub(crate) fn is_clean(&self) -> bool {
-        self.failed == 0 && self.ok == self.messages
+        let beside = self
+            .beside
+            .as_ref()
+            .map_or(0, |beside| beside.beside_failed);
+        self.failed == 0 && self.ok == self.messages && beside == 0
     }
 
     /// Prints the sentence and, if asked for, the object; failures go to standard error.
@@ -94,6 +123,12 @@ impl Report {
             eprintln!("nsq_bench: {ok} of {messages} ok, {failed} failed: {failures}");
         }
         println!("{}", self.sentence());
+        if let Some(beside) = &self.beside {
+            println!(
+                "beside: p50 {}us, p99 {}us of {} messages",
+                beside.beside_p50_us, beside.beside_p99_us, beside.beside_ok
+            );
+        }
         if json {
             match serde_json::to_string(self) {
                 Ok(object) => println!("{object}"),
@@ -154,7 +189,7 @@ mod tests {
             options("--messages 100000 --mpub 100 --size 1024 --concurrency 2 --rate 1e6");
         Report::new(
             &options,
-            &meter,
+            (&meter, &Meter::new().unwrap()),
             Duration::from_millis(50),
             Some(3.0),
             1_000,
@@ -219,7 +254,7 @@ mod tests {
     fn a_run_that_gave_up_is_not_clean_either() {
         let meter = meter(999, Duration::from_secs(1));
         let options = options("--messages 100000");
-        let report = Report::new(&options, &meter, Duration::ZERO, None, 999);
+        let report = Report::new(&options, (&meter, &meter), Duration::ZERO, None, 999);
         assert!(!report.is_clean());
         assert_eq!(report.allocs_per_message, None);
     }

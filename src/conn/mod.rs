@@ -3,6 +3,7 @@
 //! It knows no producer: its actors tell a weak recipient what happens, and each message carries the [`ConnId`] of the
 //! connection it speaks of.
 
+mod alarm;
 mod connect;
 mod connector;
 mod event;
@@ -14,6 +15,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler};
 use bytes::Bytes;
 
 pub(crate) use self::{
+    alarm::Alarm,
     connect::{Connected, connect},
     connector::TcpConnector,
     event::{ConnId, Ended, Frames, Side},

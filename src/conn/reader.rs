@@ -10,13 +10,10 @@ use actix::{
     Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler, Recipient, WeakRecipient,
 };
 use bytes::BytesMut;
-use tokio::{
-    io::AsyncReadExt,
-    task::yield_now,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::{io::AsyncReadExt, task::yield_now, time::Instant};
 
 use super::{
+    alarm::Alarm,
     event::{ConnId, Ended, Finish, Frames, Halt, Heartbeat, Side},
     stream::ReadHalf,
 };
@@ -133,7 +130,7 @@ struct ReadItem {
     heard: Instant,
     /// It does nothing when it is woken next, and reads the time after.
     rest: bool,
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Alarm>,
 }
 
 impl ActorFuture<ConnReader> for ReadItem {
@@ -207,14 +204,14 @@ impl ReadItem {
         let after = limit?;
         loop {
             let due = self.heard + after;
-            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
-            if timer.as_mut().poll(cx).is_pending() {
+            let timer = self.timer.get_or_insert_with(|| Alarm::new(due));
+            if timer.poll(cx).is_pending() {
                 return None;
             }
             if due <= Instant::now() {
                 return Some(ConnectionError::Silent { after });
             }
-            timer.as_mut().reset(due);
+            timer.set(due);
         }
     }
 }

@@ -89,15 +89,7 @@ impl ConnWriter {
     /// Writes all that waits; `Pending` when the socket takes no more for now.
     fn poll_write(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), ConnectionError>> {
         while !self.waiting.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let mut filled = 0;
-            for (slice, piece) in slices.iter_mut().zip(&self.waiting) {
-                *slice = IoSlice::new(&piece.bytes);
-                filled += 1;
-            }
-            let half = Pin::new(&mut self.half);
-            let slices = slices.get(..filled).unwrap_or(&slices);
-            match ready!(half.poll_write_vectored(cx, slices))? {
+            match ready!(self.poll_write_some(cx))? {
                 0 => {
                     return Poll::Ready(Err(
                         std::io::Error::from(std::io::ErrorKind::WriteZero).into()
@@ -107,6 +99,20 @@ impl ConnWriter {
             }
         }
         Poll::Ready(Ok(ready!(Pin::new(&mut self.half).poll_flush(cx))?))
+    }
+
+    fn poll_write_some(&mut self, cx: &mut task::Context<'_>) -> Poll<std::io::Result<usize>> {
+        let half = Pin::new(&mut self.half);
+        // A lone piece, as that of a lone publish, needs no list.
+        if let (1, Some(piece)) = (self.waiting.len(), self.waiting.front()) {
+            return half.poll_write(cx, &piece.bytes);
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        for (slice, piece) in slices.iter_mut().zip(&self.waiting) {
+            *slice = IoSlice::new(&piece.bytes);
+        }
+        let filled = slices.get(..self.waiting.len()).unwrap_or(&slices);
+        half.poll_write_vectored(cx, filled)
     }
 
     fn took(&mut self, mut written: usize) {

@@ -272,7 +272,7 @@ impl Producer {
     }
 
     fn check_drain(&mut self, now: Instant, ctx: &mut Context<Self>) {
-        if !self.drainage.is_over(self.is_outstanding(), now) {
+        if !self.is_draining() || !self.drainage.is_over(self.is_outstanding(), now) {
             return;
         }
         match &mut self.link {

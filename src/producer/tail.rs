@@ -6,18 +6,16 @@ use std::{
 };
 
 use actix::{ActorContext, ActorFuture, Context};
-use tokio::{
-    task::yield_now,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::{task::yield_now, time::Instant};
 
 use super::Producer;
+use crate::conn::Alarm;
 
 /// The producer's one permanent item: it takes the turn that ends a burst, keeps the one timer, and sees when the
 /// producer is no longer wanted.
 #[derive(Default)]
 pub(super) struct Tail {
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Alarm>,
     /// How many messages were handled when nobody was left to send one.
     unused: Option<u64>,
 }
@@ -51,11 +49,11 @@ impl Tail {
             return Poll::Pending;
         };
         let due = Instant::from_std(due);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        if timer.deadline() > due || timer.is_elapsed() {
-            timer.as_mut().reset(due);
+        let timer = self.timer.get_or_insert_with(|| Alarm::new(due));
+        if timer.due() > due || timer.has_fired() {
+            timer.set(due);
         }
-        timer.as_mut().poll(cx)
+        timer.poll(cx)
     }
 
     /// Ends the producer when no address is left and nobody waits. One look is not enough: the last message may have
