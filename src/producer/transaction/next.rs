@@ -65,12 +65,13 @@ impl<R: Reply> TransactionQueue<R> {
 
     /// Whether what waits in a lane is to become more before it leaves, since enough of it is in flight.
     fn piles_up(&mut self, lane: usize) -> bool {
-        let Some(batch) = self.folding(lane) else {
+        if self.folding(lane).is_none() {
             return false;
-        };
+        }
         self.lanes.get_mut(lane).is_some_and(|lane| {
             let next = lane.slots.get(lane.sent);
-            let enough = batch.messages.min(lane.sent / self.pace.commands());
+            // As much as a command in flight has on average, and so never more than a batch may have.
+            let enough = lane.sent / self.pace.commands();
             next.is_some_and(|slot| !slot.alone) && lane.pile() < enough
         })
     }

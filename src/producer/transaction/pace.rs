@@ -22,7 +22,7 @@ impl Pace {
 
     /// At most so many commands in flight.
     pub(super) fn commands(self) -> usize {
-        self.micros().div_euclid(50).saturating_add(4)
+        self.micros().div_euclid(50).saturating_add(8)
     }
 
     /// A further command is formed while fewer publishes than this are in flight.

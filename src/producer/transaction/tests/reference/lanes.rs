@@ -79,7 +79,7 @@ impl Reference {
 
     /// How many commands there should be in flight.
     fn most_commands(&self) -> usize {
-        4 + (self.round_trip.as_micros() / 50) as usize
+        8 + (self.round_trip.as_micros() / 50) as usize
     }
 
     fn most_publishes(&self) -> usize {
