@@ -27,10 +27,10 @@ impl fmt::Display for ConnId {
     }
 }
 
-/// Owner to writer: whole commands, to be written in this order.
+/// Owner to writer: whole commands, to be written in this order, the last piece of them apart.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Write(pub(crate) Vec<Bytes>);
+pub(crate) struct Write(pub(crate) Vec<Bytes>, pub(crate) Bytes);
 
 /// Reader to writer: a heartbeat came.
 #[derive(Debug, Message)]

@@ -83,8 +83,8 @@ impl Conn {
     }
 
     /// Hands whole commands to the writer.
-    pub(crate) fn write(&self, commands: Vec<Bytes>) {
-        self.writer.do_send(Write(commands));
+    pub(crate) fn write(&self, (pieces, last): (Vec<Bytes>, Bytes)) {
+        self.writer.do_send(Write(pieces, last));
     }
 
     /// How many bytes of what was handed over the socket has taken. It is final when the writer has [`Ended`].

@@ -157,11 +157,15 @@ impl Actor for ConnWriter {
 impl Handler<Write> for ConnWriter {
     type Result = ();
 
-    fn handle(&mut self, Write(pieces): Write, _: &mut Context<Self>) {
-        self.waiting.extend(pieces.into_iter().map(|bytes| Piece {
+    fn handle(&mut self, Write(pieces, last): Write, _: &mut Context<Self>) {
+        let counted = |bytes| Piece {
             bytes,
             counted: true,
-        }));
+        };
+        self.waiting.extend(pieces.into_iter().map(counted));
+        if !last.is_empty() {
+            self.waiting.push_back(counted(last));
+        }
     }
 }
 

@@ -109,7 +109,7 @@ impl Session {
         }
         while queue.next_command(ping, &mut self.out, now) {}
         if !self.out.is_empty() {
-            self.conn.write(self.out.take());
+            self.conn.write(self.out.take_apart());
         }
     }
 

@@ -172,6 +172,10 @@ pub(crate) fn put_batch<'a>(
     bodies: impl IntoIterator<Item = &'a Bytes>,
     out: &mut Outbox,
 ) {
+    // Bodies that are shared need no room, and few of those that are copied are that large.
+    if size / count.max(1) < Outbox::SHARE_FROM {
+        out.reserve(size.saturating_add(128));
+    }
     out.put(b"MPUB ");
     out.put(topic.as_str().as_bytes());
     out.put(b"\n");

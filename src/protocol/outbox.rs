@@ -66,9 +66,23 @@ impl Outbox {
     ///
     /// The buffer behind the copied pieces is used again once the pieces taken before are dropped.
     pub fn take(&mut self) -> Vec<Bytes> {
-        self.close_piece();
-        self.taken += mem::take(&mut self.pieces_len);
-        mem::take(&mut self.pieces)
+        let (mut pieces, last) = self.take_apart();
+        if !last.is_empty() {
+            pieces.push(last);
+        }
+        pieces
+    }
+
+    /// The same, with the last piece by itself: as there is mostly no other, that spares a list.
+    pub(crate) fn take_apart(&mut self) -> (Vec<Bytes>, Bytes) {
+        let last = self.open.split().freeze();
+        self.taken += mem::take(&mut self.pieces_len) + wide(last.len());
+        (mem::take(&mut self.pieces), last)
+    }
+
+    /// Makes room for so many bytes more, if they are to be copied: all at once, and while there is nothing to move.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.open.reserve(bytes);
     }
 
     pub(super) fn put(&mut self, bytes: &[u8]) {
