@@ -188,8 +188,8 @@ impl Producer {
     /// The end of a burst: dead-lines are looked at, and what was accepted is handed over.
     fn turn(&mut self, ctx: &mut Context<Self>) {
         self.burst = 0;
-        self.now = None;
-        let now = now();
+        // A burst is short, and what is due during it is due at its end.
+        let now = self.now.take().unwrap_or_else(now);
         self.expire(now);
         self.desk.queue.borrow_mut().admit();
         self.check_drain(now, ctx);
