@@ -13,7 +13,7 @@ use super::{
 };
 
 /// So many commands are in flight at least before a further one waits, where publishes are folded.
-pub(crate) const LEAST: usize = 4;
+pub(crate) const LEAST: usize = 8;
 
 #[derive(Debug)]
 pub(crate) struct Line {

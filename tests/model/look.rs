@@ -232,7 +232,7 @@ impl World {
                 flying[self.publishes[*first].topic] += command.publishes.len();
             }
         }
-        let piles = flying.map(|count| (count / LEAST).min(self.setup.batch_messages));
+        let piles = flying.map(|count| count / LEAST);
         let waiting = piles.map(|enough| enough.saturating_sub(1));
         (commands < LEAST).then(|| waiting.into_iter().sum())
     }
