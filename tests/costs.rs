@@ -1,4 +1,4 @@
-//! What connections leave behind, and what a flood fills: in a binary of its own, since the allocator is counted.
+//! What connections leave behind, what a flood fills, and what a large body costs: in a binary of its own, since the allocator is counted.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -66,6 +66,39 @@ fn a_thousand_connections_leave_no_allocation_behind() {
         left.count_current < 10 && left.bytes_current < 4 << 10,
         "{left:?}"
     );
+}
+
+/// Eight callers publish the same body so many times each.
+async fn publish_large(producer: &Addr<Producer>, body: &Bytes, times: usize) {
+    let topic = Topic::new("large").unwrap();
+    let caller = async || {
+        for _ in 0..times {
+            let publish = Publish::new(&topic, body.clone());
+            producer.send(publish).await.unwrap().unwrap();
+        }
+    };
+    futures::future::join_all((0..8).map(|_| caller())).await;
+}
+
+#[test]
+fn a_large_body_is_not_copied_on_its_way_be_it_alone_or_in_a_batch() {
+    let nsqd = EmbeddedNsqd::start().unwrap();
+    let system = System::new();
+    let config = Config::new(nsqd.address().to_string()).unwrap();
+    let producer = system.block_on(async { Producer::start(config) });
+    for size in [1 << 20, 64 << 10, 5 << 10] {
+        let body = Bytes::from(vec![7; size]);
+        // What grows once, has grown.
+        system.block_on(publish_large(&producer, &body, 5));
+        let counted = allocation_counter::measure(|| {
+            system.block_on(publish_large(&producer, &body, 20));
+        });
+        let sent = 8 * 20 * size as u64;
+        println!("{} bytes for {sent}", counted.bytes_total);
+        assert!(counted.bytes_total < sent / 4, "{size}: {counted:?}");
+        // What is held at a time is little, too.
+        assert!(counted.bytes_max < 1 << 19, "{size}: {counted:?}");
+    }
 }
 
 /// A peer that shakes hands as an old nsqd does, and then says the same without end.
