@@ -53,8 +53,9 @@ async fn terminated_again_and_again_under_load(broker: Broker) {
 }
 
 async fn killed_with_a_full_window(broker: Broker) {
-    // More callers than the window of 1,000 lets fly at once.
-    let load = Load::start(&producer(&broker).await, 3_000);
+    // More callers than the window lets fly at once.
+    let config = config(&broker).await.publish_window(1_000);
+    let load = Load::start(&start(config.auto_batch(false)), 3_000);
     for _ in 0..CYCLES {
         load.until_more_ok(1_000).await;
         broker.kill().await;
