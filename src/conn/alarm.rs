@@ -1,11 +1,14 @@
 //! A timer that costs next to nothing while it is not due.
 
 use std::{
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, Waker},
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    task::unconstrained,
+    time::{Instant, Sleep, sleep_until},
+};
 
 /// A [`Sleep`] that is asked only when it has fired, or has to know of another waker.
 #[derive(Debug)]
@@ -41,8 +44,41 @@ impl Alarm {
         if self.waker.as_ref().is_some_and(is_known) && !self.has_fired() {
             return Poll::Pending;
         }
-        let polled = self.sleep.as_mut().poll(cx);
+        // A task that has done much in one go would be put off by tokio, and the timer not know whom to wake.
+        let polled = pin!(unconstrained(self.sleep.as_mut())).poll(cx);
         self.waker = polled.is_pending().then(|| cx.waker().clone());
         polled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, time::Duration};
+
+    use tokio::{
+        task::{consume_budget, coop::has_budget_remaining},
+        time::timeout,
+    };
+
+    use super::*;
+
+    /// A task that has done much in one go is refused by tokio's timers, which then do not know whom to wake.
+    #[tokio::test(start_paused = true)]
+    async fn it_rings_for_a_task_that_had_no_budget_left() {
+        let mut alarm = Alarm::new(Instant::now() + Duration::from_secs(1));
+        let mut polls = 0;
+        let rings = poll_fn(move |cx| {
+            polls += 1;
+            while polls == 1 && has_budget_remaining() {
+                let _ = pin!(consume_budget()).poll(cx);
+            }
+            alarm.poll(cx)
+        });
+        let start = Instant::now();
+        let rings = tokio::spawn(async move {
+            let _ = timeout(Duration::from_secs(5), rings).await;
+            start.elapsed()
+        });
+        assert!(rings.await.unwrap() < Duration::from_secs(2));
     }
 }
