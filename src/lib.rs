@@ -40,12 +40,12 @@
 //! # Automatic batching
 //!
 //! Publishes of one topic that wait at the same moment leave as one MPUB, and nsqd's one `OK` answers all of them: nsqd spends
-//! most of its time on answers, so this is several times faster. Nothing waits for others to come: a lone [`Publish`] leaves
-//! at once, as PUB. A [`MultiPublish`], a [`DeferredPublish`] and bodies above 64 KiB go by themselves, and nothing of their
-//! topic overtakes them. No promise below is weaker for it, but for one: when nsqd fails in the midst of such a batch
-//! (`E_MPUB_FAILED`: a full disk), each of its publishes is [`MaybeWritten`](Delivery::MaybeWritten), since any of them may
-//! be stored. Whatever else nsqd refuses a batch for, it has stored nothing of it: they are sent again one by one, so that
-//! only the guilty one fails. The options `auto_batch`, `auto_batch_messages` and `auto_batch_bytes` turn it off and bound it.
+//! most of its time on answers, so this is several times faster. There is no timer: a lone [`Publish`] leaves at once, as
+//! PUB, and what waits only waits for answers to what is in flight. A [`MultiPublish`], a [`DeferredPublish`] and bodies above 64 KiB go by themselves, and nothing of their
+//! topic overtakes them. Two things are other than without it. Order is kept within a topic, and not across topics. And when nsqd
+//! fails in the midst of such a batch (`E_MPUB_FAILED`: a full disk), each of its publishes is
+//! [`MaybeWritten`](Delivery::MaybeWritten), since any of them may be stored. When nsqd refuses a batch for what is in it, it
+//! has stored nothing: its publishes are sent again one by one, so that only the guilty one fails. The options `auto_batch`, `auto_batch_messages` and `auto_batch_bytes` turn it off and bound it.
 //!
 //! # The delivery contract
 //!

@@ -37,7 +37,9 @@ use crate::support::real_nsqd::RealNsqd;
 const PUBLISHES: [usize; 2] = [8_192, 32_768];
 
 fn main() {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // What runs beside a trial slows it down, and so decides with how many publishes share a command.
+    arguments.test_threads.get_or_insert(1);
     let trials = bounds::bounds().into_iter().map(|bound| {
         let name = bound.name();
         Trial::ignorable_test(name, move || holds(&bound))
@@ -46,6 +48,11 @@ fn main() {
 }
 
 fn holds(bound: &Bound) -> Result<Completion, Failed> {
+    if !cfg!(target_arch = "x86_64") && matches!(bound.cost, Cost::Counted(Count::Instructions)) {
+        return Ok(Completion::ignored_with(
+            "instructions are counted as those of x86-64",
+        ));
+    }
     if let Some(reason) = missing(bound) {
         return match is_required() {
             true => Err(format!("GATES_REQUIRED is set, and this is missing: {reason}").into()),
@@ -78,9 +85,6 @@ fn cost(bound: &Bound, address: SocketAddr) -> io::Result<f64> {
 /// What there is not, of what this bound needs.
 fn missing(bound: &Bound) -> Option<String> {
     let tool = match bound.cost {
-        Cost::Counted(Count::Instructions) if !cfg!(target_arch = "x86_64") => {
-            Some("instructions are counted as those of x86-64".to_owned())
-        }
         Cost::Counted(count) => count.missing(),
         Cost::Allocations => None,
     };

@@ -169,12 +169,16 @@ impl<R> Lanes<R> {
         }
     }
 
-    /// Takes from a lane that is empty what it does not need.
+    /// Takes from a lane what it does not need.
     pub(super) fn rest(&mut self, place: usize) {
         let Some(lane) = self.lanes.get_mut(place) else {
             return;
         };
         if !lane.slots.is_empty() {
+            // A crowd has gone, and left a few behind.
+            if lane.slots.len() < lane.slots.capacity() / 4 {
+                lane.slots.shrink_to(ROOMY.max(2 * lane.slots.len()));
+            }
             return;
         }
         match &mut self.names {
@@ -191,7 +195,7 @@ impl<R> Lanes<R> {
         }
     }
 
-    /// Takes from all lanes that are empty what they do not need.
+    /// Takes from all lanes what they do not need.
     pub(super) fn rest_all(&mut self) {
         for place in 0..self.lanes.len() {
             self.rest(place);
@@ -238,6 +242,14 @@ mod tests {
         let lane = &mut lanes.lanes[0];
         lane.slots.clear();
         assert!(lane.slots.capacity() >= 100_000);
+        lanes.rest(0);
+        let room = lanes.lanes[0].slots.capacity();
+        assert!((1..=2 * ROOMY).contains(&room), "{room}");
+        // The same where somebody has always come before the last one left.
+        for _ in 0..100_000 {
+            publish(&mut lanes, 1);
+        }
+        lanes.lanes[0].slots.truncate(1);
         lanes.rest(0);
         let room = lanes.lanes[0].slots.capacity();
         assert!((1..=2 * ROOMY).contains(&room), "{room}");
