@@ -70,13 +70,15 @@ fn run(options: &Options) -> Result<Report, Box<dyn std::error::Error>> {
         |messages, rate| system.block_on(Callers::new(options, &producer, &body, messages, rate));
     // What grows once has grown in the first half of the warm-up; in the second half allocations are counted.
     let counted = options.warmup / 2;
-    let ((warm_up, _), _) = publish(&system, callers(options.warmup - counted, None)?)?;
-    let ((counting, _), allocations) = publish(&system, callers(counted, None)?)?;
-    for meter in [warm_up, counting] {
-        if meter.failed() > 0 {
-            return Err(format!("the warm-up failed: {}", meter.failures()).into());
+    let warm_up = |messages| -> Result<u64, Box<dyn std::error::Error>> {
+        let ((meter, _), allocations) = publish(&system, callers(messages, None)?)?;
+        match meter.failed() {
+            0 => Ok(allocations),
+            _ => Err(format!("the warm-up failed: {}", meter.failures()).into()),
         }
-    }
+    };
+    warm_up(options.warmup - counted)?;
+    let allocations = warm_up(counted)?;
     let callers = callers(options.messages, options.rate)?;
     let before = system.block_on(producer.send(GetStats))?;
     let begun = report::process_time();

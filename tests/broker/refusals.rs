@@ -359,6 +359,10 @@ async fn a_topic_deleted_under_load_comes_back(broker: Broker) {
                 ErrorKind::Refused(ErrorCode::PubFailed),
                 Delivery::NotWritten,
             ),
+            (
+                ErrorKind::Refused(ErrorCode::MpubFailed),
+                Delivery::MaybeWritten,
+            ),
             // and its word can be lost in the reset when it closes with unread commands behind.
             (ErrorKind::ConnectionLost, Delivery::MaybeWritten),
         ];
