@@ -159,5 +159,6 @@ async fn full_for_a_while(broker: Broker, batching: bool) {
     }
     let verdict = load.judge(&broker).await;
     verdict.assert_clean();
-    assert!(verdict.not_written > 0, "{verdict}");
+    // With batching it may happen that only batches meet the full disk, and of those nothing is known.
+    assert!(batching || verdict.not_written > 0, "{verdict}");
 }
