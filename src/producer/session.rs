@@ -124,7 +124,7 @@ impl Session {
             Heed::Refusal => return self.heed(Heed::Nothing),
             Heed::Nothing => return,
         }
-        let out_of_step = match frame {
+        let problem = match frame {
             Frame::Ok => match queue.ok(self.conn.taken(), now) {
                 Ok(()) => {
                     self.served = true;
@@ -143,7 +143,6 @@ impl Session {
             }
             other => format!("{other} is no answer to a publish"),
         };
-        let problem = out_of_step;
         self.close(ConnectionError::OutOfStep { problem }, now);
         self.heed(Heed::Nothing);
     }

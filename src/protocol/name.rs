@@ -42,12 +42,6 @@ macro_rules! name {
                 &self.0
             }
 
-            /// Whether one is a clone of the other, which is soon seen.
-            #[allow(dead_code, reason = "of one kind of name only")]
-            pub(crate) fn is_shared_with(&self, other: &Self) -> bool {
-                Arc::ptr_eq(&self.0, &other.0)
-            }
-
             /// Whether the name ends in `#ephemeral`: nsqd then keeps it in memory only and deletes it once its last
             /// client has gone.
             #[must_use]

@@ -27,11 +27,12 @@ impl<R: Reply> TransactionQueue<R> {
             && let Some(lane) = self.lanes.turn()
         {
             turns -= 1;
-            if self.piles_up(lane) {
+            let batch = self.folding(lane);
+            if batch.is_some() && self.piles_up(lane) {
                 self.lanes.list(lane);
                 continue;
             }
-            let Picked { load, unfit, stuck } = self.pick(lane, now);
+            let Picked { load, unfit, stuck } = self.pick(lane, batch, now);
             if load.publishes > 0 {
                 self.encode(lane, load, out);
                 self.launch(lane, load, out, now);
@@ -63,11 +64,8 @@ impl<R: Reply> TransactionQueue<R> {
             || (commands < self.pace.commands() && self.flying.publishes < self.pace.publishes())
     }
 
-    /// Whether what waits in a lane is to become more before it leaves, since enough of it is in flight.
+    /// Whether what can be folded of a lane is to become more before it leaves, since enough of it is in flight.
     fn piles_up(&mut self, lane: usize) -> bool {
-        if self.folding(lane).is_none() {
-            return false;
-        }
         self.lanes.get_mut(lane).is_some_and(|lane| {
             let next = lane.slots.get(lane.sent);
             // As much as a command in flight has on average, and so never more than a batch may have.
@@ -79,20 +77,18 @@ impl<R: Reply> TransactionQueue<R> {
     /// What may be folded of a lane now, if anything.
     fn folding(&mut self, lane: usize) -> Option<Batch> {
         let careful = self.careful || self.lanes.get_mut(lane).is_none_or(|lane| lane.careful);
-        self.batch.filter(|_| !careful)
+        let mut batch = self.batch.filter(|_| !careful)?;
+        let named = self
+            .named
+            .iter()
+            .filter(|named| named.code() == ErrorCode::BadBody);
+        let limits = named.filter_map(ServerError::named_limit);
+        let limits = limits.map(|named| usize::try_from(named.limit).unwrap_or(usize::MAX));
+        batch.bytes = limits.fold(batch.bytes, usize::min);
+        Some(batch)
     }
 
-    fn pick(&mut self, lane: usize, now: Instant) -> Picked {
-        let mut batch = self.folding(lane);
-        if let Some(batch) = &mut batch {
-            let named = self
-                .named
-                .iter()
-                .filter(|named| named.code() == ErrorCode::BadBody);
-            let limits = named.filter_map(ServerError::named_limit);
-            let limits = limits.map(|named| usize::try_from(named.limit).unwrap_or(usize::MAX));
-            batch.bytes = limits.fold(batch.bytes, usize::min);
-        }
+    fn pick(&mut self, lane: usize, batch: Option<Batch>, now: Instant) -> Picked {
         let mut room = self.window;
         room.remove(self.flying.publishes, self.flying.bytes);
         let bounds = Bounds {

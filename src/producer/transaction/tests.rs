@@ -97,6 +97,15 @@ const WIDE: Limits = Limits {
     retry_unknown: false,
 };
 
+/// The same with automatic batching as it is by default.
+const FOLDING: Limits = Limits {
+    batch: Some(Batch {
+        messages: 256,
+        bytes: 900_000,
+    }),
+    ..WIDE
+};
+
 /// A queue, its callers by number, and one connection at a time. Publishes are numbered from 1; their bodies begin with
 /// their number in decimal.
 struct Bench {
@@ -127,7 +136,7 @@ impl Bench {
 
     /// With automatic batching, and limits that nothing meets.
     fn folding() -> Self {
-        Self::folding_within(256, 900_000)
+        Self::with(FOLDING)
     }
 
     /// With automatic batches of so many messages and so many bytes.

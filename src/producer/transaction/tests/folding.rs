@@ -135,15 +135,7 @@ fn a_batch_stays_within_the_window() {
             &["PUB a 1"],
         ),
     ] {
-        let batch = Some(Batch {
-            messages: 256,
-            bytes: 900_000,
-        });
-        let mut bench = Bench::with(Limits {
-            window,
-            batch,
-            ..WIDE
-        });
+        let mut bench = Bench::with(Limits { window, ..FOLDING });
         for _ in 0..4 {
             bench.publish_sized("a", 10);
         }
@@ -160,15 +152,7 @@ fn a_large_body_goes_by_itself_and_nothing_passes_it() {
         publishes: 100,
         bytes: 1 << 20,
     };
-    let batch = Some(Batch {
-        messages: 256,
-        bytes: 900_000,
-    });
-    let mut bench = Bench::with(Limits {
-        window,
-        batch,
-        ..WIDE
-    });
+    let mut bench = Bench::with(Limits { window, ..FOLDING });
     bench.publish("a");
     bench.publish_sized("a", 64 << 10);
     bench.publish_sized("a", (64 << 10) + 1);

@@ -114,11 +114,7 @@ fn no_more_room() -> Bench {
             publishes: 100,
             bytes: 10,
         },
-        batch: Some(Batch {
-            messages: 256,
-            bytes: 900_000,
-        }),
-        ..WIDE
+        ..FOLDING
     });
     bench.publish_sized("x", 5);
     bench.publish_sized("y", 5);
