@@ -12,6 +12,9 @@
 //! It is for tests and demonstrations: it keeps everything in memory, also what has been consumed, and forgets it at
 //! the end.
 
+#[path = "shared/signal.rs"]
+mod signal;
+
 use std::{io, process::ExitCode, time::Duration};
 
 use actix_nsq::embedded::EmbeddedNsqd;
@@ -68,7 +71,7 @@ fn main() -> ExitCode {
 #[tokio::main(flavor = "current_thread")]
 async fn run(flags: Flags) -> io::Result<()> {
     // Before the address is told: whoever reads it may send a signal at once.
-    let end = signalled()?;
+    let end = signal::asked_to_end()?;
     let nsqd = start(&flags)?;
     println!("{}", nsqd.address());
     end.await
@@ -87,27 +90,6 @@ fn start(flags: &Flags) -> io::Result<EmbeddedNsqd> {
         .max_heartbeat_interval(flags.max_heartbeat_interval)
         .max_rdy_count(flags.max_rdy_count)
         .start()
-}
-
-/// Comes with the first signal to end; the signals are caught from now on.
-#[cfg(unix)]
-fn signalled() -> io::Result<impl Future<Output = io::Result<()>>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        Ok(())
-    })
-}
-
-#[cfg(not(unix))]
-fn signalled() -> io::Result<impl Future<Output = io::Result<()>>> {
-    Ok(tokio::signal::ctrl_c())
 }
 
 /// Gives a flag in Go's spelling its second dash.

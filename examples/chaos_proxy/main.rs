@@ -16,6 +16,9 @@
 #[path = "../../tests/support/chaos/mod.rs"]
 mod chaos;
 
+#[path = "../shared/signal.rs"]
+mod signal;
+
 use std::{io, process::ExitCode};
 
 use chaos::{ChaosProxy, Faults};
@@ -83,7 +86,7 @@ fn main() -> ExitCode {
 #[tokio::main(flavor = "current_thread")]
 async fn run(flags: Flags) -> io::Result<()> {
     // Before the address is told: whoever reads it may send a signal at once.
-    let end = signalled()?;
+    let end = signal::asked_to_end()?;
     let seed = flags.seed.unwrap_or_else(chaos::seed);
     let Flags {
         listen,
@@ -102,25 +105,4 @@ async fn run(flags: Flags) -> io::Result<()> {
         passed.connections, passed.up, passed.down
     );
     Ok(())
-}
-
-/// Comes with the first signal to end; the signals are caught from now on.
-#[cfg(unix)]
-fn signalled() -> io::Result<impl Future<Output = io::Result<()>>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        Ok(())
-    })
-}
-
-#[cfg(not(unix))]
-fn signalled() -> io::Result<impl Future<Output = io::Result<()>>> {
-    Ok(tokio::signal::ctrl_c())
 }

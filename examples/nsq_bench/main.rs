@@ -31,6 +31,8 @@ mod callers;
 mod meter;
 mod options;
 mod pace;
+#[path = "../shared/producer_opt.rs"]
+mod producer_opt;
 mod report;
 
 use std::{io, process::ExitCode};

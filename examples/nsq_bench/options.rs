@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use actix_nsq::{Config, Error, NameError, Topic};
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
+use crate::producer_opt::producer_opt;
+
 /// What marks a topic that nsqd keeps in memory only. It must stand at the end of a name.
 const EPHEMERAL: &str = "#ephemeral";
 
@@ -176,13 +178,6 @@ fn topic_names(topic: &Topic, count: usize) -> Result<Vec<Topic>, NameError> {
     (0..count)
         .map(|number| Topic::new(format!("{stem}_{number}{end}")))
         .collect()
-}
-
-fn producer_opt(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=').unwrap_or((text, "true")) {
-        ("", _) => Err("must be name=value".into()),
-        (name, value) => Ok((name.into(), value.into())),
-    }
 }
 
 fn whole(text: &str, least: u64, most: u64) -> Result<u64, String> {

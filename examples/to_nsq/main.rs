@@ -27,6 +27,8 @@ mod input;
 mod lane;
 mod options;
 mod report;
+#[path = "../shared/signal.rs"]
+mod signal;
 
 use std::{cell::RefCell, convert::Infallible, io, process::ExitCode, time::Duration};
 
@@ -111,7 +113,8 @@ async fn feed(
 
 /// Ends the reading at a signal, and after a while also the waiting for answers: a drained producer answers all it holds.
 async fn heed_signals(stop: oneshot::Sender<()>, producers: Vec<Addr<Producer>>) -> Infallible {
-    if let Err(error) = signal().await {
+    let signal = async { signal::asked_to_end()?.await };
+    if let Err(error) = signal.await {
         log::warn!("signals cannot be heeded: {error}");
         return pending().await;
     }
@@ -123,24 +126,4 @@ async fn heed_signals(stop: oneshot::Sender<()>, producers: Vec<Addr<Producer>>)
         });
     }
     pending().await
-}
-
-/// Waits for a signal that asks the program to end.
-#[cfg(unix)]
-async fn signal() -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    Ok(())
-}
-
-/// Waits for a signal that asks the program to end.
-#[cfg(not(unix))]
-async fn signal() -> io::Result<()> {
-    tokio::signal::ctrl_c().await
 }

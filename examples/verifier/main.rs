@@ -32,9 +32,13 @@ mod drain;
 mod load;
 mod options;
 mod outages;
+#[path = "../shared/producer_opt.rs"]
+mod producer_opt;
 mod report;
 mod sabotage;
 mod schedule;
+#[path = "../shared/signal.rs"]
+mod signal;
 mod striker;
 mod support;
 mod watchdog;
@@ -169,13 +173,13 @@ async fn publish(
             sleep(LOOK).await;
         }
     };
-    let asked_to_end = signal()?;
+    let asked_to_end = signal::asked_to_end()?;
     let interrupted = tokio::select! {
         never = load.publish() => never,
         never = report::keep_current(&board) => never,
         () = sleep(options.duration) => false,
         () = failed => false,
-        () = asked_to_end => true,
+        _ = asked_to_end => true,
     };
     end_at_a_signal()?;
     if interrupted {
@@ -203,29 +207,15 @@ async fn publish(
     })
 }
 
-/// Comes with the next signal that asks the program to end; they are caught from now on.
-fn signal() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
-}
-
 /// Ends the program at a signal from now on; on a thread of its own, since emptying nsqd blocks this one, and takes long.
 fn end_at_a_signal() -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_io().build()?;
     let signal = {
         let _entered = runtime.enter();
-        signal()?
+        signal::asked_to_end()?
     };
     thread::spawn(move || {
-        runtime.block_on(signal);
+        let _ = runtime.block_on(signal);
         say(format_args!("ended before what was published is verified"));
         process::exit(NO_TRIAL.into());
     });

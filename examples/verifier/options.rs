@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use actix_nsq::{Config, Error};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
-use crate::{sabotage::Sabotage, support::chaos::Faults};
+use crate::{producer_opt::producer_opt, sabotage::Sabotage, support::chaos::Faults};
 
 /// So much more than what is to be kept up is offered, since what a fault turns into maybe counts for nothing.
 const MARGIN: f64 = 1.03;
@@ -242,13 +242,6 @@ fn count(text: &str) -> Result<usize, String> {
         .contains(&count)
         .then_some(count)
         .ok_or_else(|| format!("must be 1 to {most}"))
-}
-
-fn producer_opt(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=').unwrap_or((text, "true")) {
-        ("", _) => Err("must be name=value".into()),
-        (name, value) => Ok((name.into(), value.into())),
-    }
 }
 
 #[cfg(test)]
