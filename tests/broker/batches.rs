@@ -9,7 +9,7 @@ use actix_nsq::{Delivery, ErrorKind, GetStats, Publish};
 use super::load::{
     Answers, TOPIC, config, numbered, numbers, producer, publish, publish_all, start, topic,
 };
-use super::refusals::{refused_by, small};
+use super::refusals::{assert_all_forbidden, refused_by, small};
 use crate::harness::{Scenario, scenarios};
 use crate::support::broker::{Broker, Kind};
 
@@ -121,17 +121,7 @@ async fn a_forbidden_topic_fails_with_all_its_batches_and_nothing_else(broker: B
         forbidden()
     );
     good.assert_all_ok();
-    for answer in [one, two, three, four] {
-        let error = answer.unwrap().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Refused(ErrorCode::Unauthorized));
-        assert_eq!(error.delivery(), Delivery::NotWritten);
-    }
-    assert_eq!(
-        numbers(&broker.bodies(TOPIC, 50).await),
-        Vec::from_iter(0..50)
-    );
-    assert_eq!(broker.message_count("forbidden").await, 0);
-    assert_eq!(broker.handshakes().await, 2);
+    assert_all_forbidden(&broker, [one, two, three, four]).await;
 }
 
 /// nsqd executed 20 of 30 batches, answered all of these but the last, and closed.

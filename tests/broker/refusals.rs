@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_nsq::actix::Addr;
+use actix_nsq::actix::{Addr, MailboxError};
 use actix_nsq::protocol::ErrorCode;
 use actix_nsq::{
     DeferredPublish, Delivery, Error, ErrorKind, MultiPublish, Producer, Publish, Topic,
@@ -329,7 +329,15 @@ async fn a_forbidden_topic_fails_alone(broker: Broker) {
     let (first, good, second) =
         tokio::join!(forbidden(), publish_all(&producer, 0..50), forbidden());
     good.assert_all_ok();
-    for answer in [first, second] {
+    assert_all_forbidden(&broker, [first, second]).await;
+}
+
+/// Nothing of the topic is stored, everything of the other is, and one connection was lost for it.
+pub async fn assert_all_forbidden(
+    broker: &Broker,
+    answers: impl IntoIterator<Item = Result<Result<(), Error>, MailboxError>>,
+) {
+    for answer in answers {
         let error = answer.unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Refused(ErrorCode::Unauthorized));
         assert_eq!(error.delivery(), Delivery::NotWritten);

@@ -4,7 +4,9 @@ use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use actix_nsq::{Config, ConfigBuilder, ConnectionError, Delivery, ErrorKind, Producer};
+use actix_nsq::{
+    Config, ConfigBuilder, ConnectionError, Delivery, Error, ErrorKind, Producer, actix::Addr,
+};
 
 use crate::memory::{failure, in_a_system, is_waiting, ms, publish, s};
 use crate::support::script::ScriptedPeer;
@@ -169,18 +171,24 @@ impl Overrun {
     }
 }
 
+/// A producer that does not connect in time, and what its publisher is told.
+async fn without_a_connection(config: ConfigBuilder) -> (Addr<Producer>, Error) {
+    let producer = Producer::start(config.publish_timeout(ms(500)).build().unwrap());
+    let error = failure(
+        publish(&producer, "a").await,
+        ErrorKind::Timeout,
+        Delivery::NotWritten,
+    );
+    (producer, error)
+}
+
 #[test]
 fn a_listener_whose_backlog_is_full_is_given_up_after_dial_timeout_and_tried_again() {
     let nsqd = Overrun::new();
     in_a_system(async |_| {
         let after = ms(300);
         let config = Config::builder(nsqd.address.to_string()).dial_timeout(after);
-        let producer = Producer::start(config.publish_timeout(ms(500)).build().unwrap());
-        let error = failure(
-            publish(&producer, "a").await,
-            ErrorKind::Timeout,
-            Delivery::NotWritten,
-        );
+        let (_producer, error) = without_a_connection(config).await;
         let lost = error.connection_error();
         assert!(
             matches!(lost, Some(ConnectionError::DialTimeout { after: told, .. }) if *told == after),
@@ -211,12 +219,7 @@ fn a_host_to_which_no_way_leads_is_told() {
         // From the loopback interface there is none to elsewhere.
         let local: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let config = Config::builder("192.0.2.1:4150").local_addr(local);
-        let producer = Producer::start(config.publish_timeout(ms(500)).build().unwrap());
-        let error = failure(
-            publish(&producer, "a").await,
-            ErrorKind::Timeout,
-            Delivery::NotWritten,
-        );
+        let (_producer, error) = without_a_connection(config).await;
         let lost = error.connection_error();
         assert!(
             matches!(lost, Some(ConnectionError::Dial { .. })),
