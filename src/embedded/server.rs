@@ -2,13 +2,13 @@
 
 use std::{
     future, io,
-    net::{SocketAddr, TcpListener},
+    net::{Shutdown, SocketAddr, TcpListener},
     sync::{Arc, mpsc},
     thread,
     time::Duration,
 };
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::{
     net::TcpStream,
     runtime, select,
@@ -128,7 +128,9 @@ async fn accept(mut gate: UnboundedReceiver<Gate>, shared: Arc<Shared>) {
                     drop(done);
                 }
                 Some(Gate::Shut(done)) => {
-                    listener = None;
+                    if let Some(listener) = listener.take() {
+                        stop_listening(&listener);
+                    }
                     drop(done);
                 }
                 None => return,
@@ -144,6 +146,12 @@ async fn accept(mut gate: UnboundedReceiver<Gate>, shared: Arc<Shared>) {
             },
         }
     }
+}
+
+/// A child process that is being started holds the socket, too, for a moment after it is closed here: it must not listen
+/// then. (Where a listener cannot be shut down, closing it has to do.)
+fn stop_listening(listener: &tokio::net::TcpListener) {
+    let _ = SockRef::from(listener).shutdown(Shutdown::Both);
 }
 
 async fn next_connection(

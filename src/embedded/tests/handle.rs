@@ -1,6 +1,11 @@
 //! Looking inside, waiting, stopping and starting again.
 
-use std::net::TcpListener;
+use std::{
+    net::TcpListener,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 use super::*;
 
@@ -163,6 +168,27 @@ fn stopped_it_is_gone_and_restarted_it_is_back_with_its_messages() {
     nsqd.restart().unwrap();
     nsqd.stop();
     nsqd.stop();
+}
+
+/// A process that is being started holds every socket of its parent for a moment, a listening one too.
+#[test]
+#[cfg(target_os = "linux")]
+fn it_restarts_while_its_process_starts_others() {
+    let nsqd = start();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                Command::new("true").status().unwrap();
+            }
+        });
+        let restarted = (0..500).try_for_each(|_| {
+            nsqd.stop();
+            nsqd.restart()
+        });
+        over.store(true, Ordering::Relaxed);
+        restarted.unwrap();
+    });
 }
 
 #[test]
