@@ -96,6 +96,9 @@
 #![forbid(unsafe_code)]
 
 mod backoff;
+#[cfg(any(feature = "deflate", feature = "snappy"))]
+#[allow(dead_code)]
+mod compression;
 mod config;
 mod conn;
 mod error;

@@ -4,6 +4,9 @@
 //! connection it speaks of.
 
 mod alarm;
+#[cfg(any(feature = "deflate", feature = "snappy"))]
+#[allow(dead_code)]
+mod compressed;
 mod connect;
 mod connector;
 mod event;

@@ -1,0 +1,138 @@
+//! A stream whose both directions are compressed.
+
+use std::{
+    io::{self, IoSlice},
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+use crate::compression::{Decoder, Encoder, Method};
+
+/// So much may wait for the stream below before more is compressed. The flush writes it.
+const WAITING: usize = 64 << 10;
+
+/// So much is compressed at a time, which bounds what it adds to that.
+const PIECE: usize = 64 << 10;
+
+/// So much is asked of the stream below, and given to the caller, at a time.
+const READ_SIZE: usize = 16 << 10;
+
+/// So many reads in a row may bring nothing before others get their turn: a peer can send what says nothing without an
+/// end.
+const READS: usize = 16;
+
+/// Compresses what is written to `S`, and decompresses what is read from it.
+///
+/// What is written reaches the peer with the flush. Of a write that was taken, nobody can tell how much has left before
+/// that.
+pub(crate) struct Compressed<S> {
+    stream: S,
+    encoder: Encoder,
+    decoder: Decoder,
+    /// What was read, and is not decompressed yet.
+    coming: BytesMut,
+    /// What is compressed, and not taken by the stream yet.
+    going: BytesMut,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Compressed<S> {
+    pub(crate) fn new(stream: S, method: Method) -> Self {
+        Self {
+            stream,
+            encoder: method.encoder(),
+            decoder: method.decoder(),
+            coming: BytesMut::new(),
+            going: BytesMut::new(),
+        }
+    }
+
+    /// Writes until at most `rest` bytes of what is compressed wait.
+    fn poll_drain(&mut self, cx: &mut Context<'_>, rest: usize) -> Poll<io::Result<()>> {
+        while self.going.len() > rest {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.going))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.going.advance(written),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Compressed<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let room = buf.remaining().min(READ_SIZE);
+        if room == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        for _ in 0..READS {
+            let out = buf.initialize_unfilled_to(room);
+            let read = this.decoder.read(&mut this.coming, out)?;
+            if read > 0 {
+                buf.advance(read);
+                return Poll::Ready(Ok(()));
+            }
+            if this.coming.capacity() - this.coming.len() < READ_SIZE / 4 {
+                this.coming.reserve(READ_SIZE);
+            }
+            let some = &mut (&mut this.stream).take(READ_SIZE as u64);
+            if ready!(pin!(some.read_buf(&mut this.coming)).poll(cx))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Compressed<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_drain(cx, WAITING))?;
+        let mut taken = 0;
+        for buf in bufs {
+            let part = buf.get(..PIECE - taken).unwrap_or(buf);
+            this.encoder.write(part, &mut this.going);
+            taken += part.len();
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.encoder.flush(&mut this.going);
+        ready!(this.poll_drain(cx, 0))?;
+        Pin::new(&mut this.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(cx))?;
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests;
