@@ -9,6 +9,7 @@ pub(crate) struct Backoff {
     unit: Duration,
     cap: Duration,
     attempt: u32,
+    skip: bool,
 }
 
 impl Backoff {
@@ -17,6 +18,7 @@ impl Backoff {
             unit,
             cap,
             attempt: 0,
+            skip: false,
         }
     }
 
@@ -29,9 +31,17 @@ impl Backoff {
         self.attempt = 0;
     }
 
+    /// The next delay is drawn up to the cap: what failed will most likely fail again.
+    pub(crate) fn skip_to_the_cap(&mut self) {
+        self.skip = true;
+    }
+
     /// The delay before the next attempt. `draw` is even in `0.0..1.0`.
     pub(crate) fn next_delay(&mut self, draw: f64) -> Duration {
-        let ceiling = self.ceiling();
+        let ceiling = match std::mem::take(&mut self.skip) {
+            true => self.cap,
+            false => self.ceiling(),
+        };
         self.attempt = self.attempt.saturating_add(1);
         ceiling.mul_f64(draw.clamp(0.0, 1.0))
     }
@@ -58,6 +68,15 @@ mod tests {
         );
         backoff.attempt = u32::MAX;
         assert_eq!(backoff.next_delay(1.0), MS(5_000));
+    }
+
+    #[test]
+    fn one_delay_can_be_drawn_up_to_the_cap_at_once() {
+        let mut backoff = Backoff::new(MS(100), MS(5_000));
+        backoff.skip_to_the_cap();
+        let delays: Vec<_> = (0..3).map(|_| backoff.next_delay(1.0)).collect();
+        assert_eq!(delays, [5_000, 200, 400].map(MS));
+        assert_eq!(backoff.attempt(), 3);
     }
 
     #[test]

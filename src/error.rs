@@ -1,10 +1,13 @@
 //! What can go wrong, and what is known of the message when it did.
 
-use std::{io, sync::Arc, time::Duration};
+mod connection;
+
+use std::time::Duration;
 
 use actix::MailboxError;
 
-use crate::protocol::{DecodeError, ErrorCode, NameError, ServerError};
+pub use self::connection::{ConnectionError, TlsFailure};
+use crate::protocol::{ErrorCode, NameError, ServerError};
 
 /// Whether nsqd may have stored what an [`Error`] speaks of.
 ///
@@ -85,8 +88,12 @@ impl Error {
             Cause::Option { .. }
             | Cause::UnknownOption { .. }
             | Cause::MissingOption { .. }
+            | Cause::FeatureOption { .. }
             | Cause::Address { .. }
-            | Cause::Options { .. } => ErrorKind::Config,
+            | Cause::Options { .. }
+            | Cause::Meaningless { .. } => ErrorKind::Config,
+            #[cfg(feature = "tls")]
+            Cause::File { .. } | Cause::Tls { .. } => ErrorKind::Config,
             Cause::Name(_) => ErrorKind::InvalidName,
             Cause::EmptyBody { .. } => ErrorKind::EmptyBody,
             Cause::EmptyBatch => ErrorKind::EmptyBatch,
@@ -203,6 +210,23 @@ pub(crate) enum Cause {
     )]
     MissingOption { name: String },
     #[error(
+        "option {name} needs the feature `{feature}` of actix-nsq, which this program is built without"
+    )]
+    FeatureOption {
+        name: &'static str,
+        feature: &'static str,
+    },
+    #[cfg(feature = "tls")]
+    #[error("option {name} = \"{path}\": {problem}")]
+    File {
+        name: &'static str,
+        path: String,
+        problem: String,
+    },
+    #[cfg(feature = "tls")]
+    #[error("TLS: {problem}")]
+    Tls { problem: String },
+    #[error(
         "nsqd address \"{address}\": {problem}; host:port is needed, such as 127.0.0.1:4150 or [::1]:4150"
     )]
     Address {
@@ -215,6 +239,13 @@ pub(crate) enum Cause {
         value: String,
         other: &'static str,
         bound: String,
+        rule: &'static str,
+    },
+    #[error("option {name} contradicts {other} = {bound}: {rule}")]
+    Meaningless {
+        name: &'static str,
+        other: &'static str,
+        bound: &'static str,
         rule: &'static str,
     },
     #[error(transparent)]
@@ -289,112 +320,4 @@ fn last_failure(last: &Option<ConnectionError>) -> String {
     last.as_ref()
         .map(|last| format!("; the last failure of the connection: {last}"))
         .unwrap_or_default()
-}
-
-/// Why there is no connection to nsqd: it could not be made, or it was lost.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectionError {
-    /// The host name has no address, or the resolver failed.
-    #[error("cannot resolve {address}: {source}")]
-    Resolve {
-        /// The address as configured.
-        address: String,
-        /// The resolver's error.
-        source: Arc<io::Error>,
-    },
-    /// None of the host's addresses took the connection; the error is the last one's.
-    #[error("cannot connect to {address}: {source}")]
-    Dial {
-        /// The address as configured.
-        address: String,
-        /// The operating system's or the connector's error.
-        source: Arc<io::Error>,
-    },
-    /// Name resolution and dialling took longer than `dial_timeout`.
-    #[error("cannot connect to {address}: no answer within dial_timeout = {after:?}")]
-    DialTimeout {
-        /// The address as configured.
-        address: String,
-        /// The limit.
-        after: Duration,
-    },
-    /// The peer took the connection and then did not finish the handshake within `handshake_timeout`.
-    #[error("no answer to the handshake within handshake_timeout = {after:?}")]
-    HandshakeTimeout {
-        /// The limit.
-        after: Duration,
-    },
-    /// The peer closed the connection during the handshake.
-    #[error("the peer closed the connection during the handshake")]
-    HandshakeClosed,
-    /// nsqd answered the handshake with an error.
-    #[error("nsqd refused the handshake: {0}")]
-    HandshakeRefused(#[source] ServerError),
-    /// The answer to IDENTIFY is neither the JSON of nsqd nor the `OK` of an old one.
-    #[error("the answer to IDENTIFY is not understood: {problem}")]
-    HandshakeAnswer {
-        /// What is wrong with it, without its text.
-        problem: String,
-    },
-    /// nsqd asks for AUTH, which this version does not speak.
-    #[error("nsqd requires AUTH, which this client cannot do yet")]
-    AuthRequired,
-    /// An HTTP server answered: nsqd's HTTP port was given for its TCP port.
-    #[error("{}", DecodeError::Http)]
-    HttpServer,
-    /// The peer sent what no nsqd sends.
-    #[error("the peer broke the protocol: {0}")]
-    Protocol(#[source] DecodeError),
-    /// An answer came that belongs to no command.
-    #[error("out of step: {problem}")]
-    OutOfStep {
-        /// What came, and when.
-        problem: String,
-    },
-    /// nsqd refused a publish, and closes the connection whenever it does.
-    #[error("closed by nsqd after it refused: {0}")]
-    Refused(#[source] ServerError),
-    /// The peer closed the connection. nsqd does so when it stops, without a word.
-    #[error("closed by the peer")]
-    Closed,
-    /// Reading or writing failed.
-    #[error("connection broken: {0}")]
-    Io(#[source] Arc<io::Error>),
-    /// No frame, not even a heartbeat, came for two heartbeat intervals.
-    #[error("nothing heard from nsqd for {after:?}, two heartbeat intervals")]
-    Silent {
-        /// The limit.
-        after: Duration,
-    },
-    /// Commands are in flight, and none was answered for `ack_timeout`.
-    #[error("no publish answered for ack_timeout = {after:?}")]
-    AckTimeout {
-        /// The limit.
-        after: Duration,
-    },
-    /// The peer stopped reading: the socket took too little for `write_timeout`.
-    #[error("the peer stopped reading: write_timeout = {after:?} passed")]
-    WriteTimeout {
-        /// The limit.
-        after: Duration,
-    },
-    /// The producer closed the connection itself, because it was asked to drain or to stop.
-    #[error("closed by the producer")]
-    Stopped,
-}
-
-impl From<io::Error> for ConnectionError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(Arc::new(error))
-    }
-}
-
-impl From<DecodeError> for ConnectionError {
-    fn from(error: DecodeError) -> Self {
-        match error {
-            DecodeError::Http => Self::HttpServer,
-            other => Self::Protocol(other),
-        }
-    }
 }

@@ -97,7 +97,6 @@
 
 mod backoff;
 #[cfg(any(feature = "deflate", feature = "snappy"))]
-#[allow(dead_code)]
 mod compression;
 mod config;
 mod conn;
@@ -105,15 +104,16 @@ mod error;
 mod handle;
 mod producer;
 pub mod protocol;
+mod secret;
 
 #[cfg(feature = "embedded")]
 #[cfg_attr(docsrs, doc(cfg(feature = "embedded")))]
 pub mod embedded;
 
 pub use self::{
-    config::{Config, ConfigBuilder, ConfigOption},
+    config::{Config, ConfigBuilder, ConfigOption, TlsVersion},
     conn::{ConnectFuture, Connector, Stream},
-    error::{ConnectionError, Delivery, Error, ErrorKind},
+    error::{ConnectionError, Delivery, Error, ErrorKind, TlsFailure},
     handle::Handle,
     producer::{
         ConnectionEvent, DeferredPublish, Drain, DrainReport, FailedPublish, GetState, GetStats,
@@ -121,6 +121,7 @@ pub use self::{
         Stats, SubscribeEvents, SubscribeFailures, WaitConnected,
     },
     protocol::{Channel, NameError, Topic},
+    secret::Secret,
 };
 pub use {actix, bytes};
 

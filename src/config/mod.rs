@@ -1,18 +1,36 @@
 //! How a producer is set up. A [`Config`] in hand is valid: every value was checked on the way in.
 
+mod address;
+mod checks;
 mod options;
 mod outside;
+#[cfg(feature = "tls")]
+mod tls;
 mod value;
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-pub use self::options::ConfigOption;
-use self::{options::Options, value::Value};
+use futures::future::LocalBoxFuture;
+
+use self::{
+    address::check_address,
+    options::{LONGEST_SECRET, Options},
+};
+pub use self::{options::ConfigOption, value::TlsVersion};
+#[cfg(feature = "tls")]
+use crate::conn::Tls;
 use crate::{
     conn::{Connector, TcpConnector},
-    error::{Cause, Delivery, Error},
+    error::Error,
     protocol::{Identify, one_line},
+    secret::Secret,
 };
+
+/// What a provider of secrets may fail with.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+type SecretProvider =
+    Arc<dyn Fn() -> LocalBoxFuture<'static, Result<Secret, BoxError>> + Send + Sync>;
 
 /// What a producer is started with: the address of nsqd, and a value for each [option](Config::options). The
 /// methods of [`ConfigBuilder`] tell defaults and bounds; `docs/options.md` lists them all, beside go-nsq's.
@@ -32,6 +50,9 @@ pub struct Config {
     address: Arc<str>,
     options: Options,
     connector: Arc<dyn Connector>,
+    secret_provider: Option<SecretProvider>,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
 }
 
 impl Config {
@@ -51,6 +72,9 @@ impl Config {
             options: Options::default(),
             given: Vec::new(),
             connector: None,
+            secret_provider: None,
+            #[cfg(feature = "tls")]
+            rustls: None,
             problem: None,
         }
     }
@@ -72,6 +96,28 @@ impl Config {
     /// By what the producer dials.
     pub(crate) fn connector(&self) -> &Arc<dyn Connector> {
         &self.connector
+    }
+
+    /// How the connection is encrypted, if it is to be.
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
+    }
+
+    /// The secret for AUTH as it is now; an empty one where there is none.
+    ///
+    /// # Errors
+    ///
+    /// What the provider of secrets fails with.
+    pub(crate) async fn secret(&self) -> Result<Secret, BoxError> {
+        let Some(provider) = &self.secret_provider else {
+            return Ok(self.options.auth_secret.clone());
+        };
+        let secret = provider().await?;
+        if secret.expose().len() > LONGEST_SECRET {
+            return Err(format!("it is longer than {LONGEST_SECRET} bytes").into());
+        }
+        Ok(secret)
     }
 
     /// What the handshake tells nsqd.
@@ -103,6 +149,12 @@ impl Config {
                     .map_or(-1, |size| size.try_into().unwrap_or(i64::MAX)),
             ),
             output_buffer_timeout: Some(milliseconds(options.output_buffer_timeout)),
+            tls_v1: options.tls_v1.then_some(true),
+            snappy: options.snappy.then_some(true),
+            deflate: options.deflate.then_some(true),
+            deflate_level: options
+                .deflate
+                .then(|| options.deflate_level.try_into().unwrap_or(i64::MAX)),
             ..Identify::default()
         }
     }
@@ -130,6 +182,9 @@ pub struct ConfigBuilder {
     options: Options,
     given: Vec<&'static str>,
     connector: Option<Arc<dyn Connector>>,
+    secret_provider: Option<SecretProvider>,
+    #[cfg(feature = "tls")]
+    rustls: Option<Arc<tokio_rustls::rustls::ClientConfig>>,
     problem: Option<Error>,
 }
 
@@ -152,12 +207,50 @@ impl ConfigBuilder {
         self
     }
 
-    /// The finished configuration.
+    /// Encrypts with this configuration of rustls, in place of one made of the options: `tls_v1` is set by it, and
+    /// `tls_server_name` still has its meaning; the other options of TLS have no place beside it.
+    ///
+    /// The name says which version of rustls is meant, so that another one can come beside it.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn rustls_0_23_config(
+        mut self,
+        config: impl Into<Arc<tokio_rustls::rustls::ClientConfig>>,
+    ) -> Self {
+        self.rustls = Some(config.into());
+        self.tls_v1(true)
+    }
+
+    /// Asks the program for the secret of AUTH whenever a connection needs it, so that secrets can change; in place of
+    /// `auth_secret`. Only an nsqd that requires AUTH makes it ask. The future runs on the producer's arbiter within
+    /// `handshake_timeout`, and an error of it fails the attempt to connect, with its text in the log.
+    ///
+    /// ```
+    /// use actix_nsq::{Config, Secret};
+    ///
+    /// # async fn current() -> std::io::Result<String> { Ok("s".into()) }
+    /// let config = Config::builder("127.0.0.1:4150")
+    ///     .auth_secret_provider(|| async { Ok(Secret::from(current().await?)) })
+    ///     .build()?;
+    /// # Ok::<_, actix_nsq::Error>(())
+    /// ```
+    pub fn auth_secret_provider<F>(
+        mut self,
+        provider: impl Fn() -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<Secret, BoxError>> + 'static,
+    {
+        self.secret_provider = Some(Arc::new(move || Box::pin(provider())));
+        self
+    }
+
+    /// The finished configuration. The files that options name are read here.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config): a value is out of its bounds, two contradict each other, or
-    /// the address is not `host:port`.
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config): a value is out of its bounds, two contradict each other, a file
+    /// cannot be read, or the address is not `host:port`.
     pub fn build(mut self) -> Result<Config, Error> {
         if let Some(problem) = self.problem.take() {
             return Err(problem);
@@ -166,53 +259,19 @@ impl ConfigBuilder {
             check_address(&self.address)?;
         }
         self.check_ack_timeout()?;
-        let options = &self.options;
-        let largest = options.max_publish_size.max(options.max_batch_size);
-        if options.max_pending_bytes < largest {
-            return Err(contradiction(
-                "max_pending_bytes",
-                &options.max_pending_bytes,
-                "the larger of max_publish_size and max_batch_size",
-                &largest,
-                "the largest publish must have room",
-            ));
-        }
-        if options.max_reconnect_backoff < options.reconnect_backoff {
-            return Err(contradiction(
-                "max_reconnect_backoff",
-                &options.max_reconnect_backoff,
-                "reconnect_backoff",
-                &options.reconnect_backoff,
-                "the longest delay cannot be below the first",
-            ));
-        }
+        self.check_layers()?;
+        self.check_bounds()?;
         Ok(Config {
+            #[cfg(feature = "tls")]
+            tls: match self.options.tls_v1 {
+                true => Some(tls::tls(&self.options, &self.address, self.rustls)?),
+                false => None,
+            },
             address: self.address.into(),
             options: self.options,
             connector: self.connector.unwrap_or_else(|| Arc::new(TcpConnector)),
+            secret_provider: self.secret_provider,
         })
-    }
-
-    fn check_ack_timeout(&mut self) -> Result<(), Error> {
-        let Options {
-            ack_timeout,
-            publish_timeout,
-            ..
-        } = &mut self.options;
-        let half = *publish_timeout / 2;
-        if *ack_timeout > half {
-            if self.given.contains(&"ack_timeout") {
-                return Err(contradiction(
-                    "ack_timeout",
-                    ack_timeout,
-                    "publish_timeout",
-                    publish_timeout,
-                    "it can be at most half of it, so that a stall is found before the publishes time out",
-                ));
-            }
-            *ack_timeout = half;
-        }
-        Ok(())
     }
 }
 
@@ -226,85 +285,10 @@ impl fmt::Debug for ConfigBuilder {
     }
 }
 
-fn contradiction<T: Value>(
-    name: &'static str,
-    value: &T,
-    other: &'static str,
-    bound: &T,
-    rule: &'static str,
-) -> Error {
-    Error::new(
-        Cause::Options {
-            name,
-            value: value.show(),
-            other,
-            bound: bound.show(),
-            rule,
-        },
-        Delivery::NotWritten,
-    )
-}
-
 /// A value from outside as an error shows it: on one line of a log, and no more of it than tells which it is.
 fn shown(value: &str) -> String {
     const SHOWN: usize = 80;
     one_line(value.chars(), SHOWN)
-}
-
-fn address_error(address: &str, problem: &'static str) -> Error {
-    // What stands before an @ may be a secret, and so may the options of a URL.
-    let without_password = |text: &str| match text.rsplit_once('@') {
-        Some((_, host)) => format!("***@{host}"),
-        None => text.into(),
-    };
-    let address = match address.split_once('?') {
-        // The ? may be a part of the password.
-        Some((_, options)) if options.contains('@') => "***".into(),
-        Some((front, _)) => format!("{}?***", without_password(front)),
-        None => without_password(address),
-    };
-    Error::new(
-        Cause::Address {
-            address: shown(&address),
-            problem,
-        },
-        Delivery::NotWritten,
-    )
-}
-
-/// The longest name that DNS has is 253 bytes.
-const LONGEST_HOST: usize = 255;
-
-/// Accepts what can be dialled: `host:port`, where the host is a name, an IPv4 address, or an IPv6 one in brackets. Names
-/// need not be ASCII, but they are shown in logs: with nothing in them that is not plainly to be seen.
-fn check_address(address: &str) -> Result<(), Error> {
-    let refused = |problem| Err(address_error(address, problem));
-    if let Ok(address) = address.parse::<SocketAddr>() {
-        return if address.port() == 0 {
-            refused("port 0 cannot be connected to")
-        } else {
-            Ok(())
-        };
-    }
-    let Some((host, port)) = address.rsplit_once(':') else {
-        return refused("no port");
-    };
-    if host.is_empty() {
-        return refused("no host");
-    }
-    if address.contains("://") {
-        return refused("a URL, which Config::from_url takes");
-    }
-    let is_plain = one_line(host.chars(), LONGEST_HOST) == host;
-    let forbidden = |c: char| matches!(c, ':' | '[' | ']' | '/' | '@' | '?') || c.is_whitespace();
-    if !is_plain || host.contains(forbidden) {
-        return refused("not a host name");
-    }
-    match port.parse::<u16>() {
-        Ok(0) => refused("port 0 cannot be connected to"),
-        Ok(_) => Ok(()),
-        Err(_) => refused("not a port number"),
-    }
 }
 
 #[cfg(test)]

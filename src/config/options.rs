@@ -1,9 +1,15 @@
 //! The one table of options. Everything that knows an option by name reads it here.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::{ConfigBuilder, shown, value::Value};
-use crate::error::{Cause, Delivery, Error};
+use super::{
+    ConfigBuilder, shown,
+    value::{TlsVersion, Value},
+};
+use crate::{
+    error::{Cause, Delivery, Error},
+    secret::Secret,
+};
 
 const fn millis(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
@@ -13,7 +19,7 @@ const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// The options of go-nsq that are not there: whoever sets one is told so, above all who asks for TLS or AUTH.
+/// The options of go-nsq that are not there: whoever sets one is told so.
 const MISSING: &[&str] = &[
     "read_timeout",
     "lookupd_poll_interval",
@@ -29,19 +35,9 @@ const MISSING: &[&str] = &[
     "low_rdy_timeout",
     "rdy_redistribute_interval",
     "sample_rate",
-    "tls_v1",
     "tls_config",
-    "tls_root_ca_file",
-    "tls_cert",
-    "tls_key",
-    "tls_insecure_skip_verify",
-    "tls_min_version",
-    "deflate",
-    "deflate_level",
-    "snappy",
     "max_in_flight",
     "msg_timeout",
-    "auth_secret",
     "skip_lookupd_authorization",
 ];
 
@@ -52,10 +48,16 @@ pub(super) fn is_go_nsqs(name: &str) -> bool {
 /// The largest length that nsqd's wire format can carry, and half of what it would read as negative.
 const LONGEST: usize = 1 << 30;
 
+/// The longest name that DNS has is 253 bytes.
+pub(super) const LONGEST_NAME: usize = 255;
+
+/// nsqd asks its auth server with the secret in a URL, for which this is plenty.
+pub(super) const LONGEST_SECRET: usize = 64 << 10;
+
 macro_rules! options {
     ($(
         $(#[doc = $meaning:literal])+
-        $name:ident: $kind:ty [$taken:ty] = $default:expr, $bounds:expr;
+        $name:ident: $kind:ty [$taken:ty] = $default:expr, $bounds:expr $(, feature $feature:literal)?;
     )+) => {
         /// The value of every option.
         #[derive(Debug, Clone)]
@@ -81,6 +83,8 @@ macro_rules! options {
             pub bounds: String,
             /// What it decides.
             pub meaning: &'static str,
+            /// The feature of this crate without which it is refused.
+            pub feature: Option<&'static str>,
         }
 
         pub(super) fn table() -> Vec<ConfigOption> {
@@ -90,6 +94,7 @@ macro_rules! options {
                 default: defaults.$name.show(),
                 bounds: <$kind as Value>::describe(&$bounds),
                 meaning: concat!($($meaning,)+).trim_ascii(),
+                feature: [$($feature)?].first().copied(),
             },)+]
         }
 
@@ -101,8 +106,12 @@ macro_rules! options {
         pub(super) fn set(builder: ConfigBuilder, name: &str, text: &str) -> Result<ConfigBuilder, Error> {
             match name {
                 $(stringify!($name) => match <$kind as Value>::parse(text) {
+                    $(_ if !is_built_with($feature) => Err(needs(stringify!($name), $feature)),)?
                     Some(value) if value.within(&$bounds) => Ok(builder.$name(value)),
-                    _ => Err(refused(stringify!($name), text, <$kind as Value>::describe(&$bounds))),
+                    _ => {
+                        let bounds = <$kind as Value>::describe(&$bounds);
+                        Err(refused(stringify!($name), <$kind as Value>::quote(text), bounds))
+                    }
                 },)+
                 _ if is_go_nsqs(name) => Err(missing(name)),
                 _ => Err(Error::new(
@@ -121,7 +130,12 @@ macro_rules! options {
                 ///
                 #[doc = concat!("Default: `", stringify!($default), "`; bounds: `", stringify!($bounds), "`.")]
                 /// A value out of bounds is reported by [`build`](ConfigBuilder::build).
+                $(#[doc = concat!("\n\nNeeds the feature `", $feature, "`; `build` says so where it is missing.")])?
                 pub fn $name(mut self, value: $taken) -> Self {
+                    $(if !is_built_with($feature) {
+                        self.problem.get_or_insert_with(|| needs(stringify!($name), $feature));
+                        return self;
+                    })?
                     let value: $kind = value.into();
                     if value.within(&$bounds) {
                         self.options.$name = value;
@@ -144,6 +158,19 @@ macro_rules! options {
             )+
         }
     };
+}
+
+fn is_built_with(feature: &str) -> bool {
+    match feature {
+        "tls" => cfg!(feature = "tls"),
+        "snappy" => cfg!(feature = "snappy"),
+        "deflate" => cfg!(feature = "deflate"),
+        _ => false,
+    }
+}
+
+fn needs(name: &'static str, feature: &'static str) -> Error {
+    Error::new(Cause::FeatureOption { name, feature }, Delivery::NotWritten)
 }
 
 /// An option of go-nsq that is asked for, whatever its value.
@@ -232,4 +259,30 @@ options! {
     output_buffer_size: Option<usize> [impl Into<Option<usize>>] = Some(16_384), 64..=65_536;
     /// How long messages to this client may wait in nsqd's buffer. Answers to publishes do not.
     output_buffer_timeout: Option<Duration> [impl Into<Option<Duration>>] = Some(millis(250)), millis(25)..=secs(30);
+    /// Encrypt the connection. Where nsqd has no TLS to offer there is no connection: nothing goes in clear text but the
+    /// IDENTIFY that asks for it.
+    tls_v1: bool [bool] = false, (), feature "tls";
+    /// Certificates of those who may vouch for nsqd, in place of those whom the system trusts.
+    tls_root_ca_file: PathBuf [impl Into<PathBuf>] = PathBuf::new(), (), feature "tls";
+    /// This client's certificate, with what stands between it and its root behind it; together with `tls_key`.
+    tls_cert: PathBuf [impl Into<PathBuf>] = PathBuf::new(), (), feature "tls";
+    /// The key of `tls_cert`.
+    tls_key: PathBuf [impl Into<PathBuf>] = PathBuf::new(), (), feature "tls";
+    /// The name that nsqd's certificate must be for; by default the host of its address.
+    tls_server_name: String [impl Into<String>] = String::new(), 0..=LONGEST_NAME, feature "tls";
+    /// The oldest version of TLS that is spoken.
+    tls_min_version: TlsVersion [TlsVersion] = TlsVersion::Tls12, (), feature "tls";
+    /// Take whatever certificate is shown: for tests. Anybody on the way can then read and change everything, the secret of
+    /// AUTH too; each start says so in the log.
+    tls_insecure_skip_verify: bool [bool] = false, (), feature "tls";
+    /// Compress the connection by snappy: cheap.
+    snappy: bool [bool] = false, (), feature "snappy";
+    /// Compress the connection by deflate: smaller, and several times as dear. Not together with `snappy`.
+    deflate: bool [bool] = false, (), feature "deflate";
+    /// From 1, the fastest, to 9, the smallest. nsqd may hold it down to its `--max-deflate-level`, both ways.
+    deflate_level: usize [usize] = 6, 1..=9, feature "deflate";
+    /// Go on without compression where nsqd declines it; otherwise there is no connection then.
+    allow_uncompressed: bool [bool] = false, ();
+    /// The secret for an nsqd that requires AUTH. It is sent to no other, and after TLS is in force where that is asked for.
+    auth_secret: Secret [impl Into<Secret>] = Secret::default(), 0..=LONGEST_SECRET;
 }

@@ -3,7 +3,7 @@
 use log::debug;
 use percent_encoding::percent_decode_str;
 
-use super::{Config, ConfigBuilder, address_error, options};
+use super::{Config, ConfigBuilder, address::address_error, options};
 use crate::error::Error;
 
 /// The variable with nsqd's address.

@@ -3,8 +3,11 @@
 use std::{
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
+    path::PathBuf,
     time::Duration,
 };
+
+use crate::secret::Secret;
 
 /// A kind of value an option can have. Times are read as go-nsq reads them: a number is milliseconds, and a
 /// number with a unit (`250ms`, `1m30s`) is what it says.
@@ -17,6 +20,11 @@ pub(super) trait Value: Sized {
     fn show(&self) -> String;
     /// The bounds in words that follow "must be".
     fn describe(bounds: &Self::Bounds) -> String;
+
+    /// What an error shows of a text that cannot be read.
+    fn quote(text: &str) -> &str {
+        text
+    }
 }
 
 impl Value for Duration {
@@ -184,5 +192,88 @@ impl Value for Option<SocketAddr> {
 
     fn describe((): &Self::Bounds) -> String {
         "an IP address, with a port or without".into()
+    }
+}
+
+impl Value for PathBuf {
+    type Bounds = ();
+
+    fn parse(text: &str) -> Option<Self> {
+        Some(text.into())
+    }
+
+    fn within(&self, (): &Self::Bounds) -> bool {
+        true
+    }
+
+    fn show(&self) -> String {
+        self.display().to_string()
+    }
+
+    fn describe((): &Self::Bounds) -> String {
+        "the path of a PEM file".into()
+    }
+}
+
+/// What may be seen of it is whether there is one.
+impl Value for Secret {
+    /// Its length in bytes.
+    type Bounds = RangeInclusive<usize>;
+
+    fn parse(text: &str) -> Option<Self> {
+        Some(text.into())
+    }
+
+    fn within(&self, bounds: &Self::Bounds) -> bool {
+        bounds.contains(&self.expose().len())
+    }
+
+    fn show(&self) -> String {
+        if self.is_empty() { "" } else { "***" }.into()
+    }
+
+    fn describe(bounds: &Self::Bounds) -> String {
+        String::describe(bounds)
+    }
+
+    fn quote(text: &str) -> &str {
+        if text.is_empty() { "" } else { "***" }
+    }
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    Tls12,
+    /// TLS 1.3.
+    Tls13,
+}
+
+impl Value for TlsVersion {
+    type Bounds = ();
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "tls1.2" => Some(Self::Tls12),
+            "tls1.3" => Some(Self::Tls13),
+            _ => None,
+        }
+    }
+
+    fn within(&self, (): &Self::Bounds) -> bool {
+        true
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Tls12 => "tls1.2".into(),
+            Self::Tls13 => "tls1.3".into(),
+        }
+    }
+
+    fn describe((): &Self::Bounds) -> String {
+        "tls1.2 or tls1.3".into()
     }
 }

@@ -13,14 +13,19 @@ use super::stream::Stream;
 use crate::{
     config::Config,
     error::ConnectionError,
-    protocol::{Command, Frame, FrameDecoder, IdentifyResponse, MAGIC, Outbox},
+    protocol::{AuthResponse, Command, Frame, FrameDecoder, IdentifyResponse, MAGIC, Outbox},
 };
+
+const SNAPPY: &str = "snappy";
+const DEFLATE: &str = "deflate";
 
 /// A stream over which nsqd waits for commands, and what was agreed upon.
 #[derive(Debug)]
 pub(crate) struct Connected {
     pub(super) stream: Stream,
     pub(crate) negotiated: IdentifyResponse,
+    /// Whom nsqd takes this client for, if it asked.
+    pub(crate) auth: Option<AuthResponse>,
     /// From IDENTIFY to its answer.
     pub(crate) round_trip: Duration,
 }
@@ -40,13 +45,13 @@ pub(crate) async fn connect(config: &Config) -> Result<Connected, ConnectionErro
         let asked = Instant::now();
         let negotiated = identify(&mut peer, config).await?;
         let round_trip = asked.elapsed();
-        // TLS, then compression, then AUTH, each over the stream that the one before it returned.
-        if negotiated.auth_required {
-            return Err(ConnectionError::AuthRequired);
-        }
+        let peer = encrypt(peer, config, &negotiated).await?;
+        let mut peer = compress(peer, config, &negotiated).await?;
+        let auth = authenticate(&mut peer, config, &negotiated).await?;
         Ok(Connected {
             stream: peer.stream,
             negotiated,
+            auth,
             round_trip,
         })
     };
@@ -72,22 +77,145 @@ async fn dial(config: &Config) -> Result<Stream, ConnectionError> {
 }
 
 async fn identify(peer: &mut Peer, config: &Config) -> Result<IdentifyResponse, ConnectionError> {
+    const STEP: &str = "IDENTIFY";
     let json = config.identify().to_json();
     peer.command(&Command::Identify(&json)).await?;
     match peer.answer().await? {
         Frame::Ok => Ok(IdentifyResponse::legacy()),
         Frame::Response(json) => {
-            IdentifyResponse::parse(&json).map_err(|error| ConnectionError::HandshakeAnswer {
-                // serde's own words quote the peer's, however long those are.
-                problem: match error.classify() {
-                    Category::Data => "JSON, but not nsqd's".into(),
-                    Category::Io | Category::Syntax | Category::Eof => "not JSON".into(),
-                },
-            })
+            IdentifyResponse::parse(&json).map_err(|error| not_json(STEP, &error))
         }
-        other => Err(ConnectionError::HandshakeAnswer {
-            problem: format!("unexpected {other}"),
-        }),
+        other => Err(unexpected(STEP, &other)),
+    }
+}
+
+/// TLS, if it was asked for. Its first bytes are not read yet: what else came in clear text is taken for them, and refused.
+async fn encrypt(
+    peer: Peer,
+    config: &Config,
+    negotiated: &IdentifyResponse,
+) -> Result<Peer, ConnectionError> {
+    if !granted("TLS", config.tls_v1(), negotiated.tls_v1)? {
+        return match config.tls_v1() {
+            true => Err(ConnectionError::TlsDeclined),
+            false => Ok(peer),
+        };
+    }
+    #[cfg(feature = "tls")]
+    if let Some(tls) = config.tls() {
+        return peer
+            .upgrade("TLS", async |stream| tls.connect(stream).await)
+            .await;
+    }
+    // Without the feature it cannot be asked for.
+    Err(ConnectionError::TlsDeclined)
+}
+
+/// Compression, if it was asked for.
+async fn compress(
+    peer: Peer,
+    config: &Config,
+    negotiated: &IdentifyResponse,
+) -> Result<Peer, ConnectionError> {
+    for (method, asked, answer) in [
+        (SNAPPY, config.snappy(), negotiated.snappy),
+        (DEFLATE, config.deflate(), negotiated.deflate),
+    ] {
+        if granted(method, asked, answer)? {
+            let level = negotiated.deflate_level;
+            return peer
+                .upgrade(method, async |stream| compressed(stream, method, level))
+                .await;
+        }
+        if asked && !config.allow_uncompressed() {
+            return Err(ConnectionError::CompressionDeclined { method });
+        }
+    }
+    Ok(peer)
+}
+
+#[cfg(any(feature = "snappy", feature = "deflate"))]
+#[cfg_attr(not(feature = "deflate"), expect(unused_variables))]
+fn compressed(stream: Stream, method: &'static str, level: i64) -> Result<Stream, ConnectionError> {
+    use super::compressed::Compressed;
+    use crate::compression::Method;
+
+    let method = match method {
+        #[cfg(feature = "snappy")]
+        SNAPPY => Method::Snappy,
+        // As nsqd holds it down, which compresses by it, too.
+        #[cfg(feature = "deflate")]
+        DEFLATE => Method::Deflate(u32::try_from(level).unwrap_or_default().clamp(1, 9)),
+        // Without the feature it cannot be asked for.
+        method => return Err(ConnectionError::CompressionDeclined { method }),
+    };
+    Ok(Stream::new(Compressed::new(stream, method)))
+}
+
+#[cfg(not(any(feature = "snappy", feature = "deflate")))]
+fn compressed(_: Stream, method: &'static str, _: i64) -> Result<Stream, ConnectionError> {
+    Err(ConnectionError::CompressionDeclined { method })
+}
+
+/// The secret, to an nsqd that requires it: it refuses one that it did not ask for.
+async fn authenticate(
+    peer: &mut Peer,
+    config: &Config,
+    negotiated: &IdentifyResponse,
+) -> Result<Option<AuthResponse>, ConnectionError> {
+    const STEP: &str = "AUTH";
+    if !negotiated.auth_required {
+        return Ok(None);
+    }
+    let secret = config
+        .secret()
+        .await
+        .map_err(|error| ConnectionError::AuthSecretProvider {
+            source: error.into(),
+        })?;
+    if secret.is_empty() {
+        return Err(ConnectionError::AuthSecretMissing);
+    }
+    peer.command(&Command::Auth(secret.expose())).await?;
+    match peer.answer().await {
+        Ok(Frame::Response(json)) => AuthResponse::parse(&json)
+            .map(Some)
+            .map_err(|error| not_json(STEP, &error)),
+        Ok(other) => Err(unexpected(STEP, &other)),
+        Err(ConnectionError::HandshakeRefused(refusal)) => {
+            Err(ConnectionError::AuthRefused(refusal))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether what was asked for is granted; an error where it was not asked for, since nothing after it could be understood.
+fn granted(step: &'static str, asked: bool, answer: bool) -> Result<bool, ConnectionError> {
+    if answer && !asked {
+        return Err(ConnectionError::HandshakeAnswer {
+            step: "IDENTIFY",
+            problem: format!("{step} is granted, which was not asked for"),
+        });
+    }
+    Ok(answer)
+}
+
+fn not_json(step: &'static str, error: &serde_json::Error) -> ConnectionError {
+    // serde's own words quote the peer's, however long those are.
+    let problem = match error.classify() {
+        Category::Data => "JSON, but not nsqd's",
+        Category::Io | Category::Syntax | Category::Eof => "not JSON",
+    };
+    ConnectionError::HandshakeAnswer {
+        step,
+        problem: problem.into(),
+    }
+}
+
+fn unexpected(step: &'static str, frame: &Frame) -> ConnectionError {
+    ConnectionError::HandshakeAnswer {
+        step,
+        problem: format!("unexpected {frame}"),
     }
 }
 
@@ -98,6 +226,22 @@ struct Peer {
 }
 
 impl Peer {
+    /// The same nsqd inside another layer, in which it says `OK` first of all.
+    async fn upgrade(
+        self,
+        step: &'static str,
+        layer: impl AsyncFnOnce(Stream) -> Result<Stream, ConnectionError>,
+    ) -> Result<Self, ConnectionError> {
+        let mut peer = Self {
+            stream: layer(self.stream).await?,
+            decoder: self.decoder,
+        };
+        match peer.answer().await? {
+            Frame::Ok => Ok(peer),
+            other => Err(unexpected(step, &other)),
+        }
+    }
+
     async fn command(&mut self, command: &Command<'_>) -> Result<(), ConnectionError> {
         let mut out = Outbox::new();
         command.encode(&mut out);

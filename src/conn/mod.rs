@@ -5,18 +5,21 @@
 
 mod alarm;
 #[cfg(any(feature = "deflate", feature = "snappy"))]
-#[allow(dead_code)]
 mod compressed;
 mod connect;
 mod connector;
 mod event;
 mod reader;
 mod stream;
+#[cfg(feature = "tls")]
+mod tls;
 mod writer;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler};
 use bytes::Bytes;
 
+#[cfg(feature = "tls")]
+pub(crate) use self::tls::Tls;
 pub(crate) use self::{
     alarm::Alarm,
     connect::{Connected, connect},

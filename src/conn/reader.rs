@@ -1,6 +1,7 @@
 //! The actor that owns the read side: it decodes, answers heartbeats, and finds a peer that fell silent.
 
 use std::{
+    io,
     pin::{Pin, pin},
     task::{self, Poll},
     time::Duration,
@@ -178,7 +179,7 @@ impl ReadItem {
             }
             match pin!(reader.half.read_buf(&mut self.buffer)).poll(cx) {
                 Poll::Pending => return None,
-                Poll::Ready(Ok(0)) => return Some(ConnectionError::Closed),
+                Poll::Ready(Ok(0)) => return Some(self.end()),
                 Poll::Ready(Ok(_)) => match reader.deliver(&mut self.buffer) {
                     Ok(0) => {}
                     Ok(frames) => {
@@ -187,12 +188,23 @@ impl ReadItem {
                     }
                     Err(why) => return Some(why),
                 },
+                // TLS without a goodbye, which nsqd never says. Where the connection ends within a frame is seen all the same.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Some(self.end());
+                }
                 Poll::Ready(Err(error)) => return Some(error.into()),
             }
         }
         // Comes back after the sockets and timers of others were looked at, as a waker would not.
         let _ = pin!(yield_now()).poll(cx);
         None
+    }
+
+    fn end(&self) -> ConnectionError {
+        match self.buffer.is_empty() {
+            true => ConnectionError::Closed,
+            false => ConnectionError::Truncated,
+        }
     }
 
     /// The timer is moved only when it fires, so that a frame costs no timer.

@@ -144,6 +144,9 @@ impl Actor for ConnWriter {
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {
+        // The peer hears that no more will come, so that it can end, too; where its ears are stopped, it will see it later.
+        let _ = Pin::new(&mut self.half)
+            .poll_shutdown(&mut task::Context::from_waker(task::Waker::noop()));
         if let Some(owner) = self.ended.upgrade() {
             owner.do_send(Ended {
                 id: self.id,

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     conn::{Conn, ConnId, Connected, Ended, Frames, connect},
     error::ConnectionError,
-    protocol::{Frame, one_line},
+    protocol::{Frame, IdentifyResponse, one_line},
 };
 
 /// After a refusal the next connection is dialled so soon: the refusal was no sign of trouble, and others wait.
@@ -69,9 +69,8 @@ impl Producer {
         match dialled {
             Ok(connected) => {
                 let negotiated = connected.negotiated.clone();
-                // The peer's own words.
-                let version = one_line(negotiated.version.chars(), 64);
-                self.log(Level::Info, &format!("connected to nsqd {version}"));
+                let auth = connected.auth.clone();
+                self.log(Level::Info, &welcome(&negotiated));
                 self.desk.queue.borrow_mut().begin(connected.round_trip);
                 let conn = Conn::open(connected, &self.config, ctx);
                 self.link = Link::Up(Box::new(Session::new(conn, now())));
@@ -79,12 +78,16 @@ impl Producer {
                 self.tell(|address| ConnectionEvent::Connected {
                     address,
                     negotiated: negotiated.clone(),
+                    auth: auth.clone(),
                 });
                 // The tail was polled before this, and must be again: to hand over what waits, and to set its timer
                 // by what is in flight then. A new item has all of them polled once more.
                 ctx.spawn(fut::ready(()));
             }
             Err(why) => {
+                if why.is_lasting() {
+                    self.backoff.skip_to_the_cap();
+                }
                 let delay = self.next_delay();
                 self.quiet = false;
                 self.log(
@@ -164,6 +167,9 @@ impl Producer {
         if well || lived >= good_life {
             self.backoff.reset();
         }
+        if why.is_lasting() {
+            self.backoff.skip_to_the_cap();
+        }
         self.delay = match (leaving, well) {
             (true, _) => Duration::ZERO,
             (_, true) => AFTER_REFUSAL,
@@ -187,6 +193,24 @@ impl Producer {
         });
         self.last = Some(why);
         ctx.stop();
+    }
+}
+
+/// What is connected to, and through what.
+fn welcome(negotiated: &IdentifyResponse) -> String {
+    // The peer's own words.
+    let version = one_line(negotiated.version.chars(), 64);
+    let layers: Vec<_> = [
+        (negotiated.tls_v1, "TLS"),
+        (negotiated.snappy, "snappy"),
+        (negotiated.deflate, "deflate"),
+    ]
+    .into_iter()
+    .filter_map(|(in_force, layer)| in_force.then_some(layer))
+    .collect();
+    match layers.is_empty() {
+        true => format!("connected to nsqd {version}"),
+        false => format!("connected to nsqd {version}, {}", layers.join(" and ")),
     }
 }
 

@@ -10,7 +10,10 @@ use super::{
     link::Link,
     transaction::{Latency, Load},
 };
-use crate::{error::ConnectionError, protocol::IdentifyResponse};
+use crate::{
+    error::ConnectionError,
+    protocol::{AuthResponse, IdentifyResponse},
+};
 
 /// What happened to a producer's connection. Each event names the address of nsqd as it was configured, so that one
 /// recipient can serve several producers.
@@ -32,6 +35,8 @@ pub enum ConnectionEvent {
         address: Arc<str>,
         /// nsqd's version, and what was negotiated.
         negotiated: IdentifyResponse,
+        /// Whom nsqd took this client for, where it requires AUTH.
+        auth: Option<AuthResponse>,
     },
     /// The connection is lost, and what was in flight on it is settled.
     Lost {

@@ -138,7 +138,11 @@ impl Session {
                     Ok(()) => Heed::Refusal,
                     Err(_) => Heed::Nothing,
                 };
-                self.close(ConnectionError::Refused(refusal), now);
+                let why = match refusal.is_tls_required() {
+                    true => ConnectionError::TlsRequired(refusal),
+                    false => ConnectionError::Refused(refusal),
+                };
+                self.close(why, now);
                 return self.heed(heed);
             }
             other => format!("{other} is no answer to a publish"),

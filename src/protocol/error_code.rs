@@ -137,6 +137,12 @@ impl ServerError {
         })
     }
 
+    /// Whether nsqd runs with `--tls-required`, and refuses whatever comes outside of TLS: what was refused is not to blame.
+    #[must_use]
+    pub fn is_tls_required(&self) -> bool {
+        self.code == ErrorCode::Invalid && self.text.ends_with("(TLS required)")
+    }
+
     /// Whether nsqd gave up waiting for the rest of a body: the upload was slow, what it carried is not to blame, and
     /// nothing was stored.
     ///

@@ -1,0 +1,62 @@
+//! What can be dialled, and what an error shows of an address that cannot.
+
+use std::net::SocketAddr;
+
+use super::{options::LONGEST_NAME, shown};
+use crate::{
+    error::{Cause, Delivery, Error},
+    protocol::one_line,
+};
+
+/// Accepts what can be dialled: `host:port`, where the host is a name, an IPv4 address, or an IPv6 one in brackets. Names
+/// need not be ASCII, but they are shown in logs: with nothing in them that is not plainly to be seen.
+pub(super) fn check_address(address: &str) -> Result<(), Error> {
+    let refused = |problem| Err(address_error(address, problem));
+    if let Ok(address) = address.parse::<SocketAddr>() {
+        return if address.port() == 0 {
+            refused("port 0 cannot be connected to")
+        } else {
+            Ok(())
+        };
+    }
+    let Some((host, port)) = address.rsplit_once(':') else {
+        return refused("no port");
+    };
+    if host.is_empty() {
+        return refused("no host");
+    }
+    if address.contains("://") {
+        return refused("a URL, which Config::from_url takes");
+    }
+    let is_plain = one_line(host.chars(), LONGEST_NAME) == host;
+    let forbidden = |c: char| matches!(c, ':' | '[' | ']' | '/' | '@' | '?') || c.is_whitespace();
+    if !is_plain || host.contains(forbidden) {
+        return refused("not a host name");
+    }
+    match port.parse::<u16>() {
+        Ok(0) => refused("port 0 cannot be connected to"),
+        Ok(_) => Ok(()),
+        Err(_) => refused("not a port number"),
+    }
+}
+
+pub(super) fn address_error(address: &str, problem: &'static str) -> Error {
+    // What stands before an @ may be a secret, and so may the options of a URL.
+    let without_password = |text: &str| match text.rsplit_once('@') {
+        Some((_, host)) => format!("***@{host}"),
+        None => text.into(),
+    };
+    let address = match address.split_once('?') {
+        // The ? may be a part of the password.
+        Some((_, options)) if options.contains('@') => "***".into(),
+        Some((front, _)) => format!("{}?***", without_password(front)),
+        None => without_password(address),
+    };
+    Error::new(
+        Cause::Address {
+            address: shown(&address),
+            problem,
+        },
+        Delivery::NotWritten,
+    )
+}

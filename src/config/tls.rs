@@ -1,0 +1,172 @@
+//! The options of TLS, made into what a connection is encrypted with.
+
+use std::{path::Path, sync::Arc};
+
+use log::warn;
+use tokio_rustls::rustls::{
+    ClientConfig, DigitallySignedStruct, Error as RustlsError, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    version::{TLS12, TLS13},
+};
+
+use super::{TlsVersion, options::Options, shown};
+use crate::{
+    conn::Tls,
+    error::{Cause, Delivery, Error},
+};
+
+/// What the options ask for, with `own` in the place of most of them where the program gives it.
+pub(super) fn tls(
+    options: &Options,
+    address: &str,
+    own: Option<Arc<ClientConfig>>,
+) -> Result<Tls, Error> {
+    if options.tls_insecure_skip_verify {
+        warn!("{address}: tls_insecure_skip_verify is set: anybody can pass for this nsqd");
+    }
+    Ok(Tls {
+        server_name: server_name(options, address)?,
+        config: own.map_or_else(|| client_config(options), Ok)?,
+    })
+}
+
+fn server_name(options: &Options, address: &str) -> Result<ServerName<'static>, Error> {
+    let name = if options.tls_server_name.is_empty() {
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        host.trim_start_matches('[').trim_end_matches(']')
+    } else {
+        &options.tls_server_name
+    };
+    ServerName::try_from(name.to_owned()).map_err(|_| {
+        let name = shown(name);
+        tls_error(format!(
+            "\"{name}\" is no name that a certificate could be for; tls_server_name gives another"
+        ))
+    })
+}
+
+fn client_config(options: &Options) -> Result<Arc<ClientConfig>, Error> {
+    let provider = Arc::new(ring::default_provider());
+    let versions: &[&SupportedProtocolVersion] = match options.tls_min_version {
+        TlsVersion::Tls12 => &[&TLS12, &TLS13],
+        TlsVersion::Tls13 => &[&TLS13],
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .map_err(refused)?;
+    let builder = if options.tls_insecure_skip_verify {
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+    } else {
+        builder.with_root_certificates(roots(&options.tls_root_ca_file)?)
+    };
+    let config = if options.tls_cert.as_os_str().is_empty() {
+        builder.with_no_client_auth()
+    } else {
+        let certificates = certificates("tls_cert", &options.tls_cert)?;
+        let key = PrivateKeyDer::from_pem_file(&options.tls_key)
+            .map_err(|error| file_error("tls_key", &options.tls_key, error.to_string()))?;
+        builder
+            .with_client_auth_cert(certificates, key)
+            .map_err(|error| file_error("tls_key", &options.tls_key, error.to_string()))?
+    };
+    Ok(Arc::new(config))
+}
+
+/// Those of the file, or where none is given, those that the system trusts.
+fn roots(file: &Path) -> Result<RootCertStore, Error> {
+    let mut roots = RootCertStore::empty();
+    if file.as_os_str().is_empty() {
+        let found = rustls_native_certs::load_native_certs();
+        // Systems have some that are too old for this library, which is no reason to do without the others.
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            let errors: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
+            return Err(tls_error(format!(
+                "no root certificates were found on this system; tls_root_ca_file gives a file with some [{}]",
+                errors.join("; ")
+            )));
+        }
+    } else {
+        for certificate in certificates("tls_root_ca_file", file)? {
+            roots
+                .add(certificate)
+                .map_err(|error| file_error("tls_root_ca_file", file, error.to_string()))?;
+        }
+    }
+    Ok(roots)
+}
+
+fn certificates(option: &'static str, file: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let read: Vec<_> = CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect)
+        .map_err(|error| file_error(option, file, error.to_string()))?;
+    if read.is_empty() {
+        return Err(file_error(option, file, "no certificate is in it".into()));
+    }
+    Ok(read)
+}
+
+fn refused(error: RustlsError) -> Error {
+    tls_error(error.to_string())
+}
+
+fn tls_error(problem: String) -> Error {
+    Error::new(Cause::Tls { problem }, Delivery::NotWritten)
+}
+
+fn file_error(name: &'static str, file: &Path, problem: String) -> Error {
+    Error::new(
+        Cause::File {
+            name,
+            path: shown(&file.to_string_lossy()),
+            problem,
+        },
+        Delivery::NotWritten,
+    )
+}
+
+/// Takes every certificate. That the peer holds the key of what it shows is verified all the same.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, RustlsError> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, RustlsError> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, RustlsError> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
