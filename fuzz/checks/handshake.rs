@@ -176,7 +176,7 @@ impl Outcome {
         match why {
             ConnectionError::HandshakeRefused(_) => Self::Refused,
             ConnectionError::HandshakeAnswer { .. } => Self::NotUnderstood,
-            ConnectionError::AuthRequired => Self::AuthRequired,
+            ConnectionError::AuthSecretMissing => Self::AuthRequired,
             ConnectionError::HttpServer => Self::Http,
             ConnectionError::Protocol(_) => Self::NotNsq,
             ConnectionError::HandshakeClosed => Self::Closed,
@@ -243,6 +243,14 @@ fn at_the_end(end: End) -> Vec<Outcome> {
 /// A value of a wrong type makes it not understood, which is not judged again here.
 fn of_json(json: &[u8]) -> Vec<Outcome> {
     match serde_json::from_slice(json) {
+        // Nothing of the kind was asked for.
+        Ok(Value::Object(fields))
+            if ["tls_v1", "snappy", "deflate"]
+                .iter()
+                .any(|layer| fields.get(*layer) == Some(&Value::Bool(true))) =>
+        {
+            vec![Outcome::NotUnderstood]
+        }
         Ok(Value::Object(fields)) => match fields.get("auth_required") {
             None | Some(Value::Bool(false)) => vec![Outcome::Connected, Outcome::NotUnderstood],
             Some(Value::Bool(true)) => vec![Outcome::AuthRequired, Outcome::NotUnderstood],

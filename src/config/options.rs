@@ -102,6 +102,17 @@ macro_rules! options {
             [$(stringify!($name)),+].contains(&name)
         }
 
+        /// That the option `name` cannot have this value; `None` where there is no such option.
+        pub(super) fn refused_by_name(name: &str, text: &str, bounds: &str) -> Option<Error> {
+            match name {
+                $(stringify!($name) => {
+                    let text = <$kind as Value>::quote(text);
+                    Some(refused(stringify!($name), text, bounds.into()))
+                })+
+                _ => None,
+            }
+        }
+
         /// Reads `text` as the value of the option `name`.
         pub(super) fn set(builder: ConfigBuilder, name: &str, text: &str) -> Result<ConfigBuilder, Error> {
             match name {
@@ -181,7 +192,7 @@ pub(super) fn missing(name: &str) -> Error {
     )
 }
 
-pub(super) fn refused(name: &'static str, value: &str, bounds: String) -> Error {
+fn refused(name: &'static str, value: &str, bounds: String) -> Error {
     Error::new(
         Cause::Option {
             name,

@@ -24,6 +24,7 @@ fn show(event: ConnectionEvent) -> String {
         ConnectionEvent::Connected {
             address,
             negotiated,
+            auth: None,
         } => (address, format!("connected to {}", negotiated.version)),
         ConnectionEvent::Lost {
             address,

@@ -220,7 +220,7 @@ fn an_unknown_frame_type_ends_the_handshake() {
 #[test]
 fn an_nsqd_that_requires_auth_is_told_apart() {
     answer_fails(response_frame(r#"{"auth_required":true}"#), |lost| {
-        assert!(matches!(lost, ConnectionError::AuthRequired), "{lost}");
+        assert!(matches!(lost, ConnectionError::AuthSecretMissing), "{lost}");
     });
 }
 

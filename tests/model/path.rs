@@ -334,7 +334,7 @@ fn name_of(failure: &str) -> &'static str {
         "handshake not understood" => "HandshakeAnswer",
         "http" => "HttpServer",
         "absurd frame" => "Protocol",
-        "auth" => "AuthRequired",
+        "auth" => "AuthSecretMissing",
         _ => panic!("a dial that failed, and was {failure}"),
     }
 }

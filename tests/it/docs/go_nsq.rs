@@ -39,7 +39,6 @@ const fn option(
 
 const CONSUMER: Here = With("the consumer");
 const LOOKUP: Here = With("nsqlookupd");
-const TLS: Here = With("TLS");
 
 pub(super) const GO_NSQ: &[GoOption] = &[
     option("dial_timeout", "1s", "none", Same),
@@ -101,21 +100,26 @@ pub(super) const GO_NSQ: &[GoOption] = &[
         Same,
     ),
     option("sample_rate", "0", "0 to 99", CONSUMER),
-    option("tls_v1", "false", "true or false", TLS),
-    option("tls_config", "none", "a `*tls.Config`", TLS),
-    option("tls_root_ca_file", "none", "a file", TLS),
-    option("tls_cert", "none", "a file", TLS),
-    option("tls_key", "none", "a file", TLS),
-    option("tls_insecure_skip_verify", "false", "true or false", TLS),
+    option("tls_v1", "false", "true or false", Same),
+    option(
+        "tls_config",
+        "none",
+        "a `*tls.Config`",
+        Never("a configuration of rustls is given to `ConfigBuilder::rustls_0_23_config`"),
+    ),
+    option("tls_root_ca_file", "none", "a file", Same),
+    option("tls_cert", "none", "a file", Same),
+    option("tls_key", "none", "a file", Same),
+    option("tls_insecure_skip_verify", "false", "true or false", Same),
     option(
         "tls_min_version",
         "tls1.0",
         "ssl3.0, tls1.0, tls1.1, tls1.2",
-        TLS,
+        Differs("older versions are not secure, and not there"),
     ),
-    option("deflate", "false", "true or false", With("compression")),
-    option("deflate_level", "6", "1 to 9", With("compression")),
-    option("snappy", "false", "true or false", With("compression")),
+    option("deflate", "false", "true or false", Same),
+    option("deflate_level", "6", "1 to 9", Same),
+    option("snappy", "false", "true or false", Same),
     option("output_buffer_size", "16384", "nsqd's", Same),
     option("output_buffer_timeout", "250ms", "nsqd's", Same),
     option("max_in_flight", "1", "0 or more", CONSUMER),
@@ -128,7 +132,7 @@ pub(super) const GO_NSQ: &[GoOption] = &[
             "A frame is never taken without a limit. It bounds what comes in; `max_publish_size` and `max_batch_size` bound what goes out",
         ),
     ),
-    option("auth_secret", "empty", "none", With("AUTH")),
+    option("auth_secret", "empty", "none", Same),
     option(
         "skip_lookupd_authorization",
         "true",

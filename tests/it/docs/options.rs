@@ -24,8 +24,12 @@ fn all_options() -> String {
     );
     for option in Config::options() {
         let (default, bounds) = (default(&option), bounds(&option));
+        let needs = match option.feature {
+            Some(feature) => format!(" Feature `{feature}`."),
+            None => String::new(),
+        };
         table += &format!(
-            "| `{}` | {default} | {bounds} | {} |\n",
+            "| `{}` | {default} | {bounds} | {}{needs} |\n",
             option.name, option.meaning
         );
     }

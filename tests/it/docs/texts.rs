@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 use actix::Addr;
 use actix_nsq::{
     Config, ConfigBuilder, ConnectionError, DeferredPublish, Delivery, Drain, Error, ErrorKind,
-    MultiPublish, Producer, Publish, Topic, WaitConnected,
+    MultiPublish, Producer, Publish, TlsFailure, Topic, WaitConnected,
     embedded::EmbeddedNsqd,
     protocol::{DecodeError, ErrorCode, Frame, ServerError},
 };
@@ -22,6 +22,10 @@ const PAGE: &str = "docs/troubleshooting.md";
 fn the_page_prints_what_failures_of_a_connection_print() {
     let refused = |text: &str| ServerError::parse(text.as_bytes());
     let io = |code| io::Error::from_raw_os_error(code);
+    let tls = |failure, words: &str| ConnectionError::Tls {
+        failure,
+        source: Arc::new(io::Error::other(words.to_owned())),
+    };
     let failures = [
         ConnectionError::Resolve {
             address: "nsqd.example.org:4150".into(),
@@ -43,15 +47,66 @@ fn the_page_prints_what_failures_of_a_connection_print() {
             "E_BAD_BODY IDENTIFY heartbeat interval (60000) is invalid",
         )),
         ConnectionError::HandshakeAnswer {
+            step: "IDENTIFY",
             problem: "not JSON".into(),
         },
         ConnectionError::HandshakeAnswer {
+            step: "IDENTIFY",
             problem: "JSON, but not nsqd's".into(),
         },
         ConnectionError::HandshakeAnswer {
+            step: "IDENTIFY",
             problem: format!("unexpected {}", Frame::CloseWait),
         },
-        ConnectionError::AuthRequired,
+        ConnectionError::HandshakeAnswer {
+            step: "IDENTIFY",
+            problem: "TLS is granted, which was not asked for".into(),
+        },
+        ConnectionError::TlsDeclined,
+        ConnectionError::TlsRequired(refused(
+            "E_INVALID cannot PUB in current state (TLS required)",
+        )),
+        tls(
+            TlsFailure::UnknownIssuer,
+            "invalid peer certificate: UnknownIssuer",
+        ),
+        tls(
+            TlsFailure::Expired,
+            "invalid peer certificate: certificate expired: verification time 1796083200 (UNIX), but certificate is not valid after 1764547200 (31536000 seconds ago)",
+        ),
+        tls(
+            TlsFailure::NotYetValid,
+            "invalid peer certificate: NotValidYet",
+        ),
+        tls(
+            TlsFailure::WrongName,
+            "invalid peer certificate: certificate not valid for name \"10.0.0.1\"; certificate is only valid for DnsName(\"nsqd.example.org\")",
+        ),
+        tls(
+            TlsFailure::BadCertificate,
+            "invalid peer certificate: BadEncoding",
+        ),
+        tls(
+            TlsFailure::CertificateRequired,
+            "received fatal alert: CertificateRequired",
+        ),
+        tls(
+            TlsFailure::CertificateRefused,
+            "received fatal alert: BadCertificate",
+        ),
+        tls(TlsFailure::Version, "received fatal alert: ProtocolVersion"),
+        tls(
+            TlsFailure::NotTls,
+            "received corrupt message of type InvalidContentType",
+        ),
+        tls(TlsFailure::Other, "cannot decrypt peer's message"),
+        ConnectionError::CompressionDeclined { method: "snappy" },
+        ConnectionError::AuthSecretMissing,
+        ConnectionError::AuthSecretProvider {
+            source: Arc::new(io::Error::other("the vault is sealed")),
+        },
+        ConnectionError::AuthRefused(refused("E_UNAUTHORIZED AUTH no authorizations found")),
+        ConnectionError::AuthRefused(refused("E_AUTH_FAILED AUTH failed")),
         ConnectionError::HttpServer,
         ConnectionError::Protocol(DecodeError::TooLarge {
             size: 2_000_000,
@@ -72,6 +127,7 @@ fn the_page_prints_what_failures_of_a_connection_print() {
         },
         ConnectionError::Refused(refused("E_BAD_MESSAGE PUB message too big 1048576 > 65536")),
         ConnectionError::Closed,
+        ConnectionError::Truncated,
         ConnectionError::Io(Arc::new(io(104))),
         ConnectionError::Io(Arc::new(io(32))),
         ConnectionError::Silent { after: s(60) },
@@ -336,7 +392,13 @@ fn configurations() -> Vec<Error> {
     vec![
         builder().max_pending(0).build().unwrap_err(),
         builder().set("publish_timeuot", "1s").unwrap_err(),
-        builder().set("tls_v1", "true").unwrap_err(),
+        builder().set("max_in_flight", "2").unwrap_err(),
+        builder().tls_cert("client.pem").build().unwrap_err(),
+        builder()
+            .tls_v1(true)
+            .tls_root_ca_file("Cargo.toml")
+            .build()
+            .unwrap_err(),
         builder().ack_timeout(s(20)).build().unwrap_err(),
         Config::new("nsqd").unwrap_err(),
     ]

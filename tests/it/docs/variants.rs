@@ -28,7 +28,7 @@ fn every_kind_of_error_has_an_entry() {
 
 #[test]
 fn every_failure_of_a_connection_has_an_entry() {
-    for failure in variants("src/error.rs", "ConnectionError", 18) {
+    for failure in variants("src/error/connection.rs", "ConnectionError", 25) {
         // Two are kinds of error, too.
         let names = [
             format!("{failure}`, of a connection"),

@@ -33,9 +33,14 @@ fn a_value_that_is_not_utf_8_is_refused_by_name() {
             "refused: option client_id = \"1\u{fffd}\\n2\"",
         ),
         (
-            "NSQ_TLS_V1",
+            "NSQ_MAX_IN_FLIGHT",
             not_utf_8,
-            "refused: option tls_v1 of go-nsq is not there",
+            "refused: option max_in_flight of go-nsq is not there",
+        ),
+        (
+            "NSQ_AUTH_SECRET",
+            not_utf_8,
+            "refused: option auth_secret = \"***\": must be UTF-8",
         ),
         (
             "NSQD_TCP_ADDRESS",
