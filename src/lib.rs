@@ -74,24 +74,30 @@
 //!    all topics. One that is sent again keeps its place before everything younger of its topic.
 //! 10. [`Drain`] refuses new publishes, waits for the outstanding ones, answers the rest truthfully, and reports counts.
 //!     After it the producer holds no socket, no timer and no other actor.
-//! 11. What was to be encrypted never goes in clear text: as long as this crate does no TLS, it cannot be asked for.
+//! 11. What was to be encrypted never goes in clear text: where nsqd declines TLS, or shows a certificate that is not
+//!     acceptable, there is no connection, and all that was sent is the IDENTIFY that asked. The secret of AUTH goes only to an
+//!     nsqd that requires it, and inside TLS where that was asked for.
 //! 12. Nothing that a peer sends makes this crate panic, allocate beyond the bounds, or loop.
 //!
 //! # What is absent
 //!
-//! One producer speaks to one nsqd, in clear text and without AUTH. TLS, compression, the consumer and
-//! nsqlookupd are to come.
+//! One producer speaks to one nsqd. The consumer and nsqlookupd are to come.
 //!
 //! # Features
 //!
 //! | feature | |
 //! |---|---|
+//! | `tls` | TLS by rustls, with ring: the options `tls_v1` and its kin |
+//! | `snappy`, `deflate` | compression: the options of these names |
 //! | `embedded` | an nsqd inside the process, for tests, with faults on demand |
+//!
+//! AUTH needs no feature. What needs a feature that is not there is refused by name, not passed over.
 //!
 //! # The map
 //!
-//! Each folder may import only what stands left of it: `protocol` <- `conn` <- `producer`; `config`, `error` and
-//! `backoff` stand beside `conn`, and `handle` is a user of `producer`. `embedded` imports nothing of the crate, so that a mistake cannot cancel out.
+//! Each folder may import only what stands left of it: `protocol` <- `conn` <- `producer`; `config`, `error`, `secret`,
+//! `compression` and `backoff` stand beside `conn`, and `handle` is a user of `producer`. `embedded` imports nothing of the
+//! crate, so that a mistake cannot cancel out, but `compression`, which is held against nsqd's own.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
