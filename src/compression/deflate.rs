@@ -5,55 +5,64 @@ use std::io;
 use bytes::{Buf, BytesMut};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-/// So much room is made at a time for what comes out.
-const ROOM: usize = 8 << 10;
+/// So much room there is for what comes out at a time.
+const ROOM: usize = 32 << 10;
 
 pub(crate) struct Encoder {
     deflate: Compress,
+    /// Where it puts what comes out.
+    room: Box<[u8]>,
     /// Whether anything was written since the last flush.
     held: bool,
+    /// Whether more may be waiting to come out than there was room for.
+    full: bool,
 }
 
 impl Encoder {
     pub(crate) fn new(level: u32) -> Self {
         Self {
             deflate: Compress::new(Compression::new(level.clamp(1, 9)), false),
+            room: vec![0; ROOM].into(),
             held: false,
+            full: false,
         }
     }
 
     pub(crate) fn write(&mut self, mut plain: &[u8], out: &mut BytesMut) {
         while !plain.is_empty() {
             self.held = true;
-            let (taken, given) = self.step(plain, FlushCompress::None, out);
-            if taken + given == 0 {
-                debug_assert!(false, "with input and room, there is no rest");
+            let taken = self.step(plain, FlushCompress::None, out);
+            if taken == 0 && !self.full {
+                debug_assert!(false, "with input and room, it goes on");
                 return;
             }
             plain.advance(taken);
         }
     }
 
+    /// A call to flush does nothing but put out what waits, when something waits, and does not say so. Only one that had
+    /// nothing to wait for, before and after it, has surely flushed; one too many costs five bytes.
     pub(crate) fn flush(&mut self, out: &mut BytesMut) {
-        // All is out when there was room for more.
         while self.held {
-            let (_, given) = self.step(&[], FlushCompress::Sync, out);
-            self.held = given == ROOM;
+            while self.full {
+                self.step(&[], FlushCompress::None, out);
+            }
+            self.step(&[], FlushCompress::Sync, out);
+            self.held = self.full;
         }
     }
 
-    /// How many bytes were taken, and how many came out.
-    fn step(&mut self, plain: &[u8], flush: FlushCompress, out: &mut BytesMut) -> (usize, usize) {
+    /// How many bytes were taken.
+    fn step(&mut self, plain: &[u8], flush: FlushCompress, out: &mut BytesMut) -> usize {
         let (taken, given) = (self.deflate.total_in(), self.deflate.total_out());
-        let end = out.len();
-        out.resize(end + ROOM, 0);
-        let room = out.get_mut(end..).unwrap_or_default();
-        let done = self.deflate.compress(plain, room, flush);
-        debug_assert!(done.is_ok(), "only after the end there is an error");
+        let done = self.deflate.compress(plain, &mut self.room, flush);
         let taken = (self.deflate.total_in() - taken) as usize;
         let given = (self.deflate.total_out() - given) as usize;
-        out.truncate(end + given);
-        (taken, given)
+        debug_assert!(done.is_ok(), "nothing is wrong before the end: {done:?}");
+        let came = self.room.get(..given).unwrap_or_default();
+        out.extend_from_slice(came);
+        self.full = given == self.room.len();
+        taken
     }
 }
 

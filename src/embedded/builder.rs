@@ -1,5 +1,8 @@
 //! What an embedded nsqd can be told before it starts: nsqd's own flags, with nsqd's defaults.
 
+#[cfg(any(feature = "tls", feature = "snappy", feature = "deflate"))]
+mod layers;
+
 use std::{
     fmt::Display,
     io,
@@ -7,7 +10,12 @@ use std::{
     time::Duration,
 };
 
-use super::{EmbeddedNsqd, parser::Limits};
+use super::{
+    EmbeddedNsqd,
+    auth::{AuthRequest, AuthServerDown, Authorizer, Grant},
+    parser::Limits,
+    wire::tls,
+};
 
 /// The flags, decided.
 #[derive(Debug, Clone)]
@@ -17,6 +25,12 @@ pub(super) struct Options {
     pub(super) msg_timeout: Duration,
     pub(super) max_msg_timeout: Duration,
     pub(super) version: String,
+    pub(super) tls: Option<tls::Config>,
+    pub(super) tls_required: bool,
+    pub(super) snappy: bool,
+    pub(super) deflate: bool,
+    pub(super) max_deflate_level: u32,
+    pub(super) auth: Option<Authorizer>,
 }
 
 /// Sets up an [`EmbeddedNsqd`]. Every option has the name and the default of nsqd's flag.
@@ -35,6 +49,8 @@ pub struct EmbeddedNsqdBuilder {
     address: String,
     port: Option<u16>,
     options: Options,
+    #[cfg(feature = "tls")]
+    tls: tls::Flags,
 }
 
 impl EmbeddedNsqdBuilder {
@@ -53,7 +69,15 @@ impl EmbeddedNsqdBuilder {
                 msg_timeout: Duration::from_secs(60),
                 max_msg_timeout: Duration::from_secs(15 * 60),
                 version: "1.3.0".into(),
+                tls: None,
+                tls_required: false,
+                snappy: cfg!(feature = "snappy"),
+                deflate: cfg!(feature = "deflate"),
+                max_deflate_level: 6,
+                auth: None,
             },
+            #[cfg(feature = "tls")]
+            tls: tls::Flags::default(),
         }
     }
 
@@ -120,12 +144,51 @@ impl EmbeddedNsqdBuilder {
         self
     }
 
+    /// Makes AUTH a must, and decides about each: nsqd asks an auth server over HTTP (`--auth-http-address`), this one asks
+    /// `decide`. It is asked at each AUTH, and again when what it has granted has [run out](Grant::ttl): one that looks at
+    /// something shared can take back what it gave. A client that has not sent AUTH may neither publish nor subscribe.
+    ///
+    /// It runs on this nsqd's own thread and holds everything up: it must not wait, nor ask the handle anything. Should it
+    /// panic, the auth server is [down](AuthServerDown).
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use actix_nsq::embedded::{EmbeddedNsqd, Grant};
+    ///
+    /// let nsqd = EmbeddedNsqd::builder()
+    ///     .auth(|asked| match asked.secret() {
+    ///         b"of the shop" => Ok(Grant::new("shop").publish("orders")),
+    ///         b"of billing" => Ok(Grant::new("billing").subscribe("orders", "*")),
+    ///         _ => Ok(Grant::nothing()),
+    ///     })
+    ///     .start()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn auth(
+        mut self,
+        decide: impl Fn(&AuthRequest) -> Result<Grant, AuthServerDown> + Send + Sync + 'static,
+    ) -> Self {
+        self.options.auth = Some(Authorizer::new(decide));
+        self
+    }
+
     /// Starts it. When this returns, its port accepts connections.
     ///
     /// # Errors
     ///
-    /// When the address does not resolve or cannot be bound, or the thread cannot be started.
-    pub fn start(self) -> io::Result<EmbeddedNsqd> {
+    /// When the address does not resolve or cannot be bound, or the thread cannot be started; with TLS, when one of its files
+    /// cannot be read or used, or when TLS is a must and there is no certificate.
+    #[cfg_attr(
+        not(feature = "tls"),
+        allow(unused_mut, reason = "there is no TLS to set up")
+    )]
+    pub fn start(mut self) -> io::Result<EmbeddedNsqd> {
+        #[cfg(feature = "tls")]
+        {
+            self.options.tls = self.tls.config()?;
+            self.options.tls_required = self.tls.is_required();
+        }
         let mut address: SocketAddr = self.address.to_socket_addrs()?.next().ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::InvalidInput,

@@ -1,8 +1,9 @@
-//! The task that serves one connection: the socket, the clock and the faults around a session.
+//! The task that serves one connection: the socket, the clock and the faults around a session and its layers.
+
+mod hearing;
 
 use std::{collections::VecDeque, future, io, sync::Arc, sync::mpsc, time::Duration};
 
-use bytes::{Buf, BytesMut};
 use socket2::SockRef;
 use tokio::{
     io::{Interest, Ready},
@@ -14,14 +15,16 @@ use tokio::{
 };
 
 use super::{
+    identify::Compression,
     misbehaviour::{Ending, Switches},
-    session::{Batch, Ended, HEARTBEAT, Session},
+    session::{Ended, HEARTBEAT, Session},
     state::{Order, Shared},
     ticker::Ticker,
+    wire::{Layer, Wire},
 };
 
-/// As much as one read takes: all whole commands in it are executed, and answered with one write.
-const READ: usize = 64 * 1024;
+/// How long nsqd lets a TLS handshake take.
+const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// After so many reads in a row the other connections have their turn.
 const READS_IN_A_ROW: usize = 16;
@@ -37,11 +40,13 @@ pub(super) async fn serve(
         session: Session::new(number, &shared.options),
         shared: Arc::clone(&shared),
         stream,
+        wire: Wire::default(),
+        behind_tls: None,
         held: VecDeque::new(),
-        out: BytesMut::new(),
         answered: 0,
         more: false,
         ended: None,
+        client_is_gone: false,
         ticker: None,
         ticks_as_identified: None,
         read_deadline: None,
@@ -65,16 +70,20 @@ struct Connection {
     session: Session,
     shared: Arc<Shared>,
     stream: TcpStream,
+    wire: Wire,
+    /// The compression that is to come when the TLS handshake is done.
+    behind_tls: Option<Compression>,
     /// Answers and messages that a fault may hold back.
     held: VecDeque<Held>,
-    /// What the socket has not yet taken.
-    out: BytesMut,
-    /// So much of it, up to the last answer, is to be written before anything is read: nsqd answers
-    /// before it reads on. Heartbeats and messages come from another task there.
+    /// So much of what the socket has not yet taken, up to the last answer, is to be written before anything is read: nsqd
+    /// answers before it reads on. Heartbeats and messages come from another task there. As all that the socket sees, it is
+    /// counted on the wire, behind the layers.
     answered: usize,
     /// Whether there may be more messages to take.
     more: bool,
     ended: Option<Ended>,
+    /// It has ended its side, and hears nothing more.
+    client_is_gone: bool,
     ticker: Option<Ticker>,
     /// It is set by the magic, and again by the first IDENTIFY.
     ticks_as_identified: Option<bool>,
@@ -83,11 +92,17 @@ struct Connection {
     reads: usize,
 }
 
-/// Frames, and the time from which they are there.
+/// Something for the client, and the time from which it is there.
 struct Held {
     since: Instant,
-    frames: Vec<u8>,
-    answers: bool,
+    what: What,
+}
+
+enum What {
+    Answers(Vec<u8>),
+    Messages(Vec<u8>),
+    /// What comes behind it goes through one more layer.
+    Layer(Layer),
 }
 
 impl Connection {
@@ -110,7 +125,7 @@ impl Connection {
             {
                 return (ending, None);
             }
-            let more = self.more && self.out.is_empty() && !switches.freeze;
+            let more = self.more && self.wire.out.is_empty() && !switches.freeze;
             if more || self.reads >= READS_IN_A_ROW {
                 self.reads = 0;
                 task::yield_now().await;
@@ -126,8 +141,13 @@ impl Connection {
                 biased;
                 order = orders.recv() => match order {
                     Some(Order::Send(bytes, done)) => {
-                        self.out.extend_from_slice(&bytes);
-                        self.answered = self.out.len();
+                        self.wire.put(&bytes);
+                        self.answered = self.wire.out.len();
+                        drop(done);
+                    }
+                    Some(Order::SendPastLayers(bytes, done)) => {
+                        self.wire.out.extend_from_slice(&bytes);
+                        self.answered = self.wire.out.len();
                         drop(done);
                     }
                     Some(Order::Close(done)) => return (Ending::Close, Some(done)),
@@ -156,79 +176,18 @@ impl Connection {
         self.take_messages(now);
         self.beat(switches, now);
         self.watch_read_deadline(switches, now);
-        self.release(switches, now);
+        while self.release(switches, now) && self.wire.unseen > 0 && self.ended.is_none() {
+            // It came early, and has waited for the layer it is for.
+            self.execute();
+        }
+        if self.read_deadline.is_none() {
+            self.watch_read_deadline(switches, now);
+        }
         if self.write(now).is_err() {
             return Some(Ending::Close);
         }
         let (Ended::Refused(ending) | Ended::Cut(ending)) = self.ended?;
-        (self.out.is_empty() && self.held.is_empty()).then_some(ending)
-    }
-
-    fn may_read(&self, switches: Switches) -> bool {
-        self.ended.is_none() && self.answered == 0 && !switches.stop_reading
-    }
-
-    fn read(&mut self, switches: Switches) -> io::Result<()> {
-        self.session.input.reserve(READ);
-        let mut end_of_input = false;
-        match self.stream.try_read_buf(&mut self.session.input) {
-            Ok(0) => end_of_input = true,
-            Ok(n) => {
-                self.session.unseen += n;
-                self.reads += 1;
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.reads = 0,
-            Err(error) => return Err(error),
-        }
-        if self.session.unseen > 0 {
-            self.execute();
-        }
-        if end_of_input && self.ended.is_none() {
-            self.end_of_input(Instant::now());
-            if switches.stall {
-                // Nobody is left to hear them, and the connection shall not seem open until the
-                // stall is over.
-                self.held.clear();
-            }
-        }
-        Ok(())
-    }
-
-    fn execute(&mut self) {
-        let batch = {
-            let mut state = self.shared.state();
-            let Switches {
-                freeze,
-                stop_reading,
-                ..
-            } = state.misbehaviour.switches;
-            // Looked at again under the lock: nothing that was sent after the switch may be
-            // executed.
-            if freeze || stop_reading {
-                return;
-            }
-            self.session.execute_all(&mut state, &self.shared.options)
-        };
-        self.shared.news.send_replace(());
-
-        let now = Instant::now();
-        let Batch {
-            answers,
-            commands,
-            end,
-        } = batch;
-        self.hold(now, answers, true);
-        self.ended = end;
-        if commands > 0 {
-            self.read_deadline = None;
-        }
-        let session = &self.session;
-        if session.magic && self.ticks_as_identified != Some(session.identified) {
-            self.ticks_as_identified = Some(session.identified);
-            self.ticker = session
-                .ticker
-                .and_then(|interval| Ticker::new(now, interval));
-        }
+        (self.wire.out.is_empty() && self.held.is_empty()).then_some(ending)
     }
 
     /// The negotiated interval; none before the magic, when nsqd waits without a clock.
@@ -240,25 +199,21 @@ impl Connection {
     }
 
     /// nsqd arms it once before each command line, so a slow body runs into it however its bytes
-    /// trickle in.
+    /// trickle in. A TLS handshake has its own.
     fn watch_read_deadline(&mut self, switches: Switches, now: Instant) {
         match self.read_deadline {
             _ if self.ended.is_some() || switches.stop_reading => self.read_deadline = None,
             None => {
-                self.read_deadline = self
-                    .heartbeat()
-                    .and_then(|interval| now.checked_add(interval.saturating_mul(2)))
+                let patience = if self.wire.is_handshaking() {
+                    Some(HANDSHAKE)
+                } else {
+                    self.heartbeat().map(|interval| interval.saturating_mul(2))
+                };
+                self.read_deadline = patience.and_then(|patience| now.checked_add(patience));
             }
-            Some(deadline) if deadline <= now => self.end_of_input(now),
+            Some(deadline) if deadline <= now => self.out_of_time(now),
             Some(_) => {}
         }
-    }
-
-    fn end_of_input(&mut self, now: Instant) {
-        self.ended = Some(Ended::Refused(Ending::Close));
-        self.read_deadline = None;
-        let answer = self.session.cut_short();
-        self.hold(now, answer, true);
     }
 
     /// Takes messages from the channel, when the socket has taken those of before: what does not
@@ -268,7 +223,7 @@ impl Connection {
         if self.ended.is_some() || !self.session.has_subscribed() {
             return;
         }
-        if !self.out.is_empty() {
+        if !self.wire.out.is_empty() {
             // Not looked for now, but when all is written.
             self.more = true;
             return;
@@ -278,42 +233,50 @@ impl Connection {
         if !frames.is_empty() {
             self.shared.news.send_replace(());
         }
-        self.hold(now, frames, false);
+        if !frames.is_empty() {
+            self.hold(now, What::Messages(frames));
+        }
     }
 
-    fn hold(&mut self, since: Instant, frames: Vec<u8>, answers: bool) {
+    fn hold(&mut self, since: Instant, what: What) {
+        self.held.push_back(Held { since, what });
+    }
+
+    fn answer(&mut self, now: Instant, frames: Vec<u8>) {
         if !frames.is_empty() {
-            self.held.push_back(Held {
-                since,
-                frames,
-                answers,
-            });
+            self.hold(now, What::Answers(frames));
         }
     }
 
     fn beat(&mut self, switches: Switches, now: Instant) {
         let due = self.ticker.as_mut().is_some_and(|ticker| ticker.tick(now));
         if due && self.ended.is_none() && !switches.stop_heartbeats {
-            self.out.extend_from_slice(HEARTBEAT);
+            self.wire.put(HEARTBEAT);
         }
     }
 
-    /// Lets go what has been held back long enough.
-    fn release(&mut self, switches: Switches, now: Instant) {
+    /// Lets go what has been held back long enough. Whether there was a layer among it.
+    fn release(&mut self, switches: Switches, now: Instant) -> bool {
+        let mut layers = false;
         while self.next_release(switches).is_some_and(|at| at <= now) {
-            if let Some(Held {
-                frames, answers, ..
-            }) = self.held.pop_front()
-            {
-                self.out.extend_from_slice(&frames);
-                if answers {
-                    self.answered = self.out.len();
+            match self.held.pop_front().map(|held| held.what) {
+                Some(What::Answers(frames)) => {
+                    self.wire.put(&frames);
+                    self.answered = self.wire.out.len();
                 }
+                Some(What::Messages(frames)) => self.wire.put(&frames),
+                Some(What::Layer(layer)) => {
+                    self.wire.put_on(layer);
+                    self.read_deadline = None;
+                    layers = true;
+                }
+                None => {}
             }
         }
         if let Some(Ended::Cut(_)) = self.ended {
             self.held.clear();
         }
+        layers
     }
 
     fn next_release(&self, switches: Switches) -> Option<Instant> {
@@ -323,10 +286,9 @@ impl Connection {
 
     /// Gives the socket what it takes; an error when it has taken nothing for a heartbeat interval.
     fn write(&mut self, now: Instant) -> io::Result<()> {
-        while !self.out.is_empty() {
-            match self.stream.try_write(&self.out) {
+        while !self.wire.out.is_empty() {
+            match self.wire.write(&self.stream) {
                 Ok(n) => {
-                    self.out.advance(n);
                     self.answered = self.answered.saturating_sub(n);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -347,13 +309,13 @@ impl Connection {
         }
         if self.write_deadline.take().is_some() {
             // nsqd was held up in writing, and arms it anew before it reads on.
-            self.read_deadline = None;
+            self.read_deadline = self.read_deadline.filter(|_| self.wire.is_handshaking());
         }
         Ok(())
     }
 
     fn interest(&self, switches: Switches) -> Option<Interest> {
-        let write = (!self.out.is_empty()).then_some(Interest::WRITABLE);
+        let write = (!self.wire.out.is_empty()).then_some(Interest::WRITABLE);
         let read = self.may_read(switches).then_some(Interest::READABLE);
         let both = write.zip(read).map(|(write, read)| write | read);
         both.or(write).or(read).filter(|_| !switches.freeze)

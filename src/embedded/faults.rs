@@ -167,6 +167,14 @@ impl<'a> Faults<'a> {
         self.nsqd.order(|done| Order::Send(bytes.clone(), done));
     }
 
+    /// Sends these bytes like [`answer_raw`](Self::answer_raw), but past the layers: as they are, they stand on the wire, where
+    /// a TLS record or a piece of a compressed stream should be.
+    pub fn answer_wire(&self, bytes: impl AsRef<[u8]>) {
+        let bytes = Bytes::copy_from_slice(bytes.as_ref());
+        self.nsqd
+            .order(|done| Order::SendPastLayers(bytes.clone(), done));
+    }
+
     /// Closes every open connection, without a word. They are closed when this returns. As ever the
     /// kernel makes a reset of it where bytes of the client lie unread.
     pub fn close_connections(&self) {

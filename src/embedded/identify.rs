@@ -10,7 +10,7 @@ use super::{builder::Options, channel::Terms};
 const HEARTBEAT: Duration = Duration::from_secs(30);
 const OUTPUT_BUFFER_SIZE: i64 = 16 * 1024;
 const OUTPUT_BUFFER_TIMEOUT: i64 = 250;
-const MAX_DEFLATE_LEVEL: i64 = 6;
+const DEFLATE_LEVEL: i64 = 6;
 
 /// The settings of one connection. A field that a later IDENTIFY leaves out keeps its value.
 #[derive(Debug, Clone)]
@@ -28,6 +28,47 @@ pub(super) struct Negotiated {
 pub(super) struct Identified {
     pub(super) request: Value,
     pub(super) answer: Vec<u8>,
+    pub(super) upgrade: Option<Upgrade>,
+}
+
+/// The layers that come behind the answer to an IDENTIFY: TLS first, compression inside it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Upgrade {
+    pub(super) tls: bool,
+    pub(super) compression: Option<Compression>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Compression {
+    Snappy,
+    /// With its level.
+    Deflate(u32),
+}
+
+impl Upgrade {
+    fn new(tls: bool, compression: Option<Compression>) -> Option<Self> {
+        let any = tls || compression.is_some();
+        any.then_some(Self { tls, compression })
+    }
+
+    /// What a client must expect that was answered with these bytes, as far as we can do it.
+    pub(super) fn told_by(bytes: &[u8], options: &Options) -> Option<Self> {
+        let (size, rest) = bytes.split_first_chunk()?;
+        let size = usize::try_from(u32::from_be_bytes(*size)).ok()?;
+        let json = rest.get(..size)?.strip_prefix(&[0; 4])?;
+        let told: Value = serde_json::from_slice(json).ok()?;
+        let says = |key: &str| told.get(key) == Some(&Value::Bool(true));
+        let level = told.get("deflate_level").and_then(Value::as_i64);
+        let level = level.unwrap_or(DEFLATE_LEVEL).clamp(1, 9).unsigned_abs();
+        let compression = if says("snappy") && cfg!(feature = "snappy") {
+            Some(Compression::Snappy)
+        } else if says("deflate") && cfg!(feature = "deflate") {
+            Some(Compression::Deflate(level.try_into().ok()?))
+        } else {
+            None
+        };
+        Self::new(says("tls_v1") && options.tls.is_some(), compression)
+    }
 }
 
 impl Negotiated {
@@ -61,18 +102,40 @@ impl Negotiated {
             .ok_or("E_BAD_BODY IDENTIFY failed to decode JSON body")?;
         self.take_over(&asked, options)
             .map_err(|why| format!("E_BAD_BODY IDENTIFY {why} is invalid"))?;
-        if asked.feature_negotiation && asked.snappy && asked.deflate {
-            // One alone is declined, as by an nsqd that was started without compression.
-            return Err(
-                "E_IDENTIFY_FAILED cannot enable both deflate and snappy compression".into(),
-            );
+        if !asked.feature_negotiation {
+            return Ok(Identified {
+                request,
+                answer: b"OK".to_vec(),
+                upgrade: None,
+            });
         }
-        let answer = if asked.feature_negotiation {
-            self.answer(options)
+        let tls = asked.tls_v1 && options.tls.is_some();
+        let (snappy, deflate) = (
+            asked.snappy && options.snappy,
+            asked.deflate && options.deflate,
+        );
+        let wanted = if deflate && asked.deflate_level > 0 {
+            asked.deflate_level
         } else {
-            b"OK".to_vec()
+            DEFLATE_LEVEL
         };
-        Ok(Identified { request, answer })
+        let level = u32::try_from(wanted).unwrap_or(u32::MAX);
+        let level = level.min(options.max_deflate_level);
+        let compression = match (snappy, deflate) {
+            (true, true) => {
+                return Err(
+                    "E_IDENTIFY_FAILED cannot enable both deflate and snappy compression".into(),
+                );
+            }
+            (true, false) => Some(Compression::Snappy),
+            (false, true) => Some(Compression::Deflate(level)),
+            (false, false) => None,
+        };
+        Ok(Identified {
+            request,
+            answer: self.answer(options, tls, compression, level),
+            upgrade: Upgrade::new(tls, compression),
+        })
     }
 
     fn take_over(&mut self, asked: &Asked, options: &Options) -> Result<(), String> {
@@ -110,9 +173,14 @@ impl Negotiated {
         Ok(())
     }
 
-    /// nsqd's keys in nsqd's order. TLS, snappy and deflate are declined: `false`, and the
-    /// connection goes on as it is.
-    fn answer(&self, options: &Options) -> Vec<u8> {
+    /// nsqd's keys in nsqd's order.
+    fn answer(
+        &self,
+        options: &Options,
+        tls: bool,
+        compression: Option<Compression>,
+        level: u32,
+    ) -> Vec<u8> {
         let Self {
             output_buffer_size,
             output_buffer_timeout,
@@ -122,12 +190,16 @@ impl Negotiated {
         let msg_timeout = milliseconds(self.msg_timeout);
         let max_msg_timeout = milliseconds(options.max_msg_timeout);
         let max_rdy_count = options.limits.max_rdy_count;
+        let max_deflate_level = options.max_deflate_level;
+        let snappy = compression == Some(Compression::Snappy);
+        let deflate = matches!(compression, Some(Compression::Deflate(_)));
+        let auth_required = options.auth.is_some();
         let version = Value::from(options.version.as_str());
         format!(
             "{{\"max_rdy_count\":{max_rdy_count},\"version\":{version},\"max_msg_timeout\":{max_msg_timeout},\
-             \"msg_timeout\":{msg_timeout},\"tls_v1\":false,\"deflate\":false,\"deflate_level\":{MAX_DEFLATE_LEVEL},\
-             \"max_deflate_level\":{MAX_DEFLATE_LEVEL},\"snappy\":false,\"sample_rate\":{sample_rate},\
-             \"auth_required\":false,\"output_buffer_size\":{output_buffer_size},\
+             \"msg_timeout\":{msg_timeout},\"tls_v1\":{tls},\"deflate\":{deflate},\"deflate_level\":{level},\
+             \"max_deflate_level\":{max_deflate_level},\"snappy\":{snappy},\"sample_rate\":{sample_rate},\
+             \"auth_required\":{auth_required},\"output_buffer_size\":{output_buffer_size},\
              \"output_buffer_timeout\":{output_buffer_timeout}}}"
         )
         .into_bytes()
@@ -147,8 +219,10 @@ struct Asked {
     output_buffer_timeout: i64,
     sample_rate: i64,
     msg_timeout: i64,
+    tls_v1: bool,
     snappy: bool,
     deflate: bool,
+    deflate_level: i64,
 }
 
 impl Asked {
@@ -168,14 +242,10 @@ impl Asked {
                 "output_buffer_timeout" => asked.output_buffer_timeout = value.as_i64()?,
                 "msg_timeout" => asked.msg_timeout = value.as_i64()?,
                 "sample_rate" => asked.sample_rate = i32::try_from(value.as_i64()?).ok()?.into(),
-                "deflate_level" => {
-                    value.as_i64()?;
-                }
+                "deflate_level" => asked.deflate_level = value.as_i64()?,
                 "snappy" => asked.snappy = value.as_bool()?,
                 "deflate" => asked.deflate = value.as_bool()?,
-                "tls_v1" => {
-                    value.as_bool()?;
-                }
+                "tls_v1" => asked.tls_v1 = value.as_bool()?,
                 "client_id" | "hostname" | "user_agent" => {
                     value.as_str()?;
                 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{EmbeddedNsqd, state, topic};
+use super::{EmbeddedNsqd, identify::Compression, state, topic};
 
 /// A message that was published and stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub struct ReceivedCommand {
     pub error: Option<String>,
 }
 
-/// A connection, open or closed.
+/// A connection, open or closed. What is said of TLS, compression and AUTH has the names of nsqd's `/stats`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ConnectionInfo {
@@ -50,6 +50,18 @@ pub struct ConnectionInfo {
     pub peer: SocketAddr,
     /// The JSON of the first IDENTIFY that was accepted.
     pub identify: Option<Value>,
+    /// Whether it is inside TLS.
+    pub tls: bool,
+    /// The version of its TLS, `TLS1.2` or `TLS1.3`; empty without TLS.
+    pub tls_version: String,
+    /// Whether it is compressed by snappy.
+    pub snappy: bool,
+    /// Whether it is compressed by deflate.
+    pub deflate: bool,
+    /// Whether its AUTH was granted anything.
+    pub authed: bool,
+    /// The identity that its AUTH was granted.
+    pub auth_identity: String,
     /// Topic and channel of its SUB.
     pub subscription: Option<(String, String)>,
     /// Whether it has sent the protocol's magic.
@@ -117,6 +129,12 @@ impl EmbeddedNsqd {
             number: *number,
             peer: connection.peer,
             identify: connection.identify.clone(),
+            tls: connection.tls.is_some(),
+            tls_version: connection.tls.unwrap_or_default().to_owned(),
+            snappy: connection.compression == Some(Compression::Snappy),
+            deflate: matches!(connection.compression, Some(Compression::Deflate(_))),
+            authed: connection.auth_identity.is_some(),
+            auth_identity: connection.auth_identity.clone().unwrap_or_default(),
             subscription: connection.subscription.clone(),
             magic: connection.magic,
             open: connection.orders.is_some(),
@@ -124,7 +142,7 @@ impl EmbeddedNsqd {
         state.connections.iter().map(info).collect()
     }
 
-    /// How many bytes were received in all.
+    /// How many bytes were received in all, as they came over the wire.
     pub fn bytes_received(&self) -> u64 {
         self.shared.state().bytes_received
     }

@@ -41,6 +41,7 @@
 //   state, misbehaviour                what is known, and what is switched on; one lock
 //   topic, channel, consuming          messages on their way: topic, channel, consumer, and time
 
+mod auth;
 mod builder;
 mod channel;
 mod connection;
@@ -59,12 +60,16 @@ mod stats;
 mod text;
 mod ticker;
 mod topic;
+mod wire;
 
+pub use auth::{AuthRequest, AuthServerDown, Grant};
 pub use builder::EmbeddedNsqdBuilder;
 pub use faults::Faults;
 pub use handle::EmbeddedNsqd;
 pub use inspect::{ConnectionInfo, ReceivedCommand, StoredMessage};
 pub use stats::{ChannelInfo, ClientInfo, TopicInfo};
+#[cfg(feature = "tls")]
+pub use wire::tls::{TlsClientAuthPolicy, TlsVersion};
 
 #[cfg(test)]
 mod tests;

@@ -36,6 +36,10 @@ pub(super) struct Situation {
     pub(super) stage: Stage,
     /// Whether the client has left the heartbeats on.
     pub(super) heartbeats: bool,
+    /// Whether nsqd insists on TLS, and the client has none.
+    pub(super) lacks_tls: bool,
+    /// Whether the MPUB at the front has to wait for a look at what its sender is allowed.
+    pub(super) checks_mpub: bool,
 }
 
 /// What stands at the front of the input.
@@ -55,6 +59,12 @@ pub(super) enum Parsed<'a> {
         line: Option<Line<'a>>,
         error: Option<String>,
     },
+    /// The line of an MPUB: nsqd asks whether it is allowed before it reads on.
+    Unchecked {
+        line: Line<'a>,
+        topic: &'a str,
+        length: usize,
+    },
     /// nsqd's read buffer is full without a line feed in it: it hangs up without a word.
     LineTooLong,
 }
@@ -72,7 +82,7 @@ pub(super) struct Command<'a> {
 #[derive(Debug, PartialEq)]
 pub(super) enum Action<'a> {
     Identify(&'a [u8]),
-    Auth,
+    Auth(&'a [u8]),
     Publish {
         topic: &'a str,
         defer: Option<Duration>,
@@ -140,11 +150,19 @@ pub(super) fn next<'a>(bytes: &'a [u8], limits: &Limits, situation: Situation) -
     let line = Line(text.strip_suffix(b"\r").unwrap_or(text));
 
     let action = match line.name() {
+        name if name != b"IDENTIFY" && situation.lacks_tls => Err(Stop::Refused(
+            [
+                b"E_INVALID cannot ",
+                name,
+                b" in current state (TLS required)",
+            ]
+            .concat(),
+        )),
         b"IDENTIFY" | b"AUTH" if situation.stage != Stage::Init => consumer::impossible(line),
         b"IDENTIFY" => enveloped(&mut input, "IDENTIFY", limits).map(Action::Identify),
         b"AUTH" => auth(line, &mut input, limits),
         b"PUB" => publish(line, &mut input, limits),
-        b"MPUB" => multi_publish(line, &mut input, limits),
+        b"MPUB" => multi_publish(line, &mut input, limits, situation),
         b"DPUB" => deferred_publish(line, &mut input, limits),
         b"NOP" => Ok(Action::Nop),
         b"SUB" => consumer::subscribe(line, situation),
@@ -169,6 +187,11 @@ pub(super) fn next<'a>(bytes: &'a [u8], limits: &Limits, situation: Situation) -
             length: input.at,
             error,
         },
+        Err(Stop::Unchecked(topic)) => Parsed::Unchecked {
+            line,
+            topic,
+            length: input.at,
+        },
         Err(Stop::Half(error)) => Parsed::Half {
             line: Some(line),
             error: Some(error),
@@ -178,18 +201,19 @@ pub(super) fn next<'a>(bytes: &'a [u8], limits: &Limits, situation: Situation) -
 
 const LENGTH_FIELD: usize = 4;
 
-/// Why a command cannot be had: nsqd refuses it, or it has not wholly come.
-enum Stop {
+/// Why a command cannot be had: nsqd refuses it, it has not wholly come, or nsqd must look first whether it is allowed.
+enum Stop<'a> {
     Refused(Vec<u8>),
     Half(String),
+    Unchecked(&'a str),
 }
 
-fn refused<T>(error: String) -> Result<T, Stop> {
+fn refused<'a, T>(error: String) -> Result<T, Stop<'a>> {
     Err(Stop::Refused(error.into_bytes()))
 }
 
 /// The body of an IDENTIFY or an AUTH.
-fn enveloped<'a>(input: &mut Input<'a>, name: &str, limits: &Limits) -> Result<&'a [u8], Stop> {
+fn enveloped<'a>(input: &mut Input<'a>, name: &str, limits: &Limits) -> Result<&'a [u8], Stop<'a>> {
     let size = input.size(|| format!("E_BAD_BODY {name} failed to read body size"))?;
     if i64::from(size) > limits.max_body_size {
         return refused(format!(
@@ -203,15 +227,22 @@ fn enveloped<'a>(input: &mut Input<'a>, name: &str, limits: &Limits) -> Result<&
     input.body(size, || format!("E_BAD_BODY {name} failed to read body"))
 }
 
-fn auth<'a>(line: Line<'a>, input: &mut Input<'a>, limits: &Limits) -> Result<Action<'a>, Stop> {
+fn auth<'a>(
+    line: Line<'a>,
+    input: &mut Input<'a>,
+    limits: &Limits,
+) -> Result<Action<'a>, Stop<'a>> {
     if line.parameter(1).is_some() {
         return refused("E_INVALID AUTH invalid number of parameters".into());
     }
-    enveloped(input, "AUTH", limits)?;
-    Ok(Action::Auth)
+    enveloped(input, "AUTH", limits).map(Action::Auth)
 }
 
-fn publish<'a>(line: Line<'a>, input: &mut Input<'a>, limits: &Limits) -> Result<Action<'a>, Stop> {
+fn publish<'a>(
+    line: Line<'a>,
+    input: &mut Input<'a>,
+    limits: &Limits,
+) -> Result<Action<'a>, Stop<'a>> {
     let Some(topic) = line.parameter(1) else {
         return refused("E_INVALID PUB insufficient number of parameters".into());
     };
@@ -233,7 +264,7 @@ fn deferred_publish<'a>(
     line: Line<'a>,
     input: &mut Input<'a>,
     limits: &Limits,
-) -> Result<Action<'a>, Stop> {
+) -> Result<Action<'a>, Stop<'a>> {
     let (Some(topic), Some(ms)) = (line.parameter(1), line.parameter(2)) else {
         return refused("E_INVALID DPUB insufficient number of parameters".into());
     };
@@ -261,7 +292,7 @@ fn deferred_publish<'a>(
 }
 
 /// The one message of a PUB or a DPUB.
-fn message<'a>(input: &mut Input<'a>, name: &str, limits: &Limits) -> Result<&'a [u8], Stop> {
+fn message<'a>(input: &mut Input<'a>, name: &str, limits: &Limits) -> Result<&'a [u8], Stop<'a>> {
     let size = input.size(|| format!("E_BAD_MESSAGE {name} failed to read message body size"))?;
     if size <= 0 {
         return refused(format!(
@@ -283,7 +314,8 @@ fn multi_publish<'a>(
     line: Line<'a>,
     input: &mut Input<'a>,
     limits: &Limits,
-) -> Result<Action<'a>, Stop> {
+    situation: Situation,
+) -> Result<Action<'a>, Stop<'a>> {
     let Some(topic) = line.parameter(1) else {
         return refused("E_INVALID MPUB insufficient number of parameters".into());
     };
@@ -294,6 +326,9 @@ fn multi_publish<'a>(
             go_quote(topic)
         ));
     };
+    if situation.checks_mpub {
+        return Err(Stop::Unchecked(topic));
+    }
     // nsqd looks at this size once and then never again: the messages are read until their number
     // is reached.
     let size = input.size(|| "E_BAD_BODY MPUB failed to read body size".into())?;
@@ -343,7 +378,7 @@ struct Input<'a> {
 
 impl<'a> Input<'a> {
     /// A length or a count: nsqd reads all of them as signed.
-    fn size(&mut self, if_cut: impl FnOnce() -> String) -> Result<i32, Stop> {
+    fn size(&mut self, if_cut: impl FnOnce() -> String) -> Result<i32, Stop<'a>> {
         let field = self
             .take(LENGTH_FIELD)
             .and_then(|field| <[u8; LENGTH_FIELD]>::try_from(field).ok());
@@ -352,7 +387,7 @@ impl<'a> Input<'a> {
             .ok_or_else(|| Stop::Half(if_cut()))
     }
 
-    fn body(&mut self, size: i32, if_cut: impl FnOnce() -> String) -> Result<&'a [u8], Stop> {
+    fn body(&mut self, size: i32, if_cut: impl FnOnce() -> String) -> Result<&'a [u8], Stop<'a>> {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         self.take(size).ok_or_else(|| Stop::Half(if_cut()))
     }

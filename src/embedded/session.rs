@@ -1,4 +1,4 @@
-//! A connection without its socket: what was read goes in, frames come out.
+//! A connection without its socket and its layers: plain bytes go in, frames come out.
 
 mod perform;
 
@@ -8,10 +8,11 @@ use bytes::{Buf, BytesMut};
 use tokio::sync::Notify;
 
 use super::{
+    auth::Authorization,
     builder::Options,
     channel::Terms,
     consuming::Subscription,
-    identify::Negotiated,
+    identify::{Negotiated, Upgrade},
     misbehaviour::{Ending, Reaction, fatal},
     parser::{self, Action, Command, Line, Parsed, READ_BUFFER, Situation, Stage},
     state::State,
@@ -20,16 +21,15 @@ use super::{
 const RESPONSE: u32 = 0;
 const ERROR: u32 = 1;
 const MAGIC: &[u8] = b"  V2";
+pub(super) const OK: &[u8] = b"\0\0\0\x06\0\0\0\0OK";
 pub(super) const HEARTBEAT: &[u8] = b"\0\0\0\x0f\0\0\0\0_heartbeat_";
 
 /// The protocol's side of a connection.
 #[derive(Debug)]
 pub(super) struct Session {
-    number: u64,
+    pub(super) number: u64,
     /// Read, and not yet executed.
     pub(super) input: BytesMut,
-    /// How much of `input` is new since it was last looked at.
-    pub(super) unseen: usize,
     pub(super) magic: bool,
     pub(super) negotiated: Negotiated,
     /// The interval of the heartbeats. nsqd's ticker listens to the first IDENTIFY only, though the
@@ -40,6 +40,13 @@ pub(super) struct Session {
     terms: Terms,
     stage: Stage,
     subscription: Option<Subscription>,
+    /// The name in the client's certificate.
+    pub(super) common_name: String,
+    authorization: Authorization,
+    /// Whether the MPUB at the front of `input` is known to be allowed.
+    mpub_checked: bool,
+    /// The layers that the command just executed asks for.
+    upgrade: Option<Upgrade>,
     /// Rung when there may be messages for it.
     pub(super) wake: Arc<Notify>,
     /// What nsqd says when the rest of the half command in `input` never comes.
@@ -52,6 +59,8 @@ pub(super) struct Batch {
     /// The frames, for one write.
     pub(super) answers: Vec<u8>,
     pub(super) commands: usize,
+    /// Layers that come behind the answers. What was read behind the IDENTIFY is dropped, as nsqd does.
+    pub(super) upgrade: Option<Upgrade>,
     pub(super) end: Option<Ended>,
 }
 
@@ -70,7 +79,6 @@ impl Session {
         Self {
             number,
             input: BytesMut::new(),
-            unseen: 0,
             magic: false,
             ticker: negotiated.heartbeat,
             terms: negotiated.terms(),
@@ -78,46 +86,32 @@ impl Session {
             identified: false,
             stage: Stage::Init,
             subscription: None,
+            common_name: String::new(),
+            authorization: Authorization::default(),
+            mpub_checked: false,
+            upgrade: None,
             wake: Arc::default(),
             error_if_cut: None,
         }
     }
 
-    /// Executes every whole command that was read.
+    /// Executes every whole command that was read, to the first one that ends the connection or asks for another layer.
     pub(super) fn execute_all(&mut self, state: &mut State, options: &Options) -> Batch {
-        let received = std::mem::take(&mut self.unseen);
-        state.bytes_received += u64::try_from(received).unwrap_or(u64::MAX);
-        if let Some(ending) = state.misbehaviour.used_up() {
-            return Batch {
-                end: Some(Ended::Cut(ending)),
-                ..Batch::default()
-            };
-        }
-        let cut = state.misbehaviour.count_bytes(received);
-        if let Some((heard, _)) = cut {
-            let old = self.input.len().saturating_sub(received);
-            self.input.truncate(old + heard);
-        }
-
         let mut batch = Batch::default();
         // Out of `self`, so that commands can borrow from it while the session executes them.
         let mut input = std::mem::take(&mut self.input);
         while batch.end.is_none() {
-            let before = batch.answers.len();
+            if batch.upgrade.is_some() {
+                input.clear();
+                break;
+            }
             let consumed = self.execute_next(&input, state, options, &mut batch);
             if consumed == 0 {
                 break;
             }
             input.advance(consumed);
-            if input.is_empty() && cut.is_some() {
-                // The command that the last byte completed.
-                batch.answers.truncate(before);
-            }
         }
         self.input = input;
-        if let Some((_, ending)) = cut {
-            batch.end = Some(Ended::Cut(ending));
-        }
         batch
     }
 
@@ -128,6 +122,13 @@ impl Session {
         if let Some(error) = self.error_if_cut.take() {
             frame(&mut answer, ERROR, error.as_bytes());
         }
+        answer
+    }
+
+    /// An error frame with these words.
+    pub(super) fn refusal(words: &str) -> Vec<u8> {
+        let mut answer = Vec::new();
+        frame(&mut answer, ERROR, words.as_bytes());
         answer
     }
 
@@ -142,16 +143,47 @@ impl Session {
         if !self.magic {
             return self.expect_magic(input, state, batch);
         }
-        let situation = Situation {
-            stage: self.stage,
-            heartbeats: self.negotiated.heartbeat.is_some(),
+        let lacks_tls = options.tls_required && !state.has_tls(self.number);
+        let (stage, heartbeats) = (self.stage, self.negotiated.heartbeat.is_some());
+        let situation = |checks_mpub| Situation {
+            stage,
+            heartbeats,
+            lacks_tls,
+            checks_mpub,
         };
-        let parsed = parser::next(input, &options.limits, situation);
+        let checks_mpub = options.auth.is_some() && !self.mpub_checked;
+        let mut parsed = parser::next(input, &options.limits, situation(checks_mpub));
         self.error_if_cut = None;
+        if let Parsed::Unchecked {
+            line,
+            topic,
+            length,
+        } = parsed
+        {
+            parsed = match self.check("MPUB", topic, None, state, options) {
+                Ok(()) => {
+                    self.mpub_checked = true;
+                    parser::next(input, &options.limits, situation(false))
+                }
+                Err(error) => {
+                    batch.commands += 1;
+                    self.refuse(
+                        line,
+                        0,
+                        error.as_bytes(),
+                        state,
+                        batch,
+                        input.len() - length,
+                    );
+                    return length;
+                }
+            };
+        }
         match parsed {
             Parsed::Whole(command) => {
                 let length = command.length;
                 batch.commands += 1;
+                self.mpub_checked = false;
                 self.execute(&command, state, options, batch, input.len() - length);
                 length
             }
@@ -160,7 +192,9 @@ impl Session {
                 length,
                 error,
             } => {
-                if let Some(topic) = line.creates_topic() {
+                if let Some(topic) = line.creates_topic()
+                    && !lacks_tls
+                {
                     state.make_topic(topic);
                 }
                 batch.commands += 1;
@@ -174,6 +208,8 @@ impl Session {
                 self.error_if_cut = error;
                 0
             }
+            // Looked at above.
+            Parsed::Unchecked { .. } => 0,
             Parsed::LineTooLong => {
                 batch.end = Some(Ended::Refused(ending(input.len())));
                 0
@@ -238,7 +274,12 @@ impl Session {
 
         let before = batch.answers.len();
         match (self.perform(command, state, options), raw) {
-            (_, Some(bytes)) => batch.answers.extend(bytes),
+            (_, Some(bytes)) => {
+                if let Action::Identify(_) = action {
+                    self.upgrade = Upgrade::told_by(&bytes, options);
+                }
+                batch.answers.extend(bytes);
+            }
             (Ok(answer), None) if answer.is_empty() => {}
             (Ok(answer), None) => frame(&mut batch.answers, RESPONSE, &answer),
             (Err(error), None) => {
@@ -247,6 +288,7 @@ impl Session {
         }
         state.record(self.number, *line, *body_length, None);
         self.count(*line, state, batch, before);
+        batch.upgrade = self.upgrade.take();
     }
 
     fn refuse(

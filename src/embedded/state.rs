@@ -12,7 +12,9 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc::UnboundedSender, watch};
 
-use super::{builder::Options, misbehaviour::Misbehaviour, parser::Line, topic::Topic};
+use super::{
+    builder::Options, identify::Compression, misbehaviour::Misbehaviour, parser::Line, topic::Topic,
+};
 
 /// How many commands, how many closed connections and how many names of commands are remembered.
 const COMMANDS_KEPT: usize = 10_000;
@@ -77,6 +79,11 @@ pub(super) struct Connection {
     pub(super) peer: SocketAddr,
     pub(super) magic: bool,
     pub(super) identify: Option<Value>,
+    /// Its version, as in `/stats`.
+    pub(super) tls: Option<&'static str>,
+    pub(super) compression: Option<Compression>,
+    /// Whom AUTH has found it to be.
+    pub(super) auth_identity: Option<String>,
     /// Topic and channel of its SUB.
     pub(super) subscription: Option<(String, String)>,
     /// The way to the task that serves it; `None` when it is closed.
@@ -89,6 +96,7 @@ pub(super) struct Connection {
 #[derive(Debug)]
 pub(super) enum Order {
     Send(Bytes, mpsc::Sender<()>),
+    SendPastLayers(Bytes, mpsc::Sender<()>),
     Close(mpsc::Sender<()>),
     Reset(mpsc::Sender<()>),
 }
@@ -100,11 +108,19 @@ impl State {
             peer,
             magic: false,
             identify: None,
+            tls: None,
+            compression: None,
+            auth_identity: None,
             subscription: None,
             orders: Some(orders),
         };
         self.connections.insert(self.last_connection, connection);
         self.last_connection
+    }
+
+    pub(super) fn has_tls(&self, number: u64) -> bool {
+        let connection = self.connections.get(&number);
+        connection.is_some_and(|connection| connection.tls.is_some())
     }
 
     pub(super) fn closed(&mut self, number: u64) {

@@ -1,20 +1,137 @@
 //! What was written is what is read.
 
 use bytes::BytesMut;
+use proptest::prelude::*;
 
-use super::{decode_all, methods};
+use super::{METHODS, decode_all, decode_into, noise, outcome};
 
 #[test]
 fn each_flush_makes_all_that_was_written_readable() {
-    for method in methods() {
+    for method in METHODS {
         let (mut encoder, mut decoder) = (method.encoder(), method.decoder());
         let mut wire = BytesMut::new();
-        for text in ["a first message", "", "a second one", "a second one"] {
+        for text in ["a first message", "a second one", "a second one", "a"] {
             encoder.write(text.as_bytes(), &mut wire);
             encoder.flush(&mut wire);
             let plain = decode_all(&mut decoder, &mut wire, 1024).unwrap();
             assert_eq!(plain, text.as_bytes(), "{method:?}");
             assert!(wire.is_empty(), "{method:?}");
         }
+    }
+}
+
+#[test]
+fn a_flush_puts_nothing_out_when_nothing_was_written_since_the_last_one() {
+    for method in METHODS {
+        let (mut encoder, mut wire) = (method.encoder(), BytesMut::new());
+        encoder.flush(&mut wire);
+        encoder.write(b"", &mut wire);
+        encoder.flush(&mut wire);
+        assert!(wire.is_empty(), "{method:?}");
+        encoder.write(b"a message", &mut wire);
+        encoder.flush(&mut wire);
+        let length = wire.len();
+        encoder.flush(&mut wire);
+        encoder.write(b"", &mut wire);
+        encoder.flush(&mut wire);
+        assert_eq!(wire.len(), length, "{method:?}");
+    }
+}
+
+/// Of the encoder's room and of snappy's chunks.
+#[test]
+fn lengths_around_a_limit_are_as_good_as_others() {
+    let noise = noise((64 << 10) + 8);
+    let limits = [4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10];
+    for method in METHODS {
+        let (mut encoder, mut decoder) = (method.encoder(), method.decoder());
+        let mut wire = BytesMut::new();
+        for length in limits.into_iter().flat_map(|limit| limit - 24..=limit + 8) {
+            encoder.write(&noise[..length], &mut wire);
+            encoder.flush(&mut wire);
+            let plain = decode_all(&mut decoder, &mut wire, 16 << 10).unwrap();
+            assert!(plain == noise[..length], "{length} by {method:?}");
+        }
+    }
+}
+
+#[test]
+fn a_large_body_is_read_as_it_was_written() {
+    for method in METHODS {
+        let (mut encoder, mut decoder) = (method.encoder(), method.decoder());
+        for body in [noise(1 << 20), vec![0; 1 << 20]] {
+            let mut wire = BytesMut::new();
+            encoder.write(&body, &mut wire);
+            encoder.flush(&mut wire);
+            let (mut input, mut plain) = (BytesMut::new(), Vec::new());
+            for piece in wire.chunks(1500) {
+                input.extend_from_slice(piece);
+                decode_into(&mut decoder, &mut input, 16 << 10, &mut plain).unwrap();
+            }
+            assert!(plain == body, "{method:?}");
+        }
+    }
+}
+
+#[test]
+fn a_decoder_without_room_takes_nothing_and_loses_nothing() {
+    for method in METHODS {
+        let (mut encoder, mut decoder) = (method.encoder(), method.decoder());
+        let mut wire = BytesMut::new();
+        encoder.write(b"a message", &mut wire);
+        encoder.flush(&mut wire);
+        let length = wire.len();
+        assert_eq!(decoder.read(&mut wire, &mut []).unwrap(), 0);
+        assert_eq!(wire.len(), length);
+        let mut out = [0; 4];
+        assert_eq!(decoder.read(&mut wire, &mut out).unwrap(), 4);
+        assert_eq!(decoder.read(&mut wire, &mut []).unwrap(), 0);
+        assert_eq!(decode_all(&mut decoder, &mut wire, 4).unwrap(), b"ssage");
+    }
+}
+
+/// What may be written between two flushes: text that repeats itself, and noise.
+fn any_burst() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let noise = prop::collection::vec(any::<u8>(), 0..300);
+    let text = ("[a-d]{1,8}", 0_usize..3000).prop_map(|(word, times)| word.repeat(times).into());
+    prop::collection::vec(prop_oneof![noise, text], 0..5)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn bursts_are_readable_after_their_flush_however_they_are_split(
+        method in prop::sample::select(&METHODS[..]),
+        bursts in prop::collection::vec((any_burst(), 1_usize..4000, 1_usize..20_000), 1..8),
+    ) {
+        let (mut encoder, mut decoder) = (method.encoder(), method.decoder());
+        for (burst, piece, room) in bursts {
+            let mut wire = BytesMut::new();
+            for write in &burst {
+                encoder.write(write, &mut wire);
+            }
+            encoder.flush(&mut wire);
+            let (mut input, mut plain) = (BytesMut::new(), Vec::new());
+            for piece in wire.chunks(piece) {
+                input.extend_from_slice(piece);
+                decode_into(&mut decoder, &mut input, room, &mut plain).unwrap();
+            }
+            prop_assert!(input.is_empty());
+            prop_assert!(plain == burst.concat());
+        }
+    }
+
+    #[test]
+    fn garbage_has_the_same_outcome_however_it_is_split(
+        method in prop::sample::select(&METHODS[..2]),
+        beginning in prop::sample::select(vec![&b""[..], b"\xff\x06\0\0sNaPpY"]),
+        garbage in prop::collection::vec(any::<u8>(), 0..200),
+        piece in 1_usize..200,
+    ) {
+        let bytes = [beginning, &garbage].concat();
+        let whole = outcome(method, [&bytes[..]], 1 << 16);
+        let split = outcome(method, bytes.chunks(piece), 1 << 16);
+        prop_assert_eq!(whole, split);
     }
 }

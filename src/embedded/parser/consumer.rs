@@ -9,7 +9,7 @@ use super::{
 
 const ID_LENGTH: usize = 16;
 
-pub(super) fn subscribe<'a>(line: Line<'a>, situation: Situation) -> Result<Action<'a>, Stop> {
+pub(super) fn subscribe<'a>(line: Line<'a>, situation: Situation) -> Result<Action<'a>, Stop<'a>> {
     if situation.stage != Stage::Init {
         return impossible(line);
     }
@@ -40,7 +40,7 @@ pub(super) fn ready<'a>(
     line: Line<'a>,
     situation: Situation,
     limits: &Limits,
-) -> Result<Action<'a>, Stop> {
+) -> Result<Action<'a>, Stop<'a>> {
     match situation.stage {
         Stage::Init => return impossible(line),
         Stage::Subscribed => {}
@@ -61,14 +61,14 @@ pub(super) fn ready<'a>(
     Ok(Action::Ready(count))
 }
 
-pub(super) fn finish(line: Line<'_>, situation: Situation) -> Result<Action<'_>, Stop> {
+pub(super) fn finish(line: Line<'_>, situation: Situation) -> Result<Action<'_>, Stop<'_>> {
     if situation.stage == Stage::Init {
         return impossible(line);
     }
     message_id(line, "FIN").map(Action::Finish)
 }
 
-pub(super) fn touch(line: Line<'_>, situation: Situation) -> Result<Action<'_>, Stop> {
+pub(super) fn touch(line: Line<'_>, situation: Situation) -> Result<Action<'_>, Stop<'_>> {
     if situation.stage == Stage::Init {
         return impossible(line);
     }
@@ -79,7 +79,7 @@ pub(super) fn requeue<'a>(
     line: Line<'a>,
     situation: Situation,
     limits: &Limits,
-) -> Result<Action<'a>, Stop> {
+) -> Result<Action<'a>, Stop<'a>> {
     if situation.stage == Stage::Init {
         return impossible(line);
     }
@@ -95,7 +95,7 @@ pub(super) fn requeue<'a>(
     Ok(Action::Requeue(id, delay.min(limits.max_req_timeout)))
 }
 
-pub(super) fn close(line: Line<'_>, situation: Situation) -> Result<Action<'_>, Stop> {
+pub(super) fn close(line: Line<'_>, situation: Situation) -> Result<Action<'_>, Stop<'_>> {
     match situation.stage {
         Stage::Subscribed => Ok(Action::StartClose),
         Stage::Init | Stage::Closing => impossible(line),
@@ -103,14 +103,14 @@ pub(super) fn close(line: Line<'_>, situation: Situation) -> Result<Action<'_>, 
 }
 
 /// What is only possible at another stage of a connection.
-pub(super) fn impossible(line: Line<'_>) -> Result<Action<'_>, Stop> {
+pub(super) fn impossible(line: Line<'_>) -> Result<Action<'_>, Stop<'_>> {
     Ok(Action::Impossible(format!(
         "E_INVALID cannot {} in current state",
         String::from_utf8_lossy(line.name())
     )))
 }
 
-fn message_id<'a>(line: Line<'a>, name: &str) -> Result<&'a [u8], Stop> {
+fn message_id<'a>(line: Line<'a>, name: &str) -> Result<&'a [u8], Stop<'a>> {
     let Some(id) = line.parameter(1) else {
         return refused(format!("E_INVALID {name} insufficient number of params"));
     };
@@ -120,6 +120,6 @@ fn message_id<'a>(line: Line<'a>, name: &str) -> Result<&'a [u8], Stop> {
     Ok(id)
 }
 
-fn unparsable<T>(text: &[u8], digits: &[u8]) -> Result<T, Stop> {
+fn unparsable<'a, T>(text: &[u8], digits: &[u8]) -> Result<T, Stop<'a>> {
     Err(Stop::Refused([text, digits].concat()))
 }

@@ -30,20 +30,28 @@ impl Session {
                 if let Some(connection) = state.connections.get_mut(&self.number) {
                     connection.identify.get_or_insert(identified.request);
                 }
+                self.upgrade = identified.upgrade;
                 Ok(identified.answer)
             }
-            Action::Auth => Err("E_AUTH_DISABLED AUTH disabled".into()),
+            Action::Auth(secret) => Ok(self.authorize(secret, state, options)?),
             Action::Publish {
                 topic,
                 defer,
                 bodies,
             } => {
+                // That of an MPUB was done before its body was read.
+                match command.line.name() {
+                    b"PUB" => self.check("PUB", topic, None, state, options)?,
+                    b"DPUB" => self.check("DPUB", topic, None, state, options)?,
+                    _ => {}
+                }
                 state.store(topic, bodies, *defer, self.number);
                 Ok(b"OK".to_vec())
             }
             Action::Nop => Ok(Vec::new()),
             Action::Impossible(error) => Err(error.clone().into()),
             Action::Subscribe { topic, channel } => {
+                self.check("SUB", topic, Some(channel), state, options)?;
                 self.subscription = Some(state.subscribe(self.number, topic, channel, &self.wake));
                 self.stage = Stage::Subscribed;
                 Ok(b"OK".to_vec())
@@ -85,6 +93,52 @@ impl Session {
 
     pub(in crate::embedded) fn has_subscribed(&self) -> bool {
         self.subscription.is_some()
+    }
+
+    /// Whether the client is allowed this command, or nsqd's words.
+    pub(super) fn check(
+        &mut self,
+        command: &str,
+        topic: &str,
+        channel: Option<&str>,
+        state: &mut State,
+        options: &Options,
+    ) -> Result<(), String> {
+        let authorizer = options.auth.as_ref();
+        let checked = self
+            .authorization
+            .check(authorizer, command, topic, channel);
+        self.show_identity(state);
+        checked
+    }
+
+    fn authorize(
+        &mut self,
+        secret: &[u8],
+        state: &mut State,
+        options: &Options,
+    ) -> Result<Vec<u8>, String> {
+        let Some(connection) = state.connections.get(&self.number) else {
+            // Impossible: it is there until it is closed.
+            return Err("E_AUTH_FAILED AUTH failed".into());
+        };
+        let (tls, common_name) = (connection.tls.is_some(), self.common_name.clone());
+        let whom = (connection.peer, tls, common_name);
+        let granted = self
+            .authorization
+            .grant(options.auth.as_ref(), secret, whom);
+        self.show_identity(state);
+        granted
+    }
+
+    fn show_identity(&self, state: &mut State) {
+        let granted = self.authorization.is_granted();
+        let identity = self.authorization.identity().filter(|_| granted);
+        if let Some(connection) = state.connections.get_mut(&self.number)
+            && connection.auth_identity.as_deref() != identity
+        {
+            connection.auth_identity = identity.map(str::to_owned);
+        }
     }
 
     fn set_ready_count(&self, count: i64, state: &mut State) {

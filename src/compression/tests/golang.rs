@@ -1,0 +1,75 @@
+//! What nsqd's own encoders have made, by the program in `golang/`: frames, flushed after each.
+
+use bytes::BytesMut;
+
+use super::{DEFLATE, Method, decode_all, outcome};
+
+const SNAPPY: &[u8] = include_bytes!("golang/snappy.bin");
+const DEFLATED: &[u8] = include_bytes!("golang/deflate.bin");
+/// A line for each frame: where it ends in plain bytes, by snappy and by deflate.
+const ENDS: &str = include_str!("golang/ends.txt");
+
+fn frame(kind: u8, data: &[u8]) -> Vec<u8> {
+    let size = u32::try_from(4 + data.len()).unwrap();
+    [&size.to_be_bytes()[..], &[0, 0, 0, kind], data].concat()
+}
+
+fn message(id: &[u8], body: &[u8]) -> Vec<u8> {
+    let moment = 1_700_000_000_000_000_000_u64.to_be_bytes();
+    frame(2, &[&moment[..], &[0, 1], id, body].concat())
+}
+
+/// What the program was to write.
+fn frames() -> [Vec<u8>; 9] {
+    let order = br#"{"order":4150,"items":[{"sku":"a-1","count":2},{"sku":"b-2","count":2}]}"#;
+    let mut state = 7_u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+    .take(700)
+    .collect();
+    [
+        frame(0, b"OK"),
+        frame(0, b"_heartbeat_"),
+        frame(0, b"_heartbeat_"),
+        message(b"0123456789abcdef", &order.repeat(20)),
+        message(b"0123456789abcdf0", &noise),
+        message(b"0123456789abcdf1", &[0; 150_000]),
+        frame(1, br#"E_BAD_TOPIC PUB topic name "a b" is not valid"#),
+        message(b"0123456789abcdf2", b""),
+        frame(0, b"OK"),
+    ]
+}
+
+fn assert_each_frame_is_readable_once_it_is_flushed(method: Method, stream: &[u8], column: usize) {
+    let (mut decoder, mut input) = (method.decoder(), BytesMut::new());
+    let mut from = 0;
+    for (frame, line) in frames().iter().zip(ENDS.lines()) {
+        let to = line.split(' ').nth(column).unwrap().parse().unwrap();
+        input.extend_from_slice(&stream[from..to]);
+        let plain = decode_all(&mut decoder, &mut input, 16 << 10).unwrap();
+        assert!(plain == *frame, "the frame that ends at {line}");
+        from = to;
+    }
+    assert_eq!(from, stream.len());
+}
+
+#[test]
+fn what_nsqd_compresses_with_snappy_is_readable_frame_by_frame() {
+    assert_each_frame_is_readable_once_it_is_flushed(Method::Snappy, SNAPPY, 1);
+}
+
+#[test]
+fn what_nsqd_compresses_with_deflate_is_readable_frame_by_frame() {
+    assert_each_frame_is_readable_once_it_is_flushed(DEFLATE, DEFLATED, 2);
+}
+
+#[test]
+fn what_nsqd_compresses_may_trickle() {
+    for (method, stream) in [(Method::Snappy, SNAPPY), (DEFLATE, DEFLATED)] {
+        let (plain, fault) = outcome(method, stream.chunks(1), 512);
+        assert_eq!(fault, None);
+        assert!(plain == frames().concat(), "{method:?}");
+    }
+}

@@ -1,0 +1,61 @@
+//! The compression of a connection, with the crate's own codecs.
+
+use std::{fmt, io};
+
+use bytes::BytesMut;
+
+use crate::{
+    compression::{Decoder, Encoder, Method},
+    embedded::identify::Compression,
+};
+
+/// So much is decompressed at a time.
+const PIECE: usize = 16 * 1024;
+
+/// Both directions.
+pub(in crate::embedded) struct Compressed {
+    decoder: Decoder,
+    encoder: Encoder,
+}
+
+impl Compressed {
+    pub(in crate::embedded) fn new(how: Compression) -> Option<Self> {
+        let method = match how {
+            #[cfg(feature = "snappy")]
+            Compression::Snappy => Method::Snappy,
+            #[cfg(feature = "deflate")]
+            Compression::Deflate(level) => Method::Deflate(level),
+            #[allow(
+                unreachable_patterns,
+                reason = "what has no feature is never negotiated"
+            )]
+            _ => return None,
+        };
+        Some(Self {
+            decoder: method.decoder(),
+            encoder: method.encoder(),
+        })
+    }
+
+    /// Decompresses a piece.
+    pub(super) fn read(&mut self, input: &mut BytesMut, plain: &mut BytesMut) -> io::Result<()> {
+        let before = plain.len();
+        plain.resize(before + PIECE, 0);
+        let room = plain.get_mut(before..).unwrap_or_default();
+        let read = self.decoder.read(input, room);
+        plain.truncate(before + read.as_ref().unwrap_or(&0));
+        read.map(drop)
+    }
+
+    /// Compresses, and holds nothing back.
+    pub(super) fn write(&mut self, plain: &[u8], out: &mut BytesMut) {
+        self.encoder.write(plain, out);
+        self.encoder.flush(out);
+    }
+}
+
+impl fmt::Debug for Compressed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compressed").finish_non_exhaustive()
+    }
+}

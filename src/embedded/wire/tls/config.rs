@@ -1,0 +1,181 @@
+//! nsqd's flags of TLS, and what they come to.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tokio_rustls::rustls::{
+    DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
+    SupportedProtocolVersion,
+    client::danger::HandshakeSignatureValid,
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
+    server::{
+        WebPkiClientVerifier,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+    version::{TLS12, TLS13},
+};
+
+/// What nsqd asks of a client's certificate: its flag `--tls-client-auth-policy`. Without one, it does not ask for any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TlsClientAuthPolicy {
+    /// There must be one, whoever has issued it.
+    Require,
+    /// There must be one, issued by an authority of
+    /// [`tls_root_ca_file`](crate::embedded::EmbeddedNsqdBuilder::tls_root_ca_file), else of the system.
+    RequireVerify,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    Tls12,
+    /// TLS 1.3.
+    Tls13,
+}
+
+/// The flags, as they were given.
+#[derive(Debug, Clone, Default)]
+pub(in crate::embedded) struct Flags {
+    pub(in crate::embedded) cert: Option<PathBuf>,
+    pub(in crate::embedded) key: Option<PathBuf>,
+    pub(in crate::embedded) root_ca_file: Option<PathBuf>,
+    pub(in crate::embedded) client_auth_policy: Option<TlsClientAuthPolicy>,
+    pub(in crate::embedded) required: bool,
+    pub(in crate::embedded) min_version: Option<TlsVersion>,
+}
+
+/// What every TLS connection of an nsqd has in common.
+#[derive(Clone)]
+pub(in crate::embedded) struct Config(pub(super) Arc<ServerConfig>);
+
+impl Flags {
+    /// As in nsqd, a policy for the clients' certificates makes TLS a must.
+    pub(in crate::embedded) fn is_required(&self) -> bool {
+        self.required || self.client_auth_policy.is_some()
+    }
+
+    /// Reads the files. Without certificate and key there is no TLS.
+    pub(in crate::embedded) fn config(&self) -> io::Result<Option<Config>> {
+        let (cert, key) = match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => (cert, key),
+            (None, None) if self.is_required() => {
+                return Err(invalid(
+                    "cannot require TLS client connections without TLS key and cert",
+                ));
+            }
+            (None, None) => return Ok(None),
+            _ => return Err(invalid("the TLS certificate and its key go together")),
+        };
+        let provider = Arc::new(ring::default_provider());
+        let versions: &[&SupportedProtocolVersion] = match self.min_version {
+            Some(TlsVersion::Tls13) => &[&TLS13],
+            Some(TlsVersion::Tls12) | None => &[&TLS13, &TLS12],
+        };
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions)
+            .map_err(invalid)?;
+        let builder = match self.client_auth_policy {
+            None => builder.with_no_client_auth(),
+            Some(TlsClientAuthPolicy::Require) => {
+                builder.with_client_cert_verifier(Arc::new(AnyCertificate(provider)))
+            }
+            Some(TlsClientAuthPolicy::RequireVerify) => {
+                let roots = Arc::new(self.roots()?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+                builder.with_client_cert_verifier(verifier.build().map_err(invalid)?)
+            }
+        };
+        let key_der = PrivateKeyDer::from_pem_file(key).map_err(|e| unreadable(key, e))?;
+        let config = builder.with_single_cert(certificates(cert)?, key_der);
+        let config = config.map_err(|e| unreadable(cert, e))?;
+        Ok(Some(Config(Arc::new(config))))
+    }
+
+    fn roots(&self) -> io::Result<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        match &self.root_ca_file {
+            Some(file) => {
+                for root in certificates(file)? {
+                    roots.add(root).map_err(|e| unreadable(file, e))?;
+                }
+            }
+            None => {
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            }
+        }
+        Ok(roots)
+    }
+}
+
+fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    let found =
+        CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match found {
+        Ok(found) if found.is_empty() => Err(unreadable(file, "no certificate in it")),
+        found => found.map_err(|error| unreadable(file, error)),
+    }
+}
+
+fn invalid(why: impl ToString) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why.to_string())
+}
+
+fn unreadable(file: &Path, why: impl fmt::Display) -> io::Error {
+    invalid(format!("{}: {why}", file.display()))
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").finish_non_exhaustive()
+    }
+}
+
+/// Takes a certificate from anybody, provided it is the sender's own.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ClientCertVerifier for AnyCertificate {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
