@@ -182,6 +182,9 @@ async fn authenticate(
             .map(Some)
             .map_err(|error| not_json(STEP, &error)),
         Ok(other) => Err(unexpected(STEP, &other)),
+        Err(ConnectionError::HandshakeRefused(refusal)) if refusal.is_tls_required() => {
+            Err(ConnectionError::TlsRequired(refusal))
+        }
         Err(ConnectionError::HandshakeRefused(refusal)) => {
             Err(ConnectionError::AuthRefused(refusal))
         }

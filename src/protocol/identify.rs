@@ -1,6 +1,6 @@
 //! What client and nsqd tell each other before anything is published: the JSON of IDENTIFY and AUTH.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The body of `IDENTIFY`: who this client is, and what it would like.
 ///
@@ -134,9 +134,7 @@ impl IdentifyResponse {
     ///
     /// What `serde_json` finds wrong with it.
     pub fn parse(json: &[u8]) -> Result<Self, serde_json::Error> {
-        // Read in two steps, since a struct could be read from an array too.
-        let object: serde_json::Map<_, _> = serde_json::from_slice(json)?;
-        serde_json::from_value(object.into())
+        parse_object(json)
     }
 
     /// What a bare `OK` means: an nsqd too old to negotiate, or not asked to. Nothing was granted, and `max_rdy_count` is 2500,
@@ -189,8 +187,14 @@ impl AuthResponse {
     ///
     /// What `serde_json` finds wrong with it.
     pub fn parse(json: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(json)
+        parse_object(json)
     }
+}
+
+/// Reads in two steps, since a struct could be read from an array too.
+fn parse_object<T: DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Error> {
+    let object: serde_json::Map<_, _> = serde_json::from_slice(json)?;
+    serde_json::from_value(object.into())
 }
 
 #[cfg(test)]
@@ -320,7 +324,9 @@ mod tests {
         for json in ["", "OK", "{", "7", r#"{"max_rdy_count":"many"}"#] {
             assert!(IdentifyResponse::parse(json.as_bytes()).is_err(), "{json}");
         }
-        assert!(AuthResponse::parse(b"OK").is_err());
+        for json in ["OK", "[]", "7"] {
+            assert!(AuthResponse::parse(json.as_bytes()).is_err(), "{json}");
+        }
     }
 
     #[test]

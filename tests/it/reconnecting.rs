@@ -91,7 +91,7 @@ fn delays_are_spread_over_the_whole_range() {
         // Each tenth of 490 even draws below 5 s has about 49; 15 are five deviations away.
         for tenth in 0..10 {
             let range = ms(500) * tenth..ms(500) * (tenth + 1);
-            let count = delays.iter().filter(|delay| range.contains(delay)).count();
+            let count = delays.iter().filter(|delay| range.contains(*delay)).count();
             assert!(count > 15, "{count} delays in {range:?}");
         }
     });
