@@ -69,7 +69,7 @@ pub use handle::EmbeddedNsqd;
 pub use inspect::{ConnectionInfo, ReceivedCommand, StoredMessage};
 pub use stats::{ChannelInfo, ClientInfo, TopicInfo};
 #[cfg(feature = "tls")]
-pub use wire::tls::{TlsClientAuthPolicy, TlsVersion};
+pub use wire::tls::TlsClientAuthPolicy;
 
 #[cfg(test)]
 mod tests;

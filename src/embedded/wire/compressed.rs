@@ -4,10 +4,8 @@ use std::{fmt, io};
 
 use bytes::BytesMut;
 
-use crate::{
-    compression::{Decoder, Encoder, Method},
-    embedded::identify::Compression,
-};
+use crate::compression::{Decoder, Encoder, Method};
+use crate::embedded::identify::Compression;
 
 /// So much is decompressed at a time.
 const PIECE: usize = 16 * 1024;

@@ -13,8 +13,8 @@ use std::{
 use bytes::{BufMut, BytesMut};
 use tokio_rustls::rustls::{ProtocolVersion, ServerConnection};
 
+pub use config::TlsClientAuthPolicy;
 pub(in crate::embedded) use config::{Config, Flags};
-pub use config::{TlsClientAuthPolicy, TlsVersion};
 
 /// Our side of a TLS connection.
 pub(in crate::embedded) struct Tls {

@@ -19,6 +19,8 @@ use tokio_rustls::rustls::{
     version::{TLS12, TLS13},
 };
 
+use crate::TlsVersion;
+
 /// What nsqd asks of a client's certificate: its flag `--tls-client-auth-policy`. Without one, it does not ask for any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -28,16 +30,6 @@ pub enum TlsClientAuthPolicy {
     /// There must be one, issued by an authority of
     /// [`tls_root_ca_file`](crate::embedded::EmbeddedNsqdBuilder::tls_root_ca_file), else of the system.
     RequireVerify,
-}
-
-/// A version of TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TlsVersion {
-    /// TLS 1.2.
-    Tls12,
-    /// TLS 1.3.
-    Tls13,
 }
 
 /// The flags, as they were given.
