@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::EmbeddedNsqdBuilder;
 #[cfg(feature = "tls")]
 use crate::TlsVersion;
+#[cfg(feature = "tls")]
 use crate::embedded::TlsClientAuthPolicy;
 
 /// TLS, with the feature `tls`: who asks for it in IDENTIFY gets it, as soon as there is a certificate. The files are PEM, and
