@@ -171,13 +171,15 @@ macro_rules! options {
     };
 }
 
+/// The features that options need, and whether this is a build with them.
+const FEATURES: &[(&str, bool)] = &[
+    ("tls", cfg!(feature = "tls")),
+    ("snappy", cfg!(feature = "snappy")),
+    ("deflate", cfg!(feature = "deflate")),
+];
+
 fn is_built_with(feature: &str) -> bool {
-    match feature {
-        "tls" => cfg!(feature = "tls"),
-        "snappy" => cfg!(feature = "snappy"),
-        "deflate" => cfg!(feature = "deflate"),
-        _ => false,
-    }
+    FEATURES.contains(&(feature, true))
 }
 
 fn needs(name: &'static str, feature: &'static str) -> Error {
