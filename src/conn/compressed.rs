@@ -49,6 +49,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Compressed<S> {
         }
     }
 
+    /// Writes all that was taken.
+    fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.encoder.flush(&mut self.going);
+        self.poll_drain(cx, 0)
+    }
+
     /// Writes until at most `rest` bytes of what is compressed wait.
     fn poll_drain(&mut self, cx: &mut Context<'_>, rest: usize) -> Poll<io::Result<()>> {
         while self.going.len() > rest {
@@ -123,14 +129,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Compressed<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.encoder.flush(&mut this.going);
-        ready!(this.poll_drain(cx, 0))?;
+        ready!(this.poll_write_all(cx))?;
         Pin::new(&mut this.stream).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.as_mut().poll_flush(cx))?;
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    /// The stream's own flush is a part of its own shutdown.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_write_all(cx))?;
+        Pin::new(&mut this.stream).poll_shutdown(cx)
     }
 }
 
