@@ -22,9 +22,12 @@ use super::{
 /// - **traps** happen once: [`fail_next`](Self::fail_next), [`fail_with`](Self::fail_with),
 ///   [`answer_next`](Self::answer_next), and the cuts,
 ///   [`close_after_commands`](Self::close_after_commands) and its three relatives;
-/// - **blows** happen now: [`answer_raw`](Self::answer_raw),
+/// - **blows** happen now: [`answer_raw`](Self::answer_raw), [`answer_wire`](Self::answer_wire),
 ///   [`close_connections`](Self::close_connections),
 ///   [`reset_connections`](Self::reset_connections).
+///
+/// On a connection inside TLS or compression, commands, answers and frames are what is inside, and go through the layers
+/// as ever. Bytes that are counted are those on the wire: encrypted, and compressed.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -59,7 +62,8 @@ impl<'a> Faults<'a> {
     }
 
     /// Commands are read and executed, but their answers, and messages, held back until this is
-    /// switched off. Heartbeats go on: an nsqd with a slow disk.
+    /// switched off. Heartbeats go on: an nsqd with a slow disk. A TLS handshake is no answer, and is done; the `OK` behind
+    /// it is one.
     ///
     /// A client that hangs up meanwhile is let go, without its answers.
     pub fn stall(&self, on: bool) {
@@ -120,6 +124,13 @@ impl<'a> Faults<'a> {
     ///
     /// A whole command that cannot be executed, such as an AUTH, or a FIN before SUB, is answered
     /// like this, too, and the connection goes on. Good for a handshake that goes wrong, among others.
+    ///
+    /// When these bytes answer an IDENTIFY, the connection goes on as a client must understand them, as far as this nsqd can:
+    /// where they begin with a response whose JSON says `"tls_v1":true`, `"snappy":true` or `"deflate":true`, that layer
+    /// comes next, with its `OK` inside, whatever was asked for; else none does. So an nsqd can decline what the client
+    /// insists on (`"tls_v1":false`) and then take its commands in clear text; it can promise TLS that it does not have,
+    /// when it was given no certificate: what comes is read as commands; and it can send clear text, right behind the JSON,
+    /// where the first bytes of TLS should be.
     pub fn answer_next(&self, command: &str, bytes: impl AsRef<[u8]>) {
         self.plan(command, Reaction::Answer(bytes.as_ref().to_vec()));
     }
@@ -146,9 +157,10 @@ impl<'a> Faults<'a> {
     /// The connection that sends the `n`-th byte from now on is closed at it. All connections count
     /// together, and every byte counts, the magic and those of NOPs too.
     ///
-    /// What is whole within the `n` bytes is executed, and answered; only the command that the
-    /// `n`-th byte completes **is executed but not answered**. A half command is not executed, and
-    /// no byte behind the `n`-th is heard. With 0, the next connection that is opened, or that
+    /// What is whole within the `n` bytes is executed, and answered; only what the `n`-th byte
+    /// completes **is executed but not answered**. A half command is not executed, and
+    /// no byte behind the `n`-th is heard. Inside TLS and compression it is the bytes on the wire that count, those of a
+    /// TLS handshake too, and the last byte of a record or chunk may complete several commands at once. With 0, the next connection that is opened, or that
     /// sends anything, is closed.
     pub fn close_after_bytes(&self, n: u64) {
         self.cut(Left::Bytes(n), Ending::Close);
@@ -161,7 +173,7 @@ impl<'a> Faults<'a> {
 
     /// Sends these bytes to every open connection now, between two frames, past what
     /// [`stall`](Self::stall) and [`delay_answers`](Self::delay_answers) hold back: an answer that
-    /// nobody asked for, half a frame, garbage.
+    /// nobody asked for, half a frame, garbage. They go through the layers of each connection.
     pub fn answer_raw(&self, bytes: impl AsRef<[u8]>) {
         let bytes = Bytes::copy_from_slice(bytes.as_ref());
         self.nsqd.order(|done| Order::Send(bytes.clone(), done));

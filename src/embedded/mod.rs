@@ -17,18 +17,24 @@
 //!
 //! Any NSQ client can publish to it and consume from it; the example `embedded_nsqd` runs it alone.
 //!
-//! **What it does not do.** It has no disk, no HTTP, no TLS, no compression and no AUTH: it declines
-//! them as an nsqd does that was started without, and refuses both compressions at once as nsqd
-//! does. `--max-channel-consumers` is not there. All that was published is kept in memory, also
-//! when it has been consumed, until the handle is dropped or
-//! [`delete_topic`](EmbeddedNsqd::delete_topic) is called.
+//! **TLS, compression and AUTH.** With the features `tls`, `snappy` and `deflate` it speaks what they say:
+//! [`tls_cert`](EmbeddedNsqdBuilder#method.tls_cert) and its neighbours set up TLS, and who asks for
+//! snappy or deflate gets it, as from nsqd. In a build without a feature it declines, as an nsqd that
+//! was started without. AUTH needs no feature: [`auth`](EmbeddedNsqdBuilder::auth) asks the test itself
+//! in place of an auth server. [`connections`](EmbeddedNsqd::connections) tells what is in force.
+//!
+//! **What it does not do.** It has no disk and no HTTP, and no TLS below 1.2. `--max-channel-consumers`
+//! is not there. All that was published is kept in memory, also when it has been consumed, until the
+//! handle is dropped or [`delete_topic`](EmbeddedNsqd::delete_topic) is called.
 //!
 //! **What it does otherwise.** The settings of the output buffer are checked and answered, but every
 //! frame is written at once: where nsqd lets a message wait in its buffer for up to 250 ms, it comes
 //! here at once. Messages time out, and deferred ones come, to the moment: nsqd looks every 100 ms,
 //! and at a new channel for up to five seconds not at all. The consumers of a channel take turns,
 //! where nsqd leaves it to chance. A consumer that does not read is hung up on when a write has
-//! taken a heartbeat interval; nsqd stops sending to it, but goes on serving it.
+//! taken a heartbeat interval; nsqd stops sending to it, but goes on serving it. A later IDENTIFY that
+//! sets the size of the output buffer leaves TLS and compression as they are; nsqd's answers are in
+//! clear text from then on.
 
 // Where things are:
 //
@@ -36,7 +42,9 @@
 //   inspect, stats                     what users see
 //   server                             the thread, the listener, the port
 //   connection, ticker                 a task per connection: socket, clock, faults
+//   wire                               the layers between them: TLS, compression
 //   session                            a connection without its socket: bytes in, frames out
+//   auth                               what AUTH asks the user, and what that allows
 //   parser, identify, text             the protocol; nothing of the crate's own codec
 //   state, misbehaviour                what is known, and what is switched on; one lock
 //   topic, channel, consuming          messages on their way: topic, channel, consumer, and time

@@ -5,8 +5,11 @@
 //! come. So every function here reads like the page of the specification it implements.
 
 mod consumer;
+mod input;
 
 use std::time::Duration;
+
+use input::{Input, LENGTH_FIELD};
 
 use super::text::{base10, go_milliseconds, go_quote, valid_name};
 
@@ -144,7 +147,7 @@ pub(super) fn next<'a>(bytes: &'a [u8], limits: &Limits, situation: Situation) -
             }
         };
     };
-    let mut input = Input { bytes, at: 0 };
+    let mut input = Input::new(bytes);
     let text = input.take(end).unwrap_or_default();
     input.at = end + 1;
     let line = Line(text.strip_suffix(b"\r").unwrap_or(text));
@@ -198,8 +201,6 @@ pub(super) fn next<'a>(bytes: &'a [u8], limits: &Limits, situation: Situation) -
         },
     }
 }
-
-const LENGTH_FIELD: usize = 4;
 
 /// Why a command cannot be had: nsqd refuses it, it has not wholly come, or nsqd must look first whether it is allowed.
 enum Stop<'a> {
@@ -369,33 +370,4 @@ fn multi_publish<'a>(
         defer: None,
         bodies,
     })
-}
-
-struct Input<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Input<'a> {
-    /// A length or a count: nsqd reads all of them as signed.
-    fn size(&mut self, if_cut: impl FnOnce() -> String) -> Result<i32, Stop<'a>> {
-        let field = self
-            .take(LENGTH_FIELD)
-            .and_then(|field| <[u8; LENGTH_FIELD]>::try_from(field).ok());
-        field
-            .map(i32::from_be_bytes)
-            .ok_or_else(|| Stop::Half(if_cut()))
-    }
-
-    fn body(&mut self, size: i32, if_cut: impl FnOnce() -> String) -> Result<&'a [u8], Stop<'a>> {
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
-        self.take(size).ok_or_else(|| Stop::Half(if_cut()))
-    }
-
-    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
-        let end = self.at.checked_add(n)?;
-        let taken = self.bytes.get(self.at..end)?;
-        self.at = end;
-        Some(taken)
-    }
 }

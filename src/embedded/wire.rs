@@ -150,7 +150,8 @@ impl Wire {
 
     /// Whether the last byte read is one within a record of TLS.
     pub(super) fn is_within_a_record(&self) -> bool {
-        self.tls.as_ref().is_some_and(Tls::is_within_a_record)
+        let tls = self.tls.as_ref();
+        tls.is_some_and(|tls| !self.incoming.is_empty() || tls.is_within_a_record())
     }
 
     /// The TLS in force.

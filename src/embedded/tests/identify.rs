@@ -35,7 +35,7 @@ fn identify_is_answered_with_what_was_negotiated() {
         &[],
     );
     check_identify(
-        &[r#"{"feature_negotiation":true,"tls_v1":true,"deflate":true,"deflate_level":3}"#],
+        &[r#"{"feature_negotiation":true,"tls_v1":true,"deflate_level":3}"#],
         &[],
     );
     check_identify(

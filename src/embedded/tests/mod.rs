@@ -1,5 +1,7 @@
 //! Promises of the embedded nsqd, told with raw bytes over blocking sockets.
 
+mod auth;
+mod certificates;
 mod channels;
 mod clock;
 mod consumer;
@@ -7,8 +9,12 @@ mod consuming;
 mod cuts;
 mod faults;
 mod handle;
+mod handshakes;
 mod identify;
+mod layers;
+mod layers_cut;
 mod protocol;
+mod told;
 
 use std::{
     future::Future,
@@ -17,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use super::EmbeddedNsqd;
+use super::{EmbeddedNsqd, EmbeddedNsqdBuilder};
 
 const OK: &[u8] = b"\0\0\0\x06\0\0\0\0OK";
 const HEARTBEAT: &[u8] = b"\0\0\0\x0f\0\0\0\0_heartbeat_";
@@ -68,7 +74,7 @@ enum End {
     Reset,
 }
 
-struct Client(TcpStream);
+struct Client<S = TcpStream>(S);
 
 impl Client {
     /// A connection that has sent the magic, and has been noticed.
@@ -88,6 +94,25 @@ impl Client {
         Self(stream)
     }
 
+    /// Nothing has come. Only of use when something that would have come is known to have been
+    /// done.
+    #[track_caller]
+    fn expect_silence(&mut self) {
+        self.0.set_nonblocking(true).unwrap();
+        let read = self.0.read(&mut [0; 64]);
+        assert_eq!(
+            read.map_err(|error| error.kind()),
+            Err(ErrorKind::WouldBlock)
+        );
+        self.0.set_nonblocking(false).unwrap();
+    }
+
+    fn half_close(&mut self) {
+        self.0.shutdown(Shutdown::Write).unwrap();
+    }
+}
+
+impl<S: Read + Write> Client<S> {
     /// May fail where the other side hangs up: what it said is to be read all the same.
     fn send(&mut self, bytes: &[u8]) {
         let _ = self.0.write_all(bytes);
@@ -120,20 +145,24 @@ impl Client {
         (read.escape_ascii().to_string(), end)
     }
 
-    /// Nothing has come. Only of use when something that would have come is known to have been
-    /// done.
+    /// The next frame: its type, and what is in it.
     #[track_caller]
-    fn expect_silence(&mut self) {
-        self.0.set_nonblocking(true).unwrap();
-        let read = self.0.read(&mut [0; 64]);
-        assert_eq!(
-            read.map_err(|error| error.kind()),
-            Err(ErrorKind::WouldBlock)
-        );
-        self.0.set_nonblocking(false).unwrap();
+    fn frame(&mut self) -> (u8, Vec<u8>) {
+        let mut head = [0; 8];
+        self.0.read_exact(&mut head).unwrap();
+        let size = u32::from_be_bytes(head[..4].try_into().unwrap());
+        let mut payload = vec![0; size as usize - 4];
+        self.0.read_exact(&mut payload).unwrap();
+        (head[7], payload)
     }
 
-    fn half_close(&mut self) {
-        self.0.shutdown(Shutdown::Write).unwrap();
+    /// The answer to an IDENTIFY that has just been sent with this JSON.
+    #[track_caller]
+    fn identify(&mut self, json: &str) -> serde_json::Value {
+        self.send(&identify(json));
+        let (kind, answer) = self.frame();
+        let text = String::from_utf8(answer).unwrap();
+        assert_eq!(kind, 0, "{text}");
+        serde_json::from_str(&text).unwrap()
     }
 }

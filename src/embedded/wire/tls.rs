@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::{BufMut, BytesMut};
-use tokio_rustls::rustls::{ProtocolVersion, ServerConnection};
+use tokio_rustls::rustls::{Error, InvalidMessage, ProtocolVersion, ServerConnection};
 
 pub use config::TlsClientAuthPolicy;
 pub(in crate::embedded) use config::{Config, Flags};
@@ -22,7 +22,12 @@ pub(in crate::embedded) struct Tls {
     records: Records,
     /// Whether the client has closed its side.
     closed: bool,
+    /// What nsqd says in place of rustls before it gives up.
+    last_words: Option<&'static [u8]>,
 }
+
+/// An alert in clear text: fatal, handshake failure.
+const HANDSHAKE_FAILURE: &[u8] = &[0x15, 3, 3, 0, 2, 2, 40];
 
 impl Tls {
     pub(in crate::embedded) fn new(config: &Config) -> Result<Self, String> {
@@ -34,6 +39,7 @@ impl Tls {
             connection: Box::new(connection),
             records: Records::default(),
             closed: false,
+            last_words: None,
         })
     }
 
@@ -51,13 +57,26 @@ impl Tls {
         incoming: &mut BytesMut,
         plain: &mut BytesMut,
     ) -> Result<bool, String> {
+        if incoming.len() < Records::HEADER && !self.records.any {
+            // Go looks at the header of the first record when it is whole.
+            return Ok(false);
+        }
         while !incoming.is_empty() && !self.closed {
             let mut rest: &[u8] = incoming;
             let read = self.connection.read_tls(&mut rest);
             let taken = incoming.split_to(read.map_err(|error| error.to_string())?);
             self.records.pass(&taken);
             let processed = self.connection.process_new_packets();
-            let state = processed.map_err(|error| words::of(&error))?;
+            let state = processed.map_err(|error| {
+                self.last_words = match (&error, self.connection.protocol_version()) {
+                    (Error::InvalidMessage(InvalidMessage::InvalidContentType), _) => Some(&[]),
+                    (Error::NoCertificatesPresented, Some(ProtocolVersion::TLSv1_2)) => {
+                        Some(HANDSHAKE_FAILURE)
+                    }
+                    _ => None,
+                };
+                words::of(&error)
+            })?;
             let wanted = state.plaintext_bytes_to_read().try_into();
             let mut decrypted = self.connection.reader().take(wanted.unwrap_or(u64::MAX));
             io::copy(&mut decrypted, &mut plain.writer()).map_err(|e| e.to_string())?;
@@ -68,6 +87,9 @@ impl Tls {
 
     /// Encrypts all of `plain`, when the handshake is done; what TLS itself has to say goes first.
     pub(super) fn write(&mut self, plain: &[u8], out: &mut BytesMut) {
+        if let Some(last_words) = self.last_words.take() {
+            return out.extend_from_slice(last_words);
+        }
         // Into memory: neither can fail.
         let _ = self.connection.writer().write_all(plain);
         while self.connection.wants_write() && self.connection.write_tls(&mut out.writer()).is_ok()
@@ -93,6 +115,7 @@ impl Tls {
 /// Where the records of a stream end: a header of five bytes ends with the length of what follows.
 #[derive(Debug, Default)]
 struct Records {
+    any: bool,
     header: Vec<u8>,
     left: usize,
 }
@@ -101,6 +124,7 @@ impl Records {
     const HEADER: usize = 5;
 
     fn pass(&mut self, mut bytes: &[u8]) {
+        self.any |= !bytes.is_empty();
         while !bytes.is_empty() {
             let n = bytes.len().min(match self.left {
                 0 => Self::HEADER - self.header.len(),

@@ -26,8 +26,13 @@ pub(super) fn of(error: &Error) -> String {
 }
 
 fn of_certificate(fault: &CertificateError) -> String {
+    const UNKNOWN: &str = "certificate signed by unknown authority";
     let words = match fault {
-        CertificateError::UnknownIssuer => "certificate signed by unknown authority".into(),
+        CertificateError::UnknownIssuer => UNKNOWN.into(),
+        // Go does not mind an authority that speaks for itself, but does not know it either.
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            UNKNOWN.into()
+        }
         CertificateError::Expired
         | CertificateError::ExpiredContext { .. }
         | CertificateError::NotValidYet
