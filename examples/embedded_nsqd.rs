@@ -24,7 +24,7 @@ use std::path::PathBuf;
 
 use actix_nsq::embedded::{EmbeddedNsqd, EmbeddedNsqdBuilder, Grant};
 #[cfg(feature = "tls")]
-use actix_nsq::embedded::{TlsClientAuthPolicy, TlsVersion};
+use actix_nsq::{TlsVersion, embedded::TlsClientAuthPolicy};
 use clap::{CommandFactory, Parser};
 
 /// An nsqd for tests: all in memory, no HTTP.

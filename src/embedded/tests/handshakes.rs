@@ -8,7 +8,8 @@ use tokio_rustls::rustls::{
 };
 
 use super::{certificates::*, *};
-use crate::embedded::{TlsClientAuthPolicy, TlsVersion};
+use crate::TlsVersion;
+use crate::embedded::TlsClientAuthPolicy;
 
 const TLS: &str = r#"{"feature_negotiation":true,"tls_v1":true}"#;
 
