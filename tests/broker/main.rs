@@ -20,6 +20,7 @@ mod support;
 mod harness;
 mod load;
 mod recorded;
+mod told;
 
 mod batches;
 mod callers;
@@ -30,6 +31,7 @@ mod disk;
 mod drain;
 mod floods;
 mod innocents;
+mod layers;
 mod leaks;
 mod limits;
 mod lives;
@@ -64,6 +66,7 @@ fn main() {
         unsaid::scenarios(),
         drain::scenarios(),
         floods::scenarios(),
+        layers::scenarios(),
         leaks::scenarios(),
         reconnects::scenarios(),
         lives::scenarios(),
