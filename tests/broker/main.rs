@@ -45,6 +45,7 @@ mod restarts;
 mod rig;
 mod seeing;
 mod stalls;
+mod tls;
 mod to_nsq;
 mod unsaid;
 mod verifier;
@@ -71,6 +72,7 @@ fn main() {
         reconnects::scenarios(),
         lives::scenarios(),
         seeing::scenarios(),
+        tls::scenarios(),
         to_nsq::scenarios(),
         campaign::scenarios(),
         disk::scenarios(),

@@ -59,6 +59,13 @@ impl Told {
         self.0.borrow().iter().filter(is_attempt).count()
     }
 
+    /// How often it waits, or has waited, before it tries again.
+    pub fn backing_off(&self) -> usize {
+        let is_wait =
+            |event: &&ConnectionEvent| matches!(event, ConnectionEvent::BackingOff { .. });
+        self.0.borrow().iter().filter(is_wait).count()
+    }
+
     /// Why connections were lost that had been made.
     pub fn lost(&self) -> Vec<ConnectionError> {
         let lost = |event| match event {

@@ -10,7 +10,7 @@ use actix_nsq::embedded::EmbeddedNsqd;
 use serde_json::Value;
 
 use super::auth_server::{self, AuthServer};
-use super::certificates::Certificates;
+use super::certificates::{Certificates, Identity};
 use super::raw_client::{self, Access};
 use super::real_nsqd::{DURABLE, RealNsqd};
 pub use super::settings::Settings;
@@ -40,7 +40,8 @@ impl fmt::Display for Kind {
 pub struct Broker {
     nsqd: Nsqd,
     access: Access,
-    certificates: Option<Certificates>,
+    /// Its own, and where they come from.
+    certificates: Option<(Identity, Certificates)>,
     auth: Option<RefCell<AuthServer>>,
 }
 
@@ -74,11 +75,16 @@ struct Inner {
 impl Broker {
     /// Starts one on free ports. A real one writes each message to its disk before it says OK (see [`DURABLE`]).
     pub async fn start(kind: Kind, settings: Settings) -> Self {
-        let certificates = settings.tls.map(|_| Certificates::new());
+        let certificates = settings.tls.map(|tls| {
+            let certificates = Certificates::new();
+            (certificates.server(tls.flaw), certificates)
+        });
         let auth = settings.auth.then(AuthServer::start);
         let auth = auth.map(|auth| auth.expect("an auth server starts"));
         let access = Access {
-            tls: certificates.as_ref().map(Certificates::tls),
+            tls: certificates
+                .as_ref()
+                .map(|(_, certificates)| certificates.tls()),
             secret: auth.as_ref().map(|_| auth_server::LOOKER),
         };
         let nsqd = match kind {
@@ -95,7 +101,9 @@ impl Broker {
                 let mut flags: Vec<String> =
                     durable.iter().map(|flag| (*flag).to_owned()).collect();
                 let authd = auth.as_ref().map(AuthServer::address);
-                flags.extend(settings.flags(certificates.as_ref(), authd));
+                let server = certificates.as_ref();
+                let server = server.map(|(identity, certificates)| (identity, certificates));
+                flags.extend(settings.flags(server, authd));
                 let disk = settings.disk;
                 let nsqd = tokio::task::spawn_blocking(move || RealNsqd::start_on(disk, &flags));
                 let nsqd = nsqd
@@ -124,9 +132,17 @@ impl Broker {
 
     /// Those of a broker that speaks TLS, and of its clients.
     pub fn certificates(&self) -> &Certificates {
-        self.certificates
-            .as_ref()
-            .expect("this broker speaks no TLS")
+        &self.tls().1
+    }
+
+    /// What it shows to its clients.
+    pub fn server_identity(&self) -> &Identity {
+        &self.tls().0
+    }
+
+    fn tls(&self) -> &(Identity, Certificates) {
+        let tls = self.certificates.as_ref();
+        tls.expect("this broker speaks no TLS")
     }
 
     /// Who knows the secrets, of a broker that wants some.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::certificates::{Certificates, Flaw};
+use super::certificates::{Certificates, Flaw, Identity};
 
 /// The limits of a broker, by default nsqd's own; and what it has besides, by default nothing.
 #[derive(Clone, Debug)]
@@ -67,7 +67,11 @@ pub enum ClientPolicy {
 
 impl Settings {
     /// The flags of a real nsqd. Its HTTP port stays open to the tests.
-    pub fn flags(&self, certificates: Option<&Certificates>, authd: Option<String>) -> Vec<String> {
+    pub fn flags(
+        &self,
+        server: Option<(&Identity, &Certificates)>,
+        authd: Option<String>,
+    ) -> Vec<String> {
         let mut flags = vec![
             format!("--max-msg-size={}", self.max_msg_size),
             format!("--max-body-size={}", self.max_body_size),
@@ -75,8 +79,8 @@ impl Settings {
             format!("--snappy={}", self.snappy),
             format!("--deflate={}", self.deflate),
         ];
-        if let (Some(tls), Some(certificates)) = (self.tls, certificates) {
-            flags.extend(tls.flags(certificates));
+        if let (Some(tls), Some((identity, certificates))) = (self.tls, server) {
+            flags.extend(tls.flags(identity, certificates));
         }
         flags.extend(authd.map(|address| format!("--auth-http-address={address}")));
         flags
@@ -92,8 +96,7 @@ impl Tls {
         }
     }
 
-    fn flags(self, certificates: &Certificates) -> Vec<String> {
-        let server = certificates.server(self.flaw);
+    fn flags(self, server: &Identity, certificates: &Certificates) -> Vec<String> {
         let file = |flag: &str, file: &Path| format!("--{flag}={}", file.display());
         let mut flags = vec![
             file("tls-cert", &server.cert),
