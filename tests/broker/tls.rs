@@ -261,10 +261,18 @@ async fn versions_of_tls_are_kept_on_both_sides(broker: Broker) {
     }
 }
 
+/// nsqd takes the handshake of everybody, and says so to the first command only.
 async fn an_nsqd_that_requires_tls_is_told_apart(broker: Broker) {
-    let why = refused(config(&broker).await).await;
+    let producer = start(config(&broker).await);
+    let told = Told::by(&producer);
+    let error = publish(&producer, "refused").await.unwrap_err();
+    assert_eq!(error.delivery(), Delivery::NotWritten);
+    assert!(error.to_string().contains("TLS required"), "{error}");
+    wait::until("the connection is lost", || !told.lost().is_empty()).await;
+    let why = told.lost().remove(0);
     assert!(matches!(why, ConnectionError::TlsRequired(_)), "{why:?}");
     assert!(why.to_string().contains("tls_v1"), "{why}");
+
     let config = trusting(&broker, config(&broker).await);
     publish(&start(config), "hello").await.unwrap();
     assert_eq!(broker.bodies(TOPIC, 1).await, [b"hello"]);
