@@ -17,6 +17,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../it/logs.rs"]
+mod logs;
+
 mod harness;
 mod load;
 mod recorded;
@@ -43,6 +46,7 @@ mod reconnects;
 mod refusals;
 mod restarts;
 mod rig;
+mod secrets;
 mod seeing;
 mod stalls;
 mod tls;
@@ -71,6 +75,7 @@ fn main() {
         leaks::scenarios(),
         reconnects::scenarios(),
         lives::scenarios(),
+        secrets::scenarios(),
         seeing::scenarios(),
         tls::scenarios(),
         to_nsq::scenarios(),
