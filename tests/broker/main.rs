@@ -18,6 +18,7 @@
 mod support;
 
 #[path = "../it/logs.rs"]
+#[allow(dead_code, reason = "each binary uses its own part of it")]
 mod logs;
 
 mod harness;

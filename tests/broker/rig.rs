@@ -21,16 +21,14 @@ pub fn scenarios() -> Vec<Scenario> {
             max_msg_size: 5,
             ..Settings::default()
         }),
-        a_broker_that_lets_in_few_is_looked_into_all_the_same
-            .with(Settings {
-                tls: Some(Tls {
-                    clients: ClientPolicy::RequireVerify,
-                    ..Tls::required()
-                }),
-                auth: true,
-                ..Settings::default()
-            })
-            .only(Kind::Real, "the embedded nsqd lets in everybody"),
+        a_broker_that_lets_in_few_is_looked_into_all_the_same.with(Settings {
+            tls: Some(Tls {
+                clients: ClientPolicy::RequireVerify,
+                ..Tls::required()
+            }),
+            auth: true,
+            ..Settings::default()
+        }),
         a_real_nsqd_asked_to_end_keeps_what_it_has
             .only(Kind::Real, "it is about a program and its HTTP API"),
         a_real_nsqd_does_to_a_topic_what_it_is_told

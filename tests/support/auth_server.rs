@@ -23,14 +23,14 @@ pub struct Grant {
     pub identity: String,
     /// nsqd asks again when it is over. At least a second, which is the unit.
     pub ttl: Duration,
-    /// Regular expressions of the topics that may be published to; none at all is no grant.
+    /// The topics that may be published to, and `*` for all; none at all is no grant.
     pub topics: Vec<String>,
 }
 
 impl Grant {
     /// Everything, for an hour.
     pub fn everything(identity: &str) -> Self {
-        Self::topics(identity, &[".*"])
+        Self::topics(identity, &["*"])
     }
 
     /// These topics, for an hour.
@@ -303,6 +303,10 @@ fn told(grant: Option<Grant>) -> Value {
     };
     let authorizations: Vec<Value> = topics
         .iter()
+        .map(|topic| match &topic[..] {
+            "*" => ".*".to_owned(),
+            topic => format!("^{topic}$"),
+        })
         .map(|topic| json!({ "topic": topic, "channels": [".*"], "permissions": ["publish", "subscribe"] }))
         .collect();
     json!({ "ttl": ttl, "identity": identity, "identity_url": "", "authorizations": authorizations })

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use actix_nsq::embedded::EmbeddedNsqd;
+use actix_nsq::embedded::{ConnectionInfo, EmbeddedNsqd};
 use serde_json::Value;
 
 use super::auth_server::{self, AuthServer};
@@ -87,12 +87,12 @@ impl Broker {
                 .map(|(_, certificates)| certificates.tls()),
             secret: auth.as_ref().map(|_| auth_server::LOOKER),
         };
+        let server = certificates.as_ref();
+        let server = server.map(|(identity, certificates)| (identity, certificates));
         let nsqd = match kind {
             Kind::Embedded => {
-                let builder = EmbeddedNsqd::builder()
-                    .max_msg_size(settings.max_msg_size)
-                    .max_body_size(settings.max_body_size);
-                let nsqd = builder.max_req_timeout(settings.max_req_timeout).start();
+                let authority = auth.as_ref().map(|auth| auth.authority().clone());
+                let nsqd = settings.builder(server, authority).start();
                 Nsqd::Embedded(nsqd.expect("an embedded nsqd starts"))
             }
             Kind::Real => {
@@ -101,8 +101,6 @@ impl Broker {
                 let mut flags: Vec<String> =
                     durable.iter().map(|flag| (*flag).to_owned()).collect();
                 let authd = auth.as_ref().map(AuthServer::address);
-                let server = certificates.as_ref();
-                let server = server.map(|(identity, certificates)| (identity, certificates));
                 flags.extend(settings.flags(server, authd));
                 let disk = settings.disk;
                 let nsqd = tokio::task::spawn_blocking(move || RealNsqd::start_on(disk, &flags));
@@ -283,6 +281,15 @@ impl Broker {
 }
 
 impl Agreed {
+    fn seen(client: ConnectionInfo) -> Self {
+        Self {
+            tls: client.tls,
+            snappy: client.snappy,
+            deflate: client.deflate,
+            identity: client.authed.then_some(client.auth_identity),
+        }
+    }
+
     fn told(client: &Value) -> Self {
         let is = |field: &str| client[field] == true;
         let identity = is("authed").then(|| client["auth_identity"].as_str().unwrap_or_default());
@@ -324,10 +331,13 @@ impl Broker {
         }
     }
 
-    /// What was agreed on with each client that is connected and has published.
+    /// What was agreed on with each client that is connected. A real nsqd tells only of those that have published.
     pub async fn agreed(&self) -> Vec<Agreed> {
         match &self.nsqd {
-            Nsqd::Embedded(_) => todo!(),
+            Nsqd::Embedded(nsqd) => {
+                let open = nsqd.connections().into_iter().filter(|client| client.open);
+                open.map(Agreed::seen).collect()
+            }
             Nsqd::Real(_) => self.clients().await.iter().map(Agreed::told).collect(),
         }
     }

@@ -3,6 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use actix_nsq::embedded::{
+    AuthRequest, AuthServerDown, EmbeddedNsqd, EmbeddedNsqdBuilder, Grant, TlsClientAuthPolicy,
+    TlsVersion,
+};
+
+use super::auth_server::{Asked, Authority};
 use super::certificates::{Certificates, Flaw, Identity};
 
 /// The limits of a broker, by default nsqd's own; and what it has besides, by default nothing.
@@ -87,7 +93,70 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// The same for an embedded one.
+    pub fn builder(
+        &self,
+        server: Option<(&Identity, &Certificates)>,
+        authority: Option<Authority>,
+    ) -> EmbeddedNsqdBuilder {
+        let builder = EmbeddedNsqd::builder()
+            .max_msg_size(self.max_msg_size)
+            .max_body_size(self.max_body_size)
+            .max_req_timeout(self.max_req_timeout)
+            .snappy(self.snappy)
+            .deflate(self.deflate);
+        let builder = match (self.tls, server) {
+            (Some(tls), Some((identity, certificates))) => tls.set(builder, identity, certificates),
+            _ => builder,
+        };
+        match authority {
+            Some(authority) => builder.auth(move |request| ask(&authority, request)),
+            None => builder,
+        }
+    }
+}
+
+fn ask(authority: &Authority, request: &AuthRequest) -> Result<Grant, AuthServerDown> {
+    let granted = authority.ask(Asked {
+        method: "none".to_owned(),
+        secret: String::from_utf8_lossy(request.secret()).into_owned(),
+        tls: request.tls,
+        common_name: request.common_name.clone(),
+    });
+    let Some(granted) = granted.map_err(|_| AuthServerDown)? else {
+        return Ok(Grant::nothing());
+    };
+    let nothing_yet = Grant::new(granted.identity).ttl(granted.ttl);
+    let topics = granted.topics.into_iter();
+    Ok(topics.fold(nothing_yet, Grant::publish))
+}
+
 impl Tls {
+    fn set(
+        self,
+        builder: EmbeddedNsqdBuilder,
+        server: &Identity,
+        certificates: &Certificates,
+    ) -> EmbeddedNsqdBuilder {
+        let builder = builder
+            .tls_cert(&server.cert)
+            .tls_key(&server.key)
+            .tls_root_ca_file(certificates.authority())
+            .tls_required(self.required);
+        let builder = match self.clients {
+            ClientPolicy::VerifyIfGiven => builder,
+            ClientPolicy::Require => builder.tls_client_auth_policy(TlsClientAuthPolicy::Require),
+            ClientPolicy::RequireVerify => {
+                builder.tls_client_auth_policy(TlsClientAuthPolicy::RequireVerify)
+            }
+        };
+        match self.only_tls13 {
+            true => builder.tls_min_version(TlsVersion::Tls13),
+            false => builder,
+        }
+    }
+
     /// Nothing goes without it.
     pub fn required() -> Self {
         Self {
