@@ -29,6 +29,7 @@ mod told;
 mod batches;
 mod callers;
 mod campaign;
+mod clear_text;
 mod connection;
 mod cuts;
 mod disk;
@@ -66,6 +67,7 @@ fn main() {
         batches::scenarios(),
         restarts::scenarios(),
         stalls::scenarios(),
+        clear_text::scenarios(),
         connection::scenarios(),
         cuts::scenarios(),
         pieces::scenarios(),
