@@ -36,6 +36,7 @@ mod disk;
 mod drain;
 mod floods;
 mod innocents;
+mod layered_cuts;
 mod layers;
 mod leaks;
 mod limits;
@@ -74,6 +75,7 @@ fn main() {
         unsaid::scenarios(),
         drain::scenarios(),
         floods::scenarios(),
+        layered_cuts::scenarios(),
         layers::scenarios(),
         leaks::scenarios(),
         reconnects::scenarios(),
