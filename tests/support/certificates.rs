@@ -1,7 +1,7 @@
 //! Certificates, made when they are asked for, as PEM files in a folder that goes with them: good ones, and such as must be refused.
 
 use std::fs;
-use std::net::{IpAddr, TcpStream};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use tokio_rustls::rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::raw_client::Line;
+use super::raw_client::Secure;
 
 /// What is wrong with a certificate, if anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,7 +134,7 @@ impl Certificates {
     }
 
     /// TLS for a client typed by hand, which every server with a certificate of ours lets in.
-    pub fn tls(&self) -> Arc<dyn Fn(TcpStream) -> Box<dyn Line> + Send + Sync> {
+    pub fn tls(&self) -> Secure {
         let identity = self.client(Flaw::None);
         let mut config = self.client_config(Some(&identity), false);
         // Whoever looks at what is stored is not the one whose trust is tested.

@@ -20,11 +20,14 @@ const QUIET: Duration = Duration::from_secs(2);
 /// nsqd's count may be wrong after a kill: this long a silence is the end whatever it says.
 const VERY_QUIET: Duration = Duration::from_secs(10);
 
+/// Makes TLS of a connection.
+pub type Secure = Arc<dyn Fn(TcpStream) -> Box<dyn Line> + Send + Sync>;
+
 /// What it takes to be let in, besides an address.
 #[derive(Clone, Default)]
 pub struct Access {
-    /// What makes TLS of a connection, where nsqd requires it.
-    pub tls: Option<Arc<dyn Fn(TcpStream) -> Box<dyn Line> + Send + Sync>>,
+    /// Where nsqd requires TLS.
+    pub tls: Option<Secure>,
     /// Where it requires AUTH.
     pub secret: Option<&'static str>,
 }
