@@ -11,6 +11,7 @@
 mod support;
 
 mod arbiters;
+mod auth;
 mod auth_server;
 mod batching;
 mod bounds;

@@ -11,8 +11,8 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use tokio_rustls::rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    StreamOwned,
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, ServerConfig,
+    SignatureScheme, StreamOwned,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
@@ -131,6 +131,19 @@ impl Certificates {
                 config.expect("a certificate and its key")
             }
         }
+    }
+
+    /// What a server of rustls shows to its clients, of whom it asks nothing.
+    pub fn server_config(&self, flaw: Flaw) -> ServerConfig {
+        let Identity { cert, key } = self.server(flaw);
+        let cert = CertificateDer::from_pem_file(cert).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_file(key).expect("a key");
+        ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions that ring has")
+            .with_no_client_auth()
+            .with_single_cert(vec![cert], key)
+            .expect("a certificate and its key")
     }
 
     /// TLS for a client typed by hand, which every server with a certificate of ours lets in.
