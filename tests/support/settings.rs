@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use actix_nsq::TlsVersion;
 use actix_nsq::embedded::{
     AuthRequest, AuthServerDown, EmbeddedNsqd, EmbeddedNsqdBuilder, Grant, TlsClientAuthPolicy,
-    TlsVersion,
 };
 
 use super::auth_server::{Asked, Authority};
