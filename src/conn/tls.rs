@@ -33,17 +33,27 @@ impl Tls {
         }
     }
 
-    /// Up to TLS 1.2 a missing certificate and a bad one are refused in the same words, which then come before the handshake
-    /// is over.
+    /// Up to TLS 1.2 a missing certificate has no alert of its own, and is refused before the handshake is over: as a bad one
+    /// by an nsqd that is built with an older Go, as a handshake that failed by newer ones.
     fn in_the_handshake(&self, mut error: ConnectionError) -> ConnectionError {
-        if let ConnectionError::Tls { failure, .. } = &mut error
-            && *failure == TlsFailure::CertificateRefused
+        if let ConnectionError::Tls { failure, source } = &mut error
+            && (*failure == TlsFailure::CertificateRefused || is_handshake_failure(source))
             && !self.config.client_auth_cert_resolver.has_certs()
         {
             *failure = TlsFailure::CertificateRequired;
         }
         error
     }
+}
+
+fn is_handshake_failure(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref());
+    matches!(
+        error,
+        Some(RustlsError::AlertReceived(
+            AlertDescription::HandshakeFailure
+        ))
+    )
 }
 
 impl TlsFailure {

@@ -148,9 +148,7 @@ impl Size {
 
 /// Offers the lines, lets the faults strike, and collects what was said and what is there.
 async fn campaign(broker: &Broker, size: Size, fault: fn(&mut RealNsqd, &ToNsq)) -> Tale {
-    let Broker::Real(nsqd) = broker else {
-        panic!("a campaign needs a process to strike at");
-    };
+    let nsqd = broker.real();
     let ended = nsqd.with_nsqd(move |nsqd| strike(nsqd, size, fault)).await;
     let bodies = broker.bodies(TOPIC, ended.outcomes.len()).await;
     let tale = Tale {

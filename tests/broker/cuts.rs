@@ -2,7 +2,7 @@
 //! publish is answered once, and what the broker holds bears every answer out.
 
 mod cases;
-mod session;
+pub mod session;
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};

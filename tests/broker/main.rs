@@ -17,19 +17,27 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../it/logs.rs"]
+#[allow(dead_code, reason = "each binary uses its own part of it")]
+mod logs;
+
 mod harness;
 mod load;
 mod recorded;
+mod told;
 
 mod batches;
 mod callers;
 mod campaign;
+mod clear_text;
 mod connection;
 mod cuts;
 mod disk;
 mod drain;
 mod floods;
 mod innocents;
+mod layered_cuts;
+mod layers;
 mod leaks;
 mod limits;
 mod lives;
@@ -41,8 +49,10 @@ mod reconnects;
 mod refusals;
 mod restarts;
 mod rig;
+mod secrets;
 mod seeing;
 mod stalls;
+mod tls;
 mod to_nsq;
 mod unsaid;
 mod verifier;
@@ -58,16 +68,21 @@ fn main() {
         batches::scenarios(),
         restarts::scenarios(),
         stalls::scenarios(),
+        clear_text::scenarios(),
         connection::scenarios(),
         cuts::scenarios(),
         pieces::scenarios(),
         unsaid::scenarios(),
         drain::scenarios(),
         floods::scenarios(),
+        layered_cuts::scenarios(),
+        layers::scenarios(),
         leaks::scenarios(),
         reconnects::scenarios(),
         lives::scenarios(),
+        secrets::scenarios(),
         seeing::scenarios(),
+        tls::scenarios(),
         to_nsq::scenarios(),
         campaign::scenarios(),
         disk::scenarios(),

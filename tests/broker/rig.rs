@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crate::harness::{Scenario, scenarios};
 use crate::support::broker::{Broker, Kind, Settings};
-use crate::support::raw_client;
+use crate::support::raw_client::{self, Access};
 use crate::support::real_nsqd::RealNsqd;
+use crate::support::settings::{ClientPolicy, Tls};
 
 pub fn scenarios() -> Vec<Scenario> {
     scenarios![
@@ -18,6 +19,14 @@ pub fn scenarios() -> Vec<Scenario> {
         a_frozen_broker_keeps_its_connections_and_answers_nothing,
         a_broker_obeys_the_limits_it_was_given.with(Settings {
             max_msg_size: 5,
+            ..Settings::default()
+        }),
+        a_broker_that_lets_in_few_is_looked_into_all_the_same.with(Settings {
+            tls: Some(Tls {
+                clients: ClientPolicy::RequireVerify,
+                ..Tls::required()
+            }),
+            auth: true,
             ..Settings::default()
         }),
         a_real_nsqd_asked_to_end_keeps_what_it_has
@@ -127,6 +136,35 @@ async fn a_broker_obeys_the_limits_it_was_given(broker: Broker) {
     let refusal = published.unwrap().expect_err("too big").to_string();
     assert_eq!(refusal, "E_BAD_MESSAGE PUB message too big 6 > 5");
     assert_eq!(broker.bodies("rig", 1).await, [b"12345"]);
+}
+
+async fn a_broker_that_lets_in_few_is_looked_into_all_the_same(broker: Broker) {
+    let (address, access) = (broker.address().await, broker.access());
+    let publish = move |access: Access| {
+        let address = address.clone();
+        let publish = move || raw_client::publish_with(&access, &address, "rig", &[b"one", b"two"]);
+        tokio::task::spawn_blocking(publish)
+    };
+    let without_tls = Access {
+        tls: None,
+        ..broker.access()
+    };
+    let refusal = publish(without_tls).await.unwrap().unwrap_err();
+    assert!(refusal.to_string().starts_with("E_INVALID"), "{refusal}");
+    let without_secret = Access {
+        secret: None,
+        ..broker.access()
+    };
+    let refusal = publish(without_secret).await.unwrap().unwrap_err();
+    assert!(refusal.to_string().starts_with("E_AUTH_FIRST"), "{refusal}");
+    publish(access)
+        .await
+        .unwrap()
+        .expect("every PUB is answered OK");
+    assert_eq!(broker.message_count("rig").await, 2);
+    assert_eq!(broker.bodies("rig", 2).await, [b"one", b"two"]);
+    // Who looks is in no count.
+    assert_eq!(broker.auth().authority().asked(), []);
 }
 
 async fn a_real_nsqd_asked_to_end_keeps_what_it_has(broker: Broker) {

@@ -119,9 +119,7 @@ async fn the_web_server_with_a_producer_per_worker_keeps_every_2xx_while_nsqd_is
 }
 
 async fn the_web_server_ends_while_nsqd_is_away(broker: Broker) {
-    let Broker::Real(nsqd) = &broker else {
-        panic!("it needs a process to strike at");
-    };
+    let nsqd = broker.real();
     let tale = nsqd
         .with_nsqd(|nsqd| {
             let mut server = WebServer::start(&nsqd.address(), &[]).unwrap();
@@ -146,9 +144,7 @@ async fn campaign(broker: &Broker, flags: &'static [&str], signal: Signal) -> Ta
     };
     let connections = given("WEB_CONNECTIONS", 16);
     let (kills, ok) = (given("WEB_KILLS", 3), given("WEB_OK", 500));
-    let Broker::Real(nsqd) = broker else {
-        panic!("a campaign needs a process to strike at");
-    };
+    let nsqd = broker.real();
     let strike = move |nsqd: &mut RealNsqd| {
         let mut server = WebServer::start(&nsqd.address(), flags).unwrap();
         let load = Load::start(server.address(), connections);

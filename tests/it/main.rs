@@ -11,6 +11,8 @@
 mod support;
 
 mod arbiters;
+mod auth;
+mod auth_server;
 mod batching;
 mod bounds;
 mod callers;

@@ -45,6 +45,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         self
     }
 
+    /// The same conversation inside of a layer, when the client has said nothing that belongs before it.
+    #[track_caller]
+    pub fn inside<L: AsyncRead + AsyncWrite + Unpin>(
+        self,
+        layer: impl AsyncFnOnce(S) -> std::io::Result<L>,
+    ) -> impl Future<Output = Conversation<L>> {
+        let caller = Location::caller();
+        async move {
+            let (script, patience) = (self.script.clone(), self.patience);
+            if !self.pending.is_empty() {
+                self.fail(caller, "nothing before the next layer", "something came");
+            }
+            let stream = match tokio::time::timeout(patience, layer(self.stream)).await {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(e)) => panic!("{caller}: no layer: {e}; so far:\n{}", script.transcript()),
+                Err(_) => panic!("{caller}: no layer; so far:\n{}", script.transcript()),
+            };
+            Conversation::of(script, stream).with_patience(patience)
+        }
+    }
+
+    /// The stream itself, for what a layer does not do.
+    pub fn stream(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
     /// The handle to release a stall, and to read the record.
     pub fn script(&self) -> Script {
         self.script.clone()

@@ -7,7 +7,9 @@
     reason = "several test binaries share this tree, and each uses its own part of it"
 )]
 
+pub mod auth_server;
 pub mod broker;
+pub mod certificates;
 pub mod chaos;
 pub mod conversation;
 pub mod diskqueue;
@@ -18,6 +20,7 @@ pub mod raw_client;
 pub mod real_nsqd;
 pub mod record;
 pub mod script;
+pub mod settings;
 pub mod small_disk;
 pub mod spoken;
 pub mod to_nsq;

@@ -1,8 +1,10 @@
 //! A plain client that speaks the raw protocol: it empties a topic and says what was in it, or publishes and awaits each OK.
 //! Blocking, with hand-typed bytes.
 
+use std::fmt;
 use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The channel the consumer creates and reads.
@@ -18,6 +20,25 @@ const QUIET: Duration = Duration::from_secs(2);
 /// nsqd's count may be wrong after a kill: this long a silence is the end whatever it says.
 const VERY_QUIET: Duration = Duration::from_secs(10);
 
+/// Makes TLS of a connection.
+pub type Secure = Arc<dyn Fn(TcpStream) -> Box<dyn Line> + Send + Sync>;
+
+/// What it takes to be let in, besides an address.
+#[derive(Clone, Default)]
+pub struct Access {
+    /// Where nsqd requires TLS.
+    pub tls: Option<Secure>,
+    /// Where it requires AUTH.
+    pub secret: Option<&'static str>,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (tls, secret) = (self.tls.is_some(), self.secret.is_some());
+        write!(f, "access: TLS {tls}, secret {secret}")
+    }
+}
+
 /// Receives and finishes the messages of a topic, in the order they come, and returns their bodies.
 ///
 /// It ends when `expected` messages came and none is left (so one too many is seen as well), or when no more come.
@@ -28,8 +49,20 @@ pub fn drain(
     expected: usize,
     left: impl FnMut() -> Option<u64>,
 ) -> io::Result<Vec<Vec<u8>>> {
+    drain_with(&Access::default(), address, topic, expected, left)
+}
+
+/// The same from an nsqd that does not let in everybody.
+pub fn drain_with(
+    access: &Access,
+    address: &str,
+    topic: &str,
+    expected: usize,
+    left: impl FnMut() -> Option<u64>,
+) -> io::Result<Vec<Vec<u8>>> {
     let mut bodies = Vec::new();
-    drain_into(address, topic, expected, left, |body| bodies.push(body))?;
+    let connection = Connection::open(address, access)?;
+    empty(connection, topic, expected, left, |body| bodies.push(body))?;
     Ok(bodies)
 }
 
@@ -38,14 +71,22 @@ pub fn drain_into(
     address: &str,
     topic: &str,
     expected: usize,
+    left: impl FnMut() -> Option<u64>,
+    take: impl FnMut(Vec<u8>),
+) -> io::Result<()> {
+    let connection = Connection::open(address, &Access::default())?;
+    empty(connection, topic, expected, left, take)
+}
+
+fn empty(
+    mut connection: Connection,
+    topic: &str,
+    expected: usize,
     mut left: impl FnMut() -> Option<u64>,
     take: impl FnMut(Vec<u8>),
 ) -> io::Result<()> {
-    let mut connection = Connection::open(address)?;
     connection.subscribe(topic, CHANNEL)?;
-    connection
-        .write
-        .write_all(format!("RDY {READY}\n").as_bytes())?;
+    connection.write(format!("RDY {READY}\n").as_bytes())?;
     let mut consumer = Consumer {
         connection,
         take,
@@ -66,7 +107,7 @@ pub fn drain_into(
         }
     }
     // Without a goodbye, nsqd could hand a later message to this connection, and miss it for a minute.
-    consumer.connection.write.write_all(b"CLS\n")?;
+    consumer.connection.write(b"CLS\n")?;
     consumer.last_came = Instant::now();
     loop {
         // A message may still follow CLOSE_WAIT.
@@ -108,7 +149,7 @@ impl<F: FnMut(Vec<u8>)> Consumer<F> {
             }
             // Then the next frame would be waited for, and perhaps in vain.
             if !self.connection.has_whole_frame() {
-                self.connection.write.write_all(&self.finished)?;
+                self.connection.write(&self.finished)?;
                 self.finished.clear();
             }
         }
@@ -118,13 +159,20 @@ impl<F: FnMut(Vec<u8>)> Consumer<F> {
 
 /// Publishes each body with a PUB of its own, typed by hand, and waits for each OK.
 pub fn publish(address: &str, topic: &str, bodies: &[&[u8]]) -> io::Result<()> {
-    let mut connection = Connection::open(address)?;
+    publish_with(&Access::default(), address, topic, bodies)
+}
+
+/// The same to an nsqd that does not let in everybody.
+pub fn publish_with(
+    access: &Access,
+    address: &str,
+    topic: &str,
+    bodies: &[&[u8]],
+) -> io::Result<()> {
+    let mut connection = Connection::open(address, access)?;
     for body in bodies {
-        let length = u32::try_from(body.len())
-            .map_err(io::Error::other)?
-            .to_be_bytes();
-        let command = [b"PUB ", topic.as_bytes(), b"\n", &length, body].concat();
-        connection.write.write_all(&command)?;
+        let line = format!("PUB {topic}\n");
+        connection.write(&sized(line.as_bytes(), body))?;
         connection.expect_ok()?;
     }
     Ok(())
@@ -136,48 +184,83 @@ enum Frame {
     Message { id: [u8; 16], body: Vec<u8> },
 }
 
+/// What a connection runs over.
+pub trait Line: Read + Write {}
+
+impl<T: Read + Write> Line for T {}
+
 /// A connection past its handshake. Frames are read whole or not at all, so that a glance that finds nothing loses nothing.
 struct Connection {
-    read: BufReader<TcpStream>,
-    write: TcpStream,
+    line: BufReader<Box<dyn Line>>,
     partial: Vec<u8>,
 }
 
 impl Connection {
-    fn open(address: &str) -> io::Result<Self> {
-        let write = TcpStream::connect(address)?;
-        write.set_nodelay(true)?;
-        write.set_read_timeout(Some(GLANCE))?;
-        let mut connection = Self {
-            read: BufReader::with_capacity(64 << 10, write.try_clone()?),
-            write,
-            partial: Vec::new(),
-        };
-        connection.write.write_all(b"  V2")?;
+    fn open(address: &str, access: &Access) -> io::Result<Self> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(GLANCE))?;
+        stream.write_all(b"  V2")?;
+        let mut connection = Self::over(Box::new(stream.try_clone()?));
+        if let Some(secured) = &access.tls {
+            let wish = br#"{"feature_negotiation":true,"tls_v1":true}"#;
+            connection.write(&sized(b"IDENTIFY\n", wish))?;
+            connection.expect_response()?;
+            connection = Self::over(secured(stream));
+            connection.expect_ok()?;
+        }
+        if let Some(secret) = access.secret {
+            connection.write(&sized(b"AUTH\n", secret.as_bytes()))?;
+            connection.expect_response()?;
+        }
         Ok(connection)
     }
 
+    fn over(line: Box<dyn Line>) -> Self {
+        Self {
+            line: BufReader::with_capacity(64 << 10, line),
+            partial: Vec::new(),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let line = self.line.get_mut();
+        line.write_all(bytes)?;
+        line.flush()
+    }
+
     fn subscribe(&mut self, topic: &str, channel: &str) -> io::Result<()> {
-        self.write
-            .write_all(format!("SUB {topic} {channel}\n").as_bytes())?;
+        self.write(format!("SUB {topic} {channel}\n").as_bytes())?;
         self.expect_ok()
     }
 
     fn expect_ok(&mut self) -> io::Result<()> {
+        match &self.expect_response()?[..] {
+            b"OK" => Ok(()),
+            other => Err(io::Error::other(
+                String::from_utf8_lossy(other).into_owned(),
+            )),
+        }
+    }
+
+    fn expect_response(&mut self) -> io::Result<Vec<u8>> {
         let asked = Instant::now();
         while asked.elapsed() < VERY_QUIET {
             match self.next_frame()? {
-                Some(Frame::Response(text)) if text == b"OK" => return Ok(()),
+                Some(Frame::Response(text)) if text != b"_heartbeat_" => return Ok(text),
                 Some(Frame::Error(text)) => return Err(io::Error::other(text)),
                 _ => {}
             }
         }
-        Err(io::Error::new(io::ErrorKind::TimedOut, "no OK from nsqd"))
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "no answer from nsqd",
+        ))
     }
 
     /// Whether the next frame is there already.
     fn has_whole_frame(&self) -> bool {
-        let buffer = self.read.buffer();
+        let buffer = self.line.buffer();
         let size = buffer.first_chunk().map(|size| u32::from_be_bytes(*size));
         size.is_some_and(|size| buffer.len() - 4 >= size as usize)
     }
@@ -196,7 +279,7 @@ impl Connection {
         match kind {
             0 => {
                 if payload == b"_heartbeat_" {
-                    self.write.write_all(b"NOP\n")?;
+                    self.write(b"NOP\n")?;
                 }
                 Ok(Some(Frame::Response(payload.to_vec())))
             }
@@ -217,7 +300,7 @@ impl Connection {
         while self.partial.len() < length {
             let missing = (length - self.partial.len()) as u64;
             match self
-                .read
+                .line
                 .by_ref()
                 .take(missing)
                 .read_to_end(&mut self.partial)
@@ -237,6 +320,12 @@ impl Connection {
         }
         Ok(true)
     }
+}
+
+/// A command with a length before its body.
+fn sized(line: &[u8], body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).expect("a body of a test fits");
+    [line, &length.to_be_bytes(), body].concat()
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {

@@ -65,7 +65,7 @@ impl Session {
     pub async fn play(
         &self,
         proxy: &ChaosProxy,
-        options: fn(ConfigBuilder) -> ConfigBuilder,
+        options: impl FnOnce(ConfigBuilder) -> ConfigBuilder,
         record: &RefCell<Record>,
     ) -> Played {
         let config = Config::builder(proxy.address().to_string())

@@ -26,6 +26,14 @@ pub struct Recorded {
     pub down: Recording,
 }
 
+impl Recorded {
+    /// Whether either side has said these bytes, for everybody to read.
+    pub fn has(&self, bytes: &[u8]) -> bool {
+        let has = |way: &Recording| way.said.windows(bytes.len()).any(|said| said == bytes);
+        has(&self.up) || has(&self.down)
+    }
+}
+
 /// One way of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recording {
