@@ -155,6 +155,7 @@ fn what_is_no_answer_to_auth_ends_the_handshake() {
     for answer in [
         ok_frame(),
         response_frame("sesame"),
+        response_frame("[]"),
         response_frame(r#"{"identity":7}"#),
         frame(2, &[b'm'; 30]),
         frame(7, b"strange"),

@@ -1,6 +1,6 @@
 //! TLS and compression as a handshake brings them about: what is sent before what, and what is never sent.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use actix_nsq::{
     Config, ConfigBuilder, ConnectionError, Delivery, ErrorKind, GetStats, TlsFailure,
@@ -17,8 +17,6 @@ pub(crate) struct Failed {
     pub(crate) why: ConnectionError,
     /// What was sent behind IDENTIFY.
     pub(crate) sent: Vec<u8>,
-    /// From the failure to the next attempt.
-    pub(crate) delay: Duration,
 }
 
 /// Fails an attempt by a peer that has read IDENTIFY, while a publish waits.
@@ -35,13 +33,11 @@ pub(crate) fn fail(
         client.expect_identify().await;
         peer(&mut client).await;
         let sent = client.wait_closed().await;
-        let failed = network.elapsed();
         network.peek_dial().await;
         let stats = producer.send(GetStats).await.unwrap();
         check(Failed {
             why: stats.last_error.expect("a failure"),
             sent,
-            delay: network.elapsed() - failed,
         });
     });
 }

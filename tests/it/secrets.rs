@@ -1,4 +1,4 @@
-//! AUTH: who gets the secret, where it comes from, and what is told when it is not taken.
+//! Where the secret of AUTH comes from, and who is told what of it.
 
 use std::{
     io,
@@ -8,13 +8,11 @@ use std::{
     },
 };
 
-use actix_nsq::{
-    ConfigBuilder, ConnectionError, ConnectionEvent, Secret, SubscribeEvents, protocol::ErrorCode,
-};
+use actix_nsq::{ConfigBuilder, ConnectionError, ConnectionEvent, Secret, SubscribeEvents};
 
 use crate::layers::{fail, says};
-use crate::memory::{Network, Peer, Seen, in_virtual_time, ms, publish, s};
-use crate::support::spoken::{Command, error_frame, heartbeat_frame, ok_frame, response_frame};
+use crate::memory::{Network, Peer, Seen, in_virtual_time, ms, publish};
+use crate::support::spoken::{Command, error_frame, ok_frame, response_frame};
 
 /// Takes the secret, and gives this answer.
 async fn expect_auth(client: &mut Peer, secret: &str, answer: Vec<u8>) {
@@ -26,7 +24,7 @@ async fn expect_auth(client: &mut Peer, secret: &str, answer: Vec<u8>) {
 const REQUIRED: &str = r#"{"auth_required":true}"#;
 
 #[test]
-fn the_secret_is_sent_to_an_nsqd_that_requires_it_and_heartbeats_do_not_disturb() {
+fn who_is_connected_learns_whom_nsqd_takes_it_for() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(|config| config.auth_secret("hunter2"));
         let (events, told) = Seen::by_a_recorder();
@@ -36,26 +34,23 @@ fn the_secret_is_sent_to_an_nsqd_that_requires_it_and_heartbeats_do_not_disturb(
         client.expect_magic().await;
         client.expect_identify().await;
         client.send(response_frame(REQUIRED)).await;
-        expect_auth(&mut client, "hunter2", heartbeat_frame()).await;
-        client.expect_nop().await;
-        client.send(heartbeat_frame()).await;
-        client.expect_nop().await;
         let granted = r#"{"identity":"shop","identity_url":"http://shop","permission_count":3}"#;
-        client.send(response_frame(granted)).await;
+        expect_auth(&mut client, "hunter2", response_frame(granted)).await;
         client.expect_pub("t", "a body").await;
         client.send(ok_frame()).await;
         answer.await.unwrap();
         let auth = told.take().into_iter().find_map(|event| match event {
-            ConnectionEvent::Connected { auth, .. } => Some(auth),
+            ConnectionEvent::Connected { auth, .. } => auth,
             _ => None,
         });
-        let auth = auth.expect("connected").expect("authorized");
+        let auth = auth.expect("connected and authorized");
         assert_eq!((auth.identity.as_str(), auth.permission_count), ("shop", 3));
+        assert_eq!(auth.identity_url, "http://shop");
     });
 }
 
 #[test]
-fn no_secret_is_sent_to_an_nsqd_that_does_not_require_one() {
+fn the_provider_of_secrets_is_not_asked_where_nsqd_does_not_require_one() {
     in_virtual_time(async |mut network: Network| {
         let asked = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&asked);
@@ -103,31 +98,6 @@ fn the_provider_of_secrets_is_asked_at_each_connect() {
 }
 
 #[test]
-fn without_a_secret_an_nsqd_that_requires_one_gets_nothing() {
-    fail(
-        |config| config,
-        says(REQUIRED),
-        |failed| {
-            assert!(
-                matches!(failed.why, ConnectionError::AuthSecretMissing),
-                "{}",
-                failed.why
-            );
-            assert_eq!(failed.sent, b"");
-        },
-    );
-    let empty = |config: ConfigBuilder| config.auth_secret_provider(async || Ok(Secret::default()));
-    fail(empty, says(REQUIRED), |failed| {
-        assert!(
-            matches!(failed.why, ConnectionError::AuthSecretMissing),
-            "{}",
-            failed.why
-        );
-        assert_eq!(failed.sent, b"");
-    });
-}
-
-#[test]
 fn a_provider_that_has_no_secret_fails_the_attempt_with_its_own_words() {
     let sealed = |config: ConfigBuilder| {
         config.auth_secret_provider(async || Err(io::Error::other("the vault is sealed").into()))
@@ -152,73 +122,6 @@ fn a_provider_that_has_no_secret_fails_the_attempt_with_its_own_words() {
         assert!(text.ends_with("it is longer than 65536 bytes"), "{text}");
         assert_eq!(failed.sent, b"");
     });
-}
-
-#[test]
-fn a_provider_that_takes_too_long_ends_the_handshake() {
-    let slow = |config: ConfigBuilder| config.auth_secret_provider(std::future::pending);
-    fail(slow, says(REQUIRED), |failed| {
-        assert!(
-            matches!(failed.why, ConnectionError::HandshakeTimeout { .. }),
-            "{}",
-            failed.why
-        );
-        assert_eq!(failed.sent, b"");
-    });
-}
-
-#[test]
-fn a_refused_secret_is_told_by_nsqds_code_and_not_tried_again_at_once() {
-    for (text, code) in [
-        (
-            "E_UNAUTHORIZED AUTH no authorizations found",
-            ErrorCode::Unauthorized,
-        ),
-        ("E_AUTH_FAILED AUTH failed", ErrorCode::AuthFailed),
-        ("E_AUTH_ERROR AUTH error", ErrorCode::AuthError),
-    ] {
-        // With the delays of other failures the next attempt would come within a millisecond.
-        let options = |config: ConfigBuilder| {
-            let config = config
-                .reconnect_backoff(ms(1))
-                .max_reconnect_backoff(s(3_600));
-            config.auth_secret("hunter2")
-        };
-        let peer = async |client: &mut Peer| {
-            client.send(response_frame(REQUIRED)).await;
-            expect_auth(client, "hunter2", error_frame(text)).await;
-        };
-        fail(options, peer, |failed| {
-            assert!(
-                matches!(&failed.why, ConnectionError::AuthRefused(refusal) if refusal.code() == code),
-                "{}",
-                failed.why
-            );
-            assert!(failed.delay > ms(5), "again after {:?}", failed.delay);
-            assert!(!failed.why.to_string().contains("hunter2"));
-        });
-    }
-}
-
-#[test]
-fn an_answer_to_auth_that_is_none_is_told_as_such() {
-    let options = |config: ConfigBuilder| config.auth_secret("hunter2");
-    for answer in ["OK", "7", "[]"] {
-        let peer = async |client: &mut Peer| {
-            client.send(response_frame(REQUIRED)).await;
-            expect_auth(client, "hunter2", response_frame(answer)).await;
-        };
-        fail(options, peer, |failed| {
-            assert!(
-                matches!(
-                    &failed.why,
-                    ConnectionError::HandshakeAnswer { step: "AUTH", .. }
-                ),
-                "{answer}: {}",
-                failed.why
-            );
-        });
-    }
 }
 
 #[test]

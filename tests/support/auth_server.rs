@@ -202,7 +202,9 @@ impl AuthServer {
     /// Answers like this from now on; when this returns, it does.
     pub fn set(&mut self, mood: Mood) {
         self.authority.with(|table| table.mood = mood);
-        self.mood.send_replace(mood);
+        // Told twice, the door would be closed and opened once more behind the caller's back.
+        self.mood
+            .send_if_modified(|old| std::mem::replace(old, mood) != mood);
         let settled = &mut self.settled;
         let wait = super::wait::poll(super::wait::PATIENCE, || {
             (*settled.borrow_and_update() == mood).then_some(())
