@@ -197,7 +197,7 @@ fn check_sum(bytes: &[u8]) -> [u8; 4] {
     for byte in bytes {
         sum ^= u32::from(*byte);
         for _ in 0..8 {
-            sum = sum >> 1 ^ (sum & 1) * 0x82f6_3b78;
+            sum = (sum >> 1) ^ ((sum & 1) * 0x82f6_3b78);
         }
     }
     (!sum)
