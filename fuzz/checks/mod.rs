@@ -11,6 +11,7 @@
     reason = "a check fails by panicking, and each of the fuzzer's targets uses one of them"
 )]
 
+mod compression;
 mod embedded;
 mod frames;
 mod handshake;
@@ -31,6 +32,11 @@ mod record;
 mod spoken;
 
 pub use self::{
-    embedded::embedded, frames::frames, handshake::handshake, options::options, publish::publish,
+    compression::{inflate_reader, snappy_reader},
+    embedded::embedded,
+    frames::frames,
+    handshake::handshake,
+    options::options,
+    publish::publish,
     session::session,
 };

@@ -95,7 +95,7 @@ impl Decoder {
                 }
                 Err(error) => self.broken = Some(format!("broken deflate stream: {error}")),
             }
-            // What came before the fault is told first.
+            // What came before the fault is told first, as far as there is room for it.
             if given > 0 {
                 return Ok(given);
             }
