@@ -34,7 +34,8 @@
 //! where nsqd leaves it to chance. A consumer that does not read is hung up on when a write has
 //! taken a heartbeat interval; nsqd stops sending to it, but goes on serving it. A later IDENTIFY that
 //! sets the size of the output buffer leaves TLS and compression as they are; nsqd's answers are in
-//! clear text from then on.
+//! clear text from then on. Deflated commands are executed when they have come; nsqd waits for the flush
+//! behind them.
 
 // Where things are:
 //

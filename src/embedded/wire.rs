@@ -73,8 +73,8 @@ impl Wire {
     /// Brings some of what was read through the layers. An error is the end of the connection, and has nsqd's words.
     pub(super) fn decode(&mut self, plain: &mut BytesMut) -> Result<Came, String> {
         let mut ended = false;
-        match &mut self.tls {
-            None => move_all(&mut self.incoming, &mut self.decrypted),
+        let compressed = match &mut self.tls {
+            None => &mut self.incoming,
             Some(tls) => {
                 let read = tls.read(&mut self.incoming, &mut self.decrypted);
                 // Its side of the handshake, or what it thinks of a broken record.
@@ -87,13 +87,18 @@ impl Wire {
                     self.handshaken = true;
                     return Ok(Came::Handshake);
                 }
+                &mut self.decrypted
             }
-        }
+        };
         let before = plain.len();
         match &mut self.compressed {
-            None => move_all(&mut self.decrypted, plain),
-            Some(compressed) => compressed
-                .read(&mut self.decrypted, plain)
+            None => {
+                // Copied: each keeps its buffer, for the next read.
+                plain.extend_from_slice(compressed);
+                compressed.clear();
+            }
+            Some(compression) => compression
+                .read(compressed, plain)
                 .map_err(|error| error.to_string())?,
         }
         Ok(match plain.len() > before {
@@ -165,9 +170,4 @@ impl Wire {
         self.out.advance(n);
         Ok(n)
     }
-}
-
-fn move_all(from: &mut BytesMut, to: &mut BytesMut) {
-    // Without a copy where it stands behind what is there already.
-    to.unsplit(from.split());
 }

@@ -18,6 +18,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod auth_server;
 mod peers;
 mod rows;
 mod step;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 
 use libtest_mimic::{Completion, Failed, Trial};
 
-use peers::Peers;
+use peers::{Peers, Setup};
 use step::Row;
 use support::broker::Kind;
 use support::trials;
@@ -42,8 +43,12 @@ fn main() {
         .flat_map(|kind| {
             let peers = Arc::clone(&peers);
             let rows = rows::all().enumerate();
-            rows.map(move |(number, (group, row))| {
-                trial(kind, group, row, number, Arc::clone(&peers))
+            rows.map(move |(number, (group, setup, row))| {
+                let name = format!("{kind}::{group}::{}", row.0);
+                // A topic of its own: many rows are played to one nsqd.
+                let topic = format!("row-{number}");
+                let peers = Arc::clone(&peers);
+                Trial::ignorable_test(name, move || run((kind, setup), row, &topic, &peers))
             })
         })
         .collect();
@@ -53,20 +58,16 @@ fn main() {
     conclusion.exit();
 }
 
-fn trial(kind: Kind, group: &str, row: Row, number: usize, peers: Arc<Peers>) -> Trial {
-    let (name, _) = row;
-    // A topic of its own: all rows are played to one nsqd.
-    let topic = format!("row-{number}");
-    Trial::ignorable_test(format!("{kind}::{group}::{name}"), move || {
-        run(kind, row, &topic, &peers)
-    })
-}
-
-fn run(kind: Kind, row: Row, topic: &str, peers: &Peers) -> Result<Completion, Failed> {
+fn run(
+    (kind, setup): (Kind, Setup),
+    row: Row,
+    topic: &str,
+    peers: &Peers,
+) -> Result<Completion, Failed> {
     if let Some(instead) = trials::without_a_real_nsqd(kind) {
         return instead;
     }
-    let address = peers.address(kind)?;
+    let address = peers.address(kind, setup)?;
     step::play(row, &address, topic)?;
     Ok(Completion::Completed)
 }

@@ -33,6 +33,8 @@ pub enum Step {
     Error(&'static [u8]),
     /// These bytes come, whatever they are.
     Bytes(&'static [u8]),
+    /// It is closed; before come these bytes, compressed by deflate.
+    InflatedEof(&'static [u8]),
     /// A message frame comes; its id is known by this letter from now on, and is the same where it was known before.
     Message(char, u16, &'static [u8]),
     /// The connection serves on: nothing has come that was not expected, and a PUB is answered.
@@ -105,6 +107,11 @@ impl Client<'_> {
                 let mut came = vec![0; bytes.len()];
                 self.stream().read_exact(&mut came)?;
                 is(&came, bytes)
+            }
+            Step::InflatedEof(bytes) => {
+                let mut came = Vec::new();
+                self.stream().read_to_end(&mut came)?;
+                is(&inflated(&came)?, bytes)
             }
             Step::Message(letter, attempts, body) => self.expect_message(letter, attempts, body),
             Step::Open => {
@@ -220,6 +227,15 @@ impl Client<'_> {
 fn frame(kind: u32, payload: &[u8]) -> Vec<u8> {
     let size = u32::try_from(payload.len() + 4).expect("a short frame");
     [&size.to_be_bytes(), &kind.to_be_bytes(), payload].concat()
+}
+
+/// What a deflate stream without an end holds.
+fn inflated(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut inflated = Vec::with_capacity(1 << 16);
+    flate2::Decompress::new(false)
+        .decompress_vec(bytes, &mut inflated, flate2::FlushDecompress::Sync)
+        .map_err(io::Error::other)?;
+    Ok(inflated)
 }
 
 fn is(came: &[u8], expected: &[u8]) -> io::Result<()> {
