@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
-use actix_nsq::{Config, ConfigBuilder, Delivery, WaitConnected};
+use actix_nsq::{Config, ConfigBuilder, Delivery, Error, WaitConnected};
 use futures::StreamExt;
 
 use super::cuts::session::{self, Played, Say, Session};
@@ -31,6 +31,9 @@ pub fn scenarios() -> Vec<Scenario> {
             .with(open_to_all())
             .within(patient),
         a_session_in_tls_and_snappy_cut_at_any_byte_answers_each_publish_once_and_truly
+            .with(open_to_all())
+            .within(patient),
+        a_byte_that_arrives_as_another_one_inside_tls_is_believed_by_nobody
             .with(open_to_all())
             .within(patient),
     ]
@@ -66,20 +69,34 @@ async fn a_session_in_tls_and_snappy_cut_at_any_byte_answers_each_publish_once_a
     cut_everywhere(&broker, Compression::Snappy).await;
 }
 
+/// On its way up, and on its way down; before TLS, a byte can be anything.
+async fn a_byte_that_arrives_as_another_one_inside_tls_is_believed_by_nobody(broker: Broker) {
+    let mut campaign = Campaign::new(&broker, Compression::None).await;
+    for compression in [Compression::None, Compression::Deflate, Compression::Snappy] {
+        campaign.layers.compression = compression;
+        let (in_clear_text, whole) = (campaign.in_clear_text().await, campaign.whole().await);
+        let cases = [Direction::Up, Direction::Down].into_iter();
+        let cases = cases.flat_map(|direction| {
+            let places = length(in_clear_text, direction)..length(whole, direction);
+            places.step_by(13).map(move |at| (direction, at))
+        });
+        futures::stream::iter(cases)
+            .for_each_concurrent(TOGETHER, |(direction, at)| {
+                campaign.play_corrupted(direction, at)
+            })
+            .await;
+        let unknown = campaign.unknown.replace(0);
+        assert!(
+            unknown >= 5,
+            "{compression:?}: something unknown only {unknown} times"
+        );
+    }
+    campaign.judge().await;
+}
+
 async fn cut_everywhere(broker: &Broker, compression: Compression) {
-    let layers = Layers {
-        tls: true,
-        compression,
-    };
-    let campaign = Campaign {
-        broker,
-        layers,
-        address: broker.address().await,
-        seed: chaos::seed(),
-        record: RefCell::default(),
-        all_ok: Cell::default(),
-        unknown: Cell::default(),
-    };
+    let campaign = Campaign::new(broker, compression).await;
+    let layers = campaign.layers;
     let (handshake, whole) = (campaign.handshake().await, campaign.whole().await);
     let (began, mut count) = (Instant::now(), 0);
     let cases = [Direction::Up, Direction::Down].into_iter();
@@ -171,7 +188,23 @@ struct Campaign<'a> {
     unknown: Cell<usize>,
 }
 
-impl Campaign<'_> {
+impl<'a> Campaign<'a> {
+    /// In TLS.
+    async fn new(broker: &'a Broker, compression: Compression) -> Self {
+        Self {
+            broker,
+            layers: Layers {
+                tls: true,
+                compression,
+            },
+            address: broker.address().await,
+            seed: chaos::seed(),
+            record: RefCell::default(),
+            all_ok: Cell::default(),
+            unknown: Cell::default(),
+        }
+    }
+
     fn proxy(&self, faults: Faults) -> ChaosProxy {
         let proxy = ChaosProxy::start(&self.address, faults, self.seed).unwrap();
         proxy.start_recording();
@@ -201,6 +234,53 @@ impl Campaign<'_> {
         let played = self.session(&proxy).await;
         assert!(played.answers.iter().all(Result::is_ok), "{played:?}");
         passed(&proxy)
+    }
+
+    /// What passes each way before TLS begins.
+    async fn in_clear_text(&self) -> (usize, usize) {
+        let proxy = self.proxy(Faults::default());
+        self.session(&proxy).await;
+        let recorded = proxy.record().remove(0);
+        let size = |bytes: &[u8]| {
+            let size = bytes[..4].try_into().expect("four bytes");
+            4 + u32::from_be_bytes(size) as usize
+        };
+        let (magic_and_line, up) = recorded.up.said.split_at(b"  V2IDENTIFY\n".len());
+        (magic_and_line.len() + size(up), size(&recorded.down.said))
+    }
+
+    async fn play_corrupted(&self, direction: Direction, at: usize) {
+        let corrupt = Way {
+            corrupt: Some(at as u64),
+            ..Way::default()
+        };
+        let (up, down) = match direction {
+            Direction::Up => (corrupt, Way::default()),
+            Direction::Down => (Way::default(), corrupt),
+        };
+        let proxy = self.proxy(Faults {
+            up,
+            down,
+            times: Some(1),
+            ..Faults::default()
+        });
+        // Who is told of a longer record waits for the rest of it.
+        let soon = |config: ConfigBuilder| {
+            let config = self.layers.asked(self.broker, config);
+            let config = config.handshake_timeout(Duration::from_millis(500));
+            config.ack_timeout(Duration::from_millis(500))
+        };
+        let Played { answers, .. } = SESSION.play(&proxy, soon, &self.record).await;
+        let told = format!(
+            "{:?}, {direction:?} {at}, {proxy}: {answers:?}",
+            self.layers
+        );
+        for answer in &answers {
+            let is_not_written = |error: &Error| error.delivery() == Delivery::NotWritten;
+            assert!(!answer.as_ref().is_err_and(is_not_written), "{told}");
+        }
+        let all_ok = answers.iter().all(Result::is_ok);
+        self.unknown.set(self.unknown.get() + usize::from(!all_ok));
     }
 
     async fn play(&self, case: Case) {

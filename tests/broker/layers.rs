@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use actix_nsq::actix::Addr;
 use actix_nsq::bytes::Bytes;
-use actix_nsq::{ConfigBuilder, Error, GetStats, MultiPublish, Ping, Producer, Publish};
+use actix_nsq::{ConfigBuilder, Delivery, Error, GetStats, MultiPublish, Ping, Producer, Publish};
 use futures::future::join_all;
 
-use super::load::{TOPIC, config, numbered, numbers, publish, publish_all, start, topic};
+use super::load::{Load, TOPIC, config, numbered, numbers, publish, publish_all, start, topic};
 use super::told::Told;
 use crate::harness::{Scenario, scenarios};
 use crate::support::broker::{Agreed, Broker, Settings};
@@ -25,6 +25,7 @@ pub fn scenarios() -> Vec<Scenario> {
         ten_thousand_small_publishes_are_stored_in_order_through_every_layer.with(open_to_all()),
         an_idle_connection_lives_on_and_answers_pings_in_every_layer.with(open_to_all()),
         nsqd_and_the_producer_tell_the_same_of_every_layer.with(open_to_all()),
+        killed_under_load_every_ok_is_stored_through_every_layer.with(open_to_all()),
     ]
 }
 
@@ -219,5 +220,23 @@ async fn nsqd_and_the_producer_tell_the_same_of_every_layer(broker: Broker) {
         assert_eq!(broker.agreed().await, [layers.agreed()]);
         drop(producer);
         broker.until_no_client_is_left().await;
+    }
+}
+
+async fn killed_under_load_every_ok_is_stored_through_every_layer(broker: Broker) {
+    for layers in Layers::ALL {
+        let producer = producer(&broker, layers).await;
+        let load = Load::start(&producer, 32);
+        for _ in 0..3 {
+            load.until_more_ok(200).await;
+            broker.kill().await;
+            broker.restart().await;
+        }
+        load.until_more_ok(200).await;
+        let answers = load.stop().await;
+        let unknown = answers.failed(Delivery::MaybeWritten);
+        eprintln!("{layers:?}: {} ok, {unknown} unknown", answers.ok());
+        answers.assert_true_of(&broker.bodies(TOPIC, answers.ok()).await);
+        broker.delete_topic(TOPIC).await;
     }
 }

@@ -70,22 +70,6 @@ fn an_nsqd_that_does_not_ask_is_told_no_secret() {
 }
 
 #[test]
-fn an_nsqd_that_declines_tls_is_told_neither_secret_nor_message() {
-    in_virtual_time(async |mut network: Network| {
-        let tls = |config: ConfigBuilder| {
-            let config = with_a_secret(config).tls_v1(true);
-            config
-                .tls_insecure_skip_verify(true)
-                .tls_server_name("nsqd.example.org")
-        };
-        let producer = network.start_with(tls);
-        let _waits = publish(&producer, "a");
-        let mut nsqd = asked(&mut network).await;
-        assert_eq!(nsqd.wait_closed().await, b"");
-    });
-}
-
-#[test]
 fn heartbeats_while_the_auth_server_is_asked_are_answered_and_are_no_answer() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(with_a_secret);
