@@ -14,8 +14,9 @@ import urllib.request
 from pathlib import Path
 
 # A topic without a channel keeps so many messages in memory, and an ephemeral one drops what comes beyond: no disk is
-# written, and the heap stays as it is. Every message is counted all the same.
-FLAGS = ["--mem-queue-size=10000", "--log-level=error"]
+# written, and the heap stays as it is. Every message is counted all the same. What it calls an error is also that a
+# compressed connection ends.
+FLAGS = ["--mem-queue-size=10000", "--log-level=fatal"]
 
 PATIENCE = 10
 
@@ -104,8 +105,8 @@ class Nsqd:
         return sum(topic["message_count"] for topic in stats["topics"])
 
     def producers(self):
-        """Those who are connected and have published."""
-        return json.loads(self.ask("/stats?format=json"))["producers"]
+        """Those who are connected and have published; nsqd says null where there is none."""
+        return json.loads(self.ask("/stats?format=json"))["producers"] or []
 
     def version(self):
         said = subprocess.run([self.program, "--version"], capture_output=True, text=True, check=True)

@@ -69,7 +69,10 @@ mod tests {
     fn a_line_that_nsqd_would_refuse_is_refused_by_its_number() {
         for (text, line) in [("", 1), ("one\n\nthree", 2), ("one\n\n", 2)] {
             let wrong = Bodies::of_lines(text.into()).unwrap_err();
-            assert!(wrong.starts_with(&format!("line {line} is empty")), "{wrong}");
+            assert!(
+                wrong.starts_with(&format!("line {line} is empty")),
+                "{wrong}"
+            );
         }
     }
 }
