@@ -66,6 +66,8 @@ class Nsqd:
         addresses = [f"--tcp-address={self.address}", f"--http-address={self.http}"]
         if self.certificate:
             addresses += [f"--tls-cert={self.certificate}/cert.pem", f"--tls-key={self.certificate}/key.pem"]
+            # With a certificate it listens there, too, by default at a port that another one may have.
+            addresses.append("--https-address=127.0.0.1:0")
         self.process = subprocess.Popen(
             pinned(self.core) + [self.program, f"--data-path={self.data.name}"] + addresses + FLAGS,
             env=environment(self.core),
