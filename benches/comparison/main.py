@@ -48,7 +48,7 @@ def options(about):
     parser.add_argument("--quick", action="store_true", help="short rounds: a first look, not to be quoted")
     names = [row.name for row in ROWS]
     parser.add_argument("--only", action="append", choices=names, metavar="ROW", help="of: " + ", ".join(names))
-    parser.add_argument("--out", type=Path, metavar="DIR", help="for report.md, picture.svg, runs.json [default: target/compare]")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="for the report [default: target/compare]")
     parser.add_argument("--producer-opt", action="append", default=[], metavar="NAME=VALUE", help="for nsq_bench")
     parser.add_argument("--strict", action="store_true", help="fail also when a row falls short of what it must reach")
     parser.add_argument("--update-readme", action="store_true", help="put the report into benches/README.md")
@@ -159,11 +159,9 @@ def check(part, all_runs, runner):
         sound &= one_write(runner, said)
     else:
         said.append("nsqd saw the TLS and the compression of its row on each program's connection, and no other.")
-        said += [
-            f"{row.title}: " + ", ".join(f"{name} spoke {spoken}" for name, spoken in tls.items()) + "."
-            for row, tls in ((runs.row, {name: runner.tls[runs.row.name, name] for name in runs.of}) for runs in all_runs)
-            if row.layers.tls
-        ]
+        # Of the rows with TLS each says the same.
+        spoken = {name: tls for (_, name), tls in runner.tls.items() if tls}
+        said += [f"TLS was {', '.join(f'{tls} ({name})' for name, tls in spoken.items())}."] if spoken else []
     for runs in all_runs:
         least = FOLDING.get(runs.row.name)
         if least is None:

@@ -52,10 +52,10 @@ def build(root, target):
     peers = target / "peers"
     peers.mkdir(parents=True, exist_ok=True)
     cargo = ["cargo", "build", "--quiet", "--release", "--locked"]
-    manifest = root / "benches" / "peers" / "rust" / "Cargo.toml"
+    others = [f"--manifest-path={root / 'benches' / 'peers' / 'rust' / 'Cargo.toml'}", f"--target-dir={peers}"]
     steps = (
         ("nsq_bench", cargo + ["--example", "nsq_bench"], root),
-        ("tokio-nsq, the floor and the certificate", cargo + [f"--manifest-path={manifest}", f"--target-dir={peers}"], root),
+        ("tokio-nsq, the floor and the certificate", cargo + others, root),
         ("go-nsq", ["go", "build", "-o", str(peers / "go-nsq"), "."], root / "benches" / "peers" / "go"),
     )
     for name, command, folder in steps:
@@ -152,7 +152,7 @@ class Runner:
 
 
 def layers_of(row, program, seen):
-    """The program's producers that nsqd saw have the layers of the row, each of them: the TLS that it spoke, or none."""
+    """What TLS nsqd saw, if any. All producers of the program have the layers of the row, or this fails."""
     seen = [producer for producer in seen if producer["user_agent"].startswith(AGENTS.get(program.name, ""))]
     if not seen:
         raise Failed(f"{program.name}, {row.title}: nsqd did not see it publish")

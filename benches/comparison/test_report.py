@@ -83,7 +83,8 @@ class Report(unittest.TestCase):
         self.assertEqual(runner.command(row, ours, 7, 3)[-2:], ["--producer-opt", "a=b"])
         command = " ".join(runner.command(row, go, 7, 3))
         self.assertTrue(command.startswith("go-nsq --nsqd-tcp-address host:1 --topic bench_topics#ephemeral"), command)
-        self.assertTrue(command.endswith("--concurrency 64 --topics 16 --json --size 200 --messages 7 --warmup 3"), command)
+        flags = "--concurrency 64 --topics 16 --json --size 200 --messages 7 --warmup 3"
+        self.assertTrue(command.endswith(flags), command)
 
     def test_every_client_gets_the_same_layers_and_the_same_bodies(self):
         binaries = {OURS: ["nsq_bench", "publish"], GO: ["go-nsq"], TOKIO: ["tokio_nsq"]}
