@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,6 +23,13 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 README = ROOT / "benches" / "README.md"
 PICTURE = ROOT / "benches" / "comparison.svg"
 SHOWN = f"![Messages per second of each program, for each workload]({PICTURE.name})\n\n"
+
+# The two parts of the report, each of which stands in the README by itself.
+PLAIN_ROWS, LAYERED_ROWS = "comparison", "layers"
+PARTS = {
+    PLAIN_ROWS: [row for row in ROWS if not row.layers],
+    LAYERED_ROWS: [row for row in ROWS if row.layers],
+}
 
 # What folding can win at least, or the comparison is not the one that the goals are meant for.
 FOLDING = {"64": 7, "1024": 13}
@@ -40,16 +48,17 @@ def options(about):
     parser.add_argument("--quick", action="store_true", help="short rounds: a first look, not to be quoted")
     names = [row.name for row in ROWS]
     parser.add_argument("--only", action="append", choices=names, metavar="ROW", help="of: " + ", ".join(names))
-    parser.add_argument("--out", type=Path, metavar="DIR", help="for report.md, picture.svg, runs.json [default: target/compare]")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="for the report [default: target/compare]")
     parser.add_argument("--producer-opt", action="append", default=[], metavar="NAME=VALUE", help="for nsq_bench")
     parser.add_argument("--strict", action="store_true", help="fail also when a row falls short of what it must reach")
     parser.add_argument("--update-readme", action="store_true", help="put the report into benches/README.md")
     chosen = parser.parse_args()
-    if chosen.update_readme and chosen.only:
-        parser.error("--update-readme is for all rows, without --only")
     chosen.rounds = chosen.rounds or (3 if chosen.quick else 5)
     chosen.seconds = chosen.seconds or (0.5 if chosen.quick else 2.0)
     chosen.rows = [row for row in ROWS if not chosen.only or row.name in chosen.only]
+    for part in PARTS.values():
+        if chosen.update_readme and 0 < sum(row in chosen.rows for row in part) < len(part):
+            parser.error("--update-readme wants all of: " + ", ".join(row.name for row in part))
     return chosen
 
 
@@ -99,14 +108,21 @@ def compare(chosen):
     with ExitStack() as running:
         core = max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
         rows = [row for row in chosen.rows if not row.one_core or has_taskset(row, core)]
-        free = Runner(binaries, running.enter_context(nsqd.Nsqd(program)), ours)
+        prepared = running.enter_context(tempfile.TemporaryDirectory(prefix="actix-nsq-compare-"))
+        programs.prepare(binaries, prepared, {row.size for row in rows if row.layers})
+        free = Runner(binaries, running.enter_context(nsqd.Nsqd(program, certificate=prepared)), ours, prepared)
         pinned = None
         if any(row.one_core for row in rows):
-            pinned = Runner(binaries, running.enter_context(nsqd.Nsqd(program, core)), ours)
+            pinned = Runner(binaries, running.enter_context(nsqd.Nsqd(program, core)), ours, prepared)
         all_runs = hold(chosen, rows, lambda row: pinned if row.one_core else free)
         machine = describe(chosen, free.nsqd)
-        sound, checks = check(all_runs, free)
-    return publish(chosen, target, all_runs, machine, sound, checks)
+        parts = {
+            name: [runs for runs in all_runs if runs.row in part]
+            for name, part in PARTS.items()
+            if any(runs.row in part for runs in all_runs)
+        }
+        checked = {name: check(name, of, free) for name, of in parts.items()}
+    return publish(chosen, target, parts, machine, checked)
 
 
 def has_taskset(row, core):
@@ -136,18 +152,16 @@ def hold(chosen, rows, runner_of):
     return all_runs
 
 
-def check(all_runs, runner):
-    """Whether the comparison is one: what it checked of itself, and the outcome."""
+def check(part, all_runs, runner):
+    """Whether this part of the comparison is one: what it checked of itself, and the outcome."""
     sound, said = True, ["nsqd counted every message of every run, warm-up included, and answered each OK."]
-    row = next(row for row in ROWS if row.name == "64")
-    program = next(program for program in row.programs if program.name == GO)
-    writes = programs.writes_per_publish(runner, row, program)
-    if writes is None:
-        said.append("That go-nsq makes one write per publish was not checked, for want of a working strace.")
+    if part == PLAIN_ROWS:
+        sound &= one_write(runner, said)
     else:
-        good = ONE_WRITE[0] <= writes <= ONE_WRITE[1]
-        sound &= good
-        said.append(f"go-nsq makes {writes:.3f} writes per publish" + (", as it should." if good else ": **not one**."))
+        said.append("nsqd saw the TLS and the compression of its row on each program's connection, and no other.")
+        # Of the rows with TLS each says the same.
+        spoken = {name: tls for (_, name), tls in runner.tls.items() if tls}
+        said += [f"TLS was {', '.join(f'{tls} ({name})' for name, tls in spoken.items())}."] if spoken else []
     for runs in all_runs:
         least = FOLDING.get(runs.row.name)
         if least is None:
@@ -161,6 +175,19 @@ def check(all_runs, runner):
     if spread > RESTLESS:
         said.append(f"**The machine was not quiet**: ± is up to {spread:.0%} ({title}).")
     return sound, said
+
+
+def one_write(runner, said):
+    """Whether go-nsq is the client that it is known as."""
+    row = next(row for row in ROWS if row.name == "64")
+    program = next(program for program in row.programs if program.name == GO)
+    writes = programs.writes_per_publish(runner, row, program)
+    if writes is None:
+        said.append("That go-nsq makes one write per publish was not checked, for want of a working strace.")
+        return True
+    good = ONE_WRITE[0] <= writes <= ONE_WRITE[1]
+    said.append(f"go-nsq makes {writes:.3f} writes per publish" + (", as it should." if good else ": **not one**."))
+    return good
 
 
 def describe(chosen, server):
@@ -189,31 +216,39 @@ def describe(chosen, server):
     ]
 
 
-def publish(chosen, target, all_runs, machine, sound, checks):
+def publish(chosen, target, parts, machine, checked):
     """Prints the report, and writes what belongs to it."""
     out = chosen.out or target / "compare"
     out.mkdir(parents=True, exist_ok=True)
-    text = table.report(all_runs, machine, checks)
-    drawn = picture.picture(all_runs, machine[0])
+    all_runs = [runs for part in parts.values() for runs in part]
+    texts = {name: table.report(part, machine, checked[name][1]) for name, part in parts.items()}
+    text = "\n".join(texts.values())
     print(text)
     (out / "report.md").write_text(text)
-    (out / "picture.svg").write_text(drawn)
+    (out / "picture.svg").write_text(picture.picture(all_runs, machine[0]))
     kept = {runs.row.name: runs.of for runs in all_runs}
+    checks = [check for _, said in checked.values() for check in said]
     (out / "runs.json").write_text(json.dumps({"machine": machine, "checks": checks, "runs": kept}, indent=1))
     say(f"written to {out}: report.md, picture.svg, runs.json")
-    if not sound:
+    if not all(sound for sound, _ in checked.values()):
         say("the comparison is not sound: see its own checks")
         return 1
     if chosen.update_readme:
-        update_readme(text)
-        PICTURE.write_text(drawn)
+        for name, part in texts.items():
+            update_readme(name, SHOWN + part if name == PLAIN_ROWS else part)
+        if PLAIN_ROWS in parts:
+            PICTURE.write_text(picture.picture(parts[PLAIN_ROWS], machine[0]))
     missed = any(verdict == "missed" for runs in all_runs for _, _, verdict in table.judge(runs))
     return int(chosen.strict and missed)
 
 
-def update_readme(text):
-    begin, end = "<!-- begin comparison -->\n", "<!-- end comparison -->\n"
-    page = README.read_text()
+def update_readme(part, text):
+    README.write_text(replaced(README.read_text(), part, text))
+
+
+def replaced(page, part, text):
+    """The page with this text between the marks of the part."""
+    begin, end = f"<!-- begin {part} -->\n", f"<!-- end {part} -->\n"
     before, rest = page.split(begin)
     _, after = rest.split(end)
-    README.write_text(before + begin + SHOWN + text + end + after)
+    return before + begin + text + end + after

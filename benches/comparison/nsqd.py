@@ -14,8 +14,9 @@ import urllib.request
 from pathlib import Path
 
 # A topic without a channel keeps so many messages in memory, and an ephemeral one drops what comes beyond: no disk is
-# written, and the heap stays as it is. Every message is counted all the same.
-FLAGS = ["--mem-queue-size=10000", "--log-level=error"]
+# written, and the heap stays as it is. Every message is counted all the same. What it calls an error is also that a
+# compressed connection ends.
+FLAGS = ["--mem-queue-size=10000", "--log-level=fatal"]
 
 PATIENCE = 10
 
@@ -44,8 +45,9 @@ def find(root, target):
 class Nsqd:
     """A running nsqd. Leaving the `with` block ends it and removes its data."""
 
-    def __init__(self, program, core=None):
-        self.program, self.core = program, core
+    def __init__(self, program, core=None, certificate=None):
+        """The certificate is a folder that has one, for those who ask for TLS."""
+        self.program, self.core, self.certificate = program, core, certificate
 
     def __enter__(self):
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -62,6 +64,10 @@ class Nsqd:
         tcp, http = free_port(), free_port()
         self.address, self.http = f"127.0.0.1:{tcp}", f"127.0.0.1:{http}"
         addresses = [f"--tcp-address={self.address}", f"--http-address={self.http}"]
+        if self.certificate:
+            addresses += [f"--tls-cert={self.certificate}/cert.pem", f"--tls-key={self.certificate}/key.pem"]
+            # With a certificate it listens there, too, by default at a port that another one may have.
+            addresses.append("--https-address=127.0.0.1:0")
         self.process = subprocess.Popen(
             pinned(self.core) + [self.program, f"--data-path={self.data.name}"] + addresses + FLAGS,
             env=environment(self.core),
@@ -99,6 +105,10 @@ class Nsqd:
         """Messages that came, of all topics."""
         stats = json.loads(self.ask("/stats?format=json&include_clients=false"))
         return sum(topic["message_count"] for topic in stats["topics"])
+
+    def producers(self):
+        """Those who are connected and have published; nsqd says null where there is none."""
+        return json.loads(self.ask("/stats?format=json"))["producers"] or []
 
     def version(self):
         said = subprocess.run([self.program, "--version"], capture_output=True, text=True, check=True)

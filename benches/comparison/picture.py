@@ -29,9 +29,17 @@ def kind(name):
     return "ours" if name == OURS else "floor" if name.startswith("floor") else "peer"
 
 
+def drawn(runs):
+    return [name for name in (OURS, TOKIO, GO, runs.row.floor) if name]
+
+
+def height_of(runs):
+    return TITLE + len(drawn(runs)) * (BAR + GAP) + SPACE
+
+
 def bars(runs, top):
     """One row: each program's rate, as long as its share of the largest."""
-    names = [OURS, TOKIO, GO, runs.row.floor]
+    names = drawn(runs)
     rates = {name: runs.median(name, "rate") for name in names}
     longest = max(rates.values())
     yield f'<text class="row" x="20" y="{top + 12}">{escape(runs.row.title)}</text>'
@@ -51,8 +59,7 @@ def bars(runs, top):
 
 def picture(all_runs, machine):
     """An SVG."""
-    row = TITLE + 4 * (BAR + GAP) + SPACE
-    height = TOP + row * len(all_runs) + 36
+    height = TOP + sum(height_of(runs) for runs in all_runs) + 36
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
         'role="img" aria-labelledby="name">',
@@ -63,7 +70,9 @@ def picture(all_runs, machine):
         '<text class="faint" x="20" y="51">one connection to one nsqd; bars of a workload share a scale; '
         "the floor is a program that only writes ready-made frames</text>",
     ]
-    for number, runs in enumerate(all_runs):
-        parts += bars(runs, TOP + 8 + number * row)
+    top = TOP + 8
+    for runs in all_runs:
+        parts += bars(runs, top)
+        top += height_of(runs)
     parts.append(f'<text class="faint" x="20" y="{height - 16}">{escape(machine)}</text>')
     return "\n".join(parts + ["</svg>\n"])

@@ -1,7 +1,7 @@
 """What is compared: the rows, the programs of each, and what must be reached."""
 
 from dataclasses import dataclass, field
-from typing import List, Tuple
+from typing import List, Optional, Tuple
 
 OURS, GO, TOKIO = "actix-nsq", "go-nsq", "tokio-nsq"
 FOLDED, PLAIN = "floor, one MPUB", "floor, PUBs"
@@ -49,6 +49,24 @@ class Goal:
 
 
 @dataclass(frozen=True)
+class Layers:
+    """What lies between the client and the socket, as nsqd tells it, too."""
+
+    tls: bool = False
+    snappy: bool = False
+    deflate: bool = False
+
+    def options(self, authority):
+        """For the client, by the names that go-nsq gave them; the server's certificate is verified."""
+        if self.tls:
+            yield from ("tls_v1=true", f"tls_root_ca_file={authority}")
+        if self.snappy:
+            yield "snappy=true"
+        if self.deflate:
+            yield from ("deflate=true", "deflate_level=6")
+
+
+@dataclass(frozen=True)
 class Row:
     """One workload."""
 
@@ -61,11 +79,12 @@ class Row:
     mpub: int = 0
     topics: int = 1
     one_core: bool = False
+    layers: Optional[Layers] = None
 
     @property
     def floor(self):
-        """The first floor among the programs is the one that counts."""
-        return next(program.name for program in self.programs if program.binary == "floor")
+        """The first floor among the programs is the one that counts; None where there is none."""
+        return next((program.name for program in self.programs if program.binary == "floor"), None)
 
     @property
     def round(self):
@@ -73,7 +92,7 @@ class Row:
         return self.concurrency * max(self.mpub, 1)
 
     def flags(self, topic):
-        flags = ["--topic", topic, "--size", str(self.size), "--concurrency", str(self.concurrency)]
+        flags = ["--topic", topic, "--concurrency", str(self.concurrency)]
         if self.mpub:
             flags += ["--mpub", str(self.mpub)]
         if self.topics > 1:
@@ -85,6 +104,11 @@ def programs(*floors, ours=()):
     kinds = {FOLDED: ("--kind", "mpub"), PLAIN: ("--kind", "pub"), BATCHED: ("--kind", "pub")}
     floors = tuple(Program(name, kinds[name]) for name in floors)
     return (Program(OURS, ours), Program(GO), Program(TOKIO)) + floors
+
+
+def layered(name, title, layers, *goals):
+    """The floor knows no layers, and is left out."""
+    return Row(name, f"64 callers, {title}", 64, programs(), goals, layers=layers)
 
 
 ROWS = (
@@ -120,6 +144,22 @@ ROWS = (
     Row("topics", "64 callers, 16 topics", 64, programs(FOLDED, PLAIN), (
         Goal("rate", GO, 2.2, 3.5),
     ), topics=16),
+    layered("tls", "TLS", Layers(tls=True),
+        Goal("rate", GO, 4, 6),
+        Goal("cpu_us_per_message", GO, 1 / 10, 1 / 14),
+    ),
+    layered("snappy", "snappy", Layers(snappy=True),
+        Goal("rate", GO, 8, 12),
+        Goal("cpu_us_per_message", GO, 1 / 14, 1 / 20),
+    ),
+    layered("deflate", "deflate of level 6", Layers(deflate=True),
+        Goal("rate", GO, 2, 3),
+        Goal("cpu_us_per_message", GO, 0.4, 1 / 3),
+    ),
+    layered("tls-snappy", "snappy inside TLS", Layers(tls=True, snappy=True),
+        Goal("rate", GO, 8, 12),
+        Goal("cpu_us_per_message", GO, 1 / 14, 1 / 20),
+    ),
 )
 
 

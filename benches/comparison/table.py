@@ -2,11 +2,6 @@
 
 from .rows import GO, OURS, TOKIO
 
-HEAD = (
-    "| | messages/s | ± | share of the floor | x go-nsq | x tokio-nsq | CPU µs per message | to go-nsq "
-    "| p50 / p99 / p99.9 µs | allocations |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
-)
-
 WORDS = {"aim": "reaches the aim", "must": "reaches what it must, short of the aim", "missed": "**falls short**"}
 
 
@@ -27,27 +22,33 @@ def share(number):
     return f"1/{1 / number:.1f}" if 0 < number < 0.5 else ratio(number)
 
 
+def columns(runs):
+    """The head of each column, and what stands in it for a program."""
+    row, to = runs.row, runs.ratio
+    yield "messages/s", lambda name: rate(runs.median(name, "rate"))
+    yield "±", lambda name: f"{runs.spread(name):.0%}"
+    if row.floor:
+        yield "share of the floor", lambda name: ratio(to("rate", name, row.floor))
+    yield "x go-nsq", lambda name: ratio(to("rate", name, GO))
+    yield "x tokio-nsq", lambda name: ratio(to("rate", name, TOKIO))
+    yield "CPU µs per message", lambda name: f"{runs.median(name, 'cpu_us_per_message'):.3f}"
+    yield "to go-nsq", lambda name: share(to("cpu_us_per_message", name, GO))
+    times = ("p50_us", "p99_us", "p999_us")
+    yield "p50 / p99 / p99.9 µs", lambda name: " / ".join(microseconds(runs.median(name, what)) for what in times)
+    yield "allocations", lambda name: counted(runs.median(name, "allocs_per_message"))
+
+
+def counted(number):
+    return "" if number is None else f"{number:.2f}"
+
+
 def table(runs):
     """Every program of a row."""
-    lines = [f"### {runs.row.title}\n\n" + HEAD]
+    heads, cells = zip(*columns(runs))
+    lines = [f"### {runs.row.title}\n\n| | " + " | ".join(heads) + " |\n|---|" + "--:|" * len(heads) + "\n"]
     for program in runs.row.programs:
-        name = program.name
-        to = lambda peer, what="rate": runs.ratio(what, name, peer)  # noqa: E731
-        times = " / ".join(microseconds(runs.median(name, what)) for what in ("p50_us", "p99_us", "p999_us"))
-        allocations = runs.median(name, "allocs_per_message")
-        cells = [
-            f"**{name}**" if name == OURS else name,
-            rate(runs.median(name, "rate")),
-            f"{runs.spread(name):.0%}",
-            ratio(to(runs.row.floor)),
-            ratio(to(GO)),
-            ratio(to(TOKIO)),
-            f"{runs.median(name, 'cpu_us_per_message'):.3f}",
-            share(to(GO, "cpu_us_per_message")),
-            times,
-            "" if allocations is None else f"{allocations:.2f}",
-        ]
-        lines.append("| " + " | ".join(cells) + " |\n")
+        name = f"**{program.name}**" if program.name == OURS else program.name
+        lines.append("| " + " | ".join([name] + [cell(program.name) for cell in cells]) + " |\n")
     return "".join(lines)
 
 

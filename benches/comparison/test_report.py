@@ -1,12 +1,15 @@
 """Tests of what decides in the report: python3 -m unittest discover -s benches -t benches"""
 
+import json
 import unittest
 from dataclasses import replace
 from xml.dom import minidom
 
 from . import picture, table
-from .programs import Runner
-from .rows import FOLDED, GO, MAX_BODY, OURS, PLAIN, ROWS, TOKIO, Goal, Runs
+from .bodies import bodies
+from .main import PARTS, README, replaced
+from .programs import Failed, Runner, layers_of
+from .rows import FOLDED, GO, MAX_BODY, OURS, PLAIN, ROWS, TOKIO, Goal, Layers, Runs
 
 
 def runs(rates, row=ROWS[0], cpu=1.0):
@@ -16,6 +19,10 @@ def runs(rates, row=ROWS[0], cpu=1.0):
         return {"rate": rate, "cpu_us_per_message": cpu, "allocs_per_message": None, **times}
 
     return Runs(row, {name: [run(rate) for rate in of] for name, of in rates.items()})
+
+
+class Nowhere:
+    address, core = "host:1", None
 
 
 class Report(unittest.TestCase):
@@ -38,7 +45,8 @@ class Report(unittest.TestCase):
     def test_every_row_is_judged_by_programs_that_it_has(self):
         for row in ROWS:
             names = {program.name for program in row.programs}
-            self.assertTrue({OURS, GO, TOKIO, row.floor} <= names, row.name)
+            self.assertTrue({OURS, GO, TOKIO} <= names, row.name)
+            self.assertEqual(row.floor in names, row.layers is None, row.name)
             self.assertTrue({goal.peer for goal in row.goals} <= names, row.name)
             for goal in row.goals:
                 self.assertEqual(goal.aim > goal.must, goal.more_is_better, row.name)
@@ -68,17 +76,59 @@ class Report(unittest.TestCase):
         self.assertGreaterEqual(min(widths), 1)
 
     def test_only_this_client_gets_its_options(self):
-        class Nowhere:
-            address, core = "host:1", None
-
         binaries = {OURS: ["nsq_bench", "publish"], GO: ["go-nsq"]}
-        runner = Runner(binaries, Nowhere, ["--producer-opt", "a=b"])
+        runner = Runner(binaries, Nowhere, ["--producer-opt", "a=b"], "prepared")
         row = next(row for row in ROWS if row.name == "topics")
         ours, go = row.programs[:2]
         self.assertEqual(runner.command(row, ours, 7, 3)[-2:], ["--producer-opt", "a=b"])
         command = " ".join(runner.command(row, go, 7, 3))
         self.assertTrue(command.startswith("go-nsq --nsqd-tcp-address host:1 --topic bench_topics#ephemeral"), command)
-        self.assertTrue(command.endswith("--concurrency 64 --topics 16 --json --messages 7 --warmup 3"), command)
+        flags = "--concurrency 64 --topics 16 --json --size 200 --messages 7 --warmup 3"
+        self.assertTrue(command.endswith(flags), command)
+
+    def test_every_client_gets_the_same_layers_and_the_same_bodies(self):
+        binaries = {OURS: ["nsq_bench", "publish"], GO: ["go-nsq"], TOKIO: ["tokio_nsq"]}
+        runner = Runner(binaries, Nowhere, ["--producer-opt", "a=b"], "prepared")
+        row = replace(ROWS[0], layers=Layers(tls=True, deflate=True))
+        said = [runner.command(row, program, 7, 3) for program in row.programs[:3]]
+        asked = "tls_v1=true tls_root_ca_file=prepared/ca.pem deflate=true deflate_level=6"
+        options = [part for option in asked.split() for part in ("--producer-opt", option)]
+        for command in said:
+            self.assertIn(" ".join(options), " ".join(command))
+            self.assertIn("--bodies prepared/bodies-200.txt", " ".join(command))
+        self.assertEqual([command[-2:] == ["--producer-opt", "a=b"] for command in said], [True, False, False])
+
+    def test_a_program_whose_layers_nsqd_does_not_see_is_no_contestant(self):
+        def producer(agent, **layers):
+            said = {"user_agent": agent, "tls": False, "snappy": False, "deflate": False}
+            return {**said, "tls_version": "TLS1.3", "tls_cipher_suite": "Unknown 4865", **layers}
+
+        row = replace(ROWS[0], layers=Layers(tls=True))
+        go = row.programs[1]
+        seen = [producer("tokio_nsq/0.14.0"), producer("go-nsq/1.1.0", tls=True)]
+        self.assertEqual(layers_of(row, go, seen), "TLS1.3 with TLS_AES_128_GCM_SHA256")
+        self.assertIsNone(layers_of(ROWS[0], go, [producer("go-nsq/1.1.0")]))
+        for row, seen in (
+            (row, []),
+            (row, [producer("go-nsq/1.1.0")]),
+            (row, [producer("go-nsq/1.1.0", tls=True, snappy=True)]),
+            (ROWS[0], [producer("go-nsq/1.1.0", deflate=True)]),
+        ):
+            with self.assertRaises(Failed):
+                layers_of(row, go, seen)
+
+    def test_the_bodies_are_lines_of_their_size_and_the_same_every_time(self):
+        lines = bodies(200)
+        self.assertEqual({len(line) for line in lines}, {200})
+        self.assertEqual(len(set(lines)), len(lines))
+        self.assertEqual(lines, bodies(200))
+        self.assertTrue(all(json.loads(line)["event"] for line in lines))
+
+    def test_a_part_of_the_readme_is_replaced_and_the_rest_stays(self):
+        page = "1\n<!-- begin a -->\n2\n<!-- end a -->\n3\n<!-- begin b -->\n4\n<!-- end b -->\n"
+        self.assertEqual(replaced(page, "b", "5\n"), page.replace("4", "5"))
+        for part in PARTS:
+            self.assertIn("new", replaced(README.read_text(), part, "new\n"))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    io, iter,
+    io,
     rc::Rc,
     time::Instant,
 };
@@ -10,11 +10,11 @@ use std::{
 use actix_nsq::{
     Error, MultiPublish, Producer, Publish, Topic,
     actix::{self, Addr},
-    bytes::Bytes,
 };
 use tokio::sync::{Notify, Semaphore};
 
 use crate::{
+    bodies::Bodies,
     meter::Meter,
     options::Options,
     pace::{Pacer, Schedule},
@@ -30,6 +30,7 @@ pub(crate) struct Callers {
 /// What all callers have in common.
 struct Work {
     messages: u64,
+    bodies: Bodies,
     /// The number of the next message.
     next: Cell<u64>,
     /// When so many messages have failed, none are begun any more.
@@ -53,7 +54,6 @@ struct Caller {
     work: Rc<Work>,
     producer: Addr<Producer>,
     topic: Topic,
-    body: Bytes,
     mpub: Option<usize>,
 }
 
@@ -62,13 +62,13 @@ impl Callers {
     pub(crate) async fn new(
         options: &Options,
         producer: &Addr<Producer>,
-        body: &Bytes,
         messages: u64,
         rate: Option<f64>,
     ) -> Result<Self, hdrhistogram::CreationError> {
         let count = options.concurrency;
         let work = Rc::new(Work {
             messages,
+            bodies: options.bodies.clone(),
             next: Cell::new(0),
             patience: count as u64,
             schedule: Cell::new(None),
@@ -84,7 +84,6 @@ impl Callers {
             work: work.clone(),
             producer: producer.clone(),
             topic: topic.clone(),
-            body: body.clone(),
             mpub,
         };
         for topic in options.topics.iter().cycle().take(count) {
@@ -134,7 +133,7 @@ impl Caller {
                     work.pacer.wait(from, &bell).await;
                 }
             }
-            let answer = self.send(count).await;
+            let answer = self.send(first, count).await;
             now = Instant::now();
             let time = now.saturating_duration_since(from);
             work.meter.borrow_mut().answered(count, time, answer);
@@ -148,21 +147,20 @@ impl Caller {
         let _ = work.begin.acquire().await;
         while work.running.get() > 0 {
             let sent = Instant::now();
-            let answer = self.send(1).await;
+            let answer = self.send(0, 1).await;
             work.beside.borrow_mut().answered(1, sent.elapsed(), answer);
         }
     }
 
-    async fn send(&self, count: u64) -> Result<(), Error> {
-        let (topic, body) = (&self.topic, &self.body);
+    async fn send(&self, first: u64, count: u64) -> Result<(), Error> {
+        let (topic, bodies) = (&self.topic, &self.work.bodies);
         match self.mpub {
             None => {
-                self.producer
-                    .send(Publish::new(topic, body.clone()))
-                    .await?
+                let body = bodies.of(first);
+                self.producer.send(Publish::new(topic, body)).await?
             }
             Some(_) => {
-                let bodies = iter::repeat_n(body, count as usize).cloned();
+                let bodies = (first..first + count).map(|message| bodies.of(message));
                 self.producer.send(MultiPublish::new(topic, bodies)).await?
             }
         }

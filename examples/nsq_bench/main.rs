@@ -13,7 +13,8 @@
 //! * The timed part begins when every answer to the warm-up is in, and ends with the last answer. A message counts when it
 //!   is answered ok.
 //! * The body is one block of memory that all messages share, so that a caller copies nothing. It is made before the clock
-//!   runs, and is not all zeros.
+//!   runs, and is not all zeros. With `--bodies` messages hold the lines of a file, in turn, which tells more where the
+//!   connection is compressed.
 //! * A time is from the moment before the send to the answer. A caller reads the clock once for each publish: the
 //!   end of one is the beginning of the next. With `--rate` a time begins when the message was *due*, and a
 //!   schedule says when that is, however late the answers before it came. So a stall shows in every message that it held up.
@@ -27,6 +28,7 @@
 //! The sentence on standard output has the shape of that of NSQ's own `bench_writer`; with `--json` the last line there is
 //! one object.
 
+mod bodies;
 mod callers;
 mod meter;
 mod options;
@@ -40,7 +42,6 @@ use std::{io, process::ExitCode};
 use actix_nsq::{
     Error, GetStats, Producer, WaitConnected,
     actix::{Addr, Arbiter, System, SystemRunner},
-    bytes::Bytes,
 };
 
 use self::{callers::Callers, meter::Meter, options::Options, report::Report};
@@ -67,9 +68,8 @@ fn run(options: &Options) -> Result<Report, Box<dyn std::error::Error>> {
     let system = System::new();
     // It lives as long as this function, and with it the producer's thread.
     let (producer, arbiter) = system.block_on(connect(options))?;
-    let body = body(options.size);
     let callers =
-        |messages, rate| system.block_on(Callers::new(options, &producer, &body, messages, rate));
+        |messages, rate| system.block_on(Callers::new(options, &producer, messages, rate));
     // What grows once has grown in the first half of the warm-up; in the second half allocations are counted.
     let counted = options.warmup / 2;
     let warm_up = |messages| -> Result<u64, Box<dyn std::error::Error>> {
@@ -145,9 +145,4 @@ async fn connect(options: &Options) -> Result<(Addr<Producer>, Option<Arbiter>),
         producer.send(WaitConnected { timeout }).await??;
     }
     Ok((producer, arbiter))
-}
-
-/// So many bytes, not all alike.
-fn body(size: usize) -> Bytes {
-    (0..size).map(|place| (place % 251) as u8).collect()
 }

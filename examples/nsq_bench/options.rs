@@ -1,11 +1,11 @@
 //! The command line.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
 use actix_nsq::{Config, Error, NameError, Topic};
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
-use crate::producer_opt::producer_opt;
+use crate::{bodies::Bodies, producer_opt::producer_opt};
 
 /// What marks a topic that nsqd keeps in memory only. It must stand at the end of a name.
 const EPHEMERAL: &str = "#ephemeral";
@@ -37,6 +37,10 @@ struct Publish {
     /// Bytes of each message
     #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = size)]
     size: usize,
+
+    /// File whose lines are the messages, in turn, instead of --size bytes
+    #[arg(long, value_name = "FILE", conflicts_with = "size")]
+    bodies: Option<PathBuf>,
 
     /// Callers, each of which awaits the answer to its message before it publishes the next
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = concurrency)]
@@ -88,7 +92,8 @@ struct Publish {
 pub(crate) struct Options {
     pub(crate) config: Config,
     pub(crate) topics: Vec<Topic>,
-    pub(crate) size: usize,
+    /// What the messages hold, in turn.
+    pub(crate) bodies: Bodies,
     pub(crate) concurrency: usize,
     pub(crate) messages: u64,
     pub(crate) warmup: u64,
@@ -119,10 +124,14 @@ impl Options {
 
     fn new(flags: Publish) -> Result<Self, String> {
         let config = config(&flags).map_err(|error| error.to_string())?;
-        let (size, largest) = (flags.size, config.max_publish_size());
+        let bodies = match &flags.bodies {
+            Some(file) => Bodies::of_file(file)?,
+            None => Bodies::of_size(flags.size),
+        };
+        let (size, largest) = (bodies.largest(), config.max_publish_size());
         if size > largest {
             return Err(format!(
-                "--size {size} is more than max_publish_size, {largest}, which --producer-opt may raise"
+                "a message of {size} bytes is more than max_publish_size, {largest}, which --producer-opt may raise"
             ));
         }
         let batch = flags.mpub.unwrap_or_default();
@@ -142,7 +151,7 @@ impl Options {
         Ok(Self {
             topics: topic_names(&flags.topic, topics).map_err(|error| error.to_string())?,
             config,
-            size,
+            bodies,
             concurrency: callers,
             messages: flags.messages,
             warmup: flags.warmup.unwrap_or(flags.messages / 10),
@@ -247,7 +256,7 @@ mod tests {
         Flags::command().debug_assert();
         let options = parse("").unwrap();
         assert_eq!(options.config.address(), "127.0.0.1:4150");
-        assert_eq!((options.size, options.concurrency), (200, 64));
+        assert_eq!((options.bodies.size(), options.concurrency), (200, 64));
         assert_eq!((options.messages, options.warmup), (1_000_000, 100_000));
         assert_eq!((options.mpub, options.rate), (None, None));
         assert_eq!(names_of(&options), ["t#ephemeral"]);
@@ -266,7 +275,7 @@ mod tests {
         );
         let options = options.unwrap();
         assert_eq!(options.config.address(), "host:1");
-        assert_eq!((options.size, options.concurrency), (7, 4_096));
+        assert_eq!((options.bodies.size(), options.concurrency), (7, 4_096));
         assert_eq!((options.messages, options.warmup), (5, 0));
         assert_eq!((options.mpub, options.rate), (Some(3), Some(0.5)));
         assert!(options.other_arbiter && options.json);
@@ -279,6 +288,16 @@ mod tests {
     fn an_option_of_the_producer_wins_over_the_flag_that_stands_for_it() {
         let options = parse("--no-batching --producer-opt auto_batch=true").unwrap();
         assert!(options.config.auto_batch());
+    }
+
+    #[test]
+    fn what_lies_between_the_client_and_the_socket_are_options_of_the_producer() {
+        let options = parse("--producer-opt deflate --producer-opt deflate_level=3").unwrap();
+        assert!(options.config.deflate() && !options.config.snappy());
+        assert_eq!(options.config.deflate_level(), 3);
+        let tls = "--producer-opt tls_v1 --producer-opt tls_root_ca_file=";
+        let wrong = parse(&format!("{tls}/nowhere/ca.pem")).map(drop);
+        assert!(wrong.unwrap_err().contains("/nowhere/ca.pem"));
     }
 
     #[test]
@@ -300,7 +319,7 @@ mod tests {
             ("--size much", "must be a whole number from 1 to"),
             (
                 "--size 1048577",
-                "--size 1048577 is more than max_publish_size, 1048576",
+                "a message of 1048577 bytes is more than max_publish_size, 1048576",
             ),
             ("--concurrency 0", "must be from 1 to 65536"),
             ("--concurrency 65537", "must be from 1 to 65536"),

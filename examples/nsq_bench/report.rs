@@ -85,7 +85,7 @@ impl Report {
             messages: options.messages,
             warmup: options.warmup,
             concurrency: options.concurrency,
-            size: options.size,
+            size: options.bodies.size(),
             topics: options.topics.len(),
             mpub: options.mpub,
             batching: options.config.auto_batch(),

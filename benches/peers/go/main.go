@@ -2,12 +2,15 @@
 //
 // So many goroutines call Producer.Publish in turn, each as soon as its last call has returned; all share one Producer,
 // which is one connection. Publish and PublishAsync go through the same router, which writes and flushes each command by
-// itself, so that PublishAsync is no faster. The configuration is go-nsq's default. The body is one slice that all
-// messages share: go-nsq copies it into its buffer only.
+// itself, so that PublishAsync is no faster. The configuration is go-nsq's default, but for the options that are named. The
+// bodies are slices that messages share, one of the size asked for or the lines of a file: go-nsq copies them only where it
+// writes.
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -31,8 +34,20 @@ var (
 	warmup      = flag.Int("warmup", -1, "messages before the timed part (default a tenth of -messages)")
 	topics      = flag.Int("topics", 1, "topics, over which the callers are spread")
 	mpub        = flag.Int("mpub", 0, "publish so many messages with each command")
+	bodiesFile  = flag.String("bodies", "", "file whose lines are the messages, in turn, instead of -size bytes")
 	asJSON      = flag.Bool("json", false, "print one line of JSON after the sentence")
+	config      = nsq.NewConfig()
 )
+
+func init() {
+	flag.Func("producer-opt", "option of go-nsq, name=value (may be given multiple times)", func(text string) error {
+		pair := strings.SplitN(text, "=", 2)
+		if len(pair) != 2 || pair[0] == "" {
+			return errors.New("must be name=value")
+		}
+		return config.Set(pair[0], pair[1])
+	})
+}
 
 // What nsq_bench prints, too.
 type report struct {
@@ -71,7 +86,11 @@ func main() {
 		wrong("-topics is more than -concurrency")
 	}
 
-	producer, err := nsq.NewProducer(*address, nsq.NewConfig())
+	bodies, err := readBodies()
+	if err != nil {
+		wrong("-bodies: %v", err)
+	}
+	producer, err := nsq.NewProducer(*address, config)
 	if err != nil {
 		fail(err)
 	}
@@ -79,15 +98,11 @@ func main() {
 	if err := producer.Ping(); err != nil {
 		fail(err)
 	}
-	body := make([]byte, *size)
-	for i := range body {
-		body[i] = byte(i % 251)
-	}
-	warm := publish(producer, body, *warmup)
+	warm := publish(producer, bodies, *warmup)
 	if warm.Failed > 0 {
 		os.Exit(1)
 	}
-	measured := publish(producer, body, *messages)
+	measured := publish(producer, bodies, *messages)
 	producer.Stop()
 	tell(measured)
 	if measured.Ok < *messages {
@@ -95,8 +110,34 @@ func main() {
 	}
 }
 
+// readBodies returns what the messages hold, in turn: the lines of a file, or one of the size asked for. The size is then the
+// mean one.
+func readBodies() ([][]byte, error) {
+	if *bodiesFile == "" {
+		body := make([]byte, *size)
+		for i := range body {
+			body[i] = byte(i % 251)
+		}
+		return [][]byte{body}, nil
+	}
+	text, err := os.ReadFile(*bodiesFile)
+	if err != nil {
+		return nil, err
+	}
+	lines := bytes.Split(bytes.TrimSuffix(text, []byte("\n")), []byte("\n"))
+	whole := 0
+	for _, line := range lines {
+		if len(line) == 0 {
+			return nil, errors.New("a line is empty, and nsqd takes no empty message")
+		}
+		whole += len(line)
+	}
+	*size = whole / len(lines)
+	return lines, nil
+}
+
 // publish publishes so many messages, each awaited, and returns what was measured.
-func publish(producer *nsq.Producer, body []byte, count int) report {
+func publish(producer *nsq.Producer, bodies [][]byte, count int) report {
 	batch := 1
 	if *mpub > 0 {
 		batch = *mpub
@@ -112,10 +153,7 @@ func publish(producer *nsq.Producer, body []byte, count int) report {
 		group.Add(1)
 		go func() {
 			defer group.Done()
-			bodies := make([][]byte, batch)
-			for i := range bodies {
-				bodies[i] = body
-			}
+			held := make([][]byte, 0, batch)
 			ok := 0
 			defer func() { atomic.AddInt64(&published, int64(ok)) }()
 			<-begin
@@ -125,25 +163,25 @@ func publish(producer *nsq.Producer, body []byte, count int) report {
 				if command >= commands {
 					return
 				}
-				held := batch
-				if last := count - command*batch; last < held {
-					held = last
+				held = held[:0]
+				for message := command * batch; len(held) < batch && message < count; message++ {
+					held = append(held, bodies[message%len(bodies)])
 				}
 				var err error
 				if *mpub > 0 {
-					err = producer.MultiPublish(name, bodies[:held])
+					err = producer.MultiPublish(name, held)
 				} else {
-					err = producer.Publish(name, body)
+					err = producer.Publish(name, held[0])
 				}
 				answered := time.Now()
 				times[command] = answered.Sub(now)
 				now = answered
 				if err == nil {
-					ok += held
+					ok += len(held)
 				} else {
 					once.Do(func() { fmt.Fprintf(os.Stderr, "go-nsq: the first that failed: %v\n", err) })
 					// As many failures as there are callers, and nobody goes on.
-					if atomic.AddInt64(&failed, int64(held)) >= int64(*concurrency) {
+					if atomic.AddInt64(&failed, int64(len(held))) >= int64(*concurrency) {
 						atomic.StoreInt64(&next, int64(commands))
 					}
 				}

@@ -1,6 +1,6 @@
 //! What the peers have in common: the command line of `nsq_bench`, and its report.
 
-use std::{env, fmt::Write, process, str::FromStr, time::Duration};
+use std::{env, fmt::Write, fs, process, str::FromStr, time::Duration};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -12,13 +12,18 @@ const EPHEMERAL: &str = "#ephemeral";
 pub struct Options {
     pub address: String,
     pub topics: Vec<String>,
+    /// Where there are bodies of a file, the mean one.
     pub size: usize,
+    /// What the messages hold, in turn.
+    pub bodies: Vec<Vec<u8>>,
     pub concurrency: usize,
     pub messages: usize,
     pub warmup: usize,
     /// Messages of each batch; `None`: each by itself.
     pub mpub: Option<usize>,
     pub kind: Option<String>,
+    /// The client's own options, which it reads itself.
+    pub producer_opts: Vec<(String, String)>,
     pub json: bool,
 }
 
@@ -37,11 +42,13 @@ impl Options {
             address: "127.0.0.1:4150".into(),
             topics: Vec::new(),
             size: 200,
+            bodies: Vec::new(),
             concurrency: 64,
             messages: 1_000_000,
             warmup: 0,
             mpub: None,
             kind: None,
+            producer_opts: Vec::new(),
             json: false,
         };
         while let Some(flag) = arguments.next() {
@@ -60,6 +67,8 @@ impl Options {
                 "--topics" => topics = number(&flag, &value, 1)?,
                 "--mpub" => options.mpub = Some(number(&flag, &value, 1)?),
                 "--kind" => options.kind = Some(value),
+                "--bodies" => options.bodies = lines(&value)?,
+                "--producer-opt" => options.producer_opts.push(pair(&value)?),
                 _ => return Err(format!("unknown flag {flag}")),
             }
         }
@@ -69,12 +78,40 @@ impl Options {
         let topic = topic.ok_or("--topic is missing")?;
         options.topics = topic_names(&topic, topics);
         options.warmup = warmup.unwrap_or(options.messages / 10);
+        match options.bodies.len() {
+            // Not all zeros.
+            0 => {
+                let body = (0..options.size).map(|place| (place % 251) as u8);
+                options.bodies.push(body.collect());
+            }
+            lines => options.size = options.bodies.iter().map(Vec::len).sum::<usize>() / lines,
+        }
         Ok(options)
     }
 
-    /// A body of the size that is asked for, not all zeros.
-    pub fn body(&self) -> Vec<u8> {
-        (0..self.size).map(|place| (place % 251) as u8).collect()
+    /// What this message holds.
+    pub fn body(&self, message: usize) -> &[u8] {
+        &self.bodies[message % self.bodies.len()]
+    }
+}
+
+/// The lines of a file, each of which is to be a message.
+fn lines(file: &str) -> Result<Vec<Vec<u8>>, String> {
+    let text = fs::read(file).map_err(|error| format!("--bodies {file}: {error}"))?;
+    let text = text.strip_suffix(b"\n").unwrap_or(&text);
+    let lines: Vec<_> = text.split(|byte| *byte == b'\n').map(Vec::from).collect();
+    match lines.iter().any(Vec::is_empty) {
+        true => Err(format!(
+            "--bodies {file}: a line is empty, and nsqd takes no empty message"
+        )),
+        false => Ok(lines),
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
+        _ => Err(format!("--producer-opt {text}: must be name=value")),
     }
 }
 

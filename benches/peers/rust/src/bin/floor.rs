@@ -46,6 +46,11 @@ fn run(options: &Options) -> io::Result<Outcome> {
             "--kind mpub makes one batch of a window: --mpub is for --kind pub",
         ));
     }
+    if options.bodies.len() > 1 || !options.producer_opts.is_empty() {
+        return Err(io::Error::other(
+            "--bodies and --producer-opt are for clients",
+        ));
+    }
     let mut nsqd = Connection::open(&options.address)?;
     let round = options.concurrency * options.mpub.unwrap_or(1);
     let whole = Window::new(options, fold, round);
@@ -68,14 +73,14 @@ struct Window {
 impl Window {
     /// So many messages: by themselves, in explicit batches, or folded by their topics.
     fn new(options: &Options, fold: bool, messages: usize) -> Self {
-        let body = options.body();
+        let body = options.body(0);
         let topics = &options.topics;
         let (mut bytes, mut commands) = (Vec::new(), 0);
         if fold {
             for (number, topic) in topics.iter().enumerate() {
                 let share = messages / topics.len() + usize::from(number < messages % topics.len());
                 commands += usize::from(share > 0);
-                mpub(&mut bytes, topic, &body, share);
+                mpub(&mut bytes, topic, body, share);
             }
         } else {
             let mut left = messages;
@@ -83,11 +88,11 @@ impl Window {
                 let share = left.min(options.mpub.unwrap_or(1));
                 match (share, options.mpub) {
                     (0, _) => break,
-                    (_, Some(_)) => mpub(&mut bytes, topic, &body, share),
+                    (_, Some(_)) => mpub(&mut bytes, topic, body, share),
                     (_, None) => {
                         bytes.extend(format!("PUB {topic}\n").as_bytes());
                         bytes.extend((body.len() as u32).to_be_bytes());
-                        bytes.extend(&body);
+                        bytes.extend(body);
                     }
                 }
                 commands += 1;

@@ -11,6 +11,9 @@
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
+    fmt::Display,
+    fs::File,
+    io::BufReader,
     process::ExitCode,
     rc::Rc,
     sync::Arc,
@@ -22,7 +25,13 @@ use tokio::{
     sync::{Semaphore, mpsc, oneshot},
     task::LocalSet,
 };
-use tokio_nsq::{NSQConfigShared, NSQEvent, NSQProducer, NSQProducerConfig, NSQTopic};
+use tokio_nsq::{
+    NSQConfigShared, NSQConfigSharedCompression, NSQConfigSharedTLS, NSQDeflateLevel, NSQEvent,
+    NSQProducer, NSQProducerConfig, NSQTopic,
+};
+
+/// Whom nsqd's certificate must be for: the verifier of this client knows names only, no addresses.
+const NAME: &str = "localhost";
 
 const FLUSH_INTERVAL: Duration = Duration::from_millis(1);
 
@@ -80,7 +89,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(options: &Options) -> Result<Outcome, String> {
-    let shared = NSQConfigShared::new().set_flush_interval(FLUSH_INTERVAL);
+    let shared = layers(&options.producer_opts)?.set_flush_interval(FLUSH_INTERVAL);
     let mut producer = NSQProducerConfig::new(&options.address)
         .set_shared(shared)
         .build();
@@ -101,6 +110,44 @@ async fn run(options: &Options) -> Result<Outcome, String> {
         return Err("the warm-up failed".into());
     }
     Ok(publish(options, options.messages, &requests).await)
+}
+
+/// TLS and compression, by go-nsq's names for them.
+fn layers(options: &[(String, String)]) -> Result<NSQConfigShared, String> {
+    let mut shared = NSQConfigShared::new();
+    let (mut tls, mut roots) = (false, rustls::ClientConfig::new());
+    let (mut snappy, mut deflate, mut level) = (false, false, None);
+    for (name, value) in options {
+        let wrong = |error: &dyn Display| format!("--producer-opt {name}={value}: {error}");
+        let switch = || value.parse::<bool>().map_err(|error| wrong(&error));
+        match name.as_str() {
+            "tls_v1" => tls = switch()?,
+            "tls_root_ca_file" => {
+                let file = File::open(value).map_err(|error| wrong(&error))?;
+                let read = roots.root_store.add_pem_file(&mut BufReader::new(file));
+                read.map_err(|()| wrong(&"not a certificate"))?;
+            }
+            "snappy" => snappy = switch()?,
+            "deflate" => deflate = switch()?,
+            "deflate_level" => {
+                let number = value.parse().map_err(|error| wrong(&error))?;
+                level = NSQDeflateLevel::new(number);
+            }
+            _ => return Err(wrong(&"unknown")),
+        }
+    }
+    if snappy {
+        shared = shared.set_compression(NSQConfigSharedCompression::Snappy);
+    }
+    if deflate {
+        let level = level.ok_or("deflate_level must be there, from 1 to 9")?;
+        shared = shared.set_compression(NSQConfigSharedCompression::Deflate(level));
+    }
+    if tls {
+        let name = NSQConfigSharedTLS::new(NAME);
+        shared = shared.set_tls(name.set_client_config(Arc::new(roots)));
+    }
+    Ok(shared)
 }
 
 /// Owns the producer: publishes what it is sent, and gives each answer to whose turn it is. It ends with the connection,
@@ -171,7 +218,6 @@ async fn publish(
 }
 
 async fn call(work: Rc<Work>, topic: Arc<NSQTopic>, requests: mpsc::UnboundedSender<Request>) {
-    let body = work.options.body();
     let _ = work.begin.acquire().await;
     let mut now = Instant::now();
     loop {
@@ -185,8 +231,11 @@ async fn call(work: Rc<Work>, topic: Arc<NSQTopic>, requests: mpsc::UnboundedSen
         let request = Request {
             topic: topic.clone(),
             payload: match work.options.mpub {
-                None => Payload::Message(body.clone()),
-                Some(_) => Payload::Batch(vec![body.clone(); count]),
+                None => Payload::Message(work.options.body(first).to_vec()),
+                Some(_) => {
+                    let bodies = (first..first + count).map(|message| work.options.body(message));
+                    Payload::Batch(bodies.map(Vec::from).collect())
+                }
             },
             reply,
         };
