@@ -29,7 +29,7 @@ impl Method {
             #[cfg(feature = "snappy")]
             Self::Snappy => Encoder::Snappy(Box::default()),
             #[cfg(feature = "deflate")]
-            Self::Deflate(level) => Encoder::Deflate(deflate::Encoder::new(level)),
+            Self::Deflate(level) => Encoder::Deflate(Box::new(deflate::Encoder::new(level))),
         }
     }
 
@@ -38,7 +38,7 @@ impl Method {
             #[cfg(feature = "snappy")]
             Self::Snappy => Decoder::Snappy(Box::default()),
             #[cfg(feature = "deflate")]
-            Self::Deflate(_) => Decoder::Deflate(deflate::Decoder::default()),
+            Self::Deflate(_) => Decoder::Deflate(Box::default()),
         }
     }
 }
@@ -48,7 +48,7 @@ pub(crate) enum Encoder {
     #[cfg(feature = "snappy")]
     Snappy(Box<snappy::Encoder>),
     #[cfg(feature = "deflate")]
-    Deflate(deflate::Encoder),
+    Deflate(Box<deflate::Encoder>),
 }
 
 impl Encoder {
@@ -79,7 +79,7 @@ pub(crate) enum Decoder {
     #[cfg(feature = "snappy")]
     Snappy(Box<snappy::Decoder>),
     #[cfg(feature = "deflate")]
-    Deflate(deflate::Decoder),
+    Deflate(Box<deflate::Decoder>),
 }
 
 impl Decoder {
