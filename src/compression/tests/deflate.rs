@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use super::{DEFLATE, assert_at_every_split, assert_refused, decode_all, outcome};
+use super::{DEFLATE, assert_at_every_split, assert_refused, decode_all};
 
 /// A stored block with "OK" in it.
 const OK: &[u8] = b"\x00\x02\x00\xfd\xffOK";
