@@ -138,6 +138,26 @@ fn stalled_from_the_start_the_layers_come_when_the_stall_is_over() {
 }
 
 #[test]
+fn what_comes_before_the_layer_it_is_for_waits_for_it() {
+    let authority = Authority::new();
+    let nsqd = authority.nsqd().start().unwrap();
+    nsqd.faults().stall(true);
+    let mut client = Client::connect(&nsqd);
+    client.send(&identify(&super::layers::asking(false, How::Snappy, "")));
+    wait(nsqd.wait_for_command("IDENTIFY", 1));
+    let mut socket = Client(client.0.try_clone().unwrap());
+    let mut squeezed = Client(How::Snappy.squeeze(client.0));
+    squeezed.send(&publish("t", b"x"));
+    // The thread that reads it has a command to answer in between.
+    let mut other = Client::connect(&nsqd);
+    other.send(b"NOP\n");
+    wait(nsqd.wait_for_command("NOP", 1));
+    nsqd.faults().stall(false);
+    assert_eq!(socket.frame().0, 0);
+    squeezed.expect(&OK.repeat(2));
+}
+
+#[test]
 fn stalled_a_client_that_hangs_up_before_its_layer_is_let_go() {
     let authority = Authority::new();
     let nsqd = authority.nsqd().start().unwrap();
