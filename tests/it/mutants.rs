@@ -28,6 +28,9 @@ fn every_mistake_can_still_be_made() {
             let place = format!("{}: what it changes in {file}", patch.name);
             assert_eq!(found, 1, "{place} is there so many times:\n{before}");
             assert_ne!(before, after, "{place}");
+            // git takes a hunk without one for the end of the file.
+            let last = [&before, &after].map(|lines| lines.lines().last());
+            assert_eq!(last[0], last[1], "{place}: no line of context behind it");
             assert!(file.starts_with("src/"), "{place}");
         }
     }
