@@ -211,6 +211,22 @@ impl ConfigBuilder {
     /// `tls_server_name` still has its meaning; the other options of TLS have no place beside it.
     ///
     /// The name says which version of rustls is meant, so that another one can come beside it.
+    ///
+    /// ```
+    /// # use tokio_rustls::rustls;
+    /// use std::sync::Arc;
+    ///
+    /// use actix_nsq::Config;
+    ///
+    /// # let roots = rustls::RootCertStore::empty();
+    /// let provider = Arc::new(rustls::crypto::ring::default_provider());
+    /// let rustls = rustls::ClientConfig::builder_with_provider(provider)
+    ///     .with_safe_default_protocol_versions()?
+    ///     .with_root_certificates(roots)
+    ///     .with_no_client_auth();
+    /// let config = Config::builder("nsqd.example.org:4150").rustls_0_23_config(rustls).build()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(feature = "tls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     pub fn rustls_0_23_config(
