@@ -118,27 +118,35 @@ fn what_is_no_handshake_is_refused_in_clear_text() {
 #[test]
 fn a_handshake_may_take_five_seconds() {
     let nsqd = Authority::new().nsqd().start().unwrap();
-    let mut client = Client::connect(&nsqd);
-    let begin = Instant::now();
-    // Neither two of its heartbeat intervals decide, nor that it has none.
-    for interval in [1_000, -1] {
-        let mut other = Client::connect(&nsqd);
-        other.identify(&format!(
-            r#"{{"feature_negotiation":true,"tls_v1":true,"heartbeat_interval":{interval}}}"#
-        ));
-        if interval > 0 {
-            other.send(b"\x16\x03\x01");
-        }
-        if interval == -1 {
-            client = other;
-        }
+    // Neither two of its heartbeat intervals decide, nor that it has none; nor what it has sent, nor that it is silent.
+    let mut clients = [1_000, -1].map(|interval| {
+        let client = Client::connect(&nsqd);
+        (
+            client,
+            format!(
+                r#"{{"feature_negotiation":true,"tls_v1":true,"heartbeat_interval":{interval}}}"#
+            ),
+        )
+    });
+    nsqd.faults().stall(true);
+    for (client, json) in &mut clients {
+        client.send(&identify(json));
     }
-    let here = client.0.local_addr().unwrap();
-    let words = failed(&format!("read tcp {}->{here}: i/o timeout", nsqd.address()));
-    client.expect(&words);
-    client.expect_end(End::Eof);
-    let took = begin.elapsed();
-    assert!((4_900..8_000).contains(&took.as_millis()), "{took:?}");
+    wait(nsqd.wait_for_command("IDENTIFY", 2));
+    let begin = Instant::now();
+    nsqd.faults().stall(false);
+    for (client, _) in &mut clients {
+        assert_eq!(client.frame().0, 0);
+    }
+    clients[0].0.send(b"\x16\x03\x01");
+    for (client, _) in &mut clients {
+        let here = client.0.local_addr().unwrap();
+        let words = failed(&format!("read tcp {}->{here}: i/o timeout", nsqd.address()));
+        client.expect(&words);
+        client.expect_end(End::Eof);
+        let took = begin.elapsed();
+        assert!((4_900..8_000).contains(&took.as_millis()), "{took:?}");
+    }
     wait(nsqd.wait_for_connections(0));
 }
 
