@@ -248,7 +248,8 @@ impl<'a> Campaign<'a> {
 
     /// The session without a cut: what is said, both ways.
     async fn whole(&self, session: &Session, variant: &Variant) -> Whole {
-        let proxy = ChaosProxy::start(&self.address, chaos::Faults::default(), self.seed).unwrap();
+        let proxy =
+            ChaosProxy::start_apart(&self.address, chaos::Faults::default(), self.seed).unwrap();
         proxy.start_recording();
         let played = session.play(&proxy, variant.options, &self.record).await;
         for (say, answer) in session.says.iter().zip(&played.answers) {
@@ -276,7 +277,7 @@ impl<'a> Campaign<'a> {
 
     async fn play(&self, session: &Session, variant: &Variant, whole: &Whole, case: Case) {
         let began = Instant::now();
-        let proxy = ChaosProxy::start(&self.address, case.faults(), self.seed).unwrap();
+        let proxy = ChaosProxy::start_apart(&self.address, case.faults(), self.seed).unwrap();
         proxy.start_recording();
         let Played { answers, ids, .. } = session.play(&proxy, variant.options, &self.record).await;
         let told = format!("{}, {}, {proxy}: {answers:?}", session.name, variant.name);

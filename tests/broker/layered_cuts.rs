@@ -206,13 +206,19 @@ impl<'a> Campaign<'a> {
     }
 
     fn proxy(&self, faults: Faults) -> ChaosProxy {
-        let proxy = ChaosProxy::start(&self.address, faults, self.seed).unwrap();
+        let proxy = ChaosProxy::start_apart(&self.address, faults, self.seed).unwrap();
         proxy.start_recording();
         proxy
     }
 
+    /// By whichever address nsqd is dialled.
+    fn asked(&self, config: ConfigBuilder) -> ConfigBuilder {
+        let config = self.layers.asked(self.broker, config);
+        config.tls_server_name("localhost")
+    }
+
     async fn session(&self, proxy: &ChaosProxy) -> Played {
-        let options = |config: ConfigBuilder| self.layers.asked(self.broker, config);
+        let options = |config: ConfigBuilder| self.asked(config);
         SESSION.play(proxy, options, &self.record).await
     }
 
@@ -220,7 +226,7 @@ impl<'a> Campaign<'a> {
     async fn handshake(&self) -> (usize, usize) {
         let proxy = self.proxy(Faults::default());
         let config = Config::builder(proxy.address().to_string());
-        let config = self.layers.asked(self.broker, config);
+        let config = self.asked(config);
         let producer = start(config.client_id("cuts").hostname("cuts"));
         let timeout = Duration::from_secs(10);
         let connected = producer.send(WaitConnected { timeout }).await;
@@ -266,7 +272,7 @@ impl<'a> Campaign<'a> {
         });
         // Who is told of a longer record waits for the rest of it.
         let soon = |config: ConfigBuilder| {
-            let config = self.layers.asked(self.broker, config);
+            let config = self.asked(config);
             let config = config.handshake_timeout(Duration::from_millis(500));
             config.ack_timeout(Duration::from_millis(500))
         };

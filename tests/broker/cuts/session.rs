@@ -1,6 +1,7 @@
 //! What a producer says in a session, and how it is played through a proxy.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix_nsq::bytes::Bytes;
@@ -68,7 +69,10 @@ impl Session {
         options: impl FnOnce(ConfigBuilder) -> ConfigBuilder,
         record: &RefCell<Record>,
     ) -> Played {
+        // See `ChaosProxy::start_apart`.
+        let from = SocketAddr::new(proxy.address().ip(), 0);
         let config = Config::builder(proxy.address().to_string())
+            .local_addr(from)
             .reconnect_backoff(Duration::from_millis(1))
             .max_reconnect_backoff(Duration::from_millis(20))
             .ack_timeout(ACK_TIMEOUT)

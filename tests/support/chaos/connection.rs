@@ -1,7 +1,8 @@
 //! One connection through a chaos proxy, from the client's coming to the end of both its sides.
 
 use std::{
-    future,
+    future, io,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, mpsc},
     time::Duration,
 };
@@ -10,7 +11,7 @@ use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     join,
-    net::TcpStream,
+    net::{TcpSocket, TcpStream, lookup_host},
     pin, select,
     sync::{broadcast, watch},
     time::{sleep, timeout},
@@ -36,6 +37,7 @@ pub(super) struct Cut {
 #[derive(Debug)]
 pub(super) struct Terms {
     pub(super) upstream: Arc<str>,
+    pub(super) from: Option<IpAddr>,
     /// As they were then, and as they are.
     pub(super) then: Faults,
     pub(super) now: watch::Receiver<Faults>,
@@ -50,7 +52,7 @@ pub(super) async fn serve(mut client: TcpStream, terms: Terms, mut cuts: broadca
         return reset(client);
     }
     let mut server = select! {
-        dialled = TcpStream::connect(&*terms.upstream) => match dialled {
+        dialled = dial(&terms.upstream, terms.from) => match dialled {
             Ok(server) => server,
             // What a client is told that nobody listens to.
             Err(_) => return reset(client),
@@ -83,6 +85,17 @@ pub(super) async fn serve(mut client: TcpStream, terms: Terms, mut cuts: broadca
     }
     // Counted as open until here.
     drop(terms);
+}
+
+async fn dial(upstream: &str, from: Option<IpAddr>) -> io::Result<TcpStream> {
+    let Some(from) = from else {
+        return TcpStream::connect(upstream).await;
+    };
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::new(from, 0))?;
+    let upstream = lookup_host(upstream).await?.next();
+    let upstream = upstream.ok_or(io::ErrorKind::AddrNotAvailable)?;
+    socket.connect(upstream).await
 }
 
 async fn grows_old(age: Option<Duration>) {

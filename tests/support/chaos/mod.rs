@@ -16,10 +16,10 @@ mod tally;
 
 use std::{
     fmt, io,
-    net::{SocketAddr, ToSocketAddrs},
+    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
         mpsc,
     },
     thread,
@@ -79,6 +79,17 @@ impl ChaosProxy {
         Self::start_at("127.0.0.1:0", upstream, faults, seed)
     }
 
+    /// The same with a loopback address for itself and those who come to it, from which it goes on to `upstream`, too: closed
+    /// connections keep their ports for a minute, and of 127.0.0.1 a few thousand sessions leave none to anybody.
+    pub fn start_apart(upstream: impl Into<String>, faults: Faults, seed: u64) -> io::Result<Self> {
+        // Elsewhere there is one loopback address.
+        let address = match cfg!(target_os = "linux") {
+            true => own_address(),
+            false => Ipv4Addr::LOCALHOST,
+        };
+        Self::start_at((address, 0), upstream, faults, seed)
+    }
+
     /// The same, listening there.
     pub fn start_at(
         listen: impl ToSocketAddrs,
@@ -98,6 +109,7 @@ impl ChaosProxy {
         let (over, is_over) = oneshot::channel();
         let door = Door {
             upstream: upstream.into().into(),
+            from: Some(address.ip()).filter(|ip| ip.is_loopback() && *ip != Ipv4Addr::LOCALHOST),
             faults: faults.subscribe(),
             cuts: cuts.clone(),
             tallies: Arc::default(),
@@ -162,6 +174,16 @@ impl ChaosProxy {
     }
 }
 
+/// One of the sixteen million, and of this process another one each time.
+fn own_address() -> Ipv4Addr {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    let number = LAST.fetch_add(1, Ordering::Relaxed) % 0xffff;
+    let [high, low] = ((number + 1) as u16).to_be_bytes();
+    // Test programs that run side by side seldom meet.
+    let process = 1 + (std::process::id() % 254) as u8;
+    Ipv4Addr::new(127, process, high, low)
+}
+
 impl Drop for ChaosProxy {
     fn drop(&mut self) {
         if thread::panicking() {
@@ -195,6 +217,8 @@ impl fmt::Debug for ChaosProxy {
 /// Where the connections come in.
 struct Door {
     upstream: Arc<str>,
+    /// From which address it goes on, if not from any.
+    from: Option<IpAddr>,
     faults: watch::Receiver<Faults>,
     cuts: broadcast::Sender<Cut>,
     tallies: Arc<Tallies>,
@@ -229,6 +253,7 @@ impl Door {
             let apart = tally.number.wrapping_mul(0x9e37_79b9_7f4a_7c14);
             let terms = Terms {
                 upstream: Arc::clone(&self.upstream),
+                from: self.from,
                 then,
                 now: self.faults.clone(),
                 is_struck,
