@@ -104,9 +104,9 @@ impl Error {
             | Cause::NotConnected { .. }
             | Cause::Unanswered { .. }
             | Cause::Mailbox => ErrorKind::Timeout,
-            Cause::Refused(refusal) | Cause::Foreseen { refusal, .. } => {
-                ErrorKind::Refused(refusal.code())
-            }
+            Cause::Refused(refusal)
+            | Cause::Foreseen { refusal, .. }
+            | Cause::Forbidden { refusal, .. } => ErrorKind::Refused(refusal.code()),
             Cause::Lost(_) => ErrorKind::ConnectionLost,
             Cause::Drained => ErrorKind::Drained,
             Cause::Closed => ErrorKind::Closed,
@@ -137,7 +137,9 @@ impl Error {
     /// What nsqd said, where it was nsqd that refused.
     pub fn refusal(&self) -> Option<&ServerError> {
         match &self.inner.cause {
-            Cause::Refused(refusal) | Cause::Foreseen { refusal, .. } => Some(refusal),
+            Cause::Refused(refusal)
+            | Cause::Foreseen { refusal, .. }
+            | Cause::Forbidden { refusal, .. } => Some(refusal),
             _ => None,
         }
     }
@@ -294,11 +296,17 @@ pub(crate) enum Cause {
     Unanswered { after: Duration },
     #[error("the caller's own time-out passed before the producer answered")]
     Mailbox,
-    #[error("nsqd refused: {0}")]
+    #[error("nsqd refused: {}", with_advice(.0))]
     Refused(#[source] ServerError),
     #[error("{size} bytes are more than nsqd takes, as it said of an earlier one: {refusal}")]
     Foreseen {
         size: usize,
+        #[source]
+        refusal: ServerError,
+    },
+    #[error("nsqd refused this topic within the last {within:?}: {refusal}")]
+    Forbidden {
+        within: Duration,
         #[source]
         refusal: ServerError,
     },
@@ -314,6 +322,13 @@ fn member(index: &Option<usize>) -> String {
     index
         .map(|index| format!(" at place {index} of the batch"))
         .unwrap_or_default()
+}
+
+fn with_advice(refusal: &ServerError) -> String {
+    match refusal.is_tls_required() {
+        true => format!("{refusal}; set tls_v1"),
+        false => refusal.to_string(),
+    }
 }
 
 fn last_failure(last: &Option<ConnectionError>) -> String {

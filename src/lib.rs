@@ -58,7 +58,8 @@
 //!    same for a [`MultiPublish`]: [`MaybePartly`](Delivery::MaybePartly). What an earlier connection may have stored is never called not written
 //!    again.
 //! 4. nsqd closes the connection when it refuses a publish. The publishes behind that one were not executed, and are
-//!    sent again in order, unless the refusal is a verdict on their topic (`E_BAD_TOPIC`, `E_UNAUTHORIZED`). A refusal
+//!    sent again in order, unless the refusal is a verdict on their topic (`E_BAD_TOPIC`, `E_UNAUTHORIZED`; after the latter
+//!    the topic is refused here for a second). A refusal
 //!    that is itself lost, as may happen when much was sent behind it and nsqd resets the connection, leaves a lost
 //!    connection. What was never wholly sent when a connection is lost is sent again as well. What may be stored is
 //!    answered so, or sent again with `retry_unknown`.

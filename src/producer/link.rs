@@ -175,7 +175,8 @@ impl Producer {
             (_, true) => AFTER_REFUSAL,
             _ => self.next_delay(),
         };
-        self.quiet = refused;
+        // Whoever was refused has been told, but not what to do about all of them.
+        self.quiet = refused && !why.is_lasting();
         let (level, what) = match leaving {
             true => (Level::Info, "connection left"),
             false => (Level::Warn, "connection lost"),
@@ -226,8 +227,12 @@ impl Handler<Frames> for Producer {
             return;
         };
         let mut queue = desk.queue.borrow_mut();
+        let mut verdict = None;
         for frame in std::iter::repeat_n(Frame::Ok, oks).chain(then) {
-            session.hear(frame, &mut queue, now);
+            verdict = session.hear(frame, &mut queue, now).or(verdict);
+        }
+        if let Some((topic, refusal)) = verdict {
+            self.forbidden.note(topic, &refusal, now);
         }
     }
 }

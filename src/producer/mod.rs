@@ -2,6 +2,7 @@
 
 mod caller;
 mod drain;
+mod forbidden;
 mod link;
 mod observe;
 mod payload;
@@ -26,6 +27,7 @@ pub(crate) use self::publish::Patient;
 use self::{
     caller::Unheard,
     drain::{Drainage, Draining},
+    forbidden::Forbidden,
     link::Link,
     observe::Watched,
     publish::{Desk, Queue},
@@ -80,6 +82,7 @@ pub struct Producer {
     desk: Rc<Desk>,
     link: Link,
     backoff: Backoff,
+    forbidden: Forbidden,
     /// The delay that the next life begins with.
     delay: Duration,
     /// The body of the IDENTIFY that asks nsqd for nothing but an answer.
@@ -155,6 +158,7 @@ impl Producer {
             desk: Rc::new(desk),
             link: Link::Idle,
             backoff: Backoff::new(config.reconnect_backoff(), config.max_reconnect_backoff()),
+            forbidden: Forbidden::default(),
             delay: Duration::ZERO,
             ping: config.identify().names_only().to_json(),
             last: None,

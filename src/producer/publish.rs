@@ -194,6 +194,7 @@ impl Producer {
             true => Some(Cause::Drained),
             false => outgoing.payload.check(&self.config).err(),
         };
+        let cause = cause.or_else(|| self.forbidden.cause(&outgoing.topic, now));
         let refused = cause.map(|cause| Error::new(cause, Delivery::NotWritten));
         self.watched.refused += u64::from(refused.is_some());
         Receipt {

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     conn::{Conn, ConnId, Ended, Side},
     error::{Cause, ConnectionError},
-    protocol::{Frame, Outbox},
+    protocol::{Frame, Outbox, ServerError, Topic},
 };
 
 /// A connection from the handshake to its settlement.
@@ -113,42 +113,54 @@ impl Session {
         }
     }
 
-    /// Takes a frame of this connection.
-    pub(super) fn hear(&mut self, frame: Frame, queue: &mut Queue, now: Instant) {
+    /// Takes a frame of this connection; the refusal of a publish is told with its topic.
+    pub(super) fn hear(
+        &mut self,
+        frame: Frame,
+        queue: &mut Queue,
+        now: Instant,
+    ) -> Option<(Topic, ServerError)> {
         match self
             .closing
             .as_ref()
             .map_or(Heed::Answers, |closing| closing.heed)
         {
             Heed::Answers => {}
-            Heed::Refusal => return self.heed(Heed::Nothing),
-            Heed::Nothing => return,
+            Heed::Refusal => {
+                self.heed(Heed::Nothing);
+                return None;
+            }
+            Heed::Nothing => return None,
         }
         let problem = match frame {
             Frame::Ok => match queue.ok(self.conn.taken(), now) {
                 Ok(()) => {
                     self.served = true;
                     self.progress = now;
-                    return;
+                    return None;
                 }
                 Err(problem) => problem.into(),
             },
             Frame::Error(refusal) if refusal.code().is_fatal() => {
+                let topic = queue.oldest_topic();
                 let heed = match queue.refused(&refusal) {
                     Ok(()) => Heed::Refusal,
                     Err(_) => Heed::Nothing,
                 };
+                let verdict = topic.map(|topic| (topic, refusal.clone()));
                 let why = match refusal.is_tls_required() {
                     true => ConnectionError::TlsRequired(refusal),
                     false => ConnectionError::Refused(refusal),
                 };
                 self.close(why, now);
-                return self.heed(heed);
+                self.heed(heed);
+                return verdict;
             }
             other => format!("{other} is no answer to a publish"),
         };
         self.close(ConnectionError::OutOfStep { problem }, now);
         self.heed(Heed::Nothing);
+        None
     }
 
     fn heed(&mut self, heed: Heed) {

@@ -56,7 +56,7 @@ use self::{
 };
 use crate::{
     error::{Cause, Delivery, Error},
-    protocol::ServerError,
+    protocol::{ServerError, Topic},
 };
 
 /// A command in flight.
@@ -134,6 +134,16 @@ impl<R: Reply> TransactionQueue<R> {
     /// Where the last byte of the oldest command in flight is.
     pub(crate) fn oldest_end(&self) -> Option<u64> {
         self.flight.front().map(|window| window.end)
+    }
+
+    /// The topic of the oldest command in flight; a ping has none.
+    pub(crate) fn oldest_topic(&mut self) -> Option<Topic> {
+        let window = self
+            .flight
+            .front()
+            .filter(|window| window.load.publishes > 0)?;
+        let slot = self.lanes.get_mut(window.lane)?.slots.front()?;
+        Some(slot.topic.clone())
     }
 
     /// The time before which no dead-line passes.

@@ -206,13 +206,21 @@ fn a_publish_to_an_nsqd_that_requires_tls_is_refused_in_its_words() {
         let producer = network.start();
         let mut client = network.connected().await;
         let answer = publish(&producer, "a body");
+        let behind = publish(&producer, "another body");
         client.expect_pub("t", "a body").await;
         client
             .send(error_frame(&format!("E_INVALID cannot PUB {TLS_REQUIRED}")))
             .await;
         let kind = ErrorKind::Refused(ErrorCode::Invalid);
+        // At once, and not one with each connection.
+        let refused = network.elapsed();
+        failure(behind.await, kind, Delivery::NotWritten);
         let error = failure(answer.await, kind, Delivery::NotWritten);
-        assert!(error.to_string().ends_with("(TLS required)"), "{error}");
+        assert_eq!(network.elapsed(), refused);
+        assert!(
+            error.to_string().ends_with("(TLS required); set tls_v1"),
+            "{error}"
+        );
     });
 }
 

@@ -161,18 +161,67 @@ fn a_verdict_on_a_topic_answers_all_of_that_topic_and_nothing_of_others() {
             for each in [bad, behind, waiting] {
                 failure(each.await, ErrorKind::Refused(code), Delivery::NotWritten);
             }
-            let later = to(&producer, "bad", "6");
             let mut nsqd = network.connected().await;
             nsqd.expect_pub("good", "2").await;
             nsqd.expect_pub("good", "5").await;
-            // A verdict is on what was accepted so far: permissions change.
-            nsqd.expect_pub("bad", "6").await;
-            nsqd.send(ok_frame().repeat(3)).await;
-            for each in [good, last, later] {
+            nsqd.send(ok_frame().repeat(2)).await;
+            for each in [good, last] {
                 each.await.unwrap();
             }
+            // A verdict is on what was accepted so far: permissions change.
+            tokio::time::sleep(s(1)).await;
+            let later = to(&producer, "bad", "6");
+            nsqd.expect_pub("bad", "6").await;
+            nsqd.send(ok_frame()).await;
+            later.await.unwrap();
         });
     }
+}
+
+/// Each refusal costs the connection, and each connection asks the auth server.
+#[test]
+fn a_topic_that_is_closed_to_the_producer_costs_one_connection_a_second_however_often_it_is_tried()
+{
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let mut nsqd = network.connected().await;
+        for _ in 0..3 {
+            let refused = to(&producer, "closed", "1");
+            let good = to(&producer, "good", "2");
+            nsqd.expect_pub("closed", "1").await;
+            nsqd.expect_pub("good", "2").await;
+            nsqd.send(error_frame(
+                "E_UNAUTHORIZED AUTH failed for PUB on \"closed\"",
+            ))
+            .await;
+            nsqd.fin().await;
+            let unauthorized = ErrorKind::Refused(ErrorCode::Unauthorized);
+            failure(refused.await, unauthorized, Delivery::NotWritten);
+            nsqd = network.connected().await;
+            nsqd.expect_pub("good", "2").await;
+            nsqd.send(ok_frame()).await;
+            good.await.unwrap();
+            for _ in 0..90 {
+                let error = failure(
+                    to(&producer, "closed", "3").await,
+                    unauthorized,
+                    Delivery::NotWritten,
+                );
+                let text = error.to_string();
+                assert!(
+                    text.starts_with("nsqd refused this topic within the last 1s: E_UNAU"),
+                    "{text}"
+                );
+                assert!(error.refusal().is_some());
+                let good = to(&producer, "good", "4");
+                nsqd.expect_pub("good", "4").await;
+                nsqd.send(ok_frame()).await;
+                good.await.unwrap();
+                tokio::time::sleep(ms(10)).await;
+            }
+            tokio::time::sleep(ms(100)).await;
+        }
+    });
 }
 
 #[test]

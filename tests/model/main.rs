@@ -73,6 +73,7 @@ const TRANSITIONS: &[&str] = &[
     "a batch is written",
     "a batch is written again",
     "a batch passes over who has left",
+    "a closed topic is remembered",
     "a drain begins: backing off",
     "a drain begins: dialling",
     "a drain begins: idle",

@@ -132,6 +132,8 @@ impl World {
                     At::Dialling => {
                         let dial = self.dial_failure();
                         self.path.last_error = name_of(dial).into();
+                        // What will most likely be so again is not tried again soon.
+                        let most = if dial == "auth" { cap } else { most };
                         self.folding.forget_limit();
                         self.path.lines_seen = self.lines.len();
                         self.count.add(format!("dialling -> backing off: {dial}"));
@@ -279,7 +281,10 @@ impl World {
                 .refusal
                 .as_ref()
                 .is_some_and(|refusal| refusal.heard.is_some() && refusal.text == refused.text()),
-            ConnectionError::Closed => wire.end_heard && wire.last == Some(Last::Fin),
+            // Between two frames, or within one.
+            ConnectionError::Closed | ConnectionError::Truncated => {
+                wire.end_heard && wire.last == Some(Last::Fin)
+            }
             ConnectionError::Io(_) => {
                 wire.write_failed || (wire.end_heard && wire.last == Some(Last::Reset))
             }

@@ -8,7 +8,7 @@ use super::{
     line::{Line, Refusal},
     publish::{Publish, Way},
     record,
-    world::{GRANULARITY, TOPICS, World},
+    world::{GRANULARITY, TOPICS, World, ms},
 };
 
 impl World {
@@ -29,6 +29,9 @@ impl World {
         match &told {
             Ok(()) => self.may_be_ok(number),
             Err(error) => self.may_fail(number, error),
+        }
+        if told.as_ref().is_err_and(is_remembered) {
+            self.count.add("a closed topic is remembered");
         }
         self.count.add(match &told {
             Ok(()) => "told Ok".into(),
@@ -106,6 +109,14 @@ impl World {
                 let guessed = own && is_open(code);
                 let others = self.is_verdict(publish, code) || self.is_foreseen(publish, code);
                 assert!(own || others, "{number} was not refused: {error:?}");
+                if is_remembered(error) {
+                    let heard = self.refusals().any(|refusal| {
+                        is(refusal, ErrorCode::Unauthorized)
+                            && refusal.topic == TOPICS[publish.topic]
+                            && refusal.heard.is_some_and(|heard| now - heard <= ms(1_000))
+                    });
+                    assert!(heard && publish.written.is_empty(), "{number}: {error:?}");
+                }
                 assert_eq!(maybe, guessed || unknown, "{number}: {error:?}");
             }
             ErrorKind::ConnectionLost => {
@@ -316,4 +327,9 @@ fn is_open(code: ErrorCode) -> bool {
 
 pub(crate) fn kind_name(error: &Error) -> String {
     format!("{:?}", error.kind())
+}
+
+/// Whether it was refused here because nsqd refused its topic a moment ago.
+pub(crate) fn is_remembered(error: &Error) -> bool {
+    error.to_string().starts_with("nsqd refused this topic ")
 }

@@ -70,7 +70,9 @@ impl<R: Reply> TransactionQueue<R> {
         let sure = !matches!(code, MpubFailed | Unknown);
         // Whatever else was accepted for the topic would cost a connection each.
         let on_topic = matches!(code, BadTopic | Unauthorized);
-        if window.load.publishes > 1 && sure && !on_topic {
+        // Whatever else was accepted at all would.
+        let on_all = refusal.is_tls_required();
+        if window.load.publishes > 1 && sure && !on_topic && !on_all {
             // Nothing of the batch is stored: its members are sent again one by one, and only the guilty one fails.
             let members = lane.slots.iter_mut().take(window.load.publishes);
             members.for_each(|slot| slot.alone = true);
@@ -86,8 +88,11 @@ impl<R: Reply> TransactionQueue<R> {
             Error::new(Cause::Refused(refusal.clone()), delivery)
         };
         self.answer_oldest(|slot| Err(error(slot)));
-        if on_topic {
-            self.sweep(|slot, _| (Some(&slot.topic) == topic.as_ref()).then(|| error(slot)));
+        if on_topic || on_all {
+            self.sweep(|slot, _| {
+                let concerned = on_all || Some(&slot.topic) == topic.as_ref();
+                concerned.then(|| error(slot))
+            });
         }
         Ok(())
     }
