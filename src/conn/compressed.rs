@@ -7,7 +7,10 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    task::yield_now,
+};
 
 use crate::compression::{Decoder, Encoder, Method};
 
@@ -16,6 +19,10 @@ const WAITING: usize = 64 << 10;
 
 /// So much is compressed at a time, which bounds what it adds to that.
 const PIECE: usize = 64 << 10;
+
+/// So much is compressed before others get their turn: what becomes small is never held up by the stream below, and a
+/// large batch takes its time.
+const TURN: usize = 256 << 10;
 
 /// So much is asked of the stream below, and given to the caller, at a time.
 const READ_SIZE: usize = 16 << 10;
@@ -36,6 +43,8 @@ pub(crate) struct Compressed<S> {
     coming: BytesMut,
     /// What is compressed, and not taken by the stream yet.
     going: BytesMut,
+    /// So much was compressed since others had their turn.
+    turn: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Compressed<S> {
@@ -46,6 +55,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Compressed<S> {
             decoder: method.decoder(),
             coming: BytesMut::new(),
             going: BytesMut::new(),
+            turn: 0,
         }
     }
 
@@ -93,8 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Compressed<S> {
                 return Poll::Ready(Ok(()));
             }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        after_the_others(cx)
     }
 }
 
@@ -114,12 +123,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Compressed<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_drain(cx, WAITING))?;
+        if this.turn >= TURN {
+            this.turn = 0;
+            return after_the_others(cx);
+        }
         let mut taken = 0;
         for buf in bufs {
             let part = buf.get(..PIECE - taken).unwrap_or(buf);
             this.encoder.write(part, &mut this.going);
             taken += part.len();
         }
+        this.turn += taken;
         Poll::Ready(Ok(taken))
     }
 
@@ -139,6 +153,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Compressed<S> {
         ready!(this.poll_write_all(cx))?;
         Pin::new(&mut this.stream).poll_shutdown(cx)
     }
+}
+
+/// Comes back after the sockets and timers of others were looked at, as a waker would not.
+fn after_the_others<T>(cx: &mut Context<'_>) -> Poll<T> {
+    let _ = pin!(yield_now()).poll(cx);
+    Poll::Pending
 }
 
 #[cfg(test)]
