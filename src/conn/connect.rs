@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::stream::Stream;
+use super::{stream::Stream, writer::Taken};
 use crate::{
     config::Config,
     error::ConnectionError,
@@ -23,6 +23,8 @@ const DEFLATE: &str = "deflate";
 #[derive(Debug)]
 pub(crate) struct Connected {
     pub(super) stream: Stream,
+    /// Counts what the stream beneath the layers takes, if there are any.
+    pub(super) beneath: Taken,
     pub(crate) negotiated: IdentifyResponse,
     /// Whom nsqd takes this client for, if it asked.
     pub(crate) auth: Option<AuthResponse>,
@@ -35,6 +37,7 @@ pub(crate) struct Connected {
 /// Cancel safe: dropped, it closes what it has opened.
 pub(crate) async fn connect(config: &Config) -> Result<Connected, ConnectionError> {
     let stream = dial(config).await?;
+    let beneath = stream.taken();
     let after = config.handshake_timeout();
     let handshake = async {
         let mut peer = Peer {
@@ -50,6 +53,7 @@ pub(crate) async fn connect(config: &Config) -> Result<Connected, ConnectionErro
         let auth = authenticate(&mut peer, config, &negotiated).await?;
         Ok(Connected {
             stream: peer.stream,
+            beneath,
             negotiated,
             auth,
             round_trip,

@@ -60,6 +60,7 @@ impl Conn {
             id,
             write,
             taken.clone(),
+            connected.beneath,
             config.write_timeout(),
             owner.clone().recipient(),
         )

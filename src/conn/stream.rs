@@ -16,6 +16,8 @@ use tokio::{
     },
 };
 
+use super::writer::Taken;
+
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
@@ -25,6 +27,8 @@ pub(super) type BoxedDuplex = Box<dyn Duplex>;
 /// A connected stream of bytes, as a [`Connector`](crate::Connector) returns it.
 pub struct Stream {
     kind: Kind,
+    /// Counts while it is whole: in the handshake, and for as long as it lies beneath a layer.
+    taken: Taken,
 }
 
 enum Kind {
@@ -38,13 +42,27 @@ impl Stream {
     pub fn new(stream: impl AsyncRead + AsyncWrite + Unpin + 'static) -> Self {
         Self {
             kind: Kind::Other(Box::new(stream)),
+            taken: Taken::default(),
         }
     }
 
     pub(super) fn tcp(stream: TcpStream) -> Self {
         Self {
             kind: Kind::Tcp(stream),
+            taken: Taken::default(),
         }
+    }
+
+    /// What the stream below has taken.
+    pub(super) fn taken(&self) -> Taken {
+        self.taken.clone()
+    }
+
+    fn took(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.taken.add(bytes as u64);
+        }
+        written
     }
 
     /// Two halves for two actors of one arbiter: so neither a lock nor an atomic is needed between them.
@@ -79,7 +97,7 @@ impl fmt::Debug for Stream {
 
 macro_rules! on_stream {
     ($this:expr, $stream:ident => $call:expr) => {
-        match &mut $this.get_mut().kind {
+        match &mut $this.kind {
             Kind::Tcp(stream) => {
                 let $stream = Pin::new(stream);
                 $call
@@ -94,7 +112,7 @@ macro_rules! on_stream {
 
 impl AsyncRead for Stream {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
@@ -104,19 +122,21 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        on_stream!(self, stream => stream.poll_write(cx, buf))
+        let written = on_stream!(self, stream => stream.poll_write(cx, buf));
+        self.took(written)
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        on_stream!(self, stream => stream.poll_write_vectored(cx, bufs))
+        let written = on_stream!(self, stream => stream.poll_write_vectored(cx, bufs));
+        self.took(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -126,11 +146,11 @@ impl AsyncWrite for Stream {
         }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         on_stream!(self, stream => stream.poll_flush(cx))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         on_stream!(self, stream => stream.poll_shutdown(cx))
     }
 }

@@ -26,10 +26,11 @@ use crate::error::ConnectionError;
 /// So many pieces go into one write.
 const SLICES: usize = 64;
 
-/// So much the socket must take within each `write_timeout`, or all that waits.
+/// So much must be taken within each `write_timeout`, or all that waits: by the stream that is written to, or by what
+/// lies beneath its layers, which hold some themselves.
 const PROGRESS: u64 = 64 << 10;
 
-/// How many bytes of the owner's commands the socket has taken. The owner reads it: nsqd executes nothing of half a
+/// How many bytes a stream has taken. That of the owner's commands the owner reads: nsqd executes nothing of half a
 /// command, so what is not wholly taken is certainly not stored.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Taken(Rc<Cell<u64>>);
@@ -39,7 +40,7 @@ impl Taken {
         self.0.get()
     }
 
-    fn add(&self, bytes: u64) {
+    pub(super) fn add(&self, bytes: u64) {
         self.0.set(self.0.get().saturating_add(bytes));
     }
 }
@@ -56,6 +57,8 @@ pub(crate) struct ConnWriter {
     pub(super) id: ConnId,
     pub(super) half: WriteHalf,
     pub(super) taken: Taken,
+    /// What lies beneath the layers has taken, if there are any.
+    pub(super) beneath: Taken,
     pub(super) write_timeout: Duration,
     pub(super) ended: WeakRecipient<Ended>,
     pub(super) why: ConnectionError,
@@ -69,6 +72,7 @@ impl ConnWriter {
         id: ConnId,
         half: WriteHalf,
         taken: Taken,
+        beneath: Taken,
         write_timeout: Duration,
         ended: WeakRecipient<Ended>,
     ) -> Self {
@@ -78,6 +82,7 @@ impl ConnWriter {
             id,
             half,
             taken,
+            beneath,
             write_timeout,
             ended,
             why,
@@ -241,7 +246,7 @@ impl WriteItem {
         cx: &mut task::Context<'_>,
     ) -> Option<ConnectionError> {
         let after = writer.write_timeout;
-        let taken = writer.taken.get();
+        let taken = writer.taken.get().saturating_add(writer.beneath.get());
         let stall = self.stalled.get_or_insert_with(|| Stall {
             timer: Box::pin(sleep_until(Instant::now() + after)),
             from: taken,

@@ -7,12 +7,18 @@ use std::{
 };
 
 use actix_nsq::{
-    ConfigBuilder, ConnectionError, ConnectionEvent, Delivery, ErrorKind, Publish, SubscribeEvents,
+    ConfigBuilder, ConnectionError, ConnectionEvent, Delivery, ErrorKind, MultiPublish, Publish,
+    SubscribeEvents,
 };
 use flate2::{Compression, Decompress, FlushDecompress, write::DeflateEncoder};
-use tokio::{io::AsyncReadExt, time::sleep};
+use tokio::{
+    io::AsyncReadExt,
+    time::{sleep, timeout},
+};
 
-use crate::memory::{Network, Peer, Seen, failure, in_virtual_time, ms, publish, s, send, topic};
+use crate::memory::{
+    HOUR, Network, Peer, Seen, failure, in_virtual_time, is_waiting, ms, publish, s, send, topic,
+};
 use crate::support::spoken::{
     Command, frame, heartbeat_frame, identify_answer, ok_frame, response_frame,
 };
@@ -189,6 +195,44 @@ fn hundreds_of_thousands_of_heartbeats_in_a_few_kib_leave_publishes_their_turn()
             let bomb = heartbeat_frame().repeat(300_000);
             nsqd.send([bomb, ok_frame()].concat()).await;
             publish.await.unwrap();
+        });
+    }
+}
+
+/// Whatever a layer holds when all is handed to it, so much must go within write_timeout, and not all of it.
+#[test]
+fn a_slow_but_steady_reader_of_a_large_batch_is_not_cut_off_by_what_the_layer_holds() {
+    for method in BOTH {
+        in_virtual_time(async move |mut network: Network| {
+            let producer = network.start_with(|config| {
+                method
+                    .asked(config)
+                    .publish_timeout(HOUR)
+                    .heartbeat_interval(None)
+                    .ack_timeout(s(60))
+            });
+            let mut body = vec![0; (1 << 20) - 5];
+            fastrand::Rng::with_seed(7).fill(&mut body);
+            let batch = MultiPublish::new(topic("t"), vec![body; 5]);
+            let mut batch = send(&producer, batch);
+            let (client, _line) = network.dial().await.accept_by(4096);
+            let mut nsqd = Nsqd::connected(client, method).await;
+            // 64 KiB in each 4.9 s, until nothing more comes.
+            let size = 64 << 10;
+            loop {
+                sleep(ms(4_900)).await;
+                let mut part = Vec::with_capacity(size);
+                let mut stream = nsqd.client.stream().take(size as u64);
+                let whole = timeout(ms(50), stream.read_to_end(&mut part)).await;
+                assert!(is_waiting(&mut batch), "cut off: {method:?}");
+                nsqd.came.extend(part);
+                if whole.is_err() {
+                    break;
+                }
+            }
+            assert!(nsqd.came.len() > 5 << 20, "{} bytes", nsqd.came.len());
+            nsqd.send(ok_frame()).await;
+            batch.await.unwrap();
         });
     }
 }
