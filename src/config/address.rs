@@ -41,22 +41,26 @@ pub(super) fn check_address(address: &str) -> Result<(), Error> {
 }
 
 pub(super) fn address_error(address: &str, problem: &'static str) -> Error {
-    // What stands before an @ may be a secret, and so may the options of a URL.
-    let without_password = |text: &str| match text.rsplit_once('@') {
-        Some((_, host)) => format!("***@{host}"),
-        None => text.into(),
-    };
-    let address = match address.split_once('?') {
-        // The ? may be a part of the password.
-        Some((_, options)) if options.contains('@') => "***".into(),
-        Some((front, _)) => format!("{}?***", without_password(front)),
-        None => without_password(address),
-    };
     Error::new(
         Cause::Address {
-            address: shown(&address),
+            address: shown_address(address),
             problem,
         },
         Delivery::NotWritten,
     )
+}
+
+/// What may be seen of an address that was not checked: what stands before an @ may be a secret, and so may the options of
+/// a URL.
+pub(super) fn shown_address(address: &str) -> String {
+    let without_password = |text: &str| match text.rsplit_once('@') {
+        Some((_, host)) => format!("***@{host}"),
+        None => text.into(),
+    };
+    shown(&match address.split_once('?') {
+        // The ? may be a part of the password.
+        Some((_, options)) if options.contains('@') => "***".into(),
+        Some((front, _)) => format!("{}?***", without_password(front)),
+        None => without_password(address),
+    })
 }

@@ -13,7 +13,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use futures::future::LocalBoxFuture;
 
 use self::{
-    address::check_address,
+    address::{check_address, shown_address},
     options::{LONGEST_SECRET, Options},
 };
 pub use self::{options::ConfigOption, value::TlsVersion};
@@ -294,7 +294,7 @@ impl ConfigBuilder {
 impl fmt::Debug for ConfigBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConfigBuilder")
-            .field("address", &self.address)
+            .field("address", &shown_address(&self.address))
             .field("options", &self.options)
             .field("problem", &self.problem)
             .finish_non_exhaustive()

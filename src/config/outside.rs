@@ -277,6 +277,8 @@ mod tests {
             }
             let error = Config::new(address).unwrap_err().to_string();
             assert!(error.contains(shown), "{error}");
+            let builder = format!("{:?}", Config::builder(address));
+            assert!(builder.contains(shown), "{builder}");
         }
     }
 }
