@@ -28,41 +28,48 @@ impl Encoder {
         }
     }
 
-    pub(crate) fn write(&mut self, mut plain: &[u8], out: &mut BytesMut) {
+    pub(crate) fn write(&mut self, mut plain: &[u8], out: &mut BytesMut) -> io::Result<()> {
         while !plain.is_empty() {
             self.held = true;
-            let taken = self.step(plain, FlushCompress::None, out);
+            let taken = self.step(plain, FlushCompress::None, out)?;
             if taken == 0 && !self.full {
-                debug_assert!(false, "with input and room, it goes on");
-                return;
+                return Err(io::Error::other("deflate: the compressor stands still"));
             }
             plain.advance(taken);
         }
+        Ok(())
     }
 
     /// A call to flush does nothing but put out what waits, when something waits, and does not say so. Only one that had
     /// nothing to wait for, before and after it, has surely flushed; one too many costs five bytes.
-    pub(crate) fn flush(&mut self, out: &mut BytesMut) {
+    pub(crate) fn flush(&mut self, out: &mut BytesMut) -> io::Result<()> {
         while self.held {
             while self.full {
-                self.step(&[], FlushCompress::None, out);
+                self.step(&[], FlushCompress::None, out)?;
             }
-            self.step(&[], FlushCompress::Sync, out);
+            self.step(&[], FlushCompress::Sync, out)?;
             self.held = self.full;
         }
+        Ok(())
     }
 
     /// How many bytes were taken.
-    fn step(&mut self, plain: &[u8], flush: FlushCompress, out: &mut BytesMut) -> usize {
+    fn step(
+        &mut self,
+        plain: &[u8],
+        flush: FlushCompress,
+        out: &mut BytesMut,
+    ) -> io::Result<usize> {
         let (taken, given) = (self.deflate.total_in(), self.deflate.total_out());
-        let done = self.deflate.compress(plain, &mut self.room, flush);
+        self.deflate
+            .compress(plain, &mut self.room, flush)
+            .map_err(io::Error::other)?;
         let taken = (self.deflate.total_in() - taken) as usize;
         let given = (self.deflate.total_out() - given) as usize;
-        debug_assert!(done.is_ok(), "nothing is wrong before the end: {done:?}");
         let came = self.room.get(..given).unwrap_or_default();
         out.extend_from_slice(came);
         self.full = given == self.room.len();
-        taken
+        Ok(taken)
     }
 }
 

@@ -52,8 +52,9 @@ pub(crate) enum Encoder {
 }
 
 impl Encoder {
-    /// Takes all of `plain`. Some of it may be held back, for the next write or the flush.
-    pub(crate) fn write(&mut self, plain: &[u8], out: &mut BytesMut) {
+    /// Takes all of `plain`. Some of it may be held back, for the next write or the flush. An error is final: a part is
+    /// missing then.
+    pub(crate) fn write(&mut self, plain: &[u8], out: &mut BytesMut) -> io::Result<()> {
         match self {
             #[cfg(feature = "snappy")]
             Self::Snappy(encoder) => encoder.write(plain, out),
@@ -64,7 +65,7 @@ impl Encoder {
 
     /// Holds nothing back: with what was put out, all that was written can be decoded. Nothing is put out when nothing
     /// was written since the last flush.
-    pub(crate) fn flush(&mut self, out: &mut BytesMut) {
+    pub(crate) fn flush(&mut self, out: &mut BytesMut) -> io::Result<()> {
         match self {
             #[cfg(feature = "snappy")]
             Self::Snappy(encoder) => encoder.flush(out),

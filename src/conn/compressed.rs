@@ -61,7 +61,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Compressed<S> {
 
     /// Writes all that was taken.
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.encoder.flush(&mut self.going);
+        self.encoder.flush(&mut self.going)?;
         self.poll_drain(cx, 0)
     }
 
@@ -130,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Compressed<S> {
         let mut taken = 0;
         for buf in bufs {
             let part = buf.get(..PIECE - taken).unwrap_or(buf);
-            this.encoder.write(part, &mut this.going);
+            this.encoder.write(part, &mut this.going)?;
             taken += part.len();
         }
         this.turn += taken;

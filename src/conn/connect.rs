@@ -121,21 +121,22 @@ async fn compress(
     config: &Config,
     negotiated: &IdentifyResponse,
 ) -> Result<Peer, ConnectionError> {
-    for (method, asked, answer) in [
-        (SNAPPY, config.snappy(), negotiated.snappy),
-        (DEFLATE, config.deflate(), negotiated.deflate),
-    ] {
-        if granted(method, asked, answer)? {
-            let level = negotiated.deflate_level;
-            return peer
-                .upgrade(method, async |stream| compressed(stream, method, level))
-                .await;
+    let snappy = granted(SNAPPY, config.snappy(), negotiated.snappy)?;
+    let deflate = granted(DEFLATE, config.deflate(), negotiated.deflate)?;
+    let (method, granted) = match (config.snappy(), config.deflate()) {
+        (true, _) => (SNAPPY, snappy),
+        (_, true) => (DEFLATE, deflate),
+        _ => return Ok(peer),
+    };
+    let level = negotiated.deflate_level;
+    match granted {
+        true => {
+            peer.upgrade(method, async |stream| compressed(stream, method, level))
+                .await
         }
-        if asked && !config.allow_uncompressed() {
-            return Err(ConnectionError::CompressionDeclined { method });
-        }
+        false if config.allow_uncompressed() => Ok(peer),
+        false => Err(ConnectionError::CompressionDeclined { method }),
     }
-    Ok(peer)
 }
 
 #[cfg(any(feature = "snappy", feature = "deflate"))]

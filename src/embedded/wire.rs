@@ -114,7 +114,10 @@ impl Wire {
         let bytes = match &mut self.compressed {
             None => plain,
             Some(compressed) => {
-                compressed.write(plain, &mut smaller);
+                // Into memory, too.
+                if let Err(error) = compressed.write(plain, &mut smaller) {
+                    log::error!("the embedded nsqd cannot compress: {error}");
+                }
                 &smaller
             }
         };

@@ -121,6 +121,23 @@ fn what_was_not_asked_for_and_is_granted_is_not_understood() {
 }
 
 #[test]
+fn more_compression_than_was_asked_for_is_not_understood() {
+    let both = || says(r#"{"snappy":true,"deflate":true}"#);
+    type Options = fn(ConfigBuilder) -> ConfigBuilder;
+    let asked: [Options; 2] = [|config| config.snappy(true), |config| config.deflate(true)];
+    for options in asked {
+        fail(options, both(), |failed| {
+            assert!(
+                matches!(failed.why, ConnectionError::HandshakeAnswer { .. }),
+                "{}",
+                failed.why
+            );
+            assert_eq!(failed.sent, b"");
+        });
+    }
+}
+
+#[test]
 fn declined_compression_is_an_error() {
     type Options = fn(ConfigBuilder) -> ConfigBuilder;
     let cases: [(&str, Options); 2] = [

@@ -11,8 +11,8 @@ fn each_flush_makes_all_that_was_written_readable() {
         let (mut encoder, mut decoder) = (method.encoder(), method.decoder());
         let mut wire = BytesMut::new();
         for text in ["a first message", "a second one", "a second one", "a"] {
-            encoder.write(text.as_bytes(), &mut wire);
-            encoder.flush(&mut wire);
+            encoder.write(text.as_bytes(), &mut wire).unwrap();
+            encoder.flush(&mut wire).unwrap();
             let plain = decode_all(&mut decoder, &mut wire, 1024).unwrap();
             assert_eq!(plain, text.as_bytes(), "{method:?}");
             assert!(wire.is_empty(), "{method:?}");
@@ -24,16 +24,16 @@ fn each_flush_makes_all_that_was_written_readable() {
 fn a_flush_puts_nothing_out_when_nothing_was_written_since_the_last_one() {
     for method in METHODS {
         let (mut encoder, mut wire) = (method.encoder(), BytesMut::new());
-        encoder.flush(&mut wire);
-        encoder.write(b"", &mut wire);
-        encoder.flush(&mut wire);
+        encoder.flush(&mut wire).unwrap();
+        encoder.write(b"", &mut wire).unwrap();
+        encoder.flush(&mut wire).unwrap();
         assert!(wire.is_empty(), "{method:?}");
-        encoder.write(b"a message", &mut wire);
-        encoder.flush(&mut wire);
+        encoder.write(b"a message", &mut wire).unwrap();
+        encoder.flush(&mut wire).unwrap();
         let length = wire.len();
-        encoder.flush(&mut wire);
-        encoder.write(b"", &mut wire);
-        encoder.flush(&mut wire);
+        encoder.flush(&mut wire).unwrap();
+        encoder.write(b"", &mut wire).unwrap();
+        encoder.flush(&mut wire).unwrap();
         assert_eq!(wire.len(), length, "{method:?}");
     }
 }
@@ -47,8 +47,8 @@ fn lengths_around_a_limit_are_as_good_as_others() {
         let (mut encoder, mut decoder) = (method.encoder(), method.decoder());
         let mut wire = BytesMut::new();
         for length in limits.into_iter().flat_map(|limit| limit - 24..=limit + 8) {
-            encoder.write(&noise[..length], &mut wire);
-            encoder.flush(&mut wire);
+            encoder.write(&noise[..length], &mut wire).unwrap();
+            encoder.flush(&mut wire).unwrap();
             let plain = decode_all(&mut decoder, &mut wire, 16 << 10).unwrap();
             assert!(plain == noise[..length], "{length} by {method:?}");
         }
@@ -61,8 +61,8 @@ fn a_large_body_is_read_as_it_was_written() {
         let (mut encoder, mut decoder) = (method.encoder(), method.decoder());
         for body in [noise(1 << 20), vec![0; 1 << 20]] {
             let mut wire = BytesMut::new();
-            encoder.write(&body, &mut wire);
-            encoder.flush(&mut wire);
+            encoder.write(&body, &mut wire).unwrap();
+            encoder.flush(&mut wire).unwrap();
             let (mut input, mut plain) = (BytesMut::new(), Vec::new());
             for piece in wire.chunks(1500) {
                 input.extend_from_slice(piece);
@@ -78,8 +78,8 @@ fn a_decoder_without_room_takes_nothing_and_loses_nothing() {
     for method in METHODS {
         let (mut encoder, mut decoder) = (method.encoder(), method.decoder());
         let mut wire = BytesMut::new();
-        encoder.write(b"a message", &mut wire);
-        encoder.flush(&mut wire);
+        encoder.write(b"a message", &mut wire).unwrap();
+        encoder.flush(&mut wire).unwrap();
         let length = wire.len();
         assert_eq!(decoder.read(&mut wire, &mut []).unwrap(), 0);
         assert_eq!(wire.len(), length);
@@ -109,9 +109,9 @@ proptest! {
         for (burst, piece, room) in bursts {
             let mut wire = BytesMut::new();
             for write in &burst {
-                encoder.write(write, &mut wire);
+                encoder.write(write, &mut wire).unwrap();
             }
-            encoder.flush(&mut wire);
+            encoder.flush(&mut wire).unwrap();
             let (mut input, mut plain) = (BytesMut::new(), Vec::new());
             for piece in wire.chunks(piece) {
                 input.extend_from_slice(piece);

@@ -135,8 +135,8 @@ fn the_longest_chunk_of_plain_bytes_is_taken() {
     let body = noise(65_536);
     let mut wire = BytesMut::new();
     let mut encoder = Snappy.encoder();
-    encoder.write(&body, &mut wire);
-    encoder.flush(&mut wire);
+    encoder.write(&body, &mut wire).unwrap();
+    encoder.flush(&mut wire).unwrap();
     assert_eq!(wire[10..14], header(1, 65_540));
     let plain = decode_all(&mut Snappy.decoder(), &mut wire, 16 << 10).unwrap();
     assert!(plain == body);

@@ -46,9 +46,9 @@ impl Compressed {
     }
 
     /// Compresses, and holds nothing back.
-    pub(super) fn write(&mut self, plain: &[u8], out: &mut BytesMut) {
-        self.encoder.write(plain, out);
-        self.encoder.flush(out);
+    pub(super) fn write(&mut self, plain: &[u8], out: &mut BytesMut) -> io::Result<()> {
+        self.encoder.write(plain, out)?;
+        self.encoder.flush(out)
     }
 }
 
