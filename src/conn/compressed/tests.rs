@@ -43,8 +43,8 @@ fn encoded<'a>(method: Method, bursts: impl IntoIterator<Item = &'a [u8]>) -> Ve
     let mut encoder = method.encoder();
     let encode = |burst| {
         let mut wire = BytesMut::new();
-        encoder.write(burst, &mut wire);
-        encoder.flush(&mut wire);
+        encoder.write(burst, &mut wire).unwrap();
+        encoder.flush(&mut wire).unwrap();
         wire.to_vec()
     };
     bursts.into_iter().map(encode).collect()
