@@ -98,7 +98,7 @@
 //!
 //! Each folder may import only what stands left of it: `protocol` <- `conn` <- `producer`; `config`, `error`, `secret`,
 //! `compression` and `backoff` stand beside `conn`, and `handle` is a user of `producer`. `embedded` imports nothing of the
-//! crate, so that a mistake cannot cancel out, but `compression`, which is held against nsqd's own.
+//! crate, so that a mistake cannot cancel out, but `compression`, which is held against nsqd's own, and the name [`TlsVersion`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
