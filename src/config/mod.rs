@@ -5,6 +5,8 @@ mod checks;
 mod options;
 mod outside;
 #[cfg(feature = "tls")]
+mod pem;
+#[cfg(feature = "tls")]
 mod tls;
 mod value;
 
