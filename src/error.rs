@@ -91,7 +91,8 @@ impl Error {
             | Cause::FeatureOption { .. }
             | Cause::Address { .. }
             | Cause::Options { .. }
-            | Cause::Meaningless { .. } => ErrorKind::Config,
+            | Cause::Meaningless { .. }
+            | Cause::Incomplete { .. } => ErrorKind::Config,
             #[cfg(feature = "tls")]
             Cause::File { .. } | Cause::Tls { .. } => ErrorKind::Config,
             Cause::Name(_) => ErrorKind::InvalidName,
@@ -249,6 +250,11 @@ pub(crate) enum Cause {
         other: &'static str,
         bound: &'static str,
         rule: &'static str,
+    },
+    #[error("option {name} needs {lacks}")]
+    Incomplete {
+        name: &'static str,
+        lacks: &'static str,
     },
     #[error(transparent)]
     Name(NameError),

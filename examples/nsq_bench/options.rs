@@ -82,7 +82,7 @@ struct Publish {
     #[arg(long)]
     json: bool,
 
-    /// Option of the producer; a name alone means true (may be given multiple times)
+    /// Option of the producer, or NAME,VALUE; the name of a switch alone means true (may be given multiple times)
     #[arg(long, value_name = "NAME=VALUE", value_parser = producer_opt)]
     producer_opt: Vec<(String, String)>,
 }

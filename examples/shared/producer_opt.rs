@@ -1,9 +1,23 @@
-//! An option of the producer on a command line: NAME=VALUE, or a name alone, which means true.
+//! An option of the producer on a command line: NAME=VALUE, or NAME,VALUE as NSQ's own tools have it, or the name of a switch
+//! alone, which means true.
 
-/// Reads one.
+use actix_nsq::Config;
+
+/// Reads one. What is refused here is shown as it was given, so nothing is that may have a secret in it: of that the
+/// configuration tells.
 pub(crate) fn producer_opt(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=').unwrap_or((text, "true")) {
-        ("", _) => Err("must be name=value".into()),
-        (name, value) => Ok((name.into(), value.into())),
-    }
+    let (name, value) = match text.split_once(['=', ',']) {
+        Some(pair) => pair,
+        None if needs_value(text) => return Err(format!("must be {text}=VALUE")),
+        None => (text, "true"),
+    };
+    Ok((name.into(), value.into()))
+}
+
+/// Whether it is an option, and none that is true or false.
+fn needs_value(name: &str) -> bool {
+    let name = name.replace('-', "_");
+    Config::options()
+        .iter()
+        .any(|option| option.name == name && !["true", "false"].contains(&option.default.as_str()))
 }

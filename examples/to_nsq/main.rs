@@ -4,7 +4,7 @@
 //! ```text
 //! printf 'one\ntwo\n' | cargo run --example to_nsq -- --topic test
 //! to_nsq -topic test -nsqd-tcp-address host1:4150 -nsqd-tcp-address host2:4150 < lines
-//! to_nsq --topic test --delimiter '\0' --rate 500 --producer-opt publish_timeout,1m --outcome-log outcomes < records
+//! to_nsq --topic test --delimiter '\0' --rate 500 --producer-opt publish_timeout=1m --outcome-log outcomes < records
 //! ```
 //!
 //! * Records are separated by the delimiter, which is not part of them. Empty ones are skipped and not counted. The
@@ -26,6 +26,8 @@
 mod input;
 mod lane;
 mod options;
+#[path = "../shared/producer_opt.rs"]
+mod producer_opt;
 mod report;
 #[path = "../shared/signal.rs"]
 mod signal;

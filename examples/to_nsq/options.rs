@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use actix_nsq::{Config, Error, Topic};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
+use crate::producer_opt::producer_opt;
+
 /// Publishes what it reads on its standard input to nsqd, a message per line.
 ///
 /// The delimiter is not part of a message. Empty records are skipped; the last one needs no delimiter. The last line
@@ -34,8 +36,8 @@ struct Flags {
     )]
     rate: i64,
 
-    /// Option of the producer; a name alone means true (may be given multiple times)
-    #[arg(long, value_name = "NAME,VALUE", value_parser = producer_opt)]
+    /// Option of the producer, or NAME,VALUE; the name of a switch alone means true (may be given multiple times)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = producer_opt)]
     producer_opt: Vec<(String, String)>,
 
     /// Write a line for each record (numbered from 0) and address: its number, then ok, not_written, maybe_written or
@@ -110,13 +112,6 @@ fn delimiter(text: &str) -> Result<u8, String> {
         _ => None,
     };
     escaped.ok_or_else(|| "must be a single byte, or one of \\n, \\r, \\t, \\0, \\\\, \\xHH".into())
-}
-
-fn producer_opt(text: &str) -> Result<(String, String), String> {
-    match text.split_once(',').unwrap_or((text, "true")) {
-        ("", _) => Err("must be name,value".into()),
-        (name, value) => Ok((name.into(), value.into())),
-    }
 }
 
 /// A configuration for each address, however often it was given.

@@ -96,8 +96,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", default_value = "30", value_parser = period)]
     pub(crate) publish_timeout: Duration,
 
-    /// Option of the producers that none of these flags is for, such as auto_batch=false; a name alone means true (may be
-    /// given multiple times)
+    /// Option of the producers that none of these flags is for, such as auto_batch=false, or NAME,VALUE; the name of a
+    /// switch alone means true (may be given multiple times)
     #[arg(long, value_name = "NAME=VALUE", value_parser = producer_opt)]
     pub(crate) producer_opt: Vec<(String, String)>,
 

@@ -75,6 +75,8 @@ fn secrets(before: &str, behind: &str) {
         texts.push(format!("nsq://{before}:{SECRET}@{behind}"));
         texts.push(format!("{before}:{SECRET}@{behind}"));
         texts.push(format!("{before}?auth_secret={SECRET}"));
+        texts.push(format!("{before}#auth_secret={SECRET}"));
+        texts.push(format!("nsq://{before}?auth_secret%3D{SECRET}"));
     }
     for text in texts {
         let vars = [("NSQD_TCP_ADDRESS".to_owned(), text.clone())];
@@ -121,7 +123,9 @@ fn pairs(input: &mut Input<'_>) {
             };
             text.contains(&format!("option {name} = {value:?}: "))
         };
-        let contradicts = text.contains(" contradicts ") || text.starts_with("TLS: ");
+        let contradicts = [" contradicts ", " needs ", "TLS: "]
+            .iter()
+            .any(|words| text.contains(words));
         let other = OTHERS.iter().any(|name| text.contains(name));
         assert!(contradicts || other || pairs.iter().any(shown), "{text}");
     }

@@ -29,8 +29,9 @@ pub(super) fn check_address(address: &str) -> Result<(), Error> {
         return refused("a URL, which Config::from_url takes");
     }
     let is_plain = one_line(host.chars(), LONGEST_NAME) == host;
-    let forbidden = |c: char| matches!(c, ':' | '[' | ']' | '/' | '@' | '?') || c.is_whitespace();
-    if !is_plain || host.contains(forbidden) {
+    // A resolver knows which others there are.
+    let is_forbidden = |c: char| c.is_whitespace() || c.is_ascii() && !is_of_a_name(c);
+    if !is_plain || host.contains(is_forbidden) {
         return refused("not a host name");
     }
     match port.parse::<u16>() {
@@ -38,6 +39,10 @@ pub(super) fn check_address(address: &str) -> Result<(), Error> {
         Ok(_) => Ok(()),
         Err(_) => refused("not a port number"),
     }
+}
+
+fn is_of_a_name(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '-' | '_' | '.')
 }
 
 pub(super) fn address_error(address: &str, problem: &'static str) -> Error {
@@ -50,17 +55,22 @@ pub(super) fn address_error(address: &str, problem: &'static str) -> Error {
     )
 }
 
-/// What may be seen of an address that was not checked: what stands before an @ may be a secret, and so may the options of
-/// a URL.
+/// What may be seen of an address that was not checked: what stands before an @ may be a secret, and so may what stands
+/// behind the first character that is not of `host:port`, such as the options of a URL.
 pub(super) fn shown_address(address: &str) -> String {
-    let without_password = |text: &str| match text.rsplit_once('@') {
-        Some((_, host)) => format!("***@{host}"),
-        None => text.into(),
+    let is_odd = |c: char| !is_of_a_name(c) && !matches!(c, ':' | '[' | ']');
+    let (scheme, rest) = match address.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains(is_odd) => (format!("{scheme}://"), rest),
+        _ => (String::new(), address),
     };
-    shown(&match address.split_once('?') {
-        // The ? may be a part of the password.
-        Some((_, options)) if options.contains('@') => "***".into(),
-        Some((front, _)) => format!("{}?***", without_password(front)),
-        None => without_password(address),
-    })
+    let (front, rest) = match rest.rsplit_once('@') {
+        // The @ may be a part of what is behind, and that a part of the password.
+        Some((user, _)) if user.contains(is_odd) => return "***".into(),
+        Some((_, host)) => ("***@".into(), host),
+        None => (scheme, rest),
+    };
+    let mut parts = rest.split_inclusive(is_odd);
+    let host = parts.next().unwrap_or_default();
+    let more = parts.next().map_or("", |_| "***");
+    shown(&format!("{front}{host}{more}"))
 }

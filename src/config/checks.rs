@@ -90,14 +90,10 @@ impl ConfigBuilder {
                 ));
             }
         }
-        if is_given(&options.tls_cert) != is_given(&options.tls_key) {
-            return Err(contradiction(
-                "tls_cert",
-                &options.tls_cert,
-                "tls_key",
-                &options.tls_key,
-                "one is of no use without the other",
-            ));
+        match (is_given(&options.tls_cert), is_given(&options.tls_key)) {
+            (true, false) => return Err(incomplete("tls_cert", "tls_key, too")),
+            (false, true) => return Err(incomplete("tls_key", "tls_cert, too")),
+            _ => {}
         }
         if options.snappy && options.deflate {
             return Err(meaningless(
@@ -117,6 +113,10 @@ impl ConfigBuilder {
         }
         Ok(())
     }
+}
+
+fn incomplete(name: &'static str, lacks: &'static str) -> Error {
+    Error::new(Cause::Incomplete { name, lacks }, Delivery::NotWritten)
 }
 
 fn meaningless(

@@ -5,6 +5,8 @@ mod checks;
 mod options;
 mod outside;
 #[cfg(feature = "tls")]
+mod pem;
+#[cfg(feature = "tls")]
 mod tls;
 mod value;
 
@@ -190,14 +192,15 @@ pub struct ConfigBuilder {
 
 impl ConfigBuilder {
     /// Sets the option `name`, as a command line or a file has it: `-` and `_` are the same in a name, a number is
-    /// milliseconds where a time is wanted, and a time may have units (`250ms`, `1m30s`).
+    /// milliseconds where a time is wanted, and a time may have units (`250ms`, `1m30s`). Blanks around a value are no part of
+    /// it, except around a secret, which is taken as it is.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming option, value and bounds, when there is no such option
     /// or it cannot have this value.
     pub fn set(self, name: &str, value: &str) -> Result<Self, Error> {
-        options::set(self, &name.replace('-', "_"), value.trim())
+        options::set(self, &name.replace('-', "_"), value)
     }
 
     /// Dials by `connector` instead of TCP: a Unix socket, a proxy, a pipe in memory. The address may then be

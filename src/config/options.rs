@@ -1,6 +1,6 @@
 //! The one table of options. Everything that knows an option by name reads it here.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{borrow::Cow, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     ConfigBuilder, shown,
@@ -113,21 +113,30 @@ macro_rules! options {
             }
         }
 
+        /// The value of an option whose name stands alone.
+        pub(super) fn alone(name: &str) -> Result<&'static str, Error> {
+            match name {
+                $(stringify!($name) if !<$kind as Value>::IS_SWITCH => Err(valueless(stringify!($name))),)+
+                _ => Ok("true"),
+            }
+        }
+
         /// Reads `text` as the value of the option `name`.
         pub(super) fn set(builder: ConfigBuilder, name: &str, text: &str) -> Result<ConfigBuilder, Error> {
             match name {
-                $(stringify!($name) => match <$kind as Value>::parse(text) {
+                $(stringify!($name) => match <$kind as Value>::parse(<$kind as Value>::trim(text)) {
                     $(_ if !is_built_with($feature) => Err(needs(stringify!($name), $feature)),)?
                     Some(value) if value.within(&$bounds) => Ok(builder.$name(value)),
                     _ => {
                         let bounds = <$kind as Value>::describe(&$bounds);
-                        Err(refused(stringify!($name), <$kind as Value>::quote(text), bounds))
+                        let text = <$kind as Value>::quote(text.trim());
+                        Err(refused(stringify!($name), text, bounds))
                     }
                 },)+
                 _ if is_go_nsqs(name) => Err(missing(name)),
                 _ => Err(Error::new(
                     Cause::UnknownOption {
-                        name: shown(name),
+                        name: shown(&plain_name(name)),
                         known: [$(stringify!($name)),+].join(", "),
                     },
                     Delivery::NotWritten,
@@ -184,6 +193,20 @@ fn is_built_with(feature: &str) -> bool {
 
 fn needs(name: &'static str, feature: &'static str) -> Error {
     Error::new(Cause::FeatureOption { name, feature }, Delivery::NotWritten)
+}
+
+fn valueless(name: &'static str) -> Error {
+    let lacks = "a value: only a switch may stand alone";
+    Error::new(Cause::Incomplete { name, lacks }, Delivery::NotWritten)
+}
+
+/// The beginning of a name that is not known, up to what no name of an option has: a value may stand behind it, and be a secret.
+pub(super) fn plain_name(name: &str) -> Cow<'_, str> {
+    let is_odd = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    match name.split_once(is_odd) {
+        Some((plain, _)) => format!("{plain}***").into(),
+        None => name.into(),
+    }
 }
 
 /// An option of go-nsq that is asked for, whatever its value.

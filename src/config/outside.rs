@@ -15,7 +15,8 @@ const PREFIX: &str = "NSQ_";
 const SCHEME: &str = "nsq://";
 
 impl Config {
-    /// A configuration from a URL: `nsq://host:port?option=value&option=value`, values percent-encoded.
+    /// A configuration from a URL: `nsq://host:port?option=value&option=value`, values percent-encoded. A switch alone
+    /// is one that is on.
     ///
     /// ```
     /// let config = actix_nsq::Config::from_url("nsq://nsqd.example.org:4150?publish_timeout=10s")?;
@@ -68,7 +69,10 @@ impl Config {
                 Some(option) if options::is_known(&option) || options::is_go_nsqs(&option) => {
                     set.push((option, value));
                 }
-                Some(_) => debug!("{name} in the environment names no option"),
+                Some(_) => debug!(
+                    "{} in the environment names no option",
+                    options::plain_name(&name)
+                ),
                 None => {}
             }
         }
@@ -111,7 +115,10 @@ fn builder(url: &str) -> Result<ConfigBuilder, Error> {
     query.split('&').filter(|pair| !pair.is_empty()).try_fold(
         Config::builder(address),
         |builder, pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, "true"));
+            let (name, value) = match pair.split_once('=') {
+                Some(pair) => pair,
+                None => (pair, options::alone(&pair.replace('-', "_"))?),
+            };
             match percent_decode_str(value).decode_utf8() {
                 Ok(value) => builder.set(name, &value),
                 Err(_) => refused("a value is not UTF-8"),
@@ -158,6 +165,14 @@ mod tests {
             ("nsq://user:word@nsqd:4150", "not a host name"),
             ("nsq://nsqd:4150/topic", "not a port number"),
             ("nsq://nsqd:4150?client_id=%ff", "a value is not UTF-8"),
+            (
+                "nsq://nsqd:4150?auth_secret",
+                "option auth_secret needs a value: only a switch may stand alone",
+            ),
+            (
+                "nsq://nsqd:4150?max-pending",
+                "option max_pending needs a value",
+            ),
             (
                 "nsq://nsqd:4150?publish_timeout=never",
                 "option publish_timeout = \"never\"",
@@ -231,6 +246,10 @@ mod tests {
             "nsq://h:4150?my_secret=hunter2",
             "nsq://me:hunter2@h:4150",
             "h:4150?auth_secret=hunter2",
+            "nsq://h:4150?auth_secret%3Dhunter2",
+            "nsq://h:4150?auth_secret:hunter2",
+            "nsq://h:4150?auth_secret,hunter2=1",
+            "nsq://h:4150#auth_secret=hunter2",
         ] {
             let error = Config::from_url(url).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
@@ -244,6 +263,19 @@ mod tests {
         assert_eq!(config.auth_secret().expose(), b"hunter2");
         assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
         let builder = Config::builder("nsqd:4150").auth_secret("hunter2");
+        for slip in [
+            "auth_secret=hunter2",
+            "auth-secret:hunter2",
+            "auth_secret hunter2",
+        ] {
+            let error = builder.clone().set(slip, "").unwrap_err();
+            let text = format!("{error} {error:?}");
+            assert!(
+                text.starts_with("unknown option \"auth_secret***\""),
+                "{text}"
+            );
+            assert!(!text.contains("hunter2"), "{text}");
+        }
         assert!(!format!("{builder:?}").contains("hunter2"), "{builder:?}");
         let too_long = "hunter2".repeat(20_000);
         let by_name = Config::builder("nsqd:4150").set("auth_secret", &too_long);
@@ -267,6 +299,12 @@ mod tests {
             ("http://me:hunter2@h:4150?a=b", r#""***@h:4150?***""#),
             ("me:hunter2?hunter2@h:4150", r#""***""#),
             ("me:hunter2@h:4150?hunter2@h", r#""***""#),
+            ("h:4150#hunter2", r#""h:4150#***""#),
+            ("h:4150;auth_secret=hunter2", r#""h:4150;***""#),
+            ("h#hunter2:4150", r#""h#***""#),
+            ("h:4150 hunter2", r#""h:4150 ***""#),
+            ("nsq://h:4150/hunter2@h", r#""***""#),
+            ("h:4150/", r#""h:4150/""#),
         ] {
             for error in [
                 Config::new(address).unwrap_err(),

@@ -167,6 +167,43 @@ fn options_that_contradict_each_other_are_refused_with_both() {
     );
 }
 
+#[cfg(feature = "tls")]
+#[test]
+fn a_certificate_needs_its_key_and_a_server_name_is_one() {
+    let config = || Config::builder(ADDRESS).tls_v1(true);
+    refused(
+        config().tls_cert("a.pem").build(),
+        "option tls_cert needs tls_key, too",
+    );
+    refused(
+        config().tls_key("a.key").build(),
+        "option tls_key needs tls_cert, too",
+    );
+    refused(
+        config().tls_server_name("nsqd:4150").build(),
+        "option tls_server_name = \"nsqd:4150\": must be a name or an IP address, without a port",
+    );
+}
+
+#[test]
+fn a_secret_is_taken_as_it_is_whichever_way_it_comes() {
+    let secret = " a&b c \n";
+    let vars = [
+        ("NSQD_TCP_ADDRESS".to_owned(), ADDRESS.to_owned()),
+        ("NSQ_AUTH_SECRET".to_owned(), secret.to_owned()),
+    ];
+    for config in [
+        Config::builder(ADDRESS).auth_secret(secret).build(),
+        Config::builder(ADDRESS)
+            .set("auth_secret", secret)
+            .and_then(super::ConfigBuilder::build),
+        Config::from_url(&format!("nsq://{ADDRESS}?auth_secret=%20a%26b%20c%20%0a")),
+        Config::from_vars(vars),
+    ] {
+        assert_eq!(config.unwrap().auth_secret().expose(), secret.as_bytes());
+    }
+}
+
 #[test]
 fn the_ack_timeout_follows_a_short_publish_timeout() {
     let config = Config::builder(ADDRESS)
@@ -194,7 +231,6 @@ fn an_address_is_a_host_and_a_port() {
         ("127.0.0.1:0", "port 0 cannot be connected to"),
         ("::1:4150", "not a host name"),
         ("nsq://nsqd:4150", "a URL, which Config::from_url takes"),
-        ("ns qd:4150", "not a host name"),
         ("", "no port"),
     ] {
         let text = format!(
@@ -206,8 +242,12 @@ fn an_address_is_a_host_and_a_port() {
 
 #[test]
 fn a_host_has_no_options_and_a_refusal_does_not_repeat_them() {
-    let text = "nsqd address \"nsqd?***\": not a host name; host:port is needed, such as 127.0.0.1:4150 or [::1]:4150";
-    refused(Config::new("nsqd?a=secret:4150"), text);
+    for (address, shown) in [("nsqd?a=secret:4150", "nsqd?***"), ("ns qd:4150", "ns ***")] {
+        let text = format!(
+            "nsqd address \"{shown}\": not a host name; host:port is needed, such as 127.0.0.1:4150 or [::1]:4150"
+        );
+        refused(Config::new(address), &text);
+    }
 }
 
 #[test]

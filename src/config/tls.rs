@@ -4,15 +4,20 @@ use std::{path::Path, sync::Arc};
 
 use log::warn;
 use tokio_rustls::rustls::{
-    ClientConfig, DigitallySignedStruct, Error as RustlsError, RootCertStore, SignatureScheme,
-    SupportedProtocolVersion,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error as RustlsError, RootCertStore,
+    SignatureScheme, SupportedProtocolVersion,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, ServerName, UnixTime},
     version::{TLS12, TLS13},
 };
 
-use super::{TlsVersion, options::Options, shown};
+use super::{
+    TlsVersion,
+    options::Options,
+    pem::{certificates, file_error, private_key},
+    shown,
+};
 use crate::{
     conn::Tls,
     error::{Cause, Delivery, Error},
@@ -34,17 +39,26 @@ pub(super) fn tls(
 }
 
 fn server_name(options: &Options, address: &str) -> Result<ServerName<'static>, Error> {
-    let name = if options.tls_server_name.is_empty() {
+    let is_given = !options.tls_server_name.is_empty();
+    let name = if !is_given {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         host.trim_start_matches('[').trim_end_matches(']')
     } else {
         &options.tls_server_name
     };
     ServerName::try_from(name.to_owned()).map_err(|_| {
-        let name = shown(name);
-        tls_error(format!(
-            "\"{name}\" is no name that a certificate could be for; tls_server_name gives another"
-        ))
+        let value = shown(name);
+        if !is_given {
+            return tls_error(format!(
+                "\"{value}\" is no name that a certificate could be for; tls_server_name gives another"
+            ));
+        }
+        let cause = Cause::Option {
+            name: "tls_server_name",
+            value,
+            bounds: "a name or an IP address, without a port".into(),
+        };
+        Error::new(cause, Delivery::NotWritten)
     })
 }
 
@@ -67,12 +81,21 @@ fn client_config(options: &Options) -> Result<Arc<ClientConfig>, Error> {
     let config = if options.tls_cert.as_os_str().is_empty() {
         builder.with_no_client_auth()
     } else {
-        let certificates = certificates("tls_cert", &options.tls_cert)?;
-        let key = PrivateKeyDer::from_pem_file(&options.tls_key)
-            .map_err(|error| file_error("tls_key", &options.tls_key, error.to_string()))?;
+        let (cert, key) = (&options.tls_cert, &options.tls_key);
+        let chain = certificates("tls_cert", cert)?;
         builder
-            .with_client_auth_cert(certificates, key)
-            .map_err(|error| file_error("tls_key", &options.tls_key, error.to_string()))?
+            .with_client_auth_cert(chain, private_key("tls_key", key)?)
+            .map_err(|error| match error {
+                RustlsError::InvalidCertificate(fault) => {
+                    file_error("tls_cert", cert, broken(&fault))
+                }
+                RustlsError::InconsistentKeys(_) => {
+                    let cert = shown(&cert.to_string_lossy());
+                    let problem = format!("it is not the key of tls_cert = \"{cert}\"");
+                    file_error("tls_key", key, problem)
+                }
+                error => file_error("tls_key", key, error.to_string()),
+            })?
     };
     Ok(Arc::new(config))
 }
@@ -93,22 +116,20 @@ fn roots(file: &Path) -> Result<RootCertStore, Error> {
         }
     } else {
         for certificate in certificates("tls_root_ca_file", file)? {
-            roots
-                .add(certificate)
-                .map_err(|error| file_error("tls_root_ca_file", file, error.to_string()))?;
+            roots.add(certificate).map_err(|error| {
+                let problem = match error {
+                    RustlsError::InvalidCertificate(fault) => broken(&fault),
+                    error => error.to_string(),
+                };
+                file_error("tls_root_ca_file", file, problem)
+            })?;
         }
     }
     Ok(roots)
 }
 
-fn certificates(option: &'static str, file: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let read: Vec<_> = CertificateDer::pem_file_iter(file)
-        .and_then(Iterator::collect)
-        .map_err(|error| file_error(option, file, error.to_string()))?;
-    if read.is_empty() {
-        return Err(file_error(option, file, "no certificate is in it".into()));
-    }
-    Ok(read)
+fn broken(fault: &CertificateError) -> String {
+    format!("a certificate in it is broken: {fault}")
 }
 
 fn refused(error: RustlsError) -> Error {
@@ -117,17 +138,6 @@ fn refused(error: RustlsError) -> Error {
 
 fn tls_error(problem: String) -> Error {
     Error::new(Cause::Tls { problem }, Delivery::NotWritten)
-}
-
-fn file_error(name: &'static str, file: &Path, problem: String) -> Error {
-    Error::new(
-        Cause::File {
-            name,
-            path: shown(&file.to_string_lossy()),
-            problem,
-        },
-        Delivery::NotWritten,
-    )
 }
 
 /// Takes every certificate. That the peer holds the key of what it shows is verified all the same.

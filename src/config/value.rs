@@ -15,11 +15,19 @@ pub(super) trait Value: Sized {
     /// What limits it.
     type Bounds;
 
+    /// Whether a name alone means that it is on.
+    const IS_SWITCH: bool = false;
+
     fn parse(text: &str) -> Option<Self>;
     fn within(&self, bounds: &Self::Bounds) -> bool;
     fn show(&self) -> String;
     /// The bounds in words that follow "must be".
     fn describe(bounds: &Self::Bounds) -> String;
+
+    /// What of a text is the value: the blanks around it are nobody's intention.
+    fn trim(text: &str) -> &str {
+        text.trim()
+    }
 
     /// What an error shows of a text that cannot be read.
     fn quote(text: &str) -> &str {
@@ -124,6 +132,8 @@ impl Value for Option<usize> {
 
 impl Value for bool {
     type Bounds = ();
+
+    const IS_SWITCH: bool = true;
 
     fn parse(text: &str) -> Option<Self> {
         match text {
@@ -234,6 +244,11 @@ impl Value for Secret {
 
     fn describe(bounds: &Self::Bounds) -> String {
         String::describe(bounds)
+    }
+
+    /// It is taken as it is, whichever way it comes: a blank may be a part of it.
+    fn trim(text: &str) -> &str {
+        text
     }
 
     fn quote(text: &str) -> &str {

@@ -70,7 +70,8 @@ impl TlsFailure {
 
     fn of_certificate(fault: &CertificateError) -> Self {
         match fault {
-            CertificateError::UnknownIssuer => Self::UnknownIssuer,
+            // Signed by another one than the issuer of that name whom this client trusts.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::UnknownIssuer,
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 Self::NotYetValid

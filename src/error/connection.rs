@@ -183,10 +183,10 @@ impl TlsFailure {
 impl fmt::Display for TlsFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::UnknownIssuer => "nsqd's certificate is by an unknown issuer",
+            Self::UnknownIssuer => "nsqd's certificate is by an unknown issuer (tls_root_ca_file)",
             Self::Expired => "nsqd's certificate has expired",
             Self::NotYetValid => "nsqd's certificate is not valid yet",
-            Self::WrongName => "nsqd's certificate is for another name",
+            Self::WrongName => "nsqd's certificate is for another name (tls_server_name)",
             Self::BadCertificate => "nsqd's certificate is not acceptable",
             Self::CertificateRequired => {
                 "nsqd wants a certificate of this client (tls_cert, tls_key)"

@@ -69,6 +69,8 @@ async fn to_nsq_takes_the_flags_of_nsqs_own_tool(broker: Broker) {
         "-producer-opt",
         "max_pending,50",
         "-producer-opt",
+        "publish_window=10",
+        "-producer-opt",
         "retry-unknown",
     ]);
     let (code, stderr, _) = run([given, options].concat(), b"one\ntwo\0three\0").await;
@@ -117,10 +119,19 @@ async fn to_nsq_refuses_a_wrong_command_line(_: Broker) {
             &["--topic", "t", "--producer-opt", "nonsense"],
             "unknown option \"nonsense\"",
         ),
+        (
+            &["--topic", "t", "--producer-opt", "auth_secret"],
+            "must be auth_secret=VALUE",
+        ),
+        (
+            &["--topic", "t", "--producer-opt", "auth_secret:hunter2"],
+            "unknown option \"auth_secret***\"",
+        ),
     ];
     for (given, said) in wrong {
         let (code, stderr, log) = run(flags(given), b"one\n").await;
         assert_eq!((code, log.as_str()), (Some(2), ""), "{stderr}");
         assert!(stderr.contains(said), "{stderr}");
+        assert!(!stderr.contains("hunter2"), "{stderr}");
     }
 }

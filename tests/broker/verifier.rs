@@ -207,7 +207,7 @@ async fn the_verifier_refuses_a_wrong_command_line(_: Broker) {
         &["--kill9-every", "0"],
         &["--kill9-every", "2m"],
         &["--batches", "2"],
-        &["--producer-opt", "=1"],
+        &["--producer-opt", "max_pending"],
         &["--proxy", "latency"],
     ] {
         let (code, said) = verify(wrong).await;

@@ -291,7 +291,7 @@ fn options_that_would_have_no_effect_are_refused() {
         ),
         (
             builder().tls_v1(true).tls_cert("cert.pem"),
-            "option tls_cert = cert.pem contradicts tls_key = :",
+            "option tls_cert needs tls_key, too",
         ),
         (
             builder().snappy(true).deflate(true),

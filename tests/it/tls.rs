@@ -259,3 +259,35 @@ fn what_is_no_tls_on_a_connection_inside_tls_breaks_it_off() {
         assert_eq!(answer, Err(Delivery::MaybeWritten));
     }
 }
+
+#[test]
+fn a_certificate_by_an_authority_of_the_same_name_with_another_key_is_by_an_unknown_issuer() {
+    let (pair, namesake) = (Pair::new(Flaw::None), Certificates::new());
+    in_virtual_time(async |mut network: Network| {
+        let options = |config| pair.asked(config).tls_root_ca_file(namesake.authority());
+        let producer = network.start_with(options);
+        let publish = send(&producer, Publish::new(topic("t"), "a").timeout(ms(100)));
+        let mut nsqd = network.accept().await;
+        granted(&mut nsqd).await;
+        let refused = pair.acceptor.accept(nsqd.stream()).await;
+        refused.expect_err("the client takes no such certificate");
+        drop(nsqd);
+        let error = failure(publish.await, ErrorKind::Timeout, Delivery::NotWritten);
+        let text = error.to_string();
+        assert!(
+            text.ends_with(
+                "by an unknown issuer (tls_root_ca_file): invalid peer certificate: BadSignature"
+            ),
+            "{text}"
+        );
+        let why = error.connection_error();
+        let is_it = matches!(
+            why,
+            Some(ConnectionError::Tls {
+                failure: TlsFailure::UnknownIssuer,
+                ..
+            })
+        );
+        assert!(is_it, "{why:?}");
+    });
+}

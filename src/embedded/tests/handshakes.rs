@@ -269,7 +269,14 @@ fn files_that_do_not_fit_are_named_before_anything_starts() {
         builder().tls_cert(&key).tls_key(&key),
         "a.key: no certificate in it",
     );
-    fails(builder().tls_cert(&cert).tls_key(&other_key), "a.pem");
+    fails(
+        builder().tls_cert(&cert).tls_key(&other_key),
+        "not the key of --tls-cert",
+    );
+    fails(
+        builder().tls_cert(&cert).tls_key(&cert),
+        "a.pem: no private key in it",
+    );
     fails(builder().tls_cert(&cert), "go together");
     fails(
         builder().tls_required(true),

@@ -71,6 +71,10 @@ fn the_page_prints_what_failures_of_a_connection_print() {
             "invalid peer certificate: UnknownIssuer",
         ),
         tls(
+            TlsFailure::UnknownIssuer,
+            "invalid peer certificate: BadSignature",
+        ),
+        tls(
             TlsFailure::Expired,
             "invalid peer certificate: certificate expired: verification time 1796083200 (UNIX), but certificate is not valid after 1764547200 (31536000 seconds ago)",
         ),
@@ -85,6 +89,10 @@ fn the_page_prints_what_failures_of_a_connection_print() {
         tls(
             TlsFailure::BadCertificate,
             "invalid peer certificate: BadEncoding",
+        ),
+        tls(
+            TlsFailure::BadCertificate,
+            "invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))",
         ),
         tls(
             TlsFailure::CertificateRequired,
@@ -394,6 +402,17 @@ fn configurations() -> Vec<Error> {
         builder().set("publish_timeuot", "1s").unwrap_err(),
         builder().set("max_in_flight", "2").unwrap_err(),
         builder().tls_cert("client.pem").build().unwrap_err(),
+        builder()
+            .tls_v1(true)
+            .tls_cert("client.pem")
+            .build()
+            .unwrap_err(),
+        Config::from_url("nsq://nsqd:4150?auth_secret").unwrap_err(),
+        builder()
+            .tls_v1(true)
+            .tls_server_name("nsqd:4150")
+            .build()
+            .unwrap_err(),
         builder()
             .tls_v1(true)
             .tls_root_ca_file("Cargo.toml")

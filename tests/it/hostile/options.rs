@@ -327,11 +327,34 @@ fn a_name_of_no_option_is_refused_in_one_short_line() {
             .map(String::as_str)
             .chain(["", "Publish_Timeout", "nsq_max_pending"])
     {
-        let error = set(name, "hunter2").unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Config);
-        let text = one_short_line(&error);
-        assert!(text.starts_with("unknown option \""), "{text}");
-        assert!(!text.contains("hunter2"), "{text}");
+        for (name, value) in [
+            (name, "hunter2"),
+            (&format!("auth_secret,{name}hunter2"), ""),
+        ] {
+            let error = set(name, value).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            let text = one_short_line(&error);
+            assert!(text.starts_with("unknown option \""), "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_name_without_a_value_is_taken_for_a_switch_only() {
+    for option in Config::options() {
+        let name = option.name;
+        let built = Config::from_url(&format!("nsq://{ADDRESS}?{name}"));
+        if ["true", "false"].contains(&option.default.as_str()) {
+            if let Err(error) = built {
+                // It has no effect alone.
+                assert!(error.to_string().contains(" contradicts "), "{error}");
+            }
+            continue;
+        }
+        let text = one_short_line(&built.expect_err(name));
+        let told = format!("option {name} needs a value: only a switch may stand alone");
+        assert_eq!(text, told);
     }
 }
 
@@ -344,6 +367,12 @@ fn an_address_that_is_none_is_refused_without_its_secrets() {
         "nsq://me:hunter2@h:4150",
         "http://h:4150?auth_secret=hunter2",
         "nsq://h/?max_pending=1&auth_secret=hunter2#x",
+        "h:4150#auth_secret=hunter2",
+        "h:4150;auth_secret=hunter2",
+        "h:4150 auth_secret=hunter2",
+        "h:4150/hunter2",
+        "h:4150%3Fauth_secret=hunter2",
+        "h#auth_secret=hunter2:4150",
     ] {
         let vars = [("NSQD_TCP_ADDRESS".to_owned(), address.to_owned())];
         for built in [

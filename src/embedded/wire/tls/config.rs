@@ -11,7 +11,10 @@ use tokio_rustls::rustls::{
     SupportedProtocolVersion,
     client::danger::HandshakeSignatureValid,
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
+    pki_types::{
+        CertificateDer, PrivateKeyDer, UnixTime,
+        pem::{Error as PemError, PemObject},
+    },
     server::{
         WebPkiClientVerifier,
         danger::{ClientCertVerified, ClientCertVerifier},
@@ -20,6 +23,10 @@ use tokio_rustls::rustls::{
 };
 
 use crate::TlsVersion;
+
+const CERT: &str = "--tls-cert";
+const KEY: &str = "--tls-key";
+const ROOT_CA_FILE: &str = "--tls-root-ca-file";
 
 /// What nsqd asks of a client's certificate: its flag `--tls-client-auth-policy`. Without one, it does not ask for any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,9 +91,18 @@ impl Flags {
                 builder.with_client_cert_verifier(verifier.build().map_err(invalid)?)
             }
         };
-        let key_der = PrivateKeyDer::from_pem_file(key).map_err(|e| unreadable(key, e))?;
-        let config = builder.with_single_cert(certificates(cert)?, key_der);
-        let config = config.map_err(|e| unreadable(cert, e))?;
+        let key_der = PrivateKeyDer::from_pem_file(key).map_err(|error| match error {
+            PemError::NoItemsFound => unreadable(KEY, key, "no private key in it"),
+            error => unreadable(KEY, key, error),
+        })?;
+        let config = builder.with_single_cert(certificates(CERT, cert)?, key_der);
+        let config = config.map_err(|error| match error {
+            Error::InconsistentKeys(_) => {
+                let why = format!("not the key of {CERT} {}", cert.display());
+                unreadable(KEY, key, why)
+            }
+            error => unreadable(CERT, cert, error),
+        })?;
         Ok(Some(Config(Arc::new(config))))
     }
 
@@ -94,8 +110,10 @@ impl Flags {
         let mut roots = RootCertStore::empty();
         match &self.root_ca_file {
             Some(file) => {
-                for root in certificates(file)? {
-                    roots.add(root).map_err(|e| unreadable(file, e))?;
+                for root in certificates(ROOT_CA_FILE, file)? {
+                    roots
+                        .add(root)
+                        .map_err(|e| unreadable(ROOT_CA_FILE, file, e))?;
                 }
             }
             None => {
@@ -106,12 +124,12 @@ impl Flags {
     }
 }
 
-fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+fn certificates(flag: &str, file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     let found =
         CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match found {
-        Ok(found) if found.is_empty() => Err(unreadable(file, "no certificate in it")),
-        found => found.map_err(|error| unreadable(file, error)),
+        Ok(found) if found.is_empty() => Err(unreadable(flag, file, "no certificate in it")),
+        found => found.map_err(|error| unreadable(flag, file, error)),
     }
 }
 
@@ -119,8 +137,8 @@ fn invalid(why: impl ToString) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, why.to_string())
 }
 
-fn unreadable(file: &Path, why: impl fmt::Display) -> io::Error {
-    invalid(format!("{}: {why}", file.display()))
+fn unreadable(flag: &str, file: &Path, why: impl fmt::Display) -> io::Error {
+    invalid(format!("{flag} {}: {why}", file.display()))
 }
 
 impl fmt::Debug for Config {

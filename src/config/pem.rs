@@ -1,0 +1,215 @@
+//! Certificates and keys in files of PEM, and what an error says of a file that has none.
+
+use std::{fs, path::Path};
+
+use tokio_rustls::rustls::pki_types::{
+    CertificateDer, PrivateKeyDer,
+    pem::{Error as PemError, PemObject},
+};
+
+use super::shown;
+use crate::error::{Cause, Delivery, Error};
+
+pub(super) fn certificates(
+    option: &'static str,
+    file: &Path,
+) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let pem = read(option, file)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let problem = match found {
+        Ok(found) if !found.is_empty() => return Ok(found),
+        Ok(_) => nothing(&pem, "certificate"),
+        Err(error) => words(&error),
+    };
+    Err(file_error(option, file, problem))
+}
+
+pub(super) fn private_key(
+    option: &'static str,
+    file: &Path,
+) -> Result<PrivateKeyDer<'static>, Error> {
+    let pem = read(option, file)?;
+    let problem = match PrivateKeyDer::from_pem_slice(&pem) {
+        Ok(key) => return Ok(key),
+        Err(_) if is_encrypted(&pem) => {
+            "the key in it is encrypted, and has to be decrypted first (openssl pkey)".into()
+        }
+        Err(PemError::NoItemsFound) => nothing(&pem, "private key"),
+        Err(error) => words(&error),
+    };
+    Err(file_error(option, file, problem))
+}
+
+fn read(option: &'static str, file: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(file).map_err(|error| file_error(option, file, error.to_string()))
+}
+
+/// In PKCS#8 the label says so, in the older form a line of its own.
+fn is_encrypted(pem: &[u8]) -> bool {
+    pem.split(|byte| matches!(byte, b'\n' | b'\r')).any(|line| {
+        line.starts_with(b"-----BEGIN ENCRYPTED PRIVATE KEY")
+            || line.starts_with(b"Proc-Type: 4,ENCRYPTED")
+    })
+}
+
+fn nothing(file: &[u8], wanted: &str) -> String {
+    // A sequence of more than 127 bytes, with which both begin.
+    let is_der = file.starts_with(&[0x30, 0x81]) || file.starts_with(&[0x30, 0x82]);
+    match is_der {
+        true => format!("no {wanted} is in it as PEM; it looks like DER"),
+        false => format!("no {wanted} is in it"),
+    }
+}
+
+/// The library's own words show lines of the file as lists of bytes.
+fn words(error: &PemError) -> String {
+    match error {
+        PemError::MissingSectionEnd { .. } => "it is cut off: a BEGIN line has no END line".into(),
+        PemError::IllegalSectionStart { .. } => "a BEGIN line in it is broken".into(),
+        PemError::Base64Decode(_) => "it is broken: no base64 between BEGIN and END".into(),
+        other => other.to_string(),
+    }
+}
+
+pub(super) fn file_error(name: &'static str, file: &Path, problem: String) -> Error {
+    Error::new(
+        Cause::File {
+            name,
+            path: shown(&file.to_string_lossy()),
+            problem,
+        },
+        Delivery::NotWritten,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::PathBuf};
+
+    use rcgen::{CertificateParams, KeyPair};
+
+    use crate::{Config, ConfigBuilder, ErrorKind};
+
+    /// Files, by name and what is in them.
+    struct Files(tempfile::TempDir);
+
+    impl Files {
+        fn new() -> Self {
+            let files = Self(tempfile::tempdir().unwrap());
+            for name in ["a", "b"] {
+                let key = KeyPair::generate().unwrap();
+                let certificate = CertificateParams::new(vec![name.to_owned()])
+                    .unwrap()
+                    .self_signed(&key)
+                    .unwrap();
+                files.write(&format!("{name}.pem"), certificate.pem());
+                files.write(&format!("{name}.der"), certificate.der());
+                files.write(&format!("{name}.key"), key.serialize_pem());
+                files.write(&format!("{name}.key.der"), key.serialize_der());
+            }
+            files
+        }
+
+        fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+            let path = self.path(name);
+            fs::write(&path, content).unwrap();
+            path
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        /// The text for a certificate and a key of these names, without the folder.
+        fn refused(&self, cert: &str, key: &str) -> String {
+            self.text(|config| config.tls_cert(self.path(cert)).tls_key(self.path(key)))
+        }
+
+        fn text(&self, options: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> String {
+            let config = options(Config::builder("nsqd:4150").tls_v1(true));
+            let error = config.build().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            let folder = format!("{}/", self.0.path().display());
+            error.to_string().replace(&folder, "")
+        }
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_used_is_refused_with_the_reason() {
+        let files = Files::new();
+        let encrypted = "the key in it is encrypted, and has to be decrypted first (openssl pkey)";
+        files.write(
+            "pkcs8.key",
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n",
+        );
+        files.write(
+            "pkcs1.key",
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nMIIB\n\
+             -----END RSA PRIVATE KEY-----\n",
+        );
+        files.write("empty.key", "");
+        for (key, problem) in [
+            ("pkcs8.key", encrypted),
+            ("pkcs1.key", encrypted),
+            ("empty.key", "no private key is in it"),
+            ("a.pem", "no private key is in it"),
+            (
+                "a.key.der",
+                "no private key is in it as PEM; it looks like DER",
+            ),
+            ("b.key", "it is not the key of tls_cert = \"a.pem\""),
+        ] {
+            let text = format!("option tls_key = \"{key}\": {problem}");
+            assert_eq!(files.refused("a.pem", key), text);
+        }
+        let missing = files.refused("a.pem", "missing.key");
+        assert!(
+            missing.starts_with("option tls_key = \"missing.key\": No such file"),
+            "{missing}"
+        );
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_used_is_refused_by_its_own_option_with_the_reason() {
+        let files = Files::new();
+        let good = fs::read_to_string(files.path("a.pem")).unwrap();
+        let (front, _) = good.split_once("-----END").unwrap();
+        files.write("cut.pem", front);
+        files.write(
+            "start.pem",
+            good.replace("CERTIFICATE-----", "CERTIFICATE--"),
+        );
+        let label = |inner: &str| {
+            format!("-----BEGIN CERTIFICATE-----\n{inner}\n-----END CERTIFICATE-----\n")
+        };
+        files.write("base64.pem", label("!?"));
+        files.write("broken.pem", label("AAAA"));
+        for (file, problem) in [
+            ("cut.pem", "it is cut off: a BEGIN line has no END line"),
+            ("start.pem", "a BEGIN line in it is broken"),
+            (
+                "base64.pem",
+                "it is broken: no base64 between BEGIN and END",
+            ),
+            ("broken.pem", "a certificate in it is broken: BadEncoding"),
+            ("a.der", "no certificate is in it as PEM; it looks like DER"),
+            ("a.key", "no certificate is in it"),
+        ] {
+            let text = format!("option tls_cert = \"{file}\": {problem}");
+            assert_eq!(files.refused(file, "a.key"), text);
+            let roots = files.text(|config| config.tls_root_ca_file(files.path(file)));
+            assert_eq!(roots, text.replace("tls_cert", "tls_root_ca_file"));
+        }
+    }
+
+    #[test]
+    fn a_good_certificate_and_its_key_are_taken() {
+        let files = Files::new();
+        let config = Config::builder("nsqd:4150")
+            .tls_v1(true)
+            .tls_root_ca_file(files.path("a.pem"))
+            .tls_cert(files.path("a.pem"))
+            .tls_key(files.path("a.key"));
+        assert!(config.build().is_ok());
+    }
+}
