@@ -80,7 +80,7 @@ async fn the_web_server_tells_each_failure_by_its_status(broker: Broker) {
     nsqd.faults().fail_next("PUB", "E_PUB_FAILED PUB failed");
     assert_eq!(tell(PATH, b"x"), told(503, "no", true));
     nsqd.faults().fail_next("PUB", "E_UNAUTHORIZED no");
-    assert_eq!(tell(PATH, b"x"), told(500, "no", false));
+    assert_eq!(tell("/publish/closed", b"x"), told(500, "no", false));
     nsqd.wait_for_command("IDENTIFY", 3).await;
     nsqd.faults().close_after_commands(1);
     assert_eq!(
