@@ -45,6 +45,8 @@ pub(crate) struct Compressed<S> {
     going: BytesMut,
     /// So much was compressed since others had their turn.
     turn: usize,
+    /// The encoder has failed.
+    is_broken: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Compressed<S> {
@@ -56,12 +58,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Compressed<S> {
             coming: BytesMut::new(),
             going: BytesMut::new(),
             turn: 0,
+            is_broken: false,
         }
     }
 
     /// Writes all that was taken.
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.encoder.flush(&mut self.going)?;
+        if !self.is_broken {
+            self.encoder.flush(&mut self.going)?;
+        }
         self.poll_drain(cx, 0)
     }
 
@@ -130,7 +135,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Compressed<S> {
         let mut taken = 0;
         for buf in bufs {
             let part = buf.get(..PIECE - taken).unwrap_or(buf);
-            this.encoder.write(part, &mut this.going)?;
+            if let Err(error) = this.encoder.write(part, &mut this.going) {
+                // Nothing of this write counts as taken, and so nothing of it may leave.
+                this.going.clear();
+                this.is_broken = true;
+                return Poll::Ready(Err(error));
+            }
             taken += part.len();
         }
         this.turn += taken;

@@ -38,7 +38,8 @@ enum Kind {
 
 impl Stream {
     /// Any stream of bytes in both directions. What is written to it must reach the peer without a flush, or its
-    /// `poll_flush` must send it.
+    /// `poll_flush` must send it. Of a write that fails nothing may reach the peer, then or later: what it carried is sent
+    /// again. (A stream that encrypts by itself has to see to that.)
     pub fn new(stream: impl AsyncRead + AsyncWrite + Unpin + 'static) -> Self {
         Self {
             kind: Kind::Other(Box::new(stream)),

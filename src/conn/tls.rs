@@ -1,16 +1,23 @@
 //! TLS: the upgrade of a stream, and what its failures mean.
 
-use std::{io, sync::Arc};
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{
     TlsConnector,
+    client::TlsStream,
     rustls::{
         AlertDescription, CertificateError, ClientConfig, Error as RustlsError,
         pki_types::ServerName,
     },
 };
 
-use super::stream::Stream;
+use super::{stream::Stream, writer::Taken};
 use crate::error::{ConnectionError, TlsFailure};
 
 /// How connections are encrypted, and whose certificate nsqd has to show.
@@ -24,8 +31,14 @@ impl Tls {
     /// Shakes hands over `stream`, of which nothing of TLS has been read yet.
     pub(super) async fn connect(&self, stream: Stream) -> Result<Stream, ConnectionError> {
         let connector = TlsConnector::from(Arc::clone(&self.config));
+        let beneath = stream.taken();
         match connector.connect(self.server_name.clone(), stream).await {
-            Ok(stream) => Ok(Stream::new(stream)),
+            Ok(stream) => Ok(Stream::new(Encrypted {
+                stream,
+                beneath,
+                is_broken: false,
+                error: None,
+            })),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(ConnectionError::HandshakeClosed)
             }
@@ -43,6 +56,98 @@ impl Tls {
             *failure = TlsFailure::CertificateRequired;
         }
         error
+    }
+}
+
+/// A stream inside TLS that owns up to what has left.
+///
+/// Of a write that fails half-way the TLS stream says only that it failed, though a part of it may be with the peer. So all of
+/// it counts as taken then, and the next call tells the error. Where nothing had left, nothing leaves afterwards.
+struct Encrypted {
+    stream: TlsStream<Stream>,
+    /// What the stream beneath TLS has taken.
+    beneath: Taken,
+    is_broken: bool,
+    /// Why, as long as nobody was told.
+    error: Option<io::Error>,
+}
+
+impl Encrypted {
+    /// A write of so many bytes.
+    fn write(
+        &mut self,
+        bytes: usize,
+        write: impl FnOnce(Pin<&mut TlsStream<Stream>>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        self.check()?;
+        let before = self.beneath.get();
+        match write(Pin::new(&mut self.stream)) {
+            Poll::Ready(Err(error)) => {
+                self.is_broken = true;
+                if self.beneath.get() == before {
+                    return Poll::Ready(Err(error));
+                }
+                self.error = Some(error);
+                Poll::Ready(Ok(bytes))
+            }
+            written => written,
+        }
+    }
+
+    fn check(&mut self) -> io::Result<()> {
+        match self.is_broken {
+            true => {
+                let told = || io::ErrorKind::BrokenPipe.into();
+                Err(self.error.take().unwrap_or_else(told))
+            }
+            false => Ok(()),
+        }
+    }
+}
+
+impl AsyncRead for Encrypted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Encrypted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.write(buf.len(), |stream| stream.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let bytes = bufs.iter().map(|buf| buf.len()).sum();
+        self.write(bytes, |stream| stream.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check()?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    /// What TLS still holds after an error is no longer for the peer.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.is_broken {
+            true => Pin::new(self.stream.get_mut().0).poll_shutdown(cx),
+            false => Pin::new(&mut self.stream).poll_shutdown(cx),
+        }
     }
 }
 

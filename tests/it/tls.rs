@@ -291,3 +291,30 @@ fn a_certificate_by_an_authority_of_the_same_name_with_another_key_is_by_an_unkn
         assert!(is_it, "{why:?}");
     });
 }
+
+#[test]
+fn what_has_left_before_a_write_fails_is_not_sent_again() {
+    let pair = Pair::new(Flaw::None);
+    in_virtual_time(async move |mut network: Network| {
+        let producer = network.start_with(|config| pair.asked(config));
+        let (nsqd, line) = network.dial().await.accept_by(64 << 10);
+        let mut nsqd = pair.connected(nsqd).await;
+        sleep(ms(1)).await;
+        // More than one record, and less than what is written at once.
+        line.break_after(20_000);
+        let body = "x".repeat(1000);
+        let publishes: Vec<_> = (0..40).map(|_| publish(&producer, body.clone())).collect();
+        let whole = 16;
+        for _ in 0..whole {
+            nsqd.expect_pub("t", &*body).await;
+        }
+        drop(nsqd);
+        for publish in publishes.into_iter().take(whole) {
+            failure(
+                publish.await,
+                ErrorKind::ConnectionLost,
+                Delivery::MaybeWritten,
+            );
+        }
+    });
+}

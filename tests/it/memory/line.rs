@@ -21,6 +21,7 @@ struct Trouble {
     writes: usize,
     /// What the client's writes end in.
     broken: Option<io::ErrorKind>,
+    left: Option<usize>,
     /// What the client reads in place of the end of the stream.
     reset: bool,
     deaf: bool,
@@ -62,6 +63,11 @@ impl Line {
             trouble.deaf = false;
             trouble.sleepers.drain(..).for_each(Waker::wake);
         });
+    }
+
+    /// So many bytes more it takes, and then breaks in the midst of a write.
+    pub(crate) fn break_after(&self, bytes: usize) {
+        self.with(|trouble| trouble.left = Some(bytes));
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut Trouble) -> T) -> T {
@@ -137,7 +143,16 @@ impl AsyncWrite for End {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.line.poll_write())?;
-        Pin::new(&mut self.pipe).poll_write(cx, buf)
+        let left = self.line.with(|trouble| trouble.left);
+        let buf = &buf[..left.unwrap_or(usize::MAX).min(buf.len())];
+        if buf.is_empty() && left.is_some() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        let written = Pin::new(&mut self.pipe).poll_write(cx, buf);
+        if let (Some(left), Poll::Ready(Ok(bytes))) = (left, &written) {
+            self.line.with(|trouble| trouble.left = Some(left - bytes));
+        }
+        written
     }
 
     fn poll_write_vectored(
@@ -145,6 +160,10 @@ impl AsyncWrite for End {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.line.with(|trouble| trouble.left.is_some()) {
+            let first = bufs.iter().find(|buf| !buf.is_empty());
+            return self.poll_write(cx, first.map_or(&[], |buf| buf));
+        }
         ready!(self.line.poll_write())?;
         Pin::new(&mut self.pipe).poll_write_vectored(cx, bufs)
     }
