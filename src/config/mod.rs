@@ -213,7 +213,8 @@ impl ConfigBuilder {
     /// Encrypts with this configuration of rustls, in place of one made of the options: `tls_v1` is set by it, and
     /// `tls_server_name` still has its meaning; the other options of TLS have no place beside it.
     ///
-    /// The name says which version of rustls is meant, so that another one can come beside it.
+    /// The name says which version of rustls is meant, so that another one can come beside it. The program needs `rustls`
+    /// of that version itself, with a provider.
     ///
     /// ```
     /// # use tokio_rustls::rustls;
@@ -242,7 +243,8 @@ impl ConfigBuilder {
 
     /// Asks the program for the secret of AUTH whenever a connection needs it, so that secrets can change; in place of
     /// `auth_secret`. Only an nsqd that requires AUTH makes it ask. The future runs on the producer's arbiter within
-    /// `handshake_timeout`, and an error of it fails the attempt to connect, with its text in the log.
+    /// `handshake_timeout`, and an error of it fails the attempt to connect, with its text in the log. nsqd hears nothing
+    /// meanwhile, and hangs up after two heartbeat intervals. If it panics, the producer is gone.
     ///
     /// ```
     /// use actix_nsq::{Config, Secret};

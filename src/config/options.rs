@@ -300,7 +300,8 @@ options! {
     tls_v1: bool [bool] = false, (), feature "tls";
     /// Certificates of those who may vouch for nsqd, in place of those whom the system trusts.
     tls_root_ca_file: PathBuf [impl Into<PathBuf>] = PathBuf::new(), (), feature "tls";
-    /// This client's certificate, with what stands between it and its root behind it; together with `tls_key`.
+    /// This client's certificate, with what stands between it and its root behind it; together with `tls_key`. Like all files
+    /// it is read once, by `build`: one that is renewed often is for `rustls_0_23_config`, with a resolver of its own.
     tls_cert: PathBuf [impl Into<PathBuf>] = PathBuf::new(), (), feature "tls";
     /// The key of `tls_cert`.
     tls_key: PathBuf [impl Into<PathBuf>] = PathBuf::new(), (), feature "tls";
@@ -309,7 +310,7 @@ options! {
     /// The oldest version of TLS that is spoken.
     tls_min_version: TlsVersion [TlsVersion] = TlsVersion::Tls12, (), feature "tls";
     /// Take whatever certificate is shown: for tests. Anybody on the way can then read and change everything, the secret of
-    /// AUTH too; each start says so in the log.
+    /// AUTH too; `build` says so in the log each time.
     tls_insecure_skip_verify: bool [bool] = false, (), feature "tls";
     /// Compress the connection by snappy: cheap.
     snappy: bool [bool] = false, (), feature "snappy";

@@ -12,7 +12,7 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        AlertDescription, CertificateError, ClientConfig, Error as RustlsError,
+        AlertDescription, CertificateError, ClientConfig, Error as RustlsError, PeerIncompatible,
         pki_types::ServerName,
     },
 };
@@ -49,14 +49,23 @@ impl Tls {
     /// Up to TLS 1.2 a missing certificate has no alert of its own, and is refused before the handshake is over: as a bad one
     /// by an nsqd that is built with an older Go, as a handshake that failed by newer ones.
     fn in_the_handshake(&self, mut error: ConnectionError) -> ConnectionError {
-        if let ConnectionError::Tls { failure, source } = &mut error
-            && (*failure == TlsFailure::CertificateRefused || is_handshake_failure(source))
-            && !self.config.client_auth_cert_resolver.has_certs()
-        {
-            *failure = TlsFailure::CertificateRequired;
+        use AlertDescription::HandshakeFailure;
+        use RustlsError::{AlertReceived, InvalidMessage};
+        if let ConnectionError::Tls { failure, source } = &mut error {
+            let refused = *failure == TlsFailure::CertificateRefused
+                || matches!(rustls(source), Some(AlertReceived(HandshakeFailure)));
+            if refused && !self.config.client_auth_cert_resolver.has_certs() {
+                *failure = TlsFailure::CertificateRequired;
+            } else if matches!(rustls(source), Some(InvalidMessage(_))) {
+                *failure = TlsFailure::NotTls;
+            }
         }
         error
     }
+}
+
+fn rustls(error: &io::Error) -> Option<&RustlsError> {
+    error.get_ref()?.downcast_ref()
 }
 
 /// A stream inside TLS that owns up to what has left.
@@ -151,24 +160,18 @@ impl AsyncWrite for Encrypted {
     }
 }
 
-fn is_handshake_failure(error: &io::Error) -> bool {
-    let error = error.get_ref().and_then(|error| error.downcast_ref());
-    matches!(
-        error,
-        Some(RustlsError::AlertReceived(
-            AlertDescription::HandshakeFailure
-        ))
-    )
-}
-
 impl TlsFailure {
     /// What an error of a stream means, if it is one of TLS.
     pub(crate) fn of(error: &io::Error) -> Option<Self> {
-        Some(match error.get_ref()?.downcast_ref::<RustlsError>()? {
+        Some(match rustls(error)? {
             RustlsError::InvalidCertificate(fault) => Self::of_certificate(fault),
             RustlsError::AlertReceived(alert) => Self::of_alert(*alert),
-            RustlsError::PeerIncompatible(_) => Self::Version,
-            RustlsError::InvalidMessage(_) => Self::NotTls,
+            RustlsError::PeerIncompatible(
+                PeerIncompatible::ServerDoesNotSupportTls12Or13
+                | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+                | PeerIncompatible::Tls12NotOffered
+                | PeerIncompatible::Tls12NotOfferedOrEnabled,
+            ) => Self::Version,
             _ => Self::Other,
         })
     }
