@@ -123,6 +123,15 @@ async fn to_nsq_refuses_a_wrong_command_line(_: Broker) {
             &["--topic", "t", "--producer-opt", "auth_secret"],
             "must be auth_secret=VALUE",
         ),
+        // The first of the two separates.
+        (
+            &["--topic", "t", "--producer-opt", "max_pending=0,5"],
+            "option max_pending = \"0,5\"",
+        ),
+        (
+            &["--topic", "t", "--producer-opt", "max_pending,0=5"],
+            "option max_pending = \"0=5\"",
+        ),
         (
             &["--topic", "t", "--producer-opt", "auth_secret:hunter2"],
             "unknown option \"auth_secret***\"",
