@@ -18,7 +18,7 @@ impl Compressed {
         match *self {}
     }
 
-    pub(super) fn write(&mut self, _: &[u8], _: &mut BytesMut) {
+    pub(super) fn write(&mut self, _: &[u8], _: &mut BytesMut) -> io::Result<()> {
         match *self {}
     }
 }
