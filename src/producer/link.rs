@@ -85,10 +85,7 @@ impl Producer {
                 ctx.spawn(fut::ready(()));
             }
             Err(why) => {
-                if why.is_lasting() {
-                    self.backoff.skip_to_the_cap();
-                }
-                let delay = self.next_delay();
+                let delay = self.next_delay(&why);
                 self.quiet = false;
                 self.log(
                     Level::Warn,
@@ -102,7 +99,10 @@ impl Producer {
     }
 
     /// A delay that is never nothing, since nothing stands for dialling at once.
-    fn next_delay(&mut self) -> Duration {
+    fn next_delay(&mut self, why: &ConnectionError) -> Duration {
+        if why.is_lasting() {
+            self.backoff.skip_to_the_cap();
+        }
         self.backoff
             .next_delay(fastrand::f64())
             .max(Duration::from_millis(1))
@@ -167,13 +167,10 @@ impl Producer {
         if well || lived >= good_life {
             self.backoff.reset();
         }
-        if why.is_lasting() {
-            self.backoff.skip_to_the_cap();
-        }
         self.delay = match (leaving, well) {
             (true, _) => Duration::ZERO,
             (_, true) => AFTER_REFUSAL,
-            _ => self.next_delay(),
+            _ => self.next_delay(&why),
         };
         // Whoever was refused has been told, but not what to do about all of them.
         self.quiet = refused && !why.is_lasting();
