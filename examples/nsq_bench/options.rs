@@ -334,7 +334,7 @@ mod tests {
             ("--rate 0", "must be a number above 0, and at most 10000000"),
             ("--rate NaN", "must be a number above 0"),
             ("--rate -3", "must be a number above 0"),
-            ("--producer-opt =1", "must be name=value"),
+            ("--producer-opt =1", "must be NAME=VALUE"),
             ("--producer-opt nonsense=1", "unknown option \"nonsense\""),
             (
                 "--producer-opt max_pending=0",

@@ -7,6 +7,7 @@ use actix_nsq::Config;
 /// configuration tells.
 pub(crate) fn producer_opt(text: &str) -> Result<(String, String), String> {
     let (name, value) = match text.split_once(['=', ',']) {
+        Some(("", _)) => return Err("must be NAME=VALUE".into()),
         Some(pair) => pair,
         None if needs_value(text) => return Err(format!("must be {text}=VALUE")),
         None => (text, "true"),
