@@ -158,21 +158,7 @@ struct Case {
 
 impl Case {
     fn faults(&self) -> Faults {
-        let cut = Way {
-            cut: Some(self.at as u64),
-            ..Way::default()
-        };
-        let (up, down) = match self.direction {
-            Direction::Up => (cut, Way::default()),
-            Direction::Down => (Way::default(), cut),
-        };
-        Faults {
-            up,
-            down,
-            end: self.end,
-            times: Some(1),
-            ..Faults::default()
-        }
+        Faults::cut_once(self.direction, self.at, self.end)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use actix_nsq::bytes::Bytes;
 
-use crate::support::chaos::{Direction, End, Faults, Recorded, Way};
+use crate::support::chaos::{Direction, End, Faults, Recorded};
 use crate::support::record::Id;
 use crate::support::spoken::Command;
 
@@ -16,21 +16,7 @@ pub struct Case {
 
 impl Case {
     pub fn faults(&self) -> Faults {
-        let cut = Way {
-            cut: Some(self.at as u64),
-            ..Way::default()
-        };
-        let (up, down) = match self.direction {
-            Direction::Up => (cut, Way::default()),
-            Direction::Down => (Way::default(), cut),
-        };
-        Faults {
-            up,
-            down,
-            end: self.end,
-            times: Some(1),
-            ..Faults::default()
-        }
+        Faults::cut_once(self.direction, self.at, self.end)
     }
 }
 

@@ -69,6 +69,25 @@ pub enum Direction {
 }
 
 impl Faults {
+    /// The first connection ends after so many bytes of one direction; the next ones live.
+    pub fn cut_once(direction: Direction, at: usize, end: End) -> Self {
+        let cut = Way {
+            cut: Some(at as u64),
+            ..Way::default()
+        };
+        let (up, down) = match direction {
+            Direction::Up => (cut, Way::default()),
+            Direction::Down => (Way::default(), cut),
+        };
+        Self {
+            up,
+            down,
+            end,
+            times: Some(1),
+            ..Self::default()
+        }
+    }
+
     /// Connections open, and nothing passes.
     pub fn black_hole() -> Self {
         let way = Way {
