@@ -44,7 +44,7 @@ pub enum ErrorKind {
     Full,
     /// The publish was not answered within its time-out.
     Timeout,
-    /// nsqd answered with this error.
+    /// nsqd answered with this error: to this publish, or to one before it that tells what would become of this one.
     Refused(ErrorCode),
     /// The connection was lost after the publish was handed to it and before its answer was read.
     ConnectionLost,

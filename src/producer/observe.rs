@@ -156,7 +156,8 @@ pub struct Stats {
     pub maybe_written: u64,
     /// Answered [`MaybePartly`](crate::Delivery::MaybePartly).
     pub maybe_partly: u64,
-    /// Of those not written: refused before the queue, for what they are or because the producer drains.
+    /// Of those not written: refused before the queue, for what they are, because nsqd refused their topic a moment ago, or
+    /// because the producer drains.
     pub refused: u64,
     /// Of those not written: refused for want of room.
     pub full: u64,

@@ -178,6 +178,27 @@ fn a_verdict_on_a_topic_answers_all_of_that_topic_and_nothing_of_others() {
     }
 }
 
+/// Through any stream, so that nsqd can end as well, and nobody waits for the last words of one who has none.
+#[test]
+fn after_a_refusal_the_peer_hears_at_once_that_no_more_will_come() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let mut nsqd = network.connected().await;
+        let refused = publish(&producer, "a");
+        nsqd.expect_pub("t", "a").await;
+        nsqd.send(error_frame("E_BAD_TOPIC PUB topic name")).await;
+        let told = network.elapsed();
+        nsqd.wait_closed().await;
+        assert!(
+            network.elapsed() - told < ms(100),
+            "{:?}",
+            network.elapsed() - told
+        );
+        let bad_topic = ErrorKind::Refused(ErrorCode::BadTopic);
+        failure(refused.await, bad_topic, Delivery::NotWritten);
+    });
+}
+
 /// Each refusal costs the connection, and each connection asks the auth server.
 #[test]
 fn a_topic_that_is_closed_to_the_producer_costs_one_connection_a_second_however_often_it_is_tried()
