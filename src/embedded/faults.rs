@@ -18,11 +18,11 @@ use super::{
 /// - **switches** stay on until they are switched off:
 ///   [`refuse_connections`](Self::refuse_connections), [`stall`](Self::stall),
 ///   [`freeze`](Self::freeze), [`stop_reading`](Self::stop_reading),
-///   [`stop_heartbeats`](Self::stop_heartbeats), [`delay_answers`](Self::delay_answers);
-/// - **traps** happen once: [`fail_next`](Self::fail_next), [`fail_with`](Self::fail_with),
-///   [`answer_next`](Self::answer_next), and the cuts,
+///   [`stop_heartbeats`](Self::stop_heartbeats), [`delay_responses`](Self::delay_responses);
+/// - **traps** happen once: [`fail_next`](Self::fail_next), [`fail_after_storing`](Self::fail_after_storing),
+///   [`respond_next`](Self::respond_next), and the cuts,
 ///   [`close_after_commands`](Self::close_after_commands) and its three relatives;
-/// - **blows** happen now: [`answer_raw`](Self::answer_raw), [`answer_wire`](Self::answer_wire),
+/// - **blows** happen now: [`send_raw`](Self::send_raw), [`send_to_socket`](Self::send_to_socket),
 ///   [`close_connections`](Self::close_connections),
 ///   [`reset_connections`](Self::reset_connections).
 ///
@@ -91,7 +91,7 @@ impl<'a> Faults<'a> {
     /// Every answer is sent so much later than its command was executed, and every message so much
     /// later than it was taken from its channel; `Duration::ZERO` switches this off, and lets go at
     /// once what is being held back. Reading and heartbeats go on: a long line, not a slow nsqd.
-    pub fn delay_answers(&self, delay: Duration) {
+    pub fn delay_responses(&self, delay: Duration) {
         self.change(|faults| faults.switches.delay = delay);
     }
 
@@ -103,13 +103,13 @@ impl<'a> Faults<'a> {
     /// Several such traps for one name go off one after the other. A command whose line or sizes
     /// nsqd refuses springs none.
     pub fn fail_next(&self, command: &str, error: &str) {
-        self.fail_with(command, error, 0);
+        self.fail_after_storing(command, error, 0);
     }
 
     /// Like [`fail_next`](Self::fail_next), but so many of the command's messages are stored all
     /// the same: 1 for a PUB whose refusal is a lie, a few for the `E_MPUB_FAILED` of an nsqd whose
     /// disk is full, which has stored the first ones.
-    pub fn fail_with(&self, command: &str, error: &str, stored: usize) {
+    pub fn fail_after_storing(&self, command: &str, error: &str, stored: usize) {
         self.plan(
             command,
             Reaction::Fail {
@@ -131,7 +131,7 @@ impl<'a> Faults<'a> {
     /// insists on (`"tls_v1":false`) and then take its commands in clear text; it can promise TLS that it does not have,
     /// when it was given no certificate: what comes is read as commands; and it can send clear text, right behind the JSON,
     /// where the first bytes of TLS should be.
-    pub fn answer_next(&self, command: &str, bytes: impl AsRef<[u8]>) {
+    pub fn respond_next(&self, command: &str, bytes: impl AsRef<[u8]>) {
         self.plan(command, Reaction::Answer(bytes.as_ref().to_vec()));
     }
 
@@ -140,7 +140,7 @@ impl<'a> Faults<'a> {
     /// heartbeats, and these come by the clock.
     ///
     /// The `n`-th command **is executed but not answered**. Those before it are answered, except
-    /// where [`stall`](Self::stall) or [`delay_answers`](Self::delay_answers) still hold their
+    /// where [`stall`](Self::stall) or [`delay_responses`](Self::delay_responses) still hold their
     /// answers: these are lost. Nothing behind it is executed. With 0, the next connection that is
     /// opened, or that sends anything, is closed.
     ///
@@ -172,16 +172,16 @@ impl<'a> Faults<'a> {
     }
 
     /// Sends these bytes to every open connection now, between two frames, past what
-    /// [`stall`](Self::stall) and [`delay_answers`](Self::delay_answers) hold back: an answer that
+    /// [`stall`](Self::stall) and [`delay_responses`](Self::delay_responses) hold back: an answer that
     /// nobody asked for, half a frame, garbage. They go through the layers of each connection.
-    pub fn answer_raw(&self, bytes: impl AsRef<[u8]>) {
+    pub fn send_raw(&self, bytes: impl AsRef<[u8]>) {
         let bytes = Bytes::copy_from_slice(bytes.as_ref());
         self.nsqd.order(|done| Order::Send(bytes.clone(), done));
     }
 
-    /// Sends these bytes like [`answer_raw`](Self::answer_raw), but past the layers: as they are, they stand on the wire, where
+    /// Sends these bytes like [`send_raw`](Self::send_raw), but past the layers: as they are, they stand on the wire, where
     /// a TLS record or a piece of a compressed stream should be.
-    pub fn answer_wire(&self, bytes: impl AsRef<[u8]>) {
+    pub fn send_to_socket(&self, bytes: impl AsRef<[u8]>) {
         let bytes = Bytes::copy_from_slice(bytes.as_ref());
         self.nsqd
             .order(|done| Order::SendPastLayers(bytes.clone(), done));
@@ -200,7 +200,7 @@ impl<'a> Faults<'a> {
 
     /// Switches every fault off, and takes up the traps that have not gone off. A stopped nsqd
     /// stays stopped.
-    pub fn clear_faults(&self) {
+    pub fn clear(&self) {
         self.change(|faults| *faults = Misbehaviour::default());
         self.refuse_connections(false);
     }

@@ -57,7 +57,7 @@ fn assert_all_open(answers: &Answers, code: ErrorCode) {
 async fn a_batch_that_failed_is_open_and_nothing_is_folded_until_all_is_well(broker: Broker) {
     let faults = broker.embedded().faults();
     let disk = "failed write: no space left on device";
-    faults.fail_with("MPUB", &format!("E_MPUB_FAILED MPUB {disk}"), 2);
+    faults.fail_after_storing("MPUB", &format!("E_MPUB_FAILED MPUB {disk}"), 2);
     let producer = producer(&broker).await;
     let mut answers = publish_all(&producer, 0..50).await;
     assert_all_open(&answers, ErrorCode::MpubFailed);
@@ -80,7 +80,7 @@ async fn a_batch_that_failed_is_open_and_nothing_is_folded_until_all_is_well(bro
 
 async fn an_unknown_refusal_leaves_all_of_a_batch_open(broker: Broker) {
     let faults = broker.embedded().faults();
-    faults.fail_with("MPUB", "E_TOMORROW \u{1f600}", 1);
+    faults.fail_after_storing("MPUB", "E_TOMORROW \u{1f600}", 1);
     let producer = producer(&broker).await;
     let answers = publish_all(&producer, 0..50).await;
     assert_all_open(&answers, ErrorCode::Unknown);
@@ -93,7 +93,7 @@ async fn a_known_refusal_of_a_batch_fails_nobody_and_late_answers_are_each_calle
     broker: Broker,
 ) {
     let faults = broker.embedded().faults();
-    faults.delay_answers(Duration::from_millis(100));
+    faults.delay_responses(Duration::from_millis(100));
     for _ in 0..3 {
         faults.fail_next("MPUB", "E_PUB_FAILED MPUB failed exiting");
     }
@@ -137,7 +137,7 @@ async fn what_was_answered_before_the_end_is_ok_by_whole_batches(broker: Broker)
             faults.close_after_commands(20);
         }
         let answers = publish_all(&producer, 0..300).await;
-        faults.clear_faults();
+        faults.clear();
         let stored = broker.bodies(TOPIC, 0).await.split_off(before);
         answers.assert_true_of(&stored);
         // A reset may overtake answers; a close does not. A batch may be smaller where a turn of the producer ends.

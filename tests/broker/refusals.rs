@@ -287,7 +287,10 @@ async fn a_failing_disk_refuses_one_publish(broker: Broker) {
 
 async fn a_failing_disk_may_store_a_part_of_a_batch(broker: Broker) {
     let disk = "E_MPUB_FAILED MPUB failed write: no space left on device";
-    broker.embedded().faults().fail_with("MPUB", disk, 2);
+    broker
+        .embedded()
+        .faults()
+        .fail_after_storing("MPUB", disk, 2);
     let producer = producer(&broker).await;
     let batch = MultiPublish::new(topic(TOPIC), (0..5).map(numbered));
     let (batch, others) = tokio::join!(producer.send(batch), publish_all(&producer, 5..50));
@@ -303,7 +306,7 @@ async fn an_unknown_refusal_leaves_it_open(broker: Broker) {
     broker
         .embedded()
         .faults()
-        .fail_with("PUB", "E_TOMORROW \u{1f600}", 1);
+        .fail_after_storing("PUB", "E_TOMORROW \u{1f600}", 1);
     let producer = one_by_one(&broker).await;
     let (first, others) = tokio::join!(
         publish(&producer, numbered(0)),

@@ -117,7 +117,7 @@ async fn late_answers_are_each_callers_own(broker: Broker) {
     broker
         .embedded()
         .faults()
-        .delay_answers(Duration::from_millis(100));
+        .delay_responses(Duration::from_millis(100));
     let producer = start(config(&broker).await.publish_window(50).auto_batch(false));
     let refusal = "E_PUB_FAILED PUB failed exiting";
     for _ in 0..3 {
@@ -171,7 +171,7 @@ async fn what_was_answered_before_the_end_is_ok(broker: Broker) {
             faults.close_after_commands(100);
         }
         let answers = publish_all(&producer, 0..300).await;
-        faults.clear_faults();
+        faults.clear();
         let stored = broker.bodies(TOPIC, 0).await.split_off(before);
         answers.assert_true_of(&stored);
         // A reset may overtake answers; a close does not.
@@ -217,7 +217,7 @@ async fn an_answer_after_the_write_failed_still_counts(broker: Broker) {
     let config = config(&broker).await.publish_window_bytes(64 << 20);
     let producer = start(config.write_timeout(SOON));
     let faults = broker.embedded().faults();
-    faults.delay_answers(SOON * 2);
+    faults.delay_responses(SOON * 2);
     let early = producer.send(Publish::new(topic(TOPIC), numbered(0)));
     broker.embedded().wait_for_command("PUB", 1).await;
     // From here on the socket takes little, so that writing fails after SOON, and the answer comes after twice that.
@@ -227,7 +227,7 @@ async fn an_answer_after_the_write_failed_still_counts(broker: Broker) {
         .map(|_| producer.send(Publish::new(topic("large"), large.clone())))
         .collect();
     early.await.unwrap().unwrap();
-    faults.clear_faults();
+    faults.clear();
 
     let (mut ok, mut maybe) = (0, 0);
     for answer in sent {
@@ -282,10 +282,7 @@ async fn at_least_once_publishes_again_what_was_not_answered(broker: Broker) {
 async fn an_answer_too_many_ends_the_connection(broker: Broker) {
     let producer = producer(&broker).await;
     publish(&producer, numbered(0)).await.unwrap();
-    broker
-        .embedded()
-        .faults()
-        .answer_raw(b"\0\0\0\x06\0\0\0\0OK");
+    broker.embedded().faults().send_raw(b"\0\0\0\x06\0\0\0\0OK");
     broker.embedded().wait_for_command("IDENTIFY", 2).await;
     // Taken for an answer, it would be one to a publish that nsqd then refuses.
     broker
@@ -309,7 +306,7 @@ async fn an_answer_that_is_none_ends_the_connection(broker: Broker) {
     .into_iter()
     .enumerate()
     {
-        broker.embedded().faults().answer_next("PUB", answer);
+        broker.embedded().faults().respond_next("PUB", answer);
         let error = publish(&producer, numbered(at * 2)).await.unwrap_err();
         assert_eq!(
             error.kind(),
@@ -332,7 +329,7 @@ async fn an_answer_that_is_none_ends_the_connection(broker: Broker) {
 async fn a_frame_of_an_absurd_size_ends_the_connection(broker: Broker) {
     let producer = producer(&broker).await;
     for size in [b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\0\x20\0\0"] {
-        broker.embedded().faults().answer_next("PUB", size);
+        broker.embedded().faults().respond_next("PUB", size);
         let answer = publish(&producer, "x").await;
         assert_lost(answer, |why| matches!(why, ConnectionError::Protocol(_)));
     }
@@ -343,7 +340,7 @@ async fn an_old_broker_without_features_takes_publishes(broker: Broker) {
     broker
         .embedded()
         .faults()
-        .answer_next("IDENTIFY", b"\0\0\0\x06\0\0\0\0OK");
+        .respond_next("IDENTIFY", b"\0\0\0\x06\0\0\0\0OK");
     let producer = producer(&broker).await;
     publish_all(&producer, 0..10).await.assert_all_ok();
     assert_eq!(

@@ -26,7 +26,7 @@ fn refusing_outlasts_a_restart() {
     nsqd.stop();
     nsqd.restart().unwrap();
     assert!(TcpStream::connect(nsqd.address()).is_err());
-    nsqd.faults().clear_faults();
+    nsqd.faults().clear();
     Client::connect(&nsqd);
 }
 
@@ -157,7 +157,7 @@ fn without_heartbeats_it_is_silent() {
 fn answers_are_delayed_but_not_execution() {
     let nsqd = start();
     let mut client = Client::connect(&nsqd);
-    nsqd.faults().delay_answers(Duration::from_millis(300));
+    nsqd.faults().delay_responses(Duration::from_millis(300));
     let begin = Instant::now();
     client.send(&publish("t", b"x"));
     wait(nsqd.wait_for_messages("t", 1));
@@ -165,10 +165,10 @@ fn answers_are_delayed_but_not_execution() {
     client.expect(OK);
     assert!(begin.elapsed() >= Duration::from_millis(300));
 
-    nsqd.faults().delay_answers(Duration::MAX);
+    nsqd.faults().delay_responses(Duration::MAX);
     client.send(&publish("t", b"x"));
     wait(nsqd.wait_for_messages("t", 2));
-    nsqd.faults().delay_answers(Duration::ZERO);
+    nsqd.faults().delay_responses(Duration::ZERO);
     client.expect(OK);
 }
 
@@ -195,7 +195,7 @@ fn the_next_command_fails_and_is_not_executed() {
 fn a_failing_command_may_store_some_of_its_messages() {
     let nsqd = start();
     nsqd.faults()
-        .fail_with("MPUB", "E_MPUB_FAILED MPUB failed no space left", 1);
+        .fail_after_storing("MPUB", "E_MPUB_FAILED MPUB failed no space left", 1);
     let mut client = Client::connect(&nsqd);
     client.send(b"MPUB t\n\0\0\0\x0e\0\0\0\x02\0\0\0\x01a\0\0\0\x01b");
     client.expect(&error("E_MPUB_FAILED MPUB failed no space left"));
@@ -208,8 +208,8 @@ fn a_failing_command_may_store_some_of_its_messages() {
 fn the_next_command_is_answered_with_raw_bytes() {
     let nsqd = start();
     nsqd.faults()
-        .answer_next("IDENTIFY", b"HTTP/1.1 400 Bad Request\r\n");
-    nsqd.faults().answer_next("PUB", b"");
+        .respond_next("IDENTIFY", b"HTTP/1.1 400 Bad Request\r\n");
+    nsqd.faults().respond_next("PUB", b"");
     let mut client = Client::connect(&nsqd);
     client.send(&[identify("{}"), publish("t", b"1"), publish("t", b"2")].concat());
     client.expect(b"HTTP/1.1 400 Bad Request\r\n");
@@ -221,8 +221,8 @@ fn the_next_command_is_answered_with_raw_bytes() {
 #[test]
 fn even_a_command_it_cannot_execute_can_be_answered() {
     let nsqd = start();
-    nsqd.faults().answer_next("AUTH", OK);
-    nsqd.faults().answer_next("CLS", OK);
+    nsqd.faults().respond_next("AUTH", OK);
+    nsqd.faults().respond_next("CLS", OK);
     let mut client = Client::connect(&nsqd);
     client.send(&[b"AUTH\n\0\0\0\x01xCLS\n", &publish("t", b"x")[..]].concat());
     client.expect(&OK.repeat(3));
@@ -239,7 +239,7 @@ fn raw_bytes_reach_every_open_connection_even_when_stalled() {
     ];
     wait(nsqd.wait_until(|nsqd| nsqd.connections().len() == 3));
     nsqd.faults().stall(true);
-    nsqd.faults().answer_raw([0, 0, 0, 255]);
+    nsqd.faults().send_raw([0, 0, 0, 255]);
     for client in &mut clients {
         client.expect(&[0, 0, 0, 255]);
     }
@@ -259,7 +259,7 @@ fn connections_are_closed_or_reset_at_once() {
     // With nobody there they do nothing.
     nsqd.faults().close_connections();
     nsqd.faults().reset_connections();
-    nsqd.faults().answer_raw(b"x");
+    nsqd.faults().send_raw(b"x");
 }
 
 #[test]
@@ -270,10 +270,10 @@ fn cleared_it_is_an_nsqd_again() {
     faults.stall(true);
     faults.freeze(true);
     faults.stop_reading(true);
-    faults.delay_answers(PATIENCE);
+    faults.delay_responses(PATIENCE);
     faults.fail_next("PUB", "E_PUB_FAILED");
     faults.reset_after_bytes(0);
-    faults.clear_faults();
+    faults.clear();
     let mut client = Client::connect(&nsqd);
     client.send(&publish("t", b"x"));
     client.expect(OK);

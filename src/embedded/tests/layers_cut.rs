@@ -110,7 +110,7 @@ fn the_answers_within_the_layers_can_be_held_back_and_be_delayed() {
         nsqd.faults().stall(true);
         client.send(&publish("t", b"x").repeat(3));
         wait(nsqd.wait_for_messages("t", 3));
-        nsqd.faults().answer_raw(frame(0, b"first"));
+        nsqd.faults().send_raw(frame(0, b"first"));
         client.expect(&frame(0, b"first"));
         nsqd.faults().stall(false);
         client.expect(&OK.repeat(3));
@@ -175,7 +175,7 @@ fn bytes_can_be_put_past_the_layers() {
     let authority = Authority::new();
     let nsqd = authority.nsqd().start().unwrap();
     let mut client = Client::encrypted(&nsqd, &authority);
-    nsqd.faults().answer_wire(frame(0, b"in clear text"));
+    nsqd.faults().send_to_socket(frame(0, b"in clear text"));
     let broken = client.0.read(&mut [0; 64]).unwrap_err();
     assert_eq!(broken.kind(), ErrorKind::InvalidData);
     assert!(client.0.sock.read.ends_with(&frame(0, b"in clear text")));

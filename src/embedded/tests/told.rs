@@ -13,7 +13,7 @@ fn an_answer_that_declines_what_was_asked_for_is_kept_to() {
     let authority = Authority::new();
     let nsqd = authority.nsqd().start().unwrap();
     nsqd.faults()
-        .answer_next("IDENTIFY", frame(0, br#"{"tls_v1":false,"snappy":false}"#));
+        .respond_next("IDENTIFY", frame(0, br#"{"tls_v1":false,"snappy":false}"#));
     let mut client = Client::connect(&nsqd);
     assert_eq!(
         client.identify(&asking(true, How::Snappy, ""))["tls_v1"],
@@ -22,7 +22,7 @@ fn an_answer_that_declines_what_was_asked_for_is_kept_to() {
     client.send(&publish("t", b"in clear text"));
     client.expect(OK);
     // So it is with one that is no JSON.
-    nsqd.faults().answer_next("IDENTIFY", OK);
+    nsqd.faults().respond_next("IDENTIFY", OK);
     let mut client = Client::connect(&nsqd);
     client.send(&[identify(&asking(true, How::Plain, "")), publish("t", b"x")].concat());
     client.expect(&OK.repeat(2));
@@ -32,7 +32,7 @@ fn an_answer_that_declines_what_was_asked_for_is_kept_to() {
 fn tls_can_be_promised_where_there_is_none() {
     let nsqd = start();
     nsqd.faults()
-        .answer_next("IDENTIFY", frame(0, br#"{"tls_v1":true}"#));
+        .respond_next("IDENTIFY", frame(0, br#"{"tls_v1":true}"#));
     let mut client = Client::connect(&nsqd);
     assert_eq!(
         client.identify(&asking(true, How::Plain, ""))["tls_v1"],
@@ -48,7 +48,7 @@ fn clear_text_behind_the_answer_does_not_keep_it_from_going_on_as_told() {
     let nsqd = authority.nsqd().start().unwrap();
     let answer = frame(0, br#"{"tls_v1":true,"deflate":true,"deflate_level":1}"#);
     nsqd.faults()
-        .answer_next("IDENTIFY", [&answer[..], OK].concat());
+        .respond_next("IDENTIFY", [&answer[..], OK].concat());
     let mut client = Client::connect(&nsqd);
     client.identify(&asking(true, How::Deflate, ""));
     // One who does not mind finds what it was promised.
@@ -65,7 +65,7 @@ fn clear_text_behind_the_answer_does_not_keep_it_from_going_on_as_told() {
 fn layers_can_be_put_on_that_nobody_asked_for() {
     let nsqd = start();
     nsqd.faults()
-        .answer_next("IDENTIFY", frame(0, br#"{"snappy":true}"#));
+        .respond_next("IDENTIFY", frame(0, br#"{"snappy":true}"#));
     let mut client = Client::connect(&nsqd);
     client.identify("{}");
     Client(How::Snappy.squeeze(client.0)).expect(OK);

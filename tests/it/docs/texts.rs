@@ -511,7 +511,7 @@ async fn out_of_time() -> Vec<Error> {
         .unwrap()
         .unwrap_err();
     let not_again = away.send(soon_connected).await.unwrap().unwrap_err();
-    nsqd.faults().clear_faults();
+    nsqd.faults().clear();
     let stalled = start(&nsqd, |config| config);
     let connected = WaitConnected { timeout: s(10) };
     stalled.send(connected).await.unwrap().unwrap();
