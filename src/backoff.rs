@@ -58,6 +58,7 @@ mod tests {
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
+    /// fault: P1
     #[test]
     fn the_ceiling_doubles_up_to_the_cap_and_stays_there_for_ever() {
         let mut backoff = Backoff::new(MS(100), MS(5_000));
@@ -79,6 +80,7 @@ mod tests {
         assert_eq!(backoff.attempt(), 3);
     }
 
+    /// fault: P1
     #[test]
     fn a_delay_is_spread_over_the_whole_range_below_its_ceiling() {
         let draws = 10_000;

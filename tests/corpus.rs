@@ -59,6 +59,7 @@ fn replay(target: &str, check: fn(&[u8])) {
     );
 }
 
+/// fault: X3
 #[test]
 fn every_target_has_a_check_a_program_and_a_corpus_of_one_name() {
     let targets: BTreeSet<String> = TARGETS.iter().map(|&name| name.to_owned()).collect();

@@ -45,6 +45,7 @@ async fn lose_connections(nsqd: &EmbeddedNsqd, producer: &Addr<Producer>, times:
 }
 
 /// What a connection leaves on the producer's thread, be it a task, a timer or an actor, is memory that is never given back.
+/// fault: P28
 #[test]
 fn a_thousand_connections_leave_no_allocation_behind() {
     let nsqd = EmbeddedNsqd::start().unwrap();
@@ -141,6 +142,7 @@ impl Flood {
 /// What a client that is flooded may hold.
 const MOST: usize = 16 << 20;
 
+/// fault: P14
 #[test]
 fn a_peer_that_floods_fills_no_memory() {
     for (said, is_borne) in [

@@ -256,6 +256,7 @@ mod tests {
         }
     }
 
+    /// contract: 11
     #[test]
     fn a_secret_from_outside_is_shown_by_nothing() {
         let address = ("NSQD_TCP_ADDRESS", "nsqd:4150");

@@ -16,6 +16,7 @@ fn refused(built: Result<Config, crate::Error>, text: &str) {
     assert_eq!(error.to_string(), text);
 }
 
+/// checklist: 4
 #[test]
 fn every_option_can_be_set_by_name_to_what_the_table_gives_as_its_default() {
     for option in Config::options() {
@@ -31,6 +32,7 @@ fn every_option_can_be_set_by_name_to_what_the_table_gives_as_its_default() {
     }
 }
 
+/// checklist: 4
 #[test]
 fn the_defaults_are_within_their_own_bounds_and_documented() {
     let defaults = format!("{:?}", Config::new(ADDRESS).unwrap());
@@ -43,6 +45,7 @@ fn the_defaults_are_within_their_own_bounds_and_documented() {
     }
 }
 
+/// checklist: 4
 #[test]
 fn the_builder_and_set_lead_to_the_same() {
     let built = Config::builder(ADDRESS)
@@ -70,6 +73,7 @@ fn the_builder_and_set_lead_to_the_same() {
     );
 }
 
+/// checklist: 4
 #[test]
 fn times_are_read_as_go_nsq_reads_them() {
     for (text, milliseconds) in [
@@ -91,6 +95,7 @@ fn times_are_read_as_go_nsq_reads_them() {
     }
 }
 
+/// checklist: 4
 #[test]
 fn a_value_out_of_bounds_is_refused_with_option_value_and_bounds() {
     let text = "option heartbeat_interval = \"1ms\": must be a time from 1s to 1m, or off (-1)";
@@ -118,6 +123,7 @@ fn a_value_out_of_bounds_is_refused_with_option_value_and_bounds() {
     );
 }
 
+/// checklist: 4
 #[test]
 fn the_first_of_several_problems_is_reported() {
     let built = Config::builder(ADDRESS)
@@ -132,6 +138,7 @@ fn the_first_of_several_problems_is_reported() {
     );
 }
 
+/// checklist: 4
 #[test]
 fn an_unknown_option_is_refused_with_the_known_ones() {
     let error = Config::builder(ADDRESS)
@@ -144,6 +151,7 @@ fn an_unknown_option_is_refused_with_the_known_ones() {
     );
 }
 
+/// checklist: 4
 #[test]
 fn options_that_contradict_each_other_are_refused_with_both() {
     refused(
@@ -167,6 +175,7 @@ fn options_that_contradict_each_other_are_refused_with_both() {
     );
 }
 
+/// checklist: 4
 #[cfg(feature = "tls")]
 #[test]
 fn a_certificate_needs_its_key_and_a_server_name_is_one() {
@@ -185,6 +194,7 @@ fn a_certificate_needs_its_key_and_a_server_name_is_one() {
     );
 }
 
+/// checklist: 4
 #[test]
 fn a_secret_is_taken_as_it_is_whichever_way_it_comes() {
     let secret = " a&b c \n";
@@ -204,6 +214,7 @@ fn a_secret_is_taken_as_it_is_whichever_way_it_comes() {
     }
 }
 
+/// checklist: 4
 #[test]
 fn the_ack_timeout_follows_a_short_publish_timeout() {
     let config = Config::builder(ADDRESS)
@@ -213,6 +224,7 @@ fn the_ack_timeout_follows_a_short_publish_timeout() {
     assert_eq!(config.ack_timeout(), Duration::from_secs(2));
 }
 
+/// checklist: 4
 #[test]
 fn an_address_is_a_host_and_a_port() {
     for good in [
@@ -240,6 +252,7 @@ fn an_address_is_a_host_and_a_port() {
     }
 }
 
+/// checklist: 4
 #[test]
 fn a_host_has_no_options_and_a_refusal_does_not_repeat_them() {
     for (address, shown) in [("nsqd?a=secret:4150", "nsqd?***"), ("ns qd:4150", "ns ***")] {
@@ -250,6 +263,7 @@ fn a_host_has_no_options_and_a_refusal_does_not_repeat_them() {
     }
 }
 
+/// checklist: 4
 #[test]
 fn identify_tells_the_host_unless_told_otherwise() {
     let identify = Config::new(ADDRESS).unwrap().identify();

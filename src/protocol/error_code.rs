@@ -202,6 +202,7 @@ mod tests {
         ("E_TOUCH_FAILED", ErrorCode::TouchFailed),
     ];
 
+    /// checklist: 16
     #[test]
     fn every_code_is_known_by_its_token() {
         for (token, code) in TOKENS {
@@ -218,6 +219,7 @@ mod tests {
         assert_eq!(ErrorCode::Unknown.as_str(), "E_UNKNOWN");
     }
 
+    /// checklist: 16
     #[test]
     fn all_but_three_codes_are_fatal() {
         let mild = ["E_FIN_FAILED", "E_REQ_FAILED", "E_TOUCH_FAILED"];
@@ -227,6 +229,8 @@ mod tests {
         assert!(ErrorCode::Unknown.is_fatal());
     }
 
+    /// fault: P20
+    /// checklist: 16
     #[test]
     fn only_the_first_word_makes_the_code() {
         for (data, code) in [
@@ -247,6 +251,7 @@ mod tests {
         }
     }
 
+    /// checklist: 16
     #[test]
     fn the_text_stays_on_one_line_and_within_512_bytes() {
         let error = ServerError::parse(b"E_INVALID a\nb\xff\xfe \x1b[31m");
@@ -263,6 +268,7 @@ mod tests {
         assert_eq!(limit.map(|l| (l.size, l.limit)), expected);
     }
 
+    /// checklist: 16
     #[test]
     fn the_limit_is_read_from_the_text() {
         names(
@@ -292,6 +298,7 @@ mod tests {
         names("E_BAD_MESSAGE PUB invalid message body size 0", None);
     }
 
+    /// checklist: 16
     #[test]
     fn a_slow_upload_is_told_from_a_bad_message() {
         for (text, slow) in [
@@ -316,6 +323,8 @@ mod tests {
     }
 
     proptest! {
+        /// fault: P20
+        /// checklist: 16
         #[test]
         fn any_bytes_make_one_short_line(data in proptest::collection::vec(any::<u8>(), 0..2000)) {
             let error = ServerError::parse(&data);

@@ -120,6 +120,7 @@ mod tests {
         assert!(std::ptr::eq(&payload[26..], &message.body[..]));
     }
 
+    /// fault: P16
     #[test]
     fn a_body_may_be_empty_but_the_head_must_be_whole() {
         let bare = Message::decode(Bytes::from_static(&GOLDEN[..26])).unwrap();

@@ -210,6 +210,7 @@ mod tests {
         accepted(&format!("{}#ephemeral", "a".repeat(54)));
     }
 
+    /// fault: P26
     #[test]
     fn names_that_nsqd_refuses_are_refused_with_the_reason() {
         let only =
@@ -308,6 +309,7 @@ mod tests {
     }
 
     proptest! {
+        /// fault: P26
         #[test]
         fn a_name_is_accepted_exactly_if_nsqd_accepts_it(
             name in prop_oneof![

@@ -31,6 +31,8 @@ pub fn scenarios() -> Vec<Scenario> {
 }
 
 /// The whole batch is refused, and nsqd stores nothing of it: the innocent are sent again one by one.
+/// contract: 2, 3, 4, 7, 9
+/// fault: P19
 async fn a_refused_publish_in_the_midst_of_a_batch_fails_alone(broker: Broker) {
     let producer = producer(&broker).await;
     let error = refused_by(producer.clone(), &broker, async |producer| {
@@ -54,6 +56,7 @@ fn assert_all_open(answers: &Answers, code: ErrorCode) {
     assert_eq!(answers.failed(Delivery::MaybeWritten), answers.len());
 }
 
+/// contract: 2, 3, 4, 7, 9
 async fn a_batch_that_failed_is_open_and_nothing_is_folded_until_all_is_well(broker: Broker) {
     let faults = broker.embedded().faults();
     let disk = "failed write: no space left on device";
@@ -78,6 +81,8 @@ async fn a_batch_that_failed_is_open_and_nothing_is_folded_until_all_is_well(bro
     assert_eq!(numbers(&bodies), expected);
 }
 
+/// contract: 2, 3, 4, 7, 9
+/// fault: P20
 async fn an_unknown_refusal_leaves_all_of_a_batch_open(broker: Broker) {
     let faults = broker.embedded().faults();
     faults.fail_after_storing("MPUB", "E_TOMORROW \u{1f600}", 1);
@@ -89,6 +94,7 @@ async fn an_unknown_refusal_leaves_all_of_a_batch_open(broker: Broker) {
 }
 
 /// Three batches of a window are refused whole; their members go one by one, with many answers on their way.
+/// contract: 2, 3, 4, 7, 9
 async fn a_known_refusal_of_a_batch_fails_nobody_and_late_answers_are_each_callers_own(
     broker: Broker,
 ) {
@@ -106,6 +112,7 @@ async fn a_known_refusal_of_a_batch_fails_nobody_and_late_answers_are_each_calle
     assert_eq!(broker.handshakes().await, 4);
 }
 
+/// contract: 2, 3, 4, 7, 9
 async fn a_forbidden_topic_fails_with_all_its_batches_and_nothing_else(broker: Broker) {
     let verdict = "E_UNAUTHORIZED AUTH failed for MPUB on \"forbidden\" \"\"";
     broker.embedded().faults().fail_next("MPUB", verdict);
@@ -125,6 +132,8 @@ async fn a_forbidden_topic_fails_with_all_its_batches_and_nothing_else(broker: B
 }
 
 /// nsqd executed 20 of 30 batches, answered all of these but the last, and closed.
+/// contract: 2, 3, 4, 7, 9
+/// fault: P9
 async fn what_was_answered_before_the_end_is_ok_by_whole_batches(broker: Broker) {
     for reset in [false, true] {
         let producer = start(config(&broker).await.auto_batch_messages(10));
@@ -147,6 +156,7 @@ async fn what_was_answered_before_the_end_is_ok_by_whole_batches(broker: Broker)
     }
 }
 
+/// contract: 2, 3, 4, 7, 9
 async fn at_least_once_publishes_a_whole_batch_again(broker: Broker) {
     let config = config(&broker).await.retry_unknown(true);
     let producer = start(config.auto_batch_messages(2));

@@ -31,6 +31,8 @@ pub fn scenarios() -> Vec<Scenario> {
     ]
 }
 
+/// contract: 1, 2
+/// checklist: 38
 async fn many_tasks_share_one_address(broker: Broker) {
     let producer = producer(&broker).await;
     let task = |number: usize| {
@@ -61,6 +63,7 @@ async fn many_tasks_share_one_address(broker: Broker) {
     assert_eq!(broker.handshakes().await, 1);
 }
 
+/// contract: 1
 async fn many_producers_publish_side_by_side(broker: Broker) {
     let mut producers = Vec::new();
     for _ in 0..10 {
@@ -79,6 +82,7 @@ async fn many_producers_publish_side_by_side(broker: Broker) {
     assert_eq!(broker.handshakes().await, 10);
 }
 
+/// contract: 1
 async fn publishes_come_from_other_arbiters(broker: Broker) {
     let producer = producer(&broker).await;
     let arbiters = [Arbiter::new(), Arbiter::new()];
@@ -100,6 +104,7 @@ async fn publishes_come_from_other_arbiters(broker: Broker) {
     assert_eq!(broker.bodies(TOPIC, 100).await.len(), 100);
 }
 
+/// contract: 1
 async fn publishes_come_from_plain_threads(broker: Broker) {
     let producer = producer(&broker).await;
     let thread = std::thread::spawn(move || {
@@ -116,6 +121,7 @@ async fn publishes_come_from_plain_threads(broker: Broker) {
     );
 }
 
+/// contract: 1
 async fn a_producer_lives_on_an_arbiter_of_its_own(broker: Broker) {
     let arbiter = Arbiter::new();
     let config = config(&broker).await.build().unwrap();
@@ -135,6 +141,7 @@ async fn a_producer_lives_on_an_arbiter_of_its_own(broker: Broker) {
     );
 }
 
+/// contract: 1
 async fn a_recipient_publishes_too(broker: Broker) {
     let recipient: Recipient<Publish> = producer(&broker).await.recipient();
     recipient
@@ -145,6 +152,8 @@ async fn a_recipient_publishes_too(broker: Broker) {
     assert_eq!(broker.bodies(TOPIC, 1).await, [b"hello"]);
 }
 
+/// contract: 1
+/// fault: A5
 async fn what_nobody_awaits_is_published_too(broker: Broker) {
     let producer = producer(&broker).await;
     for number in (0..100).step_by(2) {
@@ -162,6 +171,7 @@ async fn what_nobody_awaits_is_published_too(broker: Broker) {
     );
 }
 
+/// contract: 1, 9
 async fn publishes_of_one_producer_are_stored_in_their_order(broker: Broker) {
     let producer = producer(&broker).await;
     let mut sent = Vec::new();
@@ -182,6 +192,7 @@ async fn publishes_of_one_producer_are_stored_in_their_order(broker: Broker) {
 }
 
 /// With a window of 1,000 that is full: how many were sent is known.
+/// contract: 1, 2
 async fn ten_thousand_outstanding_each_get_their_own_answer(broker: Broker) {
     let config = config(&broker).await.publish_window(1_000);
     let producer = start(config.auto_batch(false));
@@ -192,6 +203,7 @@ async fn ten_thousand_outstanding_each_get_their_own_answer(broker: Broker) {
 }
 
 /// With automatic batching less is sent to an nsqd that does not answer, and what gives up while it waits leaves its batch.
+/// contract: 1
 async fn ten_thousand_outstanding_in_batches_each_get_their_own_answer(broker: Broker) {
     let producer = start(config(&broker).await.publish_window(1_000));
     reach(&producer, &broker).await;
@@ -243,6 +255,8 @@ async fn ten_thousand_of_whom_a_hundred_give_up(
     answers
 }
 
+/// contract: 1, 7
+/// fault: P27
 async fn a_caller_that_goes_away_shifts_nobodys_answer(broker: Broker) {
     let producer = connected(&broker).await;
     broker.freeze(true).await;
@@ -284,6 +298,8 @@ async fn a_caller_that_goes_away_shifts_nobodys_answer(broker: Broker) {
     );
 }
 
+/// contract: 1, 6
+/// fault: P14
 async fn more_than_max_pending_is_full_at_once(broker: Broker) {
     let producer = start(config(&broker).await.max_pending(100));
     reach(&producer, &broker).await;
@@ -311,6 +327,8 @@ async fn more_than_max_pending_is_full_at_once(broker: Broker) {
     );
 }
 
+/// contract: 1, 6
+/// fault: P14
 async fn more_than_max_pending_bytes_is_full_at_once(broker: Broker) {
     let config = config(&broker)
         .await

@@ -56,10 +56,13 @@ pub fn scenarios() -> Vec<Scenario> {
     ]
 }
 
+/// contract: 1, 2
+/// fault: P21
 async fn every_answer_is_true_while_nsqd_is_killed(broker: Broker) {
     killed(broker, Size::new(5)).await;
 }
 
+/// contract: 1, 2
 async fn every_answer_is_true_while_nsqd_is_killed_and_each_line_is_a_command(broker: Broker) {
     let size = Size {
         batching: false,
@@ -79,6 +82,8 @@ async fn killed(broker: Broker, size: Size) {
     assert!(tale.count("maybe_written") > 0, "{tale}");
 }
 
+/// contract: 1, 2
+/// fault: P22
 async fn every_answer_is_true_while_nsqd_is_asked_to_end(broker: Broker) {
     let size = Size::new(5);
     let tale = campaign(&broker, size, |nsqd, _| {
@@ -91,6 +96,8 @@ async fn every_answer_is_true_while_nsqd_is_asked_to_end(broker: Broker) {
 }
 
 /// What lies in a frozen nsqd's socket may be executed long after the connection was given up.
+/// contract: 1, 2
+/// fault: P22
 async fn every_answer_is_true_while_nsqd_freezes(broker: Broker) {
     let size = Size::new(2);
     let tale = campaign(&broker, size, |nsqd, _| {
@@ -105,6 +112,8 @@ async fn every_answer_is_true_while_nsqd_freezes(broker: Broker) {
 
 /// nsqd gives up a client that answers no heartbeat. What it said before is still read when the client goes on, and no time-out
 /// that passed meanwhile comes before that.
+/// contract: 1, 2
+/// fault: P31
 async fn every_answer_is_true_while_the_client_itself_is_stopped(broker: Broker) {
     let size = Size::new(2);
     let tale = campaign(&broker, size, |_, to_nsq| {

@@ -26,6 +26,8 @@ pub fn scenarios() -> Vec<Scenario> {
     ]
 }
 
+/// contract: 11
+/// checklist: 100, 101, 102
 fn guarded(tls: Tls) -> Settings {
     Settings {
         tls: Some(tls),
@@ -62,6 +64,9 @@ fn let_in(broker: &Broker) {
 }
 
 /// The control of all others: so it would be found.
+/// contract: 11
+/// fault: T2
+/// checklist: 100, 101, 102
 async fn without_tls_secret_and_body_are_there_for_everybody_to_read(broker: Broker) {
     let_in(&broker);
     let proxy = recorder(&broker).await;
@@ -69,6 +74,9 @@ async fn without_tls_secret_and_body_are_there_for_everybody_to_read(broker: Bro
     assert_eq!(readable(&proxy), (true, true));
 }
 
+/// contract: 11
+/// fault: T2
+/// checklist: 100, 101, 102
 async fn with_tls_nobody_reads_a_secret_or_a_body(broker: Broker) {
     let_in(&broker);
     let in_tls = Layers::ALL.into_iter().filter(|layers| layers.tls);
@@ -102,6 +110,9 @@ async fn fails(config: ConfigBuilder) -> Error {
     error
 }
 
+/// contract: 11
+/// fault: T2
+/// checklist: 100, 101, 102
 async fn when_tls_fails_nobody_reads_a_secret_or_a_body(broker: Broker) {
     let declining = Settings {
         auth: true,
@@ -146,6 +157,9 @@ async fn when_tls_fails_nobody_reads_a_secret_or_a_body(broker: Broker) {
     }
 }
 
+/// contract: 11
+/// fault: T2
+/// checklist: 100, 101, 102
 async fn wherever_a_tls_session_is_cut_nobody_reads_a_secret_or_a_body(broker: Broker) {
     let_in(&broker);
     let layers = Layers::ALL.into_iter().find(|layers| layers.tls).unwrap();

@@ -29,6 +29,7 @@ pub fn scenarios() -> Vec<Scenario> {
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// checklist: 23
 async fn nsqd_is_told_who_publishes(broker: Broker) {
     let config = config(&broker)
         .await
@@ -43,6 +44,7 @@ async fn nsqd_is_told_who_publishes(broker: Broker) {
     assert_eq!(clients[0]["user_agent"], "bank/7");
 }
 
+/// checklist: 23
 async fn nsqd_is_told_where_the_publisher_is(broker: Broker) {
     let config = config(&broker)
         .await
@@ -57,6 +59,7 @@ async fn nsqd_is_told_where_the_publisher_is(broker: Broker) {
 }
 
 /// nsqd cuts a client that was silent for two intervals.
+/// checklist: 9
 async fn an_idle_producer_keeps_its_connection(broker: Broker) {
     let producer = start(config(&broker).await.heartbeat_interval(SECOND));
     publish(&producer, numbered(0)).await.unwrap();
@@ -67,6 +70,7 @@ async fn an_idle_producer_keeps_its_connection(broker: Broker) {
     assert_eq!(broker.handshakes().await, 1);
 }
 
+/// checklist: 9
 async fn large_messages_do_not_hold_up_heartbeats(broker: Broker) {
     let producer = start(config(&broker).await.heartbeat_interval(SECOND));
     let body = actix_nsq::bytes::Bytes::from(vec![b'x'; 1 << 20]);
@@ -86,6 +90,7 @@ async fn large_messages_do_not_hold_up_heartbeats(broker: Broker) {
 }
 
 /// Heartbeats are answered on the arbiter of the connection: a blocked one elsewhere does not matter.
+/// checklist: 9
 async fn a_busy_handler_elsewhere_holds_up_no_heartbeat(broker: Broker) {
     let config = config(&broker).await.heartbeat_interval(SECOND);
     let arbiter = actix_nsq::actix::Arbiter::new();
@@ -100,6 +105,7 @@ async fn a_busy_handler_elsewhere_holds_up_no_heartbeat(broker: Broker) {
     arbiter.join().unwrap();
 }
 
+/// checklist: 11
 async fn a_producer_without_heartbeats_publishes(broker: Broker) {
     let producer = start(config(&broker).await.heartbeat_interval(None));
     publish_all(&producer, 0..100).await.assert_all_ok();
@@ -112,6 +118,8 @@ async fn a_producer_without_heartbeats_publishes(broker: Broker) {
     }
 }
 
+/// fault: P6
+/// checklist: 13, 14, 15
 async fn the_http_port_of_nsqd_is_recognised(broker: Broker) {
     let http = broker.real().with_nsqd(|nsqd| nsqd.http_address()).await;
     let producer = start(Config::builder(http));
@@ -126,6 +134,7 @@ async fn the_http_port_of_nsqd_is_recognised(broker: Broker) {
     assert!(error.to_string().contains("HTTP"), "{error}");
 }
 
+/// checklist: 20, 21
 async fn a_producer_connects_from_the_address_it_was_given(broker: Broker) {
     let from = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 9), 0));
     let producer = start(config(&broker).await.local_addr(from));
@@ -152,6 +161,8 @@ async fn a_producer_may_connect_at_its_first_publish_only(broker: Broker) {
 }
 
 /// `localhost` has often an IPv6 address, on which nothing listens here.
+/// fault: P3
+/// checklist: 20, 21
 async fn several_addresses_of_a_name_are_tried(broker: Broker) {
     let address: SocketAddr = broker.address().await.parse().unwrap();
     assert_eq!(address.ip(), IpAddr::from(Ipv4Addr::LOCALHOST));

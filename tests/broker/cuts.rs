@@ -155,6 +155,8 @@ const LARGE: Session = Session {
     ],
 };
 
+/// contract: 1
+/// fault: P7
 async fn a_session_cut_at_any_byte_answers_each_publish_once_and_truly(broker: Broker) {
     let campaign = Campaign::new(&broker).await;
     let (mut count, mut folded) = (0, 0);
@@ -183,6 +185,8 @@ async fn a_session_cut_at_any_byte_answers_each_publish_once_and_truly(broker: B
     );
 }
 
+/// contract: 1
+/// fault: P7
 async fn a_session_with_large_bodies_cut_around_them_answers_each_publish_once_and_truly(
     broker: Broker,
 ) {
@@ -195,6 +199,8 @@ async fn a_session_with_large_bodies_cut_around_them_answers_each_publish_once_a
     campaign.judge(|_| false).await;
 }
 
+/// contract: 1
+/// fault: P7
 async fn cut_at_any_byte_with_at_least_once_all_are_stored_and_only_what_may_have_been_is_twice(
     broker: Broker,
 ) {

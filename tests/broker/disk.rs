@@ -32,6 +32,7 @@ pub fn scenarios() -> Vec<Scenario> {
     ]
 }
 
+/// contract: 4
 fn on_a_small_disk() -> Settings {
     Settings {
         disk: Some(64 << 20),
@@ -94,6 +95,8 @@ fn assert_no_space(answer: Result<(), Error>, code: ErrorCode, delivery: Deliver
     );
 }
 
+/// contract: 4
+/// fault: P23
 async fn a_publish_to_a_full_disk_is_not_written_and_a_batch_in_part(broker: Broker) {
     let producer = producer(&broker).await;
     let mut record = Record::new();
@@ -120,11 +123,15 @@ async fn a_publish_to_a_full_disk_is_not_written_and_a_batch_in_part(broker: Bro
     assert_eq!((verdict.ok, verdict.maybe_stored), (102, part));
 }
 
+/// contract: 4
+/// fault: P23
 async fn a_disk_that_is_full_for_a_while_costs_only_what_nsqd_refuses(broker: Broker) {
     full_for_a_while(broker, false).await;
 }
 
 /// Of a batch of the producer's own nsqd may have stored a part: its members are told so.
+/// contract: 4
+/// fault: P23
 async fn a_disk_that_is_full_for_a_while_leaves_a_batch_open_and_nothing_untrue(broker: Broker) {
     full_for_a_while(broker, true).await;
 }

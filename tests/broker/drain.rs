@@ -30,6 +30,7 @@ pub fn scenarios() -> Vec<Scenario> {
 
 const LONG: Duration = Duration::from_secs(30);
 
+/// contract: 10
 fn small() -> Settings {
     Settings {
         max_msg_size: 1_000,
@@ -64,6 +65,8 @@ fn assert_reported(report: DrainReport, answers: &Answers) {
     assert_eq!(report.maybe_partly, 0);
 }
 
+/// contract: 10
+/// checklist: 107, 108
 async fn five_thousand_publishes_are_stored_before_the_end(broker: Broker) {
     let producer = producer(&broker).await;
     let (answers, report) = tokio::join!(publish_all(&producer, 0..5_000), drain(&producer, LONG));
@@ -75,6 +78,7 @@ async fn five_thousand_publishes_are_stored_before_the_end(broker: Broker) {
     );
 }
 
+/// contract: 10
 async fn nothing_is_left_of_a_drained_producer(broker: Broker) {
     let producer = producer(&broker).await;
     publish_all(&producer, 0..100).await.assert_all_ok();
@@ -86,6 +90,7 @@ async fn nothing_is_left_of_a_drained_producer(broker: Broker) {
     assert_eq!(broker.handshakes().await, 1);
 }
 
+/// contract: 10
 async fn a_drained_producer_refuses_publishes_for_good(broker: Broker) {
     let producer = producer(&broker).await;
     let (first, report) = tokio::join!(publish_all(&producer, 0..10), drain(&producer, LONG));
@@ -105,6 +110,7 @@ async fn a_drained_producer_refuses_publishes_for_good(broker: Broker) {
     assert_eq!(broker.handshakes().await, 1);
 }
 
+/// contract: 10
 async fn a_producer_with_nothing_outstanding_is_drained_at_once(broker: Broker) {
     // One that was never connected, one in its backoff, one that is connected.
     let lazy = start(config(&broker).await.connect_at_start(false));
@@ -120,6 +126,7 @@ async fn a_producer_with_nothing_outstanding_is_drained_at_once(broker: Broker) 
     assert!(begun.elapsed() < LONG / 10, "{:?}", begun.elapsed());
 }
 
+/// contract: 10
 async fn an_outage_that_ends_in_time_loses_nothing(broker: Broker) {
     broker.kill().await;
     let producer = producer(&broker).await;
@@ -136,6 +143,7 @@ async fn an_outage_that_ends_in_time_loses_nothing(broker: Broker) {
     );
 }
 
+/// contract: 10
 async fn an_outage_past_the_dead_line_leaves_nothing_stored(broker: Broker) {
     broker.kill().await;
     let producer = producer(&broker).await;
@@ -161,6 +169,7 @@ async fn an_outage_past_the_dead_line_leaves_nothing_stored(broker: Broker) {
     assert_eq!(broker.handshakes().await, 1);
 }
 
+/// contract: 10
 async fn a_frozen_broker_is_left_at_the_dead_line(broker: Broker) {
     let config = config(&broker).await.publish_window(1_000);
     let producer = start(config.auto_batch(false));
@@ -170,6 +179,7 @@ async fn a_frozen_broker_is_left_at_the_dead_line(broker: Broker) {
 }
 
 /// With automatic batching less is sent to an nsqd that does not answer.
+/// contract: 10
 async fn a_frozen_broker_is_left_at_the_dead_line_with_batches_on_their_way(broker: Broker) {
     let producer = start(config(&broker).await.publish_window(1_000));
     let answers = left_frozen(&broker, &producer).await;
@@ -202,6 +212,7 @@ async fn left_frozen(broker: &Broker, producer: &Addr<Producer>) -> Answers {
     answers
 }
 
+/// contract: 10
 async fn a_broker_killed_meanwhile_is_told_as_it_is(broker: Broker) {
     let producer = producer(&broker).await;
     publish(&producer, numbered(0)).await.unwrap();
@@ -225,6 +236,7 @@ async fn a_broker_killed_meanwhile_is_told_as_it_is(broker: Broker) {
     answers.assert_true_of(&bodies);
 }
 
+/// contract: 10
 async fn a_refusal_meanwhile_fails_alone(broker: Broker) {
     let producer = producer(&broker).await;
     let (before, guilty, behind, report) = tokio::join!(
@@ -246,6 +258,7 @@ async fn a_refusal_meanwhile_fails_alone(broker: Broker) {
     );
 }
 
+/// contract: 10
 async fn the_earliest_dead_line_counts(broker: Broker) {
     let producer = producer(&broker).await;
     publish(&producer, numbered(0)).await.unwrap();
@@ -264,6 +277,8 @@ async fn the_earliest_dead_line_counts(broker: Broker) {
 }
 
 /// Without a drain: the last address is gone, and what was accepted is still published before the connection ends.
+/// contract: 10
+/// fault: P28
 async fn a_dropped_producer_finishes_first(broker: Broker) {
     let producer = producer(&broker).await;
     let sent = publish_all(&producer, 0..2_000);

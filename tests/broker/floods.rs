@@ -101,12 +101,14 @@ fn patient(config: ConfigBuilder) -> ConfigBuilder {
         .ack_timeout(long)
 }
 
+/// fault: P14
 async fn a_million_sends_to_a_broker_that_stopped_reading_meet_the_bound(broker: Broker) {
     let producer = start(by_bytes(patient(config(&broker).await)));
     let room = (4 << 20) / BODY;
     Flood::of(MILLION, broker, producer).await.sends(room).await;
 }
 
+/// fault: P14
 async fn a_flood_of_do_sends_to_a_broker_that_stopped_reading_meets_the_bound(broker: Broker) {
     let producer = start(by_number(patient(config(&broker).await)));
     Flood::of(PART, broker, producer)
@@ -115,6 +117,7 @@ async fn a_flood_of_do_sends_to_a_broker_that_stopped_reading_meets_the_bound(br
         .await;
 }
 
+/// fault: P14
 async fn a_flood_of_sends_from_another_thread_meets_the_bound(broker: Broker) {
     let config = by_number(patient(config(&broker).await)).build().unwrap();
     let arbiter = Arbiter::new();
@@ -123,6 +126,7 @@ async fn a_flood_of_sends_from_another_thread_meets_the_bound(broker: Broker) {
     arbiter.stop();
 }
 
+/// fault: P14
 async fn a_flood_of_do_sends_from_another_thread_meets_the_bound(broker: Broker) {
     let config = by_bytes(patient(config(&broker).await)).build().unwrap();
     let arbiter = Arbiter::new();
@@ -133,6 +137,7 @@ async fn a_flood_of_do_sends_from_another_thread_meets_the_bound(broker: Broker)
 }
 
 /// One connection after the other is made to a broker that does not answer, and given up; room comes and goes meanwhile.
+/// fault: P14
 async fn a_flood_of_sends_while_connections_are_given_up_meets_the_bound(broker: Broker) {
     let short = Duration::from_millis(300);
     let config = by_number(config(&broker).await)

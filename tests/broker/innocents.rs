@@ -21,6 +21,7 @@ pub fn scenarios() -> Vec<Scenario> {
 }
 
 /// It takes less than the producers think it does.
+/// contract: 4
 fn small() -> Settings {
     Settings {
         max_msg_size: 1_000,
@@ -41,6 +42,8 @@ fn small_ones(number: usize) -> usize {
 }
 
 /// nsqd's text names its limit, which is kept here from then on: all these messages together cost a connection or two.
+/// contract: 4
+/// fault: P25
 async fn a_caller_whose_messages_nsqd_refuses_fails_alone_and_costs_nobody_a_backoff(
     broker: Broker,
 ) {
@@ -53,6 +56,8 @@ async fn a_caller_whose_messages_nsqd_refuses_fails_alone_and_costs_nobody_a_bac
 }
 
 /// No limit is taken from this text: each such message costs a connection, and nobody any time but that.
+/// contract: 4
+/// fault: P25
 async fn a_caller_whose_delays_nsqd_refuses_fails_alone_and_costs_nobody_a_backoff(broker: Broker) {
     let refused = ErrorKind::Refused(ErrorCode::Invalid);
     among_innocents(&broker, 50, delay_too_much, refused, 50..=50).await;
@@ -104,10 +109,13 @@ async fn among_innocents(
 
 /// With many on their way, more may have come to nsqd behind the guilty one than it reads. Its end is a reset then, and its
 /// reason may be lost in it; nobody is told more than is known, and still nobody waits for long.
+/// contract: 4
+/// fault: P19
 async fn a_caller_whom_nsqd_refuses_amid_many_in_flight_makes_no_answer_untrue(broker: Broker) {
     refused_amid_many(broker, false).await;
 }
 
+/// contract: 4
 async fn a_caller_whom_nsqd_refuses_amid_many_batches_makes_no_answer_untrue(broker: Broker) {
     refused_amid_many(broker, true).await;
 }

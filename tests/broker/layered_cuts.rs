@@ -57,12 +57,14 @@ const LAST_RECORDS: usize = 128;
 /// How many sessions are played at a time.
 const TOGETHER: usize = 8;
 
+/// fault: T4
 async fn a_session_in_tls_and_deflate_cut_at_any_byte_answers_each_publish_once_and_truly(
     broker: Broker,
 ) {
     cut_everywhere(&broker, Compression::Deflate).await;
 }
 
+/// fault: T4
 async fn a_session_in_tls_and_snappy_cut_at_any_byte_answers_each_publish_once_and_truly(
     broker: Broker,
 ) {
@@ -70,6 +72,7 @@ async fn a_session_in_tls_and_snappy_cut_at_any_byte_answers_each_publish_once_a
 }
 
 /// On its way up, and on its way down; before TLS, a byte can be anything.
+/// fault: T4
 async fn a_byte_that_arrives_as_another_one_inside_tls_is_believed_by_nobody(broker: Broker) {
     let mut campaign = Campaign::new(&broker, Compression::None).await;
     for compression in [Compression::None, Compression::Deflate, Compression::Snappy] {

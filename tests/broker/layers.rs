@@ -104,6 +104,8 @@ fn zeros(size: usize) -> Bytes {
 
 const MIB: usize = 1 << 20;
 
+/// fault: T9
+/// checklist: 24, 96, 97, 98, 99
 async fn large_bodies_are_stored_byte_by_byte_through_every_layer(broker: Broker) {
     let (mut seed, mut bodies) = (0, Vec::new());
     for layers in Layers::ALL {
@@ -129,6 +131,8 @@ async fn large_bodies_are_stored_byte_by_byte_through_every_layer(broker: Broker
     assert_stored(&broker, bodies).await;
 }
 
+/// fault: T9
+/// checklist: 24, 96, 97, 98, 99
 async fn batches_of_5_mib_are_stored_byte_by_byte_through_every_layer(broker: Broker) {
     let mut bodies = Vec::new();
     for layers in Layers::ALL {
@@ -155,6 +159,8 @@ async fn assert_stored(broker: &Broker, bodies: Vec<Bytes>) {
     }
 }
 
+/// fault: T9
+/// checklist: 24, 96, 97, 98, 99
 async fn ten_thousand_small_publishes_are_stored_in_order_through_every_layer(broker: Broker) {
     const EACH: usize = 10_000;
     for (place, layers) in Layers::ALL.into_iter().enumerate() {
@@ -173,6 +179,8 @@ async fn ten_thousand_small_publishes_are_stored_in_order_through_every_layer(br
     assert_eq!(numbers(&stored), Vec::from_iter(0..all));
 }
 
+/// fault: T9
+/// checklist: 24, 96, 97, 98, 99
 async fn an_idle_connection_lives_on_and_answers_pings_in_every_layer(broker: Broker) {
     let live = |layers: Layers| {
         let broker = &broker;
@@ -203,6 +211,8 @@ async fn ping(producer: &Addr<Producer>) -> Result<(), Error> {
     producer.send(Ping { timeout }).await?
 }
 
+/// fault: T9
+/// checklist: 24, 96, 97, 98, 99
 async fn nsqd_and_the_producer_tell_the_same_of_every_layer(broker: Broker) {
     for layers in Layers::ALL {
         let producer = producer(&broker, layers).await;
@@ -223,6 +233,8 @@ async fn nsqd_and_the_producer_tell_the_same_of_every_layer(broker: Broker) {
     }
 }
 
+/// fault: T9
+/// checklist: 24, 96, 97, 98, 99
 async fn killed_under_load_every_ok_is_stored_through_every_layer(broker: Broker) {
     for layers in Layers::ALL {
         let producer = producer(&broker, layers).await;

@@ -32,6 +32,7 @@ pub fn scenarios() -> Vec<Scenario> {
     ]
 }
 
+/// checklist: 22, 111, 112
 fn small() -> Settings {
     Settings {
         max_req_timeout: Duration::from_millis(1),
@@ -70,6 +71,7 @@ impl Held {
     }
 }
 
+/// checklist: 22, 111, 112
 async fn a_thousand_lost_connections_leave_nothing_behind(broker: Broker) {
     let backoff = Duration::from_millis(1);
     let config = config(&broker)
@@ -98,6 +100,7 @@ async fn lose_connections(broker: &Broker, producer: &Addr<Producer>, times: usi
 }
 
 /// nsqd hangs up after each refusal.
+/// checklist: 22, 111, 112
 async fn hundreds_of_refusals_leave_nothing_behind(broker: Broker) {
     let producer = producer(&broker).await;
     refuse(&producer, 100).await;
@@ -114,6 +117,8 @@ async fn refuse(producer: &Addr<Producer>, times: usize) {
     }
 }
 
+/// fault: P28
+/// checklist: 22, 111, 112
 async fn hundreds_of_failed_attempts_leave_nothing_behind(broker: Broker) {
     let backoff = Duration::from_millis(1);
     let config = config(&broker)
@@ -138,6 +143,8 @@ async fn fail(producer: &Addr<Producer>, outage: Duration) {
 }
 
 /// Each is dropped without a goodbye.
+/// fault: P28
+/// checklist: 22, 111, 112
 async fn hundreds_of_producers_leave_nothing_behind(broker: Broker) {
     // First as many as the embedded nsqd itself remembers.
     start_and_drop(&broker, 1_000).await;
@@ -155,6 +162,7 @@ async fn start_and_drop(broker: &Broker, times: usize) {
 }
 
 /// At most 20 ms of processor time in 10 s, with a heartbeat each second.
+/// checklist: 22, 111, 112
 async fn an_idle_producer_costs_next_to_nothing(broker: Broker) {
     let producer = start(
         config(&broker)

@@ -26,6 +26,7 @@ pub fn scenarios() -> Vec<Scenario> {
     ]
 }
 
+/// fault: P30
 async fn without_a_descriptor_to_be_had_publishes_wait_and_nothing_spins(broker: Broker) {
     let config = config(&broker).await;
     let (cpu, patience) = (thread_cpu_time(), Duration::from_secs(2));
@@ -60,6 +61,7 @@ async fn without_a_descriptor_to_be_had_publishes_wait_and_nothing_spins(broker:
     assert_eq!(broker.bodies(TOPIC, 1).await, [b"patient"]);
 }
 
+/// fault: P24
 async fn a_topic_paused_and_emptied_under_load_takes_every_publish(broker: Broker) {
     let producer = producer(&broker).await;
     let mut load = RecordedLoad::start(&producer, 64, TOPIC, of_many_sizes);

@@ -96,6 +96,7 @@ fn publish_to(
     join_all(messages.collect::<Vec<_>>())
 }
 
+/// checklist: 22, 111, 112
 async fn dropped_while_connecting(broker: Broker) {
     let config = config(&broker).await.build().unwrap();
     live_and_leave_nothing(async || {
@@ -112,6 +113,8 @@ async fn dropped_while_connecting(broker: Broker) {
     .await;
 }
 
+/// fault: P28
+/// checklist: 22, 111, 112
 async fn dropped_while_backing_off(broker: Broker) {
     let config = config(&broker).await.reconnect_backoff(HOUR);
     let config = config.max_reconnect_backoff(HOUR).build().unwrap();
@@ -123,6 +126,8 @@ async fn dropped_while_backing_off(broker: Broker) {
     .await;
 }
 
+/// fault: P28
+/// checklist: 22, 111, 112
 async fn dropped_in_flight(broker: Broker) {
     let config = config(&broker).await.build().unwrap();
     live_and_leave_nothing(async || {
@@ -147,6 +152,7 @@ async fn dropped_in_flight(broker: Broker) {
     .await;
 }
 
+/// checklist: 22, 111, 112
 async fn dropped_while_draining(broker: Broker) {
     let config = config(&broker).await.build().unwrap();
     live_and_leave_nothing(async || {
@@ -169,6 +175,7 @@ async fn dropped_while_draining(broker: Broker) {
     .await;
 }
 
+/// checklist: 22, 111, 112
 async fn dropped_drained(broker: Broker) {
     let config = config(&broker).await.build().unwrap();
     live_and_leave_nothing(async || {
@@ -188,6 +195,8 @@ async fn dropped_drained(broker: Broker) {
 }
 
 /// A tenth of them connected, a tenth with a publish in flight, a tenth draining, and so on.
+/// fault: P28
+/// checklist: 22, 111, 112
 async fn stopped_with_their_arbiter(broker: Broker) {
     let config = config(&broker).await.build().unwrap();
     live_and_leave_nothing(async || {

@@ -107,6 +107,8 @@ struct Fault {
     may_spare_batches: bool,
 }
 
+/// contract: 1, 2
+/// fault: P21
 async fn killed_in_a_loop_every_ok_is_stored_and_nothing_else_is_said_to_be(broker: Broker) {
     let kill = Fault {
         name: "kill -9",
@@ -120,6 +122,8 @@ async fn killed_in_a_loop_every_ok_is_stored_and_nothing_else_is_said_to_be(brok
     every_variant(&broker, &kill).await;
 }
 
+/// contract: 1
+/// fault: P22
 async fn asked_to_end_in_a_loop_every_ok_is_stored_and_nothing_else_is_said_to_be(broker: Broker) {
     let terminate = Fault {
         name: "SIGTERM",
@@ -134,6 +138,8 @@ async fn asked_to_end_in_a_loop_every_ok_is_stored_and_nothing_else_is_said_to_b
 }
 
 /// What lies in a frozen nsqd's socket is executed long after the connection was given up.
+/// contract: 1
+/// fault: P22
 async fn frozen_in_a_loop_for_longer_than_two_heartbeats_every_answer_is_true(broker: Broker) {
     let freeze = Fault {
         name: "SIGSTOP, long",
@@ -144,6 +150,8 @@ async fn frozen_in_a_loop_for_longer_than_two_heartbeats_every_answer_is_true(br
     every_variant(&broker, &freeze).await;
 }
 
+/// contract: 1
+/// fault: P22
 async fn frozen_in_a_loop_for_shorter_than_two_heartbeats_nothing_is_lost(broker: Broker) {
     let freeze = Fault {
         name: "SIGSTOP, short",

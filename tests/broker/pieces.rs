@@ -88,6 +88,7 @@ impl Campaign {
     }
 }
 
+/// fault: P8
 async fn a_session_in_pieces_of_any_size_is_stored_byte_by_byte(broker: Broker) {
     let campaign = Campaign::new("pieces");
     for list in [
@@ -117,6 +118,7 @@ async fn a_session_in_pieces_of_any_size_is_stored_byte_by_byte(broker: Broker) 
     campaign.judge(&broker).await;
 }
 
+/// fault: P15
 async fn answers_that_trickle_in_are_each_callers_own(broker: Broker) {
     let campaign = Campaign::new("pieces");
     let proxy = proxy(&broker, "none").await;
@@ -137,6 +139,7 @@ async fn answers_that_trickle_in_are_each_callers_own(broker: Broker) {
 }
 
 /// A byte of an answer comes as another one, whichever: the connection is left, and nobody is told `Ok` by what is none.
+/// fault: P18
 async fn a_corrupted_answer_is_believed_by_nobody(broker: Broker) {
     let campaign = Campaign::new("pieces");
     let answer = {

@@ -32,6 +32,7 @@ pub fn scenarios() -> Vec<Scenario> {
     ]
 }
 
+/// checklist: 25
 fn in_memory() -> Settings {
     Settings {
         in_memory: true,
@@ -39,6 +40,7 @@ fn in_memory() -> Settings {
     }
 }
 
+/// checklist: 25
 async fn a_publish_lands_once(broker: Broker) {
     let producer = producer(&broker).await;
     publish(&producer, "hello").await.unwrap();
@@ -46,6 +48,7 @@ async fn a_publish_lands_once(broker: Broker) {
     assert_eq!(broker.bodies(TOPIC, 1).await, [b"hello"]);
 }
 
+/// checklist: 25
 async fn a_batch_lands_once_and_in_its_order(broker: Broker) {
     let producer = producer(&broker).await;
     let batch = MultiPublish::new(topic(TOPIC), (0..100).map(numbered));
@@ -55,6 +58,7 @@ async fn a_batch_lands_once_and_in_its_order(broker: Broker) {
     assert_eq!(numbers(&broker.bodies(TOPIC, 100).await), expected);
 }
 
+/// checklist: 25, 42
 async fn a_deferred_publish_lands_once(broker: Broker) {
     let producer = producer(&broker).await;
     let later = DeferredPublish::new(topic(TOPIC), Duration::from_millis(50), "later");
@@ -63,6 +67,7 @@ async fn a_deferred_publish_lands_once(broker: Broker) {
     assert_eq!(broker.bodies(TOPIC, 1).await, [b"later"]);
 }
 
+/// checklist: 25, 42
 async fn a_deferred_publish_tells_nsqd_its_milliseconds(broker: Broker) {
     let producer = producer(&broker).await;
     for delay in [
@@ -77,6 +82,7 @@ async fn a_deferred_publish_tells_nsqd_its_milliseconds(broker: Broker) {
     }
 }
 
+/// checklist: 25, 42
 async fn a_deferred_publish_is_not_delivered_before_its_time(broker: Broker) {
     let producer = producer(&broker).await;
     // A look makes the channel, where nsqd keeps what is deferred.
@@ -96,6 +102,7 @@ async fn a_deferred_publish_is_not_delivered_before_its_time(broker: Broker) {
     );
 }
 
+/// checklist: 25, 43
 async fn the_first_publish_makes_the_topic(broker: Broker) {
     let producer = producer(&broker).await;
     for name in ["first", "second.with-all_signs", &"x".repeat(64)] {
@@ -109,6 +116,7 @@ async fn the_first_publish_makes_the_topic(broker: Broker) {
     }
 }
 
+/// checklist: 25
 async fn an_ephemeral_topic_takes_publishes(broker: Broker) {
     let producer = producer(&broker).await;
     let fleeting: Topic = topic("fleeting#ephemeral");
@@ -123,6 +131,8 @@ async fn an_ephemeral_topic_takes_publishes(broker: Broker) {
     assert_eq!(bodies, [&b"one"[..], b"two", b"three"]);
 }
 
+/// fault: P24
+/// checklist: 25
 async fn a_paused_topic_takes_publishes(broker: Broker) {
     let producer = producer(&broker).await;
     publish(&producer, numbered(0)).await.unwrap();
@@ -141,6 +151,7 @@ async fn a_paused_topic_takes_publishes(broker: Broker) {
     assert_eq!(broker.handshakes().await, 1);
 }
 
+/// checklist: 25
 async fn every_byte_arrives_as_it_was_published(broker: Broker) {
     let producer = producer(&broker).await;
     let every_byte: Vec<u8> = (0..=255).collect();
@@ -157,6 +168,7 @@ async fn every_byte_arrives_as_it_was_published(broker: Broker) {
     );
 }
 
+/// checklist: 25
 async fn the_smallest_and_the_largest_message_arrive(broker: Broker) {
     let producer = producer(&broker).await;
     let largest = random_bytes(1 << 20);
@@ -171,6 +183,7 @@ async fn the_smallest_and_the_largest_message_arrive(broker: Broker) {
     assert_eq!(bodies.len(), 2);
 }
 
+/// checklist: 25
 async fn the_largest_batch_arrives(broker: Broker) {
     let producer = producer(&broker).await;
     // 5 MiB as nsqd counts: the count, and each message with its length.
@@ -184,6 +197,7 @@ async fn the_largest_batch_arrives(broker: Broker) {
     );
 }
 
+/// checklist: 25
 async fn publishes_of_several_topics_land_each_in_its_own(broker: Broker) {
     let producer = producer(&broker).await;
     let names = ["a", "b", "c"];
@@ -199,6 +213,9 @@ async fn publishes_of_several_topics_land_each_in_its_own(broker: Broker) {
     }
 }
 
+/// contract: 5
+/// fault: P25
+/// checklist: 25, 26, 27, 40
 async fn what_is_refused_here_touches_nobody(broker: Broker) {
     let producer = producer(&broker).await;
     let too_large = Bytes::from(vec![b'x'; (1 << 20) + 1]);

@@ -38,6 +38,7 @@ pub fn scenarios() -> Vec<Scenario> {
     ]
 }
 
+/// fault: P28
 async fn a_thousand_reconnects_leave_nothing_behind(broker: Broker) {
     let before_all = descriptors();
     let scissors = Scissors::default();

@@ -37,6 +37,7 @@ pub fn scenarios() -> Vec<Scenario> {
 }
 
 /// A broker that takes less than the producer thinks it does.
+/// contract: 3
 pub fn small() -> Settings {
     Settings {
         max_msg_size: 1_000,
@@ -83,6 +84,8 @@ pub async fn refused_by(
     error
 }
 
+/// contract: 3, 4
+/// fault: P19
 async fn a_refused_publish_fails_alone(broker: Broker) {
     let error = refused_by(one_by_one(&broker).await, &broker, async |producer| {
         publish(producer, vec![b'x'; 1_001]).await
@@ -97,6 +100,7 @@ async fn a_refused_publish_fails_alone(broker: Broker) {
     );
 }
 
+/// contract: 3
 async fn a_refused_batch_fails_alone(broker: Broker) {
     let error = refused_amid_good_ones(&broker, async |producer| {
         let bodies = [vec![b'x'; 1], vec![b'x'; 1_001], vec![b'x'; 1]];
@@ -114,6 +118,8 @@ async fn a_refused_batch_fails_alone(broker: Broker) {
     );
 }
 
+/// contract: 3
+/// fault: P25
 async fn a_batch_that_is_too_large_fails_alone(broker: Broker) {
     let error = refused_amid_good_ones(&broker, async |producer| {
         let bodies = vec![vec![b'x'; 1_000]; 5];
@@ -131,6 +137,8 @@ async fn a_batch_that_is_too_large_fails_alone(broker: Broker) {
     );
 }
 
+/// contract: 3
+/// checklist: 42
 async fn a_refused_delay_fails_alone(broker: Broker) {
     let error = refused_amid_good_ones(&broker, async |producer| {
         let delay = Duration::from_millis(1_001);
@@ -146,11 +154,14 @@ async fn a_refused_delay_fails_alone(broker: Broker) {
     );
 }
 
+/// contract: 3, 4
+/// fault: P25
 async fn a_thousand_refused_publishes_cost_few_connections(broker: Broker) {
     let too_large = |_| Publish::new(topic(TOPIC), vec![b'x'; 1_001]);
     refuse_a_thousand(&broker, ErrorCode::BadMessage, too_large).await;
 }
 
+/// contract: 3
 async fn a_thousand_refused_batches_cost_few_connections(broker: Broker) {
     let too_large = |_| MultiPublish::new(topic(TOPIC), vec![vec![b'x'; 1_000]; 5]);
     refuse_a_thousand(&broker, ErrorCode::BadBody, too_large).await;
@@ -187,6 +198,8 @@ where
 
 /// With more behind the guilty one than nsqd's buffer of 16 KiB, nsqd's end is a reset, and the kernel then drops what it has
 /// not sent yet: when more than ten answers come at once, the last ones and the refusal itself are lost in a third of the runs.
+/// contract: 3
+/// fault: P19
 async fn a_refusal_lost_in_a_reset_is_told_as_it_is(broker: Broker) {
     for round in 0..10 {
         let producer = producer(&broker).await;
@@ -210,6 +223,8 @@ async fn a_refusal_lost_in_a_reset_is_told_as_it_is(broker: Broker) {
 }
 
 /// nsqd reads no byte of such a body, so the kernel resets the connection while it is still being written.
+/// contract: 3, 8
+/// checklist: 17
 async fn nsqds_reason_is_heard_although_the_write_fails(broker: Broker) {
     let body = actix_nsq::bytes::Bytes::from(vec![b'x'; 20 << 20]);
     for attempt in 0..20 {
@@ -223,6 +238,8 @@ async fn nsqds_reason_is_heard_although_the_write_fails(broker: Broker) {
     assert_eq!(broker.message_count(TOPIC).await, 0);
 }
 
+/// contract: 3, 5
+/// fault: P26
 async fn names_are_judged_as_nsqd_judges_them(broker: Broker) {
     let (long, longer) = ("x".repeat(64), "x".repeat(65));
     let fleeting = format!("{}#ephemeral", "x".repeat(54));
@@ -266,6 +283,7 @@ async fn names_are_judged_as_nsqd_judges_them(broker: Broker) {
     }
 }
 
+/// contract: 3
 async fn a_failing_disk_refuses_one_publish(broker: Broker) {
     let disk = "E_PUB_FAILED PUB failed write: no space left on device";
     broker.embedded().faults().fail_next("PUB", disk);
@@ -285,6 +303,7 @@ async fn a_failing_disk_refuses_one_publish(broker: Broker) {
     );
 }
 
+/// contract: 3
 async fn a_failing_disk_may_store_a_part_of_a_batch(broker: Broker) {
     let disk = "E_MPUB_FAILED MPUB failed write: no space left on device";
     broker
@@ -302,6 +321,8 @@ async fn a_failing_disk_may_store_a_part_of_a_batch(broker: Broker) {
     assert_eq!(numbers(&broker.bodies(TOPIC, 47).await), expected);
 }
 
+/// contract: 3
+/// fault: P20
 async fn an_unknown_refusal_leaves_it_open(broker: Broker) {
     broker
         .embedded()
@@ -324,6 +345,8 @@ async fn an_unknown_refusal_leaves_it_open(broker: Broker) {
 }
 
 /// A verdict on the topic: what waits behind for the same topic would fare no better, and what is for another is sent again.
+/// contract: 3
+/// fault: P19
 async fn a_forbidden_topic_fails_alone(broker: Broker) {
     let verdict = "E_UNAUTHORIZED AUTH failed for PUB on \"forbidden\" \"\"";
     broker.embedded().faults().fail_next("PUB", verdict);
@@ -353,6 +376,8 @@ pub async fn assert_all_forbidden(
     assert_eq!(broker.handshakes().await, 2);
 }
 
+/// contract: 3
+/// fault: P24
 async fn a_topic_deleted_under_load_comes_back(broker: Broker) {
     let producer = producer(&broker).await;
     let load = super::load::Load::start(&producer, 32);

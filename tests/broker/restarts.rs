@@ -27,6 +27,8 @@ pub fn scenarios() -> Vec<Scenario> {
 
 const CYCLES: usize = 5;
 
+/// contract: 1
+/// checklist: 18, 19, 37
 async fn killed_again_and_again_under_load(broker: Broker) {
     let load = Load::start(&producer(&broker).await, 64);
     for _ in 0..CYCLES {
@@ -40,6 +42,8 @@ async fn killed_again_and_again_under_load(broker: Broker) {
     assert_eq!(broker.handshakes().await, CYCLES + 1);
 }
 
+/// contract: 1
+/// checklist: 18, 19, 37
 async fn terminated_again_and_again_under_load(broker: Broker) {
     let load = Load::start(&producer(&broker).await, 64);
     for _ in 0..CYCLES {
@@ -52,6 +56,8 @@ async fn terminated_again_and_again_under_load(broker: Broker) {
     answers.assert_true_of(&broker.bodies(TOPIC, answers.ok()).await);
 }
 
+/// contract: 1
+/// checklist: 18, 19, 37
 async fn killed_with_a_full_window(broker: Broker) {
     // More callers than the window lets fly at once.
     let config = config(&broker).await.publish_window(1_000);
@@ -73,6 +79,9 @@ async fn killed_with_a_full_window(broker: Broker) {
     answers.assert_true_of(&broker.bodies(TOPIC, answers.ok()).await);
 }
 
+/// contract: 1, 4
+/// fault: P21
+/// checklist: 18, 19, 37
 async fn killed_under_load_with_at_least_once_asked_for(broker: Broker) {
     let load = Load::start(&start(config(&broker).await.retry_unknown(true)), 64);
     for _ in 0..CYCLES {
@@ -89,6 +98,9 @@ async fn killed_under_load_with_at_least_once_asked_for(broker: Broker) {
     assert_eq!(stored, Vec::from_iter(0..answers.len()));
 }
 
+/// contract: 1
+/// fault: P11
+/// checklist: 7, 8, 18, 19, 37
 async fn frozen_for_longer_than_two_heartbeats_and_thawed(broker: Broker) {
     let config = config(&broker)
         .await
@@ -134,6 +146,9 @@ async fn frozen_for_longer_than_two_heartbeats_and_thawed(broker: Broker) {
     answers.assert_true_of(&bodies);
 }
 
+/// contract: 1
+/// fault: P1
+/// checklist: 18, 19, 37
 async fn a_broker_may_start_after_the_producer(broker: Broker) {
     broker.kill().await;
     let producer = producer(&broker).await;
@@ -155,6 +170,8 @@ async fn a_broker_may_start_after_the_producer(broker: Broker) {
     );
 }
 
+/// contract: 1
+/// checklist: 18, 19, 37
 async fn a_publish_right_after_a_restart_succeeds(broker: Broker) {
     let producer = producer(&broker).await;
     for cycle in 0..CYCLES {
@@ -167,6 +184,8 @@ async fn a_publish_right_after_a_restart_succeeds(broker: Broker) {
     assert_eq!(numbers(&broker.bodies(TOPIC, CYCLES * 2).await), expected);
 }
 
+/// contract: 1, 9
+/// checklist: 18, 19, 37
 async fn what_waits_out_a_restart_keeps_its_order(broker: Broker) {
     let producer = producer(&broker).await;
     publish(&producer, numbered(0)).await.unwrap();
@@ -186,6 +205,8 @@ async fn what_waits_out_a_restart_keeps_its_order(broker: Broker) {
     );
 }
 
+/// contract: 1, 3
+/// checklist: 18, 19, 37
 async fn an_outage_longer_than_the_time_out_leaves_nothing_stored(broker: Broker) {
     let producer = start(
         config(&broker)
@@ -216,6 +237,8 @@ async fn an_outage_longer_than_the_time_out_leaves_nothing_stored(broker: Broker
     assert_eq!(numbers(&broker.bodies(TOPIC, 2).await), [0, 500]);
 }
 
+/// contract: 1, 3
+/// checklist: 18, 19, 37
 async fn what_was_in_flight_at_the_end_is_told_from_what_was_not(broker: Broker) {
     let producer = start(config(&broker).await.publish_window(100));
     publish(&producer, numbered(0)).await.unwrap();

@@ -95,6 +95,8 @@ fn assert_auth_refused(why: &ConnectionError, code: &ErrorCode) {
     }
 }
 
+/// contract: 11
+/// checklist: 3, 100, 101, 102
 async fn a_granted_secret_lets_in_through_every_layer(broker: Broker) {
     grant(&broker, Grant::topics("teller", &["scenario", "other"]));
     for layers in Layers::ALL {
@@ -119,6 +121,9 @@ async fn a_granted_secret_lets_in_through_every_layer(broker: Broker) {
     assert_eq!(broker.bodies(TOPIC, 6).await.len(), 6);
 }
 
+/// contract: 11
+/// fault: T6
+/// checklist: 3, 100, 101, 102
 async fn a_secret_that_nobody_asks_for_is_not_sent(broker: Broker) {
     let proxy = recorder(&broker).await;
     let config = Config::builder(proxy.address().to_string()).auth_secret(SECRET);
@@ -127,6 +132,9 @@ async fn a_secret_that_nobody_asks_for_is_not_sent(broker: Broker) {
     assert!(recorded.has(b"hello") && !recorded.has(SECRET.as_bytes()) && !recorded.has(b"AUTH"));
 }
 
+/// contract: 11
+/// fault: T6
+/// checklist: 3, 100, 101, 102
 async fn without_a_secret_the_producer_says_so_and_the_auth_server_hears_nothing(broker: Broker) {
     let why = refused(config(&broker).await).await;
     assert!(matches!(why, ConnectionError::AuthSecretMissing), "{why:?}");
@@ -134,6 +142,9 @@ async fn without_a_secret_the_producer_says_so_and_the_auth_server_hears_nothing
     assert_eq!(asked(&broker), 0);
 }
 
+/// contract: 11
+/// fault: T6
+/// checklist: 3, 100, 101, 102
 async fn a_wrong_secret_is_told_with_nsqds_reason_and_let_in_once_it_is_granted(broker: Broker) {
     let why = refused(config(&broker).await.auth_secret("wrong")).await;
     assert_auth_refused(&why, &ErrorCode::Unauthorized);
@@ -155,6 +166,9 @@ async fn a_wrong_secret_is_told_with_nsqds_reason_and_let_in_once_it_is_granted(
     );
 }
 
+/// contract: 11
+/// fault: T6
+/// checklist: 3, 100, 101, 102
 async fn what_waits_for_an_auth_server_that_is_down_is_stored_once_it_is_up(broker: Broker) {
     grant(&broker, Grant::everything("teller"));
     for (round, mood) in [Mood::Down, Mood::Broken(500)].into_iter().enumerate() {
@@ -175,6 +189,9 @@ async fn what_waits_for_an_auth_server_that_is_down_is_stored_once_it_is_up(brok
     );
 }
 
+/// contract: 11
+/// fault: T6
+/// checklist: 3, 100, 101, 102
 async fn a_secret_that_is_revoked_serves_until_its_time_is_over_and_again_once_it_is_granted(
     broker: Broker,
 ) {
@@ -205,6 +222,9 @@ async fn a_secret_that_is_revoked_serves_until_its_time_is_over_and_again_once_i
     );
 }
 
+/// contract: 11
+/// fault: T6
+/// checklist: 3, 100, 101, 102
 async fn an_auth_server_that_is_down_when_it_is_asked_again_costs_what_was_refused_and_no_more(
     broker: Broker,
 ) {
@@ -224,6 +244,9 @@ async fn an_auth_server_that_is_down_when_it_is_asked_again_costs_what_was_refus
     );
 }
 
+/// contract: 11
+/// fault: T6
+/// checklist: 3, 100, 101, 102
 async fn a_forbidden_topic_fails_alone_while_others_are_published(broker: Broker) {
     grant(&broker, Grant::topics("teller", &["scenario"]));
     for batching in [true, false] {
@@ -252,6 +275,9 @@ async fn a_forbidden_topic_fails_alone_while_others_are_published(broker: Broker
     assert_eq!(broker.message_count("forbidden").await, 0);
 }
 
+/// contract: 11
+/// fault: T6
+/// checklist: 3, 100, 101, 102
 async fn the_callback_is_asked_for_the_secret_at_each_connection(broker: Broker) {
     for number in 0..4 {
         let (secret, who) = (format!("secret {number}"), format!("teller {number}"));
@@ -284,6 +310,9 @@ async fn the_callback_is_asked_for_the_secret_at_each_connection(broker: Broker)
     assert_eq!(identities, ["teller 0", "teller 1", "teller 2", "teller 3"]);
 }
 
+/// contract: 11
+/// fault: T6
+/// checklist: 3, 100, 101, 102
 async fn a_callback_that_fails_is_told_and_asked_again(broker: Broker) {
     grant(&broker, Grant::everything("teller"));
     let times = Arc::new(AtomicUsize::new(0));
@@ -310,6 +339,9 @@ async fn a_callback_that_fails_is_told_and_asked_again(broker: Broker) {
     assert_eq!(asked(&broker), 1);
 }
 
+/// contract: 11
+/// fault: T6
+/// checklist: 3, 100, 101, 102
 async fn heartbeats_while_the_auth_server_is_slow_are_no_answer(broker: Broker) {
     grant(&broker, Grant::everything("teller"));
     broker.auth().set(Mood::Slow(Duration::from_millis(3_300)));
@@ -321,6 +353,9 @@ async fn heartbeats_while_the_auth_server_is_slow_are_no_answer(broker: Broker) 
     assert_eq!(told.connected()[0].1.as_ref().unwrap().identity, "teller");
 }
 
+/// contract: 11
+/// fault: T6
+/// checklist: 3, 100, 101, 102
 async fn a_secret_shows_nowhere(broker: Broker) {
     logs::keep();
     let mut seen = Vec::new();

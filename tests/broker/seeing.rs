@@ -61,6 +61,7 @@ fn assert_agree(stats: &Stats, answers: &Answers) {
     assert_eq!((stats.waiting, stats.in_flight), (0, 0), "{stats:#?}");
 }
 
+/// checklist: 44
 async fn a_ping_is_answered(broker: Broker) {
     let producer = producer(&broker).await;
     for _ in 0..10 {
@@ -71,6 +72,7 @@ async fn a_ping_is_answered(broker: Broker) {
     assert_eq!(stats(&producer).await.connects, 1);
 }
 
+/// checklist: 44
 async fn a_ping_leaves_no_message_and_changes_no_connection(broker: Broker) {
     let producer = start(config(&broker).await.client_id("me").user_agent("test/1"));
     publish(&producer, numbered(0)).await.unwrap();
@@ -84,6 +86,7 @@ async fn a_ping_leaves_no_message_and_changes_no_connection(broker: Broker) {
     assert_eq!(numbers(&broker.bodies(TOPIC, 2).await), [0, 1]);
 }
 
+/// checklist: 44
 async fn pings_among_64_publishers_are_all_answered(broker: Broker) {
     let producer = producer(&broker).await;
     let load = Load::start(&producer, 64);
@@ -102,6 +105,7 @@ async fn pings_among_64_publishers_are_all_answered(broker: Broker) {
     answers.assert_true_of(&broker.bodies(TOPIC, answers.ok()).await);
 }
 
+/// checklist: 44
 async fn a_ping_to_a_frozen_broker_times_out(broker: Broker) {
     let producer = producer(&broker).await;
     ping(&producer, LONG).await.unwrap();
@@ -196,6 +200,7 @@ impl Sum {
     }
 }
 
+/// checklist: 103, 104, 105
 async fn events_and_statistics_agree_with_callers_and_broker_through_outages(broker: Broker) {
     let producer = producer(&broker).await;
     let events = Watcher::of(&producer);
@@ -262,6 +267,7 @@ async fn call(handle: &Handle, numbers: std::ops::Range<usize>) -> Answers {
     answers
 }
 
+/// contract: 10
 async fn five_thousand_publishes_by_a_handle_are_stored_before_the_drain_ends(broker: Broker) {
     let producer = start(config(&broker).await.max_pending(100));
     let handle = Handle::from(producer.clone());
@@ -276,6 +282,7 @@ async fn five_thousand_publishes_by_a_handle_are_stored_before_the_drain_ends(br
     assert_eq!(stats.full, 0);
 }
 
+/// checklist: 33
 async fn callers_of_a_handle_wait_out_an_outage_in_little_room(broker: Broker) {
     let producer = start(config(&broker).await.max_pending(10));
     let handle = Handle::from(producer.clone());

@@ -42,6 +42,7 @@ fn assert_lost(answer: Result<(), Error>, why: fn(&ConnectionError) -> bool) {
     assert!(error.connection_error().is_some_and(why), "{error}");
 }
 
+/// contract: 1
 async fn a_broker_that_answers_nothing_is_left_after_ack_timeout(broker: Broker) {
     let producer = start(config(&broker).await.ack_timeout(SOON));
     publish(&producer, numbered(0)).await.unwrap();
@@ -61,6 +62,8 @@ async fn a_broker_that_answers_nothing_is_left_after_ack_timeout(broker: Broker)
     assert!(stored == [0, 2] || stored == [0, 1, 2], "{stored:?}");
 }
 
+/// contract: 1
+/// fault: P12
 async fn a_broker_that_beats_and_answers_nothing_is_left_too(broker: Broker) {
     let config = config(&broker)
         .await
@@ -90,6 +93,9 @@ async fn a_broker_that_beats_and_answers_nothing_is_left_too(broker: Broker) {
     assert_eq!(broker.handshakes().await, 2);
 }
 
+/// contract: 1
+/// fault: P5
+/// checklist: 5, 6
 async fn a_broker_that_never_answers_the_handshake_is_left(broker: Broker) {
     broker.freeze(true).await;
     let producer = start(
@@ -113,6 +119,7 @@ async fn a_broker_that_never_answers_the_handshake_is_left(broker: Broker) {
     assert_eq!(numbers(&broker.bodies(TOPIC, 1).await), [0]);
 }
 
+/// contract: 1, 2
 async fn late_answers_are_each_callers_own(broker: Broker) {
     broker
         .embedded()
@@ -133,6 +140,7 @@ async fn late_answers_are_each_callers_own(broker: Broker) {
     answers.assert_true_of(&broker.bodies(TOPIC, 197).await);
 }
 
+/// contract: 1, 7
 async fn a_late_answer_to_who_gave_up_is_swallowed(broker: Broker) {
     let producer = producer(&broker).await;
     publish(&producer, numbered(0)).await.unwrap();
@@ -159,6 +167,8 @@ async fn a_late_answer_to_who_gave_up_is_swallowed(broker: Broker) {
 }
 
 /// nsqd executed a third, answered all of these but the last, and closed.
+/// contract: 1
+/// fault: P9
 async fn what_was_answered_before_the_end_is_ok(broker: Broker) {
     for reset in [false, true] {
         let producer = start(config(&broker).await.auto_batch(false));
@@ -181,6 +191,7 @@ async fn what_was_answered_before_the_end_is_ok(broker: Broker) {
     }
 }
 
+/// contract: 1, 3
 async fn half_a_command_is_sent_again(broker: Broker) {
     let producer = start(config(&broker).await.publish_window_bytes(64 << 20));
     publish(&producer, numbered(0)).await.unwrap();
@@ -213,6 +224,8 @@ async fn half_a_command_is_sent_again(broker: Broker) {
     assert_eq!(broker.message_count("large").await, ok);
 }
 
+/// contract: 1, 8
+/// fault: P10
 async fn an_answer_after_the_write_failed_still_counts(broker: Broker) {
     let config = config(&broker).await.publish_window_bytes(64 << 20);
     let producer = start(config.write_timeout(SOON));
@@ -249,6 +262,7 @@ async fn an_answer_after_the_write_failed_still_counts(broker: Broker) {
     assert_eq!(numbers(&broker.bodies(TOPIC, 1).await), [0]);
 }
 
+/// contract: 1
 async fn a_batch_without_an_answer_may_be_partly_stored(broker: Broker) {
     let producer = producer(&broker).await;
     publish(&producer, numbered(0)).await.unwrap();
@@ -266,6 +280,7 @@ async fn a_batch_without_an_answer_may_be_partly_stored(broker: Broker) {
     );
 }
 
+/// contract: 1
 async fn at_least_once_publishes_again_what_was_not_answered(broker: Broker) {
     let config = config(&broker).await.retry_unknown(true);
     let producer = start(config.auto_batch(false));
@@ -279,6 +294,8 @@ async fn at_least_once_publishes_again_what_was_not_answered(broker: Broker) {
     );
 }
 
+/// contract: 1
+/// fault: P18
 async fn an_answer_too_many_ends_the_connection(broker: Broker) {
     let producer = producer(&broker).await;
     publish(&producer, numbered(0)).await.unwrap();
@@ -294,6 +311,8 @@ async fn an_answer_too_many_ends_the_connection(broker: Broker) {
     assert_eq!(numbers(&broker.bodies(TOPIC, 2).await), [0, 2]);
 }
 
+/// contract: 1
+/// fault: P17
 async fn an_answer_that_is_none_ends_the_connection(broker: Broker) {
     let producer = producer(&broker).await;
     for (at, answer) in [
@@ -326,6 +345,8 @@ async fn an_answer_that_is_none_ends_the_connection(broker: Broker) {
     );
 }
 
+/// contract: 1
+/// fault: P16
 async fn a_frame_of_an_absurd_size_ends_the_connection(broker: Broker) {
     let producer = producer(&broker).await;
     for size in [b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\0\x20\0\0"] {
@@ -336,6 +357,9 @@ async fn a_frame_of_an_absurd_size_ends_the_connection(broker: Broker) {
     publish(&producer, "x").await.unwrap();
 }
 
+/// contract: 1
+/// fault: P6
+/// checklist: 2
 async fn an_old_broker_without_features_takes_publishes(broker: Broker) {
     broker
         .embedded()

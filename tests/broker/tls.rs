@@ -116,6 +116,8 @@ fn by_name(broker_address: &str) -> String {
     broker_address.replace("127.0.0.1", "localhost")
 }
 
+/// fault: T1
+/// checklist: 24, 92, 93, 94, 95
 async fn each_fault_of_nsqds_certificate_is_told_apart(broker: Broker) {
     for (flaw, failure) in [
         (Flaw::SelfSigned, TlsFailure::UnknownIssuer),
@@ -156,6 +158,8 @@ async fn other(broker: &Broker, flaw: Flaw) -> Broker {
     Broker::start(broker.kind(), settings).await
 }
 
+/// fault: T1, T5
+/// checklist: 24, 92, 93, 94, 95
 async fn a_certificate_is_good_for_the_names_and_addresses_in_it(broker: Broker) {
     // The certificate, whether nsqd is called by its name, which name is asked for, and whether that will do.
     for (flaw, named, server_name, good) in [
@@ -186,6 +190,8 @@ async fn a_certificate_is_good_for_the_names_and_addresses_in_it(broker: Broker)
     }
 }
 
+/// fault: T1
+/// checklist: 24, 92, 93, 94, 95
 async fn a_certificate_that_is_trusted_itself_needs_no_authority(broker: Broker) {
     let broker = other(&broker, Flaw::SelfSigned).await;
     let itself = &broker.server_identity().cert;
@@ -203,6 +209,8 @@ async fn by_both_versions(broker: &Broker, identity: Option<&Identity>) -> [Conf
     })
 }
 
+/// fault: T1
+/// checklist: 24, 92, 93, 94, 95
 async fn a_client_without_a_certificate_is_told_that_one_is_required(broker: Broker) {
     let mut failures = vec![tls_failure(trusting(&broker, config(&broker).await)).await];
     for config in by_both_versions(&broker, None).await {
@@ -212,6 +220,8 @@ async fn a_client_without_a_certificate_is_told_that_one_is_required(broker: Bro
     assert_eq!(broker.message_count(TOPIC).await, 0);
 }
 
+/// fault: T1
+/// checklist: 24, 92, 93, 94, 95
 async fn a_client_whose_certificate_is_not_taken_is_told_so(broker: Broker) {
     for flaw in [Flaw::OtherAuthority, Flaw::SelfSigned, Flaw::Expired] {
         let identity = broker.certificates().client(flaw);
@@ -223,6 +233,8 @@ async fn a_client_whose_certificate_is_not_taken_is_told_so(broker: Broker) {
     assert_eq!(broker.message_count(TOPIC).await, 0);
 }
 
+/// fault: T1
+/// checklist: 24, 92, 93, 94, 95
 async fn a_client_with_a_certificate_is_let_in(broker: Broker) {
     let identity = broker.certificates().client(Flaw::None);
     let config = trusting(&broker, config(&broker).await);
@@ -235,6 +247,8 @@ async fn a_client_with_a_certificate_is_let_in(broker: Broker) {
     assert_eq!(stored, [b"one", b"two", b"two"]);
 }
 
+/// fault: T1
+/// checklist: 24, 92, 93, 94, 95
 async fn any_certificate_will_do_where_nsqd_verifies_none(broker: Broker) {
     for config in by_both_versions(&broker, None).await {
         assert_eq!(tls_failure(config).await, TlsFailure::CertificateRequired);
@@ -248,6 +262,8 @@ async fn any_certificate_will_do_where_nsqd_verifies_none(broker: Broker) {
     }
 }
 
+/// fault: T1
+/// checklist: 24, 92, 93, 94, 95
 async fn versions_of_tls_are_kept_on_both_sides(broker: Broker) {
     let rustls = broker.certificates().client_config(None, true);
     let only_tls12 = config(&broker)
@@ -262,6 +278,8 @@ async fn versions_of_tls_are_kept_on_both_sides(broker: Broker) {
 }
 
 /// nsqd takes the handshake of everybody, and says so to the first command only.
+/// fault: T2
+/// checklist: 24, 92, 93, 94, 95
 async fn an_nsqd_that_requires_tls_is_told_apart(broker: Broker) {
     let producer = start(config(&broker).await);
     let told = Told::by(&producer);
@@ -278,6 +296,9 @@ async fn an_nsqd_that_requires_tls_is_told_apart(broker: Broker) {
     assert_eq!(broker.bodies(TOPIC, 1).await, [b"hello"]);
 }
 
+/// contract: 11
+/// fault: T2
+/// checklist: 24, 92, 93, 94, 95
 async fn an_nsqd_that_declines_tls_is_left_before_anything_else_is_said(broker: Broker) {
     let proxy = recorder(&broker).await;
     let config = actix_nsq::Config::builder(proxy.address().to_string())
@@ -295,6 +316,8 @@ async fn an_nsqd_that_declines_tls_is_left_before_anything_else_is_said(broker: 
     assert_eq!(broker.message_count(TOPIC).await, 0);
 }
 
+/// fault: T2
+/// checklist: 24, 92, 93, 94, 95
 async fn compression_that_is_declined_is_an_error_unless_plain_is_allowed(broker: Broker) {
     type Wish = fn(ConfigBuilder) -> ConfigBuilder;
     let wishes: [(Wish, &str); 2] = [
@@ -320,6 +343,8 @@ async fn compression_that_is_declined_is_an_error_unless_plain_is_allowed(broker
     assert_eq!(broker.bodies(TOPIC, 4).await, [b"hello"; 4]);
 }
 
+/// fault: T4
+/// checklist: 24, 92, 93, 94, 95
 async fn a_tls_handshake_that_stalls_is_given_up_after_handshake_timeout(broker: Broker) {
     let whole = recorder(&broker).await;
     let config = |proxy: &ChaosProxy| {

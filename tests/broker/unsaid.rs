@@ -93,6 +93,7 @@ async fn ask_for_everything_wrong(producer: &Addr<Producer>, round: usize) -> Ve
         .collect()
 }
 
+/// fault: P25
 async fn nothing_of_what_is_refused_here_is_on_the_wire_not_even_its_topic(broker: Broker) {
     let proxy = recorder(&broker).await;
     let producer = start(config(&proxy));
@@ -148,6 +149,7 @@ async fn nothing_of_what_is_refused_here_is_on_the_wire_not_even_its_topic(broke
     assert_eq!(proxy.counts().connections, 1);
 }
 
+/// fault: P25
 async fn of_a_flood_just_what_is_not_full_is_on_the_wire(broker: Broker) {
     let proxy = recorder(&broker).await;
     let producer = start(config(&proxy).max_pending(100));
@@ -171,6 +173,7 @@ async fn of_a_flood_just_what_is_not_full_is_on_the_wire(broker: Broker) {
     assert!(ok >= 100 && full > 0, "{ok} ok, {full} full");
 }
 
+/// fault: P25
 async fn what_comes_after_a_drain_is_not_on_the_wire(broker: Broker) {
     let proxy = recorder(&broker).await;
     let producer = start(config(&proxy));

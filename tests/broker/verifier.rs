@@ -61,6 +61,8 @@ async fn verify(options: &[&str]) -> (Option<i32>, String) {
     )
 }
 
+/// contract: 1
+/// fault: X2
 async fn every_answer_is_true_under_all_faults_of_a_process_and_a_network(_: Broker) {
     let struck = [
         &["--duration", "12", "--kill9-every", "2"][..],
@@ -77,6 +79,7 @@ async fn every_answer_is_true_under_all_faults_of_a_process_and_a_network(_: Bro
     }
 }
 
+/// contract: 1
 async fn every_answer_is_true_where_each_publish_is_a_command(_: Broker) {
     let struck = [
         "--producer-opt",
@@ -90,6 +93,8 @@ async fn every_answer_is_true_where_each_publish_is_a_command(_: Broker) {
     assert_eq!(code, Some(0), "{said}");
 }
 
+/// contract: 1
+/// fault: X2
 async fn what_may_be_stored_is_stored_when_it_is_sent_again(_: Broker) {
     let struck = [
         "--duration",
@@ -106,6 +111,8 @@ async fn what_may_be_stored_is_stored_when_it_is_sent_again(_: Broker) {
     assert!(told, "{said}");
 }
 
+/// contract: 1
+/// fault: X2
 async fn the_verifier_finds_each_lie_and_names_it(_: Broker) {
     let short = ["--rate", "500", "--require", "1", "--duration", "2"];
     let killed = ["--kill9-every", "1.5"];
@@ -134,6 +141,7 @@ async fn the_verifier_finds_each_lie_and_names_it(_: Broker) {
     }
 }
 
+/// contract: 1
 async fn the_verifier_fails_when_the_rate_is_not_kept_up(_: Broker) {
     // More than nsqd takes on any machine while it writes each message to the disk.
     let (code, said) = verify(&["--rate", "500000", "--duration", "2"]).await;
@@ -144,6 +152,7 @@ async fn the_verifier_fails_when_the_rate_is_not_kept_up(_: Broker) {
     );
 }
 
+/// contract: 1
 async fn a_verifier_that_is_interrupted_verifies_what_it_has_published(_: Broker) {
     let files = tempfile::tempdir().unwrap();
     let log = files.path().join("log");
@@ -170,6 +179,7 @@ async fn a_verifier_that_is_interrupted_verifies_what_it_has_published(_: Broker
     assert!(said.starts_with(&format!("{answers} offered: ")), "{said}");
 }
 
+/// contract: 1
 async fn a_verifier_that_is_interrupted_while_it_verifies_ends_at_once(_: Broker) {
     let files = tempfile::tempdir().unwrap();
     let log = files.path().join("log");
@@ -201,6 +211,7 @@ async fn a_verifier_that_is_interrupted_while_it_verifies_ends_at_once(_: Broker
     assert!(ended.stdout.is_empty(), "no verdict");
 }
 
+/// contract: 1
 async fn the_verifier_refuses_a_wrong_command_line(_: Broker) {
     for wrong in [
         &["--duration", "soon"][..],

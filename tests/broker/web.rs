@@ -104,6 +104,7 @@ async fn the_web_server_tells_each_failure_by_its_status(broker: Broker) {
     assert!(!answer.has("retry-after: 1"));
 }
 
+/// fault: P21
 async fn the_web_server_keeps_every_2xx_while_nsqd_is_killed(broker: Broker) {
     let tale = campaign(&broker, &[], Signal::TERM).await;
     // Its producer is drained when the handlers have finished, and nsqd is never away for as long as they wait.

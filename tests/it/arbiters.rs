@@ -11,6 +11,7 @@ use crate::support::script::ScriptedPeer;
 use crate::support::spoken::{heartbeat_frame, ok_frame};
 use crate::support::wait::PATIENCE;
 
+/// checklist: 9, 38
 #[test]
 fn a_producer_on_its_own_arbiter_answers_heartbeats_while_all_others_are_blocked() {
     let (all_blocked, blocked) = mpsc::channel();
@@ -58,6 +59,7 @@ fn a_producer_on_its_own_arbiter_answers_heartbeats_while_all_others_are_blocked
     });
 }
 
+/// checklist: 38
 #[test]
 fn an_address_works_from_a_plain_tokio_task_on_another_thread() {
     let peer = ScriptedPeer::play(|mut client| async move {
@@ -91,6 +93,9 @@ fn an_address_works_from_a_plain_tokio_task_on_another_thread() {
     });
 }
 
+/// contract: 1
+/// fault: A3
+/// checklist: 38
 #[test]
 fn an_arbiter_that_stops_leaves_nobody_without_the_truth() {
     let (seen, sent) = mpsc::channel();
@@ -121,6 +126,9 @@ fn an_arbiter_that_stops_leaves_nobody_without_the_truth() {
     });
 }
 
+/// contract: 1
+/// fault: A3
+/// checklist: 38
 #[test]
 fn an_arbiter_that_stops_under_fire_answers_every_publish() {
     in_a_system(async |_| {
@@ -147,6 +155,9 @@ fn an_arbiter_that_stops_under_fire_answers_every_publish() {
     });
 }
 
+/// contract: 1
+/// fault: A3
+/// checklist: 38
 #[test]
 fn on_an_arbiter_that_has_stopped_every_publish_is_answered_closed() {
     in_a_system(async |_| {
@@ -163,6 +174,7 @@ fn on_an_arbiter_that_has_stopped_every_publish_is_answered_closed() {
     });
 }
 
+/// checklist: 38
 #[test]
 fn a_flood_from_another_thread_leaves_the_arbiters_timers_their_turn() {
     let peer = ScriptedPeer::play(|mut client| async move {
@@ -207,6 +219,8 @@ fn a_flood_from_another_thread_leaves_the_arbiters_timers_their_turn() {
     });
 }
 
+/// fault: P31
+/// checklist: 38
 #[test]
 fn an_arbiter_that_was_blocked_for_ack_timeout_still_reads_the_answers_that_came_meanwhile() {
     let (seen, sent) = mpsc::channel();

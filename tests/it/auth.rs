@@ -42,6 +42,9 @@ async fn asked(network: &mut Network) -> Peer {
     nsqd
 }
 
+/// contract: 11
+/// fault: T6
+/// checklist: 3, 100, 101, 102
 #[test]
 fn the_secret_is_sent_when_nsqd_requires_it_and_publishes_wait_for_its_answer() {
     in_virtual_time(async |mut network: Network| {
@@ -57,6 +60,8 @@ fn the_secret_is_sent_when_nsqd_requires_it_and_publishes_wait_for_its_answer() 
     });
 }
 
+/// contract: 11
+/// checklist: 3, 100, 101, 102
 #[test]
 fn an_nsqd_that_does_not_ask_is_told_no_secret() {
     in_virtual_time(async |mut network: Network| {
@@ -69,6 +74,9 @@ fn an_nsqd_that_does_not_ask_is_told_no_secret() {
     });
 }
 
+/// contract: 11
+/// fault: T6
+/// checklist: 3, 10, 100, 101, 102
 #[test]
 fn heartbeats_while_the_auth_server_is_asked_are_answered_and_are_no_answer() {
     in_virtual_time(async |mut network: Network| {
@@ -90,6 +98,8 @@ fn heartbeats_while_the_auth_server_is_asked_are_answered_and_are_no_answer() {
     });
 }
 
+/// contract: 11
+/// checklist: 3, 100, 101, 102
 #[test]
 fn the_answer_to_auth_may_come_a_byte_at_a_time() {
     in_virtual_time(async |mut network: Network| {
@@ -122,6 +132,9 @@ fn answered(answer: Vec<u8>) -> ConnectionError {
     why.take().expect("why there is no connection")
 }
 
+/// contract: 11
+/// fault: T6
+/// checklist: 3, 100, 101, 102
 #[test]
 fn what_is_no_answer_to_auth_ends_the_handshake() {
     let refused = |text: &str, code: ErrorCode| {
@@ -184,6 +197,9 @@ fn assert_seldom(waits: &[Duration]) {
     assert!(mean > ms(1_500) && mean < ms(3_500), "{mean:?}");
 }
 
+/// contract: 11
+/// fault: T6
+/// checklist: 3, 100, 101, 102
 #[test]
 fn a_refused_secret_is_tried_again_only_after_long() {
     let refused = async |nsqd: &mut Peer| {
@@ -199,11 +215,17 @@ fn a_refused_secret_is_tried_again_only_after_long() {
     assert_seldom(&first_waits(with_a_secret, unreachable));
 }
 
+/// contract: 11
+/// fault: T6
+/// checklist: 3, 100, 101, 102
 #[test]
 fn a_missing_secret_is_looked_for_again_only_after_long() {
     assert_seldom(&first_waits(|config| config, async |_| ()));
 }
 
+/// contract: 11
+/// fault: T1
+/// checklist: 3, 100, 101, 102
 #[test]
 fn an_nsqd_that_declines_tls_is_asked_again_only_after_long() {
     let tls = |config: ConfigBuilder| {
@@ -213,11 +235,17 @@ fn an_nsqd_that_declines_tls_is_asked_again_only_after_long() {
     assert_seldom(&first_waits(tls, async |_| ()));
 }
 
+/// contract: 11
+/// fault: T1
+/// checklist: 3, 100, 101, 102
 #[test]
 fn compression_that_is_declined_is_asked_for_again_only_after_long() {
     assert_seldom(&first_waits(|config| config.deflate(true), async |_| ()));
 }
 
+/// contract: 11
+/// fault: T6
+/// checklist: 3, 100, 101, 102
 #[test]
 fn a_callback_that_does_not_come_back_is_a_handshake_that_does_not() {
     in_virtual_time(async |mut network: Network| {
@@ -243,6 +271,8 @@ fn a_callback_that_does_not_come_back_is_a_handshake_that_does_not() {
     });
 }
 
+/// contract: 11
+/// checklist: 3, 100, 101, 102
 #[test]
 fn an_empty_secret_of_the_callback_is_none() {
     let provider =

@@ -12,6 +12,7 @@ fn start(network: &Network) -> Addr<Producer> {
     network.start_with(|config| config.auto_batch(true))
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn a_lone_publish_is_a_pub_at_once_and_what_waits_together_is_one_command_with_one_answer() {
     in_virtual_time(async |mut network: Network| {
@@ -38,6 +39,7 @@ fn a_lone_publish_is_a_pub_at_once_and_what_waits_together_is_one_command_with_o
     });
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn a_batch_of_a_caller_and_what_is_deferred_go_by_themselves_and_nothing_overtakes_them() {
     in_virtual_time(async |mut network: Network| {
@@ -59,6 +61,7 @@ fn a_batch_of_a_caller_and_what_is_deferred_go_by_themselves_and_nothing_overtak
     });
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn who_gave_up_before_its_turn_is_in_no_batch() {
     in_virtual_time(async |mut network: Network| {
@@ -80,6 +83,7 @@ fn who_gave_up_before_its_turn_is_in_no_batch() {
     });
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn who_gives_up_in_flight_keeps_its_place_in_the_batch() {
     in_virtual_time(async |mut network: Network| {
@@ -101,6 +105,8 @@ fn who_gives_up_in_flight_keeps_its_place_in_the_batch() {
     });
 }
 
+/// contract: 2, 3, 4, 7, 9
+/// fault: P19
 #[test]
 fn the_members_of_a_refused_batch_are_sent_again_one_by_one_and_only_the_guilty_one_fails() {
     in_virtual_time(async |mut network: Network| {
@@ -134,6 +140,8 @@ fn the_members_of_a_refused_batch_are_sent_again_one_by_one_and_only_the_guilty_
     });
 }
 
+/// contract: 2, 3, 4, 7, 9
+/// fault: P23
 #[test]
 fn after_a_batch_that_failed_each_of_it_is_open_and_nothing_is_folded_until_an_ok() {
     in_virtual_time(async |mut network: Network| {

@@ -24,6 +24,8 @@ async fn full(answer: Answer, words: &[&str]) -> Error {
     error
 }
 
+/// contract: 6
+/// fault: A5
 #[test]
 fn as_many_publishes_are_held_as_max_pending_allows() {
     in_virtual_time(async |mut network: Network| {
@@ -48,6 +50,7 @@ fn as_many_publishes_are_held_as_max_pending_allows() {
     });
 }
 
+/// contract: 6
 #[test]
 fn as_many_bytes_are_held_as_max_pending_bytes_allows() {
     in_virtual_time(async |mut network: Network| {
@@ -83,6 +86,7 @@ fn as_many_bytes_are_held_as_max_pending_bytes_allows() {
     });
 }
 
+/// contract: 6
 #[test]
 fn what_timed_out_in_flight_keeps_its_share_until_its_answer_comes() {
     in_virtual_time(async |mut network: Network| {
@@ -101,6 +105,7 @@ fn what_timed_out_in_flight_keeps_its_share_until_its_answer_comes() {
     });
 }
 
+/// contract: 6
 #[test]
 fn what_timed_out_or_was_cancelled_before_its_turn_leaves_its_room() {
     in_virtual_time(async |mut network: Network| {
@@ -120,6 +125,7 @@ fn what_timed_out_or_was_cancelled_before_its_turn_leaves_its_room() {
     });
 }
 
+/// contract: 6
 #[test]
 fn callers_that_are_gone_hold_no_room() {
     in_virtual_time(async |mut network: Network| {
@@ -140,6 +146,7 @@ fn callers_that_are_gone_hold_no_room() {
     });
 }
 
+/// contract: 6
 #[test]
 fn sending_again_never_meets_a_full_producer() {
     in_virtual_time(async |mut network: Network| {
@@ -162,6 +169,7 @@ fn sending_again_never_meets_a_full_producer() {
     });
 }
 
+/// contract: 6
 #[test]
 fn as_many_publishes_are_on_their_way_as_publish_window_allows() {
     for window in [1, 2] {
@@ -186,6 +194,7 @@ fn as_many_publishes_are_on_their_way_as_publish_window_allows() {
     }
 }
 
+/// contract: 6
 #[test]
 fn as_many_bytes_are_on_their_way_as_publish_window_bytes_allows_but_one_publish_always() {
     in_virtual_time(async |mut network: Network| {
@@ -211,6 +220,7 @@ fn as_many_bytes_are_on_their_way_as_publish_window_bytes_allows_but_one_publish
     });
 }
 
+/// contract: 6
 #[test]
 fn ten_thousand_answers_that_nobody_looks_at_hold_up_nothing() {
     in_virtual_time(async |mut network: Network| {
@@ -236,6 +246,7 @@ fn ten_thousand_answers_that_nobody_looks_at_hold_up_nothing() {
     });
 }
 
+/// contract: 6, 9
 #[test]
 fn ten_thousand_outstanding_publishes_are_answered_in_order() {
     in_virtual_time(async |mut network: Network| {
@@ -279,6 +290,8 @@ fn ten_thousand_outstanding_publishes_are_answered_in_order() {
     });
 }
 
+/// contract: 6
+/// fault: P14
 #[test]
 fn a_flood_leaves_the_other_tasks_of_the_arbiter_their_turn() {
     in_virtual_time(async |mut network: Network| {
@@ -307,6 +320,7 @@ fn a_flood_leaves_the_other_tasks_of_the_arbiter_their_turn() {
     });
 }
 
+/// contract: 6
 #[test]
 fn a_flood_does_not_hold_back_what_is_written() {
     in_virtual_time(async |mut network: Network| {

@@ -13,6 +13,8 @@ fn within(timeout: std::time::Duration, body: &'static str) -> Publish {
     Publish::new(topic("t"), body).timeout(timeout)
 }
 
+/// contract: 7
+/// checklist: 43
 #[test]
 fn a_late_answer_is_swallowed_and_the_next_ones_stay_matched() {
     in_virtual_time(async |mut network: Network| {
@@ -34,6 +36,8 @@ fn a_late_answer_is_swallowed_and_the_next_ones_stay_matched() {
     });
 }
 
+/// contract: 2, 7
+/// checklist: 43
 #[test]
 fn a_late_refusal_is_swallowed_and_the_bystander_is_sent_again() {
     in_virtual_time(async |mut network: Network| {
@@ -51,6 +55,8 @@ fn a_late_refusal_is_swallowed_and_the_bystander_is_sent_again() {
     });
 }
 
+/// contract: 7
+/// checklist: 43
 #[test]
 fn what_timed_out_in_flight_is_not_sent_again() {
     in_virtual_time(async |mut network: Network| {
@@ -67,6 +73,8 @@ fn what_timed_out_in_flight_is_not_sent_again() {
     });
 }
 
+/// contract: 7
+/// checklist: 43
 #[test]
 fn what_timed_out_before_its_turn_is_never_written() {
     in_virtual_time(async |mut network: Network| {
@@ -87,6 +95,8 @@ fn what_timed_out_before_its_turn_is_never_written() {
     });
 }
 
+/// contract: 1, 7
+/// checklist: 43
 #[test]
 fn a_publish_without_any_time_is_refused_at_once_and_never_written() {
     in_virtual_time(async |mut network: Network| {
@@ -99,6 +109,9 @@ fn a_publish_without_any_time_is_refused_at_once_and_never_written() {
     });
 }
 
+/// contract: 7
+/// fault: P27
+/// checklist: 43
 #[test]
 fn a_publish_whose_time_is_over_when_its_turn_comes_is_never_written() {
     in_virtual_time(async |mut network: Network| {
@@ -128,6 +141,8 @@ fn a_publish_whose_time_is_over_when_its_turn_comes_is_never_written() {
     });
 }
 
+/// contract: 1, 7
+/// checklist: 43
 #[test]
 fn publishes_time_out_at_exactly_publish_timeout_while_connecting() {
     in_virtual_time(async |mut network: Network| {
@@ -144,6 +159,8 @@ fn publishes_time_out_at_exactly_publish_timeout_while_connecting() {
     });
 }
 
+/// contract: 1, 7
+/// checklist: 43
 #[test]
 fn publishes_time_out_at_exactly_publish_timeout_while_backing_off() {
     in_virtual_time(async |mut network: Network| {
@@ -162,6 +179,8 @@ fn publishes_time_out_at_exactly_publish_timeout_while_backing_off() {
     });
 }
 
+/// contract: 1, 7
+/// checklist: 43
 #[test]
 fn publishes_time_out_at_exactly_publish_timeout_in_flight() {
     in_virtual_time(async |mut network: Network| {
@@ -185,6 +204,8 @@ fn publishes_time_out_at_exactly_publish_timeout_in_flight() {
     });
 }
 
+/// contract: 1, 7
+/// checklist: 43
 #[test]
 fn a_publishs_own_time_only_shortens() {
     in_virtual_time(async |mut network: Network| {
@@ -204,6 +225,9 @@ fn a_publishs_own_time_only_shortens() {
     });
 }
 
+/// contract: 1, 7
+/// fault: P15
+/// checklist: 43
 #[test]
 fn each_publish_has_its_own_dead_line() {
     in_virtual_time(async |mut network: Network| {
@@ -222,6 +246,9 @@ fn each_publish_has_its_own_dead_line() {
     });
 }
 
+/// contract: 7
+/// fault: P27
+/// checklist: 43
 #[test]
 fn what_was_cancelled_before_its_turn_is_never_sent() {
     in_virtual_time(async |mut network: Network| {
@@ -245,6 +272,9 @@ fn what_was_cancelled_before_its_turn_is_never_sent() {
     });
 }
 
+/// contract: 7
+/// fault: P27
+/// checklist: 43
 #[test]
 fn what_was_cancelled_in_flight_keeps_its_place() {
     in_virtual_time(async |mut network: Network| {
@@ -266,6 +296,8 @@ fn what_was_cancelled_in_flight_keeps_its_place() {
     });
 }
 
+/// contract: 7
+/// checklist: 43
 #[test]
 fn what_was_cancelled_behind_a_refusal_is_not_sent_again() {
     in_virtual_time(async |mut network: Network| {
@@ -285,6 +317,8 @@ fn what_was_cancelled_behind_a_refusal_is_not_sent_again() {
     });
 }
 
+/// contract: 7
+/// checklist: 43
 #[test]
 fn what_times_out_while_a_connection_closes_was_never_written() {
     in_virtual_time(async |mut network: Network| {
@@ -303,6 +337,9 @@ fn what_times_out_while_a_connection_closes_was_never_written() {
 }
 
 /// Which one comes next, and what becomes of it, is drawn; `CALLERS_SEED` plays one again.
+/// contract: 7
+/// fault: P27
+/// checklist: 43
 #[test]
 fn ten_thousand_callers_of_whom_some_go_away_at_random_each_get_their_own_answer() {
     let seed = std::env::var("CALLERS_SEED").map_or_else(

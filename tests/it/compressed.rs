@@ -163,6 +163,8 @@ impl Nsqd {
     }
 }
 
+/// fault: T7, T8, T9
+/// checklist: 96, 97, 98, 99
 #[test]
 fn each_burst_can_be_read_as_soon_as_it_is_sent_both_ways() {
     for method in BOTH {
@@ -184,6 +186,8 @@ fn each_burst_can_be_read_as_soon_as_it_is_sent_both_ways() {
     }
 }
 
+/// fault: T8
+/// checklist: 96, 97, 98, 99
 #[test]
 fn hundreds_of_thousands_of_heartbeats_in_a_few_kib_leave_publishes_their_turn() {
     for method in BOTH {
@@ -200,6 +204,7 @@ fn hundreds_of_thousands_of_heartbeats_in_a_few_kib_leave_publishes_their_turn()
 }
 
 /// Whatever a layer holds when all is handed to it, so much must go within write_timeout, and not all of it.
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_slow_but_steady_reader_of_a_large_batch_is_not_cut_off_by_what_the_layer_holds() {
     for method in BOTH {
@@ -268,6 +273,8 @@ fn answered(method: Method, said: &[u8]) -> (Option<ConnectionError>, Result<(),
     outcome.take().expect("an outcome")
 }
 
+/// fault: T7
+/// checklist: 96, 97, 98, 99
 #[test]
 fn what_says_nothing_in_a_snappy_stream_is_skipped() {
     for said in [
@@ -282,6 +289,8 @@ fn what_says_nothing_in_a_snappy_stream_is_skipped() {
     }
 }
 
+/// fault: T7
+/// checklist: 96, 97, 98, 99
 #[test]
 fn what_is_no_snappy_breaks_the_connection_off() {
     let good = b"\x01\x0e\x00\x00\x00\x00\x00\x00\x00\x00\x00\x06\x00\x00\x00\x00OK";
@@ -302,6 +311,8 @@ fn what_is_no_snappy_breaks_the_connection_off() {
     }
 }
 
+/// fault: T8
+/// checklist: 96, 97, 98, 99
 #[test]
 fn what_is_no_deflate_breaks_the_connection_off() {
     for said in [
@@ -319,6 +330,8 @@ fn what_is_no_deflate_breaks_the_connection_off() {
     }
 }
 
+/// fault: T8
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_frame_beyond_all_bounds_is_refused_however_well_it_is_compressed() {
     for method in BOTH {
@@ -342,6 +355,7 @@ fn a_frame_beyond_all_bounds_is_refused_however_well_it_is_compressed() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_layer_that_does_not_begin_with_ok_ends_the_handshake() {
     for method in BOTH {

@@ -14,6 +14,8 @@ fn lost(answer: Result<(), Error>, delivery: Delivery) -> ConnectionError {
     error.connection_error().expect("why it was lost").clone()
 }
 
+/// fault: P11
+/// checklist: 7, 8
 #[test]
 fn silence_for_two_heartbeat_intervals_ends_the_connection_at_exactly_that_time() {
     for (interval, expected) in [(1, s(2)), (30, s(60))] {
@@ -27,6 +29,8 @@ fn silence_for_two_heartbeat_intervals_ends_the_connection_at_exactly_that_time(
     }
 }
 
+/// fault: P11
+/// checklist: 7, 8
 #[test]
 fn silence_counts_from_the_last_frame() {
     in_virtual_time(async |mut network: Network| {
@@ -50,6 +54,8 @@ fn silence_counts_from_the_last_frame() {
     });
 }
 
+/// fault: P11
+/// checklist: 7, 8
 #[test]
 fn bytes_that_never_make_a_frame_are_silence() {
     in_virtual_time(async |mut network: Network| {
@@ -67,6 +73,8 @@ fn bytes_that_never_make_a_frame_are_silence() {
     });
 }
 
+/// fault: P11
+/// checklist: 7, 8, 9
 #[test]
 fn heartbeats_alone_keep_a_connection_for_an_hour_and_longer() {
     in_virtual_time(async |mut network: Network| {
@@ -84,6 +92,8 @@ fn heartbeats_alone_keep_a_connection_for_an_hour_and_longer() {
     });
 }
 
+/// fault: P13
+/// checklist: 7, 8, 11
 #[test]
 fn without_heartbeats_silence_is_no_sign_and_ack_timeout_finds_the_dead_peer() {
     in_virtual_time(async |mut network: Network| {
@@ -101,6 +111,8 @@ fn without_heartbeats_silence_is_no_sign_and_ack_timeout_finds_the_dead_peer() {
     });
 }
 
+/// fault: P12
+/// checklist: 7, 8
 #[test]
 fn heartbeats_without_answers_are_found_by_ack_timeout() {
     in_virtual_time(async |mut network: Network| {
@@ -121,6 +133,8 @@ fn heartbeats_without_answers_are_found_by_ack_timeout() {
     });
 }
 
+/// fault: P12
+/// checklist: 7, 8
 #[test]
 fn an_nsqd_that_answers_slowly_but_in_time_is_no_stall() {
     in_virtual_time(async |mut network: Network| {
@@ -141,6 +155,8 @@ fn an_nsqd_that_answers_slowly_but_in_time_is_no_stall() {
     });
 }
 
+/// fault: P14
+/// checklist: 7, 8
 #[test]
 fn a_peer_that_stops_reading_is_found_by_write_timeout_and_half_a_command_is_sent_again() {
     in_virtual_time(async |mut network: Network| {
@@ -162,6 +178,8 @@ fn a_peer_that_stops_reading_is_found_by_write_timeout_and_half_a_command_is_sen
     });
 }
 
+/// fault: P14
+/// checklist: 7, 8
 #[test]
 fn a_peer_that_reads_no_nop_is_found_by_write_timeout() {
     in_virtual_time(async |mut network: Network| {
@@ -205,6 +223,8 @@ async fn slowly(network: &mut Network, size: usize, rest: Duration) -> Option<Re
     }
 }
 
+/// fault: P15
+/// checklist: 7, 8
 #[test]
 fn a_slow_but_steady_reader_of_a_large_batch_is_not_cut_off() {
     in_virtual_time(async |mut network: Network| {
@@ -215,6 +235,8 @@ fn a_slow_but_steady_reader_of_a_large_batch_is_not_cut_off() {
     });
 }
 
+/// fault: P15
+/// checklist: 7, 8
 #[test]
 fn a_reader_that_is_slower_than_that_is_cut_off() {
     in_virtual_time(async |mut network: Network| {
@@ -224,6 +246,7 @@ fn a_reader_that_is_slower_than_that_is_cut_off() {
     });
 }
 
+/// checklist: 7, 8
 #[test]
 fn a_large_batch_is_no_stall_while_it_is_on_its_way_and_one_when_it_has_arrived() {
     in_virtual_time(async |mut network: Network| {
@@ -244,6 +267,8 @@ fn a_large_batch_is_no_stall_while_it_is_on_its_way_and_one_when_it_has_arrived(
     });
 }
 
+/// fault: P11
+/// checklist: 7, 8
 #[test]
 fn a_silent_handshake_answer_is_no_heartbeat() {
     in_virtual_time(async |mut network: Network| {

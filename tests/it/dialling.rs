@@ -56,6 +56,8 @@ fn caller_of(
     })
 }
 
+/// fault: P1
+/// checklist: 20, 21
 #[test]
 fn a_closed_port_is_told() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -69,6 +71,8 @@ fn a_closed_port_is_told() {
     });
 }
 
+/// fault: P2
+/// checklist: 20, 21
 #[test]
 fn a_name_that_cannot_be_resolved_is_told() {
     // RFC 2606: no resolver has it.
@@ -82,6 +86,8 @@ fn a_name_that_cannot_be_resolved_is_told() {
     });
 }
 
+/// fault: P3
+/// checklist: 20, 21
 #[test]
 fn a_name_is_dialled_at_each_of_its_addresses() {
     // Where `localhost` has two addresses, only one of these two is served by the first.
@@ -103,6 +109,7 @@ fn a_name_is_dialled_at_each_of_its_addresses() {
     assert!(dialled > 0, "localhost is none of {resolved:?}");
 }
 
+/// checklist: 20, 21
 #[test]
 fn an_ipv6_literal_is_dialled() {
     let Ok(listener) = TcpListener::bind("[::1]:0") else {
@@ -112,6 +119,7 @@ fn an_ipv6_literal_is_dialled() {
     assert!(caller_of(listener, "[::1]", |config| config).is_ipv6());
 }
 
+/// checklist: 20, 21
 #[cfg(target_os = "linux")] // Others give only 127.0.0.1 to the loopback interface.
 #[test]
 fn the_local_address_is_the_one_that_was_asked_for() {
@@ -121,6 +129,7 @@ fn the_local_address_is_the_one_that_was_asked_for() {
     assert_eq!(from.ip(), local.ip());
 }
 
+/// checklist: 20, 21
 #[test]
 fn a_publish_over_tcp_is_answered() {
     let peer = ScriptedPeer::play(|mut client| async move {
@@ -182,6 +191,8 @@ async fn without_a_connection(config: ConfigBuilder) -> (Addr<Producer>, Error) 
     (producer, error)
 }
 
+/// fault: P4
+/// checklist: 20, 21
 #[test]
 fn a_listener_whose_backlog_is_full_is_given_up_after_dial_timeout_and_tried_again() {
     let nsqd = Overrun::new();
@@ -213,6 +224,8 @@ fn a_listener_whose_backlog_is_full_is_given_up_after_dial_timeout_and_tried_aga
     });
 }
 
+/// fault: P1
+/// checklist: 20, 21
 #[test]
 fn a_host_to_which_no_way_leads_is_told() {
     in_a_system(async |_| {
@@ -229,6 +242,8 @@ fn a_host_to_which_no_way_leads_is_told() {
 }
 
 /// Names are resolved on threads that may block, and there is one here, which does nothing else for now.
+/// fault: P2
+/// checklist: 20, 21
 #[test]
 fn a_resolver_that_hangs_delays_nobody_else_on_the_arbiter() {
     let peer = ScriptedPeer::play(|mut client| async move {

@@ -1,7 +1,7 @@
 //! The pages: what is generated is up to date, what they print is what the crate prints, and their links lead somewhere.
 
 mod cancelling;
-mod faults;
+mod coverage;
 mod go_nsq;
 mod links;
 mod options;

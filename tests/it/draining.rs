@@ -52,6 +52,8 @@ fn hourly(config: ConfigBuilder) -> ConfigBuilder {
     config.reconnect_backoff(HOUR).max_reconnect_backoff(HOUR)
 }
 
+/// contract: 10
+/// checklist: 22, 107, 108, 111, 112
 #[test]
 fn a_connected_producer_with_nothing_outstanding_drains_at_once() {
     in_virtual_time(async |mut network: Network| {
@@ -66,6 +68,8 @@ fn a_connected_producer_with_nothing_outstanding_drains_at_once() {
     });
 }
 
+/// contract: 10
+/// checklist: 22, 107, 108, 111, 112
 #[test]
 fn a_producer_that_never_connected_drains_at_once() {
     in_virtual_time(async |mut network: Network| {
@@ -77,6 +81,8 @@ fn a_producer_that_never_connected_drains_at_once() {
     });
 }
 
+/// contract: 10
+/// checklist: 22, 107, 108, 111, 112
 #[test]
 fn a_producer_that_is_dialling_with_nothing_outstanding_drains_at_once() {
     in_virtual_time(async |mut network: Network| {
@@ -90,6 +96,8 @@ fn a_producer_that_is_dialling_with_nothing_outstanding_drains_at_once() {
     });
 }
 
+/// contract: 10
+/// checklist: 22, 107, 108, 111, 112
 #[test]
 fn a_producer_that_is_backing_off_with_nothing_outstanding_drains_at_once() {
     in_virtual_time(async |mut network: Network| {
@@ -102,6 +110,8 @@ fn a_producer_that_is_backing_off_with_nothing_outstanding_drains_at_once() {
     });
 }
 
+/// contract: 10
+/// checklist: 22, 107, 108, 111, 112
 #[test]
 fn what_was_answered_before_is_not_in_the_report() {
     in_virtual_time(async |mut network: Network| {
@@ -134,6 +144,8 @@ fn what_was_answered_before_is_not_in_the_report() {
     });
 }
 
+/// contract: 10
+/// checklist: 22, 107, 108, 111, 112
 #[test]
 fn outstanding_publishes_are_waited_for_and_new_ones_refused() {
     in_virtual_time(async |mut network: Network| {
@@ -162,6 +174,9 @@ fn outstanding_publishes_are_waited_for_and_new_ones_refused() {
     });
 }
 
+/// contract: 10
+/// fault: P28
+/// checklist: 22, 107, 108, 111, 112
 #[test]
 fn at_the_dead_line_the_rest_is_answered_with_what_is_known() {
     in_virtual_time(async |mut network: Network| {
@@ -195,6 +210,8 @@ fn at_the_dead_line_the_rest_is_answered_with_what_is_known() {
     });
 }
 
+/// contract: 10
+/// checklist: 22, 107, 108, 111, 112
 #[test]
 fn a_peer_that_does_not_read_is_left_at_the_dead_line_and_half_a_command_is_not_written() {
     in_virtual_time(async |mut network: Network| {
@@ -211,6 +228,8 @@ fn a_peer_that_does_not_read_is_left_at_the_dead_line_and_half_a_command_is_not_
     });
 }
 
+/// contract: 10
+/// checklist: 22, 107, 108, 111, 112
 #[test]
 fn without_a_connection_it_is_tried_until_the_dead_line() {
     in_virtual_time(async |mut network: Network| {
@@ -231,6 +250,8 @@ fn without_a_connection_it_is_tried_until_the_dead_line() {
     });
 }
 
+/// contract: 10
+/// checklist: 22, 107, 108, 111, 112
 #[test]
 fn a_dial_that_hangs_is_left_at_the_dead_line() {
     in_virtual_time(async |mut network: Network| {
@@ -246,6 +267,8 @@ fn a_dial_that_hangs_is_left_at_the_dead_line() {
     });
 }
 
+/// contract: 10
+/// checklist: 22, 107, 108, 111, 112
 #[test]
 fn a_connection_that_comes_within_the_dead_line_is_used() {
     in_virtual_time(async |mut network: Network| {
@@ -263,6 +286,8 @@ fn a_connection_that_comes_within_the_dead_line_is_used() {
     });
 }
 
+/// contract: 10
+/// checklist: 22, 107, 108, 111, 112
 #[test]
 fn a_lazy_producer_still_connects_for_what_is_outstanding() {
     in_virtual_time(async |mut network: Network| {
@@ -278,6 +303,8 @@ fn a_lazy_producer_still_connects_for_what_is_outstanding() {
     });
 }
 
+/// contract: 10
+/// checklist: 22, 107, 108, 111, 112
 #[test]
 fn a_refusal_during_a_drain_costs_the_bystanders_nothing() {
     in_virtual_time(async |mut network: Network| {
@@ -298,6 +325,8 @@ fn a_refusal_during_a_drain_costs_the_bystanders_nothing() {
     });
 }
 
+/// contract: 10
+/// checklist: 22, 107, 108, 111, 112
 #[test]
 fn a_connection_that_is_closing_is_left_at_once_when_nothing_is_outstanding() {
     in_virtual_time(async |mut network: Network| {
@@ -314,6 +343,9 @@ fn a_connection_that_is_closing_is_left_at_once_when_nothing_is_outstanding() {
     });
 }
 
+/// contract: 10
+/// fault: P28
+/// checklist: 22, 107, 108, 111, 112
 #[test]
 fn what_nsqd_is_known_to_refuse_is_outstanding_and_counts() {
     in_virtual_time(async |mut network: Network| {
@@ -337,6 +369,9 @@ fn what_nsqd_is_known_to_refuse_is_outstanding_and_counts() {
     });
 }
 
+/// contract: 10
+/// fault: P28
+/// checklist: 22, 107, 108, 111, 112
 #[test]
 fn a_caller_that_goes_away_during_the_drain_is_not_waited_for_once_its_publish_would_be_sent() {
     in_virtual_time(async |mut network: Network| {

@@ -11,6 +11,8 @@ use tokio::time::sleep;
 use crate::memory::{HOUR, Network, failure, in_virtual_time, ms, publish, s, timed};
 use crate::support::spoken::ok_frame;
 
+/// contract: 10
+/// checklist: 22, 111, 112
 #[test]
 fn several_drains_are_answered_together_and_the_earliest_dead_line_counts() {
     for order in [[9, 4, 6], [4, 9, 6], [6, 9, 4]] {
@@ -32,6 +34,8 @@ fn several_drains_are_answered_together_and_the_earliest_dead_line_counts() {
     }
 }
 
+/// contract: 10
+/// checklist: 22, 111, 112
 #[test]
 fn a_drain_that_was_dropped_goes_on() {
     in_virtual_time(async |mut network: Network| {
@@ -52,6 +56,8 @@ fn a_drain_that_was_dropped_goes_on() {
     });
 }
 
+/// contract: 10
+/// checklist: 22, 111, 112
 #[test]
 fn a_drain_that_nobody_awaits_drains() {
     in_virtual_time(async |mut network: Network| {
@@ -69,6 +75,8 @@ fn a_drain_that_nobody_awaits_drains() {
     });
 }
 
+/// contract: 10
+/// checklist: 22, 111, 112
 #[test]
 fn a_drain_without_any_time_answers_at_once() {
     in_virtual_time(async |mut network: Network| {
@@ -87,6 +95,8 @@ fn a_drain_without_any_time_answers_at_once() {
     });
 }
 
+/// contract: 10
+/// checklist: 22, 111, 112
 #[test]
 fn a_drain_for_ever_is_possible() {
     in_virtual_time(async |mut network: Network| {
@@ -103,6 +113,8 @@ fn a_drain_for_ever_is_possible() {
     });
 }
 
+/// contract: 10
+/// checklist: 22, 111, 112
 #[test]
 fn a_drain_is_answered_though_the_last_address_is_dropped() {
     for connected in [true, false] {
@@ -163,6 +175,8 @@ impl Handler<ConnectionEvent> for Draining {
     }
 }
 
+/// contract: 10
+/// checklist: 22, 111, 112
 #[test]
 fn a_drain_may_be_awaited_from_inside_a_handler_of_the_producers_own_events() {
     in_virtual_time(async |mut network: Network| {
@@ -184,6 +198,8 @@ fn a_drain_may_be_awaited_from_inside_a_handler_of_the_producers_own_events() {
     });
 }
 
+/// contract: 10
+/// checklist: 22, 111, 112
 #[test]
 fn a_drain_during_a_wait_to_connect_and_one_during_a_dial_may_be_repeated() {
     in_virtual_time(async |mut network: Network| {

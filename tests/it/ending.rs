@@ -19,6 +19,9 @@ async fn ends_at_once(network: &mut Network) {
     assert_eq!(network.open_lines(), 0, "a connection is left");
 }
 
+/// contract: 1
+/// fault: P28
+/// checklist: 22, 111, 112
 #[test]
 fn what_is_outstanding_is_still_sent_and_answered() {
     in_virtual_time(async |mut network: Network| {
@@ -39,6 +42,8 @@ fn what_is_outstanding_is_still_sent_and_answered() {
     });
 }
 
+/// contract: 1
+/// checklist: 22, 111, 112
 #[test]
 fn an_idle_producer_that_never_connected_ends() {
     in_virtual_time(async |mut network: Network| {
@@ -49,6 +54,8 @@ fn an_idle_producer_that_never_connected_ends() {
     });
 }
 
+/// contract: 1
+/// checklist: 22, 111, 112
 #[test]
 fn a_producer_that_is_dialling_ends() {
     in_virtual_time(async |mut network: Network| {
@@ -62,6 +69,9 @@ fn a_producer_that_is_dialling_ends() {
     });
 }
 
+/// contract: 1
+/// fault: P28
+/// checklist: 22, 111, 112
 #[test]
 fn a_producer_that_is_shaking_hands_ends() {
     in_virtual_time(async |mut network: Network| {
@@ -74,6 +84,8 @@ fn a_producer_that_is_shaking_hands_ends() {
     });
 }
 
+/// contract: 1
+/// checklist: 22, 111, 112
 #[test]
 fn a_producer_that_is_backing_off_ends() {
     in_virtual_time(async |mut network: Network| {
@@ -88,6 +100,8 @@ fn a_producer_that_is_backing_off_ends() {
     });
 }
 
+/// contract: 1
+/// checklist: 22, 111, 112
 #[test]
 fn a_connected_producer_ends_and_its_nsqd_sees_the_end() {
     in_virtual_time(async |mut network: Network| {
@@ -100,6 +114,8 @@ fn a_connected_producer_ends_and_its_nsqd_sees_the_end() {
     });
 }
 
+/// contract: 1
+/// checklist: 22, 111, 112
 #[test]
 fn a_producer_whose_connection_is_closing_ends_after_its_last_words() {
     in_virtual_time(async |mut network: Network| {
@@ -117,6 +133,8 @@ fn a_producer_whose_connection_is_closing_ends_after_its_last_words() {
     });
 }
 
+/// contract: 1
+/// checklist: 22, 111, 112
 #[test]
 fn what_is_outstanding_without_a_connection_is_sent_when_there_is_one() {
     in_virtual_time(async |mut network: Network| {
@@ -136,6 +154,8 @@ fn what_is_outstanding_without_a_connection_is_sent_when_there_is_one() {
     });
 }
 
+/// contract: 1
+/// checklist: 22, 111, 112
 #[test]
 fn what_is_behind_a_refusal_is_sent_again_without_any_address() {
     in_virtual_time(async |mut network: Network| {
@@ -155,6 +175,9 @@ fn what_is_behind_a_refusal_is_sent_again_without_any_address() {
     });
 }
 
+/// contract: 1
+/// fault: A6
+/// checklist: 22, 111, 112
 #[test]
 fn what_is_never_sent_is_answered_at_its_dead_line_and_then_it_ends() {
     in_virtual_time(async |mut network: Network| {
@@ -173,6 +196,8 @@ fn what_is_never_sent_is_answered_at_its_dead_line_and_then_it_ends() {
     });
 }
 
+/// contract: 1
+/// checklist: 22, 111, 112
 #[test]
 fn cancelled_publishes_keep_no_producer_alive_for_longer_than_their_dead_line() {
     in_virtual_time(async |mut network: Network| {
@@ -188,6 +213,8 @@ fn cancelled_publishes_keep_no_producer_alive_for_longer_than_their_dead_line() 
     });
 }
 
+/// contract: 1
+/// checklist: 22, 111, 112
 #[test]
 fn do_send_and_drop_from_another_thread_loses_nothing() {
     const ROUNDS: usize = 200;
@@ -228,6 +255,9 @@ impl Connector for Panicking {
     }
 }
 
+/// contract: 1
+/// fault: A1, A2
+/// checklist: 22, 111, 112
 #[test]
 fn a_producer_that_panics_leaves_nobody_without_an_answer() {
     in_virtual_time(async |_| {
@@ -258,6 +288,8 @@ impl Drop for LastWish {
     }
 }
 
+/// contract: 1
+/// checklist: 22, 111, 112
 #[test]
 fn what_is_sent_at_the_very_last_moment_is_not_lost() {
     in_virtual_time(async |mut network: Network| {
@@ -275,6 +307,8 @@ fn what_is_sent_at_the_very_last_moment_is_not_lost() {
     });
 }
 
+/// contract: 1
+/// checklist: 22, 111, 112
 #[test]
 fn a_publish_that_comes_while_a_lost_connection_is_settled_is_sent_though_its_address_is_dropped() {
     // Each round a step of the scheduler later: in one of them it stands in the mailbox behind the end of the connection.

@@ -35,6 +35,8 @@ const _: () = {
     assert!(size_of::<Result<(), Error>>() <= 8);
 };
 
+/// contract: 3
+/// fault: A3
 #[test]
 fn a_closed_mailbox_never_handled_the_message() {
     let error = Error::from(MailboxError::Closed);
@@ -45,6 +47,7 @@ fn a_closed_mailbox_never_handled_the_message() {
     assert!(!error.is_retryable(), "this producer will take no other");
 }
 
+/// contract: 3
 #[test]
 fn the_callers_own_timeout_leaves_the_message_unknown() {
     let error = Error::from(MailboxError::Timeout);
@@ -55,6 +58,7 @@ fn the_callers_own_timeout_leaves_the_message_unknown() {
     assert!(error.is_retryable());
 }
 
+/// contract: 3
 #[test]
 fn the_callers_own_timeout_tells_the_truth_whether_sent_or_not() {
     in_virtual_time(async |mut network: Network| {
@@ -76,6 +80,7 @@ fn the_callers_own_timeout_tells_the_truth_whether_sent_or_not() {
     });
 }
 
+/// contract: 3
 #[test]
 fn no_message_shows_its_body() {
     let secret = "tops3cret";
@@ -96,6 +101,7 @@ fn no_message_shows_its_body() {
     }
 }
 
+/// contract: 3
 #[test]
 fn no_error_shows_a_body() {
     let secret = "tops3cret".repeat(200);
@@ -128,6 +134,7 @@ fn no_error_shows_a_body() {
     });
 }
 
+/// contract: 3
 #[test]
 fn debug_shows_kind_delivery_and_text() {
     let shown = format!("{:?}", Error::from(MailboxError::Closed));
@@ -136,6 +143,7 @@ fn debug_shows_kind_delivery_and_text() {
     }
 }
 
+/// contract: 3
 #[test]
 fn a_refusal_tells_nsqds_code_and_text_and_its_source() {
     in_virtual_time(async |mut network: Network| {
@@ -161,6 +169,7 @@ fn a_refusal_tells_nsqds_code_and_text_and_its_source() {
     });
 }
 
+/// contract: 3
 #[test]
 fn a_lost_connection_is_told_with_its_cause_and_source() {
     in_virtual_time(async |mut network: Network| {
@@ -187,6 +196,7 @@ fn a_lost_connection_is_told_with_its_cause_and_source() {
     });
 }
 
+/// contract: 3
 #[test]
 fn a_timeout_while_connected_blames_no_earlier_failure() {
     in_virtual_time(async |mut network: Network| {

@@ -55,6 +55,7 @@ async fn told(seen: &Events) -> Vec<String> {
     seen.take().into_iter().map(show).collect()
 }
 
+/// checklist: 103, 106
 #[test]
 fn a_connection_is_told_from_its_dial_to_its_loss() {
     in_virtual_time(async |mut network: Network| {
@@ -75,6 +76,7 @@ fn a_connection_is_told_from_its_dial_to_its_loss() {
     });
 }
 
+/// checklist: 106
 #[test]
 fn what_was_negotiated_is_shown() {
     in_virtual_time(async |mut network: Network| {
@@ -92,6 +94,7 @@ fn what_was_negotiated_is_shown() {
     });
 }
 
+/// checklist: 106
 #[test]
 fn every_wait_is_told_as_long_as_it_takes_and_attempts_are_counted() {
     in_virtual_time(async |mut network: Network| {
@@ -135,6 +138,7 @@ fn every_wait_is_told_as_long_as_it_takes_and_attempts_are_counted() {
     });
 }
 
+/// checklist: 106
 #[test]
 fn attempts_are_counted_anew_after_a_good_connection() {
     in_virtual_time(async |mut network: Network| {
@@ -157,6 +161,7 @@ fn attempts_are_counted_anew_after_a_good_connection() {
     });
 }
 
+/// checklist: 106
 #[test]
 fn a_loss_counts_what_may_be_stored_and_what_is_sent_again() {
     in_virtual_time(async |mut network: Network| {
@@ -190,6 +195,7 @@ fn a_loss_counts_what_may_be_stored_and_what_is_sent_again() {
     });
 }
 
+/// checklist: 106
 #[test]
 fn a_refusal_counts_the_bystanders() {
     in_virtual_time(async |mut network: Network| {
@@ -226,6 +232,7 @@ fn a_refusal_counts_the_bystanders() {
     });
 }
 
+/// checklist: 106
 #[test]
 fn a_drain_is_told_at_its_begin_and_with_its_report_at_its_end() {
     in_virtual_time(async |mut network: Network| {
@@ -259,6 +266,7 @@ fn a_drain_is_told_at_its_begin_and_with_its_report_at_its_end() {
     });
 }
 
+/// checklist: 106
 #[test]
 fn a_drain_during_an_outage_goes_on_telling_of_attempts() {
     in_virtual_time(async |mut network: Network| {
@@ -283,6 +291,7 @@ fn a_drain_during_an_outage_goes_on_telling_of_attempts() {
     });
 }
 
+/// checklist: 106
 #[test]
 fn all_subscribers_are_told_the_same_and_one_that_is_gone_is_forgotten() {
     in_virtual_time(async |mut network: Network| {
@@ -304,6 +313,7 @@ fn all_subscribers_are_told_the_same_and_one_that_is_gone_is_forgotten() {
     });
 }
 
+/// checklist: 106
 #[test]
 fn a_subscriber_keeps_no_producer_alive() {
     in_virtual_time(async |mut network: Network| {
@@ -319,6 +329,7 @@ fn a_subscriber_keeps_no_producer_alive() {
     });
 }
 
+/// checklist: 106
 #[test]
 fn a_subscriber_that_holds_the_address_keeps_the_producer_alive_as_a_user_does() {
     in_virtual_time(async |mut network: Network| {
@@ -365,6 +376,7 @@ impl actix::Handler<ConnectionEvent> for Stopping {
     }
 }
 
+/// checklist: 106
 #[test]
 fn after_the_last_event_a_subscriber_and_the_producer_let_go_of_each_other() {
     in_virtual_time(async |mut network: Network| {

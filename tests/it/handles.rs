@@ -25,6 +25,7 @@ async fn stats(producer: &Addr<Producer>) -> Stats {
     producer.send(GetStats).await.unwrap()
 }
 
+/// checklist: 33
 #[test]
 fn every_method_says_what_it_is_called() {
     in_virtual_time(async |mut network: Network| {
@@ -66,6 +67,7 @@ fn every_method_says_what_it_is_called() {
     });
 }
 
+/// checklist: 33
 #[test]
 fn a_topic_is_a_topic_or_text_that_is_one() {
     in_virtual_time(async |mut network: Network| {
@@ -107,6 +109,7 @@ fn a_topic_is_a_topic_or_text_that_is_one() {
     });
 }
 
+/// checklist: 33
 #[test]
 fn callers_have_their_turn_in_the_order_in_which_they_came() {
     in_virtual_time(async |mut network: Network| {
@@ -134,6 +137,7 @@ fn callers_have_their_turn_in_the_order_in_which_they_came() {
     });
 }
 
+/// checklist: 33
 #[test]
 fn whoever_waits_is_not_overtaken_by_messages_to_the_address() {
     in_virtual_time(async |mut network: Network| {
@@ -155,6 +159,7 @@ fn whoever_waits_is_not_overtaken_by_messages_to_the_address() {
     });
 }
 
+/// checklist: 33
 #[test]
 fn waiting_for_room_is_a_part_of_the_time() {
     in_virtual_time(async |mut network: Network| {
@@ -180,6 +185,7 @@ fn waiting_for_room_is_a_part_of_the_time() {
     });
 }
 
+/// checklist: 33
 #[test]
 fn whoever_goes_away_while_waiting_leaves_no_trace() {
     in_virtual_time(async |mut network: Network| {
@@ -212,6 +218,8 @@ fn whoever_goes_away_while_waiting_leaves_no_trace() {
     });
 }
 
+/// contract: 10
+/// checklist: 33
 #[test]
 fn a_drain_waits_for_those_who_wait_for_room() {
     in_virtual_time(async |mut network: Network| {
@@ -240,6 +248,7 @@ fn a_drain_waits_for_those_who_wait_for_room() {
     });
 }
 
+/// checklist: 33
 #[test]
 fn a_large_batch_has_its_turn_among_small_publishes() {
     in_virtual_time(async |mut network: Network| {
@@ -271,6 +280,7 @@ fn a_large_batch_has_its_turn_among_small_publishes() {
     });
 }
 
+/// checklist: 33
 #[test]
 fn a_producer_that_is_gone_answers_those_who_wait() {
     in_a_system(async |_| {
@@ -318,6 +328,7 @@ fn takes(count: usize) -> ScriptedPeer {
     })
 }
 
+/// checklist: 33
 #[test]
 fn from_plain_tokio_tasks_on_other_threads_ten_thousand_calls_share_little_room() {
     let peer = takes(10_000);

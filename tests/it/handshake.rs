@@ -5,6 +5,7 @@ use actix_nsq::Producer;
 use crate::memory::{Network, in_virtual_time, publish, s};
 use crate::support::spoken::{heartbeat_frame, identify_answer, ok_frame, response_frame};
 
+/// checklist: 10
 #[test]
 fn nsqd_is_told_who_connects() {
     in_virtual_time(async |mut network: Network| {
@@ -35,6 +36,7 @@ fn nsqd_is_told_who_connects() {
     });
 }
 
+/// checklist: 10
 #[test]
 fn by_default_nsqd_is_told_the_host_and_this_crate() {
     in_virtual_time(async |mut network: Network| {
@@ -60,6 +62,7 @@ fn by_default_nsqd_is_told_the_host_and_this_crate() {
     });
 }
 
+/// checklist: 10
 #[test]
 fn what_is_switched_off_is_told_as_minus_one() {
     in_virtual_time(async |mut network: Network| {
@@ -80,6 +83,7 @@ fn what_is_switched_off_is_told_as_minus_one() {
     });
 }
 
+/// checklist: 1, 10
 #[test]
 fn the_first_publish_waits_for_the_answer_to_identify() {
     in_virtual_time(async |mut network: Network| {
@@ -96,6 +100,8 @@ fn the_first_publish_waits_for_the_answer_to_identify() {
     });
 }
 
+/// fault: P6
+/// checklist: 2, 10
 #[test]
 fn an_old_nsqd_that_answers_just_ok_will_do() {
     in_virtual_time(async |mut network: Network| {
@@ -111,6 +117,8 @@ fn an_old_nsqd_that_answers_just_ok_will_do() {
     });
 }
 
+/// fault: P6
+/// checklist: 10
 #[test]
 fn a_newer_nsqd_that_says_more_or_less_will_do() {
     for json in [
@@ -131,6 +139,8 @@ fn a_newer_nsqd_that_says_more_or_less_will_do() {
     }
 }
 
+/// fault: P6
+/// checklist: 10
 #[test]
 fn heartbeats_inside_the_handshake_are_answered() {
     in_virtual_time(async |mut network: Network| {
@@ -150,6 +160,7 @@ fn heartbeats_inside_the_handshake_are_answered() {
     });
 }
 
+/// checklist: 10, 12
 #[test]
 fn the_answer_may_be_split_at_every_byte() {
     let whole = [heartbeat_frame(), identify_answer()].concat();
@@ -168,6 +179,8 @@ fn the_answer_may_be_split_at_every_byte() {
     }
 }
 
+/// fault: P6
+/// checklist: 10
 #[test]
 fn a_heartbeat_glued_to_the_answer_is_read_and_answers_nothing() {
     in_virtual_time(async |mut network: Network| {

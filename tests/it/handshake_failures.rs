@@ -47,6 +47,9 @@ fn answer_fails(answer: impl Into<Vec<u8>>, check: impl FnOnce(&ConnectionError)
     fails(async move |client| client.send(&answer).await, check);
 }
 
+/// contract: 12
+/// fault: P5
+/// checklist: 5, 6, 13, 14, 15
 #[test]
 fn a_server_that_says_nothing_is_given_up_after_handshake_timeout() {
     fails(
@@ -60,6 +63,9 @@ fn a_server_that_says_nothing_is_given_up_after_handshake_timeout() {
     );
 }
 
+/// contract: 12
+/// fault: P5
+/// checklist: 5, 6, 13, 14, 15
 #[test]
 fn a_server_that_trickles_its_answer_is_given_up_after_handshake_timeout() {
     in_virtual_time(async |mut network: Network| {
@@ -78,6 +84,9 @@ fn a_server_that_trickles_its_answer_is_given_up_after_handshake_timeout() {
     });
 }
 
+/// contract: 12
+/// fault: P5
+/// checklist: 5, 6, 13, 14, 15
 #[test]
 fn a_server_that_sends_heartbeats_and_no_answer_is_given_up_after_handshake_timeout() {
     in_virtual_time(async |mut network: Network| {
@@ -96,6 +105,9 @@ fn a_server_that_sends_heartbeats_and_no_answer_is_given_up_after_handshake_time
     });
 }
 
+/// contract: 12
+/// fault: P5
+/// checklist: 5, 6, 13, 14, 15
 #[test]
 fn a_server_that_does_not_read_is_given_up_after_handshake_timeout() {
     in_virtual_time(async |mut network: Network| {
@@ -109,6 +121,9 @@ fn a_server_that_does_not_read_is_given_up_after_handshake_timeout() {
     });
 }
 
+/// contract: 12
+/// fault: P6
+/// checklist: 13, 14, 15
 #[test]
 fn a_server_that_closes_is_told_apart() {
     let answer = identify_answer();
@@ -124,6 +139,9 @@ fn a_server_that_closes_is_told_apart() {
     }
 }
 
+/// contract: 12
+/// fault: P6
+/// checklist: 13, 14, 15
 #[test]
 fn an_error_in_place_of_an_answer_is_told_with_code_and_text() {
     answer_fails(
@@ -141,6 +159,9 @@ fn an_error_in_place_of_an_answer_is_told_with_code_and_text() {
     );
 }
 
+/// contract: 12
+/// fault: P6
+/// checklist: 13, 14, 15
 #[test]
 fn an_answer_that_is_no_json_is_told_without_its_text() {
     for said in [
@@ -163,6 +184,9 @@ fn an_answer_that_is_no_json_is_told_without_its_text() {
     }
 }
 
+/// contract: 12
+/// fault: P6
+/// checklist: 13, 14, 15
 #[test]
 fn a_message_in_place_of_an_answer_is_told_without_its_body() {
     let message = [&[0; 10][..], b"0123456789abcdef", b"private"].concat();
@@ -175,6 +199,9 @@ fn a_message_in_place_of_an_answer_is_told_without_its_body() {
     });
 }
 
+/// contract: 12
+/// fault: P6
+/// checklist: 13, 14, 15
 #[test]
 fn an_http_server_is_named() {
     answer_fails(
@@ -187,6 +214,9 @@ fn an_http_server_is_named() {
     );
 }
 
+/// contract: 12
+/// fault: P16
+/// checklist: 13, 14, 15
 #[test]
 fn a_frame_size_that_no_nsqd_sends_ends_the_handshake_before_room_is_made_for_it() {
     let too_large: u32 = (1 << 20) + 64 + 1;
@@ -206,6 +236,9 @@ fn a_frame_size_that_no_nsqd_sends_ends_the_handshake_before_room_is_made_for_it
     }
 }
 
+/// contract: 12
+/// fault: P6
+/// checklist: 13, 14, 15
 #[test]
 fn an_unknown_frame_type_ends_the_handshake() {
     answer_fails(frame(3, b"OK"), |lost| {
@@ -217,6 +250,8 @@ fn an_unknown_frame_type_ends_the_handshake() {
     });
 }
 
+/// contract: 12
+/// checklist: 3, 13, 14, 15
 #[test]
 fn an_nsqd_that_requires_auth_is_told_apart() {
     answer_fails(response_frame(r#"{"auth_required":true}"#), |lost| {
@@ -224,6 +259,8 @@ fn an_nsqd_that_requires_auth_is_told_apart() {
     });
 }
 
+/// contract: 12
+/// checklist: 13, 14, 15
 #[test]
 fn after_a_failed_handshake_the_next_one_may_do() {
     in_virtual_time(async |mut network: Network| {
@@ -241,6 +278,9 @@ fn after_a_failed_handshake_the_next_one_may_do() {
     });
 }
 
+/// contract: 12
+/// fault: P1
+/// checklist: 13, 14, 15
 #[test]
 fn a_dial_that_is_refused_is_told_with_the_address() {
     in_virtual_time(async |mut network: Network| {
@@ -256,6 +296,9 @@ fn a_dial_that_is_refused_is_told_with_the_address() {
     });
 }
 
+/// contract: 12
+/// fault: P4
+/// checklist: 5, 6, 13, 14, 15
 #[test]
 fn a_dial_that_hangs_is_given_up_after_exactly_dial_timeout() {
     in_virtual_time(async |mut network: Network| {

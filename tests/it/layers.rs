@@ -56,6 +56,8 @@ pub(crate) fn says(answer: &str) -> impl AsyncFnOnce(&mut Peer) {
     async move |client: &mut Peer| client.send(response_frame(answer)).await
 }
 
+/// contract: 11
+/// fault: T2
 #[test]
 fn when_tls_is_declined_nothing_more_is_sent() {
     for answer in [
@@ -75,6 +77,7 @@ fn when_tls_is_declined_nothing_more_is_sent() {
     }
 }
 
+/// fault: T3
 #[test]
 fn what_comes_in_clear_text_before_tls_is_not_believed_after_it() {
     let peer = async |client: &mut Peer| {
@@ -137,6 +140,7 @@ fn more_compression_than_was_asked_for_is_not_understood() {
     }
 }
 
+/// fault: T2
 #[test]
 fn declined_compression_is_an_error() {
     type Options = fn(ConfigBuilder) -> ConfigBuilder;
@@ -190,6 +194,7 @@ fn nsqd_is_asked_for_what_the_options_ask_for() {
 
 const TLS_REQUIRED: &str = "in current state (TLS required)";
 
+/// fault: T2
 #[test]
 fn an_nsqd_that_requires_tls_is_told_apart_also_by_an_idle_producer() {
     in_virtual_time(async |mut network: Network| {

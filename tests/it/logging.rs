@@ -13,6 +13,8 @@ fn lines_with(word: &str) -> Vec<String> {
     lines.filter(|line| line.contains(word)).collect()
 }
 
+/// fault: A5
+/// checklist: 106
 #[test]
 fn failures_that_nobody_awaits_are_all_counted_and_logged_once_a_second() {
     logs::keep();
@@ -43,6 +45,7 @@ fn failures_that_nobody_awaits_are_all_counted_and_logged_once_a_second() {
     });
 }
 
+/// checklist: 106
 #[test]
 fn the_version_of_a_peer_is_logged_on_one_short_line() {
     logs::keep();

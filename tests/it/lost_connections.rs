@@ -24,6 +24,8 @@ async fn lost(answer: Answer) {
     );
 }
 
+/// contract: 3
+/// fault: P7
 #[test]
 fn what_the_socket_took_whole_is_unknown_and_the_rest_is_sent_again_in_order() {
     for reset in [false, true] {
@@ -61,6 +63,8 @@ fn what_the_socket_took_whole_is_unknown_and_the_rest_is_sent_again_in_order() {
     }
 }
 
+/// contract: 3, 8
+/// fault: P9
 #[test]
 fn answers_read_before_the_end_count() {
     for answered in 0..=4 {
@@ -84,6 +88,8 @@ fn answers_read_before_the_end_count() {
     }
 }
 
+/// contract: 3
+/// fault: P9
 #[test]
 fn of_one_to_a_thousand_in_flight_at_the_end_exactly_those_answered_are_ok() {
     for count in [1, 2, 63, 64, 999, 1000] {
@@ -115,6 +121,7 @@ fn of_one_to_a_thousand_in_flight_at_the_end_exactly_those_answered_are_ok() {
     }
 }
 
+/// contract: 3, 4
 #[test]
 fn with_retry_unknown_all_are_sent_again_in_order() {
     for taken in 1..=3 * COMMAND {
@@ -138,6 +145,7 @@ fn with_retry_unknown_all_are_sent_again_in_order() {
     }
 }
 
+/// contract: 3
 #[test]
 fn what_may_be_stored_is_never_told_as_not_written_again() {
     in_virtual_time(async |mut network: Network| {
@@ -159,6 +167,7 @@ fn what_may_be_stored_is_never_told_as_not_written_again() {
     });
 }
 
+/// contract: 3
 #[test]
 fn a_lost_batch_may_be_stored_in_part() {
     in_virtual_time(async |mut network: Network| {
@@ -175,6 +184,8 @@ fn a_lost_batch_may_be_stored_in_part() {
     });
 }
 
+/// contract: 3, 8
+/// fault: P10
 #[test]
 fn after_a_write_error_the_answers_on_their_way_still_count() {
     in_virtual_time(async |mut network: Network| {
@@ -199,6 +210,8 @@ fn after_a_write_error_the_answers_on_their_way_still_count() {
     });
 }
 
+/// contract: 3, 8
+/// fault: P10
 #[test]
 fn after_a_write_error_the_last_words_are_waited_for_a_second_and_no_longer() {
     in_virtual_time(async |mut network: Network| {
@@ -220,6 +233,7 @@ fn after_a_write_error_the_last_words_are_waited_for_a_second_and_no_longer() {
     });
 }
 
+/// contract: 3
 #[test]
 fn what_is_written_until_the_writer_has_ended_counts() {
     in_virtual_time(async |mut network: Network| {
@@ -243,6 +257,7 @@ fn what_is_written_until_the_writer_has_ended_counts() {
     });
 }
 
+/// contract: 3
 #[test]
 fn an_idle_connection_that_is_lost_is_made_again_without_a_publish() {
     in_virtual_time(async |mut network: Network| {
@@ -253,6 +268,7 @@ fn an_idle_connection_that_is_lost_is_made_again_without_a_publish() {
     });
 }
 
+/// contract: 3
 #[test]
 fn a_real_socket_that_is_reset_tells_the_same() {
     let peer = ScriptedPeer::play_door(|mut door| async move {
@@ -278,6 +294,8 @@ fn a_real_socket_that_is_reset_tells_the_same() {
     });
 }
 
+/// contract: 3
+/// fault: P10
 #[test]
 fn an_ok_that_arrives_with_a_reset_counts() {
     let peer = ScriptedPeer::play_door(|mut door| async move {
@@ -313,6 +331,8 @@ fn an_ok_that_arrives_with_a_reset_counts() {
     });
 }
 
+/// contract: 3
+/// fault: P7
 #[test]
 fn a_session_that_is_cut_after_any_byte_of_nsqds_loses_and_doubles_nothing() {
     let greeting = identify_answer();

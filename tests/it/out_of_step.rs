@@ -36,6 +36,9 @@ fn breaks_off(said: impl AsRef<[u8]>, check: impl FnOnce(&ConnectionError)) {
     });
 }
 
+/// contract: 2, 12
+/// fault: P17
+/// checklist: 13, 14, 15
 #[test]
 fn an_answer_that_is_no_answer_to_a_publish_breaks_off() {
     let message = [&[0; 10][..], b"0123456789abcdef", b"private"].concat();
@@ -55,6 +58,9 @@ fn an_answer_that_is_no_answer_to_a_publish_breaks_off() {
     }
 }
 
+/// contract: 2, 12
+/// fault: P16
+/// checklist: 13, 14, 15
 #[test]
 fn what_is_no_frame_breaks_off() {
     for (said, expected) in [
@@ -94,6 +100,8 @@ fn what_is_no_frame_breaks_off() {
     });
 }
 
+/// contract: 2, 12
+/// checklist: 13, 14, 15
 #[test]
 fn a_long_answer_that_is_none_makes_no_long_error() {
     breaks_off(response_frame("x".repeat(1 << 20)), |lost| {
@@ -102,6 +110,9 @@ fn a_long_answer_that_is_none_makes_no_long_error() {
     });
 }
 
+/// contract: 2, 12
+/// fault: P18
+/// checklist: 13, 14, 15
 #[test]
 fn an_ok_too_many_breaks_off_and_answers_nobody_else() {
     in_virtual_time(async |mut network: Network| {
@@ -123,6 +134,9 @@ fn an_ok_too_many_breaks_off_and_answers_nobody_else() {
     });
 }
 
+/// contract: 2, 12
+/// fault: P18
+/// checklist: 13, 14, 15
 #[test]
 fn an_answer_while_nothing_is_in_flight_breaks_off() {
     for said in [
@@ -145,6 +159,9 @@ fn an_answer_while_nothing_is_in_flight_breaks_off() {
     }
 }
 
+/// contract: 2, 12
+/// fault: P18
+/// checklist: 13, 14, 15
 #[test]
 fn an_ok_for_a_command_that_is_not_wholly_sent_is_not_believed() {
     in_virtual_time(async |mut network: Network| {
@@ -164,6 +181,9 @@ fn an_ok_for_a_command_that_is_not_wholly_sent_is_not_believed() {
     });
 }
 
+/// contract: 2, 12
+/// fault: P19
+/// checklist: 13, 14, 15
 #[test]
 fn a_frame_after_the_error_frame_leaves_the_bystanders_unknown() {
     for said in [
@@ -197,6 +217,9 @@ fn a_frame_after_the_error_frame_leaves_the_bystanders_unknown() {
     }
 }
 
+/// contract: 2, 12
+/// fault: P18
+/// checklist: 13, 14, 15
 #[test]
 fn a_broken_peer_gets_no_hot_loop() {
     in_virtual_time(async |mut network: Network| {

@@ -20,6 +20,7 @@ async fn expect_ping(nsqd: &mut Peer) {
     assert!(matches!(came, Command::Identify(_)), "{came}");
 }
 
+/// checklist: 44
 #[test]
 fn the_question_is_the_names_and_nothing_else() {
     in_virtual_time(async |mut network: Network| {
@@ -43,6 +44,7 @@ fn the_question_is_the_names_and_nothing_else() {
     });
 }
 
+/// checklist: 44
 #[test]
 fn the_names_are_those_of_the_first_identify() {
     in_virtual_time(async |mut network: Network| {
@@ -60,6 +62,8 @@ fn the_names_are_those_of_the_first_identify() {
     });
 }
 
+/// contract: 2
+/// checklist: 44
 #[test]
 fn a_heartbeat_is_no_answer() {
     in_virtual_time(async |mut network: Network| {
@@ -76,6 +80,7 @@ fn a_heartbeat_is_no_answer() {
     });
 }
 
+/// checklist: 44
 #[test]
 fn without_an_answer_it_times_out_and_the_late_ok_shifts_nobody_elses() {
     in_virtual_time(async |mut network: Network| {
@@ -96,6 +101,7 @@ fn without_an_answer_it_times_out_and_the_late_ok_shifts_nobody_elses() {
     });
 }
 
+/// checklist: 44
 #[test]
 fn it_waits_for_a_connection_as_long_as_its_time_allows() {
     in_virtual_time(async |mut network: Network| {
@@ -116,6 +122,7 @@ fn it_waits_for_a_connection_as_long_as_its_time_allows() {
     });
 }
 
+/// checklist: 44
 #[test]
 fn a_lazy_producer_connects_for_it() {
     in_virtual_time(async |mut network: Network| {
@@ -128,6 +135,7 @@ fn a_lazy_producer_connects_for_it() {
     });
 }
 
+/// checklist: 44
 #[test]
 fn it_is_answered_behind_the_publishes_sent_and_asked_before_those_that_wait() {
     in_virtual_time(async |mut network: Network| {
@@ -152,6 +160,7 @@ fn it_is_answered_behind_the_publishes_sent_and_asked_before_those_that_wait() {
     });
 }
 
+/// checklist: 44
 #[test]
 fn where_nothing_is_answered_it_times_out_however_much_is_sent() {
     in_virtual_time(async |mut network: Network| {
@@ -169,6 +178,7 @@ fn where_nothing_is_answered_it_times_out_however_much_is_sent() {
     });
 }
 
+/// checklist: 44
 #[test]
 fn an_unanswered_ping_ends_the_connection_at_ack_timeout_and_asks_the_next() {
     in_virtual_time(async |mut network: Network| {
@@ -187,6 +197,7 @@ fn an_unanswered_ping_ends_the_connection_at_ack_timeout_and_asks_the_next() {
     });
 }
 
+/// checklist: 44
 #[test]
 fn a_lost_connection_and_a_refusal_before_it_ask_again() {
     in_virtual_time(async |mut network: Network| {
@@ -213,6 +224,7 @@ fn a_lost_connection_and_a_refusal_before_it_ask_again() {
     });
 }
 
+/// checklist: 44
 #[test]
 fn an_nsqd_that_refuses_the_question_fails_the_ping_alone() {
     in_virtual_time(async |mut network: Network| {
@@ -234,6 +246,7 @@ fn an_nsqd_that_refuses_the_question_fails_the_ping_alone() {
     });
 }
 
+/// checklist: 44
 #[test]
 fn one_that_is_cancelled_before_it_is_sent_is_not_sent() {
     in_virtual_time(async |mut network: Network| {
@@ -249,6 +262,7 @@ fn one_that_is_cancelled_before_it_is_sent_is_not_sent() {
     });
 }
 
+/// checklist: 44
 #[test]
 fn one_that_nobody_awaits_is_not_sent_at_all() {
     in_virtual_time(async |mut network: Network| {
@@ -259,6 +273,7 @@ fn one_that_nobody_awaits_is_not_sent_at_all() {
     });
 }
 
+/// checklist: 44
 #[test]
 fn a_draining_producer_refuses_it_and_waits_for_those_outstanding() {
     in_virtual_time(async |mut network: Network| {
@@ -285,6 +300,7 @@ fn a_draining_producer_refuses_it_and_waits_for_those_outstanding() {
     });
 }
 
+/// checklist: 44
 #[test]
 fn a_drain_that_is_over_answers_a_ping_that_nsqd_did_not() {
     in_virtual_time(async |mut network: Network| {
@@ -297,6 +313,7 @@ fn a_drain_that_is_over_answers_a_ping_that_nsqd_did_not() {
     });
 }
 
+/// checklist: 44
 #[test]
 fn with_its_last_address_gone_a_producer_still_answers_it() {
     in_virtual_time(async |mut network: Network| {
@@ -312,6 +329,7 @@ fn with_its_last_address_gone_a_producer_still_answers_it() {
     });
 }
 
+/// checklist: 44
 #[test]
 fn answered_pings_leave_no_timer() {
     in_virtual_time(async |mut network: Network| {

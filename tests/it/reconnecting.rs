@@ -54,6 +54,7 @@ async fn live_a_moment_less_and_close(network: &mut Network) {
     drop(nsqd);
 }
 
+/// checklist: 18, 19, 37
 #[test]
 fn the_first_connect_may_fail_like_any_other() {
     in_virtual_time(async |mut network: Network| {
@@ -69,6 +70,8 @@ fn the_first_connect_may_fail_like_any_other() {
     });
 }
 
+/// fault: P1
+/// checklist: 18, 19, 37
 #[test]
 fn delays_grow_and_stay_within_their_bounds() {
     in_virtual_time(async |mut network: Network| {
@@ -81,6 +84,8 @@ fn delays_grow_and_stay_within_their_bounds() {
     });
 }
 
+/// fault: P1
+/// checklist: 18, 19, 37
 #[test]
 fn delays_are_spread_over_the_whole_range() {
     in_virtual_time(async |mut network: Network| {
@@ -97,6 +102,7 @@ fn delays_are_spread_over_the_whole_range() {
     });
 }
 
+/// checklist: 18, 19, 37
 #[test]
 fn the_cap_and_the_first_delay_can_be_set() {
     in_virtual_time(async |mut network: Network| {
@@ -112,6 +118,8 @@ fn the_cap_and_the_first_delay_can_be_set() {
     });
 }
 
+/// fault: P1
+/// checklist: 18, 19, 37
 #[test]
 fn a_server_that_accepts_and_closes_is_dialled_ever_more_slowly() {
     in_virtual_time(async |mut network: Network| {
@@ -121,6 +129,8 @@ fn a_server_that_accepts_and_closes_is_dialled_ever_more_slowly() {
     });
 }
 
+/// fault: P1
+/// checklist: 18, 19, 37
 #[test]
 fn a_server_that_greets_and_closes_is_dialled_ever_more_slowly() {
     for life in [false, true] {
@@ -136,6 +146,7 @@ fn a_server_that_greets_and_closes_is_dialled_ever_more_slowly() {
     }
 }
 
+/// checklist: 18, 19, 37
 #[test]
 fn after_a_life_of_a_second_the_delays_start_over() {
     in_virtual_time(async |mut network: Network| {
@@ -151,6 +162,7 @@ fn after_a_life_of_a_second_the_delays_start_over() {
     });
 }
 
+/// checklist: 18, 19, 37
 #[test]
 fn after_an_ok_a_life_as_long_as_the_first_delay_will_do_and_a_shorter_one_will_not() {
     for (life, starts_over) in [(ms(101), true), (ms(90), false)] {
@@ -172,6 +184,7 @@ fn after_an_ok_a_life_as_long_as_the_first_delay_will_do_and_a_shorter_one_will_
     }
 }
 
+/// checklist: 18, 19, 37
 #[test]
 fn by_default_the_producer_connects_at_its_start() {
     in_virtual_time(async |mut network: Network| {
@@ -181,6 +194,7 @@ fn by_default_the_producer_connects_at_its_start() {
     });
 }
 
+/// checklist: 18, 19, 37
 #[test]
 fn it_can_wait_for_the_first_publish_instead() {
     in_virtual_time(async |mut network: Network| {
@@ -198,6 +212,8 @@ fn it_can_wait_for_the_first_publish_instead() {
     });
 }
 
+/// fault: A7, P1
+/// checklist: 18, 19, 37
 #[test]
 fn an_outage_of_16_minutes_is_survived() {
     in_virtual_time(async |mut network: Network| {
@@ -223,6 +239,7 @@ fn an_outage_of_16_minutes_is_survived() {
     });
 }
 
+/// checklist: 18, 19, 37
 #[test]
 fn publishes_around_a_restart_of_nsqd_need_no_help() {
     in_virtual_time(async |mut network: Network| {
@@ -243,6 +260,7 @@ fn publishes_around_a_restart_of_nsqd_need_no_help() {
     });
 }
 
+/// checklist: 18, 19, 22, 37, 111, 112
 #[test]
 fn a_thousand_connections_leave_nothing_behind() {
     in_virtual_time(async |mut network: Network| {
@@ -261,6 +279,8 @@ fn a_thousand_connections_leave_nothing_behind() {
     });
 }
 
+/// fault: P29
+/// checklist: 18, 19, 37
 #[test]
 fn a_thousand_producers_come_back_spread_over_the_time() {
     in_virtual_time(async |mut network: Network| {

@@ -260,6 +260,7 @@ fn a_draining_producer_finishes_on_the_new_connection() {
     });
 }
 
+/// contract: 10
 #[test]
 fn together_with_a_drain_it_changes_nothing_in_any_order_of_the_two() {
     for drain_first in [true, false] {

@@ -25,6 +25,8 @@ fn refused(said: Vec<u8>, bad: impl FnOnce(&Addr<Producer>) -> Answer) -> Error 
     told.expect("the test ran")
 }
 
+/// contract: 4
+/// fault: P19
 #[test]
 fn an_error_frame_fails_exactly_its_publish_and_the_others_are_sent_again_in_order() {
     in_virtual_time(async |mut network: Network| {
@@ -56,6 +58,8 @@ fn an_error_frame_fails_exactly_its_publish_and_the_others_are_sent_again_in_ord
     });
 }
 
+/// contract: 3
+/// checklist: 16
 #[test]
 fn every_known_code_but_that_of_a_batch_means_that_nothing_is_stored() {
     for (code, text) in [
@@ -74,6 +78,7 @@ fn every_known_code_but_that_of_a_batch_means_that_nothing_is_stored() {
     }
 }
 
+/// contract: 3
 #[test]
 fn a_batch_that_failed_may_be_stored_in_part() {
     let batch = |producer: &_| send(producer, MultiPublish::new(topic("t"), ["a", "b"]));
@@ -94,6 +99,8 @@ fn a_batch_that_failed_may_be_stored_in_part() {
     );
 }
 
+/// contract: 3
+/// fault: P20
 #[test]
 fn what_an_unknown_code_means_is_unknown() {
     for text in [
@@ -110,6 +117,8 @@ fn what_an_unknown_code_means_is_unknown() {
     }
 }
 
+/// contract: 12
+/// fault: P20
 #[test]
 fn any_text_is_told_on_one_line_of_bounded_length() {
     let error = refused(frame(1, b"E_PUB_FAILED \xff\xfe\nbroken"), |producer| {
@@ -135,6 +144,8 @@ fn any_text_is_told_on_one_line_of_bounded_length() {
     );
 }
 
+/// contract: 4
+/// fault: P19
 #[test]
 fn a_verdict_on_a_topic_answers_all_of_that_topic_and_nothing_of_others() {
     for (code, text) in [
@@ -245,6 +256,7 @@ fn a_topic_that_is_closed_to_the_producer_costs_one_connection_a_second_however_
     });
 }
 
+/// contract: 4
 #[test]
 fn an_upload_that_was_too_slow_is_sent_again() {
     for text in [
@@ -293,6 +305,8 @@ fn an_upload_that_is_always_too_slow_ends_at_its_dead_line() {
     });
 }
 
+/// contract: 4
+/// fault: P25
 #[test]
 fn a_limit_that_nsqd_names_is_kept_and_costs_one_connection() {
     in_virtual_time(async |mut network: Network| {
@@ -349,6 +363,7 @@ fn a_dial_that_fails_forgets_the_limits_that_nsqd_named() {
     });
 }
 
+/// contract: 4
 #[test]
 fn a_connection_that_had_served_is_dialled_again_20_ms_after_a_refusal_however_often() {
     in_virtual_time(async |mut network: Network| {
@@ -371,6 +386,7 @@ fn a_connection_that_had_served_is_dialled_again_20_ms_after_a_refusal_however_o
 }
 
 /// nsqd's reason may be lost in a reset, again and again: then the producer waits as after a first loss, and not ever longer.
+/// fault: P19
 #[test]
 fn a_refusal_by_a_connection_that_had_served_lets_the_delays_start_over() {
     in_virtual_time(async |mut network: Network| {
@@ -397,6 +413,7 @@ fn a_refusal_by_a_connection_that_had_served_lets_the_delays_start_over() {
     });
 }
 
+/// contract: 4
 #[test]
 fn a_connection_that_never_served_is_dialled_again_with_backoff_after_a_refusal() {
     in_virtual_time(async |mut network: Network| {
@@ -420,6 +437,7 @@ fn a_connection_that_never_served_is_dialled_again_with_backoff_after_a_refusal(
     });
 }
 
+/// fault: P19
 #[test]
 fn a_server_that_does_not_close_after_its_refusal_is_left_within_a_second() {
     in_virtual_time(async |mut network: Network| {

@@ -51,6 +51,9 @@ fn zeros(size: usize) -> Bytes {
     vec![0; size].into()
 }
 
+/// contract: 5
+/// fault: P25
+/// checklist: 26, 27, 40, 42
 #[test]
 fn an_empty_body_is_refused() {
     refused(
@@ -62,6 +65,9 @@ fn an_empty_body_is_refused() {
     refused(|config| config, deferred, ErrorKind::EmptyBody);
 }
 
+/// contract: 5
+/// fault: P25
+/// checklist: 26, 27, 40, 42
 #[test]
 fn a_body_above_max_publish_size_is_refused_with_size_and_limit() {
     let options = |config: ConfigBuilder| config.max_publish_size(1000);
@@ -83,6 +89,8 @@ fn a_body_above_max_publish_size_is_refused_with_size_and_limit() {
     );
 }
 
+/// contract: 5
+/// checklist: 26, 27, 40, 42
 #[test]
 fn by_default_the_limits_are_those_of_nsqd() {
     let mebibyte = 1 << 20;
@@ -106,11 +114,15 @@ fn by_default_the_limits_are_those_of_nsqd() {
     refused(|config| config, hour_and_more, ErrorKind::DelayTooLong);
 }
 
+/// contract: 5
+/// checklist: 26, 27, 40, 42
 #[test]
 fn an_empty_batch_is_refused() {
     refused(|config| config, batch(Vec::new()), ErrorKind::EmptyBatch);
 }
 
+/// contract: 5
+/// checklist: 26, 27, 40, 42
 #[test]
 fn an_empty_member_of_a_batch_is_refused_with_its_place() {
     let bodies = vec!["a".into(), "b".into(), "".into(), "c".into()];
@@ -118,6 +130,8 @@ fn an_empty_member_of_a_batch_is_refused_with_its_place() {
     says(&error, &["place 2"]);
 }
 
+/// contract: 5
+/// checklist: 26, 27, 40, 42
 #[test]
 fn a_member_of_a_batch_above_max_publish_size_is_refused_with_its_place() {
     let bodies = vec!["a".into(), zeros(1001), "c".into()];
@@ -126,6 +140,9 @@ fn a_member_of_a_batch_above_max_publish_size_is_refused_with_its_place() {
     says(&error, &["place 1", "1001", "max_publish_size = 1000"]);
 }
 
+/// contract: 5
+/// fault: P25
+/// checklist: 26, 27, 40, 42
 #[test]
 fn a_batch_above_max_batch_size_is_refused_with_its_size_on_the_wire() {
     let options = |config: ConfigBuilder| config.max_batch_size(4 + 2 * (4 + 10) - 1);
@@ -137,6 +154,8 @@ fn a_batch_above_max_batch_size_is_refused_with_its_size_on_the_wire() {
     says(&error, &["2 messages", "32 bytes", "max_batch_size = 31"]);
 }
 
+/// contract: 5
+/// checklist: 26, 27, 40, 42
 #[test]
 fn a_delay_above_max_req_timeout_is_refused() {
     let options = |config: ConfigBuilder| config.max_req_timeout(s(10));
@@ -145,6 +164,9 @@ fn a_delay_above_max_req_timeout_is_refused() {
     says(&error, &["10.001s", "max_req_timeout = 10s"]);
 }
 
+/// contract: 5
+/// fault: P25
+/// checklist: 26, 27, 40, 42
 #[test]
 fn what_is_exactly_at_its_limit_is_sent() {
     in_virtual_time(async |mut network: Network| {
@@ -174,6 +196,8 @@ fn what_is_exactly_at_its_limit_is_sent() {
     });
 }
 
+/// contract: 5
+/// checklist: 26, 27, 40, 42
 #[test]
 fn what_is_refused_takes_no_room() {
     in_virtual_time(async |mut network: Network| {

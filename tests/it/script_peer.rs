@@ -175,6 +175,7 @@ async fn a_second_connection_is_played_after_the_first() {
     assert_eq!(peer.finish().await, b"  V2  V2NOP\n");
 }
 
+/// fault: A7
 #[tokio::test(start_paused = true)]
 async fn a_conversation_runs_in_memory_and_in_virtual_time() {
     let (mut client, peer) = tokio::io::duplex(1024);

@@ -23,6 +23,8 @@ async fn expect_auth(client: &mut Peer, secret: &str, answer: Vec<u8>) {
 
 const REQUIRED: &str = r#"{"auth_required":true}"#;
 
+/// contract: 11
+/// checklist: 100, 101, 102
 #[test]
 fn who_is_connected_learns_whom_nsqd_takes_it_for() {
     in_virtual_time(async |mut network: Network| {
@@ -49,6 +51,8 @@ fn who_is_connected_learns_whom_nsqd_takes_it_for() {
     });
 }
 
+/// contract: 11
+/// checklist: 100, 101, 102
 #[test]
 fn the_provider_of_secrets_is_not_asked_where_nsqd_does_not_require_one() {
     in_virtual_time(async |mut network: Network| {
@@ -69,6 +73,8 @@ fn the_provider_of_secrets_is_not_asked_where_nsqd_does_not_require_one() {
     });
 }
 
+/// contract: 11
+/// checklist: 100, 101, 102
 #[test]
 fn the_provider_of_secrets_is_asked_at_each_connect() {
     in_virtual_time(async |mut network: Network| {
@@ -97,6 +103,8 @@ fn the_provider_of_secrets_is_asked_at_each_connect() {
     });
 }
 
+/// contract: 11
+/// checklist: 100, 101, 102
 #[test]
 fn a_provider_that_has_no_secret_fails_the_attempt_with_its_own_words() {
     let sealed = |config: ConfigBuilder| {
@@ -124,6 +132,8 @@ fn a_provider_that_has_no_secret_fails_the_attempt_with_its_own_words() {
     });
 }
 
+/// contract: 11
+/// checklist: 100, 101, 102
 #[test]
 fn an_nsqd_that_wants_tls_before_the_secret_says_so() {
     let options = |config: ConfigBuilder| config.auth_secret("hunter2");

@@ -12,6 +12,7 @@ async fn state(producer: &Addr<Producer>) -> ProducerState {
     producer.send(GetState).await.unwrap()
 }
 
+/// checklist: 103, 104, 105
 #[test]
 fn a_life_from_idle_to_drained() {
     in_virtual_time(async |mut network: Network| {
@@ -68,6 +69,7 @@ fn a_life_from_idle_to_drained() {
     });
 }
 
+/// checklist: 103, 104, 105
 #[test]
 fn a_drain_is_one_state_whatever_the_connection_does() {
     in_virtual_time(async |mut network: Network| {
@@ -99,6 +101,7 @@ fn a_drain_is_one_state_whatever_the_connection_does() {
     });
 }
 
+/// checklist: 103, 104, 105
 #[test]
 fn asking_does_not_begin_to_connect() {
     in_virtual_time(async |mut network: Network| {

@@ -30,6 +30,8 @@ async fn sums_hold(producer: &Addr<Producer>, late: u64) -> Stats {
     stats
 }
 
+/// contract: 1
+/// checklist: 103, 104, 105
 #[test]
 fn the_sums_hold_through_a_life_with_every_outcome() {
     in_virtual_time(async |mut network: Network| {
@@ -147,6 +149,7 @@ fn the_sums_hold_through_a_life_with_every_outcome() {
     });
 }
 
+/// checklist: 103, 104, 105
 #[test]
 fn bytes_are_those_of_commands_as_the_peer_counts_them() {
     in_virtual_time(async |mut network: Network| {
@@ -189,6 +192,7 @@ fn assert_near(measured: Duration, expected: Duration) {
     );
 }
 
+/// checklist: 103, 104, 105
 #[test]
 fn latencies_are_those_of_a_peer_that_takes_its_time() {
     in_virtual_time(async |mut network: Network| {
@@ -219,6 +223,7 @@ fn latencies_are_those_of_a_peer_that_takes_its_time() {
     });
 }
 
+/// checklist: 103, 104, 105
 #[test]
 fn the_time_before_the_connection_counts_as_latency() {
     in_virtual_time(async |mut network: Network| {
@@ -235,6 +240,7 @@ fn the_time_before_the_connection_counts_as_latency() {
     });
 }
 
+/// checklist: 103, 104, 105
 #[test]
 fn what_nobody_awaits_is_counted_like_everything_else() {
     in_virtual_time(async |mut network: Network| {
@@ -252,6 +258,7 @@ fn what_nobody_awaits_is_counted_like_everything_else() {
     });
 }
 
+/// checklist: 103, 104, 105
 #[test]
 fn what_was_to_be_sent_again_and_never_was_is_not_counted_as_such() {
     in_virtual_time(async |mut network: Network| {
@@ -271,6 +278,7 @@ fn what_was_to_be_sent_again_and_never_was_is_not_counted_as_such() {
     });
 }
 
+/// checklist: 103, 104, 105
 #[test]
 fn the_counts_of_a_thousand_connections_add_up() {
     in_virtual_time(async |mut network: Network| {

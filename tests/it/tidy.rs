@@ -120,6 +120,7 @@ fn the_protocol_and_the_embedded_nsqd_use_nothing_else_of_the_crate() {
 
 /// Whatever is timed keeps its time when somebody sets the clock: only the moment that the embedded nsqd stamps on a message,
 /// as nsqd does, is one of the wall's.
+/// fault: P31
 #[test]
 fn only_clocks_that_nobody_sets_tell_the_time() {
     report(source_files(), |file, text| {

@@ -72,6 +72,7 @@ async fn granted(nsqd: &mut Peer) {
     nsqd.send(tls_is_granted()).await;
 }
 
+/// checklist: 92, 93, 94, 95
 #[test]
 fn a_session_in_tls_is_the_same_over_a_line_that_carries_a_few_bytes_at_a_time() {
     // Below 6 bytes, rustls on both sides would each wait for the other to read a record that does not fit.
@@ -111,6 +112,9 @@ fn begun_with(said: Vec<u8>) -> ConnectionError {
     why.take().expect("why there is no connection")
 }
 
+/// contract: 11
+/// fault: T3
+/// checklist: 92, 93, 94, 95
 #[test]
 fn clear_text_behind_the_answer_to_identify_is_believed_by_nobody() {
     for said in [
@@ -135,6 +139,8 @@ fn clear_text_behind_the_answer_to_identify_is_believed_by_nobody() {
     }
 }
 
+/// fault: T4
+/// checklist: 92, 93, 94, 95
 #[test]
 fn a_tls_handshake_that_does_not_begin_is_given_up_after_handshake_timeout() {
     let pair = Pair::new(Flaw::None);
@@ -154,6 +160,8 @@ fn a_tls_handshake_that_does_not_begin_is_given_up_after_handshake_timeout() {
     });
 }
 
+/// fault: T1
+/// checklist: 92, 93, 94, 95
 #[test]
 fn a_certificate_that_is_not_trusted_is_looked_at_again_only_after_long() {
     const COUNT: u32 = 60;
@@ -214,6 +222,8 @@ async fn on_the_wire(nsqd: &mut Nsqd, bytes: &[u8]) {
     wire.flush().await.unwrap();
 }
 
+/// fault: T4
+/// checklist: 92, 93, 94, 95
 #[test]
 fn an_end_in_the_midst_of_a_frame_is_no_end_of_the_answers() {
     // Without a goodbye, as nsqd ends; and with one.
@@ -233,6 +243,8 @@ fn an_end_in_the_midst_of_a_frame_is_no_end_of_the_answers() {
     assert_eq!(answer, Err(Delivery::MaybeWritten));
 }
 
+/// fault: T4
+/// checklist: 92, 93, 94, 95
 #[test]
 fn an_answer_before_the_end_counts_with_a_goodbye_and_without() {
     let (why, answer) = ended_by(async |nsqd: &mut Nsqd| nsqd.send(ok_frame()).await);
@@ -246,6 +258,8 @@ fn an_answer_before_the_end_counts_with_a_goodbye_and_without() {
     assert_eq!(answer, Ok(()));
 }
 
+/// fault: T4
+/// checklist: 92, 93, 94, 95
 #[test]
 fn what_is_no_tls_on_a_connection_inside_tls_breaks_it_off() {
     for said in [
@@ -260,6 +274,7 @@ fn what_is_no_tls_on_a_connection_inside_tls_breaks_it_off() {
     }
 }
 
+/// checklist: 92, 93, 94, 95
 #[test]
 fn a_certificate_by_an_authority_of_the_same_name_with_another_key_is_by_an_unknown_issuer() {
     let (pair, namesake) = (Pair::new(Flaw::None), Certificates::new());
@@ -292,6 +307,7 @@ fn a_certificate_by_an_authority_of_the_same_name_with_another_key_is_by_an_unkn
     });
 }
 
+/// checklist: 92, 93, 94, 95
 #[test]
 fn what_has_left_before_a_write_fails_is_not_sent_again() {
     let pair = Pair::new(Flaw::None);

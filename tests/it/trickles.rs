@@ -21,6 +21,7 @@ async fn trickle(nsqd: &mut Peer, bytes: Vec<u8>) {
     }
 }
 
+/// fault: P15
 #[test]
 fn answers_of_a_byte_in_a_second_are_each_callers_own_and_the_window_holds() {
     in_virtual_time(async |mut network: Network| {
@@ -52,6 +53,7 @@ fn answers_of_a_byte_in_a_second_are_each_callers_own_and_the_window_holds() {
     });
 }
 
+/// fault: P15
 #[test]
 fn an_answer_that_trickles_in_after_its_caller_timed_out_is_swallowed() {
     in_virtual_time(async |mut network: Network| {
@@ -76,6 +78,7 @@ fn an_answer_that_trickles_in_after_its_caller_timed_out_is_swallowed() {
     });
 }
 
+/// fault: P15
 #[test]
 fn an_answer_that_trickles_in_for_longer_than_ack_timeout_is_a_stall() {
     in_virtual_time(async |mut network: Network| {

@@ -34,6 +34,8 @@ fn send_again(producer: &Addr<Producer>, publish: FailedPublish) {
     }
 }
 
+/// fault: A5
+/// checklist: 106
 #[test]
 fn each_kind_is_told_with_the_message_which_can_be_sent_again() {
     in_virtual_time(async |mut network: Network| {
@@ -92,6 +94,7 @@ where
     });
 }
 
+/// checklist: 106
 #[test]
 fn what_is_refused_locally_is_told_as_well() {
     fails_with(Publish::new(topic("t"), ""), ErrorKind::EmptyBody);
@@ -103,6 +106,7 @@ fn what_is_refused_locally_is_told_as_well() {
     fails_with(Publish::new(topic("t"), "a"), ErrorKind::Full);
 }
 
+/// checklist: 106
 #[test]
 fn a_slow_subscriber_hears_of_every_failure() {
     in_virtual_time(async |mut network: Network| {
@@ -124,6 +128,7 @@ fn a_slow_subscriber_hears_of_every_failure() {
     });
 }
 
+/// checklist: 106
 #[test]
 fn a_time_out_a_refusal_and_a_drain_are_told() {
     in_virtual_time(async |mut network: Network| {
@@ -154,6 +159,7 @@ fn a_time_out_a_refusal_and_a_drain_are_told() {
     });
 }
 
+/// checklist: 106
 #[test]
 fn an_answer_that_somebody_awaited_is_told_to_nobody_else() {
     in_virtual_time(async |mut network: Network| {
@@ -173,6 +179,7 @@ fn an_answer_that_somebody_awaited_is_told_to_nobody_else() {
     });
 }
 
+/// checklist: 106
 #[test]
 fn the_latest_subscriber_is_told_and_no_other() {
     in_virtual_time(async |network: Network| {
@@ -184,6 +191,7 @@ fn the_latest_subscriber_is_told_and_no_other() {
     });
 }
 
+/// checklist: 106
 #[test]
 fn a_subscriber_keeps_no_producer_alive_and_hears_of_what_was_outstanding() {
     in_virtual_time(async |mut network: Network| {
@@ -199,6 +207,7 @@ fn a_subscriber_keeps_no_producer_alive_and_hears_of_what_was_outstanding() {
     });
 }
 
+/// checklist: 106
 #[test]
 fn a_subscriber_that_sends_again_at_once_ends_when_nsqd_is_back() {
     in_virtual_time(async |mut network: Network| {
@@ -245,6 +254,7 @@ impl Handler<PublishFailed> for Again {
     }
 }
 
+/// checklist: 106
 #[test]
 fn when_nobody_asked_failures_are_logged_at_most_once_a_second_and_none_is_left_out() {
     in_virtual_time(async |network: Network| {
@@ -282,6 +292,7 @@ fn failures_logged() -> Vec<String> {
         .collect()
 }
 
+/// checklist: 106
 #[test]
 fn what_is_told_is_not_logged_and_what_nobody_is_there_to_be_told_is() {
     in_virtual_time(async |network: Network| {
@@ -323,6 +334,7 @@ impl Handler<PublishFailed> for Once {
     }
 }
 
+/// checklist: 106
 #[test]
 fn the_log_tells_a_connections_life_and_never_a_body() {
     in_virtual_time(async |mut network: Network| {
@@ -363,6 +375,7 @@ fn the_log_tells_a_connections_life_and_never_a_body() {
     });
 }
 
+/// checklist: 106
 #[test]
 fn refusals_in_a_row_do_not_flood_the_log() {
     in_virtual_time(async |mut network: Network| {

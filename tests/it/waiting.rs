@@ -21,6 +21,7 @@ fn timed_out(answer: Result<(), Error>) -> Error {
     failure(answer, ErrorKind::Timeout, Delivery::NotWritten)
 }
 
+/// checklist: 34, 35, 36
 #[test]
 fn with_a_connection_the_answer_comes_at_once() {
     in_virtual_time(async |mut network: Network| {
@@ -36,6 +37,7 @@ fn with_a_connection_the_answer_comes_at_once() {
     });
 }
 
+/// checklist: 34, 35, 36
 #[test]
 fn it_is_answered_when_the_handshake_is_done_and_not_before() {
     in_virtual_time(async |mut network: Network| {
@@ -58,6 +60,7 @@ fn it_is_answered_when_the_handshake_is_done_and_not_before() {
     });
 }
 
+/// checklist: 34, 35, 36
 #[test]
 fn a_lazy_producer_begins_to_connect() {
     in_virtual_time(async |mut network: Network| {
@@ -71,6 +74,7 @@ fn a_lazy_producer_begins_to_connect() {
     });
 }
 
+/// checklist: 34, 35, 36
 #[test]
 fn even_without_patience_a_lazy_producer_begins_to_connect() {
     in_virtual_time(async |mut network: Network| {
@@ -81,6 +85,7 @@ fn even_without_patience_a_lazy_producer_begins_to_connect() {
     });
 }
 
+/// checklist: 34, 35, 36
 #[test]
 fn when_the_time_is_over_it_tells_the_last_failure() {
     in_virtual_time(async |mut network: Network| {
@@ -105,6 +110,7 @@ fn when_the_time_is_over_it_tells_the_last_failure() {
     });
 }
 
+/// checklist: 34, 35, 36
 #[test]
 fn a_first_attempt_that_hangs_has_no_failure_to_tell() {
     in_virtual_time(async |mut network: Network| {
@@ -120,6 +126,7 @@ fn a_first_attempt_that_hangs_has_no_failure_to_tell() {
     });
 }
 
+/// checklist: 34, 35, 36
 #[test]
 fn each_has_its_own_time() {
     in_virtual_time(async |mut network: Network| {
@@ -142,6 +149,7 @@ fn each_has_its_own_time() {
     });
 }
 
+/// checklist: 34, 35, 36
 #[test]
 fn a_connection_that_is_closing_is_none() {
     in_virtual_time(async |mut network: Network| {
@@ -160,6 +168,7 @@ fn a_connection_that_is_closing_is_none() {
     });
 }
 
+/// checklist: 34, 35, 36
 #[test]
 fn a_drain_ends_the_waiting_and_afterwards_nobody_waits() {
     in_virtual_time(async |mut network: Network| {
@@ -178,6 +187,7 @@ fn a_drain_ends_the_waiting_and_afterwards_nobody_waits() {
     });
 }
 
+/// checklist: 34, 35, 36
 #[test]
 fn one_that_is_cancelled_leaves_nothing() {
     in_virtual_time(async |mut network: Network| {
@@ -198,6 +208,7 @@ fn one_that_is_cancelled_leaves_nothing() {
     });
 }
 
+/// checklist: 34, 35, 36
 #[test]
 fn whoever_waits_keeps_the_producer_alive_until_it_is_answered() {
     in_virtual_time(async |mut network: Network| {
@@ -212,6 +223,7 @@ fn whoever_waits_keeps_the_producer_alive_until_it_is_answered() {
     });
 }
 
+/// checklist: 34, 35, 36
 #[test]
 fn after_reconnect_it_waits_for_the_new_connection() {
     in_virtual_time(async |mut network: Network| {

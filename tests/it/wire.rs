@@ -69,6 +69,8 @@ fn a_body_is_any_bytes() {
     });
 }
 
+/// contract: 9
+/// checklist: 39
 #[test]
 fn publishes_sent_together_leave_together_and_in_the_order_of_the_calls() {
     in_virtual_time(async |mut network: Network| {
@@ -123,6 +125,9 @@ fn a_large_body_arrives_whole() {
     });
 }
 
+/// contract: 2
+/// fault: P8
+/// checklist: 12
 #[test]
 fn answers_that_come_in_one_piece_are_all_read() {
     in_virtual_time(async |mut network: Network| {
@@ -141,6 +146,9 @@ fn answers_that_come_in_one_piece_are_all_read() {
     });
 }
 
+/// contract: 2
+/// fault: P8
+/// checklist: 12
 #[test]
 fn answers_may_be_split_at_every_byte() {
     let frames = [ok_frame(), heartbeat_frame(), ok_frame()].concat();
@@ -167,6 +175,7 @@ fn answers_may_be_split_at_every_byte() {
     }
 }
 
+/// contract: 2
 #[test]
 fn a_heartbeat_is_never_an_answer() {
     in_virtual_time(async |mut network: Network| {
@@ -183,6 +192,7 @@ fn a_heartbeat_is_never_an_answer() {
     });
 }
 
+/// contract: 12
 #[test]
 fn a_burst_of_heartbeats_is_answered_once() {
     in_virtual_time(async |mut network: Network| {
@@ -196,6 +206,7 @@ fn a_burst_of_heartbeats_is_answered_once() {
     });
 }
 
+/// checklist: 9
 #[test]
 fn a_heartbeat_is_answered_between_commands_and_never_inside_one() {
     in_virtual_time(async |mut network: Network| {
@@ -227,6 +238,7 @@ fn a_heartbeat_is_answered_between_commands_and_never_inside_one() {
     });
 }
 
+/// checklist: 38
 #[test]
 fn one_process_can_hold_several_producers() {
     in_virtual_time(async |mut network: Network| {
@@ -244,6 +256,7 @@ fn one_process_can_hold_several_producers() {
     });
 }
 
+/// fault: P8
 #[test]
 fn a_line_that_carries_a_byte_at_a_time_changes_nothing() {
     in_virtual_time(async |mut network: Network| {

@@ -134,6 +134,8 @@ const TRANSITIONS: &[&str] = &[
     "up -> lost: WriteTimeout",
 ];
 
+/// contract: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+/// fault: X1
 #[test]
 fn the_delivery_contract_holds_whatever_happens() {
     if let Some(seed) = number("MODEL_SEED") {

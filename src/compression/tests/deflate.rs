@@ -19,6 +19,8 @@ const OWN_TABLE: &[u8] = b"\
     \xee\xa1\x7f\x80\x3f\x40\xde\xc0\x8b\x27\x00\x00\x00\xff\xff";
 const TEXT: &str = "nsqd nsqd nsqd a hundred and sixty letters, some of them far more often than others, so that a table of their lengths is worth its place: eeeeeeeeeeeeeeee tttttttttttt aaaaaaaa oooo";
 
+/// fault: T8
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_stream_is_read_in_whatever_pieces_it_arrives() {
     let stream = [OK, NOTHING, LETTERS, NOTHING, NOTHING, OWN_TABLE, OK].concat();
@@ -26,6 +28,7 @@ fn a_stream_is_read_in_whatever_pieces_it_arrives() {
     assert_at_every_split(DEFLATE, &stream, expected.as_bytes());
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn each_flush_is_readable_without_a_byte_of_what_follows() {
     let (mut decoder, mut input) = (DEFLATE.decoder(), BytesMut::new());
@@ -38,6 +41,8 @@ fn each_flush_is_readable_without_a_byte_of_what_follows() {
     }
 }
 
+/// fault: T8
+/// checklist: 96, 97, 98, 99
 #[test]
 fn garbage_is_refused_after_the_bytes_before_it() {
     let refused: [(&str, &[u8], &[u8]); 6] = [
@@ -68,6 +73,7 @@ fn garbage_is_refused_after_the_bytes_before_it() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_reference_to_before_the_beginning_is_refused() {
     let three_bytes_from_one_byte_back = b"\x02\x02\x00\x00\x00\x00\xff\xff";
@@ -79,6 +85,8 @@ fn a_reference_to_before_the_beginning_is_refused() {
     );
 }
 
+/// fault: T8
+/// checklist: 96, 97, 98, 99
 #[test]
 fn an_end_before_the_connection_ends_is_refused_after_the_bytes_in_it() {
     let ends_in_the_midst = "broken deflate stream: it ends in the midst";
@@ -94,6 +102,7 @@ fn an_end_before_the_connection_ends_is_refused_after_the_bytes_in_it() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_fault_is_final() {
     let (mut decoder, mut out) = (DEFLATE.decoder(), [0; 16]);
@@ -105,6 +114,8 @@ fn a_fault_is_final() {
 }
 
 /// Nothing is unpacked beforehand: what does not fit into the room stays compressed.
+/// fault: T8
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_thousandfold_bomb_is_unpacked_only_as_far_as_there_is_room() {
     const BLOCK: usize = 1 << 20;
@@ -137,6 +148,7 @@ fn a_thousandfold_bomb_is_unpacked_only_as_far_as_there_is_room() {
     assert!(bomb.is_empty());
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn blocks_with_nothing_in_them_are_taken_and_never_held() {
     let (mut decoder, mut out) = (DEFLATE.decoder(), [0; 16]);

@@ -55,16 +55,19 @@ fn assert_each_frame_is_readable_once_it_is_flushed(method: Method, stream: &[u8
     assert_eq!(from, stream.len());
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn what_nsqd_compresses_with_snappy_is_readable_frame_by_frame() {
     assert_each_frame_is_readable_once_it_is_flushed(Method::Snappy, SNAPPY, 1);
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn what_nsqd_compresses_with_deflate_is_readable_frame_by_frame() {
     assert_each_frame_is_readable_once_it_is_flushed(DEFLATE, DEFLATED, 2);
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn what_nsqd_compresses_may_trickle() {
     for (method, stream) in [(Method::Snappy, SNAPPY), (DEFLATE, DEFLATED)] {

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::{METHODS, decode_all, decode_into, noise, outcome};
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn each_flush_makes_all_that_was_written_readable() {
     for method in METHODS {
@@ -20,6 +21,7 @@ fn each_flush_makes_all_that_was_written_readable() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_flush_puts_nothing_out_when_nothing_was_written_since_the_last_one() {
     for method in METHODS {
@@ -39,6 +41,7 @@ fn a_flush_puts_nothing_out_when_nothing_was_written_since_the_last_one() {
 }
 
 /// Of the encoder's room and of snappy's chunks.
+/// checklist: 96, 97, 98, 99
 #[test]
 fn lengths_around_a_limit_are_as_good_as_others() {
     let noise = noise((64 << 10) + 8);
@@ -55,6 +58,7 @@ fn lengths_around_a_limit_are_as_good_as_others() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_large_body_is_read_as_it_was_written() {
     for method in METHODS {
@@ -73,6 +77,7 @@ fn a_large_body_is_read_as_it_was_written() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_decoder_without_room_takes_nothing_and_loses_nothing() {
     for method in METHODS {
@@ -100,6 +105,7 @@ fn any_burst() -> impl Strategy<Value = Vec<Vec<u8>>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
+    /// checklist: 96, 97, 98, 99
     #[test]
     fn bursts_are_readable_after_their_flush_however_they_are_split(
         method in prop::sample::select(&METHODS[..]),
@@ -122,6 +128,7 @@ proptest! {
         }
     }
 
+    /// checklist: 96, 97, 98, 99
     #[test]
     fn garbage_has_the_same_outcome_however_it_is_split(
         method in prop::sample::select(&METHODS[..2]),

@@ -24,6 +24,8 @@ fn header(kind: u8, length: usize) -> [u8; 4] {
     [kind, low, middle, high]
 }
 
+/// fault: T7
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_stream_is_read_in_whatever_pieces_it_arrives() {
     let padding = [&header(0xfe, 5)[..], b"\0\0\0\0\0"].concat();
@@ -44,6 +46,8 @@ fn a_stream_is_read_in_whatever_pieces_it_arrives() {
     assert_at_every_split(Snappy, &stream, expected);
 }
 
+/// fault: T7
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_stream_that_does_not_begin_with_its_identifier_is_refused_at_once() {
     let beginnings: [&[u8]; 6] = [
@@ -59,6 +63,7 @@ fn a_stream_that_does_not_begin_with_its_identifier_is_refused_at_once() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn an_identifier_of_something_else_is_refused_at_the_beginning_and_later() {
     for wrong in [&b"\xff\x06\0\0sNaPpX"[..], b"\xff\x06\0\0\0\0\0\0\0\0"] {
@@ -74,6 +79,7 @@ fn an_identifier_of_something_else_is_refused_at_the_beginning_and_later() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_bit_that_was_turned_on_the_way_is_found() {
     let intact = stream(&[OK, LETTERS]);
@@ -88,6 +94,8 @@ fn a_bit_that_was_turned_on_the_way_is_found() {
     }
 }
 
+/// fault: T7
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_chunk_of_a_length_that_cannot_be_is_refused_by_its_header() {
     let most = (1 << 24) - 1;
@@ -100,6 +108,7 @@ fn a_chunk_of_a_length_that_cannot_be_is_refused_by_its_header() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_chunk_that_claims_more_than_64_kib_of_plain_bytes_is_refused() {
     for claim in [&b"\x81\x80\x04"[..], b"\xff\xff\xff\xff\x0f"] {
@@ -119,6 +128,7 @@ fn a_chunk_that_claims_more_than_64_kib_of_plain_bytes_is_refused() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_chunk_without_any_contents_is_refused() {
     let chunk = [&header(0, 4)[..], b"\xd8\xea\x82\xa2"].concat();
@@ -130,6 +140,7 @@ fn a_chunk_without_any_contents_is_refused() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn the_longest_chunk_of_plain_bytes_is_taken() {
     let body = noise(65_536);
@@ -142,6 +153,7 @@ fn the_longest_chunk_of_plain_bytes_is_taken() {
     assert!(plain == body);
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_reserved_chunk_is_refused_where_it_may_not_be_skipped() {
     for kind in 0x02..=0x7f {
@@ -151,6 +163,8 @@ fn a_reserved_chunk_is_refused_where_it_may_not_be_skipped() {
     }
 }
 
+/// fault: T7
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_chunk_that_says_nothing_is_skipped_and_never_held() {
     for kind in 0x80..=0xfe {
@@ -174,6 +188,7 @@ fn a_chunk_that_says_nothing_is_skipped_and_never_held() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_fault_is_final_and_comes_after_the_bytes_before_it() {
     let (mut decoder, mut out) = (Snappy.decoder(), [0; 1]);

@@ -232,6 +232,7 @@ impl Wake for Woken {
 }
 
 /// Both sides write at the same time, much more than the pipe holds, and each reads what the other has written.
+/// checklist: 96, 97, 98, 99
 #[tokio::test]
 async fn no_byte_is_lost_or_changed_however_the_stream_halts() {
     let bursts: [Vec<u8>; 6] = [
@@ -268,6 +269,7 @@ async fn no_byte_is_lost_or_changed_however_the_stream_halts() {
 }
 
 /// As commands and their answers go: nothing is written that waits for more.
+/// checklist: 96, 97, 98, 99
 #[tokio::test]
 async fn each_flush_is_readable_on_the_other_side_before_anything_follows() {
     for method in METHODS {

@@ -53,6 +53,7 @@ fn decode_all(pieces: &[&[u8]]) -> Result<Vec<Frame>, DecodeError> {
     Ok(frames)
 }
 
+/// checklist: 12
 #[test]
 fn every_frame_is_told_by_its_bytes() {
     for (bytes, frame) in golden() {
@@ -64,6 +65,7 @@ fn every_frame_is_told_by_its_bytes() {
     }
 }
 
+/// checklist: 12
 #[test]
 fn only_the_exact_words_are_plain_responses() {
     for word in [&b"OK\n"[..], b"ok", b"O", b"_heartbeat", b"CLOSE_WAIT "] {
@@ -77,6 +79,8 @@ fn only_the_exact_words_are_plain_responses() {
     assert!(matches!(error, Frame::Error(e) if e.code() == ErrorCode::Unknown));
 }
 
+/// fault: P8
+/// checklist: 12
 #[test]
 fn every_single_split_gives_the_same_frame() {
     for (bytes, frame) in golden() {
@@ -87,6 +91,7 @@ fn every_single_split_gives_the_same_frame() {
     }
 }
 
+/// checklist: 12
 #[test]
 fn several_frames_in_one_buffer_come_out_in_order_and_the_rest_stays() {
     let (mut decoder, mut buf) = (FrameDecoder::new(LIMIT), BytesMut::new());
@@ -101,6 +106,7 @@ fn several_frames_in_one_buffer_come_out_in_order_and_the_rest_stays() {
     assert_eq!(buf, ERROR[..9]);
 }
 
+/// checklist: 12
 #[test]
 fn plain_responses_leave_the_buffer_where_it_is() {
     let (mut decoder, mut buf) = (FrameDecoder::new(LIMIT), BytesMut::with_capacity(64));
@@ -113,6 +119,8 @@ fn plain_responses_leave_the_buffer_where_it_is() {
     assert_eq!(buf.as_ptr(), start);
 }
 
+/// fault: P16
+/// checklist: 12
 #[test]
 fn room_is_made_for_the_frame_under_way_and_not_for_more() {
     let (mut decoder, mut buf) = (FrameDecoder::new(LIMIT), BytesMut::new());
@@ -139,6 +147,8 @@ fn refused(bytes: &[u8], error: DecodeError, text: &str) {
     assert_eq!(buf, OK);
 }
 
+/// fault: P16
+/// checklist: 12
 #[test]
 fn an_impossible_size_is_refused_at_once_for_ever_and_without_growing() {
     for size in 0..4 {
@@ -181,6 +191,7 @@ fn an_impossible_size_is_refused_at_once_for_ever_and_without_growing() {
     );
 }
 
+/// checklist: 12
 #[test]
 fn a_frame_at_the_limit_is_taken() {
     let frame = [&b"\x00\x00\x04\x00\x00\x00\x00\x00"[..], &[b'x'; 1020]].concat();
@@ -188,6 +199,7 @@ fn a_frame_at_the_limit_is_taken() {
     assert_eq!(frames, [Frame::Response(Bytes::from(vec![b'x'; 1020]))]);
 }
 
+/// checklist: 12
 #[test]
 fn a_malformed_frame_fails_for_ever() {
     for (bytes, error, text) in [
@@ -210,6 +222,8 @@ fn a_malformed_frame_fails_for_ever() {
     }
 }
 
+/// fault: P16
+/// checklist: 12
 #[test]
 fn a_frame_without_a_whole_type_is_too_short() {
     for size in 0..4_u32 {
@@ -221,6 +235,7 @@ fn a_frame_without_a_whole_type_is_too_short() {
     }
 }
 
+/// checklist: 12
 #[test]
 fn the_handshake_can_ask_for_the_size_first() {
     let decoder = FrameDecoder::new(LIMIT);
@@ -254,6 +269,8 @@ fn any_frame() -> impl Strategy<Value = (Vec<u8>, Frame)> {
 }
 
 proptest! {
+    /// fault: P8
+    /// checklist: 12
     #[test]
     fn a_stream_split_anywhere_gives_the_same_frames(
         frames in prop::collection::vec(any_frame(), 0..12),
@@ -272,6 +289,8 @@ proptest! {
         prop_assert_eq!(decode_all(&pieces), Ok(expected));
     }
 
+    /// fault: P16
+    /// checklist: 12
     #[test]
     fn garbage_neither_panics_nor_grows_the_buffer_beyond_the_limit(
         garbage in prop::collection::vec(any::<u8>(), 0..200),

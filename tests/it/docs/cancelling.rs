@@ -9,6 +9,7 @@ use actix_nsq::{
 use crate::memory::{Network, failure, in_virtual_time, ms, publish, s, topic};
 use crate::support::spoken::ok_frame;
 
+/// fault: A4
 #[test]
 fn a_request_dropped_before_the_producer_comes_to_it_never_was() {
     in_virtual_time(async |mut network: Network| {

@@ -78,6 +78,7 @@ async fn alive(producer: &Addr<Producer>) {
     producer.send(GetState).await.expect("the producer lives");
 }
 
+/// fault: P25
 #[test]
 fn waiting_for_a_connection_takes_any_time() {
     in_virtual_time(async |mut network: Network| {
@@ -101,6 +102,7 @@ fn waiting_for_a_connection_takes_any_time() {
     });
 }
 
+/// fault: P25
 #[test]
 fn a_ping_takes_any_time() {
     in_virtual_time(async |mut network: Network| {
@@ -120,6 +122,7 @@ fn a_ping_takes_any_time() {
     });
 }
 
+/// fault: P25
 #[test]
 fn a_drain_takes_any_time() {
     for place in 0..9 {
@@ -149,6 +152,7 @@ fn a_drain_takes_any_time() {
     }
 }
 
+/// fault: P25
 #[test]
 fn a_publish_takes_any_time_and_a_handle_any_for_its_own_methods() {
     in_virtual_time(async |mut network: Network| {

@@ -8,6 +8,7 @@ const NAME: &str = "hostile::environment::a_value_that_is_not_utf_8_is_refused_b
 
 const CHILD: &str = "HOSTILE_ENVIRONMENT";
 
+/// fault: P25
 #[test]
 fn a_value_that_is_not_utf_8_is_refused_by_name() {
     if std::env::var_os(CHILD).is_some() {

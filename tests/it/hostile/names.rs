@@ -76,6 +76,7 @@ proptest! {
     }
 }
 
+/// fault: P26
 #[test]
 fn names_of_every_length_and_with_every_byte_are_taken_exactly_as_nsqd_takes_them() {
     for length in 0..=70 {
@@ -92,6 +93,7 @@ fn names_of_every_length_and_with_every_byte_are_taken_exactly_as_nsqd_takes_the
     judge(&"\u{10ffff}".repeat(1_000));
 }
 
+/// fault: P26
 #[test]
 fn a_handle_that_is_given_a_bad_name_writes_nothing() {
     let long = "x".repeat(65);

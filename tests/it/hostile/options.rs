@@ -161,6 +161,7 @@ fn every_option_of_the_table_is_looked_at() {
     assert_eq!(looked_at, table);
 }
 
+/// fault: P25
 #[test]
 fn what_is_no_value_is_refused_by_name_whichever_way_it_comes() {
     for name in NUMBERS.iter().map(|(name, ..)| name).chain(OTHERS) {
@@ -194,6 +195,7 @@ fn a_text_may_be_anything_but_long() {
     }
 }
 
+/// fault: P25
 #[test]
 fn numbers_are_taken_up_to_their_bounds_and_not_one_beyond() {
     for (name, low, high) in NUMBERS {
@@ -359,6 +361,7 @@ fn a_name_without_a_value_is_taken_for_a_switch_only() {
 }
 
 /// A secret in an address is not repeated, wherever it stands.
+/// fault: P25
 #[test]
 fn an_address_that_is_none_is_refused_without_its_secrets() {
     for address in [

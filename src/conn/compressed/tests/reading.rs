@@ -21,6 +21,7 @@ fn assert_reads(stream: &mut Compressed<Told>, room: usize, expected: &[u8]) {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn what_has_come_is_read_before_the_stream_is_asked_for_more() {
     for method in METHODS {
@@ -36,6 +37,7 @@ fn what_has_come_is_read_before_the_stream_is_asked_for_more() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_read_without_room_reads_nothing() {
     for method in METHODS {
@@ -46,6 +48,7 @@ fn a_read_without_room_reads_nothing() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn the_end_of_the_stream_is_the_end_after_what_came_before_it() {
     for method in METHODS {
@@ -59,6 +62,7 @@ fn the_end_of_the_stream_is_the_end_after_what_came_before_it() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn what_was_cut_short_is_the_end_and_not_half_a_chunk() {
     let wire = encoded(
@@ -83,6 +87,7 @@ fn what_was_cut_short_is_the_end_and_not_half_a_chunk() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn an_error_of_the_stream_is_passed_on_after_what_came_before_it() {
     for method in METHODS {
@@ -98,6 +103,7 @@ fn an_error_of_the_stream_is_passed_on_after_what_came_before_it() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn what_is_broken_is_an_error_and_stays_one() {
     for method in METHODS {
@@ -114,6 +120,7 @@ fn what_is_broken_is_an_error_and_stays_one() {
 }
 
 /// Blocks with nothing in them, and chunks that are to be skipped.
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_peer_that_says_nothing_without_an_end_leaves_others_their_turn() {
     let nothing = [
@@ -140,6 +147,7 @@ fn a_peer_that_says_nothing_without_an_end_leaves_others_their_turn() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_thousandfold_bomb_is_read_in_steps() {
     let zeros = vec![0; 8 << 20];
@@ -161,6 +169,7 @@ fn a_thousandfold_bomb_is_read_in_steps() {
     assert!(steps >= 512);
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn what_waits_to_be_decoded_is_at_most_a_chunk_and_a_read() {
     let body = noise(1 << 20);

@@ -14,6 +14,7 @@ fn flush(stream: &mut Compressed<Told>) -> Poll<io::Result<()>> {
     Pin::new(stream).poll_flush(&mut context())
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_burst_leaves_with_its_flush_in_one_write() {
     for method in METHODS {
@@ -34,6 +35,7 @@ fn a_burst_leaves_with_its_flush_in_one_write() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_flush_with_nothing_new_writes_nothing_and_is_passed_on() {
     for method in METHODS {
@@ -50,6 +52,7 @@ fn a_flush_with_nothing_new_writes_nothing_and_is_passed_on() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_flush_goes_on_where_the_stream_has_halted_it() {
     let body = noise(3000);
@@ -69,6 +72,7 @@ fn a_flush_goes_on_where_the_stream_has_halted_it() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn what_is_written_while_a_flush_halts_follows_it() {
     for method in METHODS {
@@ -86,6 +90,7 @@ fn what_is_written_while_a_flush_halts_follows_it() {
 }
 
 /// Twice: also what it has once taken is not held for good.
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_stream_that_takes_nothing_makes_writes_wait_before_much_is_held() {
     let body = noise(4 << 20);
@@ -115,6 +120,7 @@ fn a_stream_that_takes_nothing_makes_writes_wait_before_much_is_held() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn writes_go_on_once_the_stream_has_taken_some() {
     let body = noise(1 << 20);
@@ -139,6 +145,7 @@ fn writes_go_on_once_the_stream_has_taken_some() {
 }
 
 /// What becomes small is never held up by the stream below.
+/// checklist: 96, 97, 98, 99
 #[test]
 fn others_have_their_turn_while_much_is_compressed() {
     let zeros = vec![0; 4 << 20];
@@ -167,6 +174,7 @@ fn others_have_their_turn_while_much_is_compressed() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn many_pieces_are_taken_at_once_and_in_order() {
     let pieces: Vec<_> = (0..64_u8)
@@ -184,6 +192,7 @@ fn many_pieces_are_taken_at_once_and_in_order() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn of_pieces_that_are_too_much_at_once_the_first_bytes_are_taken() {
     let pieces = [noise(40_000), noise(40_000), noise(40_000)];
@@ -197,6 +206,7 @@ fn of_pieces_that_are_too_much_at_once_the_first_bytes_are_taken() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_shutdown_writes_what_is_held_and_shuts_the_stream() {
     for method in METHODS {
@@ -219,6 +229,7 @@ fn a_shutdown_writes_what_is_held_and_shuts_the_stream() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn an_error_of_the_stream_is_passed_on() {
     for method in METHODS {
@@ -247,6 +258,7 @@ fn an_error_of_the_stream_is_passed_on() {
     }
 }
 
+/// checklist: 96, 97, 98, 99
 #[test]
 fn a_stream_that_takes_0_bytes_is_an_error_and_no_loop() {
     for method in METHODS {

@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// contract: 2
 #[test]
 fn ok_answers_the_oldest_command_and_nothing_else() {
     let mut bench = Bench::new();
@@ -328,6 +329,7 @@ fn cancelled_while_it_waits_to_be_sent_again_is_not() {
     assert_eq!(bench.hand_over(), ["PUB a 3"]);
 }
 
+/// contract: 1
 #[test]
 fn whatever_is_left_is_answered_by_fail_all_and_by_drop() {
     for dropped in [false, true] {
@@ -368,6 +370,7 @@ fn whatever_is_left_is_answered_by_fail_all_and_by_drop() {
     }
 }
 
+/// contract: 1
 #[test]
 fn nothing_is_answered_twice_when_everything_fails_in_turn() {
     let mut bench = Bench::new();

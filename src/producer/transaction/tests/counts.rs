@@ -16,6 +16,7 @@ fn assert_adds_up(bench: &mut Bench, waiting: (usize, usize), flying: (usize, us
     assert_eq!(bench.held(), held, "held");
 }
 
+/// checklist: 103, 104, 105
 #[test]
 fn what_waits_and_what_flies_are_what_is_held() {
     let mut bench = Bench::with(Limits {
@@ -46,6 +47,7 @@ fn what_waits_and_what_flies_are_what_is_held() {
     assert_adds_up(&mut bench, (0, 0), (0, 0));
 }
 
+/// checklist: 103, 104, 105
 #[test]
 fn what_is_to_be_sent_again_waits() {
     let mut bench = Bench::new();
@@ -61,6 +63,7 @@ fn what_is_to_be_sent_again_waits() {
     assert_adds_up(&mut bench, (1, 300), (0, 0));
 }
 
+/// checklist: 103, 104, 105
 #[test]
 fn a_lost_connection_counts_the_whole_ones_as_unknown_and_the_others_as_resent() {
     let mut bench = Bench::new();
@@ -81,6 +84,7 @@ fn a_lost_connection_counts_the_whole_ones_as_unknown_and_the_others_as_resent()
     assert_eq!(bench.lose(0), settlement(0, 0));
 }
 
+/// checklist: 103, 104, 105
 #[test]
 fn with_at_least_once_the_unknown_ones_are_resent_as_well() {
     let mut bench = Bench::retrying();
@@ -93,6 +97,7 @@ fn with_at_least_once_the_unknown_ones_are_resent_as_well() {
     assert_eq!(bench.queue().tally().resent, 4);
 }
 
+/// checklist: 103, 104, 105
 #[test]
 fn a_refusal_counts_the_bystanders_and_neither_the_guilty_nor_those_out_of_time() {
     let mut bench = Bench::new();
@@ -105,6 +110,7 @@ fn a_refusal_counts_the_bystanders_and_neither_the_guilty_nor_those_out_of_time(
     assert_eq!(bench.refuse("E_PUB_FAILED PUB failed"), settlement(2, 0));
 }
 
+/// checklist: 103, 104, 105
 #[test]
 fn those_out_of_time_are_not_unknown_once_more() {
     let mut bench = Bench::new();
@@ -124,6 +130,7 @@ fn assert_near(measured: Duration, expected: Duration) {
     assert!((low..=high).contains(&measured), "{measured:?}");
 }
 
+/// checklist: 103, 104, 105
 #[test]
 fn only_an_ok_has_a_latency_and_it_is_counted_from_the_acceptance() {
     let mut bench = Bench::new();
@@ -154,6 +161,7 @@ fn only_an_ok_has_a_latency_and_it_is_counted_from_the_acceptance() {
     assert_eq!(said, told);
 }
 
+/// checklist: 103, 104, 105
 #[test]
 fn a_publish_that_is_sent_again_has_its_whole_time_counted() {
     let mut bench = Bench::new();
@@ -167,6 +175,7 @@ fn a_publish_that_is_sent_again_has_its_whole_time_counted() {
     assert_near(bench.queue().latency().max, 5 * SECOND);
 }
 
+/// checklist: 103, 104, 105
 #[test]
 fn the_percentiles_are_those_of_all_that_were_ok() {
     let mut bench = Bench::new();

@@ -8,6 +8,7 @@ fn mpub_size(bodies: &[u64]) -> u64 {
     "MPUB a\n".len() as u64 + 4 + 4 + bodies
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn a_lone_publish_leaves_at_once_and_as_it_is() {
     let mut bench = Bench::folding();
@@ -21,6 +22,7 @@ fn a_lone_publish_leaves_at_once_and_as_it_is() {
     assert_eq!(bench.told(), ["1 Ok", "2 Ok"]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn publishes_of_one_topic_that_wait_together_leave_as_one_and_one_ok_answers_all() {
     let mut bench = Bench::folding();
@@ -33,6 +35,7 @@ fn publishes_of_one_topic_that_wait_together_leave_as_one_and_one_ok_answers_all
     assert_eq!(bench.held(), (0, 0));
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn each_topic_is_folded_by_itself_and_keeps_its_order() {
     let mut bench = Bench::folding();
@@ -45,6 +48,7 @@ fn each_topic_is_folded_by_itself_and_keeps_its_order() {
     assert_eq!(bench.told(), told);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn batches_of_the_caller_and_deferred_ones_are_neither_folded_nor_overtaken() {
     let mut bench = Bench::folding();
@@ -69,6 +73,7 @@ fn batches_of_the_caller_and_deferred_ones_are_neither_folded_nor_overtaken() {
     assert_eq!(bench.told(), told);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn a_batch_has_at_most_so_many_messages() {
     let mut bench = Bench::folding_within(3, 900_000);
@@ -77,6 +82,7 @@ fn a_batch_has_at_most_so_many_messages() {
     assert_eq!(bench.hand_over(), commands);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn a_batch_has_at_most_so_many_bytes_as_they_count_on_the_wire() {
     // 4 for the count, and 4 beside each body of 10: 32 for two.
@@ -94,6 +100,7 @@ fn a_batch_has_at_most_so_many_bytes_as_they_count_on_the_wire() {
     }
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn what_exceeds_the_bytes_of_a_batch_goes_by_itself() {
     let mut bench = Bench::folding_within(256, 50);
@@ -103,6 +110,7 @@ fn what_exceeds_the_bytes_of_a_batch_goes_by_itself() {
     assert_eq!(bench.hand_over(), ["MPUB a 1 2", "PUB a 3", "MPUB a 4 5"]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn a_batch_stays_within_the_window() {
     for (window, commands) in [
@@ -146,6 +154,7 @@ fn a_batch_stays_within_the_window() {
     }
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn a_large_body_goes_by_itself_and_nothing_passes_it() {
     let window = Load {
@@ -161,6 +170,7 @@ fn a_large_body_goes_by_itself_and_nothing_passes_it() {
     assert_eq!(bench.hand_over(), commands);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn cancelled_before_its_batch_is_written_it_is_not_in_it() {
     let mut bench = Bench::folding();
@@ -177,6 +187,7 @@ fn cancelled_before_its_batch_is_written_it_is_not_in_it() {
     assert_eq!(told[told.len() - 3..], ["2 Ok", "4 Ok", "6 Ok"]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn out_of_time_before_its_batch_is_written_it_is_not_in_it() {
     let mut bench = Bench::folding();
@@ -192,6 +203,7 @@ fn out_of_time_before_its_batch_is_written_it_is_not_in_it() {
     assert_eq!(told, ["1 Timeout NotWritten", "3 Timeout NotWritten"]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn whose_company_is_gone_leaves_as_it_is() {
     let mut bench = Bench::folding();
@@ -203,6 +215,7 @@ fn whose_company_is_gone_leaves_as_it_is() {
     assert_eq!((tally.commands, tally.batches, tally.batched), (1, 0, 0));
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn those_gone_are_no_gap_between_those_that_fit_together() {
     let mut bench = Bench::folding_within(3, 900_000);
@@ -216,6 +229,7 @@ fn those_gone_are_no_gap_between_those_that_fit_together() {
     assert_eq!(bench.hand_over(), ["MPUB a 1 4 5", "PUB a 6"]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn out_of_time_in_flight_it_is_answered_and_keeps_its_place_in_the_batch() {
     let mut bench = Bench::folding();
@@ -233,6 +247,7 @@ fn out_of_time_in_flight_it_is_answered_and_keeps_its_place_in_the_batch() {
     assert_eq!(bench.told(), ["4 Ok"]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn a_batch_out_of_time_in_flight_swallows_its_late_ok() {
     let mut bench = Bench::folding();
@@ -248,6 +263,7 @@ fn a_batch_out_of_time_in_flight_swallows_its_late_ok() {
     assert_eq!(bench.told(), ["3 Ok"]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn cancelled_in_flight_it_takes_nobody_else_out_of_the_batch() {
     let mut bench = Bench::folding();
@@ -259,6 +275,7 @@ fn cancelled_in_flight_it_takes_nobody_else_out_of_the_batch() {
     assert_eq!(bench.hand_over(), ["MPUB a 1 3"]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn a_batch_lost_whole_may_be_written_and_lost_half_or_unsent_is_sent_again_as_a_whole() {
     let (whole, pair) = (mpub_size(&[1, 1]), |from: u8| [from, from + 1]);
@@ -282,6 +299,7 @@ fn a_batch_lost_whole_may_be_written_and_lost_half_or_unsent_is_sent_again_as_a_
     assert_eq!(bench.hand_over(), ["MPUB a 1 2 3 4"]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn an_ok_for_a_batch_that_is_not_wholly_sent_is_not_believed() {
     let mut bench = Bench::folding();
@@ -294,6 +312,7 @@ fn an_ok_for_a_batch_that_is_not_wholly_sent_is_not_believed() {
     assert_eq!(bench.told(), ["1 Ok", "2 Ok"]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn at_least_once_sends_a_batch_again_and_never_calls_it_not_written() {
     let mut bench = Bench::folding();
@@ -311,6 +330,7 @@ fn at_least_once_sends_a_batch_again_and_never_calls_it_not_written() {
     assert_eq!(bench.told(), ["1 Refused(BadMessage) MaybeWritten"]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn who_is_in_flight_in_a_batch_may_be_written_when_the_queue_ends_and_who_waits_is_not() {
     for dropped in [false, true] {
@@ -331,6 +351,7 @@ fn who_is_in_flight_in_a_batch_may_be_written_when_the_queue_ends_and_who_waits_
     }
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn the_tally_knows_commands_and_batches_and_the_latency_is_that_of_each() {
     let mut bench = Bench::folding();

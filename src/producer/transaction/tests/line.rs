@@ -35,6 +35,7 @@ impl Bench {
     }
 }
 
+/// checklist: 33
 #[test]
 fn with_room_it_is_a_publish_like_any_other() {
     let mut bench = room_for(2, 100);
@@ -45,6 +46,7 @@ fn with_room_it_is_a_publish_like_any_other() {
     assert_eq!(bench.told(), ["1 Ok", "2 Ok"]);
 }
 
+/// checklist: 33
 #[test]
 fn those_who_wait_come_in_their_order_as_room_comes() {
     let mut bench = room_for(2, 100);
@@ -60,6 +62,7 @@ fn those_who_wait_come_in_their_order_as_room_comes() {
     assert_eq!(bench.told(), ["1 Ok", "2 Ok", "3 Ok", "4 Ok", "5 Ok"]);
 }
 
+/// checklist: 33
 #[test]
 fn nobody_overtakes_those_who_wait() {
     let mut bench = room_for(1, 100);
@@ -75,6 +78,7 @@ fn nobody_overtakes_those_who_wait() {
     assert_eq!(bench.round(), ["PUB a 4"]);
 }
 
+/// checklist: 33
 #[test]
 fn a_small_one_does_not_pass_a_large_one_that_waits_for_bytes() {
     let mut bench = room_for(10, 10);
@@ -89,6 +93,7 @@ fn a_small_one_does_not_pass_a_large_one_that_waits_for_bytes() {
     assert_eq!(bench.round(), ["PUB a 2", "PUB a 3"]);
 }
 
+/// checklist: 33
 #[test]
 fn what_can_never_have_room_is_told_so_at_once() {
     let mut bench = room_for(2, 10);
@@ -97,6 +102,7 @@ fn what_can_never_have_room_is_told_so_at_once() {
     assert!(bench.queue().is_empty());
 }
 
+/// checklist: 33
 #[test]
 fn waiting_for_room_is_part_of_its_time() {
     let mut bench = room_for(1, 100);
@@ -123,6 +129,7 @@ fn waiting_for_room_is_part_of_its_time() {
     assert_eq!(bench.told(), ["3 Timeout MaybeWritten"]);
 }
 
+/// checklist: 33
 #[test]
 fn one_that_never_had_room_times_out_and_is_not_written() {
     let mut bench = room_for(1, 100);
@@ -136,6 +143,7 @@ fn one_that_never_had_room_times_out_and_is_not_written() {
     assert_eq!((tally.timed_out, tally.full), (1, 0));
 }
 
+/// checklist: 33
 #[test]
 fn whoever_goes_away_while_waiting_leaves_no_trace_and_holds_up_nobody() {
     let mut bench = room_for(1, 10);
@@ -156,6 +164,7 @@ fn whoever_goes_away_while_waiting_leaves_no_trace_and_holds_up_nobody() {
     assert_eq!((tally.published, tally.not_written), (3, 1));
 }
 
+/// checklist: 33
 #[test]
 fn the_line_of_those_who_have_gone_does_not_grow() {
     let mut bench = room_for(1, 100);
@@ -171,6 +180,7 @@ fn the_line_of_those_who_have_gone_does_not_grow() {
     assert!(bench.queue().line.len() <= 2 * 1000 + 64);
 }
 
+/// checklist: 33
 #[test]
 fn whoever_waits_is_counted_once_and_its_latency_is_its_whole_time() {
     let mut bench = room_for(1, 100);
@@ -187,6 +197,7 @@ fn whoever_waits_is_counted_once_and_its_latency_is_its_whole_time() {
     assert!(latency.max >= 4 * SECOND.mul_f64(0.99), "{latency:?}");
 }
 
+/// checklist: 33
 #[test]
 fn a_queue_that_is_dropped_or_given_up_answers_those_who_wait() {
     for drained in [true, false] {
@@ -206,6 +217,7 @@ fn a_queue_that_is_dropped_or_given_up_answers_those_who_wait() {
     }
 }
 
+/// checklist: 33
 #[test]
 fn the_room_of_those_who_went_away_is_given_to_those_who_wait_at_once() {
     let mut bench = room_for(2, 100);
@@ -221,6 +233,7 @@ fn the_room_of_those_who_went_away_is_given_to_those_who_wait_at_once() {
     assert_eq!(bench.queue().line.len(), 0);
 }
 
+/// checklist: 33
 #[test]
 fn one_who_waits_and_is_unfit_does_not_hold_up_those_behind() {
     let mut bench = room_for(1, 100);
@@ -236,6 +249,7 @@ fn one_who_waits_and_is_unfit_does_not_hold_up_those_behind() {
     assert_eq!(bench.told().len(), 2);
 }
 
+/// checklist: 33
 #[test]
 fn there_is_no_room_where_the_first_who_waits_would_take_it() {
     let mut bench = room_for(10, 10);
@@ -251,6 +265,7 @@ fn there_is_no_room_where_the_first_who_waits_would_take_it() {
     assert!(bench.queue().has_room(small));
 }
 
+/// checklist: 33
 #[test]
 fn the_line_is_looked_through_only_when_it_has_grown() {
     let mut bench = room_for(1, 100);

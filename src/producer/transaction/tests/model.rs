@@ -304,6 +304,7 @@ fn setting(name: &str) -> Option<u64> {
     Some(value.parse().expect("a number"))
 }
 
+/// contract: 2
 #[test]
 fn random_schedules_keep_the_contract() {
     let schedules = setting("QUEUE_SCHEDULES").unwrap_or(5_000);

@@ -11,6 +11,7 @@ fn handed_over_at_once(bench: &mut Bench, topics: usize) -> usize {
     bench.hand_over().len()
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn the_longer_the_way_to_nsqd_the_more_commands_are_in_flight() {
     for (micros, commands) in [(0, 8), (49, 8), (50, 9), (99, 9), (1_000, 28)] {
@@ -20,6 +21,7 @@ fn the_longer_the_way_to_nsqd_the_more_commands_are_in_flight() {
     }
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn one_is_answered_and_one_follows() {
     let mut bench = Bench::folding();
@@ -32,6 +34,7 @@ fn one_is_answered_and_one_follows() {
     assert_eq!(bench.hand_over(), ["PUB topic9 10"]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn the_shortest_way_from_hand_over_to_ok_is_the_one_that_counts_on_each_connection() {
     let mut bench = Bench::folding();
@@ -57,6 +60,7 @@ fn the_shortest_way_from_hand_over_to_ok_is_the_one_that_counts_on_each_connecti
     assert_eq!(bench.hand_over().len(), 10);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn pings_are_not_held_up_and_hold_up_nobody() {
     let mut bench = Bench::folding();
@@ -76,6 +80,7 @@ fn pings_are_not_held_up_and_hold_up_nobody() {
     assert_eq!(bench.hand_over().len(), 1);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn a_command_is_formed_while_fewer_than_256_publishes_are_in_flight() {
     let many = Load {
@@ -108,6 +113,7 @@ fn a_command_is_formed_while_fewer_than_256_publishes_are_in_flight() {
     assert_eq!(carried, [255, 255, 235]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn with_much_of_a_topic_in_flight_its_next_batch_grows_first() {
     let mut bench = twenty_four_in_flight();
@@ -133,6 +139,7 @@ fn twenty_four_in_flight() -> Bench {
     bench
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn what_is_not_folded_does_not_wait_for_company() {
     let mut bench = twenty_four_in_flight();
@@ -157,6 +164,7 @@ fn what_is_not_folded_does_not_wait_for_company() {
     assert_eq!(bench.hand_over(), ["PUB a 25"]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn an_answer_to_those_out_of_time_makes_room_like_any_other() {
     let mut bench = Bench::folding();
@@ -172,6 +180,7 @@ fn an_answer_to_those_out_of_time_makes_room_like_any_other() {
     assert_eq!(bench.hand_over(), ["PUB a 17"]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn without_batching_only_the_window_counts() {
     let mut bench = Bench::new();

@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// checklist: 44
 #[test]
 fn a_ping_is_answered_by_the_ok_in_its_place_among_the_publishes() {
     let mut bench = Bench::new();
@@ -19,6 +20,7 @@ fn a_ping_is_answered_by_the_ok_in_its_place_among_the_publishes() {
     assert!(bench.take_ok(u64::MAX).is_err());
 }
 
+/// checklist: 44
 #[test]
 fn a_ping_goes_before_the_publishes_that_wait_and_several_keep_their_order() {
     let mut bench = Bench::new();
@@ -32,6 +34,7 @@ fn a_ping_goes_before_the_publishes_that_wait_and_several_keep_their_order() {
     assert_eq!(bench.told(), ["2 Ok", "4 Ok", "1 Ok", "3 Ok"]);
 }
 
+/// checklist: 44
 #[test]
 fn a_ping_needs_no_room_and_takes_none() {
     let one = Load {
@@ -61,6 +64,7 @@ fn a_ping_needs_no_room_and_takes_none() {
     assert_eq!(bench.hand_over(), ["PUB a 5"]);
 }
 
+/// checklist: 44
 #[test]
 fn a_publish_larger_than_the_window_may_fly_beside_a_ping() {
     let mut bench = Bench::with(Limits {
@@ -76,6 +80,7 @@ fn a_publish_larger_than_the_window_may_fly_beside_a_ping() {
     assert_eq!(bench.hand_over(), ["PUB a 2"]);
 }
 
+/// checklist: 44
 #[test]
 fn a_ping_that_times_out_in_flight_keeps_its_place_and_its_late_ok_is_swallowed() {
     let mut bench = Bench::new();
@@ -101,6 +106,7 @@ fn a_ping_that_times_out_in_flight_keeps_its_place_and_its_late_ok_is_swallowed(
     assert_eq!(bench.told(), ["3 Ok"]);
 }
 
+/// checklist: 44
 #[test]
 fn a_ping_that_was_not_sent_times_out_with_the_last_failure_of_the_connection() {
     let mut bench = Bench::new();
@@ -117,6 +123,7 @@ fn a_ping_that_was_not_sent_times_out_with_the_last_failure_of_the_connection() 
     assert!(bench.queue().is_empty() && bench.hand_over().is_empty());
 }
 
+/// checklist: 44
 #[test]
 fn the_earliest_dead_line_of_pings_and_publishes_is_known() {
     let mut bench = Bench::new();
@@ -135,6 +142,7 @@ fn the_earliest_dead_line_of_pings_and_publishes_is_known() {
     assert!(bench.queue().in_flight());
 }
 
+/// checklist: 44
 #[test]
 fn a_ping_whose_caller_is_gone_is_never_sent() {
     let mut bench = Bench::new();
@@ -152,6 +160,7 @@ fn a_ping_whose_caller_is_gone_is_never_sent() {
     assert!(bench.queue().is_empty());
 }
 
+/// checklist: 44
 #[test]
 fn a_ping_whose_caller_goes_later_shifts_no_answer() {
     let mut bench = Bench::new();
@@ -165,6 +174,7 @@ fn a_ping_whose_caller_goes_later_shifts_no_answer() {
     assert_eq!(bench.told(), ["2 Ok"]);
 }
 
+/// checklist: 44
 #[test]
 fn after_a_lost_connection_the_next_one_is_asked_before_any_publish() {
     let mut bench = Bench::new();
@@ -190,6 +200,7 @@ fn after_a_lost_connection_the_next_one_is_asked_before_any_publish() {
     assert_eq!(bench.told(), ["2 Ok", "3 Ok"]);
 }
 
+/// checklist: 44
 #[test]
 fn one_that_timed_out_in_flight_is_not_sent_again() {
     let mut bench = Bench::new();
@@ -204,6 +215,7 @@ fn one_that_timed_out_in_flight_is_not_sent_again() {
     assert_eq!(bench.told(), ["2 Ok"]);
 }
 
+/// checklist: 44
 #[test]
 fn behind_a_publish_that_is_refused_it_is_sent_again() {
     let mut bench = Bench::new();
@@ -218,6 +230,7 @@ fn behind_a_publish_that_is_refused_it_is_sent_again() {
     assert_eq!(bench.told(), ["2 Ok"]);
 }
 
+/// checklist: 44
 #[test]
 fn a_ping_that_is_refused_fails_alone() {
     let mut bench = Bench::new();
@@ -238,6 +251,7 @@ fn a_ping_that_is_refused_fails_alone() {
     assert_eq!(bench.told(), ["2 Ok", "3 Ok"]);
 }
 
+/// checklist: 44
 #[test]
 fn a_refusal_of_a_ping_names_no_limit_and_condemns_no_topic() {
     for text in [
@@ -256,6 +270,7 @@ fn a_refusal_of_a_ping_names_no_limit_and_condemns_no_topic() {
     }
 }
 
+/// checklist: 44
 #[test]
 fn an_ok_for_a_ping_that_is_not_wholly_sent_is_out_of_step() {
     let mut bench = Bench::new();
@@ -268,6 +283,7 @@ fn an_ok_for_a_ping_that_is_not_wholly_sent_is_out_of_step() {
     assert_eq!(bench.told(), ["1 Ok"]);
 }
 
+/// checklist: 44
 #[test]
 fn a_ping_is_not_in_the_tally_whatever_becomes_of_it() {
     let mut bench = Bench::new();
@@ -295,6 +311,7 @@ fn a_ping_is_not_in_the_tally_whatever_becomes_of_it() {
     assert!(bench.queue().is_empty());
 }
 
+/// checklist: 44
 #[test]
 fn a_queue_that_is_dropped_answers_its_pings() {
     let mut bench = Bench::new();
@@ -305,6 +322,7 @@ fn a_queue_that_is_dropped_answers_its_pings() {
     assert_eq!(bench.told(), ["1 Closed NotWritten", "2 Closed NotWritten"]);
 }
 
+/// checklist: 44
 #[test]
 fn a_ping_whose_caller_is_gone_is_waited_for_by_nobody() {
     let mut bench = Bench::new();
@@ -327,6 +345,7 @@ fn a_ping_whose_caller_is_gone_is_waited_for_by_nobody() {
     assert_eq!(bench.told(), ["3 Ok"]);
 }
 
+/// checklist: 44
 #[test]
 fn pings_whose_callers_are_gone_do_not_pile_up() {
     let mut bench = Bench::new();
@@ -342,6 +361,7 @@ fn pings_whose_callers_are_gone_do_not_pile_up() {
     assert!(bench.hand_over().is_empty());
 }
 
+/// checklist: 44
 #[test]
 fn letting_go_of_a_crowd_keeps_the_places_in_flight_and_all_that_are_awaited() {
     let mut bench = Bench::new();
@@ -370,6 +390,7 @@ fn letting_go_of_a_crowd_keeps_the_places_in_flight_and_all_that_are_awaited() {
     }
 }
 
+/// checklist: 44
 #[test]
 fn of_pings_that_time_out_together_only_those_that_were_sent_are_called_so() {
     let mut bench = Bench::new();

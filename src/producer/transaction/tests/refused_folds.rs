@@ -12,6 +12,7 @@ fn refused(text: &str) -> (Bench, Vec<String>) {
     (bench, again)
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn of_a_refused_batch_only_the_guilty_one_fails() {
     for text in [
@@ -39,6 +40,7 @@ fn of_a_refused_batch_only_the_guilty_one_fails() {
     }
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn they_go_by_themselves_until_they_are_answered_and_others_are_folded_meanwhile() {
     let (mut bench, _) = refused("E_BAD_MESSAGE MPUB invalid message");
@@ -55,6 +57,7 @@ fn they_go_by_themselves_until_they_are_answered_and_others_are_folded_meanwhile
     assert_eq!(bench.hand_over(), again);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn what_stood_behind_a_refused_batch_is_as_foldable_as_before() {
     let mut bench = Bench::folding_within(2, 900_000);
@@ -64,6 +67,7 @@ fn what_stood_behind_a_refused_batch_is_as_foldable_as_before() {
     assert_eq!(bench.hand_over(), ["PUB a 1", "PUB a 2", "MPUB a 3 4"]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn a_message_limit_that_nsqd_names_is_met_by_the_guilty_alone_and_without_another_refusal() {
     let mut bench = Bench::folding();
@@ -78,6 +82,7 @@ fn a_message_limit_that_nsqd_names_is_met_by_the_guilty_alone_and_without_anothe
     assert_eq!(bench.told(), told);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn a_body_limit_that_nsqd_names_bounds_the_next_batches_until_a_connection_is_lost() {
     let mut bench = Bench::folding();
@@ -99,6 +104,7 @@ fn a_body_limit_that_nsqd_names_bounds_the_next_batches_until_a_connection_is_lo
     assert_eq!(bench.hand_over(), ["MPUB a 7 8 9"]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn a_verdict_on_the_topic_answers_the_batch_and_all_else_of_its_topic() {
     for (text, code) in [
@@ -119,6 +125,7 @@ fn a_verdict_on_the_topic_answers_the_batch_and_all_else_of_its_topic() {
     }
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn a_batch_that_failed_may_be_written_and_so_may_one_refused_for_a_reason_nobody_knows() {
     for (text, code) in [
@@ -132,6 +139,7 @@ fn a_batch_that_failed_may_be_written_and_so_may_one_refused_for_a_reason_nobody
     }
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn while_nsqd_cannot_store_nothing_is_folded() {
     for text in [
@@ -164,6 +172,7 @@ fn while_nsqd_cannot_store_nothing_is_folded() {
     }
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn the_topic_that_could_not_be_stored_is_not_folded_before_its_own_ok() {
     let mut bench = Bench::folding();
@@ -180,6 +189,7 @@ fn the_topic_that_could_not_be_stored_is_not_folded_before_its_own_ok() {
     assert_eq!(bench.hand_over(), ["MPUB a 7 8"]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn the_ok_of_a_ping_is_no_sign_that_nsqd_can_store() {
     let mut bench = Bench::folding();
@@ -193,6 +203,7 @@ fn the_ok_of_a_ping_is_no_sign_that_nsqd_can_store() {
     assert_eq!(bench.hand_over(), ["PUB b 3", "PUB b 4"]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn a_slow_upload_of_a_batch_is_nobodys_fault_and_it_is_sent_again_as_it_was() {
     for text in [
@@ -208,6 +219,7 @@ fn a_slow_upload_of_a_batch_is_nobodys_fault_and_it_is_sent_again_as_it_was() {
     }
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn who_is_out_of_time_or_gone_is_not_sent_again_after_its_batch_was_refused() {
     let mut bench = Bench::folding();
@@ -225,6 +237,7 @@ fn who_is_out_of_time_or_gone_is_not_sent_again_after_its_batch_was_refused() {
     assert_eq!(bench.held(), (2, 2));
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn when_more_follows_the_refusal_of_a_batch_it_is_lost_like_all_that_was_in_flight() {
     let mut bench = Bench::folding();

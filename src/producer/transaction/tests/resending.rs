@@ -275,6 +275,7 @@ fn a_refusal_that_finds_its_caller_answered_still_names_its_limit() {
     assert_eq!(bench.told(), ["3 Refused(BadMessage) NotWritten"]);
 }
 
+/// fault: P18
 #[test]
 fn an_ok_with_nothing_in_flight_is_out_of_step() {
     let mut bench = Bench::new();

@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn topics_take_turns_in_the_order_in_which_they_came() {
     let mut bench = Bench::folding_within(2, 900_000);
@@ -18,6 +19,7 @@ fn topics_take_turns_in_the_order_in_which_they_came() {
     assert_eq!(bench.hand_over(), commands);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn a_flood_of_one_topic_has_a_lone_publish_of_another_wait_for_one_command() {
     let mut bench = Bench::folding_within(2, 900_000);
@@ -30,6 +32,7 @@ fn a_flood_of_one_topic_has_a_lone_publish_of_another_wait_for_one_command() {
     assert_eq!(bench.hand_over(), ["PUB b 29"]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn the_topic_that_was_refused_stands_last_on_the_next_connection() {
     for text in [
@@ -52,6 +55,7 @@ fn the_topic_that_was_refused_stands_last_on_the_next_connection() {
     }
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn it_stands_last_once_and_takes_turns_again() {
     let mut bench = Bench::folding_within(2, 900_000);
@@ -65,6 +69,7 @@ fn it_stands_last_once_and_takes_turns_again() {
     assert_eq!(bench.hand_over(), ["MPUB b 4 5", "MPUB a 3 7", "PUB b 6"]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn what_was_in_flight_goes_before_what_waited_by_its_oldest_command() {
     let mut bench = Bench::folding_within(2, 900_000);
@@ -89,6 +94,7 @@ fn what_was_in_flight_goes_before_what_waited_by_its_oldest_command() {
     assert_eq!(bench.hand_over(), ["PUB e 11"]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn a_ping_in_flight_gives_no_topic_a_place_before_the_others() {
     let mut bench = Bench::folding();
@@ -122,6 +128,7 @@ fn no_more_room() -> Bench {
     bench
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn a_topic_whose_next_has_no_room_in_the_window_is_not_overtaken_by_smaller_ones() {
     let mut bench = no_more_room();
@@ -134,6 +141,7 @@ fn a_topic_whose_next_has_no_room_in_the_window_is_not_overtaken_by_smaller_ones
     assert_eq!(bench.hand_over(), ["PUB a 3", "PUB b 4"]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn nor_does_it_lose_its_turn_to_one_that_is_accepted_when_another_of_its_own_leaves() {
     let mut bench = no_more_room();
@@ -155,6 +163,7 @@ fn nor_does_it_lose_its_turn_to_one_that_is_accepted_when_another_of_its_own_lea
     assert_eq!(bench.hand_over(), ["MPUB a 4 6", "PUB b 5"]);
 }
 
+/// contract: 2, 3, 4, 7, 9
 #[test]
 fn topics_that_come_and_go_are_not_remembered_for_ever() {
     let mut bench = Bench::folding();
