@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use actix::{Actor, Context, Handler, Message};
 use actix_nsq::{
-    Config, ConnectionEvent, Drain, GetState, GetStats, Producer, ProducerState, Publish,
+    ConnectionEvent, Drain, GetState, GetStats, Producer, ProducerConfig, ProducerState, Publish,
     SubscribeEvents, Topic, WaitConnected, embedded::EmbeddedNsqd,
 };
 use tokio::time::{Instant, sleep};
@@ -87,7 +87,7 @@ impl Handler<WhatWasSeen> for Watcher {
 #[actix::main]
 async fn main() -> Fallible<()> {
     let nsqd = EmbeddedNsqd::start()?;
-    let config = Config::builder(nsqd.address().to_string())
+    let config = ProducerConfig::builder(nsqd.address().to_string())
         // Not before somebody looks: else the first attempt begins unseen.
         .connect_at_start(false)
         .build()?;
@@ -126,7 +126,7 @@ async fn main() -> Fallible<()> {
         "          {} connections, latency {:?}",
         stats.connects, stats.latency
     );
-    let drained = producer.send(Drain { deadline: timeout });
+    let drained = producer.send(Drain { timeout });
     drained.await?;
     let expected = Seen {
         connected: 2,

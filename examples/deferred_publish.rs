@@ -10,7 +10,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use actix_nsq::{Config, Error, ErrorKind, Handle, Topic, embedded::EmbeddedNsqd};
+use actix_nsq::{
+    ErrorKind, ProducerConfig, ProducerHandle, PublishError, Topic, embedded::EmbeddedNsqd,
+};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -21,12 +23,12 @@ async fn main() -> Fallible<()> {
     let own = std::env::var_os("NSQD_TCP_ADDRESS").is_none();
     let own = own.then(EmbeddedNsqd::start).transpose()?;
     let config = match &own {
-        Some(nsqd) => Config::new(nsqd.address().to_string())?,
-        None => Config::from_env()?,
+        Some(nsqd) => ProducerConfig::new(nsqd.address().to_string())?,
+        None => ProducerConfig::from_env()?,
     };
     // Where nsqd runs with another `--max-req-timeout`, the producer is to be told.
     let longest = config.max_req_timeout();
-    let nsq = Handle::start(config);
+    let nsq = ProducerHandle::start(config);
     let topic = Topic::new("reminders")?;
 
     let delays = [Duration::from_secs(5), HOUR / 2, HOUR];
@@ -65,13 +67,13 @@ async fn main() -> Fallible<()> {
     Ok(())
 }
 
-async fn remind(nsq: &Handle, topic: &Topic, delay: Duration) -> Result<(), Error> {
+async fn remind(nsq: &ProducerHandle, topic: &Topic, delay: Duration) -> Result<(), PublishError> {
     nsq.deferred_publish(topic, delay, "stand up").await
 }
 
 /// The body tells when it is due: its consumer looks at that, and not at when the message came.
 async fn remind_in_steps(
-    nsq: &Handle,
+    nsq: &ProducerHandle,
     topic: &Topic,
     delay: Duration,
     longest: Duration,

@@ -10,8 +10,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use actix_nsq::{
-    Config, Delivery, Drain, Error, Producer, Publish, Topic, actix::Addr, bytes::Bytes,
-    embedded::EmbeddedNsqd,
+    Delivery, Drain, Producer, ProducerConfig, Publish, PublishError, Topic, actix::Addr,
+    bytes::Bytes, embedded::EmbeddedNsqd,
 };
 use tokio::time::sleep;
 
@@ -20,7 +20,7 @@ type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 #[actix::main]
 async fn main() -> Fallible<()> {
     let nsqd = EmbeddedNsqd::start()?;
-    let config = Config::builder(nsqd.address().to_string())
+    let config = ProducerConfig::builder(nsqd.address().to_string())
         .publish_timeout(Duration::from_secs(2))
         .build()?;
     let producer = Producer::start(config);
@@ -75,13 +75,17 @@ async fn main() -> Fallible<()> {
     }
 
     let deadline = Duration::from_secs(5);
-    producer.send(Drain { deadline }).await?;
+    producer.send(Drain { timeout: deadline }).await?;
     Ok(())
 }
 
 /// Publishes a message that must not come twice: tried again as long as it is certain that nsqd has not stored it. For
 /// errors of the connection that is not necessary: the producer itself tries until its time-out.
-async fn publish_once(producer: &Addr<Producer>, topic: &Topic, body: Bytes) -> Result<(), Error> {
+async fn publish_once(
+    producer: &Addr<Producer>,
+    topic: &Topic,
+    body: Bytes,
+) -> Result<(), PublishError> {
     let mut pauses = [50, 200, 1_000].map(Duration::from_millis).into_iter();
     loop {
         let message = Publish::new(topic, body.clone());

@@ -10,8 +10,8 @@
 use std::time::{Duration, Instant};
 
 use actix_nsq::{
-    Config, Drain, Error, ErrorKind, MultiPublish, Producer, Publish, Topic, actix::Addr,
-    bytes::Bytes, embedded::EmbeddedNsqd,
+    Drain, ErrorKind, MultiPublish, Producer, ProducerConfig, Publish, PublishError, Topic,
+    actix::Addr, bytes::Bytes, embedded::EmbeddedNsqd,
 };
 use futures::future::try_join_all;
 
@@ -24,8 +24,8 @@ async fn main() -> Fallible<()> {
     let own = std::env::var_os("NSQD_TCP_ADDRESS").is_none();
     let own = own.then(EmbeddedNsqd::start).transpose()?;
     let config = match &own {
-        Some(nsqd) => Config::new(nsqd.address().to_string())?,
-        None => Config::from_env()?,
+        Some(nsqd) => ProducerConfig::new(nsqd.address().to_string())?,
+        None => ProducerConfig::from_env()?,
     };
     // A batch has a length of 4 bytes for itself and for each member, beside the bodies.
     let most = config.max_batch_size();
@@ -60,7 +60,7 @@ async fn main() -> Fallible<()> {
     println!("too large:    {}", refused.ok_or("it was not refused")?);
 
     let deadline = Duration::from_secs(5);
-    let report = producer.send(Drain { deadline }).await?;
+    let report = producer.send(Drain { timeout: deadline }).await?;
     if let Some(nsqd) = &own {
         let stored = nsqd.message_count(topic.as_str());
         println!("nsqd stored {stored} messages");
@@ -74,7 +74,7 @@ async fn main() -> Fallible<()> {
     }
 }
 
-async fn publish(producer: &Addr<Producer>, message: Publish) -> Result<(), Error> {
+async fn publish(producer: &Addr<Producer>, message: Publish) -> Result<(), PublishError> {
     producer.send(message).await?
 }
 
@@ -82,7 +82,7 @@ async fn multi_publish(
     producer: &Addr<Producer>,
     topic: &Topic,
     bodies: &[Bytes],
-) -> Result<(), Error> {
+) -> Result<(), PublishError> {
     // A body is counted, not copied, when it is cloned.
     let batch = MultiPublish::new(topic, bodies.iter().cloned());
     producer.send(batch).await?

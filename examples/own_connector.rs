@@ -24,8 +24,8 @@ mod unix {
     use std::{io, sync::Arc, time::Duration};
 
     use actix_nsq::{
-        Config, ConnectFuture, ConnectionError, Connector, Drain, Producer, Publish, Reconnect,
-        Stream, Topic, WaitConnected, embedded::EmbeddedNsqd,
+        ConnectFuture, ConnectionError, Connector, Drain, Producer, ProducerConfig, Publish,
+        Reconnect, Topic, Transport, WaitConnected, embedded::EmbeddedNsqd,
     };
     use tokio::{
         io::copy_bidirectional,
@@ -38,11 +38,11 @@ mod unix {
 
     impl Connector for UnixSocket {
         /// Called for each attempt, on the producer's arbiter. `dial_timeout`, the backoff and all else are the producer's.
-        fn connect(&self, config: &Config) -> ConnectFuture {
+        fn connect(&self, config: &ProducerConfig) -> ConnectFuture {
             let address = config.address().to_owned();
             Box::pin(async move {
                 match UnixStream::connect(&address).await {
-                    Ok(stream) => Ok(Stream::new(stream)),
+                    Ok(stream) => Ok(Transport::new(stream)),
                     Err(error) => Err(ConnectionError::Dial {
                         address,
                         source: Arc::new(error),
@@ -63,7 +63,7 @@ mod unix {
         let path = folder.path().join("nsqd.sock");
         let forwarder = actix::spawn(forward(UnixListener::bind(&path)?, nsqd));
 
-        let config = Config::builder(path.to_string_lossy())
+        let config = ProducerConfig::builder(path.to_string_lossy())
             .connector(UnixSocket)
             .build()?;
         let producer = Producer::start(config);
@@ -79,7 +79,7 @@ mod unix {
         println!("published twice, over two connections");
 
         let deadline = Duration::from_secs(5);
-        producer.send(Drain { deadline }).await?;
+        producer.send(Drain { timeout: deadline }).await?;
         forwarder.abort();
         if let Some(nsqd) = &own {
             let (stored, connections) =

@@ -11,8 +11,8 @@
 use std::{process::ExitCode, time::Duration};
 
 use actix_nsq::{
-    Config, DeferredPublish, Delivery, Drain, Error, ErrorKind, MultiPublish, Producer, Publish,
-    Topic, actix::Addr, embedded::EmbeddedNsqd,
+    DeferredPublish, Delivery, Drain, ErrorKind, MultiPublish, Producer, ProducerConfig, Publish,
+    PublishError, Topic, actix::Addr, embedded::EmbeddedNsqd,
 };
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
@@ -36,7 +36,7 @@ async fn main() -> Fallible<ExitCode> {
         }
     );
 
-    let config = Config::builder(address)
+    let config = ProducerConfig::builder(address)
         .publish_timeout(Duration::from_secs(5))
         .build()?;
     let producer = Producer::start(config);
@@ -63,7 +63,7 @@ async fn main() -> Fallible<ExitCode> {
 
     let report = producer
         .send(Drain {
-            deadline: Duration::from_secs(5),
+            timeout: Duration::from_secs(5),
         })
         .await?;
     println!("\nDrained: {report:?}");
@@ -102,7 +102,7 @@ async fn restart(
                 .await?;
             counts.tell("PUB ", answer);
         }
-        Ok::<_, Error>(())
+        Ok::<_, PublishError>(())
     };
     let (back, published) = tokio::join!(back, publishing);
     back?;
@@ -118,7 +118,7 @@ struct Counts {
 }
 
 impl Counts {
-    fn tell(&mut self, command: &str, answer: Result<(), Error>) {
+    fn tell(&mut self, command: &str, answer: Result<(), PublishError>) {
         match answer {
             Ok(()) => {
                 println!("  {command} Ok");
@@ -136,7 +136,7 @@ impl Counts {
         }
     }
 
-    fn tell_refused(&mut self, command: &str, answer: Result<(), Error>) {
+    fn tell_refused(&mut self, command: &str, answer: Result<(), PublishError>) {
         match answer {
             Err(error) if error.delivery() == Delivery::NotWritten => {
                 println!("  {command} NotWritten: {error}");

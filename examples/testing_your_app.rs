@@ -17,11 +17,13 @@
 
 use std::time::Duration;
 
-use actix_nsq::{Config, Delivery, Error, Handle, Topic, embedded::EmbeddedNsqd};
+use actix_nsq::{
+    Delivery, ProducerConfig, ProducerHandle, PublishError, Topic, embedded::EmbeddedNsqd,
+};
 
 /// The application: it takes orders, and tells the customer how it went.
 struct Shop {
-    nsq: Handle,
+    nsq: ProducerHandle,
     orders: Topic,
 }
 
@@ -35,7 +37,7 @@ enum Reply {
 }
 
 impl Shop {
-    fn new(nsq: Handle) -> Result<Self, Error> {
+    fn new(nsq: ProducerHandle) -> Result<Self, PublishError> {
         let orders = Topic::new("orders")?;
         Ok(Self { nsq, orders })
     }
@@ -54,10 +56,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let own = std::env::var_os("NSQD_TCP_ADDRESS").is_none();
     let own = own.then(EmbeddedNsqd::start).transpose()?;
     let config = match &own {
-        Some(nsqd) => Config::new(nsqd.address().to_string())?,
-        None => Config::from_env()?,
+        Some(nsqd) => ProducerConfig::new(nsqd.address().to_string())?,
+        None => ProducerConfig::from_env()?,
     };
-    let nsq = Handle::start(config);
+    let nsq = ProducerHandle::start(config);
     let reply = Shop::new(nsq.clone())?.order("tea").await;
     println!("tea: {reply:?}");
     nsq.drain(Duration::from_secs(5)).await?;
@@ -77,11 +79,11 @@ mod tests {
     async fn shop() -> (EmbeddedNsqd, Shop) {
         let nsqd = EmbeddedNsqd::start().unwrap();
         // Short, so that the tests of failures are.
-        let config = Config::builder(nsqd.address().to_string())
+        let config = ProducerConfig::builder(nsqd.address().to_string())
             .publish_timeout(Duration::from_secs(1))
             .build()
             .unwrap();
-        let nsq = Handle::start(config);
+        let nsq = ProducerHandle::start(config);
         // Or else a fault could strike the handshake in place of an order.
         let timeout = Duration::from_secs(10);
         let connected = nsq.address().send(WaitConnected { timeout }).await.unwrap();

@@ -10,7 +10,7 @@
 use std::{error::Error, fs, io, path::Path, time::Duration};
 
 use actix_nsq::{
-    Config, ConfigBuilder, Drain, Handle, Producer, Publish, Secret, Topic,
+    Drain, Producer, ProducerConfig, ProducerConfigBuilder, ProducerHandle, Publish, Secret, Topic,
     embedded::{EmbeddedNsqd, Grant, TlsClientAuthPolicy},
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .start()?;
     let localhost = format!("localhost:{}", nsqd.address().port());
 
-    let config = Config::builder(&localhost)
+    let config = ProducerConfig::builder(&localhost)
         .tls_v1(true)
         .tls_root_ca_file(file("ca.pem"))
         .tls_cert(file("shop.pem"))
@@ -52,11 +52,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         );
     }
     let deadline = Duration::from_secs(5);
-    producer.send(Drain { deadline }).await?;
+    producer.send(Drain { timeout: deadline }).await?;
 
     // What nsqd, or this client, does not take is an error, and nothing was sent in clear text.
     let with_ca = || {
-        Config::builder(&localhost)
+        ProducerConfig::builder(&localhost)
             .tls_v1(true)
             .tls_root_ca_file(file("ca.pem"))
     };
@@ -66,7 +66,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .tls_key(file("shop.key"))
     };
     for (missing, config) in [
-        ("its authority", Config::builder(&localhost).tls_v1(true)),
+        (
+            "its authority",
+            ProducerConfig::builder(&localhost).tls_v1(true),
+        ),
         ("a certificate of ours", with_ca()),
         ("a secret", with_certificate()),
         (
@@ -88,9 +91,9 @@ fn read_secret() -> io::Result<Secret> {
 }
 
 /// Why nothing is published.
-async fn refused(config: ConfigBuilder) -> Result<actix_nsq::Error, Box<dyn Error>> {
+async fn refused(config: ProducerConfigBuilder) -> Result<actix_nsq::PublishError, Box<dyn Error>> {
     let config = config.publish_timeout(Duration::from_secs(1)).build()?;
-    match Handle::start(config)
+    match ProducerHandle::start(config)
         .publish("orders", "another order")
         .await
     {

@@ -9,7 +9,7 @@ use actix::MailboxError;
 pub use self::connection::{ConnectionError, TlsFailure};
 use crate::protocol::{ErrorCode, NameError, ServerError};
 
-/// Whether nsqd may have stored what an [`Error`] speaks of.
+/// Whether nsqd may have stored what a [`PublishError`] speaks of.
 ///
 /// "Stored" means what nsqd's `OK` means: the message is in its queue, which by default is memory. nsqd
 /// promises no more than that.
@@ -21,10 +21,10 @@ pub enum Delivery {
     /// Publishing it again may make a duplicate.
     MaybeWritten,
     /// Some messages of a [`MultiPublish`](crate::MultiPublish) may be stored, all of them, or none.
-    MaybePartly,
+    MaybePartial,
 }
 
-/// What kind of failure an [`Error`] is.
+/// What kind of failure a [`PublishError`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -56,10 +56,10 @@ pub enum ErrorKind {
 
 /// Why a publish failed, or a configuration was refused.
 ///
-/// [`delivery`](Error::delivery) is what a program decides by, [`kind`](Error::kind) tells the causes apart, and the
+/// [`delivery`](PublishError::delivery) is what a program decides by, [`kind`](PublishError::kind) tells the causes apart, and the
 /// text, which never holds a body, is for people. It can be cloned, since one lost connection answers many publishes.
 #[derive(Clone)]
-pub struct Error {
+pub struct PublishError {
     // One pointer, so that the `Result` that travels with every publish stays small where all goes well.
     inner: Box<Inner>,
 }
@@ -70,7 +70,7 @@ struct Inner {
     delivery: Delivery,
 }
 
-impl Error {
+impl PublishError {
     pub(crate) fn new(cause: Cause, delivery: Delivery) -> Self {
         Self {
             inner: Box::new(Inner { cause, delivery }),
@@ -115,7 +115,7 @@ impl Error {
     }
 
     /// Whether publishing the same message again may succeed. Whether it may make a duplicate is another question,
-    /// which [`delivery`](Error::delivery) answers.
+    /// which [`delivery`](PublishError::delivery) answers.
     pub fn is_retryable(&self) -> bool {
         match &self.inner.cause {
             Cause::Full { .. }
@@ -155,15 +155,15 @@ impl Error {
     }
 }
 
-impl std::fmt::Display for Error {
+impl std::fmt::Display for PublishError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.inner.cause.fmt(f)
     }
 }
 
-impl std::fmt::Debug for Error {
+impl std::fmt::Debug for PublishError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Error")
+        f.debug_struct("PublishError")
             .field("kind", &self.kind())
             .field("delivery", &self.delivery())
             .field("text", &format_args!("{self}"))
@@ -171,13 +171,13 @@ impl std::fmt::Debug for Error {
     }
 }
 
-impl std::error::Error for Error {
+impl std::error::Error for PublishError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         std::error::Error::source(&self.inner.cause)
     }
 }
 
-impl From<NameError> for Error {
+impl From<NameError> for PublishError {
     fn from(name: NameError) -> Self {
         Self::new(Cause::Name(name), Delivery::NotWritten)
     }
@@ -188,7 +188,7 @@ impl From<NameError> for Error {
 /// A closed mailbox never handled the message, since the producer answers whatever it did handle, even as it is
 /// dropped: [`Delivery::NotWritten`]. The time-out is the caller's own, set by `.timeout()`: what became of the
 /// message is unknown, [`Delivery::MaybeWritten`].
-impl From<MailboxError> for Error {
+impl From<MailboxError> for PublishError {
     fn from(error: MailboxError) -> Self {
         match error {
             MailboxError::Closed => Self::new(Cause::Closed, Delivery::NotWritten),
@@ -197,7 +197,7 @@ impl From<MailboxError> for Error {
     }
 }
 
-/// What an [`Error`] says, and what [`ErrorKind`] it is.
+/// What a [`PublishError`] says, and what [`ErrorKind`] it is.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Cause {
     #[error("option {name} = \"{value}\": must be {bounds}")]

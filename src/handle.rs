@@ -6,8 +6,8 @@ use actix::Addr;
 use bytes::Bytes;
 
 use crate::{
-    config::Config,
-    error::Error,
+    config::ProducerConfig,
+    error::PublishError,
     producer::{
         DeferredPublish, Drain, DrainReport, MultiPublish, Patient, Ping, Producer, Publish,
         WaitConnected,
@@ -24,26 +24,26 @@ use crate::{
 /// the outstanding.
 ///
 /// ```no_run
-/// use actix_nsq::{Config, Handle};
+/// use actix_nsq::{ProducerConfig, ProducerHandle};
 ///
-/// # async fn example() -> Result<(), actix_nsq::Error> {
-/// let nsq = Handle::start(Config::new("127.0.0.1:4150")?);
+/// # async fn example() -> Result<(), actix_nsq::PublishError> {
+/// let nsq = ProducerHandle::start(ProducerConfig::new("127.0.0.1:4150")?);
 /// nsq.publish("orders", "an order").await?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Handle {
+pub struct ProducerHandle {
     producer: Addr<Producer>,
 }
 
-impl Handle {
+impl ProducerHandle {
     /// Starts a producer on the current arbiter.
     ///
     /// # Panics
     ///
     /// Outside of an actix `System` or a tokio `LocalSet`; see [`Producer::start`].
-    pub fn start(config: Config) -> Self {
+    pub fn start(config: ProducerConfig) -> Self {
         Producer::start(config).into()
     }
 
@@ -62,7 +62,7 @@ impl Handle {
     /// # Cancel safety
     ///
     /// Dropped before the message was handed to the connection, it is never sent. Later it is sent all the same.
-    pub async fn publish<T>(&self, topic: T, body: impl Into<Bytes>) -> Result<(), Error>
+    pub async fn publish<T>(&self, topic: T, body: impl Into<Bytes>) -> Result<(), PublishError>
     where
         T: TryInto<Topic, Error: Into<NameError>>,
     {
@@ -82,7 +82,7 @@ impl Handle {
         &self,
         topic: T,
         bodies: impl IntoIterator<Item = B>,
-    ) -> Result<(), Error>
+    ) -> Result<(), PublishError>
     where
         T: TryInto<Topic, Error: Into<NameError>>,
         B: Into<Bytes>,
@@ -105,7 +105,7 @@ impl Handle {
         topic: T,
         delay: Duration,
         body: impl Into<Bytes>,
-    ) -> Result<(), Error>
+    ) -> Result<(), PublishError>
     where
         T: TryInto<Topic, Error: Into<NameError>>,
     {
@@ -122,7 +122,7 @@ impl Handle {
     /// # Cancel safety
     ///
     /// As [`WaitConnected`].
-    pub async fn wait_connected(&self, timeout: Duration) -> Result<(), Error> {
+    pub async fn wait_connected(&self, timeout: Duration) -> Result<(), PublishError> {
         self.producer.send(WaitConnected { timeout }).await?
     }
 
@@ -135,7 +135,7 @@ impl Handle {
     /// # Cancel safety
     ///
     /// As [`Ping`].
-    pub async fn ping(&self, timeout: Duration) -> Result<(), Error> {
+    pub async fn ping(&self, timeout: Duration) -> Result<(), PublishError> {
         self.producer.send(Ping { timeout }).await?
     }
 
@@ -148,21 +148,21 @@ impl Handle {
     /// # Cancel safety
     ///
     /// Once begun, the drain goes on.
-    pub async fn drain(&self, deadline: Duration) -> Result<DrainReport, Error> {
-        Ok(self.producer.send(Drain { deadline }).await?)
+    pub async fn drain(&self, timeout: Duration) -> Result<DrainReport, PublishError> {
+        Ok(self.producer.send(Drain { timeout }).await?)
     }
 
-    async fn patiently(&self, message: impl Into<Patient>) -> Result<(), Error> {
+    async fn patiently(&self, message: impl Into<Patient>) -> Result<(), PublishError> {
         self.producer.send(message.into()).await?
     }
 }
 
-impl From<Addr<Producer>> for Handle {
+impl From<Addr<Producer>> for ProducerHandle {
     fn from(producer: Addr<Producer>) -> Self {
         Self { producer }
     }
 }
 
-fn parsed<T: TryInto<Topic, Error: Into<NameError>>>(topic: T) -> Result<Topic, Error> {
+fn parsed<T: TryInto<Topic, Error: Into<NameError>>>(topic: T) -> Result<Topic, PublishError> {
     topic.try_into().map_err(|refused| refused.into().into())
 }

@@ -4,17 +4,17 @@
 //! [`DeferredPublish`] messages.
 //!
 //! ```no_run
-//! use actix_nsq::{Config, Producer, Publish, Topic};
+//! use actix_nsq::{ProducerConfig, Producer, Publish, Topic};
 //!
-//! # async fn example() -> Result<(), actix_nsq::Error> {
-//! let producer = Producer::start(Config::new("127.0.0.1:4150")?);
+//! # async fn example() -> Result<(), actix_nsq::PublishError> {
+//! let producer = Producer::start(ProducerConfig::new("127.0.0.1:4150")?);
 //! let topic = Topic::new("orders")?;
 //! producer.send(Publish::new(&topic, "an order")).await??;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Those who do not want actors take a [`Handle`], which waits where a message is told that there is no room.
+//! Those who do not want actors take a [`ProducerHandle`], which waits where a message is told that there is no room.
 //! [`SubscribeEvents`], [`GetState`] and [`GetStats`] show what a producer does; [`WaitConnected`], [`Ping`], [`Reconnect`]
 //! and [`Drain`] steer it.
 //!
@@ -26,7 +26,7 @@
 //!           Publish                 Write (one per burst)     bytes
 //!  caller -----------> Producer -----------------> ConnWriter -----------> nsqd
 //!         <-----------    ^                           ^                     |
-//!      Result<(), Error>  | Frames (one per read)     | NOP                 |
+//!      Result<(), PublishError>  | Frames (one per read)     | NOP                 |
 //!                         +---------- ConnReader -----+ (heartbeat)         |
 //!                                         ^            bytes                |
 //!                                         +---------------------------------+
@@ -51,23 +51,23 @@
 //!
 //! 1. Every publish that the producer accepted gets exactly one answer, within `publish_timeout` of its acceptance.
 //! 2. `Ok` only when nsqd's `OK` frame for that very command was read.
-//! 3. Every [`Error`] tells its [`Delivery`]. Refused here, refused by nsqd with an error code known to come before
+//! 3. Every [`PublishError`] tells its [`Delivery`]. Refused here, refused by nsqd with an error code known to come before
 //!    anything is stored, queued behind such a refusal, or never wholly handed to the socket (nsqd executes nothing
 //!    of half a command): [`NotWritten`](Delivery::NotWritten). Wholly handed over and not answered, or refused with a code
 //!    that is not known, or with the `E_MPUB_FAILED` of an automatic batch: [`MaybeWritten`](Delivery::MaybeWritten). The
-//!    same for a [`MultiPublish`]: [`MaybePartly`](Delivery::MaybePartly). What an earlier connection may have stored is never called not written
+//!    same for a [`MultiPublish`]: [`MaybePartial`](Delivery::MaybePartial). What an earlier connection may have stored is never called not written
 //!    again.
 //! 4. nsqd closes the connection when it refuses a publish. The publishes behind that one were not executed, and are
 //!    sent again in order, unless the refusal is a verdict on their topic (`E_BAD_TOPIC`, `E_UNAUTHORIZED`; after the latter
 //!    the topic is refused here for a second). A refusal
 //!    that is itself lost, as may happen when much was sent behind it and nsqd resets the connection, leaves a lost
 //!    connection. What was never wholly sent when a connection is lost is sent again as well. What may be stored is
-//!    answered so, or sent again with `retry_unknown`.
+//!    answered so, or sent again with `retry_maybe_written`.
 //! 5. Sizes, counts and delays are checked before anything is sent, and names are types that are parsed. What is
 //!    refused here touches nobody else.
 //! 6. Memory is bounded: publishes accepted and not answered by count and bytes (`max_pending`, `max_pending_bytes`),
 //!    those sent by `publish_window` and `publish_window_bytes`, frames by `max_msg_size`. Beyond, the answer is
-//!    [`Full`](ErrorKind::Full) at once; a [`Handle`] waits for room instead, with its caller's message in hand.
+//!    [`Full`](ErrorKind::Full) at once; a [`ProducerHandle`] waits for room instead, with its caller's message in hand.
 //! 7. A caller that gives up or times out changes nobody else's answer. Handed over already, its publish keeps its place and
 //!    the late answer is swallowed; else it is never sent.
 //! 8. When writing fails, what nsqd said before is still read: its answers are real.
@@ -118,13 +118,13 @@ mod secret;
 pub mod embedded;
 
 pub use self::{
-    config::{Config, ConfigBuilder, ConfigOption, TlsVersion},
-    conn::{ConnectFuture, Connector, Stream},
-    error::{ConnectionError, Delivery, Error, ErrorKind, TlsFailure},
-    handle::Handle,
+    config::{ConfigOption, ProducerConfig, ProducerConfigBuilder, TlsVersion},
+    conn::{ConnectFuture, Connector, Transport},
+    error::{ConnectionError, Delivery, ErrorKind, PublishError, TlsFailure},
+    handle::ProducerHandle,
     producer::{
-        ConnectionEvent, DeferredPublish, Drain, DrainReport, FailedPublish, GetState, GetStats,
-        Latency, MultiPublish, Ping, Producer, ProducerState, Publish, PublishFailed, Reconnect,
+        AnyPublish, ConnectionEvent, DeferredPublish, Drain, DrainReport, GetState, GetStats,
+        Latency, MultiPublish, Ping, Producer, ProducerState, Publish, PublishFailure, Reconnect,
         Stats, SubscribeEvents, SubscribeFailures, WaitConnected,
     },
     protocol::{Channel, NameError, Topic},

@@ -12,7 +12,7 @@ use std::{
 };
 
 use actix_nsq::{
-    Config, GetStats, Producer, Publish, Reconnect, Topic,
+    GetStats, Producer, ProducerConfig, Publish, Reconnect, Topic,
     actix::{Addr, System},
     bytes::Bytes,
     embedded::EmbeddedNsqd,
@@ -51,7 +51,7 @@ fn a_thousand_connections_leave_no_allocation_behind() {
     let nsqd = EmbeddedNsqd::start().unwrap();
     let system = System::new();
     let backoff = Duration::from_millis(1);
-    let config = Config::builder(nsqd.address().to_string())
+    let config = ProducerConfig::builder(nsqd.address().to_string())
         .reconnect_backoff(backoff)
         .max_reconnect_backoff(backoff)
         .build()
@@ -85,7 +85,7 @@ async fn publish_large(producer: &Addr<Producer>, body: &Bytes, times: usize) {
 fn a_large_body_is_not_copied_on_its_way_be_it_alone_or_in_a_batch() {
     let nsqd = EmbeddedNsqd::start().unwrap();
     let system = System::new();
-    let config = Config::new(nsqd.address().to_string()).unwrap();
+    let config = ProducerConfig::new(nsqd.address().to_string()).unwrap();
     let producer = system.block_on(async { Producer::start(config) });
     for size in [1 << 20, 64 << 10, 5 << 10] {
         let body = Bytes::from(vec![7; size]);
@@ -151,7 +151,7 @@ fn a_peer_that_floods_fills_no_memory() {
         (b"\0\0\0\x06\0\0\0\0OK", false),
     ] {
         let flood = Flood::of(said);
-        let config = Config::new(&flood.address).unwrap();
+        let config = ProducerConfig::new(&flood.address).unwrap();
         let counted = allocation_counter::measure(|| {
             System::new().block_on(async {
                 let _producer = Producer::start(config);

@@ -1,6 +1,6 @@
 //! Which HTTP status tells which failure of a publish.
 
-use actix_nsq::{Delivery, Error, ErrorKind};
+use actix_nsq::{Delivery, ErrorKind, PublishError};
 use actix_web::{
     HttpResponse, ResponseError,
     http::{StatusCode, header},
@@ -10,7 +10,7 @@ use serde_json::json;
 /// A publish that failed, as an HTTP answer.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub(crate) struct Failed(#[from] Error);
+pub(crate) struct Failed(#[from] PublishError);
 
 impl ResponseError for Failed {
     fn status_code(&self) -> StatusCode {
@@ -38,7 +38,7 @@ impl ResponseError for Failed {
         }
         let stored = match self.0.delivery() {
             Delivery::NotWritten => "no",
-            Delivery::MaybeWritten | Delivery::MaybePartly => "maybe",
+            Delivery::MaybeWritten | Delivery::MaybePartial => "maybe",
         };
         response.json(json!({ "stored": stored, "error": self.0.to_string() }))
     }

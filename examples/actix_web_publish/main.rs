@@ -31,7 +31,7 @@ mod failed;
 use std::{io, sync::mpsc, time::Duration};
 
 use actix_nsq::{
-    Config, Drain, Error, GetState, Ping, Producer, Publish, Topic, actix::Addr,
+    Drain, GetState, Ping, Producer, ProducerConfig, Publish, PublishError, Topic, actix::Addr,
     embedded::EmbeddedNsqd,
 };
 use actix_web::{App, HttpResponse, HttpServer, web};
@@ -67,7 +67,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let given = given.or_else(|| std::env::var("NSQD_TCP_ADDRESS").ok());
     let own = given.is_none().then(EmbeddedNsqd::start).transpose()?;
     let own_address = own.as_ref().map(|nsqd| nsqd.address().to_string());
-    let config = Config::builder(given.or(own_address).unwrap_or_default())
+    let config = ProducerConfig::builder(given.or(own_address).unwrap_or_default())
         .publish_timeout(PUBLISH_TIMEOUT)
         .build()?;
 
@@ -118,9 +118,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(server.await??)
 }
 
-async fn drain(producers: impl Iterator<Item = Addr<Producer>>) -> Result<(), Error> {
+async fn drain(producers: impl Iterator<Item = Addr<Producer>>) -> Result<(), PublishError> {
     let deadline = PUBLISH_TIMEOUT;
-    let drains: Vec<_> = producers.map(|it| it.send(Drain { deadline })).collect();
+    let drains: Vec<_> = producers
+        .map(|it| it.send(Drain { timeout: deadline }))
+        .collect();
     for drain in drains {
         // What is left here belongs to clients that have hung up.
         println!("drained: {:?}", drain.await?);
@@ -133,9 +135,9 @@ async fn publish(
     body: web::Bytes,
     producer: web::Data<Addr<Producer>>,
 ) -> Result<HttpResponse, Failed> {
-    let topic = Topic::new(topic.as_str()).map_err(Error::from)?;
+    let topic = Topic::new(topic.as_str()).map_err(PublishError::from)?;
     let answer = producer.send(Publish::new(topic, body)).await;
-    answer.map_err(Error::from)??;
+    answer.map_err(PublishError::from)??;
     Ok(HttpResponse::Ok().json(json!({ "stored": "yes" })))
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use actix_nsq::{
-    Error, MultiPublish, Producer, Publish, Topic,
+    MultiPublish, Producer, Publish, PublishError, Topic,
     actix::{self, Addr},
 };
 use tokio::sync::{Notify, Semaphore};
@@ -152,7 +152,7 @@ impl Caller {
         }
     }
 
-    async fn send(&self, first: u64, count: u64) -> Result<(), Error> {
+    async fn send(&self, first: u64, count: u64) -> Result<(), PublishError> {
         let (topic, bodies) = (&self.topic, &self.work.bodies);
         match self.mpub {
             None => {

@@ -40,7 +40,7 @@ mod report;
 use std::{io, process::ExitCode};
 
 use actix_nsq::{
-    Error, GetStats, Producer, WaitConnected,
+    GetStats, Producer, PublishError, WaitConnected,
     actix::{Addr, Arbiter, System, SystemRunner},
 };
 
@@ -126,7 +126,7 @@ fn unwatched(system: &SystemRunner, callers: Callers) -> io::Result<(Meter, Mete
 }
 
 /// Starts a producer, on an arbiter of its own if asked for, and waits until it is connected.
-async fn connect(options: &Options) -> Result<(Addr<Producer>, Option<Arbiter>), Error> {
+async fn connect(options: &Options) -> Result<(Addr<Producer>, Option<Arbiter>), PublishError> {
     let config = options.config.clone();
     let (dial, handshake) = (config.dial_timeout(), config.handshake_timeout());
     let arbiter = options.other_arbiter.then(Arbiter::new);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use actix_nsq::Error;
+use actix_nsq::PublishError;
 use hdrhistogram::Histogram;
 
 /// Longer times than this count as this.
@@ -34,7 +34,12 @@ impl Meter {
     }
 
     /// Takes note of the answer to a command with so many messages, which came after `time`.
-    pub(crate) fn answered(&mut self, messages: u64, time: Duration, answer: Result<(), Error>) {
+    pub(crate) fn answered(
+        &mut self,
+        messages: u64,
+        time: Duration,
+        answer: Result<(), PublishError>,
+    ) {
         match answer {
             Ok(()) => {
                 self.ok += messages;

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use actix_nsq::{Config, Error, NameError, Topic};
+use actix_nsq::{NameError, ProducerConfig, PublishError, Topic};
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 use crate::{bodies::Bodies, producer_opt::producer_opt};
@@ -90,7 +90,7 @@ struct Publish {
 /// What the command line asks for.
 #[derive(Debug)]
 pub(crate) struct Options {
-    pub(crate) config: Config,
+    pub(crate) config: ProducerConfig,
     pub(crate) topics: Vec<Topic>,
     /// What the messages hold, in turn.
     pub(crate) bodies: Bodies,
@@ -164,9 +164,9 @@ impl Options {
     }
 }
 
-fn config(flags: &Publish) -> Result<Config, Error> {
+fn config(flags: &Publish) -> Result<ProducerConfig, PublishError> {
     let version = env!("CARGO_PKG_VERSION");
-    let builder = Config::builder(&flags.nsqd_tcp_address)
+    let builder = ProducerConfig::builder(&flags.nsqd_tcp_address)
         .user_agent(format!("nsq_bench/{version} actix-nsq/{version}"))
         .auto_batch(!flags.no_batching);
     flags
@@ -271,7 +271,7 @@ mod tests {
     fn every_flag_is_heard() {
         let options = parse(
             "--nsqd-tcp-address host:1 --size 7 --concurrency 4096 --messages 5 --warmup 0 --no-batching --topics 2 \
-             --mpub 3 --rate 0.5 --other-arbiter --json --producer-opt publish_window=9 --producer-opt retry_unknown",
+             --mpub 3 --rate 0.5 --other-arbiter --json --producer-opt publish_window=9 --producer-opt retry_maybe_written",
         );
         let options = options.unwrap();
         assert_eq!(options.config.address(), "host:1");
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!((options.mpub, options.rate), (Some(3), Some(0.5)));
         assert!(options.other_arbiter && options.json);
         let config = options.config;
-        assert!(!config.auto_batch() && config.retry_unknown());
+        assert!(!config.auto_batch() && config.retry_maybe_written());
         assert_eq!(config.publish_window(), 9);
     }
 

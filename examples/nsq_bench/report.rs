@@ -163,7 +163,7 @@ pub(crate) fn process_time() -> Duration {
 mod tests {
     use std::time::Instant;
 
-    use actix_nsq::{Error, Topic};
+    use actix_nsq::{PublishError, Topic};
 
     use super::*;
 
@@ -198,7 +198,7 @@ mod tests {
         )
     }
 
-    fn an_error() -> Error {
+    fn an_error() -> PublishError {
         Topic::new("not a name").unwrap_err().into()
     }
 

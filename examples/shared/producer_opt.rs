@@ -1,7 +1,7 @@
 //! An option of the producer on a command line: NAME=VALUE, or NAME,VALUE as NSQ's own tools have it, or the name of a switch
 //! alone, which means true.
 
-use actix_nsq::Config;
+use actix_nsq::ProducerConfig;
 
 /// Reads one. What is refused here is shown as it was given, so nothing is that may have a secret in it: of that the
 /// configuration tells.
@@ -18,7 +18,7 @@ pub(crate) fn producer_opt(text: &str) -> Result<(String, String), String> {
 /// Whether it is an option, and none that is true or false.
 fn needs_value(name: &str) -> bool {
     let name = name.replace('-', "_");
-    Config::options()
+    ProducerConfig::options()
         .iter()
         .any(|option| option.name == name && !["true", "false"].contains(&option.default.as_str()))
 }

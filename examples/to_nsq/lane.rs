@@ -5,7 +5,7 @@ use std::{
 };
 
 use actix_nsq::{
-    Config, Error, ErrorKind, Producer, Publish, Topic,
+    ErrorKind, Producer, ProducerConfig, Publish, PublishError, Topic,
     actix::{Addr, dev::Request},
 };
 use tokio::{
@@ -52,7 +52,7 @@ impl<'a> Lane<'a> {
     pub(crate) fn new(
         producer: Addr<Producer>,
         topic: &'a Topic,
-        config: &Config,
+        config: &ProducerConfig,
         name: Option<&'a str>,
         report: &'a RefCell<Report>,
     ) -> Self {
@@ -129,7 +129,7 @@ impl<'a> Lane<'a> {
         .await;
     }
 
-    fn answered(&mut self, record: Record, answer: Result<(), Error>) {
+    fn answered(&mut self, record: Record, answer: Result<(), PublishError>) {
         match answer {
             Err(error) if error.kind() == ErrorKind::Full => self.try_again(record),
             answer => self

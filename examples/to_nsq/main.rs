@@ -12,7 +12,7 @@
 //! * Every record is published to each address, to each in the order of the input. An nsqd that is slow slows down the
 //!   reading; one that is away is dialled again, and records wait for it until their `publish_timeout`.
 //! * The outcome log has one line for each record and address, `<record> <outcome>[ <error>]`: records are numbered from
-//!   0, outcomes are `ok`, `not_written`, `maybe_written` and `maybe_partly`. A record's lines come in the order of the
+//!   0, outcomes are `ok`, `not_written`, `maybe_written` and `maybe_partial`. A record's lines come in the order of the
 //!   answers. With several addresses an error begins with its address; the record's other addresses are ok.
 //! * The last line on standard error is `published: A ok, B not written, C maybe written`.
 //! * The exit code is 0 if all are ok, 2 for a wrong command line, and 1 otherwise.
@@ -124,7 +124,7 @@ async fn heed_signals(stop: oneshot::Sender<()>, producers: Vec<Addr<Producer>>)
     sleep(GRACE).await;
     for producer in producers {
         producer.do_send(Drain {
-            deadline: Duration::ZERO,
+            timeout: Duration::ZERO,
         });
     }
     pending().await

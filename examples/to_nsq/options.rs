@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use actix_nsq::{Config, Error, Topic};
+use actix_nsq::{ProducerConfig, PublishError, Topic};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use crate::producer_opt::producer_opt;
@@ -41,7 +41,7 @@ struct Flags {
     producer_opt: Vec<(String, String)>,
 
     /// Write a line for each record (numbered from 0) and address: its number, then ok, not_written, maybe_written or
-    /// maybe_partly, then the error (which begins with the address where there are several)
+    /// maybe_partial, then the error (which begins with the address where there are several)
     #[arg(long, value_name = "FILE")]
     outcome_log: Option<PathBuf>,
 }
@@ -51,7 +51,7 @@ struct Flags {
 pub(crate) struct Options {
     pub(crate) topic: Topic,
     /// One for each address.
-    pub(crate) configs: Vec<Config>,
+    pub(crate) configs: Vec<ProducerConfig>,
     pub(crate) delimiter: u8,
     /// Records per second; `None`: as many as come.
     pub(crate) rate: Option<u32>,
@@ -115,7 +115,7 @@ fn delimiter(text: &str) -> Result<u8, String> {
 }
 
 /// A configuration for each address, however often it was given.
-fn configs(flags: &Flags) -> Result<Vec<Config>, Error> {
+fn configs(flags: &Flags) -> Result<Vec<ProducerConfig>, PublishError> {
     let mut addresses: Vec<&str> = Vec::new();
     for address in &flags.nsqd_tcp_address {
         if !addresses.contains(&address.as_str()) {
@@ -131,10 +131,13 @@ fn configs(flags: &Flags) -> Result<Vec<Config>, Error> {
         .collect()
 }
 
-fn config(address: &str, producer_opts: &[(String, String)]) -> Result<Config, Error> {
+fn config(
+    address: &str,
+    producer_opts: &[(String, String)],
+) -> Result<ProducerConfig, PublishError> {
     let version = env!("CARGO_PKG_VERSION");
-    let builder =
-        Config::builder(address).user_agent(format!("to_nsq/{version} actix-nsq/{version}"));
+    let builder = ProducerConfig::builder(address)
+        .user_agent(format!("to_nsq/{version} actix-nsq/{version}"));
     producer_opts
         .iter()
         .try_fold(builder, |builder, (name, value)| builder.set(name, value))?

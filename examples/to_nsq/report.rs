@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use actix_nsq::{Delivery, Error};
+use actix_nsq::{Delivery, PublishError};
 use tokio::time::sleep;
 
 /// How often the progress line and the outcome log are brought up to date.
@@ -55,12 +55,12 @@ impl Report {
         &mut self,
         record: u64,
         address: Option<&str>,
-        answer: Result<(), Error>,
+        answer: Result<(), PublishError>,
     ) {
-        match answer.as_ref().map_err(Error::delivery) {
+        match answer.as_ref().map_err(PublishError::delivery) {
             Ok(()) => self.ok += 1,
             Err(Delivery::NotWritten) => self.not_written += 1,
-            Err(Delivery::MaybeWritten | Delivery::MaybePartly) => self.maybe_written += 1,
+            Err(Delivery::MaybeWritten | Delivery::MaybePartial) => self.maybe_written += 1,
         }
         if let Err(error) = &answer
             && self.log.is_none()
@@ -118,7 +118,7 @@ fn write_line(
     log: &mut impl Write,
     record: u64,
     address: Option<&str>,
-    answer: &Result<(), Error>,
+    answer: &Result<(), PublishError>,
 ) -> io::Result<()> {
     let Err(error) = answer else {
         return writeln!(log, "{record} ok");
@@ -126,7 +126,7 @@ fn write_line(
     let outcome = match error.delivery() {
         Delivery::NotWritten => "not_written",
         Delivery::MaybeWritten => "maybe_written",
-        Delivery::MaybePartly => "maybe_partly",
+        Delivery::MaybePartial => "maybe_partial",
     };
     match address {
         None => writeln!(log, "{record} {outcome} {error}"),

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_nsq::{Delivery, Error, bytes::Bytes};
+use actix_nsq::{Delivery, PublishError, bytes::Bytes};
 use hdrhistogram::Histogram;
 
 use crate::{
@@ -136,7 +136,7 @@ impl Board {
         &self,
         producer: usize,
         ids: &[Id],
-        answer: &Result<(), Error>,
+        answer: &Result<(), PublishError>,
         took: Duration,
     ) {
         let now = self.now();
@@ -144,7 +144,7 @@ impl Board {
         let count = ids.len() as u64;
         let progress = &mut inner.progress;
         progress.last_answer = now;
-        let outcome = match answer.as_ref().map_err(Error::delivery) {
+        let outcome = match answer.as_ref().map_err(PublishError::delivery) {
             Ok(()) => {
                 progress.ok += count;
                 "ok"
@@ -153,7 +153,7 @@ impl Board {
                 progress.not_written += count;
                 "not_written"
             }
-            Err(Delivery::MaybeWritten | Delivery::MaybePartly) => {
+            Err(Delivery::MaybeWritten | Delivery::MaybePartial) => {
                 progress.maybe += count;
                 "maybe"
             }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use actix_nsq::{
-    ConnectionEvent, Error, Handle, Producer, SubscribeEvents, Topic,
+    ConnectionEvent, Producer, ProducerHandle, PublishError, SubscribeEvents, Topic,
     actix::{Actor, Context, Handler},
     bytes::Bytes,
 };
@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Load {
     board: Arc<Board>,
-    handles: Vec<Handle>,
+    handles: Vec<ProducerHandle>,
     topics: Vec<Topic>,
     options: Options,
     rng: RefCell<Rng>,
@@ -65,12 +65,12 @@ impl Load {
             let producer = Producer::start(config.clone());
             let watch = Watch {
                 producer: number,
-                retries: options.retry_unknown,
+                retries: options.retry_maybe_written,
                 board: Arc::clone(&board),
             };
             let events = SubscribeEvents(watch.start().recipient());
             producer.send(events).await.map_err(io::Error::other)?;
-            let handle = Handle::from(producer);
+            let handle = ProducerHandle::from(producer);
             let connected = handle.wait_connected(PATIENCE).await;
             connected.map_err(io::Error::other)?;
             handles.push(handle);
@@ -175,7 +175,7 @@ impl Load {
         self: Rc<Self>,
         producer: usize,
         ids: Vec<Id>,
-        answer: impl Future<Output = Result<(), Error>>,
+        answer: impl Future<Output = Result<(), PublishError>>,
     ) {
         let asked = Instant::now();
         match timeout(self.longest_answer(), answer).await {
@@ -186,7 +186,12 @@ impl Load {
     }
 }
 
-async fn publish(nsq: Handle, topic: Topic, verb: Verb, bodies: Vec<Bytes>) -> Result<(), Error> {
+async fn publish(
+    nsq: ProducerHandle,
+    topic: Topic,
+    verb: Verb,
+    bodies: Vec<Bytes>,
+) -> Result<(), PublishError> {
     match verb {
         Verb::Publish => nsq.publish(topic, only(bodies)).await,
         Verb::MultiPublish => nsq.multi_publish(topic, bodies).await,

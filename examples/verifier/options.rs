@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use actix_nsq::{Config, Error};
+use actix_nsq::{ProducerConfig, PublishError};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use crate::{producer_opt::producer_opt, sabotage::Sabotage, support::chaos::Faults};
@@ -90,7 +90,7 @@ pub(crate) struct Options {
 
     /// Let the producers send again what may be stored: duplicates of such messages are told apart, and no fault
     #[arg(long)]
-    pub(crate) retry_unknown: bool,
+    pub(crate) retry_maybe_written: bool,
 
     /// Time to the answer of each publish; one second more, and it counts as unanswered
     #[arg(long, value_name = "TIME", default_value = "30", value_parser = period)]
@@ -158,15 +158,15 @@ impl Options {
     }
 
     /// What a producer needs to know.
-    pub(crate) fn config(&self, address: &str) -> Result<Config, Error> {
+    pub(crate) fn config(&self, address: &str) -> Result<ProducerConfig, PublishError> {
         let mut options = self.producer_opt.iter();
         options
-            .try_fold(Config::builder(address), |config, (name, value)| {
+            .try_fold(ProducerConfig::builder(address), |config, (name, value)| {
                 config.set(name, value)
             })?
             .heartbeat_interval(Duration::from_secs(1))
             .publish_timeout(self.publish_timeout)
-            .retry_unknown(self.retry_unknown)
+            .retry_maybe_written(self.retry_maybe_written)
             .client_id("verifier")
             .build()
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use actix_nsq::{Error, Topic};
+use actix_nsq::{PublishError, Topic};
 use clap::ValueEnum;
 
 use crate::{
@@ -56,9 +56,9 @@ impl Sabotage {
             Self::Corrupt => &[&body, &damaged],
         };
         raw_client::publish(&nsqd.address(), topic, stored)?;
-        let answers: &[Result<(), Error>] = match self {
+        let answers: &[Result<(), PublishError>] = match self {
             Self::Unanswered => &[],
-            Self::Misattributed => &[Topic::new("no name").map(drop).map_err(Error::from)],
+            Self::Misattributed => &[Topic::new("no name").map(drop).map_err(PublishError::from)],
             Self::Twice => &[Ok(()), Ok(())],
             Self::Lost | Self::Duplicate | Self::Corrupt | Self::Idle => &[Ok(())],
         };

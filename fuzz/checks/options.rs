@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use actix_nsq::{Config, Delivery, Error, ErrorKind};
+use actix_nsq::{Delivery, ErrorKind, ProducerConfig, PublishError};
 
 use super::{input::Input, world::ms};
 
@@ -19,23 +19,23 @@ pub fn options(data: &[u8]) {
     let mut input = Input::new(data);
     let text = |input: &mut Input<'_>| String::from_utf8_lossy(input.until(b'\n')).into_owned();
     match input.below(5) {
-        0 => judge(&Config::from_url(&text(&mut input))),
+        0 => judge(&ProducerConfig::from_url(&text(&mut input))),
         1 => {
             let url = format!("nsq://{}", text(&mut input));
-            let config = Config::from_url(&url);
+            let config = ProducerConfig::from_url(&url);
             judge(&config);
             let config = config.map_err(|error| error.to_string());
             let vars = [("NSQD_TCP_ADDRESS".to_owned(), url)];
-            let again = Config::from_vars(vars).map_err(|error| error.to_string());
+            let again = ProducerConfig::from_vars(vars).map_err(|error| error.to_string());
             assert_eq!(format!("{config:?}"), format!("{again:?}"));
         }
-        2 => judge(&Config::new(text(&mut input))),
+        2 => judge(&ProducerConfig::new(text(&mut input))),
         3 => secrets(&text(&mut input), &text(&mut input)),
         _ => pairs(&mut input),
     }
 }
 
-fn judge(config: &Result<Config, Error>) {
+fn judge(config: &Result<ProducerConfig, PublishError>) {
     match config {
         Ok(config) => {
             let out_of_bounds = out_of_bounds(config);
@@ -81,9 +81,9 @@ fn secrets(before: &str, behind: &str) {
     for text in texts {
         let vars = [("NSQD_TCP_ADDRESS".to_owned(), text.clone())];
         for config in [
-            Config::from_url(&text),
-            Config::new(text.as_str()),
-            Config::from_vars(vars),
+            ProducerConfig::from_url(&text),
+            ProducerConfig::new(text.as_str()),
+            ProducerConfig::from_vars(vars),
         ] {
             judge(&config);
             let told = match config {
@@ -97,7 +97,10 @@ fn secrets(before: &str, behind: &str) {
 
 /// Options from a program, a URL and the environment are the same options.
 fn pairs(input: &mut Input<'_>) {
-    let known: Vec<_> = Config::options().iter().map(|option| option.name).collect();
+    let known: Vec<_> = ProducerConfig::options()
+        .iter()
+        .map(|option| option.name)
+        .collect();
     let mut pairs = Vec::new();
     while !input.is_empty() && pairs.len() < 20 {
         let at = input.below(known.len() + OTHERS.len());
@@ -107,7 +110,7 @@ fn pairs(input: &mut Input<'_>) {
             None => pairs.push((OTHERS[at - known.len()], SECRET.to_owned())),
         }
     }
-    let start = Config::builder("127.0.0.1:4150");
+    let start = ProducerConfig::builder("127.0.0.1:4150");
     let set = pairs
         .iter()
         .try_fold(start, |builder, (name, value)| builder.set(name, value));
@@ -134,7 +137,7 @@ fn pairs(input: &mut Input<'_>) {
         .iter()
         .map(|(name, value)| format!("{name}={}", percent_encoded(value)))
         .collect();
-    let url = Config::from_url(&format!("nsq://127.0.0.1:4150?{}", query.join("&")));
+    let url = ProducerConfig::from_url(&format!("nsq://127.0.0.1:4150?{}", query.join("&")));
     assert_eq!(shown(&config), shown(&url));
     // Of the environment, what is nobody's option may be anyone's.
     if pairs
@@ -148,12 +151,12 @@ fn pairs(input: &mut Input<'_>) {
         });
         assert_eq!(
             shown(&config),
-            shown(&Config::from_vars(address.into_iter().chain(vars)))
+            shown(&ProducerConfig::from_vars(address.into_iter().chain(vars)))
         );
     }
 }
 
-fn shown(config: &Result<Config, Error>) -> String {
+fn shown(config: &Result<ProducerConfig, PublishError>) -> String {
     format!("{config:?}")
 }
 
@@ -162,7 +165,7 @@ fn percent_encoded(text: &str) -> String {
 }
 
 /// The options that no configuration may have, by bounds typed a second time.
-fn out_of_bounds(config: &Config) -> Vec<&'static str> {
+fn out_of_bounds(config: &ProducerConfig) -> Vec<&'static str> {
     let hours = |hours: u64| ms(hours * 3_600_000);
     let time = |time: Duration, from: u64, to: Duration| ms(from) <= time && time <= to;
     let five_minutes = ms(300_000);

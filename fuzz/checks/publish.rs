@@ -7,7 +7,7 @@ use std::{
 };
 
 use actix_nsq::{
-    DeferredPublish, Delivery, Error, ErrorKind, MultiPublish, Producer, Publish, Topic,
+    DeferredPublish, Delivery, ErrorKind, MultiPublish, Producer, Publish, PublishError, Topic,
     bytes::Bytes,
     protocol::{self, Channel, MessageId, Outbox},
 };
@@ -173,7 +173,7 @@ async fn ask(mut network: Network, asked: Vec<Asked>, batching: bool) {
             Ok(name) => name,
             Err(error) => {
                 assert_eq!(refusal, Some(ErrorKind::InvalidName), "{error}");
-                let text = Error::from(error).to_string();
+                let text = PublishError::from(error).to_string();
                 assert!(
                     text.len() < 300 && !text.contains(char::is_control),
                     "{text}"

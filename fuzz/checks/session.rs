@@ -6,8 +6,8 @@ use std::{cell::RefCell, collections::HashSet, rc::Rc, time::Duration};
 
 use actix::{Addr, Handler};
 use actix_nsq::{
-    DeferredPublish, Delivery, Error, MultiPublish, Ping, Producer, Publish, Reconnect, Topic,
-    bytes::Bytes,
+    DeferredPublish, Delivery, MultiPublish, Ping, Producer, Publish, PublishError, Reconnect,
+    Topic, bytes::Bytes,
 };
 use tokio::{
     task::{JoinHandle, spawn_local},
@@ -71,7 +71,7 @@ pub fn session(data: &[u8]) {
 
 #[derive(Clone, Copy)]
 struct Settings {
-    retry_unknown: bool,
+    retry_maybe_written: bool,
     /// Whether the nsqd of the end serves all that comes to it.
     good_end: bool,
     capacity: usize,
@@ -85,7 +85,7 @@ impl Settings {
     fn read(input: &mut Input<'_>) -> Self {
         let flags = input.byte();
         Self {
-            retry_unknown: flags & 1 != 0,
+            retry_maybe_written: flags & 1 != 0,
             good_end: flags & 2 != 0,
             capacity: [64 << 10, 40, 200, 1000][usize::from(flags >> 2 & 3)],
             batching: flags & 16 == 0,
@@ -107,7 +107,7 @@ fn start(network: &Network, settings: &Settings) -> Addr<Producer> {
         .publish_window(settings.window)
         .auto_batch(settings.batching)
         .auto_batch_messages(settings.most)
-        .retry_unknown(settings.retry_unknown)
+        .retry_maybe_written(settings.retry_maybe_written)
         .max_reconnect_backoff(ms(400));
     Producer::start(config.build().expect("a good configuration"))
 }
@@ -245,7 +245,10 @@ impl Play {
             }
         };
         let duplicate = &verdict.duplicate;
-        assert!(settings.retry_unknown || duplicate.is_empty(), "{verdict}");
+        assert!(
+            settings.retry_maybe_written || duplicate.is_empty(),
+            "{verdict}"
+        );
         let others = [
             &verdict.lost,
             &verdict.misattributed,
@@ -309,7 +312,7 @@ impl Callers {
 
     fn send<M>(&mut self, ids: Vec<Id>, bodies: Vec<Bytes>, message: M)
     where
-        M: actix::Message<Result = Result<(), Error>> + Send + 'static,
+        M: actix::Message<Result = Result<(), PublishError>> + Send + 'static,
         Producer: Handler<M>,
     {
         let (request, record) = (self.producer.send(message), Rc::clone(&self.record));
@@ -324,7 +327,7 @@ impl Callers {
             );
             let partly = answer
                 .as_ref()
-                .is_err_and(|e| e.delivery() == Delivery::MaybePartly);
+                .is_err_and(|e| e.delivery() == Delivery::MaybePartial);
             assert!(!partly || all.len() > 1, "a single publish: {answer:?}");
             if answer.is_ok() {
                 believed.borrow_mut().extend(bodies);

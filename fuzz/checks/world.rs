@@ -2,7 +2,9 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use actix_nsq::{Config, ConfigBuilder, ConnectFuture, Connector, Stream, bytes::BytesMut};
+use actix_nsq::{
+    ConnectFuture, Connector, ProducerConfig, ProducerConfigBuilder, Transport, bytes::BytesMut,
+};
 use futures::FutureExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
@@ -65,8 +67,8 @@ impl Network {
         }
     }
 
-    pub(super) fn config(&self) -> ConfigBuilder {
-        Config::builder("nsqd in memory").connector(self.connector.clone())
+    pub(super) fn config(&self) -> ProducerConfigBuilder {
+        ProducerConfig::builder("nsqd in memory").connector(self.connector.clone())
     }
 
     /// The next dial, by a line that holds so many bytes on their way; `None` when none comes within `patience`.
@@ -91,13 +93,15 @@ struct InMemory {
 }
 
 impl Connector for InMemory {
-    fn connect(&self, _: &Config) -> ConnectFuture {
+    fn connect(&self, _: &ProducerConfig) -> ConnectFuture {
         let (answer, answered) = oneshot::channel();
         // Without a network nobody takes the dial, and its answer comes at once.
         let _ = self.dials.send(answer);
         Box::pin(async move {
             let refused = || Err(io::ErrorKind::ConnectionRefused.into());
-            Ok(Stream::new(answered.await.unwrap_or_else(|_| refused())?))
+            Ok(Transport::new(
+                answered.await.unwrap_or_else(|_| refused())?,
+            ))
         })
     }
 }

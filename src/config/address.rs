@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 
 use super::{options::LONGEST_NAME, shown};
 use crate::{
-    error::{Cause, Delivery, Error},
+    error::{Cause, Delivery, PublishError},
     protocol::one_line,
 };
 
 /// Accepts what can be dialled: `host:port`, where the host is a name, an IPv4 address, or an IPv6 one in brackets. Names
 /// need not be ASCII, but they are shown in logs: with nothing in them that is not plainly to be seen.
-pub(super) fn check_address(address: &str) -> Result<(), Error> {
+pub(super) fn check_address(address: &str) -> Result<(), PublishError> {
     let refused = |problem| Err(address_error(address, problem));
     if let Ok(address) = address.parse::<SocketAddr>() {
         return if address.port() == 0 {
@@ -26,7 +26,7 @@ pub(super) fn check_address(address: &str) -> Result<(), Error> {
         return refused("no host");
     }
     if address.contains("://") {
-        return refused("a URL, which Config::from_url takes");
+        return refused("a URL, which ProducerConfig::from_url takes");
     }
     let is_plain = one_line(host.chars(), LONGEST_NAME) == host;
     // A resolver knows which others there are.
@@ -45,8 +45,8 @@ fn is_of_a_name(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '-' | '_' | '.')
 }
 
-pub(super) fn address_error(address: &str, problem: &'static str) -> Error {
-    Error::new(
+pub(super) fn address_error(address: &str, problem: &'static str) -> PublishError {
+    PublishError::new(
         Cause::Address {
             address: shown_address(address),
             problem,

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::{ConfigBuilder, TlsVersion, options::Options, value::Value};
-use crate::error::{Cause, Delivery, Error};
+use super::{ProducerConfigBuilder, TlsVersion, options::Options, value::Value};
+use crate::error::{Cause, Delivery, PublishError};
 
 #[cfg(feature = "tls")]
 const OWN: &str = "rustls_0_23_config";
 
-impl ConfigBuilder {
-    pub(super) fn check_bounds(&self) -> Result<(), Error> {
+impl ProducerConfigBuilder {
+    pub(super) fn check_bounds(&self) -> Result<(), PublishError> {
         let options = &self.options;
         let largest = options.max_publish_size.max(options.max_batch_size);
         if options.max_pending_bytes < largest {
@@ -33,7 +33,7 @@ impl ConfigBuilder {
         Ok(())
     }
 
-    pub(super) fn check_ack_timeout(&mut self) -> Result<(), Error> {
+    pub(super) fn check_ack_timeout(&mut self) -> Result<(), PublishError> {
         let Options {
             ack_timeout,
             publish_timeout,
@@ -56,7 +56,7 @@ impl ConfigBuilder {
     }
 
     /// What would have no effect is an error where somebody may rely on the effect.
-    pub(super) fn check_layers(&self) -> Result<(), Error> {
+    pub(super) fn check_layers(&self) -> Result<(), PublishError> {
         const IN_CLEAR_TEXT: &str = "the connection would not be encrypted";
         let options = &self.options;
         let is_given = |path: &Path| !path.as_os_str().is_empty();
@@ -115,8 +115,8 @@ impl ConfigBuilder {
     }
 }
 
-fn incomplete(name: &'static str, lacks: &'static str) -> Error {
-    Error::new(Cause::Incomplete { name, lacks }, Delivery::NotWritten)
+fn incomplete(name: &'static str, lacks: &'static str) -> PublishError {
+    PublishError::new(Cause::Incomplete { name, lacks }, Delivery::NotWritten)
 }
 
 fn meaningless(
@@ -124,8 +124,8 @@ fn meaningless(
     other: &'static str,
     bound: &'static str,
     rule: &'static str,
-) -> Error {
-    Error::new(
+) -> PublishError {
+    PublishError::new(
         Cause::Meaningless {
             name,
             other,
@@ -142,8 +142,8 @@ fn contradiction<T: Value>(
     other: &'static str,
     bound: &T,
     rule: &'static str,
-) -> Error {
-    Error::new(
+) -> PublishError {
+    PublishError::new(
         Cause::Options {
             name,
             value: value.show(),

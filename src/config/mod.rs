@@ -1,4 +1,4 @@
-//! How a producer is set up. A [`Config`] in hand is valid: every value was checked on the way in.
+//! How a producer is set up. A [`ProducerConfig`] in hand is valid: every value was checked on the way in.
 
 mod address;
 mod checks;
@@ -23,7 +23,7 @@ pub use self::{options::ConfigOption, value::TlsVersion};
 use crate::conn::Tls;
 use crate::{
     conn::{Connector, TcpConnector},
-    error::Error,
+    error::PublishError,
     protocol::{Identify, one_line},
     secret::Secret,
 };
@@ -34,21 +34,21 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type SecretProvider =
     Arc<dyn Fn() -> LocalBoxFuture<'static, Result<Secret, BoxError>> + Send + Sync>;
 
-/// What a producer is started with: the address of nsqd, and a value for each [option](Config::options). The
-/// methods of [`ConfigBuilder`] tell defaults and bounds; `docs/options.md` lists them all, beside go-nsq's.
+/// What a producer is started with: the address of nsqd, and a value for each [option](ProducerConfig::options). The
+/// methods of [`ProducerConfigBuilder`] tell defaults and bounds; `docs/options.md` lists them all, beside go-nsq's.
 ///
 /// ```
 /// use std::time::Duration;
 ///
-/// let config = actix_nsq::Config::builder("127.0.0.1:4150")
+/// let config = actix_nsq::ProducerConfig::builder("127.0.0.1:4150")
 ///     .publish_timeout(Duration::from_secs(10))
 ///     .set("max_pending", "5000")?
 ///     .build()?;
 /// assert_eq!(config.max_pending(), 5000);
-/// # Ok::<_, actix_nsq::Error>(())
+/// # Ok::<_, actix_nsq::PublishError>(())
 /// ```
 #[derive(Clone)]
-pub struct Config {
+pub struct ProducerConfig {
     address: Arc<str>,
     options: Options,
     connector: Arc<dyn Connector>,
@@ -57,19 +57,19 @@ pub struct Config {
     tls: Option<Tls>,
 }
 
-impl Config {
+impl ProducerConfig {
     /// A configuration with the default of every option, for the nsqd at `address`, a `host:port`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) when the address has no host or no port.
-    pub fn new(address: impl Into<String>) -> Result<Self, Error> {
+    pub fn new(address: impl Into<String>) -> Result<Self, PublishError> {
         Self::builder(address).build()
     }
 
     /// Starts a configuration for the nsqd at `address`, a `host:port`.
-    pub fn builder(address: impl Into<String>) -> ConfigBuilder {
-        ConfigBuilder {
+    pub fn builder(address: impl Into<String>) -> ProducerConfigBuilder {
+        ProducerConfigBuilder {
             address: address.into(),
             options: Options::default(),
             given: Vec::new(),
@@ -167,7 +167,7 @@ fn milliseconds(time: Option<Duration>) -> i64 {
     time.map_or(-1, |time| time.as_millis().try_into().unwrap_or(i64::MAX))
 }
 
-impl fmt::Debug for Config {
+impl fmt::Debug for ProducerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("address", &self.address)
@@ -176,10 +176,10 @@ impl fmt::Debug for Config {
     }
 }
 
-/// Collects a [`Config`]. The first value out of its bounds is remembered, and [`build`](Self::build) reports it.
+/// Collects a [`ProducerConfig`]. The first value out of its bounds is remembered, and [`build`](Self::build) reports it.
 #[derive(Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
-pub struct ConfigBuilder {
+pub struct ProducerConfigBuilder {
     address: String,
     options: Options,
     given: Vec<&'static str>,
@@ -187,10 +187,10 @@ pub struct ConfigBuilder {
     secret_provider: Option<SecretProvider>,
     #[cfg(feature = "tls")]
     rustls: Option<Arc<tokio_rustls::rustls::ClientConfig>>,
-    problem: Option<Error>,
+    problem: Option<PublishError>,
 }
 
-impl ConfigBuilder {
+impl ProducerConfigBuilder {
     /// Sets the option `name`, as a command line or a file has it: `-` and `_` are the same in a name, a number is
     /// milliseconds where a time is wanted, and a time may have units (`250ms`, `1m30s`). Blanks around a value are no part of
     /// it, except around a secret, which is taken as it is.
@@ -199,7 +199,7 @@ impl ConfigBuilder {
     ///
     /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming option, value and bounds, when there is no such option
     /// or it cannot have this value.
-    pub fn set(self, name: &str, value: &str) -> Result<Self, Error> {
+    pub fn set(self, name: &str, value: &str) -> Result<Self, PublishError> {
         options::set(self, &name.replace('-', "_"), value)
     }
 
@@ -220,7 +220,7 @@ impl ConfigBuilder {
     /// # use tokio_rustls::rustls;
     /// use std::sync::Arc;
     ///
-    /// use actix_nsq::Config;
+    /// use actix_nsq::ProducerConfig;
     ///
     /// # let roots = rustls::RootCertStore::empty();
     /// let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -228,7 +228,7 @@ impl ConfigBuilder {
     ///     .with_safe_default_protocol_versions()?
     ///     .with_root_certificates(roots)
     ///     .with_no_client_auth();
-    /// let config = Config::builder("nsqd.example.org:4150").rustls_0_23_config(rustls).build()?;
+    /// let config = ProducerConfig::builder("nsqd.example.org:4150").rustls_0_23_config(rustls).build()?;
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     #[cfg(feature = "tls")]
@@ -247,13 +247,13 @@ impl ConfigBuilder {
     /// meanwhile, and hangs up after two heartbeat intervals. If it panics, the producer is gone.
     ///
     /// ```
-    /// use actix_nsq::{Config, Secret};
+    /// use actix_nsq::{ProducerConfig, Secret};
     ///
     /// # async fn current() -> std::io::Result<String> { Ok("s".into()) }
-    /// let config = Config::builder("127.0.0.1:4150")
+    /// let config = ProducerConfig::builder("127.0.0.1:4150")
     ///     .auth_secret_provider(|| async { Ok(Secret::from(current().await?)) })
     ///     .build()?;
-    /// # Ok::<_, actix_nsq::Error>(())
+    /// # Ok::<_, actix_nsq::PublishError>(())
     /// ```
     pub fn auth_secret_provider<F>(
         mut self,
@@ -272,7 +272,7 @@ impl ConfigBuilder {
     ///
     /// [`ErrorKind::Config`](crate::ErrorKind::Config): a value is out of its bounds, two contradict each other, a file
     /// cannot be read, or the address is not `host:port`.
-    pub fn build(mut self) -> Result<Config, Error> {
+    pub fn build(mut self) -> Result<ProducerConfig, PublishError> {
         if let Some(problem) = self.problem.take() {
             return Err(problem);
         }
@@ -282,7 +282,7 @@ impl ConfigBuilder {
         self.check_ack_timeout()?;
         self.check_layers()?;
         self.check_bounds()?;
-        Ok(Config {
+        Ok(ProducerConfig {
             #[cfg(feature = "tls")]
             tls: match self.options.tls_v1 {
                 true => Some(tls::tls(&self.options, &self.address, self.rustls)?),
@@ -296,9 +296,9 @@ impl ConfigBuilder {
     }
 }
 
-impl fmt::Debug for ConfigBuilder {
+impl fmt::Debug for ProducerConfigBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConfigBuilder")
+        f.debug_struct("ProducerConfigBuilder")
             .field("address", &shown_address(&self.address))
             .field("options", &self.options)
             .field("problem", &self.problem)

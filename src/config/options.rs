@@ -3,11 +3,11 @@
 use std::{borrow::Cow, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
-    ConfigBuilder, shown,
+    ProducerConfigBuilder, shown,
     value::{TlsVersion, Value},
 };
 use crate::{
-    error::{Cause, Delivery, Error},
+    error::{Cause, Delivery, PublishError},
     secret::Secret,
 };
 
@@ -103,7 +103,7 @@ macro_rules! options {
         }
 
         /// That the option `name` cannot have this value; `None` where there is no such option.
-        pub(super) fn refused_by_name(name: &str, text: &str, bounds: &str) -> Option<Error> {
+        pub(super) fn refused_by_name(name: &str, text: &str, bounds: &str) -> Option<PublishError> {
             match name {
                 $(stringify!($name) => {
                     let text = <$kind as Value>::quote(text);
@@ -114,7 +114,7 @@ macro_rules! options {
         }
 
         /// The value of an option whose name stands alone.
-        pub(super) fn alone(name: &str) -> Result<&'static str, Error> {
+        pub(super) fn alone(name: &str) -> Result<&'static str, PublishError> {
             match name {
                 $(stringify!($name) if !<$kind as Value>::IS_SWITCH => Err(valueless(stringify!($name))),)+
                 _ => Ok("true"),
@@ -122,7 +122,7 @@ macro_rules! options {
         }
 
         /// Reads `text` as the value of the option `name`.
-        pub(super) fn set(builder: ConfigBuilder, name: &str, text: &str) -> Result<ConfigBuilder, Error> {
+        pub(super) fn set(builder: ProducerConfigBuilder, name: &str, text: &str) -> Result<ProducerConfigBuilder, PublishError> {
             match name {
                 $(stringify!($name) => match <$kind as Value>::parse(<$kind as Value>::trim(text)) {
                     $(_ if !is_built_with($feature) => Err(needs(stringify!($name), $feature)),)?
@@ -134,7 +134,7 @@ macro_rules! options {
                     }
                 },)+
                 _ if is_go_nsqs(name) => Err(missing(name)),
-                _ => Err(Error::new(
+                _ => Err(PublishError::new(
                     Cause::UnknownOption {
                         name: shown(&plain_name(name)),
                         known: [$(stringify!($name)),+].join(", "),
@@ -144,12 +144,12 @@ macro_rules! options {
             }
         }
 
-        impl ConfigBuilder {
+        impl ProducerConfigBuilder {
             $(
                 $(#[doc = $meaning])+
                 ///
                 #[doc = concat!("Default: `", stringify!($default), "`; bounds: `", stringify!($bounds), "`.")]
-                /// A value out of bounds is reported by [`build`](ConfigBuilder::build).
+                /// A value out of bounds is reported by [`build`](ProducerConfigBuilder::build).
                 $(#[doc = concat!("\n\nNeeds the feature `", $feature, "`; `build` says so where it is missing.")])?
                 pub fn $name(mut self, value: $taken) -> Self {
                     $(if !is_built_with($feature) {
@@ -169,7 +169,7 @@ macro_rules! options {
             )+
         }
 
-        impl super::Config {
+        impl super::ProducerConfig {
             $(
                 $(#[doc = $meaning])+
                 pub fn $name(&self) -> $kind {
@@ -191,13 +191,13 @@ fn is_built_with(feature: &str) -> bool {
     FEATURES.contains(&(feature, true))
 }
 
-fn needs(name: &'static str, feature: &'static str) -> Error {
-    Error::new(Cause::FeatureOption { name, feature }, Delivery::NotWritten)
+fn needs(name: &'static str, feature: &'static str) -> PublishError {
+    PublishError::new(Cause::FeatureOption { name, feature }, Delivery::NotWritten)
 }
 
-fn valueless(name: &'static str) -> Error {
+fn valueless(name: &'static str) -> PublishError {
     let lacks = "a value: only a switch may stand alone";
-    Error::new(Cause::Incomplete { name, lacks }, Delivery::NotWritten)
+    PublishError::new(Cause::Incomplete { name, lacks }, Delivery::NotWritten)
 }
 
 /// The beginning of a name that is not known, up to what no name of an option has: a value may stand behind it, and be a secret.
@@ -210,15 +210,15 @@ pub(super) fn plain_name(name: &str) -> Cow<'_, str> {
 }
 
 /// An option of go-nsq that is asked for, whatever its value.
-pub(super) fn missing(name: &str) -> Error {
-    Error::new(
+pub(super) fn missing(name: &str) -> PublishError {
+    PublishError::new(
         Cause::MissingOption { name: name.into() },
         Delivery::NotWritten,
     )
 }
 
-fn refused(name: &'static str, value: &str, bounds: String) -> Error {
-    Error::new(
+fn refused(name: &'static str, value: &str, bounds: String) -> PublishError {
+    PublishError::new(
         Cause::Option {
             name,
             value: shown(value),
@@ -276,7 +276,7 @@ options! {
     /// The longest delay of a deferred publish; not above nsqd's `--max-req-timeout`.
     max_req_timeout: Duration [Duration] = secs(3_600), millis(0)..=secs(30 * 86_400);
     /// Whether what may be stored is published again after a lost connection: at least once, and perhaps twice.
-    retry_unknown: bool [bool] = false, ();
+    retry_maybe_written: bool [bool] = false, ();
     /// The largest frame that is taken from nsqd, in bytes.
     max_msg_size: usize [usize] = (1 << 20) + 64, 4_096..=LONGEST;
     /// When a connection is idle for so long, the operating system probes the peer.

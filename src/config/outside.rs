@@ -3,8 +3,8 @@
 use log::debug;
 use percent_encoding::percent_decode_str;
 
-use super::{Config, ConfigBuilder, address::address_error, options};
-use crate::error::Error;
+use super::{ProducerConfig, ProducerConfigBuilder, address::address_error, options};
+use crate::error::PublishError;
 
 /// The variable with nsqd's address.
 const ADDRESS: &str = "NSQD_TCP_ADDRESS";
@@ -14,20 +14,20 @@ const PREFIX: &str = "NSQ_";
 
 const SCHEME: &str = "nsq://";
 
-impl Config {
+impl ProducerConfig {
     /// A configuration from a URL: `nsq://host:port?option=value&option=value`, values percent-encoded. A switch alone
     /// is one that is on.
     ///
     /// ```
-    /// let config = actix_nsq::Config::from_url("nsq://nsqd.example.org:4150?publish_timeout=10s")?;
+    /// let config = actix_nsq::ProducerConfig::from_url("nsq://nsqd.example.org:4150?publish_timeout=10s")?;
     /// assert_eq!(config.publish_timeout().as_secs(), 10);
-    /// # Ok::<_, actix_nsq::Error>(())
+    /// # Ok::<_, actix_nsq::PublishError>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when it is no such URL, or by an option as with [`ConfigBuilder::set`].
-    pub fn from_url(url: &str) -> Result<Self, Error> {
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when it is no such URL, or by an option as with [`ProducerConfigBuilder::set`].
+    pub fn from_url(url: &str) -> Result<Self, PublishError> {
         builder(url)?.build()
     }
 
@@ -39,8 +39,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when there is no address, or by an option as with [`ConfigBuilder::set`].
-    pub fn from_env() -> Result<Self, Error> {
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when there is no address, or by an option as with [`ProducerConfigBuilder::set`].
+    pub fn from_env() -> Result<Self, PublishError> {
         let mut vars = Vec::new();
         for (name, value) in std::env::vars_os() {
             // The names that matter are.
@@ -60,7 +60,9 @@ impl Config {
     /// # Errors
     ///
     /// As [`from_env`](Self::from_env).
-    pub fn from_vars(vars: impl IntoIterator<Item = (String, String)>) -> Result<Self, Error> {
+    pub fn from_vars(
+        vars: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, PublishError> {
         let mut address = None;
         let mut set = Vec::new();
         for (name, value) in vars {
@@ -88,7 +90,7 @@ impl Config {
 }
 
 /// A value that is not UTF-8 can be ignored only where it is not for this crate.
-fn check_ignored(name: &str, value: &str) -> Result<(), Error> {
+fn check_ignored(name: &str, value: &str) -> Result<(), PublishError> {
     const PROBLEM: &str = "not UTF-8";
     if name == ADDRESS {
         return Err(address_error(value, PROBLEM));
@@ -105,7 +107,7 @@ fn check_ignored(name: &str, value: &str) -> Result<(), Error> {
     }
 }
 
-fn builder(url: &str) -> Result<ConfigBuilder, Error> {
+fn builder(url: &str) -> Result<ProducerConfigBuilder, PublishError> {
     let refused = |problem| Err(address_error(url, problem));
     let Some(rest) = url.strip_prefix(SCHEME) else {
         return refused("no nsq:// in front");
@@ -113,7 +115,7 @@ fn builder(url: &str) -> Result<ConfigBuilder, Error> {
     let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
     let address = address.strip_suffix('/').unwrap_or(address);
     query.split('&').filter(|pair| !pair.is_empty()).try_fold(
-        Config::builder(address),
+        ProducerConfig::builder(address),
         |builder, pair| {
             let (name, value) = match pair.split_once('=') {
                 Some(pair) => pair,
@@ -134,8 +136,8 @@ mod tests {
     use super::*;
     use crate::ErrorKind;
 
-    fn vars(vars: &[(&str, &str)]) -> Result<Config, Error> {
-        Config::from_vars(
+    fn vars(vars: &[(&str, &str)]) -> Result<ProducerConfig, PublishError> {
+        ProducerConfig::from_vars(
             vars.iter()
                 .map(|(name, value)| ((*name).into(), (*value).into())),
         )
@@ -143,15 +145,18 @@ mod tests {
 
     #[test]
     fn a_url_has_address_and_options() {
-        let config =
-            Config::from_url("nsq://[::1]:4150/?max-pending=7&client_id=a%20b%26c&retry_unknown")
-                .unwrap();
+        let config = ProducerConfig::from_url(
+            "nsq://[::1]:4150/?max-pending=7&client_id=a%20b%26c&retry_maybe_written",
+        )
+        .unwrap();
         assert_eq!(config.address(), "[::1]:4150");
         assert_eq!(config.max_pending(), 7);
         assert_eq!(config.client_id(), "a b&c");
-        assert!(config.retry_unknown());
+        assert!(config.retry_maybe_written());
         assert_eq!(
-            Config::from_url("nsq://nsqd:4150").unwrap().address(),
+            ProducerConfig::from_url("nsq://nsqd:4150")
+                .unwrap()
+                .address(),
             "nsqd:4150"
         );
     }
@@ -182,7 +187,7 @@ mod tests {
                 "unknown option \"publish_timeuot\"",
             ),
         ] {
-            let error = Config::from_url(url).unwrap_err();
+            let error = ProducerConfig::from_url(url).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config, "{url}");
             assert!(error.to_string().contains(reason), "{url}: {error}");
         }
@@ -251,7 +256,7 @@ mod tests {
             "nsq://h:4150?auth_secret,hunter2=1",
             "nsq://h:4150#auth_secret=hunter2",
         ] {
-            let error = Config::from_url(url).unwrap_err();
+            let error = ProducerConfig::from_url(url).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         }
     }
@@ -263,7 +268,7 @@ mod tests {
         let config = vars(&[address, ("NSQ_AUTH_SECRET", "hunter2")]).unwrap();
         assert_eq!(config.auth_secret().expose(), b"hunter2");
         assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
-        let builder = Config::builder("nsqd:4150").auth_secret("hunter2");
+        let builder = ProducerConfig::builder("nsqd:4150").auth_secret("hunter2");
         for slip in [
             "auth_secret=hunter2",
             "auth-secret:hunter2",
@@ -279,7 +284,7 @@ mod tests {
         }
         assert!(!format!("{builder:?}").contains("hunter2"), "{builder:?}");
         let too_long = "hunter2".repeat(20_000);
-        let by_name = Config::builder("nsqd:4150").set("auth_secret", &too_long);
+        let by_name = ProducerConfig::builder("nsqd:4150").set("auth_secret", &too_long);
         for error in [
             by_name.unwrap_err(),
             builder.auth_secret(too_long).build().unwrap_err(),
@@ -308,15 +313,15 @@ mod tests {
             ("h:4150/", r#""h:4150/""#),
         ] {
             for error in [
-                Config::new(address).unwrap_err(),
+                ProducerConfig::new(address).unwrap_err(),
                 vars(&[("NSQD_TCP_ADDRESS", address)]).unwrap_err(),
             ] {
                 let text = format!("{error} {error:?}");
                 assert!(!text.contains("hunter2"), "{error}");
             }
-            let error = Config::new(address).unwrap_err().to_string();
+            let error = ProducerConfig::new(address).unwrap_err().to_string();
             assert!(error.contains(shown), "{error}");
-            let builder = format!("{:?}", Config::builder(address));
+            let builder = format!("{:?}", ProducerConfig::builder(address));
             assert!(builder.contains(shown), "{builder}");
         }
     }

@@ -8,12 +8,12 @@ use tokio_rustls::rustls::pki_types::{
 };
 
 use super::shown;
-use crate::error::{Cause, Delivery, Error};
+use crate::error::{Cause, Delivery, PublishError};
 
 pub(super) fn certificates(
     option: &'static str,
     file: &Path,
-) -> Result<Vec<CertificateDer<'static>>, Error> {
+) -> Result<Vec<CertificateDer<'static>>, PublishError> {
     let pem = read(option, file)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let problem = match found {
@@ -27,7 +27,7 @@ pub(super) fn certificates(
 pub(super) fn private_key(
     option: &'static str,
     file: &Path,
-) -> Result<PrivateKeyDer<'static>, Error> {
+) -> Result<PrivateKeyDer<'static>, PublishError> {
     let pem = read(option, file)?;
     let problem = match PrivateKeyDer::from_pem_slice(&pem) {
         Ok(key) => return Ok(key),
@@ -40,7 +40,7 @@ pub(super) fn private_key(
     Err(file_error(option, file, problem))
 }
 
-fn read(option: &'static str, file: &Path) -> Result<Vec<u8>, Error> {
+fn read(option: &'static str, file: &Path) -> Result<Vec<u8>, PublishError> {
     fs::read(file).map_err(|error| file_error(option, file, error.to_string()))
 }
 
@@ -71,8 +71,8 @@ fn words(error: &PemError) -> String {
     }
 }
 
-pub(super) fn file_error(name: &'static str, file: &Path, problem: String) -> Error {
-    Error::new(
+pub(super) fn file_error(name: &'static str, file: &Path, problem: String) -> PublishError {
+    PublishError::new(
         Cause::File {
             name,
             path: shown(&file.to_string_lossy()),
@@ -88,7 +88,7 @@ mod tests {
 
     use rcgen::{CertificateParams, KeyPair};
 
-    use crate::{Config, ConfigBuilder, ErrorKind};
+    use crate::{ErrorKind, ProducerConfig, ProducerConfigBuilder};
 
     /// Files, by name and what is in them.
     struct Files(tempfile::TempDir);
@@ -125,8 +125,11 @@ mod tests {
             self.text(|config| config.tls_cert(self.path(cert)).tls_key(self.path(key)))
         }
 
-        fn text(&self, options: impl FnOnce(ConfigBuilder) -> ConfigBuilder) -> String {
-            let config = options(Config::builder("nsqd:4150").tls_v1(true));
+        fn text(
+            &self,
+            options: impl FnOnce(ProducerConfigBuilder) -> ProducerConfigBuilder,
+        ) -> String {
+            let config = options(ProducerConfig::builder("nsqd:4150").tls_v1(true));
             let error = config.build().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config);
             let folder = format!("{}/", self.0.path().display());
@@ -205,7 +208,7 @@ mod tests {
     #[test]
     fn a_good_certificate_and_its_key_are_taken() {
         let files = Files::new();
-        let config = Config::builder("nsqd:4150")
+        let config = ProducerConfig::builder("nsqd:4150")
             .tls_v1(true)
             .tls_root_ca_file(files.path("a.pem"))
             .tls_cert(files.path("a.pem"))

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::Config;
+use super::ProducerConfig;
 use crate::{Delivery, ErrorKind};
 
 const ADDRESS: &str = "127.0.0.1:4150";
 
 #[track_caller]
-fn refused(built: Result<Config, crate::Error>, text: &str) {
+fn refused(built: Result<ProducerConfig, crate::PublishError>, text: &str) {
     let error = built.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert_eq!(error.delivery(), Delivery::NotWritten);
@@ -19,12 +19,12 @@ fn refused(built: Result<Config, crate::Error>, text: &str) {
 /// checklist: 4
 #[test]
 fn every_option_can_be_set_by_name_to_what_the_table_gives_as_its_default() {
-    for option in Config::options() {
+    for option in ProducerConfig::options() {
         let default = match option.default.as_str() {
             "any" => "",
             default => default,
         };
-        let set = Config::builder(ADDRESS).set(option.name, default);
+        let set = ProducerConfig::builder(ADDRESS).set(option.name, default);
         assert!(
             set.is_ok_and(|builder| builder.build().is_ok()),
             "{option:?}"
@@ -35,8 +35,8 @@ fn every_option_can_be_set_by_name_to_what_the_table_gives_as_its_default() {
 /// checklist: 4
 #[test]
 fn the_defaults_are_within_their_own_bounds_and_documented() {
-    let defaults = format!("{:?}", Config::new(ADDRESS).unwrap());
-    for option in Config::options() {
+    let defaults = format!("{:?}", ProducerConfig::new(ADDRESS).unwrap());
+    for option in ProducerConfig::options() {
         assert!(defaults.contains(option.name), "{option:?}");
         assert!(
             !option.meaning.is_empty() && !option.bounds.is_empty(),
@@ -48,25 +48,26 @@ fn the_defaults_are_within_their_own_bounds_and_documented() {
 /// checklist: 4
 #[test]
 fn the_builder_and_set_lead_to_the_same() {
-    let built = Config::builder(ADDRESS)
+    let built = ProducerConfig::builder(ADDRESS)
         .publish_timeout(Duration::from_millis(2_500))
         .heartbeat_interval(None)
         .client_id("me")
         .max_pending(7)
-        .retry_unknown(true)
+        .retry_maybe_written(true)
         .build();
     let set = [
         ("publish-timeout", "2500"),
         ("heartbeat_interval", "-1"),
         ("client_id", "me"),
         ("max_pending", "7"),
-        ("retry_unknown", "true"),
+        ("retry_maybe_written", "true"),
     ]
     .into_iter()
-    .try_fold(Config::builder(ADDRESS), |builder, (name, value)| {
-        builder.set(name, value)
-    })
-    .and_then(super::ConfigBuilder::build);
+    .try_fold(
+        ProducerConfig::builder(ADDRESS),
+        |builder, (name, value)| builder.set(name, value),
+    )
+    .and_then(super::ProducerConfigBuilder::build);
     assert_eq!(
         format!("{:?}", built.unwrap()),
         format!("{:?}", set.unwrap())
@@ -82,7 +83,7 @@ fn times_are_read_as_go_nsq_reads_them() {
         ("1m30s", 90_000),
         ("2h", 7_200_000),
     ] {
-        let config = Config::builder(ADDRESS)
+        let config = ProducerConfig::builder(ADDRESS)
             .set("publish_timeout", text)
             .unwrap()
             .build()
@@ -100,24 +101,27 @@ fn times_are_read_as_go_nsq_reads_them() {
 fn a_value_out_of_bounds_is_refused_with_option_value_and_bounds() {
     let text = "option heartbeat_interval = \"1ms\": must be a time from 1s to 1m, or off (-1)";
     refused(
-        Config::builder(ADDRESS)
+        ProducerConfig::builder(ADDRESS)
             .heartbeat_interval(Duration::from_millis(1))
             .build(),
         text,
     );
     let text = "option heartbeat_interval = \"soon\": must be a time from 1s to 1m, or off (-1)";
     refused(
-        Config::builder(ADDRESS)
+        ProducerConfig::builder(ADDRESS)
             .set("heartbeat_interval", "soon")
             .map(|_| unreachable!()),
         text,
     );
     let text = "option max_pending = \"0\": must be a number from 1 to 100000000";
-    refused(Config::builder(ADDRESS).max_pending(0).build(), text);
-    let text = "option retry_unknown = \"perhaps\": must be true or false";
     refused(
-        Config::builder(ADDRESS)
-            .set("retry_unknown", "perhaps")
+        ProducerConfig::builder(ADDRESS).max_pending(0).build(),
+        text,
+    );
+    let text = "option retry_maybe_written = \"perhaps\": must be true or false";
+    refused(
+        ProducerConfig::builder(ADDRESS)
+            .set("retry_maybe_written", "perhaps")
             .map(|_| unreachable!()),
         text,
     );
@@ -126,7 +130,7 @@ fn a_value_out_of_bounds_is_refused_with_option_value_and_bounds() {
 /// checklist: 4
 #[test]
 fn the_first_of_several_problems_is_reported() {
-    let built = Config::builder(ADDRESS)
+    let built = ProducerConfig::builder(ADDRESS)
         .max_pending(0)
         .publish_window(0)
         .build();
@@ -141,7 +145,7 @@ fn the_first_of_several_problems_is_reported() {
 /// checklist: 4
 #[test]
 fn an_unknown_option_is_refused_with_the_known_ones() {
-    let error = Config::builder(ADDRESS)
+    let error = ProducerConfig::builder(ADDRESS)
         .set("publish_timeuot", "1s")
         .unwrap_err();
     let text = error.to_string();
@@ -155,19 +159,21 @@ fn an_unknown_option_is_refused_with_the_known_ones() {
 #[test]
 fn options_that_contradict_each_other_are_refused_with_both() {
     refused(
-        Config::builder(ADDRESS)
+        ProducerConfig::builder(ADDRESS)
             .ack_timeout(Duration::from_secs(20))
             .build(),
         "option ack_timeout = 20s contradicts publish_timeout = 30s: it can be at most half of it, so that a stall is \
          found before the publishes time out",
     );
     refused(
-        Config::builder(ADDRESS).max_pending_bytes(1_000).build(),
+        ProducerConfig::builder(ADDRESS)
+            .max_pending_bytes(1_000)
+            .build(),
         "option max_pending_bytes = 1000 contradicts the larger of max_publish_size and max_batch_size = 5242880: the \
          largest publish must have room",
     );
     refused(
-        Config::builder(ADDRESS)
+        ProducerConfig::builder(ADDRESS)
             .max_reconnect_backoff(Duration::from_millis(1))
             .build(),
         "option max_reconnect_backoff = 1ms contradicts reconnect_backoff = 100ms: the longest delay cannot be below \
@@ -179,7 +185,7 @@ fn options_that_contradict_each_other_are_refused_with_both() {
 #[cfg(feature = "tls")]
 #[test]
 fn a_certificate_needs_its_key_and_a_server_name_is_one() {
-    let config = || Config::builder(ADDRESS).tls_v1(true);
+    let config = || ProducerConfig::builder(ADDRESS).tls_v1(true);
     refused(
         config().tls_cert("a.pem").build(),
         "option tls_cert needs tls_key, too",
@@ -203,12 +209,12 @@ fn a_secret_is_taken_as_it_is_whichever_way_it_comes() {
         ("NSQ_AUTH_SECRET".to_owned(), secret.to_owned()),
     ];
     for config in [
-        Config::builder(ADDRESS).auth_secret(secret).build(),
-        Config::builder(ADDRESS)
+        ProducerConfig::builder(ADDRESS).auth_secret(secret).build(),
+        ProducerConfig::builder(ADDRESS)
             .set("auth_secret", secret)
-            .and_then(super::ConfigBuilder::build),
-        Config::from_url(&format!("nsq://{ADDRESS}?auth_secret=%20a%26b%20c%20%0a")),
-        Config::from_vars(vars),
+            .and_then(super::ProducerConfigBuilder::build),
+        ProducerConfig::from_url(&format!("nsq://{ADDRESS}?auth_secret=%20a%26b%20c%20%0a")),
+        ProducerConfig::from_vars(vars),
     ] {
         assert_eq!(config.unwrap().auth_secret().expose(), secret.as_bytes());
     }
@@ -217,7 +223,7 @@ fn a_secret_is_taken_as_it_is_whichever_way_it_comes() {
 /// checklist: 4
 #[test]
 fn the_ack_timeout_follows_a_short_publish_timeout() {
-    let config = Config::builder(ADDRESS)
+    let config = ProducerConfig::builder(ADDRESS)
         .publish_timeout(Duration::from_secs(4))
         .build()
         .unwrap();
@@ -233,7 +239,7 @@ fn an_address_is_a_host_and_a_port() {
         "nsqd:4150",
         "nsqd.example.org:1",
     ] {
-        assert!(Config::new(good).is_ok(), "{good}");
+        assert!(ProducerConfig::new(good).is_ok(), "{good}");
     }
     for (bad, problem) in [
         ("nsqd", "no port"),
@@ -242,13 +248,16 @@ fn an_address_is_a_host_and_a_port() {
         ("nsqd:0", "port 0 cannot be connected to"),
         ("127.0.0.1:0", "port 0 cannot be connected to"),
         ("::1:4150", "not a host name"),
-        ("nsq://nsqd:4150", "a URL, which Config::from_url takes"),
+        (
+            "nsq://nsqd:4150",
+            "a URL, which ProducerConfig::from_url takes",
+        ),
         ("", "no port"),
     ] {
         let text = format!(
             "nsqd address {bad:?}: {problem}; host:port is needed, such as 127.0.0.1:4150 or [::1]:4150"
         );
-        refused(Config::new(bad), &text);
+        refused(ProducerConfig::new(bad), &text);
     }
 }
 
@@ -259,21 +268,21 @@ fn a_host_has_no_options_and_a_refusal_does_not_repeat_them() {
         let text = format!(
             "nsqd address \"{shown}\": not a host name; host:port is needed, such as 127.0.0.1:4150 or [::1]:4150"
         );
-        refused(Config::new(address), &text);
+        refused(ProducerConfig::new(address), &text);
     }
 }
 
 /// checklist: 4
 #[test]
 fn identify_tells_the_host_unless_told_otherwise() {
-    let identify = Config::new(ADDRESS).unwrap().identify();
+    let identify = ProducerConfig::new(ADDRESS).unwrap().identify();
     assert_eq!(
         identify.user_agent.as_deref(),
         Some(concat!("actix-nsq/", env!("CARGO_PKG_VERSION")))
     );
     let (client, host) = (identify.client_id.unwrap(), identify.hostname.unwrap());
     assert!(!host.is_empty() && host.starts_with(&client) && !client.contains('.'));
-    let identify = Config::builder(ADDRESS)
+    let identify = ProducerConfig::builder(ADDRESS)
         .client_id("me")
         .topology_zone("z")
         .build()

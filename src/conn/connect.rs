@@ -9,9 +9,9 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{stream::Stream, writer::Taken};
+use super::{stream::Transport, writer::Taken};
 use crate::{
-    config::Config,
+    config::ProducerConfig,
     error::ConnectionError,
     protocol::{AuthResponse, Command, Frame, FrameDecoder, IdentifyResponse, MAGIC, Outbox},
 };
@@ -22,7 +22,7 @@ const DEFLATE: &str = "deflate";
 /// A stream over which nsqd waits for commands, and what was agreed upon.
 #[derive(Debug)]
 pub(crate) struct Connected {
-    pub(super) stream: Stream,
+    pub(super) stream: Transport,
     /// Counts what the stream beneath the layers takes, if there are any.
     pub(super) beneath: Taken,
     pub(crate) negotiated: IdentifyResponse,
@@ -35,7 +35,7 @@ pub(crate) struct Connected {
 /// Dials nsqd and shakes hands.
 ///
 /// Cancel safe: dropped, it closes what it has opened.
-pub(crate) async fn connect(config: &Config) -> Result<Connected, ConnectionError> {
+pub(crate) async fn connect(config: &ProducerConfig) -> Result<Connected, ConnectionError> {
     let stream = dial(config).await?;
     let beneath = stream.taken();
     let after = config.handshake_timeout();
@@ -64,7 +64,7 @@ pub(crate) async fn connect(config: &Config) -> Result<Connected, ConnectionErro
         .unwrap_or(Err(ConnectionError::HandshakeTimeout { after }))
 }
 
-async fn dial(config: &Config) -> Result<Stream, ConnectionError> {
+async fn dial(config: &ProducerConfig) -> Result<Transport, ConnectionError> {
     let after = config.dial_timeout();
     let address = || config.address().to_owned();
     match timeout(after, config.connector().connect(config)).await {
@@ -80,7 +80,10 @@ async fn dial(config: &Config) -> Result<Stream, ConnectionError> {
     }
 }
 
-async fn identify(peer: &mut Peer, config: &Config) -> Result<IdentifyResponse, ConnectionError> {
+async fn identify(
+    peer: &mut Peer,
+    config: &ProducerConfig,
+) -> Result<IdentifyResponse, ConnectionError> {
     const STEP: &str = "IDENTIFY";
     let json = config.identify().to_json();
     peer.command(&Command::Identify(&json)).await?;
@@ -96,7 +99,7 @@ async fn identify(peer: &mut Peer, config: &Config) -> Result<IdentifyResponse, 
 /// TLS, if it was asked for. Its first bytes are not read yet: what else came in clear text is taken for them, and refused.
 async fn encrypt(
     peer: Peer,
-    config: &Config,
+    config: &ProducerConfig,
     negotiated: &IdentifyResponse,
 ) -> Result<Peer, ConnectionError> {
     if !granted("TLS", config.tls_v1(), negotiated.tls_v1)? {
@@ -118,7 +121,7 @@ async fn encrypt(
 /// Compression, if it was asked for.
 async fn compress(
     peer: Peer,
-    config: &Config,
+    config: &ProducerConfig,
     negotiated: &IdentifyResponse,
 ) -> Result<Peer, ConnectionError> {
     let snappy = granted(SNAPPY, config.snappy(), negotiated.snappy)?;
@@ -141,7 +144,11 @@ async fn compress(
 
 #[cfg(any(feature = "snappy", feature = "deflate"))]
 #[cfg_attr(not(feature = "deflate"), expect(unused_variables))]
-fn compressed(stream: Stream, method: &'static str, level: i64) -> Result<Stream, ConnectionError> {
+fn compressed(
+    stream: Transport,
+    method: &'static str,
+    level: i64,
+) -> Result<Transport, ConnectionError> {
     use super::compressed::Compressed;
     use crate::compression::Method;
 
@@ -154,18 +161,18 @@ fn compressed(stream: Stream, method: &'static str, level: i64) -> Result<Stream
         // Without the feature it cannot be asked for.
         method => return Err(ConnectionError::CompressionDeclined { method }),
     };
-    Ok(Stream::new(Compressed::new(stream, method)))
+    Ok(Transport::new(Compressed::new(stream, method)))
 }
 
 #[cfg(not(any(feature = "snappy", feature = "deflate")))]
-fn compressed(_: Stream, method: &'static str, _: i64) -> Result<Stream, ConnectionError> {
+fn compressed(_: Transport, method: &'static str, _: i64) -> Result<Transport, ConnectionError> {
     Err(ConnectionError::CompressionDeclined { method })
 }
 
 /// The secret, to an nsqd that requires it: it refuses one that it did not ask for.
 async fn authenticate(
     peer: &mut Peer,
-    config: &Config,
+    config: &ProducerConfig,
     negotiated: &IdentifyResponse,
 ) -> Result<Option<AuthResponse>, ConnectionError> {
     const STEP: &str = "AUTH";
@@ -229,7 +236,7 @@ fn unexpected(step: &'static str, frame: &Frame) -> ConnectionError {
 
 /// nsqd, during the handshake. Exact bytes are read, never more: what follows may belong to the next layer.
 struct Peer {
-    stream: Stream,
+    stream: Transport,
     decoder: FrameDecoder,
 }
 
@@ -238,7 +245,7 @@ impl Peer {
     async fn upgrade(
         self,
         step: &'static str,
-        layer: impl AsyncFnOnce(Stream) -> Result<Stream, ConnectionError>,
+        layer: impl AsyncFnOnce(Transport) -> Result<Transport, ConnectionError>,
     ) -> Result<Self, ConnectionError> {
         let mut peer = Self {
             stream: layer(self.stream).await?,

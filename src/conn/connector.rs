@@ -9,35 +9,35 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::stream::Stream;
-use crate::{config::Config, error::ConnectionError};
+use super::stream::Transport;
+use crate::{config::ProducerConfig, error::ConnectionError};
 
 /// What [`Connector::connect`] returns.
-pub type ConnectFuture = LocalBoxFuture<'static, Result<Stream, ConnectionError>>;
+pub type ConnectFuture = LocalBoxFuture<'static, Result<Transport, ConnectionError>>;
 
 /// Makes the connection to nsqd, once for each attempt. The default dials TCP; an own one can reach nsqd through a Unix
 /// socket or a proxy, or a test's peer through a pipe in memory.
 ///
 /// ```
-/// use actix_nsq::{Config, ConnectFuture, Connector, Stream};
+/// use actix_nsq::{ProducerConfig, ConnectFuture, Connector, Transport};
 ///
 /// #[derive(Debug)]
 /// struct UnixSocket;
 ///
 /// impl Connector for UnixSocket {
-///     fn connect(&self, config: &Config) -> ConnectFuture {
+///     fn connect(&self, config: &ProducerConfig) -> ConnectFuture {
 ///         let path = config.address().to_owned();
-///         Box::pin(async move { Ok(Stream::new(tokio::net::UnixStream::connect(path).await?)) })
+///         Box::pin(async move { Ok(Transport::new(tokio::net::UnixStream::connect(path).await?)) })
 ///     }
 /// }
 ///
-/// let config = Config::builder("/run/nsqd.sock").connector(UnixSocket).build()?;
-/// # Ok::<_, actix_nsq::Error>(())
+/// let config = ProducerConfig::builder("/run/nsqd.sock").connector(UnixSocket).build()?;
+/// # Ok::<_, actix_nsq::PublishError>(())
 /// ```
 pub trait Connector: std::fmt::Debug + Send + Sync + 'static {
     /// Dials the address of `config`. The future runs on the producer's arbiter, is dropped when `dial_timeout`
     /// passes, and must not block the thread. If it panics, the producer is gone, and with it whatever waits.
-    fn connect(&self, config: &Config) -> ConnectFuture;
+    fn connect(&self, config: &ProducerConfig) -> ConnectFuture;
 }
 
 /// TCP: the name is resolved at each attempt, and every address it has is tried.
@@ -45,7 +45,7 @@ pub trait Connector: std::fmt::Debug + Send + Sync + 'static {
 pub(crate) struct TcpConnector;
 
 impl Connector for TcpConnector {
-    fn connect(&self, config: &Config) -> ConnectFuture {
+    fn connect(&self, config: &ProducerConfig) -> ConnectFuture {
         let address = config.address().to_owned();
         let local = config.local_addr();
         let keepalive = config.tcp_keepalive();
@@ -71,7 +71,7 @@ impl Connector for TcpConnector {
                 let share = deadline.saturating_duration_since(now) / left.max(1);
                 left = left.saturating_sub(1);
                 match timeout_at(now + share, dial(candidate, local, keepalive)).await {
-                    Ok(Ok(stream)) => return Ok(Stream::tcp(stream)),
+                    Ok(Ok(stream)) => return Ok(Transport::tcp(stream)),
                     Ok(Err(error)) => last = error,
                     Err(_) if left == 0 => {
                         return Err(ConnectionError::DialTimeout { address, after });

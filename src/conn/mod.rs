@@ -28,14 +28,14 @@ pub(crate) use self::{
 };
 pub use self::{
     connector::{ConnectFuture, Connector},
-    stream::Stream,
+    stream::Transport,
 };
 use self::{
     event::{Finish, Halt, Write},
     reader::ConnReader,
     writer::{ConnWriter, Taken},
 };
-use crate::{config::Config, error::ConnectionError, protocol::FrameDecoder};
+use crate::{config::ProducerConfig, error::ConnectionError, protocol::FrameDecoder};
 
 /// A connection as its owner holds it. Dropped, it ends both actors, and with them the socket.
 #[derive(Debug)]
@@ -48,7 +48,11 @@ pub(crate) struct Conn {
 
 impl Conn {
     /// Starts the two actors of a connection on the current arbiter.
-    pub(crate) fn open<A>(connected: Connected, config: &Config, ctx: &mut Context<A>) -> Self
+    pub(crate) fn open<A>(
+        connected: Connected,
+        config: &ProducerConfig,
+        ctx: &mut Context<A>,
+    ) -> Self
     where
         A: Actor<Context = Context<A>> + Handler<Frames> + Handler<Ended>,
     {
@@ -73,7 +77,7 @@ impl Conn {
             writer: writer.clone().recipient(),
             frames: owner.clone().recipient(),
             ended: owner.recipient(),
-            why: ConnectionError::Stopped,
+            why: ConnectionError::ClosedLocally,
             halting: false,
         }
         .start();

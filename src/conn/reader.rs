@@ -202,7 +202,7 @@ impl ReadItem {
 
     fn end(&self) -> ConnectionError {
         match self.buffer.is_empty() {
-            true => ConnectionError::Closed,
+            true => ConnectionError::ClosedByPeer,
             false => ConnectionError::Truncated,
         }
     }
@@ -221,7 +221,7 @@ impl ReadItem {
                 return None;
             }
             if due <= Instant::now() {
-                return Some(ConnectionError::Silent { after });
+                return Some(ConnectionError::HeartbeatTimeout { after });
             }
             timer.set(due);
         }

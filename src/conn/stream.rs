@@ -25,7 +25,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
 pub(super) type BoxedDuplex = Box<dyn Duplex>;
 
 /// A connected stream of bytes, as a [`Connector`](crate::Connector) returns it.
-pub struct Stream {
+pub struct Transport {
     kind: Kind,
     /// Counts while it is whole: in the handshake, and for as long as it lies beneath a layer.
     taken: Taken,
@@ -36,7 +36,7 @@ enum Kind {
     Other(BoxedDuplex),
 }
 
-impl Stream {
+impl Transport {
     /// Any stream of bytes in both directions. What is written to it must reach the peer without a flush, or its
     /// `poll_flush` must send it. Of a write that fails nothing may reach the peer, then or later: what it carried is sent
     /// again. (A stream that encrypts by itself has to see to that.)
@@ -84,15 +84,15 @@ impl Stream {
     }
 }
 
-impl From<TcpStream> for Stream {
+impl From<TcpStream> for Transport {
     fn from(stream: TcpStream) -> Self {
         Self::tcp(stream)
     }
 }
 
-impl fmt::Debug for Stream {
+impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream").finish_non_exhaustive()
+        f.debug_struct("Transport").finish_non_exhaustive()
     }
 }
 
@@ -111,7 +111,7 @@ macro_rules! on_stream {
     };
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for Transport {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -121,7 +121,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for Transport {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

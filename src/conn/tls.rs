@@ -17,7 +17,7 @@ use tokio_rustls::{
     },
 };
 
-use super::{stream::Stream, writer::Taken};
+use super::{stream::Transport, writer::Taken};
 use crate::error::{ConnectionError, TlsFailure};
 
 /// How connections are encrypted, and whose certificate nsqd has to show.
@@ -29,11 +29,11 @@ pub(crate) struct Tls {
 
 impl Tls {
     /// Shakes hands over `stream`, of which nothing of TLS has been read yet.
-    pub(super) async fn connect(&self, stream: Stream) -> Result<Stream, ConnectionError> {
+    pub(super) async fn connect(&self, stream: Transport) -> Result<Transport, ConnectionError> {
         let connector = TlsConnector::from(Arc::clone(&self.config));
         let beneath = stream.taken();
         match connector.connect(self.server_name.clone(), stream).await {
-            Ok(stream) => Ok(Stream::new(Encrypted {
+            Ok(stream) => Ok(Transport::new(Encrypted {
                 stream,
                 beneath,
                 is_broken: false,
@@ -73,7 +73,7 @@ fn rustls(error: &io::Error) -> Option<&RustlsError> {
 /// Of a write that fails half-way the TLS stream says only that it failed, though a part of it may be with the peer. So all of
 /// it counts as taken then, and the next call tells the error. Where nothing had left, nothing leaves afterwards.
 struct Encrypted {
-    stream: TlsStream<Stream>,
+    stream: TlsStream<Transport>,
     /// What the stream beneath TLS has taken.
     beneath: Taken,
     is_broken: bool,
@@ -86,7 +86,7 @@ impl Encrypted {
     fn write(
         &mut self,
         bytes: usize,
-        write: impl FnOnce(Pin<&mut TlsStream<Stream>>) -> Poll<io::Result<usize>>,
+        write: impl FnOnce(Pin<&mut TlsStream<Transport>>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         self.check()?;
         let before = self.beneath.get();

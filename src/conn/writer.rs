@@ -76,7 +76,7 @@ impl ConnWriter {
         write_timeout: Duration,
         ended: WeakRecipient<Ended>,
     ) -> Self {
-        let why = ConnectionError::Stopped;
+        let why = ConnectionError::ClosedLocally;
         let waiting = VecDeque::new();
         Self {
             id,

@@ -78,7 +78,7 @@ pub enum ConnectionError {
     /// nsqd asks for AUTH, and the program could not give its secret.
     #[error("nsqd requires AUTH, and there is no secret for it: {source}")]
     AuthSecretProvider {
-        /// The error of the [provider](crate::ConfigBuilder::auth_secret_provider).
+        /// The error of the [provider](crate::ProducerConfigBuilder::auth_secret_provider).
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
     /// nsqd does not let this client in, or could not ask its auth server.
@@ -92,7 +92,7 @@ pub enum ConnectionError {
     Protocol(#[source] DecodeError),
     /// An answer came that belongs to no command.
     #[error("out of step: {problem}")]
-    OutOfStep {
+    UnexpectedResponse {
         /// What came, and when.
         problem: String,
     },
@@ -101,7 +101,7 @@ pub enum ConnectionError {
     Refused(#[source] ServerError),
     /// The peer closed the connection. nsqd does so when it stops, without a word.
     #[error("closed by the peer")]
-    Closed,
+    ClosedByPeer,
     /// The peer closed the connection in the middle of a frame.
     #[error("closed by the peer in the middle of a frame")]
     Truncated,
@@ -110,7 +110,7 @@ pub enum ConnectionError {
     Io(#[source] Arc<io::Error>),
     /// No frame, not even a heartbeat, came for two heartbeat intervals.
     #[error("nothing heard from nsqd for {after:?}, two heartbeat intervals")]
-    Silent {
+    HeartbeatTimeout {
         /// The limit.
         after: Duration,
     },
@@ -128,7 +128,7 @@ pub enum ConnectionError {
     },
     /// The producer closed the connection itself, because it was asked to drain or to stop.
     #[error("closed by the producer")]
-    Stopped,
+    ClosedLocally,
 }
 
 impl ConnectionError {

@@ -14,14 +14,14 @@ use super::{
     DeferredPublish, MultiPublish, Producer, Publish, payload::Payload, publish::Outgoing,
     transaction::Reply,
 };
-use crate::{error::Error, protocol::Topic};
+use crate::{error::PublishError, protocol::Topic};
 
 /// Who sent a publish.
 pub(super) enum Caller {
     /// By `send`: somebody may be waiting.
-    Waiting(OneshotSender<Result<(), Error>>),
+    Waiting(OneshotSender<Result<(), PublishError>>),
     /// By `do_send` or `try_send`: nobody hears the answer. What was published is kept for whoever is told of failures.
-    Nobody(Rc<Unheard>, Option<Box<FailedPublish>>),
+    Nobody(Rc<Unheard>, Option<Box<AnyPublish>>),
 }
 
 impl Caller {
@@ -30,7 +30,7 @@ impl Caller {
             .to
             .borrow()
             .is_some()
-            .then(|| Box::new(FailedPublish::new(outgoing.clone())));
+            .then(|| Box::new(AnyPublish::new(outgoing.clone())));
         Self::Nobody(Rc::clone(unheard), kept)
     }
 }
@@ -43,7 +43,7 @@ impl Reply for Caller {
         }
     }
 
-    fn answer(self, answer: Result<(), Error>) {
+    fn answer(self, answer: Result<(), PublishError>) {
         match (self, answer) {
             // A caller that went away meanwhile does not want it.
             (Self::Waiting(sender), answer) => drop(sender.send(answer)),
@@ -55,7 +55,7 @@ impl Reply for Caller {
 
 /// A publish that failed, as it was sent; it can be sent again.
 #[derive(Debug, Clone)]
-pub enum FailedPublish {
+pub enum AnyPublish {
     /// A [`Publish`].
     Publish(Publish),
     /// A [`MultiPublish`].
@@ -64,7 +64,7 @@ pub enum FailedPublish {
     DeferredPublish(DeferredPublish),
 }
 
-impl FailedPublish {
+impl AnyPublish {
     /// The topic.
     pub fn topic(&self) -> &Topic {
         match self {
@@ -96,11 +96,11 @@ impl FailedPublish {
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]
-pub struct PublishFailed {
+pub struct PublishFailure {
     /// What was published.
-    pub publish: FailedPublish,
+    pub publish: AnyPublish,
     /// Why it failed, and whether nsqd may have stored it.
-    pub error: Error,
+    pub error: PublishError,
 }
 
 /// Tells every failure of a publish that comes from now on, and whose answer nobody awaits, to this recipient, in place of
@@ -109,7 +109,7 @@ pub struct PublishFailed {
 /// A recipient that holds the producer's address keeps the producer alive as a user does.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct SubscribeFailures(pub Recipient<PublishFailed>);
+pub struct SubscribeFailures(pub Recipient<PublishFailure>);
 
 impl Handler<SubscribeFailures> for Producer {
     type Result = ();
@@ -124,21 +124,21 @@ impl Handler<SubscribeFailures> for Producer {
 /// second.
 #[derive(Default)]
 pub(super) struct Unheard {
-    to: RefCell<Option<Recipient<PublishFailed>>>,
+    to: RefCell<Option<Recipient<PublishFailure>>>,
     failed: Cell<u64>,
-    latest: Cell<Option<Error>>,
+    latest: Cell<Option<PublishError>>,
     logged: Cell<Option<Instant>>,
 }
 
 impl Unheard {
     const PAUSE: Duration = Duration::from_secs(1);
 
-    fn failed(&self, publish: Option<Box<FailedPublish>>, error: Error) {
+    fn failed(&self, publish: Option<Box<AnyPublish>>, error: PublishError) {
         let to = self.to.borrow();
         match (publish, to.as_ref().filter(|to| to.connected())) {
             (Some(publish), Some(to)) => {
                 let publish = *publish;
-                to.do_send(PublishFailed { publish, error });
+                to.do_send(PublishFailure { publish, error });
             }
             _ => {
                 self.failed.set(self.failed.get().saturating_add(1));

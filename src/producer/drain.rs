@@ -31,7 +31,7 @@ use super::{
 #[rtype(result = "DrainReport")]
 pub struct Drain {
     /// Time for the outstanding publishes.
-    pub deadline: Duration,
+    pub timeout: Duration,
 }
 
 /// How the publishes that were outstanding when a drain began were answered; those answered before do not count.
@@ -45,13 +45,13 @@ pub struct DrainReport {
     /// Perhaps stored.
     pub maybe_written: u64,
     /// Batches of which a part may be stored.
-    pub maybe_partly: u64,
+    pub maybe_partial: u64,
 }
 
 impl DrainReport {
     /// Whether every outstanding publish was stored.
     pub fn is_clean(&self) -> bool {
-        self.not_written == 0 && self.maybe_written == 0 && self.maybe_partly == 0
+        self.not_written == 0 && self.maybe_written == 0 && self.maybe_partial == 0
     }
 
     fn between(before: Tally, after: Tally) -> Self {
@@ -59,7 +59,7 @@ impl DrainReport {
             ok: after.ok - before.ok,
             not_written: after.not_written - before.not_written,
             maybe_written: after.maybe_written - before.maybe_written,
-            maybe_partly: after.maybe_partly - before.maybe_partly,
+            maybe_partial: after.maybe_partial - before.maybe_partial,
         }
     }
 }
@@ -178,9 +178,9 @@ impl MessageResponse<Producer, Drain> for DrainReceipt {
 impl Handler<Drain> for Producer {
     type Result = DrainReceipt;
 
-    fn handle(&mut self, Drain { deadline }: Drain, ctx: &mut Context<Self>) -> DrainReceipt {
+    fn handle(&mut self, Drain { timeout }: Drain, ctx: &mut Context<Self>) -> DrainReceipt {
         let now = self.handling(ctx);
-        let deadline = later(now, deadline);
+        let deadline = later(now, timeout);
         if !self.is_draining() {
             self.tell(|address| ConnectionEvent::Draining { address });
         }

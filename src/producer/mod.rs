@@ -36,7 +36,7 @@ use self::{
     wait::Waiters,
 };
 pub use self::{
-    caller::{FailedPublish, PublishFailed, SubscribeFailures},
+    caller::{AnyPublish, PublishFailure, SubscribeFailures},
     drain::{Drain, DrainReport},
     observe::{ConnectionEvent, GetState, GetStats, ProducerState, Stats, SubscribeEvents},
     publish::{DeferredPublish, MultiPublish, Publish},
@@ -45,7 +45,7 @@ pub use self::{
 };
 use crate::{
     backoff::Backoff,
-    config::Config,
+    config::ProducerConfig,
     error::{Cause, ConnectionError},
 };
 
@@ -78,7 +78,7 @@ const SWEEP: Duration = Duration::from_millis(20);
 ///   any, drained and settled: the actor restarts -----------> Drained, for good
 /// ```
 pub struct Producer {
-    config: Config,
+    config: ProducerConfig,
     desk: Rc<Desk>,
     link: Link,
     backoff: Backoff,
@@ -117,7 +117,7 @@ impl Producer {
     /// # Panics
     ///
     /// Outside of an actix `System` or a tokio `LocalSet`, as every actor.
-    pub fn start(config: Config) -> Addr<Self> {
+    pub fn start(config: ProducerConfig) -> Addr<Self> {
         Supervisor::start(|ctx| Self::new(config, ctx))
     }
 
@@ -128,11 +128,11 @@ impl Producer {
     /// Until the arbiter has come to start it, actix's own mailbox limit of 16 holds: of more `send`s than that, made at once,
     /// those beyond enter the queue in the order in which they are polled. Whoever depends on the order awaits the
     /// first answer.
-    pub fn start_in_arbiter(arbiter: &ArbiterHandle, config: Config) -> Addr<Self> {
+    pub fn start_in_arbiter(arbiter: &ArbiterHandle, config: ProducerConfig) -> Addr<Self> {
         Supervisor::start_in_arbiter(arbiter, |ctx| Self::new(config, ctx))
     }
 
-    fn new(config: Config, ctx: &mut Context<Self>) -> Self {
+    fn new(config: ProducerConfig, ctx: &mut Context<Self>) -> Self {
         // Strictly in the order of the calls, and without parking a caller: the bound is the queue's.
         ctx.set_mailbox_capacity(0);
         let limits = Limits {
@@ -148,7 +148,7 @@ impl Producer {
                 messages: config.auto_batch_messages(),
                 bytes: config.auto_batch_bytes().min(config.max_batch_size()),
             }),
-            retry_unknown: config.retry_unknown(),
+            retry_maybe_written: config.retry_maybe_written(),
         };
         let desk = Desk {
             queue: RefCell::new(Queue::new(limits)),
@@ -280,7 +280,7 @@ impl Producer {
             return;
         }
         match &mut self.link {
-            Link::Up(session) => session.abort(ConnectionError::Stopped, now),
+            Link::Up(session) => session.abort(ConnectionError::ClosedLocally, now),
             _ => self.finish_drain(ctx),
         }
     }

@@ -44,7 +44,7 @@ pub enum ConnectionEvent {
         address: Arc<str>,
         /// The reason.
         why: ConnectionError,
-        /// Publishes to be sent again: those that nsqd certainly did not execute, and with `retry_unknown` also those
+        /// Publishes to be sent again: those that nsqd certainly did not execute, and with `retry_maybe_written` also those
         /// that it may have stored.
         resent: usize,
         /// Publishes that nsqd may have stored.
@@ -137,7 +137,7 @@ pub struct GetStats;
 
 /// What a producer has done since it started, and what it holds now.
 ///
-/// `published` is always the sum of `ok`, `not_written`, `maybe_written`, `maybe_partly`, and of those that have no answer
+/// `published` is always the sum of `ok`, `not_written`, `maybe_written`, `maybe_partial`, and of those that have no answer
 /// yet. These are `waiting` and `in_flight` without those that timed out in flight, which hold their place until nsqd has
 /// answered their command.
 #[derive(Debug, Clone, MessageResponse)]
@@ -145,7 +145,7 @@ pub struct GetStats;
 pub struct Stats {
     /// How far it is.
     pub state: ProducerState,
-    /// Publishes that came, whatever became of them. A batch counts as one. What a [`Handle`](crate::Handle) publishes while
+    /// Publishes that came, whatever became of them. A batch counts as one. What a [`ProducerHandle`](crate::ProducerHandle) publishes while
     /// there is no room counts when it has found room, or was answered.
     pub published: u64,
     /// Answered `Ok`.
@@ -154,8 +154,8 @@ pub struct Stats {
     pub not_written: u64,
     /// Answered [`MaybeWritten`](crate::Delivery::MaybeWritten).
     pub maybe_written: u64,
-    /// Answered [`MaybePartly`](crate::Delivery::MaybePartly).
-    pub maybe_partly: u64,
+    /// Answered [`MaybePartial`](crate::Delivery::MaybePartial).
+    pub maybe_partial: u64,
     /// Of those not written: refused before the queue, for what they are, because nsqd refused their topic a moment ago, or
     /// because the producer drains.
     pub refused: u64,
@@ -223,7 +223,7 @@ impl Handler<GetStats> for Producer {
             ok: tally.ok,
             not_written: tally.not_written + refused,
             maybe_written: tally.maybe_written,
-            maybe_partly: tally.maybe_partly,
+            maybe_partial: tally.maybe_partial,
             refused,
             full: tally.full,
             timed_out: tally.timed_out,

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use bytes::Bytes;
 
 use crate::{
-    config::Config,
+    config::ProducerConfig,
     error::Cause,
     protocol::{Command, ErrorCode, Outbox, ServerError, Topic, batch_size},
 };
@@ -20,7 +20,7 @@ pub(crate) enum Payload {
 
 impl Payload {
     /// Refuses what nsqd would refuse, with the whole connection.
-    pub(super) fn check(&self, config: &Config) -> Result<(), Cause> {
+    pub(super) fn check(&self, config: &ProducerConfig) -> Result<(), Cause> {
         let check = |body: &Bytes, index| match (body.len(), config.max_publish_size()) {
             (0, _) => Err(Cause::EmptyBody { index }),
             (size, limit) if size > limit => Err(Cause::TooLarge { index, size, limit }),

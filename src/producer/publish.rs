@@ -20,7 +20,7 @@ use super::{
     transaction::{Load, Reply, Transaction, TransactionQueue},
 };
 use crate::{
-    error::{Cause, Delivery, Error},
+    error::{Cause, Delivery, PublishError},
     protocol::Topic,
 };
 
@@ -28,8 +28,8 @@ use crate::{
 ///
 /// Those of one topic that wait at the same moment leave as one MPUB, unless `auto_batch` is off; a lone one leaves at once.
 ///
-/// The answer is `Ok` when nsqd's `OK` for the command with this very message was read. An [`Error`] tells by its
-/// [`delivery`](Error::delivery) whether nsqd may have stored the message all the same.
+/// The answer is `Ok` when nsqd's `OK` for the command with this very message was read. A [`PublishError`] tells by its
+/// [`delivery`](PublishError::delivery) whether nsqd may have stored the message all the same.
 ///
 /// # Cancel safety
 ///
@@ -38,7 +38,7 @@ use crate::{
 ///
 /// An error does not bring the message back: whoever may want to publish it again keeps a clone, which copies no body.
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "Result<(), Error>")]
+#[rtype(result = "Result<(), PublishError>")]
 pub struct Publish(pub(super) Outgoing);
 
 impl Publish {
@@ -52,9 +52,9 @@ impl Publish {
 /// Publishes several messages of one topic with one command, MPUB, and one answer for all.
 ///
 /// nsqd checks the whole batch before it stores any of it. When its disk fails then, or it is killed, a part may be
-/// stored, which [`Delivery::MaybePartly`] tells. See [`Publish`] for the answer and for cancel safety.
+/// stored, which [`Delivery::MaybePartial`] tells. See [`Publish`] for the answer and for cancel safety.
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "Result<(), Error>")]
+#[rtype(result = "Result<(), PublishError>")]
 pub struct MultiPublish(pub(super) Outgoing);
 
 impl MultiPublish {
@@ -75,7 +75,7 @@ impl MultiPublish {
 /// the topic's queue went to disk before it had a channel, the message comes at once. See [`Publish`] for the answer
 /// and for cancel safety.
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "Result<(), Error>")]
+#[rtype(result = "Result<(), PublishError>")]
 pub struct DeferredPublish(pub(super) Outgoing);
 
 impl DeferredPublish {
@@ -132,7 +132,7 @@ impl Outgoing {
 
 /// A message that publishes, from one who waits for room where there is none.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<(), Error>")]
+#[rtype(result = "Result<(), PublishError>")]
 pub(crate) struct Patient(Outgoing);
 
 macro_rules! publishing {
@@ -195,7 +195,7 @@ impl Producer {
             false => outgoing.payload.check(&self.config).err(),
         };
         let cause = cause.or_else(|| self.forbidden.cause(&outgoing.topic, now));
-        let refused = cause.map(|cause| Error::new(cause, Delivery::NotWritten));
+        let refused = cause.map(|cause| PublishError::new(cause, Delivery::NotWritten));
         self.watched.refused += u64::from(refused.is_some());
         Receipt {
             desk: Rc::clone(&self.desk),
@@ -229,13 +229,13 @@ impl fmt::Debug for Desk {
 pub struct Receipt {
     desk: Rc<Desk>,
     outgoing: Outgoing,
-    refused: Option<Error>,
+    refused: Option<PublishError>,
     patient: bool,
     timeout: Duration,
     now: Instant,
 }
 
-impl<M: Message<Result = Result<(), Error>>> MessageResponse<Producer, M> for Receipt {
+impl<M: Message<Result = Result<(), PublishError>>> MessageResponse<Producer, M> for Receipt {
     fn handle(self, _: &mut Context<Producer>, sender: Option<OneshotSender<M::Result>>) {
         let Self {
             desk,

@@ -100,7 +100,7 @@ impl Session {
         }
         if self.leaving {
             if !queue.in_flight() {
-                self.abort(ConnectionError::Stopped, now);
+                self.abort(ConnectionError::ClosedLocally, now);
             }
             return;
         }
@@ -158,7 +158,7 @@ impl Session {
             }
             other => format!("{other} is no answer to a publish"),
         };
-        self.close(ConnectionError::OutOfStep { problem }, now);
+        self.close(ConnectionError::UnexpectedResponse { problem }, now);
         self.heed(Heed::Nothing);
         None
     }
@@ -235,7 +235,7 @@ impl Session {
         let taken = self.conn.taken();
         let (why, heed, end) = match self.closing {
             Some(Closing { why, heed, at, .. }) => (why, heed, at),
-            None => (ConnectionError::Stopped, Heed::Answers, self.since),
+            None => (ConnectionError::ClosedLocally, Heed::Answers, self.since),
         };
         let refused = heed == Heed::Refusal;
         let settlement = if refused {

@@ -55,7 +55,7 @@ use self::{
     slot::Slot,
 };
 use crate::{
-    error::{Cause, Delivery, Error},
+    error::{Cause, Delivery, PublishError},
     protocol::{ServerError, Topic},
 };
 
@@ -74,7 +74,7 @@ struct Window {
 pub(crate) struct TransactionQueue<R: Reply> {
     window: Load,
     batch: Option<Batch>,
-    retry_unknown: bool,
+    retry_maybe_written: bool,
     lanes: Lanes<R>,
     flight: VecDeque<Window>,
     flying: Load,
@@ -98,12 +98,12 @@ impl<R: Reply> TransactionQueue<R> {
             pending,
             window,
             batch,
-            retry_unknown,
+            retry_maybe_written,
         } = limits;
         Self {
             window,
             batch,
-            retry_unknown,
+            retry_maybe_written,
             lanes: match batch {
                 Some(_) => Lanes::per_topic(),
                 None => Lanes::single(),
@@ -195,7 +195,7 @@ impl<R: Reply> TransactionQueue<R> {
         if self.ledger.has_room(load) {
             self.accept(transaction, now, reply);
         } else {
-            let error = Error::new(self.ledger.full(load), Delivery::NotWritten);
+            let error = PublishError::new(self.ledger.full(load), Delivery::NotWritten);
             self.ledger.turn_away(reply, error);
         }
     }
@@ -279,7 +279,7 @@ impl<R: Reply> TransactionQueue<R> {
         }
     }
     /// Answers the publishes of the oldest command, which leave.
-    fn answer_oldest(&mut self, answer: impl Fn(&Slot<R>) -> Result<(), Error>) {
+    fn answer_oldest(&mut self, answer: impl Fn(&Slot<R>) -> Result<(), PublishError>) {
         let Some(Window {
             lane: place, load, ..
         }) = self.flight.pop_front()

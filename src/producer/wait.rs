@@ -15,7 +15,7 @@ use actix::{
 use super::{
     Producer, ProducerState, caller::Caller, link::Link, publish::Desk, transaction::later,
 };
-use crate::error::{Cause, Delivery, Error};
+use crate::error::{Cause, Delivery, PublishError};
 
 /// Waits until the producer is connected, after a [`Reconnect`] by the new connection. It begins to connect if it has not.
 ///
@@ -28,7 +28,7 @@ use crate::error::{Cause, Delivery, Error};
 ///
 /// Dropping the request ends the waiting, and nothing else.
 #[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "Result<(), Error>")]
+#[rtype(result = "Result<(), PublishError>")]
 pub struct WaitConnected {
     /// How long to wait.
     pub timeout: Duration,
@@ -50,7 +50,7 @@ pub struct WaitConnected {
 ///
 /// A request dropped before the question was sent takes it back; later the answer is dropped.
 #[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "Result<(), Error>")]
+#[rtype(result = "Result<(), PublishError>")]
 pub struct Ping {
     /// How long to wait, also for a connection.
     pub timeout: Duration,
@@ -80,11 +80,15 @@ pub struct PingReceipt {
 }
 
 impl MessageResponse<Producer, Ping> for PingReceipt {
-    fn handle(self, _: &mut Context<Producer>, sender: Option<OneshotSender<Result<(), Error>>>) {
+    fn handle(
+        self,
+        _: &mut Context<Producer>,
+        sender: Option<OneshotSender<Result<(), PublishError>>>,
+    ) {
         // A ping whose answer nobody hears has no use.
         let Some(sender) = sender else { return };
         if self.refused {
-            let _ = sender.send(Err(Error::new(Cause::Drained, Delivery::NotWritten)));
+            let _ = sender.send(Err(PublishError::new(Cause::Drained, Delivery::NotWritten)));
         } else {
             self.desk
                 .queue
@@ -99,7 +103,7 @@ struct Waiter {
     timeout: Duration,
     deadline: Instant,
     /// `None` once answered.
-    sender: Option<OneshotSender<Result<(), Error>>>,
+    sender: Option<OneshotSender<Result<(), PublishError>>>,
 }
 
 impl Waiter {
@@ -137,7 +141,11 @@ pub struct Place {
 }
 
 impl MessageResponse<Producer, WaitConnected> for Place {
-    fn handle(self, _: &mut Context<Producer>, sender: Option<OneshotSender<Result<(), Error>>>) {
+    fn handle(
+        self,
+        _: &mut Context<Producer>,
+        sender: Option<OneshotSender<Result<(), PublishError>>>,
+    ) {
         let Self {
             waiters,
             timeout,
@@ -189,7 +197,7 @@ impl Producer {
                 }),
                 () => return !waiter.is_gone(),
             };
-            let error = cause.map(|cause| Error::new(cause, Delivery::NotWritten));
+            let error = cause.map(|cause| PublishError::new(cause, Delivery::NotWritten));
             if let Some(sender) = waiter.sender.take() {
                 let _ = sender.send(error.map_or(Ok(()), Err));
             }

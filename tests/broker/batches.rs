@@ -158,7 +158,7 @@ async fn what_was_answered_before_the_end_is_ok_by_whole_batches(broker: Broker)
 
 /// contract: 2, 3, 4, 7, 9
 async fn at_least_once_publishes_a_whole_batch_again(broker: Broker) {
-    let config = config(&broker).await.retry_unknown(true);
+    let config = config(&broker).await.retry_maybe_written(true);
     let producer = start(config.auto_batch_messages(2));
     publish(&producer, numbered(0)).await.unwrap();
     broker.embedded().faults().close_after_commands(2);

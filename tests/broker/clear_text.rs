@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_nsq::{Config, ConfigBuilder, ConnectionError, Error, Publish};
+use actix_nsq::{ConnectionError, ProducerConfig, ProducerConfigBuilder, Publish, PublishError};
 use futures::StreamExt;
 
 use super::layers::{Layers, trusting};
@@ -51,8 +51,8 @@ fn readable(proxy: &ChaosProxy) -> (bool, bool) {
 }
 
 /// With a secret, through this proxy.
-fn config(proxy: &ChaosProxy) -> ConfigBuilder {
-    Config::builder(proxy.address().to_string())
+fn config(proxy: &ChaosProxy) -> ProducerConfigBuilder {
+    ProducerConfig::builder(proxy.address().to_string())
         .reconnect_backoff(Duration::from_millis(5))
         .max_reconnect_backoff(Duration::from_millis(20))
         .auth_secret(SECRET)
@@ -101,7 +101,7 @@ async fn with_tls_nobody_reads_a_secret_or_a_body(broker: Broker) {
 }
 
 /// Tries for a while, with a message at hand; how it failed.
-async fn fails(config: ConfigBuilder) -> Error {
+async fn fails(config: ProducerConfigBuilder) -> PublishError {
     let producer = start(config);
     let told = Told::by(&producer);
     let body = Publish::new(topic(TOPIC), BODY).timeout(Duration::from_millis(400));
@@ -166,7 +166,7 @@ async fn wherever_a_tls_session_is_cut_nobody_reads_a_secret_or_a_body(broker: B
     let whole = recorder(&broker).await;
     let session = async |proxy: &ChaosProxy| {
         let config = layers.asked(&broker, config(proxy));
-        publish(&start(config.retry_unknown(true)), BODY).await
+        publish(&start(config.retry_maybe_written(true)), BODY).await
     };
     session(&whole).await.unwrap();
     let recorded = whole.record().remove(0);

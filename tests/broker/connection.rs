@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use actix_nsq::{Config, ConnectionError, Delivery, ErrorKind, Publish};
+use actix_nsq::{ConnectionError, Delivery, ErrorKind, ProducerConfig, Publish};
 
 use super::load::{TOPIC, config, numbered, numbers, publish, publish_all, start, topic};
 use crate::harness::{Scenario, scenarios};
@@ -122,7 +122,7 @@ async fn a_producer_without_heartbeats_publishes(broker: Broker) {
 /// checklist: 13, 14, 15
 async fn the_http_port_of_nsqd_is_recognised(broker: Broker) {
     let http = broker.real().with_nsqd(|nsqd| nsqd.http_address()).await;
-    let producer = start(Config::builder(http));
+    let producer = start(ProducerConfig::builder(http));
     let hello = Publish::new(topic(TOPIC), "hello").timeout(Duration::from_millis(500));
     let error = producer.send(hello).await.unwrap().unwrap_err();
     assert_eq!(
@@ -166,7 +166,10 @@ async fn a_producer_may_connect_at_its_first_publish_only(broker: Broker) {
 async fn several_addresses_of_a_name_are_tried(broker: Broker) {
     let address: SocketAddr = broker.address().await.parse().unwrap();
     assert_eq!(address.ip(), IpAddr::from(Ipv4Addr::LOCALHOST));
-    let producer = start(Config::builder(format!("localhost:{}", address.port())));
+    let producer = start(ProducerConfig::builder(format!(
+        "localhost:{}",
+        address.port()
+    )));
     publish(&producer, "hello").await.unwrap();
     assert_eq!(broker.bodies(TOPIC, 1).await, [b"hello"]);
 }

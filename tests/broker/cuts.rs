@@ -7,7 +7,7 @@ pub mod session;
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use actix_nsq::{ConfigBuilder, Delivery};
+use actix_nsq::{Delivery, ProducerConfigBuilder};
 use futures::StreamExt;
 
 use self::cases::{Case, Cases, Whole};
@@ -53,7 +53,7 @@ const TOGETHER: usize = 8;
 /// What the producer of a session is set up with besides, and whether at every place or at each so many.
 struct Variant {
     name: &'static str,
-    options: fn(ConfigBuilder) -> ConfigBuilder,
+    options: fn(ProducerConfigBuilder) -> ProducerConfigBuilder,
     /// Whether what may be stored is sent again.
     at_least_once: bool,
     step: usize,
@@ -208,13 +208,13 @@ async fn cut_at_any_byte_with_at_least_once_all_are_stored_and_only_what_may_hav
     let variants = [
         Variant {
             name: "at least once",
-            options: |config| config.retry_unknown(true),
+            options: |config| config.retry_maybe_written(true),
             at_least_once: true,
             step: 3,
         },
         Variant {
             name: "at least once, each publish a command",
-            options: |config| config.retry_unknown(true).auto_batch(false),
+            options: |config| config.retry_maybe_written(true).auto_batch(false),
             at_least_once: true,
             step: 3,
         },

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_nsq::actix::Addr;
 use actix_nsq::protocol::ErrorCode;
-use actix_nsq::{Delivery, Error, ErrorKind, MultiPublish, Producer, Publish};
+use actix_nsq::{Delivery, ErrorKind, MultiPublish, Producer, Publish, PublishError};
 
 use super::load::{TOPIC, config, start, topic};
 use super::recorded::{RecordedLoad, is_time_out, of_many_sizes};
@@ -63,7 +63,7 @@ async fn publish(
     producer: &Addr<Producer>,
     record: &mut Record,
     (count, size): (usize, usize),
-) -> Result<(), Error> {
+) -> Result<(), PublishError> {
     let offers = (0..count).map(|_| record.offer(0, size));
     let (ids, mut bodies): (Vec<Id>, Vec<_>) = offers.unzip();
     let answer = match (count, bodies.pop()) {
@@ -82,7 +82,7 @@ async fn publish(
 }
 
 #[track_caller]
-fn assert_no_space(answer: Result<(), Error>, code: ErrorCode, delivery: Delivery) {
+fn assert_no_space(answer: Result<(), PublishError>, code: ErrorCode, delivery: Delivery) {
     let error = answer.expect_err("nsqd has no room for it");
     assert_eq!(
         (error.kind(), error.delivery()),
@@ -109,7 +109,7 @@ async fn a_publish_to_a_full_disk_is_not_written_and_a_batch_in_part(broker: Bro
     }
     let before = broker.message_count(TOPIC).await;
     let batch = publish(&producer, &mut record, (100, 100)).await;
-    assert_no_space(batch, ErrorCode::MpubFailed, Delivery::MaybePartly);
+    assert_no_space(batch, ErrorCode::MpubFailed, Delivery::MaybePartial);
     // That is why nobody is told that nothing of it is stored.
     let part = broker.message_count(TOPIC).await - before;
     assert!(part > 0 && part < 100, "{part} of 100 are stored");
@@ -154,7 +154,7 @@ async fn full_for_a_while(broker: Broker, batching: bool) {
             // Behind a refusal, nothing is executed: such ones are sent again and not told.
             Delivery::NotWritten => error.kind() == ErrorKind::Refused(ErrorCode::PubFailed),
             // Or the refusal is lost, when nsqd closes with something unread.
-            Delivery::MaybePartly if error.kind() == ErrorKind::Refused(ErrorCode::MpubFailed) => {
+            Delivery::MaybePartial if error.kind() == ErrorKind::Refused(ErrorCode::MpubFailed) => {
                 true
             }
             Delivery::MaybeWritten if error.kind() == ErrorKind::Refused(ErrorCode::MpubFailed) => {

@@ -40,7 +40,7 @@ fn small() -> Settings {
 
 async fn drain(producer: &Addr<Producer>, deadline: Duration) -> DrainReport {
     producer
-        .send(Drain { deadline })
+        .send(Drain { timeout: deadline })
         .await
         .expect("a drained producer is alive")
 }
@@ -62,7 +62,7 @@ fn assert_reported(report: DrainReport, answers: &Answers) {
         ),
         told
     );
-    assert_eq!(report.maybe_partly, 0);
+    assert_eq!(report.maybe_partial, 0);
 }
 
 /// contract: 10

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use actix_nsq::actix::{Actor, Addr, Context, Handler};
 use actix_nsq::{
-    ConfigBuilder, Delivery, Drain, Error, ErrorKind, GetStats, Producer, Publish, PublishFailed,
-    Stats, SubscribeFailures, Topic,
+    Delivery, Drain, ErrorKind, GetStats, Producer, ProducerConfigBuilder, Publish, PublishError,
+    PublishFailure, Stats, SubscribeFailures, Topic,
 };
 use actix_rt::Arbiter;
 use futures::FutureExt;
@@ -77,7 +77,7 @@ fn in_memory() -> Settings {
 }
 
 /// All that is accepted goes to the socket, which takes a part of it; bytes are the bound.
-fn by_bytes(config: ConfigBuilder) -> ConfigBuilder {
+fn by_bytes(config: ProducerConfigBuilder) -> ProducerConfigBuilder {
     let bytes = 4 << 20;
     config
         .max_batch_size(1 << 20)
@@ -87,12 +87,12 @@ fn by_bytes(config: ConfigBuilder) -> ConfigBuilder {
 }
 
 /// Little is on its way, and the rest waits; the number is the bound.
-fn by_number(config: ConfigBuilder) -> ConfigBuilder {
+fn by_number(config: ProducerConfigBuilder) -> ProducerConfigBuilder {
     config.max_pending(20_000)
 }
 
 /// The connection outlives the flood.
-fn patient(config: ConfigBuilder) -> ConfigBuilder {
+fn patient(config: ProducerConfigBuilder) -> ProducerConfigBuilder {
     let long = Duration::from_secs(120);
     config
         .heartbeat_interval(None)
@@ -167,12 +167,12 @@ async fn a_flood_of_sends_while_connections_are_given_up_meets_the_bound(broker:
     flood.recover().await;
 }
 
-type Answer = LocalBoxFuture<'static, Result<(), Error>>;
+type Answer = LocalBoxFuture<'static, Result<(), PublishError>>;
 
 type Kept = Vec<(Id, Answer)>;
 
 /// The answer, if it is there. Out of its turn tokio would show no more than 128 of them.
-fn look(answer: &mut Answer) -> Option<Result<(), Error>> {
+fn look(answer: &mut Answer) -> Option<Result<(), PublishError>> {
     unconstrained(answer).now_or_never()
 }
 
@@ -344,7 +344,11 @@ impl Flood {
             self.publish_one().await;
         }
         let deadline = Duration::from_secs(30);
-        let report = self.producer.send(Drain { deadline }).await.unwrap();
+        let report = self
+            .producer
+            .send(Drain { timeout: deadline })
+            .await
+            .unwrap();
         assert!(report.is_clean() && report.ok == 0, "{report:?}");
         let Self { broker, record, .. } = self;
         let record = record.take();
@@ -368,7 +372,7 @@ async fn wait_for_stats(producer: &Addr<Producer>, holds: impl Fn(&Stats) -> boo
 }
 
 #[track_caller]
-fn assert_full(error: &Error) {
+fn assert_full(error: &PublishError) {
     let full = (ErrorKind::Full, Delivery::NotWritten);
     assert_eq!((error.kind(), error.delivery()), full, "{error}");
 }
@@ -386,10 +390,10 @@ impl Actor for Told {
     }
 }
 
-impl Handler<PublishFailed> for Told {
+impl Handler<PublishFailure> for Told {
     type Result = ();
 
-    fn handle(&mut self, failed: PublishFailed, _: &mut Context<Self>) {
+    fn handle(&mut self, failed: PublishFailure, _: &mut Context<Self>) {
         assert_full(&failed.error);
         let id = read(TOPIC, &failed.publish.bodies()[0]).expect("what was published");
         self.record.borrow_mut().answer(id, &Err(failed.error));

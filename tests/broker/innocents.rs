@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_nsq::actix::Addr;
 use actix_nsq::protocol::ErrorCode;
-use actix_nsq::{DeferredPublish, Delivery, Error, ErrorKind, GetStats, Producer, Publish};
+use actix_nsq::{DeferredPublish, Delivery, ErrorKind, GetStats, Producer, Publish, PublishError};
 
 use super::load::{config, start, topic};
 use super::recorded::{RecordedLoad, Waits};
@@ -63,7 +63,7 @@ async fn a_caller_whose_delays_nsqd_refuses_fails_alone_and_costs_nobody_a_backo
     among_innocents(&broker, 50, delay_too_much, refused, 50..=50).await;
 }
 
-async fn delay_too_much(producer: &Addr<Producer>) -> Result<(), Error> {
+async fn delay_too_much(producer: &Addr<Producer>) -> Result<(), PublishError> {
     let delay = Duration::from_millis(1_001);
     let message = DeferredPublish::new(topic("guilty"), delay, "late");
     producer.send(message).await?
@@ -75,7 +75,7 @@ async fn delay_too_much(producer: &Addr<Producer>) -> Result<(), Error> {
 async fn among_innocents(
     broker: &Broker,
     times: usize,
-    guilty: impl AsyncFn(&Addr<Producer>) -> Result<(), Error>,
+    guilty: impl AsyncFn(&Addr<Producer>) -> Result<(), PublishError>,
     refused: ErrorKind,
     connections: std::ops::RangeInclusive<u64>,
 ) {

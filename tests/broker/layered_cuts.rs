@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
-use actix_nsq::{Config, ConfigBuilder, Delivery, Error, WaitConnected};
+use actix_nsq::{Delivery, ProducerConfig, ProducerConfigBuilder, PublishError, WaitConnected};
 use futures::StreamExt;
 
 use super::cuts::session::{self, Played, Say, Session};
@@ -201,20 +201,20 @@ impl<'a> Campaign<'a> {
     }
 
     /// By whichever address nsqd is dialled.
-    fn asked(&self, config: ConfigBuilder) -> ConfigBuilder {
+    fn asked(&self, config: ProducerConfigBuilder) -> ProducerConfigBuilder {
         let config = self.layers.asked(self.broker, config);
         config.tls_server_name("localhost")
     }
 
     async fn session(&self, proxy: &ChaosProxy) -> Played {
-        let options = |config: ConfigBuilder| self.asked(config);
+        let options = |config: ProducerConfigBuilder| self.asked(config);
         SESSION.play(proxy, options, &self.record).await
     }
 
     /// What passes each way until it is connected.
     async fn handshake(&self) -> (usize, usize) {
         let proxy = self.proxy(Faults::default());
-        let config = Config::builder(proxy.address().to_string());
+        let config = ProducerConfig::builder(proxy.address().to_string());
         let config = self.asked(config);
         let producer = start(config.client_id("cuts").hostname("cuts"));
         let timeout = Duration::from_secs(10);
@@ -260,7 +260,7 @@ impl<'a> Campaign<'a> {
             ..Faults::default()
         });
         // Who is told of a longer record waits for the rest of it.
-        let soon = |config: ConfigBuilder| {
+        let soon = |config: ProducerConfigBuilder| {
             let config = self.asked(config);
             let config = config.handshake_timeout(Duration::from_millis(500));
             config.ack_timeout(Duration::from_millis(500))
@@ -271,7 +271,7 @@ impl<'a> Campaign<'a> {
             self.layers
         );
         for answer in &answers {
-            let is_not_written = |error: &Error| error.delivery() == Delivery::NotWritten;
+            let is_not_written = |error: &PublishError| error.delivery() == Delivery::NotWritten;
             assert!(!answer.as_ref().is_err_and(is_not_written), "{told}");
         }
         let all_ok = answers.iter().all(Result::is_ok);

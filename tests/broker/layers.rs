@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use actix_nsq::actix::Addr;
 use actix_nsq::bytes::Bytes;
-use actix_nsq::{ConfigBuilder, Delivery, Error, GetStats, MultiPublish, Ping, Producer, Publish};
+use actix_nsq::{
+    Delivery, GetStats, MultiPublish, Ping, Producer, ProducerConfigBuilder, Publish, PublishError,
+};
 use futures::future::join_all;
 
 use super::load::{Load, TOPIC, config, numbered, numbers, publish, publish_all, start, topic};
@@ -58,7 +60,7 @@ impl Layers {
     ];
 
     /// A producer is to run through them.
-    pub fn asked(self, broker: &Broker, config: ConfigBuilder) -> ConfigBuilder {
+    pub fn asked(self, broker: &Broker, config: ProducerConfigBuilder) -> ProducerConfigBuilder {
         let config = match self.compression {
             Compression::None => config,
             Compression::Snappy => config.snappy(true),
@@ -81,7 +83,7 @@ impl Layers {
 }
 
 /// A producer is to speak TLS, and to trust the authority of this broker.
-pub fn trusting(broker: &Broker, config: ConfigBuilder) -> ConfigBuilder {
+pub fn trusting(broker: &Broker, config: ProducerConfigBuilder) -> ProducerConfigBuilder {
     let authority = broker.certificates().authority();
     config.tls_v1(true).tls_root_ca_file(authority)
 }
@@ -194,7 +196,7 @@ async fn an_idle_connection_lives_on_and_answers_pings_in_every_layer(broker: Br
             publish(&producer, numbered(1)).await?;
             ping(&producer).await?;
             assert_eq!(producer.send(GetStats).await?.connects, 1, "{layers:?}");
-            Ok::<_, Error>(())
+            Ok::<_, PublishError>(())
         }
     };
     for (layers, lived) in Layers::ALL
@@ -206,7 +208,7 @@ async fn an_idle_connection_lives_on_and_answers_pings_in_every_layer(broker: Br
     assert_eq!(broker.bodies(TOPIC, 12).await.len(), 12);
 }
 
-async fn ping(producer: &Addr<Producer>) -> Result<(), Error> {
+async fn ping(producer: &Addr<Producer>) -> Result<(), PublishError> {
     let timeout = Duration::from_secs(10);
     producer.send(Ping { timeout }).await?
 }

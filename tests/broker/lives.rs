@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use actix_nsq::actix::{Addr, Arbiter};
 use actix_nsq::{
-    Config, Drain, Error, ErrorKind, GetState, Producer, ProducerState, Publish, WaitConnected,
+    Drain, ErrorKind, GetState, Producer, ProducerConfig, ProducerState, Publish, PublishError,
+    WaitConnected,
 };
 use futures::future::join_all;
 use tokio::task::LocalSet;
@@ -40,7 +41,7 @@ const GROUP: usize = 100;
 const GROUPS: usize = 10;
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn start(config: &Config) -> Vec<Addr<Producer>> {
+fn start(config: &ProducerConfig) -> Vec<Addr<Producer>> {
     (0..GROUP)
         .map(|_| Producer::start(config.clone()))
         .collect()
@@ -88,7 +89,7 @@ async fn until_all_are_connected(producers: &[Addr<Producer>]) {
 /// A publish to each, already sent; the answers.
 fn publish_to(
     producers: &[Addr<Producer>],
-) -> impl Future<Output = Vec<Result<(), Error>>> + use<> {
+) -> impl Future<Output = Vec<Result<(), PublishError>>> + use<> {
     let messages = producers.iter().enumerate().map(|(number, producer)| {
         let request = producer.send(Publish::new(topic(TOPIC), numbered(number)));
         async { request.await? }
@@ -162,7 +163,7 @@ async fn dropped_while_draining(broker: Broker) {
         let answers = publish_to(&producers);
         for producer in &producers {
             producer.do_send(Drain {
-                deadline: Duration::from_millis(50),
+                timeout: Duration::from_millis(50),
             });
         }
         until_all_are(&producers, ProducerState::Draining).await;
@@ -184,7 +185,7 @@ async fn dropped_drained(broker: Broker) {
         let deadline = PATIENCE;
         let drains = producers
             .iter()
-            .map(|producer| producer.send(Drain { deadline }));
+            .map(|producer| producer.send(Drain { timeout: deadline }));
         let (answers, reports) = tokio::join!(answers, join_all(drains));
         for (answer, report) in answers.into_iter().zip(reports) {
             answer.unwrap();
@@ -213,7 +214,7 @@ async fn stopped_with_their_arbiter(broker: Broker) {
         );
         let drains = producers[..GROUP / 3].iter().map(|producer| {
             let deadline = HOUR;
-            producer.send(Drain { deadline })
+            producer.send(Drain { timeout: deadline })
         });
         let mut drains = Box::pin(join_all(drains));
         let _ = futures::future::poll_immediate(&mut drains).await;
@@ -231,7 +232,7 @@ async fn stopped_with_their_arbiter(broker: Broker) {
             let _ = drained;
         }
         for answer in pings.await {
-            let failed = answer.map_err(Error::from).and_then(|answer| answer);
+            let failed = answer.map_err(PublishError::from).and_then(|answer| answer);
             failed.unwrap_err();
         }
         arbiter.join().unwrap();

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use actix_nsq::actix::Addr;
 use actix_nsq::bytes::Bytes;
-use actix_nsq::{Config, ConfigBuilder, Delivery, Error, Producer, Publish, Topic};
+use actix_nsq::{
+    Delivery, Producer, ProducerConfig, ProducerConfigBuilder, Publish, PublishError, Topic,
+};
 use actix_rt::task::JoinHandle;
 
 use crate::support::broker::Broker;
@@ -22,8 +24,8 @@ pub fn topic(name: &str) -> Topic {
 }
 
 /// What a scenario's producer is configured with, for it to change: nsqd's address, and a short first backoff.
-pub async fn config(broker: &Broker) -> ConfigBuilder {
-    Config::builder(broker.address().await).reconnect_backoff(Duration::from_millis(20))
+pub async fn config(broker: &Broker) -> ProducerConfigBuilder {
+    ProducerConfig::builder(broker.address().await).reconnect_backoff(Duration::from_millis(20))
 }
 
 /// A producer for this broker.
@@ -31,12 +33,15 @@ pub async fn producer(broker: &Broker) -> Addr<Producer> {
     start(config(broker).await)
 }
 
-pub fn start(config: ConfigBuilder) -> Addr<Producer> {
+pub fn start(config: ProducerConfigBuilder) -> Addr<Producer> {
     Producer::start(config.build().expect("a scenario's configuration is valid"))
 }
 
 /// Publishes one message; its answer, with what actix has to say folded in.
-pub async fn publish(producer: &Addr<Producer>, body: impl Into<Bytes>) -> Result<(), Error> {
+pub async fn publish(
+    producer: &Addr<Producer>,
+    body: impl Into<Bytes>,
+) -> Result<(), PublishError> {
     producer.send(Publish::new(topic(TOPIC), body)).await?
 }
 
@@ -79,7 +84,10 @@ pub async fn publish_all(producer: &Addr<Producer>, numbers: Range<usize>) -> An
     for (number, answer) in sent {
         answers.note(
             number,
-            answer.await.map_err(Error::from).and_then(|answer| answer),
+            answer
+                .await
+                .map_err(PublishError::from)
+                .and_then(|answer| answer),
         );
     }
     answers
@@ -87,11 +95,11 @@ pub async fn publish_all(producer: &Addr<Producer>, numbers: Range<usize>) -> An
 
 /// What was answered to each publish, by number.
 #[derive(Debug, Default)]
-pub struct Answers(BTreeMap<usize, Result<(), Error>>);
+pub struct Answers(BTreeMap<usize, Result<(), PublishError>>);
 
 impl Answers {
     #[track_caller]
-    pub fn note(&mut self, number: usize, answer: Result<(), Error>) {
+    pub fn note(&mut self, number: usize, answer: Result<(), PublishError>) {
         let earlier = self.0.insert(number, answer);
         assert!(
             earlier.is_none(),
@@ -121,7 +129,7 @@ impl Answers {
             .count()
     }
 
-    pub fn errors(&self) -> impl Iterator<Item = &Error> {
+    pub fn errors(&self) -> impl Iterator<Item = &PublishError> {
         self.0.values().filter_map(|answer| answer.as_ref().err())
     }
 

@@ -9,7 +9,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix_nsq::ConfigBuilder;
+use actix_nsq::ProducerConfigBuilder;
 use actix_nsq::actix::Addr;
 use actix_nsq::{Producer, Stats};
 
@@ -93,7 +93,7 @@ struct Variant {
 }
 
 impl Variant {
-    fn options(&self, config: ConfigBuilder) -> ConfigBuilder {
+    fn options(&self, config: ProducerConfigBuilder) -> ProducerConfigBuilder {
         config.publish_window(self.window).auto_batch(self.batching)
     }
 }

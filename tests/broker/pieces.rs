@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use actix_nsq::actix::Addr;
-use actix_nsq::{Config, Delivery, ErrorKind, MultiPublish, Producer, Publish};
+use actix_nsq::{Delivery, ErrorKind, MultiPublish, Producer, ProducerConfig, Publish};
 use futures::future::join_all;
 
 use super::load::{start, topic};
@@ -99,7 +99,7 @@ async fn a_session_in_pieces_of_any_size_is_stored_byte_by_byte(broker: Broker) 
     ] {
         let proxy = proxy(&broker, list).await;
         proxy.start_recording();
-        let producer = start(Config::builder(proxy.address().to_string()));
+        let producer = start(ProducerConfig::builder(proxy.address().to_string()));
         for _ in 0..3 {
             let alone = SIZES.iter().map(std::slice::from_ref);
             let batches: Vec<_> = alone.chain([&SIZES[..], &SIZES[4..]]).collect();
@@ -122,7 +122,7 @@ async fn a_session_in_pieces_of_any_size_is_stored_byte_by_byte(broker: Broker) 
 async fn answers_that_trickle_in_are_each_callers_own(broker: Broker) {
     let campaign = Campaign::new("pieces");
     let proxy = proxy(&broker, "none").await;
-    let producer = start(Config::builder(proxy.address().to_string()).publish_window(3));
+    let producer = start(ProducerConfig::builder(proxy.address().to_string()).publish_window(3));
     campaign.publish(&producer, &[&[30]]).await;
     proxy.set(faults("bandwidth-down=100B/s,bandwidth-up=10kB/s"));
     let began = Instant::now();
@@ -145,14 +145,14 @@ async fn a_corrupted_answer_is_believed_by_nobody(broker: Broker) {
     let answer = {
         let proxy = proxy(&broker, "none").await;
         proxy.start_recording();
-        let producer = start(Config::builder(proxy.address().to_string()));
+        let producer = start(ProducerConfig::builder(proxy.address().to_string()));
         assert_eq!(campaign.publish(&producer, &[&[30]]).await, 1);
         proxy.record()[0].down.said.len()
     };
     // The last ten bytes are the answer: 4 of its size, 4 of its type, and OK.
     for place in answer - 10..answer {
         let proxy = proxy(&broker, &format!("corrupt-down={place},times=1")).await;
-        let config = Config::builder(proxy.address().to_string())
+        let config = ProducerConfig::builder(proxy.address().to_string())
             .reconnect_backoff(Duration::from_millis(1))
             .ack_timeout(Duration::from_millis(500));
         let producer = start(config);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use actix_nsq::actix::Addr;
 use actix_nsq::{
-    Config, ConnectFuture, Connector, DeferredPublish, Delivery, Drain, GetStats, Producer,
-    Publish, Reconnect, Stats, Stream,
+    ConnectFuture, Connector, DeferredPublish, Delivery, Drain, GetStats, Producer, ProducerConfig,
+    Publish, Reconnect, Stats, Transport,
 };
 use tokio::net::TcpStream;
 
@@ -71,7 +71,7 @@ async fn a_thousand_reconnects_leave_nothing_behind(broker: Broker) {
         scissors,
     } = lives;
     let deadline = Duration::from_secs(5);
-    let report = producer.send(Drain { deadline }).await.unwrap();
+    let report = producer.send(Drain { timeout: deadline }).await.unwrap();
     assert!(report.is_clean(), "{report:?}");
     scissors.drop_the_socket();
     assert_eq!(broker.sockets_of_ours().await, 0);
@@ -161,7 +161,7 @@ impl Scissors {
 }
 
 impl Connector for Scissors {
-    fn connect(&self, config: &Config) -> ConnectFuture {
+    fn connect(&self, config: &ProducerConfig) -> ConnectFuture {
         let (held, address) = (Arc::clone(&self.0), config.address().to_owned());
         Box::pin(async move {
             let socket = TcpStream::connect(address).await?;
@@ -169,7 +169,7 @@ impl Connector for Scissors {
             let socket = socket.into_std()?;
             let second = socket.try_clone()?;
             *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(second);
-            Ok(Stream::new(TcpStream::from_std(socket)?))
+            Ok(Transport::new(TcpStream::from_std(socket)?))
         })
     }
 }

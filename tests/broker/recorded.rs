@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use actix_nsq::actix::{Actor, Addr, Context, Handler};
 use actix_nsq::{
-    ConnectionEvent, Delivery, Error, ErrorKind, GetStats, MultiPublish, Producer, Publish, Stats,
-    SubscribeEvents, Topic,
+    ConnectionEvent, Delivery, ErrorKind, GetStats, MultiPublish, Producer, Publish, PublishError,
+    Stats, SubscribeEvents, Topic,
 };
 use actix_rt::task::JoinHandle;
 
@@ -35,7 +35,7 @@ struct Shared {
     ok: Cell<usize>,
     maybe: Cell<usize>,
     longest: Cell<Duration>,
-    errors: RefCell<Vec<Error>>,
+    errors: RefCell<Vec<PublishError>>,
     over: Cell<bool>,
 }
 
@@ -78,7 +78,7 @@ impl RecordedLoad {
         self.shared.record.borrow().outstanding()
     }
 
-    pub fn errors(&self) -> Ref<'_, Vec<Error>> {
+    pub fn errors(&self) -> Ref<'_, Vec<PublishError>> {
         self.shared.errors.borrow()
     }
 
@@ -137,7 +137,7 @@ impl Shared {
                     producer.send(batch).await
                 }
             };
-            let answer = answer.map_err(Error::from).and_then(|answer| answer);
+            let answer = answer.map_err(PublishError::from).and_then(|answer| answer);
             for id in ids {
                 self.record.borrow_mut().answer(id, &answer);
             }
@@ -145,7 +145,7 @@ impl Shared {
         }
     }
 
-    fn note(&self, answer: Result<(), Error>, took: Duration) {
+    fn note(&self, answer: Result<(), PublishError>, took: Duration) {
         match answer {
             Ok(()) => {
                 self.ok.set(self.ok.get() + 1);
@@ -169,7 +169,7 @@ pub fn of_many_sizes(number: usize) -> usize {
 }
 
 /// Whether a publish ended by its time: something has hung.
-pub fn is_time_out(error: &Error) -> bool {
+pub fn is_time_out(error: &PublishError) -> bool {
     error.kind() == ErrorKind::Timeout
 }
 

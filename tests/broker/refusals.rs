@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_nsq::actix::{Addr, MailboxError};
 use actix_nsq::protocol::ErrorCode;
 use actix_nsq::{
-    DeferredPublish, Delivery, Error, ErrorKind, MultiPublish, Producer, Publish, Topic,
+    DeferredPublish, Delivery, ErrorKind, MultiPublish, Producer, Publish, PublishError, Topic,
 };
 
 use super::load::{
@@ -55,8 +55,8 @@ async fn one_by_one(broker: &Broker) -> Addr<Producer> {
 /// The refusal of a publish amid a hundred good ones, all sent in one breath.
 async fn refused_amid_good_ones(
     broker: &Broker,
-    guilty: impl AsyncFnOnce(&Addr<Producer>) -> Result<(), Error>,
-) -> Error {
+    guilty: impl AsyncFnOnce(&Addr<Producer>) -> Result<(), PublishError>,
+) -> PublishError {
     refused_by(producer(broker).await, broker, guilty).await
 }
 
@@ -64,8 +64,8 @@ async fn refused_amid_good_ones(
 pub async fn refused_by(
     producer: Addr<Producer>,
     broker: &Broker,
-    guilty: impl AsyncFnOnce(&Addr<Producer>) -> Result<(), Error>,
-) -> Error {
+    guilty: impl AsyncFnOnce(&Addr<Producer>) -> Result<(), PublishError>,
+) -> PublishError {
     let (before, guilty, behind) = tokio::join!(
         publish_all(&producer, 0..50),
         guilty(&producer),
@@ -169,7 +169,7 @@ async fn a_thousand_refused_batches_cost_few_connections(broker: Broker) {
 
 async fn refuse_a_thousand<M>(broker: &Broker, code: ErrorCode, guilty: impl Fn(usize) -> M)
 where
-    M: actix_nsq::actix::Message<Result = Result<(), Error>> + Send + 'static,
+    M: actix_nsq::actix::Message<Result = Result<(), PublishError>> + Send + 'static,
     Producer: actix_nsq::actix::Handler<M>,
 {
     let producer = producer(broker).await;
@@ -315,7 +315,7 @@ async fn a_failing_disk_may_store_a_part_of_a_batch(broker: Broker) {
     let (batch, others) = tokio::join!(producer.send(batch), publish_all(&producer, 5..50));
     let error = batch.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused(ErrorCode::MpubFailed));
-    assert_eq!(error.delivery(), Delivery::MaybePartly);
+    assert_eq!(error.delivery(), Delivery::MaybePartial);
     others.assert_all_ok();
     let expected: Vec<_> = (0..2).chain(5..50).collect();
     assert_eq!(numbers(&broker.bodies(TOPIC, 47).await), expected);
@@ -361,7 +361,7 @@ async fn a_forbidden_topic_fails_alone(broker: Broker) {
 /// Nothing of the topic is stored, everything of the other is, and one connection was lost for it.
 pub async fn assert_all_forbidden(
     broker: &Broker,
-    answers: impl IntoIterator<Item = Result<Result<(), Error>, MailboxError>>,
+    answers: impl IntoIterator<Item = Result<Result<(), PublishError>, MailboxError>>,
 ) {
     for answer in answers {
         let error = answer.unwrap().unwrap_err();

@@ -83,7 +83,7 @@ async fn killed_with_a_full_window(broker: Broker) {
 /// fault: P21
 /// checklist: 18, 19, 37
 async fn killed_under_load_with_at_least_once_asked_for(broker: Broker) {
-    let load = Load::start(&start(config(&broker).await.retry_unknown(true)), 64);
+    let load = Load::start(&start(config(&broker).await.retry_maybe_written(true)), 64);
     for _ in 0..CYCLES {
         load.until_more_ok(300).await;
         broker.kill().await;
@@ -124,7 +124,7 @@ async fn frozen_for_longer_than_two_heartbeats_and_thawed(broker: Broker) {
     );
     let why = error.connection_error();
     assert!(
-        matches!(why, Some(ConnectionError::Silent { .. })),
+        matches!(why, Some(ConnectionError::HeartbeatTimeout { .. })),
         "{error}"
     );
     let noticed = frozen.elapsed();

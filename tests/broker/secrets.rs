@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use actix_nsq::actix::Addr;
 use actix_nsq::protocol::ErrorCode;
 use actix_nsq::{
-    Config, ConfigBuilder, ConnectionError, Delivery, Error, ErrorKind, GetStats, Producer,
-    Publish, Reconnect, Secret,
+    ConnectionError, Delivery, ErrorKind, GetStats, Producer, ProducerConfig,
+    ProducerConfigBuilder, Publish, PublishError, Reconnect, Secret,
 };
 use futures::future::join_all;
 
@@ -57,7 +57,7 @@ const LONG: Duration = Duration::from_secs(5);
 const SECRET: &str = "open sesame & \"salt\"";
 
 /// Tries again soon: how seldom it does by default is tested in virtual time.
-async fn eager(broker: &Broker) -> ConfigBuilder {
+async fn eager(broker: &Broker) -> ProducerConfigBuilder {
     let config = config(broker).await.auth_secret(SECRET);
     config.max_reconnect_backoff(Duration::from_millis(200))
 }
@@ -71,7 +71,7 @@ fn asked(broker: &Broker) -> usize {
 }
 
 /// Publishes until it fails, and how; what was published by then.
-async fn until_refused(producer: &Addr<Producer>) -> (Error, usize) {
+async fn until_refused(producer: &Addr<Producer>) -> (PublishError, usize) {
     let end = Instant::now() + wait::PATIENCE;
     for number in 0.. {
         assert!(Instant::now() < end, "nothing is ever refused");
@@ -83,7 +83,7 @@ async fn until_refused(producer: &Addr<Producer>) -> (Error, usize) {
     unreachable!()
 }
 
-fn assert_refused(error: &Error, code: &ErrorCode) {
+fn assert_refused(error: &PublishError, code: &ErrorCode) {
     assert_eq!(error.kind(), ErrorKind::Refused(*code), "{error}");
     assert_eq!(error.delivery(), Delivery::NotWritten, "{error}");
 }
@@ -126,7 +126,7 @@ async fn a_granted_secret_lets_in_through_every_layer(broker: Broker) {
 /// checklist: 3, 100, 101, 102
 async fn a_secret_that_nobody_asks_for_is_not_sent(broker: Broker) {
     let proxy = recorder(&broker).await;
-    let config = Config::builder(proxy.address().to_string()).auth_secret(SECRET);
+    let config = ProducerConfig::builder(proxy.address().to_string()).auth_secret(SECRET);
     publish(&start(config), "hello").await.unwrap();
     let recorded = &proxy.record()[0];
     assert!(recorded.has(b"hello") && !recorded.has(SECRET.as_bytes()) && !recorded.has(b"AUTH"));
@@ -406,7 +406,7 @@ async fn a_secret_shows_nowhere(broker: Broker) {
     }
 }
 
-fn seen_of(error: &Error, look: &mut impl FnMut(&dyn std::fmt::Debug)) {
+fn seen_of(error: &PublishError, look: &mut impl FnMut(&dyn std::fmt::Debug)) {
     look(error);
     let mut source: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = source {

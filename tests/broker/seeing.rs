@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use actix_nsq::actix::{Actor, Addr, Context, Handler};
 use actix_nsq::{
-    ConnectionEvent, Delivery, Error, GetStats, Handle, Ping, Producer, Reconnect, Stats,
-    SubscribeEvents, WaitConnected,
+    ConnectionEvent, Delivery, GetStats, Ping, Producer, ProducerHandle, PublishError, Reconnect,
+    Stats, SubscribeEvents, WaitConnected,
 };
 
 use super::load::{
@@ -33,7 +33,7 @@ pub fn scenarios() -> Vec<Scenario> {
 
 const LONG: Duration = Duration::from_secs(30);
 
-async fn ping(producer: &Addr<Producer>, timeout: Duration) -> Result<(), Error> {
+async fn ping(producer: &Addr<Producer>, timeout: Duration) -> Result<(), PublishError> {
     producer.send(Ping { timeout }).await?
 }
 
@@ -210,7 +210,7 @@ async fn events_and_statistics_agree_with_callers_and_broker_through_outages(bro
         load.until_more_ok(200).await;
         // In the midst of it the sums hold as well.
         let now = stats(&producer).await;
-        let answered = now.ok + now.not_written + now.maybe_written + now.maybe_partly;
+        let answered = now.ok + now.not_written + now.maybe_written + now.maybe_partial;
         let held = (now.waiting + now.in_flight) as u64;
         assert_eq!(now.published, answered + held, "{now:#?}");
         match outage % 2 {
@@ -255,7 +255,7 @@ async fn reconnecting_under_load_loses_nothing_and_repeats_nothing(broker: Broke
 }
 
 /// Publishes these numbers by as many concurrent calls.
-async fn call(handle: &Handle, numbers: std::ops::Range<usize>) -> Answers {
+async fn call(handle: &ProducerHandle, numbers: std::ops::Range<usize>) -> Answers {
     let calls = numbers.map(|number| async move {
         let answer = handle.publish(TOPIC, numbered(number)).await;
         (number, answer)
@@ -270,7 +270,7 @@ async fn call(handle: &Handle, numbers: std::ops::Range<usize>) -> Answers {
 /// contract: 10
 async fn five_thousand_publishes_by_a_handle_are_stored_before_the_drain_ends(broker: Broker) {
     let producer = start(config(&broker).await.max_pending(100));
-    let handle = Handle::from(producer.clone());
+    let handle = ProducerHandle::from(producer.clone());
     let (answers, report) = tokio::join!(call(&handle, 0..5_000), handle.drain(LONG));
     let report = report.unwrap();
     answers.assert_all_ok();
@@ -285,7 +285,7 @@ async fn five_thousand_publishes_by_a_handle_are_stored_before_the_drain_ends(br
 /// checklist: 33
 async fn callers_of_a_handle_wait_out_an_outage_in_little_room(broker: Broker) {
     let producer = start(config(&broker).await.max_pending(10));
-    let handle = Handle::from(producer.clone());
+    let handle = ProducerHandle::from(producer.clone());
     publish_all(&producer, 0..5).await.assert_all_ok();
     broker.kill().await;
     let (answers, ()) = tokio::join!(call(&handle, 5..2_000), async {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use actix_nsq::bytes::Bytes;
-use actix_nsq::{ConnectionError, Delivery, Error, ErrorKind, MultiPublish, Publish};
+use actix_nsq::{ConnectionError, Delivery, ErrorKind, MultiPublish, Publish, PublishError};
 
 use super::load::{TOPIC, config, numbered, numbers, producer, publish, publish_all, start, topic};
 use crate::harness::{Scenario, scenarios};
@@ -33,7 +33,7 @@ pub fn scenarios() -> Vec<Scenario> {
 const SOON: Duration = Duration::from_millis(300);
 
 #[track_caller]
-fn assert_lost(answer: Result<(), Error>, why: fn(&ConnectionError) -> bool) {
+fn assert_lost(answer: Result<(), PublishError>, why: fn(&ConnectionError) -> bool) {
     let error = answer.expect_err("nsqd did not answer it");
     assert_eq!(
         (error.kind(), error.delivery()),
@@ -271,7 +271,7 @@ async fn a_batch_without_an_answer_may_be_partly_stored(broker: Broker) {
     let error = producer.send(batch).await.unwrap().unwrap_err();
     assert_eq!(
         (error.kind(), error.delivery()),
-        (ErrorKind::ConnectionLost, Delivery::MaybePartly)
+        (ErrorKind::ConnectionLost, Delivery::MaybePartial)
     );
     publish(&producer, numbered(10)).await.unwrap();
     assert_eq!(
@@ -282,7 +282,7 @@ async fn a_batch_without_an_answer_may_be_partly_stored(broker: Broker) {
 
 /// contract: 1
 async fn at_least_once_publishes_again_what_was_not_answered(broker: Broker) {
-    let config = config(&broker).await.retry_unknown(true);
+    let config = config(&broker).await.retry_maybe_written(true);
     let producer = start(config.auto_batch(false));
     publish(&producer, numbered(0)).await.unwrap();
     broker.embedded().faults().close_after_commands(3);

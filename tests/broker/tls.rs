@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_nsq::{
-    ConfigBuilder, ConnectionError, Delivery, ErrorKind, Publish, TlsFailure, TlsVersion,
+    ConnectionError, Delivery, ErrorKind, ProducerConfigBuilder, Publish, TlsFailure, TlsVersion,
 };
 
 use super::layers::trusting;
@@ -58,7 +58,7 @@ pub fn scenarios() -> Vec<Scenario> {
 }
 
 /// Why this producer cannot connect: as a publish is told, which was not written.
-pub async fn refused(config: ConfigBuilder) -> ConnectionError {
+pub async fn refused(config: ProducerConfigBuilder) -> ConnectionError {
     let producer = start(config);
     let told = Told::by(&producer);
     wait::until("the first attempt fails", || told.backing_off() >= 1).await;
@@ -76,7 +76,7 @@ pub async fn refused(config: ConfigBuilder) -> ConnectionError {
 }
 
 /// The same, where it is TLS that fails.
-async fn tls_failure(config: ConfigBuilder) -> TlsFailure {
+async fn tls_failure(config: ProducerConfigBuilder) -> TlsFailure {
     match refused(config).await {
         ConnectionError::Tls { failure, .. } => failure,
         other => panic!("{other:?}"),
@@ -131,7 +131,7 @@ async fn each_fault_of_nsqds_certificate_is_told_apart(broker: Broker) {
         let proxy = recorder(&broker).await;
         let asked = |config| trusting(&broker, config);
         let address = || proxy.address().to_string();
-        let config = asked(actix_nsq::Config::builder(address()));
+        let config = asked(actix_nsq::ProducerConfig::builder(address()));
         let auth = config.clone().auth_secret("sesame");
         assert_eq!(tls_failure(auth).await, failure, "{flaw:?}");
         for recorded in proxy.record() {
@@ -177,7 +177,7 @@ async fn a_certificate_is_good_for_the_names_and_addresses_in_it(broker: Broker)
         let broker = other(&broker, flaw).await;
         let address = broker.address().await;
         let address = if named { by_name(&address) } else { address };
-        let config = trusting(&broker, actix_nsq::Config::builder(address));
+        let config = trusting(&broker, actix_nsq::ProducerConfig::builder(address));
         let config = config.tls_server_name(server_name);
         let told = format!("{flaw:?}, by its name: {named}, as {server_name:?}");
         if good {
@@ -200,7 +200,10 @@ async fn a_certificate_that_is_trusted_itself_needs_no_authority(broker: Broker)
 }
 
 /// With TLS 1.2, and with 1.3, where nsqd refuses a client that takes the handshake to be over.
-async fn by_both_versions(broker: &Broker, identity: Option<&Identity>) -> [ConfigBuilder; 2] {
+async fn by_both_versions(
+    broker: &Broker,
+    identity: Option<&Identity>,
+) -> [ProducerConfigBuilder; 2] {
     let certificates = broker.certificates();
     let config = config(broker).await.tls_v1(true);
     [true, false].map(|only_tls12| {
@@ -301,7 +304,7 @@ async fn an_nsqd_that_requires_tls_is_told_apart(broker: Broker) {
 /// checklist: 24, 92, 93, 94, 95
 async fn an_nsqd_that_declines_tls_is_left_before_anything_else_is_said(broker: Broker) {
     let proxy = recorder(&broker).await;
-    let config = actix_nsq::Config::builder(proxy.address().to_string())
+    let config = actix_nsq::ProducerConfig::builder(proxy.address().to_string())
         .tls_v1(true)
         .auth_secret("sesame");
     let why = refused(config).await;
@@ -319,7 +322,7 @@ async fn an_nsqd_that_declines_tls_is_left_before_anything_else_is_said(broker: 
 /// fault: T2
 /// checklist: 24, 92, 93, 94, 95
 async fn compression_that_is_declined_is_an_error_unless_plain_is_allowed(broker: Broker) {
-    type Wish = fn(ConfigBuilder) -> ConfigBuilder;
+    type Wish = fn(ProducerConfigBuilder) -> ProducerConfigBuilder;
     let wishes: [(Wish, &str); 2] = [
         (|config| config.snappy(true), "snappy"),
         (|config| config.deflate(true), "deflate"),
@@ -348,7 +351,7 @@ async fn compression_that_is_declined_is_an_error_unless_plain_is_allowed(broker
 async fn a_tls_handshake_that_stalls_is_given_up_after_handshake_timeout(broker: Broker) {
     let whole = recorder(&broker).await;
     let config = |proxy: &ChaosProxy| {
-        let config = actix_nsq::Config::builder(proxy.address().to_string());
+        let config = actix_nsq::ProducerConfig::builder(proxy.address().to_string());
         trusting(&broker, config)
     };
     publish(&start(config(&whole)), "hello").await.unwrap();

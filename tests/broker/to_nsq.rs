@@ -71,7 +71,7 @@ async fn to_nsq_takes_the_flags_of_nsqs_own_tool(broker: Broker) {
         "-producer-opt",
         "publish_window=10",
         "-producer-opt",
-        "retry-unknown",
+        "retry-maybe-written",
     ]);
     let (code, stderr, _) = run([given, options].concat(), b"one\ntwo\0three\0").await;
     assert_eq!(code, Some(0), "{stderr}");

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use actix_nsq::actix::{Addr, Message, dev::ToEnvelope};
 use actix_nsq::{
-    Config, ConfigBuilder, DeferredPublish, Delivery, Drain, Error, ErrorKind, MultiPublish,
-    Producer, Publish, Topic,
+    DeferredPublish, Delivery, Drain, ErrorKind, MultiPublish, Producer, ProducerConfig,
+    ProducerConfigBuilder, Publish, PublishError, Topic,
 };
 use futures::future::join_all;
 
@@ -32,8 +32,8 @@ async fn recorder(broker: &Broker) -> ChaosProxy {
     proxy
 }
 
-fn config(proxy: &ChaosProxy) -> ConfigBuilder {
-    Config::builder(proxy.address().to_string())
+fn config(proxy: &ChaosProxy) -> ProducerConfigBuilder {
+    ProducerConfig::builder(proxy.address().to_string())
         .max_publish_size(1_000)
         .max_batch_size(2_000)
         .max_req_timeout(Duration::from_secs(60))
@@ -48,9 +48,9 @@ fn was_said(proxy: &ChaosProxy, words: &str) -> bool {
     })
 }
 
-async fn ask<M>(producer: &Addr<Producer>, message: M) -> Result<(), Error>
+async fn ask<M>(producer: &Addr<Producer>, message: M) -> Result<(), PublishError>
 where
-    M: Message<Result = Result<(), Error>> + Send + 'static,
+    M: Message<Result = Result<(), PublishError>> + Send + 'static,
     Producer: actix_nsq::actix::Handler<M>,
     actix_nsq::actix::Context<Producer>: ToEnvelope<Producer, M>,
 {
@@ -58,7 +58,7 @@ where
 }
 
 /// Asks for what is wrong in each way there is, and says why each was refused.
-async fn ask_for_everything_wrong(producer: &Addr<Producer>, round: usize) -> Vec<Error> {
+async fn ask_for_everything_wrong(producer: &Addr<Producer>, round: usize) -> Vec<PublishError> {
     let secret = |what: &str| topic(&format!("unsaid.{what}.{round}"));
     let body = |size: usize| format!("{:x<size$}", format!("unsaid body {round} "));
     let (small, large) = (body(30), body(1_001));
@@ -113,7 +113,7 @@ async fn nothing_of_what_is_refused_here_is_on_the_wire_not_even_its_topic(broke
         for good in [first, second, third] {
             good.unwrap();
         }
-        let kinds: Vec<_> = errors.iter().map(Error::kind).collect();
+        let kinds: Vec<_> = errors.iter().map(PublishError::kind).collect();
         let expected = [
             ErrorKind::TooLarge,
             ErrorKind::EmptyBody,
@@ -181,7 +181,7 @@ async fn what_comes_after_a_drain_is_not_on_the_wire(broker: Broker) {
         .await
         .unwrap();
     let deadline = Duration::from_secs(5);
-    producer.send(Drain { deadline }).await.unwrap();
+    producer.send(Drain { timeout: deadline }).await.unwrap();
     for _ in 0..100 {
         let refused = ask(&producer, Publish::new(topic("after"), "body after")).await;
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::Drained);

@@ -99,7 +99,7 @@ async fn what_may_be_stored_is_stored_when_it_is_sent_again(_: Broker) {
     let struck = [
         "--duration",
         "6",
-        "--retry-unknown",
+        "--retry-maybe-written",
         "--kill9-every",
         "1",
         "--proxy",

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use actix_nsq::{
-    Config, Producer, Publish, Topic,
+    Producer, ProducerConfig, Publish, Topic,
     actix::{Addr, System},
     bytes::Bytes,
 };
@@ -14,7 +14,7 @@ use crate::measure::Load;
 
 /// What each publish takes in so many rounds beyond so many others: to spawn the callers is in both.
 pub fn each(address: SocketAddr, load: Load, [short, long]: [usize; 2]) -> io::Result<f64> {
-    let builder = Config::builder(address.to_string());
+    let builder = ProducerConfig::builder(address.to_string());
     let config = load.options.iter().try_fold(builder, |builder, option| {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
         builder.set(name, value)

@@ -12,7 +12,7 @@
 )]
 
 use actix_nsq::{
-    Config, Producer, Publish, Topic,
+    Producer, ProducerConfig, Publish, Topic,
     actix::{Addr, System},
     bytes::Bytes,
 };
@@ -27,7 +27,7 @@ fn main() {
         word.parse::<usize>().expect("a number")
     };
     let (callers, rounds) = (number(), number());
-    let config = arguments.fold(Config::builder(address), |config, option| {
+    let config = arguments.fold(ProducerConfig::builder(address), |config, option| {
         let (name, value) = option.split_once('=').expect("OPTION=VALUE");
         config.set(name, value).expect("an option and its value")
     });

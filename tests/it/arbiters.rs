@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use actix::Arbiter;
-use actix_nsq::{Config, Delivery, ErrorKind, MultiPublish, Producer, Publish};
+use actix_nsq::{Delivery, ErrorKind, MultiPublish, Producer, ProducerConfig, Publish};
 
 use crate::memory::{failure, in_a_system, publish, send, topic};
 use crate::support::script::ScriptedPeer;
@@ -35,7 +35,7 @@ fn a_producer_on_its_own_arbiter_answers_heartbeats_while_all_others_are_blocked
     in_a_system(async |_| {
         let own = Arbiter::new();
         let producer =
-            Producer::start_in_arbiter(&own.handle(), Config::new(peer.address()).unwrap());
+            Producer::start_in_arbiter(&own.handle(), ProducerConfig::new(peer.address()).unwrap());
         let queued = publish(&producer, "queued");
         let other = Arbiter::new();
         let (sender, answered_here) = mpsc::channel();
@@ -71,7 +71,7 @@ fn an_address_works_from_a_plain_tokio_task_on_another_thread() {
         client.wait_closed().await;
     });
     in_a_system(async |_| {
-        let producer = Producer::start(Config::new(peer.address()).unwrap());
+        let producer = Producer::start(ProducerConfig::new(peer.address()).unwrap());
         let elsewhere = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().build();
             runtime.unwrap().block_on(async move {
@@ -82,7 +82,7 @@ fn an_address_works_from_a_plain_tokio_task_on_another_thread() {
                     producer
                         .send(Publish::new(topic("t"), "and again"))
                         .await??;
-                    Ok::<_, actix_nsq::Error>(())
+                    Ok::<_, actix_nsq::PublishError>(())
                 });
                 task.await.unwrap()
             })
@@ -108,7 +108,7 @@ fn an_arbiter_that_stops_leaves_nobody_without_the_truth() {
     });
     in_a_system(async |_| {
         let arbiter = Arbiter::new();
-        let config = Config::builder(peer.address()).publish_window(2);
+        let config = ProducerConfig::builder(peer.address()).publish_window(2);
         let producer = Producer::start_in_arbiter(&arbiter.handle(), config.build().unwrap());
         let sent_whole = publish(&producer, "1");
         let batch = send(&producer, MultiPublish::new(topic("t"), ["2"]));
@@ -117,7 +117,7 @@ fn an_arbiter_that_stops_leaves_nobody_without_the_truth() {
         crate::support::wait::until("both commands have arrived", arrived).await;
         arbiter.stop();
         failure(sent_whole.await, ErrorKind::Closed, Delivery::MaybeWritten);
-        failure(batch.await, ErrorKind::Closed, Delivery::MaybePartly);
+        failure(batch.await, ErrorKind::Closed, Delivery::MaybePartial);
         failure(waiting.await, ErrorKind::Closed, Delivery::NotWritten);
         arbiter.join().unwrap();
         let late = publish(&producer, "late").await;
@@ -134,7 +134,7 @@ fn an_arbiter_that_stops_under_fire_answers_every_publish() {
     in_a_system(async |_| {
         for _ in 0..20 {
             let arbiter = Arbiter::new();
-            let config = Config::builder("127.0.0.1:9")
+            let config = ProducerConfig::builder("127.0.0.1:9")
                 .connect_at_start(false)
                 .build()
                 .unwrap();
@@ -165,7 +165,8 @@ fn on_an_arbiter_that_has_stopped_every_publish_is_answered_closed() {
         let handle = arbiter.handle();
         arbiter.stop();
         arbiter.join().unwrap();
-        let producer = Producer::start_in_arbiter(&handle, Config::new("127.0.0.1:4150").unwrap());
+        let producer =
+            Producer::start_in_arbiter(&handle, ProducerConfig::new("127.0.0.1:4150").unwrap());
         failure(
             publish(&producer, "a").await,
             ErrorKind::Closed,
@@ -182,7 +183,7 @@ fn a_flood_from_another_thread_leaves_the_arbiters_timers_their_turn() {
         client.wait_closed().await;
     });
     in_a_system(async |_| {
-        let config = Config::builder(peer.address())
+        let config = ProducerConfig::builder(peer.address())
             .max_pending(1000)
             .build()
             .unwrap();
@@ -212,7 +213,7 @@ fn a_flood_from_another_thread_leaves_the_arbiters_timers_their_turn() {
         );
         // What is in flight must not keep the test.
         let drain = actix_nsq::Drain {
-            deadline: Duration::ZERO,
+            timeout: Duration::ZERO,
         };
         producer.send(drain).await.unwrap();
         peer.finish().await;
@@ -233,7 +234,8 @@ fn an_arbiter_that_was_blocked_for_ack_timeout_still_reads_the_answers_that_came
         client.wait_closed().await;
     });
     in_a_system(async |_| {
-        let config = Config::builder(peer.address()).ack_timeout(Duration::from_millis(200));
+        let config =
+            ProducerConfig::builder(peer.address()).ack_timeout(Duration::from_millis(200));
         let producer = Producer::start(config.build().unwrap());
         let answer = publish(&producer, "1");
         let blocked = || {

@@ -10,7 +10,8 @@ use std::{
 };
 
 use actix_nsq::{
-    ConfigBuilder, ConnectionError, Delivery, ErrorKind, Publish, Secret, protocol::ErrorCode,
+    ConnectionError, Delivery, ErrorKind, ProducerConfigBuilder, Publish, Secret,
+    protocol::ErrorCode,
 };
 
 use crate::memory::{Network, Peer, failure, in_virtual_time, ms, publish, s, send, topic};
@@ -21,7 +22,7 @@ use crate::support::spoken::{
 const GRANTED: &str = r#"{"identity":"teller","identity_url":"","permission_count":1}"#;
 const AUTH: &[u8] = b"AUTH\n\x00\x00\x00\x06sesame";
 
-fn with_a_secret(config: ConfigBuilder) -> ConfigBuilder {
+fn with_a_secret(config: ProducerConfigBuilder) -> ProducerConfigBuilder {
     config.auth_secret("sesame")
 }
 
@@ -169,7 +170,7 @@ fn what_is_no_answer_to_auth_ends_the_handshake() {
 
 /// The first wait of each of many producers whose first attempt goes like this.
 fn first_waits(
-    options: fn(ConfigBuilder) -> ConfigBuilder,
+    options: fn(ProducerConfigBuilder) -> ProducerConfigBuilder,
     attempt: impl AsyncFn(&mut Peer),
 ) -> Vec<Duration> {
     const COUNT: usize = 60;
@@ -228,7 +229,7 @@ fn a_missing_secret_is_looked_for_again_only_after_long() {
 /// checklist: 3, 100, 101, 102
 #[test]
 fn an_nsqd_that_declines_tls_is_asked_again_only_after_long() {
-    let tls = |config: ConfigBuilder| {
+    let tls = |config: ProducerConfigBuilder| {
         let config = config.tls_v1(true).tls_insecure_skip_verify(true);
         config.tls_server_name("nsqd.example.org")
     };
@@ -275,8 +276,9 @@ fn a_callback_that_does_not_come_back_is_a_handshake_that_does_not() {
 /// checklist: 3, 100, 101, 102
 #[test]
 fn an_empty_secret_of_the_callback_is_none() {
-    let provider =
-        |config: ConfigBuilder| config.auth_secret_provider(|| async { Ok(Secret::from("")) });
+    let provider = |config: ProducerConfigBuilder| {
+        config.auth_secret_provider(|| async { Ok(Secret::from("")) })
+    };
     in_virtual_time(async move |mut network: Network| {
         let producer = network.start_with(provider);
         let publish = send(&producer, Publish::new(topic("t"), "a").timeout(ms(100)));

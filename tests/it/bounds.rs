@@ -3,7 +3,8 @@
 use std::{cell::Cell, future::poll_fn, rc::Rc, task::Poll};
 
 use actix_nsq::{
-    ConfigBuilder, Delivery, Error, ErrorKind, MultiPublish, Publish, protocol::ErrorCode,
+    Delivery, ErrorKind, MultiPublish, ProducerConfigBuilder, Publish, PublishError,
+    protocol::ErrorCode,
 };
 use tokio::task::spawn_local;
 
@@ -13,7 +14,7 @@ use crate::memory::{
 use crate::support::spoken::{error_frame, heartbeat_frame, ok_frame};
 
 /// It is full, says so at once, and names the limit.
-async fn full(answer: Answer, words: &[&str]) -> Error {
+async fn full(answer: Answer, words: &[&str]) -> PublishError {
     let (after, answer) = timed(answer).await;
     let error = failure(answer, ErrorKind::Full, Delivery::NotWritten);
     assert_eq!(after, s(0));
@@ -54,7 +55,7 @@ fn as_many_publishes_are_held_as_max_pending_allows() {
 #[test]
 fn as_many_bytes_are_held_as_max_pending_bytes_allows() {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config: ConfigBuilder| {
+        let producer = network.start_with(|config: ProducerConfigBuilder| {
             config
                 .max_publish_size(100)
                 .max_batch_size(100)

@@ -60,7 +60,7 @@ fn a_late_refusal_is_swallowed_and_the_bystander_is_sent_again() {
 #[test]
 fn what_timed_out_in_flight_is_not_sent_again() {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.retry_unknown(true));
+        let producer = network.start_with(|config| config.retry_maybe_written(true));
         let nsqd = network.connected().await;
         let hasty = send(&producer, within(s(2), "hasty"));
         let patient = publish(&producer, "patient");
@@ -164,7 +164,7 @@ fn publishes_time_out_at_exactly_publish_timeout_while_connecting() {
 #[test]
 fn publishes_time_out_at_exactly_publish_timeout_while_backing_off() {
     in_virtual_time(async |mut network: Network| {
-        let hours = |config: actix_nsq::ConfigBuilder| {
+        let hours = |config: actix_nsq::ProducerConfigBuilder| {
             let config = config.reconnect_backoff(HOUR).max_reconnect_backoff(HOUR);
             config.publish_timeout(s(7))
         };

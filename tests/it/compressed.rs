@@ -7,8 +7,8 @@ use std::{
 };
 
 use actix_nsq::{
-    ConfigBuilder, ConnectionError, ConnectionEvent, Delivery, ErrorKind, MultiPublish, Publish,
-    SubscribeEvents,
+    ConnectionError, ConnectionEvent, Delivery, ErrorKind, MultiPublish, ProducerConfigBuilder,
+    Publish, SubscribeEvents,
 };
 use flate2::{Compression, Decompress, FlushDecompress, write::DeflateEncoder};
 use tokio::{
@@ -32,7 +32,7 @@ enum Method {
 const BOTH: [Method; 2] = [Method::Snappy, Method::Deflate];
 
 impl Method {
-    fn asked(self, config: ConfigBuilder) -> ConfigBuilder {
+    fn asked(self, config: ProducerConfigBuilder) -> ProducerConfigBuilder {
         match self {
             Self::Snappy => config.snappy(true),
             Self::Deflate => config.deflate(true),

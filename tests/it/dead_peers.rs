@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use actix_nsq::{ConnectionError, Delivery, Error, ErrorKind, MultiPublish};
+use actix_nsq::{ConnectionError, Delivery, ErrorKind, MultiPublish, PublishError};
 use tokio::time::sleep;
 
 use crate::memory::{HOUR, Network, failure, in_virtual_time, ms, publish, s, send, timed, topic};
 use crate::support::spoken::{heartbeat_frame, identify_answer, ok_frame};
 
 #[track_caller]
-fn lost(answer: Result<(), Error>, delivery: Delivery) -> ConnectionError {
+fn lost(answer: Result<(), PublishError>, delivery: Delivery) -> ConnectionError {
     let error = failure(answer, ErrorKind::ConnectionLost, delivery);
     error.connection_error().expect("why it was lost").clone()
 }
@@ -48,7 +48,7 @@ fn silence_counts_from_the_last_frame() {
         assert_eq!(after, s(2));
         let why = lost(answer, Delivery::MaybeWritten);
         assert!(
-            matches!(why, ConnectionError::Silent { after } if after == s(2)),
+            matches!(why, ConnectionError::HeartbeatTimeout { after } if after == s(2)),
             "{why}"
         );
     });
@@ -192,7 +192,11 @@ fn a_peer_that_reads_no_nop_is_found_by_write_timeout() {
 }
 
 /// A batch of 5 MiB goes to a peer that reads so many bytes, and then rests.
-async fn slowly(network: &mut Network, size: usize, rest: Duration) -> Option<Result<(), Error>> {
+async fn slowly(
+    network: &mut Network,
+    size: usize,
+    rest: Duration,
+) -> Option<Result<(), PublishError>> {
     let producer = network.start_with(|config| {
         config
             .publish_timeout(HOUR)

@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use actix_nsq::{
-    Config, ConfigBuilder, ConnectionError, Delivery, Error, ErrorKind, Producer, actix::Addr,
+    ConnectionError, Delivery, ErrorKind, Producer, ProducerConfig, ProducerConfigBuilder,
+    PublishError, actix::Addr,
 };
 
 use crate::memory::{failure, in_a_system, is_waiting, ms, publish, s};
@@ -15,7 +16,7 @@ use crate::support::spoken::ok_frame;
 /// What publishes to `address` are told when it cannot be connected to.
 fn cannot_connect(address: String, check: impl FnOnce(&ConnectionError)) {
     in_a_system(async |_| {
-        let config = Config::builder(&address)
+        let config = ProducerConfig::builder(&address)
             .dial_timeout(s(5))
             .publish_timeout(ms(300));
         let producer = Producer::start(config.build().unwrap());
@@ -36,7 +37,7 @@ fn cannot_connect(address: String, check: impl FnOnce(&ConnectionError)) {
 fn caller_of(
     listener: TcpListener,
     name: &str,
-    options: impl FnOnce(ConfigBuilder) -> ConfigBuilder,
+    options: impl FnOnce(ProducerConfigBuilder) -> ProducerConfigBuilder,
 ) -> SocketAddr {
     let address = format!("{name}:{}", listener.local_addr().unwrap().port());
     let accepted = std::thread::spawn(move || {
@@ -50,7 +51,7 @@ fn caller_of(
         from
     });
     in_a_system(async |_| {
-        let _producer = Producer::start(options(Config::builder(address)).build().unwrap());
+        let _producer = Producer::start(options(ProducerConfig::builder(address)).build().unwrap());
         crate::support::wait::until("the producer connects", || accepted.is_finished()).await;
         accepted.join().unwrap()
     })
@@ -139,7 +140,7 @@ fn a_publish_over_tcp_is_answered() {
         client.wait_closed().await;
     });
     in_a_system(async |_| {
-        let producer = Producer::start(Config::new(peer.address()).unwrap());
+        let producer = Producer::start(ProducerConfig::new(peer.address()).unwrap());
         publish(&producer, "hello").await.unwrap();
         drop(producer);
         peer.finish().await;
@@ -181,7 +182,7 @@ impl Overrun {
 }
 
 /// A producer that does not connect in time, and what its publisher is told.
-async fn without_a_connection(config: ConfigBuilder) -> (Addr<Producer>, Error) {
+async fn without_a_connection(config: ProducerConfigBuilder) -> (Addr<Producer>, PublishError) {
     let producer = Producer::start(config.publish_timeout(ms(500)).build().unwrap());
     let error = failure(
         publish(&producer, "a").await,
@@ -198,7 +199,7 @@ fn a_listener_whose_backlog_is_full_is_given_up_after_dial_timeout_and_tried_aga
     let nsqd = Overrun::new();
     in_a_system(async |_| {
         let after = ms(300);
-        let config = Config::builder(nsqd.address.to_string()).dial_timeout(after);
+        let config = ProducerConfig::builder(nsqd.address.to_string()).dial_timeout(after);
         let (_producer, error) = without_a_connection(config).await;
         let lost = error.connection_error();
         assert!(
@@ -231,7 +232,7 @@ fn a_host_to_which_no_way_leads_is_told() {
     in_a_system(async |_| {
         // From the loopback interface there is none to elsewhere.
         let local: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let config = Config::builder("192.0.2.1:4150").local_addr(local);
+        let config = ProducerConfig::builder("192.0.2.1:4150").local_addr(local);
         let (_producer, error) = without_a_connection(config).await;
         let lost = error.connection_error();
         assert!(
@@ -264,11 +265,11 @@ fn a_resolver_that_hangs_delays_nobody_else_on_the_arbiter() {
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let named = format!("localhost:{}", listener.local_addr().unwrap().port());
-        let config = Config::builder(named).dial_timeout(ms(300));
+        let config = ProducerConfig::builder(named).dial_timeout(ms(300));
         let stuck = Producer::start(config.publish_timeout(s(1)).build().unwrap());
         let mut waiting = publish(&stuck, "b");
 
-        let producer = Producer::start(Config::new(peer.address()).unwrap());
+        let producer = Producer::start(ProducerConfig::new(peer.address()).unwrap());
         for _ in 0..200 {
             publish(&producer, "a").await.unwrap();
         }

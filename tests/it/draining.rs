@@ -2,7 +2,8 @@
 
 use actix::Addr;
 use actix_nsq::{
-    ConfigBuilder, Delivery, Drain, DrainReport, Error, ErrorKind, MultiPublish, Producer, Publish,
+    Delivery, Drain, DrainReport, ErrorKind, MultiPublish, Producer, ProducerConfigBuilder,
+    Publish, PublishError,
 };
 use futures::{FutureExt, future::LocalBoxFuture};
 use tokio::time::sleep;
@@ -12,24 +13,24 @@ use crate::support::spoken::{error_frame, ok_frame};
 
 fn drain(producer: &Addr<Producer>, seconds: u64) -> LocalBoxFuture<'static, DrainReport> {
     let request = producer.send(Drain {
-        deadline: s(seconds),
+        timeout: s(seconds),
     });
     async { request.await.expect("a drain is always answered") }.boxed_local()
 }
 
 /// The counts of a report: ok, not written, maybe written, maybe partly.
 fn counts(report: DrainReport) -> [u64; 4] {
-    let clean = report.not_written + report.maybe_written + report.maybe_partly == 0;
+    let clean = report.not_written + report.maybe_written + report.maybe_partial == 0;
     assert_eq!(report.is_clean(), clean);
     [
         report.ok,
         report.not_written,
         report.maybe_written,
-        report.maybe_partly,
+        report.maybe_partial,
     ]
 }
 
-fn drained(answer: Result<(), Error>, delivery: Delivery) {
+fn drained(answer: Result<(), PublishError>, delivery: Delivery) {
     failure(answer, ErrorKind::Drained, delivery);
 }
 
@@ -48,7 +49,7 @@ async fn is_over(mut network: Network, producer: Addr<Producer>) {
     assert_eq!(network.elapsed(), before);
 }
 
-fn hourly(config: ConfigBuilder) -> ConfigBuilder {
+fn hourly(config: ProducerConfigBuilder) -> ProducerConfigBuilder {
     config.reconnect_backoff(HOUR).max_reconnect_backoff(HOUR)
 }
 
@@ -197,7 +198,7 @@ fn at_the_dead_line_the_rest_is_answered_with_what_is_known() {
         stored.await.unwrap();
         let (after, report) = timed(report).await;
         assert_eq!(after, s(5));
-        drained(batch.await, Delivery::MaybePartly);
+        drained(batch.await, Delivery::MaybePartial);
         drained(sent.await, Delivery::MaybeWritten);
         failure(hasty.await, ErrorKind::Timeout, Delivery::MaybeWritten);
         // When the first was answered there was room for one more.

@@ -22,7 +22,7 @@ fn several_drains_are_answered_together_and_the_earliest_dead_line_counts() {
             let publish = publish(&producer, "a");
             let drains = order.map(|seconds| {
                 let request = producer.send(Drain {
-                    deadline: s(seconds),
+                    timeout: s(seconds),
                 });
                 timed(async { request.await.unwrap() })
             });
@@ -42,7 +42,7 @@ fn a_drain_that_was_dropped_goes_on() {
         let producer = network.start();
         let mut nsqd = network.connected().await;
         let outstanding = publish(&producer, "a");
-        let drain = producer.send(Drain { deadline: s(9) });
+        let drain = producer.send(Drain { timeout: s(9) });
         nsqd.expect_pub("t", "a").await;
         drop(drain);
         let late = publish(&producer, "late").await;
@@ -50,7 +50,7 @@ fn a_drain_that_was_dropped_goes_on() {
         nsqd.send(ok_frame()).await;
         outstanding.await.unwrap();
         nsqd.wait_closed().await;
-        let report = producer.send(Drain { deadline: s(0) }).await.unwrap();
+        let report = producer.send(Drain { timeout: s(0) }).await.unwrap();
         assert_eq!(report.ok, 1, "the report of the drain that was dropped");
         network.expect_no_dial(HOUR).await;
     });
@@ -63,7 +63,7 @@ fn a_drain_that_nobody_awaits_drains() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
         let mut nsqd = network.connected().await;
-        producer.do_send(Drain { deadline: s(9) });
+        producer.do_send(Drain { timeout: s(9) });
         let (after, _) = timed(nsqd.wait_closed()).await;
         assert_eq!(after, s(0));
         failure(
@@ -85,7 +85,7 @@ fn a_drain_without_any_time_answers_at_once() {
         let sent = publish(&producer, "sent");
         nsqd.expect_pub("t", "sent").await;
         let unsent = publish(&producer, "unsent");
-        let (after, report) = timed(producer.send(Drain { deadline: s(0) })).await;
+        let (after, report) = timed(producer.send(Drain { timeout: s(0) })).await;
         assert_eq!(after, s(0));
         failure(sent.await, ErrorKind::Drained, Delivery::MaybeWritten);
         failure(unsent.await, ErrorKind::Drained, Delivery::NotWritten);
@@ -103,7 +103,7 @@ fn a_drain_for_ever_is_possible() {
         let producer = network.start();
         let outstanding = publish(&producer, "a");
         let drain = producer.send(Drain {
-            deadline: std::time::Duration::MAX,
+            timeout: std::time::Duration::MAX,
         });
         let mut nsqd = network.connected().await;
         nsqd.expect_pub("t", "a").await;
@@ -131,7 +131,7 @@ fn a_drain_is_answered_though_the_last_address_is_dropped() {
             };
             sleep(ms(1)).await;
             let outstanding = publish(&producer, "a");
-            let drain = producer.send(Drain { deadline: s(1) });
+            let drain = producer.send(Drain { timeout: s(1) });
             drop(producer);
             let (after, report) = timed(drain).await;
             assert_eq!(after, s(1));
@@ -164,7 +164,7 @@ impl Handler<ConnectionEvent> for Draining {
 
     fn handle(&mut self, event: ConnectionEvent, ctx: &mut Context<Self>) {
         if matches!(event, ConnectionEvent::Connected { .. }) {
-            let drain = self.0.send(Drain { deadline: s(9) });
+            let drain = self.0.send(Drain { timeout: s(9) });
             // It handles nothing meanwhile, not even the events of the drain.
             let then = |drained: Result<DrainReport, _>, _: &mut Self, ctx: &mut Context<Self>| {
                 assert_eq!(drained.expect("it lives").ok, 1);
@@ -218,9 +218,9 @@ fn a_drain_during_a_wait_to_connect_and_one_during_a_dial_may_be_repeated() {
             };
             sleep(ms(1)).await;
             for _ in 0..3 {
-                producer.do_send(Drain { deadline: s(5) });
+                producer.do_send(Drain { timeout: s(5) });
             }
-            let (after, report) = timed(producer.send(Drain { deadline: s(5) })).await;
+            let (after, report) = timed(producer.send(Drain { timeout: s(5) })).await;
             assert_eq!((after, report.unwrap().not_written), (s(5), 1));
             failure(outstanding.await, ErrorKind::Drained, Delivery::NotWritten);
             drop(hangs);

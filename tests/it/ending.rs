@@ -1,7 +1,7 @@
 //! The last address is dropped: what was accepted is still answered, and then nothing is left.
 
 use actix::Addr;
-use actix_nsq::{Config, ConnectFuture, Connector, Delivery, ErrorKind, Producer, Publish};
+use actix_nsq::{ConnectFuture, Connector, Delivery, ErrorKind, Producer, ProducerConfig, Publish};
 use bytes::Bytes;
 use tokio::time::sleep;
 
@@ -89,7 +89,7 @@ fn a_producer_that_is_shaking_hands_ends() {
 #[test]
 fn a_producer_that_is_backing_off_ends() {
     in_virtual_time(async |mut network: Network| {
-        let slow = |config: actix_nsq::ConfigBuilder| {
+        let slow = |config: actix_nsq::ProducerConfigBuilder| {
             config.reconnect_backoff(HOUR).max_reconnect_backoff(HOUR)
         };
         let producer = network.start_with(slow);
@@ -250,7 +250,7 @@ fn do_send_and_drop_from_another_thread_loses_nothing() {
 struct Panicking;
 
 impl Connector for Panicking {
-    fn connect(&self, _: &Config) -> ConnectFuture {
+    fn connect(&self, _: &ProducerConfig) -> ConnectFuture {
         Box::pin(async { panic!("by the user's connector") })
     }
 }
@@ -261,7 +261,7 @@ impl Connector for Panicking {
 #[test]
 fn a_producer_that_panics_leaves_nobody_without_an_answer() {
     in_virtual_time(async |_| {
-        let config = Config::builder("nowhere").connector(Panicking);
+        let config = ProducerConfig::builder("nowhere").connector(Panicking);
         let producer = Producer::start(config.build().unwrap());
         let accepted = publish(&producer, "a");
         failure(accepted.await, ErrorKind::Closed, Delivery::NotWritten);

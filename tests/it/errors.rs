@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use actix::{Addr, MailboxError};
 use actix_nsq::{
-    Config, ConnectionError, DeferredPublish, Delivery, Drain, DrainReport, Error, ErrorKind,
-    MultiPublish, Producer, Publish, protocol::ErrorCode,
+    ConnectionError, DeferredPublish, Delivery, Drain, DrainReport, ErrorKind, MultiPublish,
+    Producer, ProducerConfig, Publish, PublishError, protocol::ErrorCode,
 };
 
 use crate::memory::{Network, failure, in_virtual_time, ms, publish, s, send, topic};
@@ -18,28 +18,28 @@ const fn is_cloned<T: Clone>() {}
 // Checked by the compiler.
 const _: () = {
     travels::<Addr<Producer>>();
-    travels::<Error>();
+    travels::<PublishError>();
     travels::<ConnectionError>();
-    travels::<Config>();
+    travels::<ProducerConfig>();
     travels::<Publish>();
     travels::<MultiPublish>();
     travels::<DeferredPublish>();
     travels::<Drain>();
     travels::<DrainReport>();
-    is_cloned::<Error>();
-    is_cloned::<Config>();
+    is_cloned::<PublishError>();
+    is_cloned::<ProducerConfig>();
     is_cloned::<Publish>();
     is_cloned::<MultiPublish>();
     is_cloned::<DeferredPublish>();
     // It travels with every publish.
-    assert!(size_of::<Result<(), Error>>() <= 8);
+    assert!(size_of::<Result<(), PublishError>>() <= 8);
 };
 
 /// contract: 3
 /// fault: A3
 #[test]
 fn a_closed_mailbox_never_handled_the_message() {
-    let error = Error::from(MailboxError::Closed);
+    let error = PublishError::from(MailboxError::Closed);
     assert_eq!(
         (error.kind(), error.delivery()),
         (ErrorKind::Closed, Delivery::NotWritten)
@@ -50,7 +50,7 @@ fn a_closed_mailbox_never_handled_the_message() {
 /// contract: 3
 #[test]
 fn the_callers_own_timeout_leaves_the_message_unknown() {
-    let error = Error::from(MailboxError::Timeout);
+    let error = PublishError::from(MailboxError::Timeout);
     assert_eq!(
         (error.kind(), error.delivery()),
         (ErrorKind::Timeout, Delivery::MaybeWritten)
@@ -137,7 +137,7 @@ fn no_error_shows_a_body() {
 /// contract: 3
 #[test]
 fn debug_shows_kind_delivery_and_text() {
-    let shown = format!("{:?}", Error::from(MailboxError::Closed));
+    let shown = format!("{:?}", PublishError::from(MailboxError::Closed));
     for part in ["Closed", "NotWritten", "the producer is gone"] {
         assert!(shown.contains(part), "{shown}");
     }
@@ -184,7 +184,10 @@ fn a_lost_connection_is_told_with_its_cause_and_source() {
             Delivery::MaybeWritten,
         );
         assert!(
-            matches!(error.connection_error(), Some(ConnectionError::Closed)),
+            matches!(
+                error.connection_error(),
+                Some(ConnectionError::ClosedByPeer)
+            ),
             "{error}"
         );
         assert_eq!(

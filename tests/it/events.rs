@@ -244,8 +244,8 @@ fn a_drain_is_told_at_its_begin_and_with_its_report_at_its_end() {
         nsqd.expect_pub("t", "2").await;
         told(&seen).await;
         let deadline = s(5);
-        let drain = producer.send(Drain { deadline });
-        let again = producer.send(Drain { deadline });
+        let drain = producer.send(Drain { timeout: deadline });
+        let again = producer.send(Drain { timeout: deadline });
         sleep(ms(1)).await;
         let drain = tokio::task::spawn_local(drain);
         assert_eq!(told(&seen).await, ["draining"]);
@@ -255,7 +255,7 @@ fn a_drain_is_told_at_its_begin_and_with_its_report_at_its_end() {
         assert_eq!(told(&seen).await, ["drained: 1 0 1"]);
         assert_eq!((report.ok, report.maybe_written), (1, 1));
         // It is over, and nothing more is told.
-        producer.send(Drain { deadline }).await.unwrap();
+        producer.send(Drain { timeout: deadline }).await.unwrap();
         producer.do_send(actix_nsq::Reconnect);
         publish(&producer, "late").await.unwrap_err();
         sleep(HOUR).await;
@@ -274,7 +274,7 @@ fn a_drain_during_an_outage_goes_on_telling_of_attempts() {
         let seen = subscribe(&producer);
         network.dial().await.refuse();
         let _late = publish(&producer, "a");
-        let report = producer.send(Drain { deadline: s(1) });
+        let report = producer.send(Drain { timeout: s(1) });
         let report = tokio::task::spawn_local(report);
         while !report.is_finished() {
             tokio::select! {
@@ -385,7 +385,7 @@ fn after_the_last_event_a_subscriber_and_the_producer_let_go_of_each_other() {
         let weak = producer.downgrade();
         producer.do_send(SubscribeEvents(recipient));
         network.connected().await;
-        producer.send(Drain { deadline: s(1) }).await.unwrap();
+        producer.send(Drain { timeout: s(1) }).await.unwrap();
         let (late, never) = Events::by_one_who_holds(producer.clone());
         producer.send(SubscribeEvents(late)).await.unwrap();
         assert!(!seen.take().is_empty() && never.take().is_empty());

@@ -1,10 +1,11 @@
-//! `Handle`: publishing without actors, and waiting for room in place of failing for want of it.
+//! `ProducerHandle`: publishing without actors, and waiting for room in place of failing for want of it.
 
 use std::time::Duration;
 
 use actix::Addr;
 use actix_nsq::{
-    Config, Delivery, Drain, Error, ErrorKind, GetStats, Handle, Producer, Publish, Stats, Topic,
+    Delivery, Drain, ErrorKind, GetStats, Producer, ProducerConfig, ProducerHandle, Publish,
+    PublishError, Stats, Topic,
 };
 use futures::{FutureExt, future::join_all};
 use tokio::{task::JoinHandle, time::sleep};
@@ -16,7 +17,10 @@ use crate::support::script::ScriptedPeer;
 use crate::support::spoken::{Command, ok_frame};
 use crate::support::wait;
 
-fn publishing(handle: &Handle, body: impl Into<String>) -> JoinHandle<Result<(), Error>> {
+fn publishing(
+    handle: &ProducerHandle,
+    body: impl Into<String>,
+) -> JoinHandle<Result<(), PublishError>> {
     let (handle, body) = (handle.clone(), body.into());
     tokio::task::spawn_local(async move { handle.publish("t", body).await })
 }
@@ -29,7 +33,7 @@ async fn stats(producer: &Addr<Producer>) -> Stats {
 #[test]
 fn every_method_says_what_it_is_called() {
     in_virtual_time(async |mut network: Network| {
-        let handle = Handle::start(network.config().build().unwrap());
+        let handle = ProducerHandle::start(network.config().build().unwrap());
         let mut nsqd = network.connected().await;
         let conversation = async {
             nsqd.expect_pub("t", "one").await;
@@ -52,7 +56,7 @@ fn every_method_says_what_it_is_called() {
             handle.ping(s(5)).await?;
             let report = handle.drain(s(5)).await?;
             assert!(report.is_clean() && report.ok == 0);
-            Ok::<_, Error>(())
+            Ok::<_, PublishError>(())
         };
         let (_, calls) = tokio::join!(conversation, calls);
         calls.unwrap();
@@ -71,7 +75,7 @@ fn every_method_says_what_it_is_called() {
 #[test]
 fn a_topic_is_a_topic_or_text_that_is_one() {
     in_virtual_time(async |mut network: Network| {
-        let handle = Handle::from(network.start());
+        let handle = ProducerHandle::from(network.start());
         let mut nsqd = network.connected().await;
         let (parsed, owned) = (Topic::new("t").unwrap(), "t".to_owned());
         let calls = async {
@@ -114,7 +118,7 @@ fn a_topic_is_a_topic_or_text_that_is_one() {
 fn callers_have_their_turn_in_the_order_in_which_they_came() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(|config| config.max_pending(1));
-        let handle = Handle::from(producer.clone());
+        let handle = ProducerHandle::from(producer.clone());
         let mut nsqd = network.connected().await;
         let numbers = 0..100;
         let calls: Vec<_> = numbers
@@ -142,7 +146,7 @@ fn callers_have_their_turn_in_the_order_in_which_they_came() {
 fn whoever_waits_is_not_overtaken_by_messages_to_the_address() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(|config| config.max_pending(1));
-        let handle = Handle::from(producer.clone());
+        let handle = ProducerHandle::from(producer.clone());
         let mut nsqd = network.connected().await;
         let first = publish(&producer, "first");
         nsqd.expect_pub("t", "first").await;
@@ -167,7 +171,7 @@ fn waiting_for_room_is_a_part_of_the_time() {
             let config = config.max_pending(1).publish_timeout(s(10));
             config.dial_timeout(s(300))
         });
-        let handle = Handle::from(producer.clone());
+        let handle = ProducerHandle::from(producer.clone());
         let _hangs = network.dial().await;
         let call = async |after| {
             sleep(after).await;
@@ -190,7 +194,7 @@ fn waiting_for_room_is_a_part_of_the_time() {
 fn whoever_goes_away_while_waiting_leaves_no_trace() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(|config| config.max_pending(1));
-        let handle = Handle::from(producer.clone());
+        let handle = ProducerHandle::from(producer.clone());
         let mut nsqd = network.connected().await;
         let first = publishing(&handle, "first");
         nsqd.expect_pub("t", "first").await;
@@ -224,11 +228,11 @@ fn whoever_goes_away_while_waiting_leaves_no_trace() {
 fn a_drain_waits_for_those_who_wait_for_room() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(|config| config.max_pending(1));
-        let handle = Handle::from(producer.clone());
+        let handle = ProducerHandle::from(producer.clone());
         let mut nsqd = network.connected().await;
         let calls = ["1", "2", "3"].map(|body| publishing(&handle, body));
         nsqd.expect_pub("t", "1").await;
-        let drain = tokio::task::spawn_local(producer.send(Drain { deadline: s(10) }));
+        let drain = tokio::task::spawn_local(producer.send(Drain { timeout: s(10) }));
         sleep(ms(1)).await;
         let late = handle.publish("t", "late").await;
         failure(late, ErrorKind::Drained, Delivery::NotWritten);
@@ -256,7 +260,7 @@ fn a_large_batch_has_its_turn_among_small_publishes() {
             let config = config.max_pending_bytes(100).max_publish_size(100);
             config.max_batch_size(100)
         });
-        let handle = Handle::from(producer);
+        let handle = ProducerHandle::from(producer);
         let mut nsqd = network.connected().await;
         let small = publishing(&handle, "x".repeat(60));
         let batch = {
@@ -285,9 +289,9 @@ fn a_large_batch_has_its_turn_among_small_publishes() {
 fn a_producer_that_is_gone_answers_those_who_wait() {
     in_a_system(async |_| {
         let arbiter = actix::Arbiter::new();
-        let config = Config::builder("127.0.0.1:9").max_pending(1);
+        let config = ProducerConfig::builder("127.0.0.1:9").max_pending(1);
         let producer = Producer::start_in_arbiter(&arbiter.handle(), config.build().unwrap());
-        let handle = Handle::from(producer.clone());
+        let handle = ProducerHandle::from(producer.clone());
         let first = send(&producer, Publish::new(topic("t"), "first"));
         let mut waiting = Box::pin(handle.publish("t", "waiting"));
         assert!(waiting.as_mut().now_or_never().is_none());
@@ -333,8 +337,8 @@ fn takes(count: usize) -> ScriptedPeer {
 fn from_plain_tokio_tasks_on_other_threads_ten_thousand_calls_share_little_room() {
     let peer = takes(10_000);
     in_a_system(async |_| {
-        let config = Config::builder(peer.address()).max_pending(100);
-        let handle = Handle::start(config.build().unwrap());
+        let config = ProducerConfig::builder(peer.address()).max_pending(100);
+        let handle = ProducerHandle::start(config.build().unwrap());
         let producer = handle.address().clone();
         let threads = [0..5_000, 5_000..10_000].map(|numbers: std::ops::Range<u32>| {
             let handle = handle.clone();

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use actix_nsq::{
-    Config, ConfigBuilder, ConnectionError, Delivery, ErrorKind, GetStats, TlsFailure,
-    protocol::ErrorCode,
+    ConnectionError, Delivery, ErrorKind, GetStats, ProducerConfig, ProducerConfigBuilder,
+    TlsFailure, protocol::ErrorCode,
 };
 
 use crate::memory::{Network, Peer, failure, in_virtual_time, ms, publish, s};
@@ -21,7 +21,7 @@ pub(crate) struct Failed {
 
 /// Fails an attempt by a peer that has read IDENTIFY, while a publish waits.
 pub(crate) fn fail(
-    options: impl FnOnce(ConfigBuilder) -> ConfigBuilder,
+    options: impl FnOnce(ProducerConfigBuilder) -> ProducerConfigBuilder,
     peer: impl AsyncFnOnce(&mut Peer),
     check: impl FnOnce(Failed),
 ) {
@@ -42,7 +42,7 @@ pub(crate) fn fail(
     });
 }
 
-fn with_tls(config: ConfigBuilder) -> ConfigBuilder {
+fn with_tls(config: ProducerConfigBuilder) -> ProducerConfigBuilder {
     config
         .tls_v1(true)
         .tls_server_name("nsqd")
@@ -126,7 +126,7 @@ fn what_was_not_asked_for_and_is_granted_is_not_understood() {
 #[test]
 fn more_compression_than_was_asked_for_is_not_understood() {
     let both = || says(r#"{"snappy":true,"deflate":true}"#);
-    type Options = fn(ConfigBuilder) -> ConfigBuilder;
+    type Options = fn(ProducerConfigBuilder) -> ProducerConfigBuilder;
     let asked: [Options; 2] = [|config| config.snappy(true), |config| config.deflate(true)];
     for options in asked {
         fail(options, both(), |failed| {
@@ -143,7 +143,7 @@ fn more_compression_than_was_asked_for_is_not_understood() {
 /// fault: T2
 #[test]
 fn declined_compression_is_an_error() {
-    type Options = fn(ConfigBuilder) -> ConfigBuilder;
+    type Options = fn(ProducerConfigBuilder) -> ProducerConfigBuilder;
     let cases: [(&str, Options); 2] = [
         ("snappy", |config| config.snappy(true)),
         ("deflate", |config| config.deflate(true)),
@@ -264,7 +264,7 @@ fn an_end_within_a_frame_is_told_from_an_end_between_two() {
                 assert!(matches!(why, ConnectionError::Truncated), "{why}");
             } else {
                 answer.unwrap();
-                assert!(matches!(why, ConnectionError::Closed), "{why}");
+                assert!(matches!(why, ConnectionError::ClosedByPeer), "{why}");
             }
         });
     }
@@ -272,7 +272,7 @@ fn an_end_within_a_frame_is_told_from_an_end_between_two() {
 
 #[test]
 fn options_that_would_have_no_effect_are_refused() {
-    let builder = || Config::builder("localhost:4150");
+    let builder = || ProducerConfig::builder("localhost:4150");
     let rustls = || {
         let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
         let config = tokio_rustls::rustls::ClientConfig::builder_with_provider(provider);

@@ -3,7 +3,8 @@
 use std::io;
 
 use actix_nsq::{
-    Config, ConnectionError, Delivery, ErrorKind, MultiPublish, Producer, protocol::ErrorCode,
+    ConnectionError, Delivery, ErrorKind, MultiPublish, Producer, ProducerConfig,
+    protocol::ErrorCode,
 };
 
 use crate::memory::{
@@ -126,7 +127,7 @@ fn of_one_to_a_thousand_in_flight_at_the_end_exactly_those_answered_are_ok() {
 fn with_retry_unknown_all_are_sent_again_in_order() {
     for taken in 1..=3 * COMMAND {
         in_virtual_time(async |mut network: Network| {
-            let producer = network.start_with(|config| config.retry_unknown(true));
+            let producer = network.start_with(|config| config.retry_maybe_written(true));
             let (nsqd, _line) = network.connected_by(taken).await;
             let publishes = ["1", "2", "3"].map(|body| publish(&producer, body));
             tokio::time::sleep(ms(1)).await;
@@ -149,7 +150,7 @@ fn with_retry_unknown_all_are_sent_again_in_order() {
 #[test]
 fn what_may_be_stored_is_never_told_as_not_written_again() {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.retry_unknown(true));
+        let producer = network.start_with(|config| config.retry_maybe_written(true));
         let (refused, timed_out) = (publish(&producer, "1"), publish(&producer, "2"));
         let mut nsqd = network.connected().await;
         nsqd.expect_pub("t", "1").await;
@@ -179,7 +180,7 @@ fn a_lost_batch_may_be_stored_in_part() {
         failure(
             batch.await,
             ErrorKind::ConnectionLost,
-            Delivery::MaybePartly,
+            Delivery::MaybePartial,
         );
     });
 }
@@ -285,7 +286,7 @@ fn a_real_socket_that_is_reset_tells_the_same() {
         client.wait_closed().await;
     });
     in_a_system(async |_| {
-        let producer = Producer::start(Config::new(peer.address()).unwrap());
+        let producer = Producer::start(ProducerConfig::new(peer.address()).unwrap());
         publish(&producer, "1").await.unwrap();
         lost(publish(&producer, "2")).await;
         publish(&producer, "3").await.unwrap();
@@ -313,7 +314,7 @@ fn an_ok_that_arrives_with_a_reset_counts() {
         client.wait_closed().await;
     });
     in_a_system(async |_| {
-        let config = Config::builder(peer.address())
+        let config = ProducerConfig::builder(peer.address())
             .max_publish_size(20 << 20)
             .publish_window_bytes(64 << 20)
             .max_reconnect_backoff(ms(5))

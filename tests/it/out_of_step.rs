@@ -52,7 +52,10 @@ fn an_answer_that_is_no_answer_to_a_publish_breaks_off() {
         error_frame("E_FIN_FAILED FIN 0123456789abcdef failed"),
     ] {
         breaks_off(said, |lost| {
-            assert!(matches!(lost, ConnectionError::OutOfStep { .. }), "{lost}");
+            assert!(
+                matches!(lost, ConnectionError::UnexpectedResponse { .. }),
+                "{lost}"
+            );
             assert!(!lost.to_string().contains("private"), "{lost}");
         });
     }

@@ -281,7 +281,7 @@ fn a_draining_producer_refuses_it_and_waits_for_those_outstanding() {
         let mut nsqd = network.connected().await;
         let outstanding = ping(&producer, 20);
         expect_ping(&mut nsqd).await;
-        let drain = tokio::task::spawn_local(producer.send(Drain { deadline: s(10) }));
+        let drain = tokio::task::spawn_local(producer.send(Drain { timeout: s(10) }));
         sleep(s(1)).await;
         let (after, answer) = timed(ping(&producer, 5)).await;
         assert_eq!(after, s(0));
@@ -307,7 +307,7 @@ fn a_drain_that_is_over_answers_a_ping_that_nsqd_did_not() {
         let producer = network.start();
         let _nsqd = network.connected().await;
         let outstanding = ping(&producer, 3600);
-        let (after, _) = timed(producer.send(Drain { deadline: s(3) })).await;
+        let (after, _) = timed(producer.send(Drain { timeout: s(3) })).await;
         assert_eq!(after, s(3));
         failure(outstanding.await, ErrorKind::Drained, Delivery::NotWritten);
     });

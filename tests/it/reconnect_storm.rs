@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use actix::Addr;
-use actix_nsq::{ConfigBuilder, Producer};
+use actix_nsq::{Producer, ProducerConfigBuilder};
 use tokio::{
     task::spawn_local,
     time::{Instant, timeout_at},
@@ -37,7 +37,7 @@ fn storm(test: impl AsyncFnOnce(Network)) {
 /// Producers that are connected, and then lose their connections in one moment.
 async fn lost_at_once(
     network: &mut Network,
-    options: impl Fn(ConfigBuilder) -> ConfigBuilder,
+    options: impl Fn(ProducerConfigBuilder) -> ProducerConfigBuilder,
 ) -> Vec<Addr<Producer>> {
     // A dial may hang until all have dialled.
     let start = |_| network.start_with(|config| options(config.dial_timeout(s(300))));
@@ -75,7 +75,7 @@ fn a_crowd_is_counted() {
 #[test]
 fn ten_thousand_producers_come_back_spread_at_the_first_attempt_and_at_each_later_one() {
     storm(async |mut network: Network| {
-        let cap = |config: ConfigBuilder| config.max_reconnect_backoff(ms(800));
+        let cap = |config: ProducerConfigBuilder| config.max_reconnect_backoff(ms(800));
         let _producers = lost_at_once(&mut network, cap).await;
         for ceiling in [100, 200, 400, 800, 800].map(ms) {
             let began = Instant::now();

@@ -228,7 +228,7 @@ fn a_drained_producer_stays_so() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
         let mut nsqd = network.connected().await;
-        producer.send(Drain { deadline: s(1) }).await.unwrap();
+        producer.send(Drain { timeout: s(1) }).await.unwrap();
         nsqd.wait_closed().await;
         producer.send(Reconnect).await.unwrap();
         network.expect_no_dial(HOUR).await;
@@ -244,7 +244,7 @@ fn a_draining_producer_finishes_on_the_new_connection() {
         let mut nsqd = network.connected().await;
         let answers = ["1", "2"].map(|body| publish(&producer, body));
         nsqd.expect_pub("t", "1").await;
-        let drain = tokio::task::spawn_local(producer.send(Drain { deadline: s(30) }));
+        let drain = tokio::task::spawn_local(producer.send(Drain { timeout: s(30) }));
         sleep(ms(1)).await;
         producer.do_send(Reconnect);
         sleep(ms(1)).await;
@@ -272,7 +272,7 @@ fn together_with_a_drain_it_changes_nothing_in_any_order_of_the_two() {
             if !drain_first {
                 producer.do_send(Reconnect);
             }
-            let drain = producer.send(Drain { deadline: s(5) });
+            let drain = producer.send(Drain { timeout: s(5) });
             producer.do_send(Reconnect);
             let (after, report) = timed(drain).await;
             assert_eq!(after, s(0));

@@ -1,7 +1,9 @@
 //! nsqd refuses a publish and closes the connection: that one fails, and the bystanders do not.
 
 use actix::Addr;
-use actix_nsq::{Delivery, Error, ErrorKind, MultiPublish, Producer, Publish, protocol::ErrorCode};
+use actix_nsq::{
+    Delivery, ErrorKind, MultiPublish, Producer, Publish, PublishError, protocol::ErrorCode,
+};
 
 use crate::memory::{Answer, Network, failure, in_virtual_time, ms, publish, s, send, topic};
 use crate::support::spoken::{error_frame, frame, ok_frame};
@@ -11,7 +13,7 @@ fn to(producer: &Addr<Producer>, name: &str, body: &'static str) -> Answer {
 }
 
 /// What a publish is told that nsqd refuses with this error frame.
-fn refused(said: Vec<u8>, bad: impl FnOnce(&Addr<Producer>) -> Answer) -> Error {
+fn refused(said: Vec<u8>, bad: impl FnOnce(&Addr<Producer>) -> Answer) -> PublishError {
     let mut told = None;
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
@@ -86,7 +88,7 @@ fn a_batch_that_failed_may_be_stored_in_part() {
     failure(
         Err(error),
         ErrorKind::Refused(ErrorCode::MpubFailed),
-        Delivery::MaybePartly,
+        Delivery::MaybePartial,
     );
     let error = refused(
         error_frame("E_BAD_BODY MPUB invalid message count 2"),

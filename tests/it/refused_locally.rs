@@ -2,7 +2,8 @@
 
 use actix::Addr;
 use actix_nsq::{
-    ConfigBuilder, DeferredPublish, Delivery, Error, ErrorKind, MultiPublish, Producer,
+    DeferredPublish, Delivery, ErrorKind, MultiPublish, Producer, ProducerConfigBuilder,
+    PublishError,
 };
 use bytes::Bytes;
 
@@ -11,10 +12,10 @@ use crate::support::spoken::ok_frame;
 
 /// Publishes something between two good ones: it is refused at once, they are stored, and the connection lives on.
 fn refused(
-    options: impl FnOnce(ConfigBuilder) -> ConfigBuilder,
+    options: impl FnOnce(ProducerConfigBuilder) -> ProducerConfigBuilder,
     bad: impl FnOnce(&Addr<Producer>) -> Answer,
     kind: ErrorKind,
-) -> Error {
+) -> PublishError {
     let mut error = None;
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(options);
@@ -36,7 +37,7 @@ fn refused(
 }
 
 #[track_caller]
-fn says(error: &Error, words: &[&str]) {
+fn says(error: &PublishError, words: &[&str]) {
     let text = error.to_string();
     for word in words {
         assert!(text.contains(word), "no {word:?} in {text:?}");
@@ -70,7 +71,7 @@ fn an_empty_body_is_refused() {
 /// checklist: 26, 27, 40, 42
 #[test]
 fn a_body_above_max_publish_size_is_refused_with_size_and_limit() {
-    let options = |config: ConfigBuilder| config.max_publish_size(1000);
+    let options = |config: ProducerConfigBuilder| config.max_publish_size(1000);
     let error = refused(
         options,
         |producer| publish(producer, zeros(1001)),
@@ -135,7 +136,7 @@ fn an_empty_member_of_a_batch_is_refused_with_its_place() {
 #[test]
 fn a_member_of_a_batch_above_max_publish_size_is_refused_with_its_place() {
     let bodies = vec!["a".into(), zeros(1001), "c".into()];
-    let options = |config: ConfigBuilder| config.max_publish_size(1000);
+    let options = |config: ProducerConfigBuilder| config.max_publish_size(1000);
     let error = refused(options, batch(bodies), ErrorKind::TooLarge);
     says(&error, &["place 1", "1001", "max_publish_size = 1000"]);
 }
@@ -145,7 +146,7 @@ fn a_member_of_a_batch_above_max_publish_size_is_refused_with_its_place() {
 /// checklist: 26, 27, 40, 42
 #[test]
 fn a_batch_above_max_batch_size_is_refused_with_its_size_on_the_wire() {
-    let options = |config: ConfigBuilder| config.max_batch_size(4 + 2 * (4 + 10) - 1);
+    let options = |config: ProducerConfigBuilder| config.max_batch_size(4 + 2 * (4 + 10) - 1);
     let error = refused(
         options,
         batch(vec![zeros(10), zeros(10)]),
@@ -158,7 +159,7 @@ fn a_batch_above_max_batch_size_is_refused_with_its_size_on_the_wire() {
 /// checklist: 26, 27, 40, 42
 #[test]
 fn a_delay_above_max_req_timeout_is_refused() {
-    let options = |config: ConfigBuilder| config.max_req_timeout(s(10));
+    let options = |config: ProducerConfigBuilder| config.max_req_timeout(s(10));
     let deferred = |producer: &_| send(producer, DeferredPublish::new(topic("t"), ms(10_001), "a"));
     let error = refused(options, deferred, ErrorKind::DelayTooLong);
     says(&error, &["10.001s", "max_req_timeout = 10s"]);

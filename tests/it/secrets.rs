@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use actix_nsq::{ConfigBuilder, ConnectionError, ConnectionEvent, Secret, SubscribeEvents};
+use actix_nsq::{ConnectionError, ConnectionEvent, ProducerConfigBuilder, Secret, SubscribeEvents};
 
 use crate::layers::{fail, says};
 use crate::memory::{Network, Peer, Seen, in_virtual_time, ms, publish};
@@ -107,7 +107,7 @@ fn the_provider_of_secrets_is_asked_at_each_connect() {
 /// checklist: 100, 101, 102
 #[test]
 fn a_provider_that_has_no_secret_fails_the_attempt_with_its_own_words() {
-    let sealed = |config: ConfigBuilder| {
+    let sealed = |config: ProducerConfigBuilder| {
         config.auth_secret_provider(async || Err(io::Error::other("the vault is sealed").into()))
     };
     fail(sealed, says(REQUIRED), |failed| {
@@ -122,7 +122,7 @@ fn a_provider_that_has_no_secret_fails_the_attempt_with_its_own_words() {
         );
         assert_eq!(failed.sent, b"");
     });
-    let long = |config: ConfigBuilder| {
+    let long = |config: ProducerConfigBuilder| {
         config.auth_secret_provider(async || Ok("hunter2".repeat(10_000).into()))
     };
     fail(long, says(REQUIRED), |failed| {
@@ -136,7 +136,7 @@ fn a_provider_that_has_no_secret_fails_the_attempt_with_its_own_words() {
 /// checklist: 100, 101, 102
 #[test]
 fn an_nsqd_that_wants_tls_before_the_secret_says_so() {
-    let options = |config: ConfigBuilder| config.auth_secret("hunter2");
+    let options = |config: ProducerConfigBuilder| config.auth_secret("hunter2");
     let peer = async |client: &mut Peer| {
         client.send(response_frame(REQUIRED)).await;
         let refusal = "E_INVALID cannot AUTH in current state (TLS required)";

@@ -56,7 +56,7 @@ fn a_life_from_idle_to_drained() {
 
         let last = publish(&producer, "last");
         nsqd.expect_pub("t", "last").await;
-        let report = producer.send(Drain { deadline: s(60) });
+        let report = producer.send(Drain { timeout: s(60) });
         let mut report = Box::pin(report);
         assert!((&mut report).now_or_never().is_none());
         assert_eq!(state(&producer).await, ProducerState::Draining);
@@ -76,7 +76,7 @@ fn a_drain_is_one_state_whatever_the_connection_does() {
         let producer = network.start();
         producer.do_send(Publish::new(topic("t"), "a"));
         let dial = network.dial().await;
-        let mut report = Box::pin(producer.send(Drain { deadline: s(20) }));
+        let mut report = Box::pin(producer.send(Drain { timeout: s(20) }));
         assert!((&mut report).now_or_never().is_none());
         assert_eq!(state(&producer).await, ProducerState::Draining);
         dial.refuse();

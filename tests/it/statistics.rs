@@ -20,7 +20,7 @@ async fn stats(producer: &Addr<Producer>) -> Stats {
 /// flight is answered, and in flight all the same until its command is: of such there are `late`.
 async fn sums_hold(producer: &Addr<Producer>, late: u64) -> Stats {
     let stats = stats(producer).await;
-    let answered = stats.ok + stats.not_written + stats.maybe_written + stats.maybe_partly;
+    let answered = stats.ok + stats.not_written + stats.maybe_written + stats.maybe_partial;
     let held = (stats.waiting + stats.in_flight) as u64;
     assert_eq!(stats.published + late, answered + held, "{stats:#?}");
     assert!(
@@ -99,9 +99,12 @@ fn the_sums_hold_through_a_life_with_every_outcome() {
         deferred.await.unwrap_err();
         last.await.unwrap_err();
         let now = sums_hold(&producer, 0).await;
-        assert_eq!((now.maybe_written, now.maybe_partly), (3, 1));
+        assert_eq!((now.maybe_written, now.maybe_partial), (3, 1));
         assert_eq!((now.connects, now.losses, now.bytes), (1, 1, first as u64));
-        assert!(matches!(now.last_error, Some(ConnectionError::Closed)));
+        assert!(matches!(
+            now.last_error,
+            Some(ConnectionError::ClosedByPeer)
+        ));
 
         // Refused by nsqd, and a bystander sent again.
         let mut nsqd = network.connected().await;
@@ -128,7 +131,7 @@ fn the_sums_hold_through_a_life_with_every_outcome() {
         let never = publish(&producer, "never");
         nsqd.expect_pub("t", "never").await;
         let third = nsqd.script().received().len() - hello;
-        let drain = producer.send(Drain { deadline: s(1) });
+        let drain = producer.send(Drain { timeout: s(1) });
         let drain = tokio::task::spawn_local(drain);
         sleep(ms(1)).await;
         publish(&producer, "late").await.unwrap_err();
@@ -139,7 +142,12 @@ fn the_sums_hold_through_a_life_with_every_outcome() {
         publish(&producer, "later").await.unwrap_err();
         let now = sums_hold(&producer, 0).await;
         assert_eq!(now.state, ProducerState::Drained);
-        let answered = (now.ok, now.not_written, now.maybe_written, now.maybe_partly);
+        let answered = (
+            now.ok,
+            now.not_written,
+            now.maybe_written,
+            now.maybe_partial,
+        );
         assert_eq!((now.published, answered), (13, (2, 6, 4, 1)));
         assert_eq!((now.refused, now.full, now.timed_out), (3, 1, 1));
         assert_eq!((now.connects, now.losses), (3, 2));
@@ -270,7 +278,7 @@ fn what_was_to_be_sent_again_and_never_was_is_not_counted_as_such() {
         let (nsqd, _line) = network.connected_by(4).await;
         sleep(ms(1)).await;
         assert_eq!(stats(&producer).await.resent, 1);
-        producer.send(Drain { deadline: s(0) }).await.unwrap();
+        producer.send(Drain { timeout: s(0) }).await.unwrap();
         half.await.unwrap_err();
         let now = sums_hold(&producer, 0).await;
         assert_eq!((now.resent, now.not_written), (1, 1));

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use actix::Addr;
 use actix_nsq::{
-    ConfigBuilder, ConnectionError, ConnectionEvent, Delivery, ErrorKind, Producer, Publish,
-    SubscribeEvents, TlsFailure,
+    ConnectionError, ConnectionEvent, Delivery, ErrorKind, Producer, ProducerConfigBuilder,
+    Publish, SubscribeEvents, TlsFailure,
 };
 use tokio::{
     io::{AsyncWriteExt, DuplexStream},
@@ -48,7 +48,7 @@ impl Pair {
         }
     }
 
-    fn asked(&self, config: ConfigBuilder) -> ConfigBuilder {
+    fn asked(&self, config: ProducerConfigBuilder) -> ProducerConfigBuilder {
         let authority = self.certificates.authority();
         let config = config.tls_v1(true).tls_root_ca_file(authority);
         config.tls_server_name("localhost")
@@ -248,13 +248,13 @@ fn an_end_in_the_midst_of_a_frame_is_no_end_of_the_answers() {
 #[test]
 fn an_answer_before_the_end_counts_with_a_goodbye_and_without() {
     let (why, answer) = ended_by(async |nsqd: &mut Nsqd| nsqd.send(ok_frame()).await);
-    assert!(matches!(why, ConnectionError::Closed), "{why:?}");
+    assert!(matches!(why, ConnectionError::ClosedByPeer), "{why:?}");
     assert_eq!(answer, Ok(()));
     let (why, answer) = ended_by(async |nsqd: &mut Nsqd| {
         nsqd.send(ok_frame()).await;
         nsqd.fin().await;
     });
-    assert!(matches!(why, ConnectionError::Closed), "{why:?}");
+    assert!(matches!(why, ConnectionError::ClosedByPeer), "{why:?}");
     assert_eq!(answer, Ok(()));
 }
 

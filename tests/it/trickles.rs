@@ -25,7 +25,7 @@ async fn trickle(nsqd: &mut Peer, bytes: Vec<u8>) {
 #[test]
 fn answers_of_a_byte_in_a_second_are_each_callers_own_and_the_window_holds() {
     in_virtual_time(async |mut network: Network| {
-        let options = |config: actix_nsq::ConfigBuilder| {
+        let options = |config: actix_nsq::ProducerConfigBuilder| {
             config
                 .publish_timeout(HOUR)
                 .ack_timeout(s(11))
@@ -57,8 +57,9 @@ fn answers_of_a_byte_in_a_second_are_each_callers_own_and_the_window_holds() {
 #[test]
 fn an_answer_that_trickles_in_after_its_caller_timed_out_is_swallowed() {
     in_virtual_time(async |mut network: Network| {
-        let options =
-            |config: actix_nsq::ConfigBuilder| config.publish_timeout(s(60)).ack_timeout(s(30));
+        let options = |config: actix_nsq::ProducerConfigBuilder| {
+            config.publish_timeout(s(60)).ack_timeout(s(30))
+        };
         let producer = network.start_with(options);
         let mut nsqd = network.connected().await;
         let hasty = Publish::new(topic("t"), "hasty").timeout(s(7));

@@ -2,8 +2,8 @@
 
 use actix::{Addr, Handler, Recipient};
 use actix_nsq::{
-    DeferredPublish, Delivery, Drain, ErrorKind, FailedPublish, MultiPublish, Producer, Publish,
-    PublishFailed, SubscribeFailures,
+    AnyPublish, DeferredPublish, Delivery, Drain, ErrorKind, MultiPublish, Producer, Publish,
+    PublishFailure, SubscribeFailures,
 };
 use log::Level;
 use tokio::time::sleep;
@@ -12,7 +12,7 @@ use crate::logs;
 use crate::memory::{Network, Seen, in_virtual_time, ms, publish, s, topic};
 use crate::support::spoken::{error_frame, ok_frame};
 
-type Failures = Seen<PublishFailed>;
+type Failures = Seen<PublishFailure>;
 
 fn subscribe(producer: &Addr<Producer>) -> Failures {
     let (recipient, seen) = Failures::by_a_recorder();
@@ -20,17 +20,17 @@ fn subscribe(producer: &Addr<Producer>) -> Failures {
     seen
 }
 
-async fn told(seen: &Failures) -> Vec<PublishFailed> {
+async fn told(seen: &Failures) -> Vec<PublishFailure> {
     sleep(ms(1)).await;
     seen.take()
 }
 
 /// Sends it once more, whatever it is.
-fn send_again(producer: &Addr<Producer>, publish: FailedPublish) {
+fn send_again(producer: &Addr<Producer>, publish: AnyPublish) {
     match publish {
-        FailedPublish::Publish(publish) => producer.do_send(publish),
-        FailedPublish::MultiPublish(publish) => producer.do_send(publish),
-        FailedPublish::DeferredPublish(publish) => producer.do_send(publish),
+        AnyPublish::Publish(publish) => producer.do_send(publish),
+        AnyPublish::MultiPublish(publish) => producer.do_send(publish),
+        AnyPublish::DeferredPublish(publish) => producer.do_send(publish),
     }
 }
 
@@ -59,7 +59,7 @@ fn each_kind_is_told_with_the_message_which_can_be_sent_again() {
             .collect();
         let lost = |delivery| (ErrorKind::ConnectionLost, delivery);
         let maybe = lost(Delivery::MaybeWritten);
-        assert_eq!(known, [maybe, lost(Delivery::MaybePartly), maybe]);
+        assert_eq!(known, [maybe, lost(Delivery::MaybePartial), maybe]);
         let bodies: Vec<_> = told.iter().map(|failed| failed.publish.bodies()).collect();
         assert_eq!(bodies, [&["one"][..], &["two", "three"], &["four"]]);
         for failed in told {
@@ -79,7 +79,7 @@ fn each_kind_is_told_with_the_message_which_can_be_sent_again() {
 
 fn fails_with<M>(message: M, kind: ErrorKind)
 where
-    M: actix::Message<Result = Result<(), actix_nsq::Error>> + Send + 'static,
+    M: actix::Message<Result = Result<(), actix_nsq::PublishError>> + Send + 'static,
     Producer: Handler<M>,
 {
     in_virtual_time(async |network: Network| {
@@ -146,7 +146,7 @@ fn a_time_out_a_refusal_and_a_drain_are_told() {
         drop(nsqd);
         sleep(ms(1)).await;
         producer.do_send(Publish::new(topic("u"), "outstanding"));
-        producer.send(Drain { deadline: s(0) }).await.unwrap();
+        producer.send(Drain { timeout: s(0) }).await.unwrap();
         producer.do_send(Publish::new(topic("t"), "late"));
         let kinds: Vec<_> = told(&seen)
             .await
@@ -211,7 +211,7 @@ fn a_subscriber_keeps_no_producer_alive_and_hears_of_what_was_outstanding() {
 #[test]
 fn a_subscriber_that_sends_again_at_once_ends_when_nsqd_is_back() {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.retry_unknown(false));
+        let producer = network.start_with(|config| config.retry_maybe_written(false));
         producer.do_send(SubscribeFailures(Again::start(producer.clone())));
         producer.do_send(Publish::new(topic("t"), "once").timeout(s(2)));
         while network.elapsed() < s(21) {
@@ -225,7 +225,7 @@ fn a_subscriber_that_sends_again_at_once_ends_when_nsqd_is_back() {
         nsqd.send(ok_frame()).await;
         nsqd.expect_silence(s(10)).await;
         // It holds the address: the circle ends with the runtime, or by a drain and a last failure.
-        producer.send(Drain { deadline: s(1) }).await.unwrap();
+        producer.send(Drain { timeout: s(1) }).await.unwrap();
         producer.do_send(Publish::new(topic("t"), "the end"));
     });
 }
@@ -234,7 +234,7 @@ fn a_subscriber_that_sends_again_at_once_ends_when_nsqd_is_back() {
 struct Again(Option<Addr<Producer>>);
 
 impl Again {
-    fn start(producer: Addr<Producer>) -> Recipient<PublishFailed> {
+    fn start(producer: Addr<Producer>) -> Recipient<PublishFailure> {
         actix::Actor::start(Self(Some(producer))).recipient()
     }
 }
@@ -243,10 +243,10 @@ impl actix::Actor for Again {
     type Context = actix::Context<Self>;
 }
 
-impl Handler<PublishFailed> for Again {
+impl Handler<PublishFailure> for Again {
     type Result = ();
 
-    fn handle(&mut self, failed: PublishFailed, _: &mut Self::Context) {
+    fn handle(&mut self, failed: PublishFailure, _: &mut Self::Context) {
         match &self.0 {
             Some(producer) if failed.error.is_retryable() => send_again(producer, failed.publish),
             _ => self.0 = None,
@@ -317,7 +317,7 @@ fn what_is_told_is_not_logged_and_what_nobody_is_there_to_be_told_is() {
 struct Once;
 
 impl Once {
-    fn start() -> Recipient<PublishFailed> {
+    fn start() -> Recipient<PublishFailure> {
         actix::Actor::start(Self).recipient()
     }
 }
@@ -326,10 +326,10 @@ impl actix::Actor for Once {
     type Context = actix::Context<Self>;
 }
 
-impl Handler<PublishFailed> for Once {
+impl Handler<PublishFailure> for Once {
     type Result = ();
 
-    fn handle(&mut self, _: PublishFailed, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: PublishFailure, ctx: &mut Self::Context) {
         actix::ActorContext::stop(ctx);
     }
 }
@@ -354,7 +354,7 @@ fn the_log_tells_a_connections_life_and_never_a_body() {
         lost.await.unwrap_err();
         let _nsqd = network.connected().await;
         sleep(ms(1)).await;
-        producer.send(Drain { deadline: s(1) }).await.unwrap();
+        producer.send(Drain { timeout: s(1) }).await.unwrap();
         let lines = logs::take();
         let all = format!("{lines:?}");
         assert!(

@@ -2,7 +2,7 @@
 
 use actix::Addr;
 use actix_nsq::{
-    ConnectionError, Delivery, Drain, Error, ErrorKind, Producer, Reconnect, WaitConnected,
+    ConnectionError, Delivery, Drain, ErrorKind, Producer, PublishError, Reconnect, WaitConnected,
 };
 use tokio::time::sleep;
 
@@ -17,7 +17,7 @@ fn wait(producer: &Addr<Producer>, seconds: u64) -> Answer {
 }
 
 #[track_caller]
-fn timed_out(answer: Result<(), Error>) -> Error {
+fn timed_out(answer: Result<(), PublishError>) -> PublishError {
     failure(answer, ErrorKind::Timeout, Delivery::NotWritten)
 }
 
@@ -175,7 +175,7 @@ fn a_drain_ends_the_waiting_and_afterwards_nobody_waits() {
         let producer = network.start();
         let waiting = wait(&producer, 60);
         let _outstanding = publish(&producer, "a");
-        let drain = producer.send(Drain { deadline: s(5) });
+        let drain = producer.send(Drain { timeout: s(5) });
         let (after, answer) = timed(waiting).await;
         assert_eq!(after, s(0));
         failure(answer, ErrorKind::Drained, Delivery::NotWritten);

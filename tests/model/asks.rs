@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_nsq::{Delivery, Error, ErrorKind, Ping, WaitConnected};
+use actix_nsq::{Delivery, ErrorKind, Ping, PublishError, WaitConnected};
 use futures::future::FutureExt;
 use tokio::time::Instant;
 
@@ -48,7 +48,7 @@ impl World {
         });
     }
 
-    pub(crate) fn ask_answered(&mut self, ask: &Ask, told: Result<(), Error>) {
+    pub(crate) fn ask_answered(&mut self, ask: &Ask, told: Result<(), PublishError>) {
         let now = Instant::now();
         let due = ask.sent + ask.timeout;
         let late = now.saturating_duration_since(due);

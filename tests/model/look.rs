@@ -108,8 +108,8 @@ impl World {
         between("maybe_written", stats.maybe_written, &|publish| {
             failed(publish, &|_, delivery| delivery == Delivery::MaybeWritten)
         });
-        between("maybe_partly", stats.maybe_partly, &|publish| {
-            failed(publish, &|_, delivery| delivery == Delivery::MaybePartly)
+        between("maybe_partial", stats.maybe_partial, &|publish| {
+            failed(publish, &|_, delivery| delivery == Delivery::MaybePartial)
         });
         between("full", stats.full, &|publish| {
             failed(publish, &|kind, _| kind == ErrorKind::Full)
@@ -140,7 +140,7 @@ impl World {
             .map(|publish| publish.written.len().saturating_sub(1))
             .sum();
         assert!(stats.resent >= again as u64, "sent again");
-        let answered = stats.ok + stats.not_written + stats.maybe_written + stats.maybe_partly;
+        let answered = stats.ok + stats.not_written + stats.maybe_written + stats.maybe_partial;
         let unanswered = stats.published - answered;
         assert!(
             unanswered <= (stats.waiting + stats.in_flight) as u64,

@@ -114,7 +114,7 @@ const TRANSITIONS: &[&str] = &[
     "sent again",
     "sent again, though perhaps stored",
     "stored twice",
-    "told ConnectionLost MaybePartly",
+    "told ConnectionLost MaybePartial",
     "told ConnectionLost MaybeWritten",
     "told Full NotWritten",
     "told Refused(MpubFailed) MaybeWritten",

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use actix_nsq::{Config, ConnectFuture, Connector, Stream};
+use actix_nsq::{ConnectFuture, Connector, ProducerConfig, Transport};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
@@ -182,7 +182,7 @@ impl fmt::Debug for Network {
 }
 
 impl Connector for Network {
-    fn connect(&self, _: &Config) -> ConnectFuture {
+    fn connect(&self, _: &ProducerConfig) -> ConnectFuture {
         let mut inner = self.lock();
         inner.dials.push(Dial::default());
         let dialling = Dialling {
@@ -191,7 +191,7 @@ impl Connector for Network {
         };
         inner.something_happened();
         drop(inner);
-        Box::pin(async move { Ok(Stream::new(dialling.await?)) })
+        Box::pin(async move { Ok(Transport::new(dialling.await?)) })
     }
 }
 

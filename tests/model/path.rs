@@ -255,7 +255,7 @@ impl World {
             unknown <= expected && expected <= unknown + gone,
             "{unknown} may be stored, it says, and not {expected}"
         );
-        assert!(!self.setup.retry_unknown || resent >= unknown);
+        assert!(!self.setup.retry_maybe_written || resent >= unknown);
         let refused = line.is_refused();
         drop(network);
         if !refused {
@@ -282,13 +282,13 @@ impl World {
                 .as_ref()
                 .is_some_and(|refusal| refusal.heard.is_some() && refusal.text == refused.text()),
             // Between two frames, or within one.
-            ConnectionError::Closed | ConnectionError::Truncated => {
+            ConnectionError::ClosedByPeer | ConnectionError::Truncated => {
                 wire.end_heard && wire.last == Some(Last::Fin)
             }
             ConnectionError::Io(_) => {
                 wire.write_failed || (wire.end_heard && wire.last == Some(Last::Reset))
             }
-            ConnectionError::Silent { .. } => {
+            ConnectionError::HeartbeatTimeout { .. } => {
                 let interval = self.setup.heartbeat.expect("heartbeats");
                 quiet(line.frame_heard, interval * 2)
             }
@@ -304,10 +304,10 @@ impl World {
             ConnectionError::WriteTimeout { .. } => {
                 wire.was_full && quiet(None, self.setup.write_timeout)
             }
-            ConnectionError::OutOfStep { .. } => line.odd() == Some(Oddity::OutOfStep),
+            ConnectionError::UnexpectedResponse { .. } => line.odd() == Some(Oddity::OutOfStep),
             ConnectionError::Protocol(_) => line.odd() == Some(Oddity::Garbage),
             ConnectionError::HttpServer => line.odd() == Some(Oddity::Http),
-            ConnectionError::Stopped => {
+            ConnectionError::ClosedLocally => {
                 self.reconnect.is_some_and(|at| at >= opened) || self.stopping.is_draining()
             }
             _ => false,

@@ -3,8 +3,8 @@
 use std::{task::Context, time::Duration};
 
 use actix_nsq::{
-    DeferredPublish, Error, ErrorKind, FailedPublish, Handle, MultiPublish, Publish as Pub, Topic,
-    bytes::Bytes,
+    AnyPublish, DeferredPublish, ErrorKind, MultiPublish, ProducerHandle, Publish as Pub,
+    PublishError, Topic, bytes::Bytes,
 };
 use futures::future::{FutureExt, LocalBoxFuture};
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use super::{
     world::{TOPICS, World, ms},
 };
 
-pub(crate) type Answer = LocalBoxFuture<'static, Result<(), Error>>;
+pub(crate) type Answer = LocalBoxFuture<'static, Result<(), PublishError>>;
 
 /// How a publish comes to the producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub(crate) struct Publish {
     /// It must be refused at once, and like this.
     pub(crate) refused: Option<ErrorKind>,
     pub(crate) answer: Option<Answer>,
-    pub(crate) told: Option<(Instant, Result<(), Error>)>,
+    pub(crate) told: Option<(Instant, Result<(), PublishError>)>,
     pub(crate) cancelled: Option<Instant>,
     /// It was let go of before it can have been handed over.
     pub(crate) never: bool,
@@ -164,7 +164,7 @@ impl World {
                 let body = bodies.into_iter().next().expect("a body");
                 match way {
                     Way::Handle => {
-                        let handle = Handle::from(self.address());
+                        let handle = ProducerHandle::from(self.address());
                         Some(async move { handle.publish(topic, body).await }.boxed_local())
                     }
                     _ => self.send(way, within(Pub::new(topic, body), own, Pub::timeout)),
@@ -175,7 +175,7 @@ impl World {
                 let delay = ms(delay.expect("a delay"));
                 match way {
                     Way::Handle => {
-                        let handle = Handle::from(self.address());
+                        let handle = ProducerHandle::from(self.address());
                         Some(
                             async move { handle.deferred_publish(topic, delay, body).await }
                                 .boxed_local(),
@@ -193,7 +193,7 @@ impl World {
             }
             _ => match way {
                 Way::Handle => {
-                    let handle = Handle::from(self.address());
+                    let handle = ProducerHandle::from(self.address());
                     Some(async move { handle.multi_publish(topic, bodies).await }.boxed_local())
                 }
                 _ => self.send(
@@ -215,7 +215,7 @@ impl World {
 
     fn send<M>(&self, way: Way, message: M) -> Option<Answer>
     where
-        M: actix::Message<Result = Result<(), Error>> + Send + 'static,
+        M: actix::Message<Result = Result<(), PublishError>> + Send + 'static,
         actix_nsq::Producer: actix::Handler<M>,
     {
         if way == Way::DoSend {
@@ -360,9 +360,9 @@ impl World {
                 None => None,
             };
             let verb = match failed.publish {
-                FailedPublish::Publish(_) => Verb::Pub,
-                FailedPublish::MultiPublish(_) => Verb::Mpub,
-                FailedPublish::DeferredPublish(_) => Verb::Dpub,
+                AnyPublish::Publish(_) => Verb::Pub,
+                AnyPublish::MultiPublish(_) => Verb::Mpub,
+                AnyPublish::DeferredPublish(_) => Verb::Dpub,
             };
             // One without a body that says whose it is: the oldest of them.
             let number = match id {
@@ -378,7 +378,7 @@ impl World {
             };
             assert_eq!(self.publishes[number].verb, verb);
             assert_eq!(self.publishes[number].way, Way::DoSend);
-            self.count.add("PublishFailed");
+            self.count.add("PublishFailure");
             self.told(number, Err(failed.error));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_nsq::ConfigBuilder;
+use actix_nsq::ProducerConfigBuilder;
 use fastrand::Rng;
 
 use super::world::ms;
@@ -23,7 +23,7 @@ pub(crate) struct Setup {
     pub(crate) order: Order,
     pub(crate) batch_messages: usize,
     pub(crate) batch_bytes: usize,
-    pub(crate) retry_unknown: bool,
+    pub(crate) retry_maybe_written: bool,
     pub(crate) connect_at_start: bool,
     pub(crate) max_pending: usize,
     pub(crate) max_pending_bytes: usize,
@@ -46,11 +46,13 @@ type Change = fn(&mut Setup, &mut Rng);
 /// Another way to set up a producer is another line here.
 const VARIANTS: &[(&str, Change)] = &[
     ("plain", |_, _| {}),
-    ("retry_unknown", |setup, _| setup.retry_unknown = true),
+    ("retry_maybe_written", |setup, _| {
+        setup.retry_maybe_written = true
+    }),
     ("small window", |setup, rng| {
         setup.window = rng.usize(1..5);
         setup.window_bytes = [1, 200, 5000][rng.usize(0..3)];
-        setup.retry_unknown = rng.bool();
+        setup.retry_maybe_written = rng.bool();
     }),
     ("little room", |setup, rng| {
         setup.max_pending = rng.usize(1..6);
@@ -59,7 +61,7 @@ const VARIANTS: &[(&str, Change)] = &[
     }),
     ("no heartbeats", |setup, rng| {
         setup.heartbeat = None;
-        setup.retry_unknown = rng.bool();
+        setup.retry_maybe_written = rng.bool();
     }),
     ("short times", |setup, rng| {
         setup.ack_timeout = ms(rng.u64(20..300));
@@ -75,7 +77,7 @@ const VARIANTS: &[(&str, Change)] = &[
     }),
     ("lazy", |setup, rng| {
         setup.connect_at_start = false;
-        setup.retry_unknown = rng.bool();
+        setup.retry_maybe_written = rng.bool();
     }),
     ("small messages", |setup, rng| {
         setup.max_publish_size = rng.usize(100..400);
@@ -100,7 +102,7 @@ impl Setup {
             order: [Order::All, Order::PerTopic, Order::PerTopic][rng.usize(0..3)],
             batch_messages: 256,
             batch_bytes: 900_000,
-            retry_unknown: false,
+            retry_maybe_written: false,
             connect_at_start: rng.bool(),
             max_pending: 1000,
             max_pending_bytes: 1 << 20,
@@ -121,12 +123,12 @@ impl Setup {
         setup
     }
 
-    pub(crate) fn apply(&self, builder: ConfigBuilder) -> ConfigBuilder {
+    pub(crate) fn apply(&self, builder: ProducerConfigBuilder) -> ProducerConfigBuilder {
         builder
             .auto_batch(self.order == Order::PerTopic)
             .auto_batch_messages(self.batch_messages)
             .auto_batch_bytes(self.batch_bytes)
-            .retry_unknown(self.retry_unknown)
+            .retry_maybe_written(self.retry_maybe_written)
             .connect_at_start(self.connect_at_start)
             .max_pending(self.max_pending)
             .max_pending_bytes(self.max_pending_bytes)

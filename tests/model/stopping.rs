@@ -53,7 +53,7 @@ impl World {
     async fn drain_within(&mut self, deadline: Duration) {
         self.settle_down().await;
         self.note(|| format!("drain within {deadline:?}"));
-        let request = self.address().send(Drain { deadline });
+        let request = self.address().send(Drain { timeout: deadline });
         if self.rng.u32(0..10) == 0 {
             drop(request);
             self.count.add("a drain was dropped before it began");
@@ -140,7 +140,7 @@ impl World {
                     Some((_, Err(error))) => match error.delivery() {
                         Delivery::NotWritten => 1,
                         Delivery::MaybeWritten => 2,
-                        Delivery::MaybePartly => 3,
+                        Delivery::MaybePartial => 3,
                     },
                     None if publish.way == Way::DoSend && publish.confirmed.is_some() => 0,
                     None if publish.cancelled.is_some() => {
@@ -155,7 +155,7 @@ impl World {
                 report.ok,
                 report.not_written,
                 report.maybe_written,
-                report.maybe_partly,
+                report.maybe_partial,
             ];
             for (told, count) in told.into_iter().zip(counts) {
                 let right = count <= told && told <= count + drain.unsure;
@@ -312,7 +312,7 @@ impl World {
         };
         assert!(!verdict.unanswered.iter().any(kept), "{verdict}");
         assert!(
-            verdict.duplicate.is_empty() || self.setup.retry_unknown,
+            verdict.duplicate.is_empty() || self.setup.retry_maybe_written,
             "{verdict}"
         );
         let others = [

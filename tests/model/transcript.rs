@@ -151,7 +151,7 @@ impl World {
         let again = !publish.written.is_empty();
         if again && self.unrefused(publish).next().is_some() {
             assert!(
-                self.setup.retry_unknown,
+                self.setup.retry_maybe_written,
                 "{number} is sent again, and may be stored"
             );
             self.count.add("sent again, though perhaps stored");

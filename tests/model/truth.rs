@@ -1,6 +1,6 @@
 //! What must be true of every answer, whatever happened: held against what was on the wire, and what nsqd has stored.
 
-use actix_nsq::{Delivery, Error, ErrorKind, protocol::ErrorCode};
+use actix_nsq::{Delivery, ErrorKind, PublishError, protocol::ErrorCode};
 use tokio::time::Instant;
 
 use super::{
@@ -13,11 +13,11 @@ use super::{
 
 impl World {
     /// A caller has its answer.
-    pub(crate) fn told(&mut self, number: usize, told: Result<(), Error>) {
+    pub(crate) fn told(&mut self, number: usize, told: Result<(), PublishError>) {
         self.told_at(number, told, Instant::now());
     }
 
-    fn told_at(&mut self, number: usize, told: Result<(), Error>, now: Instant) {
+    fn told_at(&mut self, number: usize, told: Result<(), PublishError>, now: Instant) {
         self.note(|| format!("publish {number} is told {told:?}"));
         let publish = &self.publishes[number];
         assert!(publish.told.is_none(), "{number} is answered twice");
@@ -54,7 +54,7 @@ impl World {
         );
     }
 
-    fn may_fail(&self, number: usize, error: &Error) {
+    fn may_fail(&self, number: usize, error: &PublishError) {
         let now = Instant::now();
         let publish = &self.publishes[number];
         let (kind, delivery) = (error.kind(), error.delivery());
@@ -87,7 +87,11 @@ impl World {
             }
             maybe => {
                 let batch = publish.verb == Verb::Mpub;
-                assert_eq!(maybe == Delivery::MaybePartly, batch, "{number}: {maybe:?}");
+                assert_eq!(
+                    maybe == Delivery::MaybePartial,
+                    batch,
+                    "{number}: {maybe:?}"
+                );
             }
         }
         let maybe = delivery != Delivery::NotWritten;
@@ -124,7 +128,10 @@ impl World {
                     unknown && maybe,
                     "{number} was not wholly sent, or refused: {error:?}"
                 );
-                assert!(!self.setup.retry_unknown, "{number} is to be sent again");
+                assert!(
+                    !self.setup.retry_maybe_written,
+                    "{number} is to be sent again"
+                );
             }
             ErrorKind::Drained => {
                 assert!(self.stopping.is_draining(), "{number}: {error:?}");
@@ -197,7 +204,7 @@ impl World {
     }
 
     /// Full only where what is held, at most, and the first who waits leave no room.
-    fn may_be_full(&self, number: usize, error: &Error) {
+    fn may_be_full(&self, number: usize, error: &PublishError) {
         let publish = &self.publishes[number];
         assert_eq!(error.delivery(), Delivery::NotWritten);
         assert!(publish.way != Way::Handle, "{number} would have waited");
@@ -240,7 +247,7 @@ impl World {
         let number = self.owners[id.publisher][id.number];
         self.record.found(topic, body);
         self.count.add("stored");
-        let retry = self.setup.retry_unknown;
+        let retry = self.setup.retry_maybe_written;
         let publish = &mut self.publishes[number];
         let place = publish
             .ids
@@ -325,11 +332,11 @@ fn is_open(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::MpubFailed | ErrorCode::Unknown)
 }
 
-pub(crate) fn kind_name(error: &Error) -> String {
+pub(crate) fn kind_name(error: &PublishError) -> String {
     format!("{:?}", error.kind())
 }
 
 /// Whether it was refused here because nsqd refused its topic a moment ago.
-pub(crate) fn is_remembered(error: &Error) -> bool {
+pub(crate) fn is_remembered(error: &PublishError) -> bool {
     error.to_string().starts_with("nsqd refused this topic ")
 }

@@ -10,7 +10,7 @@ use std::{
 
 use actix::{Addr, Recipient};
 use actix_nsq::{
-    Config, ConnectionEvent, Producer, PublishFailed, SubscribeEvents, SubscribeFailures,
+    ConnectionEvent, Producer, ProducerConfig, PublishFailure, SubscribeEvents, SubscribeFailures,
 };
 use fastrand::Rng;
 use tokio::time::{Instant, sleep_until};
@@ -98,7 +98,7 @@ pub(crate) struct World {
     pub(crate) producer: Option<Addr<Producer>>,
     pub(crate) path: Path,
     pub(crate) events: Notes<ConnectionEvent>,
-    pub(crate) failures: Notes<PublishFailed>,
+    pub(crate) failures: Notes<PublishFailure>,
     pub(crate) stopping: Stopping,
     /// When the producer was last asked to connect anew.
     pub(crate) reconnect: Option<Instant>,
@@ -122,7 +122,7 @@ impl World {
         let mut rng = Rng::with_seed(seed);
         let setup = Setup::draw(&mut rng);
         let network = Network::default();
-        let builder = Config::builder("nsqd in memory").connector(network.clone());
+        let builder = ProducerConfig::builder("nsqd in memory").connector(network.clone());
         let config = setup.apply(builder).build().expect("a valid Config");
         let hard_times = rng.u32(0..4) > 0;
         let nsqd = Nsqd {
@@ -149,7 +149,8 @@ impl World {
             record.publisher(topic);
         }
         let (to, events) = Notes::by_a_recorder(&network);
-        let (failures_to, failures): (Recipient<PublishFailed>, _) = Notes::by_a_recorder(&network);
+        let (failures_to, failures): (Recipient<PublishFailure>, _) =
+            Notes::by_a_recorder(&network);
         let producer = Producer::start(config);
         producer.do_send(SubscribeEvents(to));
         producer.do_send(SubscribeFailures(failures_to));

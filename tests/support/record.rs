@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 
 use actix_nsq::bytes::Bytes;
-use actix_nsq::{Delivery, Error};
+use actix_nsq::{Delivery, PublishError};
 
 /// One message: who published it, and its number there, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,7 +83,7 @@ impl Record {
     }
 
     /// What the publisher of a message was told.
-    pub fn answer(&mut self, id: Id, answer: &Result<(), Error>) {
+    pub fn answer(&mut self, id: Id, answer: &Result<(), PublishError>) {
         let answer = match answer {
             Ok(()) => Answer::Ok,
             Err(error) if error.delivery() == Delivery::NotWritten => Answer::NotWritten,
@@ -110,7 +110,7 @@ impl Record {
     }
 
     /// The same for all that have no answer yet: for publishers who hear of nothing but failures.
-    pub fn answer_outstanding(&mut self, answer: &Result<(), Error>) {
+    pub fn answer_outstanding(&mut self, answer: &Result<(), PublishError>) {
         let open: Vec<_> = self
             .fates()
             .filter(|(_, fate)| fate.answer.is_none())

@@ -8,7 +8,7 @@ use super::{
     slot::{Reply, Slot},
 };
 use crate::{
-    error::{Cause, Delivery, Error},
+    error::{Cause, Delivery, PublishError},
     protocol::{ErrorCode, ServerError},
 };
 
@@ -24,7 +24,7 @@ pub(crate) enum Ending<'a> {
 /// What the end of a connection meant for the publishes in flight on it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Settlement {
-    /// Certainly not executed: they are handed over again. With `retry_unknown` also those that may be stored.
+    /// Certainly not executed: they are handed over again. With `retry_maybe_written` also those that may be stored.
     pub(crate) resent: usize,
     /// Perhaps stored.
     pub(crate) unknown: usize,
@@ -43,7 +43,7 @@ impl<R: Reply> TransactionQueue<R> {
         if window.load.publishes == 0 {
             self.flight.pop_front();
             let cause = Cause::Refused(refusal.clone());
-            let error = Error::new(cause, Delivery::NotWritten);
+            let error = PublishError::new(cause, Delivery::NotWritten);
             self.pings.answer_oldest(Err(error));
             return Ok(());
         }
@@ -85,7 +85,7 @@ impl<R: Reply> TransactionQueue<R> {
             } else {
                 slot.maybe()
             };
-            Error::new(Cause::Refused(refusal.clone()), delivery)
+            PublishError::new(Cause::Refused(refusal.clone()), delivery)
         };
         self.answer_oldest(|slot| Err(error(slot)));
         if on_topic || on_all {
@@ -104,7 +104,7 @@ impl<R: Reply> TransactionQueue<R> {
             Ending::Refused => (0, None),
             Ending::Lost { taken, cause } => {
                 self.forget_limits();
-                (taken, Some(cause).filter(|_| !self.retry_unknown))
+                (taken, Some(cause).filter(|_| !self.retry_maybe_written))
             }
         };
         // Back from the front of the lanes, the youngest command first.
@@ -124,7 +124,7 @@ impl<R: Reply> TransactionQueue<R> {
             for slot in members.filter(|slot| slot.reply.is_some()) {
                 slot.unknown |= delivered;
                 settlement.unknown += usize::from(delivered);
-                settlement.resent += usize::from(!delivered || self.retry_unknown);
+                settlement.resent += usize::from(!delivered || self.retry_maybe_written);
             }
             lanes.push_front(window.lane);
         }
@@ -133,7 +133,7 @@ impl<R: Reply> TransactionQueue<R> {
         // Empty places have no command left to wait for; what is unanswered stands where it stood.
         self.sweep(|slot, _| {
             let cause = cause.filter(|_| slot.unknown)?;
-            Some(Error::new(cause.clone(), slot.maybe()))
+            Some(PublishError::new(cause.clone(), slot.maybe()))
         });
         self.lanes.line_up(lanes, self.offender.take());
         settlement

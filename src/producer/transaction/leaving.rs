@@ -7,7 +7,7 @@ use super::{
     line::Waiting,
     slot::{Reply, Slot},
 };
-use crate::error::{Cause, ConnectionError, Delivery, Error};
+use crate::error::{Cause, ConnectionError, Delivery, PublishError};
 
 impl<R: Reply> TransactionQueue<R> {
     /// Answers, in one pass, all that is not to be handed over; the room goes to those who wait for it.
@@ -18,7 +18,7 @@ impl<R: Reply> TransactionQueue<R> {
                 return None;
             }
             slot.unfit(&named)
-                .map(|cause| Error::new(cause, slot.not_written()))
+                .map(|cause| PublishError::new(cause, slot.not_written()))
         });
         self.named = named;
         self.line.purge();
@@ -34,7 +34,7 @@ impl<R: Reply> TransactionQueue<R> {
         for mut slot in lane.slots.drain(lane.sent..lane.sent + count) {
             let cause = slot.unfit(&self.named);
             let cause = cause.unwrap_or_else(|| slot.overdue(None));
-            let error = Error::new(cause, slot.not_written());
+            let error = PublishError::new(cause, slot.not_written());
             self.ledger.answer(&mut slot, Err(error));
             self.ledger.release(&slot);
         }
@@ -46,7 +46,7 @@ impl<R: Reply> TransactionQueue<R> {
     pub(crate) fn forget_gone(&mut self) {
         self.sweep(|slot, in_flight| {
             let gone = !in_flight && slot.reply.as_ref().is_some_and(Reply::is_closed);
-            gone.then(|| Error::new(Cause::Closed, slot.not_written()))
+            gone.then(|| PublishError::new(Cause::Closed, slot.not_written()))
         });
         self.line.purge();
         self.admit();
@@ -70,14 +70,14 @@ impl<R: Reply> TransactionQueue<R> {
                 },
                 false => slot.overdue(last),
             };
-            Some(Error::new(cause, slot.unsettled(in_flight)))
+            Some(PublishError::new(cause, slot.unsettled(in_flight)))
         });
         for Waiting {
             transaction, reply, ..
         } in self.line.overdue(now)
         {
             let (after, last) = (transaction.timeout, last.cloned());
-            let error = Error::new(Cause::Unsent { after, last }, Delivery::NotWritten);
+            let error = PublishError::new(Cause::Unsent { after, last }, Delivery::NotWritten);
             self.ledger.turn_away(reply, error);
         }
         self.due = [due, self.pings.expire(now, last), self.line.due()]
@@ -88,12 +88,14 @@ impl<R: Reply> TransactionQueue<R> {
 
     /// Answers everything with `cause`. What was handed over and not settled may be written.
     pub(crate) fn fail_all(&mut self, cause: &Cause) {
-        self.sweep(|slot, in_flight| Some(Error::new(cause.clone(), slot.unsettled(in_flight))));
+        self.sweep(|slot, in_flight| {
+            Some(PublishError::new(cause.clone(), slot.unsettled(in_flight)))
+        });
         self.pings.fail_all(cause);
         while self.line.first().is_some()
             && let Some(waiting) = self.line.pop()
         {
-            let error = Error::new(cause.clone(), Delivery::NotWritten);
+            let error = PublishError::new(cause.clone(), Delivery::NotWritten);
             self.ledger.turn_away(waiting.reply, error);
         }
         self.due = None;
@@ -101,7 +103,10 @@ impl<R: Reply> TransactionQueue<R> {
 
     /// Answers each publish for which `verdict`, told whether it is in flight, has an error. One in flight leaves an empty
     /// place, another one leaves.
-    pub(super) fn sweep(&mut self, mut verdict: impl FnMut(&Slot<R>, bool) -> Option<Error>) {
+    pub(super) fn sweep(
+        &mut self,
+        mut verdict: impl FnMut(&Slot<R>, bool) -> Option<PublishError>,
+    ) {
         for lane in self.lanes.iter_mut() {
             let mut place = 0;
             let sent = lane.sent;

@@ -5,7 +5,7 @@ use super::{
     latency::Latencies,
     slot::{Reply, Slot},
 };
-use crate::error::{Cause, Delivery, Error, ErrorKind};
+use crate::error::{Cause, Delivery, ErrorKind, PublishError};
 
 /// A number of publishes and the bytes of their bodies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub(crate) struct Limits {
     /// What is folded into one command, if anything.
     pub(crate) batch: Option<Batch>,
     /// Whether what may be stored is handed over again after a lost connection.
-    pub(crate) retry_unknown: bool,
+    pub(crate) retry_maybe_written: bool,
 }
 
 /// How many publishes were answered how.
@@ -47,7 +47,7 @@ pub(crate) struct Tally {
     pub(crate) ok: u64,
     pub(crate) not_written: u64,
     pub(crate) maybe_written: u64,
-    pub(crate) maybe_partly: u64,
+    pub(crate) maybe_partial: u64,
     /// Of those not written: for want of room.
     pub(crate) full: u64,
     /// Of all but the ok: for want of time.
@@ -63,7 +63,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, answer: &Result<(), Error>) {
+    fn add(&mut self, answer: &Result<(), PublishError>) {
         let Err(error) = answer else {
             self.ok += 1;
             return;
@@ -71,7 +71,7 @@ impl Tally {
         match error.delivery() {
             Delivery::NotWritten => self.not_written += 1,
             Delivery::MaybeWritten => self.maybe_written += 1,
-            Delivery::MaybePartly => self.maybe_partly += 1,
+            Delivery::MaybePartial => self.maybe_partial += 1,
         }
         match error.kind() {
             ErrorKind::Full => self.full += 1,
@@ -149,7 +149,11 @@ impl Ledger {
     }
 
     /// The one place that answers what was accepted: at most once for each slot.
-    pub(super) fn answer<R: Reply>(&mut self, slot: &mut Slot<R>, answer: Result<(), Error>) {
+    pub(super) fn answer<R: Reply>(
+        &mut self,
+        slot: &mut Slot<R>,
+        answer: Result<(), PublishError>,
+    ) {
         if let Some(reply) = slot.reply.take() {
             self.unanswered = self.unanswered.saturating_sub(1);
             self.tell(reply, answer);
@@ -157,12 +161,12 @@ impl Ledger {
     }
 
     /// Answers what was not accepted.
-    pub(super) fn turn_away<R: Reply>(&mut self, reply: R, error: Error) {
+    pub(super) fn turn_away<R: Reply>(&mut self, reply: R, error: PublishError) {
         self.tally.published += 1;
         self.tell(reply, Err(error));
     }
 
-    fn tell<R: Reply>(&mut self, reply: R, answer: Result<(), Error>) {
+    fn tell<R: Reply>(&mut self, reply: R, answer: Result<(), PublishError>) {
         self.tally.add(&answer);
         reply.answer(answer);
     }

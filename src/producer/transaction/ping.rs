@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::slot::{Reply, later};
-use crate::error::{Cause, ConnectionError, Delivery, Error};
+use crate::error::{Cause, ConnectionError, Delivery, PublishError};
 
 struct Ping<R> {
     timeout: Duration,
@@ -85,7 +85,7 @@ impl<R: Reply> Pings<R> {
     }
 
     /// nsqd has answered the oldest.
-    pub(super) fn answer_oldest(&mut self, answer: Result<(), Error>) {
+    pub(super) fn answer_oldest(&mut self, answer: Result<(), PublishError>) {
         self.sent = self.sent.saturating_sub(1);
         if let Some(reply) = self.pings.pop_front().and_then(|ping| ping.reply) {
             reply.answer(answer);
@@ -134,7 +134,7 @@ impl<R: Reply> Pings<R> {
                 && let Some(reply) = ping.reply.take()
             {
                 // A ping writes nothing, whatever becomes of it.
-                reply.answer(Err(Error::new(cause, Delivery::NotWritten)));
+                reply.answer(Err(PublishError::new(cause, Delivery::NotWritten)));
             }
             in_flight || ping.reply.is_some()
         });

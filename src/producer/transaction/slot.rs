@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::fold::LARGE;
 use crate::{
-    error::{Cause, ConnectionError, Delivery, Error},
+    error::{Cause, ConnectionError, Delivery, PublishError},
     producer::payload::Payload,
     protocol::{ServerError, Topic},
 };
@@ -13,7 +13,7 @@ use crate::{
 pub(crate) trait Reply {
     /// Whether nobody waits any more.
     fn is_closed(&self) -> bool;
-    fn answer(self, answer: Result<(), Error>);
+    fn answer(self, answer: Result<(), PublishError>);
 }
 
 /// A time too far to be told is none that anyone could see pass: it is put off by some thirty years.
@@ -78,7 +78,7 @@ impl<R> Slot<R> {
     /// What to say of it if nsqd may have executed its command.
     pub(super) fn maybe(&self) -> Delivery {
         match self.payload {
-            Payload::Batch(_) => Delivery::MaybePartly,
+            Payload::Batch(_) => Delivery::MaybePartial,
             _ => Delivery::MaybeWritten,
         }
     }

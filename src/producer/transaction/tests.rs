@@ -54,7 +54,7 @@ impl fmt::Debug for Said {
 #[derive(Default)]
 struct Book {
     told: RefCell<Vec<(usize, Said)>>,
-    latest: RefCell<Option<Error>>,
+    latest: RefCell<Option<PublishError>>,
 }
 
 struct Caller {
@@ -68,7 +68,7 @@ impl Reply for Caller {
         self.gone.get()
     }
 
-    fn answer(self, answer: Result<(), Error>) {
+    fn answer(self, answer: Result<(), PublishError>) {
         let said = match answer {
             Ok(()) => Said::Ok,
             Err(error) => {
@@ -94,7 +94,7 @@ const WIDE: Limits = Limits {
         bytes: 1 << 16,
     },
     batch: None,
-    retry_unknown: false,
+    retry_maybe_written: false,
 };
 
 /// The same with automatic batching as it is by default.
@@ -150,7 +150,7 @@ impl Bench {
     /// For at-least-once.
     fn retrying() -> Self {
         Self::with(Limits {
-            retry_unknown: true,
+            retry_maybe_written: true,
             ..WIDE
         })
     }
@@ -265,7 +265,7 @@ impl Bench {
 
     /// The end of the connection without an error frame, where the socket took so many bytes.
     fn lose(&mut self, taken: u64) -> Settlement {
-        let cause = Cause::Lost(ConnectionError::Closed);
+        let cause = Cause::Lost(ConnectionError::ClosedByPeer);
         let cause = &cause;
         self.out = Outbox::new();
         self.queue().end(Ending::Lost { taken, cause })
@@ -275,7 +275,8 @@ impl Bench {
     fn wait(&mut self, time: Duration) {
         self.now += time;
         let now = self.now;
-        self.queue().expire(now, Some(&ConnectionError::Closed));
+        self.queue()
+            .expire(now, Some(&ConnectionError::ClosedByPeer));
     }
 
     /// What was answered since the last look: `["1 Ok", "2 Timeout NotWritten"]`.

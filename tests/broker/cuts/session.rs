@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use actix_nsq::bytes::Bytes;
 use actix_nsq::{
-    Config, ConfigBuilder, DeferredPublish, Drain, Error, MultiPublish, Producer, Publish,
+    DeferredPublish, Drain, MultiPublish, Producer, ProducerConfig, ProducerConfigBuilder, Publish,
+    PublishError,
 };
 use futures::future::{LocalBoxFuture, join_all};
 
@@ -58,7 +59,7 @@ pub struct Session {
 pub struct Played {
     pub ids: Vec<Vec<Id>>,
     pub bodies: Vec<Vec<Bytes>>,
-    pub answers: Vec<Result<(), Error>>,
+    pub answers: Vec<Result<(), PublishError>>,
 }
 
 impl Session {
@@ -66,12 +67,12 @@ impl Session {
     pub async fn play(
         &self,
         proxy: &ChaosProxy,
-        options: impl FnOnce(ConfigBuilder) -> ConfigBuilder,
+        options: impl FnOnce(ProducerConfigBuilder) -> ProducerConfigBuilder,
         record: &RefCell<Record>,
     ) -> Played {
         // See `ChaosProxy::start_apart`.
         let from = SocketAddr::new(proxy.address().ip(), 0);
-        let config = Config::builder(proxy.address().to_string())
+        let config = ProducerConfig::builder(proxy.address().to_string())
             .local_addr(from)
             .reconnect_backoff(Duration::from_millis(1))
             .max_reconnect_backoff(Duration::from_millis(20))
@@ -114,7 +115,7 @@ impl Session {
         let answers = join_all(said).await;
         let answers = answers
             .into_iter()
-            .map(|answer| answer.map_err(Error::from).and_then(|answer| answer));
+            .map(|answer| answer.map_err(PublishError::from).and_then(|answer| answer));
         let answers: Vec<_> = answers.collect();
         {
             let mut record = record.borrow_mut();
@@ -123,7 +124,7 @@ impl Session {
             }
         }
         let drain = Drain {
-            deadline: Duration::from_secs(5),
+            timeout: Duration::from_secs(5),
         };
         let report = producer.send(drain).await.expect("a producer drains");
         assert!(report.is_clean(), "all had their answers: {report:?}");

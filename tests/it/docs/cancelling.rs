@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_nsq::{
-    Delivery, Drain, ErrorKind, GetStats, Handle, Ping, ProducerState, Publish, Reconnect,
+    Delivery, Drain, ErrorKind, GetStats, Ping, ProducerHandle, ProducerState, Publish, Reconnect,
 };
 
 use crate::memory::{Network, failure, in_virtual_time, ms, publish, s, topic};
@@ -17,7 +17,7 @@ fn a_request_dropped_before_the_producer_comes_to_it_never_was() {
         let mut nsqd = network.connected().await;
         drop(producer.send(Publish::new(topic("t"), "a")));
         drop(producer.send(Drain {
-            deadline: Duration::ZERO,
+            timeout: Duration::ZERO,
         }));
         drop(producer.send(Reconnect));
         drop(producer.send(Ping { timeout: s(1) }));
@@ -35,7 +35,7 @@ fn a_drain_goes_on_when_its_request_is_dropped() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
         let mut nsqd = network.connected().await;
-        let drain = producer.send(Drain { deadline: s(1) });
+        let drain = producer.send(Drain { timeout: s(1) });
         tokio::time::sleep(ms(1)).await;
         drop(drain);
         assert!(nsqd.wait_closed().await.is_empty());
@@ -54,7 +54,7 @@ fn a_handle_that_waits_for_room_can_be_dropped() {
         let mut nsqd = network.connected().await;
         let first = publish(&producer, "a");
         nsqd.expect_pub("t", "a").await;
-        let handle = Handle::from(producer.clone());
+        let handle = ProducerHandle::from(producer.clone());
         let waited = tokio::time::timeout(s(1), handle.publish("t", "b")).await;
         assert!(waited.is_err(), "there is no room");
         nsqd.send(ok_frame()).await;

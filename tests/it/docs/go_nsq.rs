@@ -104,8 +104,8 @@ pub(super) const GO_NSQ: &[GoOption] = &[
     option(
         "tls_config",
         "none",
-        "a `*tls.Config`",
-        Never("a configuration of rustls is given to `ConfigBuilder::rustls_0_23_config`"),
+        "a `*tls.ProducerConfig`",
+        Never("a configuration of rustls is given to `ProducerConfigBuilder::rustls_0_23_config`"),
     ),
     option("tls_root_ca_file", "none", "a file", Same),
     option("tls_cert", "none", "a file", Same),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_nsq::{Config, ConfigOption};
+use actix_nsq::{ConfigOption, ProducerConfig};
 
 use super::{
     go_nsq::{GO_NSQ, GoOption, Here},
@@ -22,7 +22,7 @@ fn all_options() -> String {
     let mut table = String::from(
         "| option | default | a value must be | what it decides |\n|---|---|---|---|\n",
     );
-    for option in Config::options() {
+    for option in ProducerConfig::options() {
         let (default, bounds) = (default(&option), bounds(&option));
         let needs = match option.feature {
             Some(feature) => format!(" Feature `{feature}`."),
@@ -124,7 +124,7 @@ fn values_are_written_as_for_go_nsq() {
         ("1m30s", 90_000),
         ("0.5m", 30_000),
     ] {
-        let builder = Config::builder("nsqd:4150").set("dial-timeout", text);
+        let builder = ProducerConfig::builder("nsqd:4150").set("dial-timeout", text);
         let config = builder.unwrap().build().unwrap();
         assert_eq!(
             config.dial_timeout(),
@@ -132,17 +132,20 @@ fn values_are_written_as_for_go_nsq() {
             "{text}"
         );
     }
-    let off = Config::builder("nsqd:4150").set("heartbeat_interval", "-1");
+    let off = ProducerConfig::builder("nsqd:4150").set("heartbeat_interval", "-1");
     assert_eq!(off.unwrap().build().unwrap().heartbeat_interval(), None);
     for (text, value) in [("true", true), ("1", true), ("false", false), ("0", false)] {
-        let config = Config::builder("nsqd:4150").set("retry_unknown", text);
-        assert_eq!(config.unwrap().build().unwrap().retry_unknown(), value);
+        let config = ProducerConfig::builder("nsqd:4150").set("retry_maybe_written", text);
+        assert_eq!(
+            config.unwrap().build().unwrap().retry_maybe_written(),
+            value
+        );
     }
     // Go reads these, too.
     for text in ["t", "TRUE", "F"] {
         assert!(
-            Config::builder("nsqd:4150")
-                .set("retry_unknown", text)
+            ProducerConfig::builder("nsqd:4150")
+                .set("retry_maybe_written", text)
                 .is_err(),
             "{text}"
         );
@@ -150,7 +153,7 @@ fn values_are_written_as_for_go_nsq() {
 }
 
 fn ours(name: &str) -> Option<ConfigOption> {
-    Config::options()
+    ProducerConfig::options()
         .into_iter()
         .find(|option| option.name == name)
 }

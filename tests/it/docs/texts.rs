@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
 use actix::Addr;
 use actix_nsq::{
-    Config, ConfigBuilder, ConnectionError, DeferredPublish, Delivery, Drain, Error, ErrorKind,
-    MultiPublish, Producer, Publish, TlsFailure, Topic, WaitConnected,
+    ConnectionError, DeferredPublish, Delivery, Drain, ErrorKind, MultiPublish, Producer,
+    ProducerConfig, ProducerConfigBuilder, Publish, PublishError, TlsFailure, Topic, WaitConnected,
     embedded::EmbeddedNsqd,
     protocol::{DecodeError, ErrorCode, Frame, ServerError},
 };
@@ -124,24 +124,24 @@ fn the_page_prints_what_failures_of_a_connection_print() {
         ConnectionError::Protocol(DecodeError::TooShort { size: 2 }),
         ConnectionError::Protocol(DecodeError::Negative { size: -1 }),
         ConnectionError::Protocol(DecodeError::ShortMessage { size: 10 }),
-        ConnectionError::OutOfStep {
+        ConnectionError::UnexpectedResponse {
             problem: "OK while no command is in flight".into(),
         },
-        ConnectionError::OutOfStep {
+        ConnectionError::UnexpectedResponse {
             problem: "OK for a command that is not wholly sent".into(),
         },
-        ConnectionError::OutOfStep {
+        ConnectionError::UnexpectedResponse {
             problem: "a message is no answer to a publish".into(),
         },
         ConnectionError::Refused(refused("E_BAD_MESSAGE PUB message too big 1048576 > 65536")),
-        ConnectionError::Closed,
+        ConnectionError::ClosedByPeer,
         ConnectionError::Truncated,
         ConnectionError::Io(Arc::new(io(104))),
         ConnectionError::Io(Arc::new(io(32))),
-        ConnectionError::Silent { after: s(60) },
+        ConnectionError::HeartbeatTimeout { after: s(60) },
         ConnectionError::AckTimeout { after: s(10) },
         ConnectionError::WriteTimeout { after: s(5) },
-        ConnectionError::Stopped,
+        ConnectionError::ClosedLocally,
     ];
     prints(
         "## By failure of the connection",
@@ -308,7 +308,7 @@ const REFUSALS: &[(&str, Message, Delivery, bool)] = &[
     (
         "E_MPUB_FAILED MPUB failed exiting",
         Message::Batch,
-        Delivery::MaybePartly,
+        Delivery::MaybePartial,
         true,
     ),
     (
@@ -343,7 +343,7 @@ const REFUSALS: &[(&str, Message, Delivery, bool)] = &[
     ),
 ];
 
-async fn refused_with(words: &str, message: Message) -> Error {
+async fn refused_with(words: &str, message: Message) -> PublishError {
     let nsqd = EmbeddedNsqd::start().unwrap();
     let (name, t) = (["PUB", "MPUB", "DPUB"][message as usize], topic("t"));
     nsqd.faults().fail_next(name, words);
@@ -357,7 +357,7 @@ async fn refused_with(words: &str, message: Message) -> Error {
 }
 
 /// What nsqd would refuse, as it told before: the second of each kind is not sent.
-async fn foreseen() -> Vec<Error> {
+async fn foreseen() -> Vec<PublishError> {
     let nsqd = EmbeddedNsqd::builder()
         .max_msg_size(1_000)
         .max_body_size(2_000)
@@ -389,14 +389,14 @@ async fn foreseen() -> Vec<Error> {
 
 fn start(
     nsqd: &EmbeddedNsqd,
-    options: impl FnOnce(ConfigBuilder) -> ConfigBuilder,
+    options: impl FnOnce(ProducerConfigBuilder) -> ProducerConfigBuilder,
 ) -> Addr<Producer> {
-    let config = Config::builder(nsqd.address().to_string()).reconnect_backoff(ms(1));
+    let config = ProducerConfig::builder(nsqd.address().to_string()).reconnect_backoff(ms(1));
     Producer::start(options(config).build().unwrap())
 }
 
-fn configurations() -> Vec<Error> {
-    let builder = || Config::builder("nsqd:4150");
+fn configurations() -> Vec<PublishError> {
+    let builder = || ProducerConfig::builder("nsqd:4150");
     vec![
         builder().max_pending(0).build().unwrap_err(),
         builder().set("publish_timeuot", "1s").unwrap_err(),
@@ -407,7 +407,7 @@ fn configurations() -> Vec<Error> {
             .tls_cert("client.pem")
             .build()
             .unwrap_err(),
-        Config::from_url("nsq://nsqd:4150?auth_secret").unwrap_err(),
+        ProducerConfig::from_url("nsq://nsqd:4150?auth_secret").unwrap_err(),
         builder()
             .tls_v1(true)
             .tls_server_name("nsqd:4150")
@@ -419,17 +419,17 @@ fn configurations() -> Vec<Error> {
             .build()
             .unwrap_err(),
         builder().ack_timeout(s(20)).build().unwrap_err(),
-        Config::new("nsqd").unwrap_err(),
+        ProducerConfig::new("nsqd").unwrap_err(),
     ]
 }
 
-fn names() -> Vec<Error> {
+fn names() -> Vec<PublishError> {
     ["", "new orders", "#ephemeral", &"a".repeat(65)]
         .map(|name| Topic::new(name).unwrap_err().into())
         .into()
 }
 
-async fn refused_here() -> Vec<Error> {
+async fn refused_here() -> Vec<PublishError> {
     let nsqd = EmbeddedNsqd::start().unwrap();
     let producer = start(&nsqd, |config| config);
     let (t, large) = (topic("t"), vec![b'x'; (1 << 20) + 1]);
@@ -463,7 +463,7 @@ async fn refused_here() -> Vec<Error> {
     errors
 }
 
-async fn full() -> Vec<Error> {
+async fn full() -> Vec<PublishError> {
     let nsqd = EmbeddedNsqd::start().unwrap();
     nsqd.faults().stall(true);
     let few = start(&nsqd, |config| config.max_pending(2));
@@ -488,7 +488,7 @@ async fn full() -> Vec<Error> {
     errors
 }
 
-async fn out_of_time() -> Vec<Error> {
+async fn out_of_time() -> Vec<PublishError> {
     let nsqd = EmbeddedNsqd::start().unwrap();
     let soon = |body: &'static str| Publish::new(topic("t"), body).timeout(ms(60));
     nsqd.faults().freeze(true);
@@ -496,7 +496,7 @@ async fn out_of_time() -> Vec<Error> {
     let connecting = producer.send(soon("a")).await.unwrap().unwrap_err();
     let soon_connected = WaitConnected { timeout: ms(60) };
     let not_connected = producer.send(soon_connected).await.unwrap().unwrap_err();
-    let impatient: Error = producer
+    let impatient: PublishError = producer
         .send(soon("b"))
         .timeout(ms(1))
         .await
@@ -533,7 +533,7 @@ async fn out_of_time() -> Vec<Error> {
     errors
 }
 
-async fn ended() -> Vec<Error> {
+async fn ended() -> Vec<PublishError> {
     let nsqd = EmbeddedNsqd::start().unwrap();
     nsqd.faults().close_after_commands(2); // IDENTIFY, PUB
     let producer = start(&nsqd, |config| config);
@@ -544,7 +544,7 @@ async fn ended() -> Vec<Error> {
         .unwrap_err();
     producer
         .send(Drain {
-            deadline: Duration::ZERO,
+            timeout: Duration::ZERO,
         })
         .await
         .unwrap();
@@ -554,7 +554,7 @@ async fn ended() -> Vec<Error> {
         .unwrap()
         .unwrap_err();
     let arbiter = actix::Arbiter::new();
-    let config = Config::new(nsqd.address().to_string()).unwrap();
+    let config = ProducerConfig::new(nsqd.address().to_string()).unwrap();
     let producer = Producer::start_in_arbiter(&arbiter.handle(), config);
     arbiter.stop();
     arbiter.join().unwrap();

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext, Addr, Context, Handler};
 use actix_nsq::{
-    ConnectionEvent, Delivery, Drain, Error, ErrorKind, GetState, Handle, Ping, Producer,
-    ProducerState, Publish, PublishFailed, Reconnect, SubscribeEvents, SubscribeFailures,
-    WaitConnected,
+    ConnectionEvent, Delivery, Drain, ErrorKind, GetState, Ping, Producer, ProducerHandle,
+    ProducerState, Publish, PublishError, PublishFailure, Reconnect, SubscribeEvents,
+    SubscribeFailures, WaitConnected,
 };
 
 use super::{one_short_line, touches_nobody};
@@ -66,10 +66,10 @@ impl Handler<ConnectionEvent> for Gone {
     }
 }
 
-impl Handler<PublishFailed> for Gone {
+impl Handler<PublishFailure> for Gone {
     type Result = ();
 
-    fn handle(&mut self, failed: PublishFailed, _: &mut Context<Self>) {
+    fn handle(&mut self, failed: PublishFailure, _: &mut Context<Self>) {
         panic!("{failed:?} reached one who is gone");
     }
 }
@@ -132,10 +132,10 @@ fn a_drain_takes_any_time() {
             let mut nsqd = network.connected().await;
             let outstanding = publish(&producer, "x");
             alive(&producer).await;
-            let drain = producer.send(Drain { deadline });
+            let drain = producer.send(Drain { timeout: deadline });
             // A second one, of which the earlier dead-line counts.
             producer.do_send(Drain {
-                deadline: Duration::MAX,
+                timeout: Duration::MAX,
             });
             alive(&producer).await;
             if deadline > s(1) {
@@ -169,12 +169,12 @@ fn a_publish_takes_any_time_and_a_handle_any_for_its_own_methods() {
             nsqd.send(ok_frame()).await;
             answer.await.unwrap();
         }
-        let handle = Handle::from(producer);
+        let handle = ProducerHandle::from(producer);
         for timeout in durations() {
             handle.wait_connected(timeout).await.unwrap();
         }
         handle.drain(Duration::MAX).await.unwrap();
-        let after: Error = handle.ping(Duration::MAX).await.unwrap_err();
+        let after: PublishError = handle.ping(Duration::MAX).await.unwrap_err();
         assert_eq!(after.kind(), ErrorKind::Drained);
     });
 }

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, process::Command};
 
-use actix_nsq::Config;
+use actix_nsq::ProducerConfig;
 
 const NAME: &str = "hostile::environment::a_value_that_is_not_utf_8_is_refused_by_name";
 
@@ -12,7 +12,7 @@ const CHILD: &str = "HOSTILE_ENVIRONMENT";
 #[test]
 fn a_value_that_is_not_utf_8_is_refused_by_name() {
     if std::env::var_os(CHILD).is_some() {
-        match Config::from_env() {
+        match ProducerConfig::from_env() {
             Ok(config) => println!("taken: {}", config.address()),
             Err(error) => println!("refused: {error}"),
         }

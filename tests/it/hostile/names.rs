@@ -1,7 +1,7 @@
 //! Names of topics and channels: accepted exactly as nsqd's own expression accepts them, `^[.a-zA-Z0-9_-]+(#ephemeral)?$`
 //! and 1 to 64 bytes.
 
-use actix_nsq::{Channel, Delivery, Error, ErrorKind, Handle, NameError, Topic};
+use actix_nsq::{Channel, Delivery, ErrorKind, NameError, ProducerHandle, PublishError, Topic};
 use proptest::prelude::*;
 
 use super::{one_short_line, touches_nobody};
@@ -36,7 +36,7 @@ fn judge(name: &str) {
             match parsed {
                 Ok(parsed) => assert_eq!(parsed, name),
                 Err(refused) => {
-                    let error = Error::from(refused);
+                    let error = PublishError::from(refused);
                     let is = (error.kind(), error.delivery(), error.is_retryable());
                     let expected = (ErrorKind::InvalidName, Delivery::NotWritten, false);
                     assert_eq!(is, expected, "{error}");
@@ -109,7 +109,7 @@ fn a_handle_that_is_given_a_bad_name_writes_nothing() {
         &long,
     ];
     touches_nobody(async |producer| {
-        let handle = Handle::from(producer.clone());
+        let handle = ProducerHandle::from(producer.clone());
         for name in bad {
             let by_three = [
                 handle.publish(name, "x").await,

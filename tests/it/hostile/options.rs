@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use actix_nsq::{Config, ConfigBuilder, Delivery, Error, ErrorKind};
+use actix_nsq::{Delivery, ErrorKind, ProducerConfig, ProducerConfigBuilder, PublishError};
 use proptest::prelude::*;
 
 use super::one_short_line;
@@ -62,7 +62,7 @@ const OTHERS: &[&str] = &[
     "local_addr",
     "connect_at_start",
     "auto_batch",
-    "retry_unknown",
+    "retry_maybe_written",
     "tls_v1",
     "tls_min_version",
     "tls_insecure_skip_verify",
@@ -118,16 +118,16 @@ fn hostile() -> Vec<String> {
     hostile
 }
 
-fn set(name: &str, value: &str) -> Result<ConfigBuilder, Error> {
-    Config::builder(ADDRESS).set(name, value)
+fn set(name: &str, value: &str) -> Result<ProducerConfigBuilder, PublishError> {
+    ProducerConfig::builder(ADDRESS).set(name, value)
 }
 
 #[track_caller]
-fn refused(error: &Error, name: &str) {
+fn refused(error: &PublishError, name: &str) {
     let is = (error.kind(), error.delivery(), error.is_retryable());
     assert_eq!(is, (ErrorKind::Config, Delivery::NotWritten, false));
     let text = one_short_line(error);
-    let option = Config::options()
+    let option = ProducerConfig::options()
         .into_iter()
         .find(|option| option.name == name);
     let bounds = option.expect("an option of the table").bounds;
@@ -136,16 +136,16 @@ fn refused(error: &Error, name: &str) {
 }
 
 /// By every way from outside.
-fn by_all_ways(name: &str, value: &str) -> [Result<Config, Error>; 3] {
+fn by_all_ways(name: &str, value: &str) -> [Result<ProducerConfig, PublishError>; 3] {
     let encoded: String = value.bytes().map(|byte| format!("%{byte:02x}")).collect();
     let vars = [
         ("NSQD_TCP_ADDRESS".to_owned(), ADDRESS.to_owned()),
         (format!("NSQ_{}", name.to_uppercase()), value.to_owned()),
     ];
     [
-        set(name, value).and_then(ConfigBuilder::build),
-        Config::from_url(&format!("nsq://{ADDRESS}?{name}={encoded}")),
-        Config::from_vars(vars),
+        set(name, value).and_then(ProducerConfigBuilder::build),
+        ProducerConfig::from_url(&format!("nsq://{ADDRESS}?{name}={encoded}")),
+        ProducerConfig::from_vars(vars),
     ]
 }
 
@@ -155,7 +155,10 @@ fn every_option_of_the_table_is_looked_at() {
     let texts = TEXTS.iter().map(|(name, _)| *name);
     let others = FILES.iter().chain(OTHERS).copied().chain([NAME]);
     let mut looked_at: Vec<_> = numbers.chain(texts).chain(others).collect();
-    let mut table: Vec<_> = Config::options().iter().map(|option| option.name).collect();
+    let mut table: Vec<_> = ProducerConfig::options()
+        .iter()
+        .map(|option| option.name)
+        .collect();
     looked_at.sort_unstable();
     table.sort_unstable();
     assert_eq!(looked_at, table);
@@ -221,11 +224,11 @@ fn a_file_that_is_none_is_refused_by_the_name_of_its_option() {
             if value.trim().is_empty() {
                 continue;
             }
-            let config = Config::builder(ADDRESS)
+            let config = ProducerConfig::builder(ADDRESS)
                 .tls_v1(true)
                 .tls_key("also missing");
             let config = match *name {
-                "tls_root_ca_file" => Config::builder(ADDRESS).tls_v1(true),
+                "tls_root_ca_file" => ProducerConfig::builder(ADDRESS).tls_v1(true),
                 "tls_key" => config.tls_cert("Cargo.toml"),
                 _ => config,
             };
@@ -242,8 +245,10 @@ fn a_file_that_is_none_is_refused_by_the_name_of_its_option() {
 #[test]
 fn a_server_name_that_no_certificate_can_be_for_is_refused() {
     for value in hostile() {
-        let config = Config::builder(ADDRESS).tls_v1(true).set(NAME, &value);
-        let Err(error) = config.and_then(ConfigBuilder::build) else {
+        let config = ProducerConfig::builder(ADDRESS)
+            .tls_v1(true)
+            .set(NAME, &value);
+        let Err(error) = config.and_then(ProducerConfigBuilder::build) else {
             // A name of letters, or none, in which case the address has one.
             assert!(
                 value
@@ -294,7 +299,7 @@ fn a_producer_with_an_option_at_its_bound_publishes() {
 #[test]
 fn the_builders_own_methods_refuse_the_same() {
     let long = "x\n".repeat(100_000);
-    type Set = fn(ConfigBuilder, &str) -> ConfigBuilder;
+    type Set = fn(ProducerConfigBuilder, &str) -> ProducerConfigBuilder;
     let cases: [(&str, Set); 8] = [
         ("dial_timeout", |config, _| {
             config.dial_timeout(Duration::MAX)
@@ -316,7 +321,7 @@ fn the_builders_own_methods_refuse_the_same() {
         ("client_id", |config, long| config.client_id(long)),
     ];
     for (name, set) in cases {
-        let built = set(Config::builder(ADDRESS), &long).build();
+        let built = set(ProducerConfig::builder(ADDRESS), &long).build();
         refused(&built.unwrap_err(), name);
     }
 }
@@ -344,9 +349,9 @@ fn a_name_of_no_option_is_refused_in_one_short_line() {
 
 #[test]
 fn a_name_without_a_value_is_taken_for_a_switch_only() {
-    for option in Config::options() {
+    for option in ProducerConfig::options() {
         let name = option.name;
-        let built = Config::from_url(&format!("nsq://{ADDRESS}?{name}"));
+        let built = ProducerConfig::from_url(&format!("nsq://{ADDRESS}?{name}"));
         if ["true", "false"].contains(&option.default.as_str()) {
             if let Err(error) = built {
                 // It has no effect alone.
@@ -379,9 +384,9 @@ fn an_address_that_is_none_is_refused_without_its_secrets() {
     ] {
         let vars = [("NSQD_TCP_ADDRESS".to_owned(), address.to_owned())];
         for built in [
-            Config::new(address),
-            Config::from_url(address),
-            Config::from_vars(vars),
+            ProducerConfig::new(address),
+            ProducerConfig::from_url(address),
+            ProducerConfig::from_vars(vars),
         ] {
             let text = one_short_line(&built.unwrap_err());
             assert!(!text.contains("hunter2"), "{text}");
@@ -392,7 +397,7 @@ fn an_address_that_is_none_is_refused_without_its_secrets() {
 /// What is taken for an address can be shown in a log, again at each attempt to connect.
 #[track_caller]
 fn judge_address(address: &str) {
-    match Config::new(address) {
+    match ProducerConfig::new(address) {
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::Config);
             one_short_line(&error);
@@ -417,7 +422,7 @@ fn hostile_addresses_are_refused() {
         judge_address(&format!("a{host}b:4150"));
         judge_address(&format!("127.0.0.1:{host}"));
         judge_address(&format!("[{host}]:4150"));
-        one_short_line(&Config::from_url(&format!("nsq://{host}\n")).unwrap_err());
+        one_short_line(&ProducerConfig::from_url(&format!("nsq://{host}\n")).unwrap_err());
     }
 }
 
@@ -439,7 +444,7 @@ proptest! {
         option in any::<prop::sample::Index>(),
         value in prop_oneof![any::<String>(), "-?[0-9]{1,25}(ns|us|ms|s|m|h|d|w|M|y)?", "[0-9a-zµ .+-]{0,12}"],
     ) {
-        let options = Config::options();
+        let options = ProducerConfig::options();
         let name = option.get(&options).name;
         if let Err(error) = set(name, &value) {
             refused(&error, name);

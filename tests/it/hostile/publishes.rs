@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use actix::Addr;
-use actix_nsq::{DeferredPublish, Delivery, ErrorKind, Handle, MultiPublish, Producer, Publish};
+use actix_nsq::{
+    DeferredPublish, Delivery, ErrorKind, MultiPublish, Producer, ProducerHandle, Publish,
+};
 use proptest::{prelude::*, sample::select};
 
 use super::one_short_line;
@@ -107,7 +109,7 @@ impl Case {
     fn send(&self, number: usize, producer: &Addr<Producer>) -> Answer {
         let topic = topic("t");
         let timeout = self.timeout.unwrap_or(s(30));
-        let handle = Handle::from(producer.clone());
+        let handle = ProducerHandle::from(producer.clone());
         match (self.what.clone(), self.by_handle) {
             (What::One(size), true) => {
                 Box::pin(async move { handle.publish(&topic, body(number, size)).await })
@@ -168,7 +170,7 @@ fn play(cases: &[Case]) {
         let greeted = nsqd.script().received().len();
         let mut good = Vec::new();
         for (number, case) in cases.iter().enumerate() {
-            // One after the other: a Handle's publish begins when it is first polled.
+            // One after the other: a ProducerHandle's publish begins when it is first polled.
             let answer = case.send(number, &producer);
             match case.refusal() {
                 Some((kind, words)) => {

@@ -3,7 +3,7 @@
 use std::{future::poll_fn, task::Poll, time::Duration};
 
 use actix::{Addr, Handler};
-use actix_nsq::{Delivery, Error, ErrorKind, Producer, Publish, Topic};
+use actix_nsq::{Delivery, ErrorKind, Producer, Publish, PublishError, Topic};
 use bytes::Bytes;
 use futures::{FutureExt, future::LocalBoxFuture};
 use tokio::time::Instant;
@@ -13,12 +13,12 @@ pub(crate) fn topic(name: &str) -> Topic {
 }
 
 /// The answer to a message that was sent already.
-pub(crate) type Answer = LocalBoxFuture<'static, Result<(), Error>>;
+pub(crate) type Answer = LocalBoxFuture<'static, Result<(), PublishError>>;
 
 /// Sends at once; what comes back is the answer, as `??` gives it.
 pub(crate) fn send<M>(producer: &Addr<Producer>, message: M) -> Answer
 where
-    M: actix::Message<Result = Result<(), Error>> + Send + 'static,
+    M: actix::Message<Result = Result<(), PublishError>> + Send + 'static,
     Producer: Handler<M>,
 {
     let request = producer.send(message);
@@ -37,7 +37,11 @@ pub(crate) fn is_waiting(answer: &mut Answer) -> bool {
 
 /// The failure in an answer, which must be of this kind and leave the message like this.
 #[track_caller]
-pub(crate) fn failure(answer: Result<(), Error>, kind: ErrorKind, delivery: Delivery) -> Error {
+pub(crate) fn failure(
+    answer: Result<(), PublishError>,
+    kind: ErrorKind,
+    delivery: Delivery,
+) -> PublishError {
     let error = answer.expect_err("a failure");
     assert_eq!(
         (error.kind(), error.delivery()),

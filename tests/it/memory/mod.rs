@@ -27,7 +27,9 @@ use std::{
 };
 
 use actix::Addr;
-use actix_nsq::{Config, ConfigBuilder, ConnectFuture, Connector, Producer, Stream};
+use actix_nsq::{
+    ConnectFuture, Connector, Producer, ProducerConfig, ProducerConfigBuilder, Transport,
+};
 use tokio::{
     io::DuplexStream,
     runtime::Runtime,
@@ -114,8 +116,8 @@ impl Network {
     }
 
     /// Each publish is a command of its own, which is what most transcripts are made of; `batching` is about the others.
-    pub(crate) fn config(&self) -> ConfigBuilder {
-        Config::builder("nsqd in memory")
+    pub(crate) fn config(&self) -> ProducerConfigBuilder {
+        ProducerConfig::builder("nsqd in memory")
             .connector(self.connector.clone())
             .auto_batch(false)
     }
@@ -126,7 +128,7 @@ impl Network {
 
     pub(crate) fn start_with(
         &self,
-        options: impl FnOnce(ConfigBuilder) -> ConfigBuilder,
+        options: impl FnOnce(ProducerConfigBuilder) -> ProducerConfigBuilder,
     ) -> Addr<Producer> {
         Producer::start(options(self.config()).build().expect("a valid Config"))
     }
@@ -247,7 +249,7 @@ struct InMemory {
 }
 
 impl Connector for InMemory {
-    fn connect(&self, _: &Config) -> ConnectFuture {
+    fn connect(&self, _: &ProducerConfig) -> ConnectFuture {
         let (answer, answered) = oneshot::channel();
         // Without a network nobody takes the dial, and its answer comes at once.
         let _ = self.dials.send(Dial {
@@ -258,7 +260,9 @@ impl Connector for InMemory {
         });
         Box::pin(async move {
             let refused = || Err(io::ErrorKind::ConnectionRefused.into());
-            Ok(Stream::new(answered.await.unwrap_or_else(|_| refused())?))
+            Ok(Transport::new(
+                answered.await.unwrap_or_else(|_| refused())?,
+            ))
         })
     }
 }

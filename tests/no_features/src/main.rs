@@ -1,6 +1,6 @@
 //! What a build without features promises.
 
-use actix_nsq::{Config, ErrorKind};
+use actix_nsq::{ErrorKind, ProducerConfig};
 
 const NEEDS: &[(&str, &str, &str)] = &[
     ("tls", "tls_v1", "true"),
@@ -20,9 +20,11 @@ fn main() {
     for (feature, name, value) in NEEDS {
         let var = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let refused = [
-            Config::builder("nsqd:4150").set(name, value).map(|_| ()),
-            Config::from_url(&format!("nsq://nsqd:4150?{name}={value}")).map(|_| ()),
-            Config::from_vars([
+            ProducerConfig::builder("nsqd:4150")
+                .set(name, value)
+                .map(|_| ()),
+            ProducerConfig::from_url(&format!("nsq://nsqd:4150?{name}={value}")).map(|_| ()),
+            ProducerConfig::from_vars([
                 var("NSQD_TCP_ADDRESS", "nsqd:4150"),
                 var(&format!("NSQ_{}", name.to_uppercase()), value),
             ])
@@ -31,10 +33,12 @@ fn main() {
         for refused in refused {
             refuses(refused, feature, name);
         }
-        let row = Config::options().into_iter().find(|row| row.name == *name);
+        let row = ProducerConfig::options()
+            .into_iter()
+            .find(|row| row.name == *name);
         assert_eq!(row.unwrap().feature, Some(*feature), "{name}");
     }
-    let builder = || Config::builder("nsqd:4150");
+    let builder = || ProducerConfig::builder("nsqd:4150");
     refuses(builder().tls_v1(true).build().map(|_| ()), "tls", "tls_v1");
     refuses(
         builder().snappy(true).build().map(|_| ()),
@@ -54,7 +58,7 @@ fn main() {
 }
 
 #[track_caller]
-fn refuses(set: Result<(), actix_nsq::Error>, feature: &str, name: &str) {
+fn refuses(set: Result<(), actix_nsq::PublishError>, feature: &str, name: &str) {
     let error = set.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     let expected = format!("option {name} needs the feature `{feature}`");

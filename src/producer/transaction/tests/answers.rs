@@ -54,7 +54,7 @@ fn a_failed_batch_may_be_partly_stored() {
     bench.publish("a");
     bench.hand_over();
     bench.refuse("E_MPUB_FAILED MPUB failed no space left on device");
-    assert_eq!(bench.told(), ["1 Refused(MpubFailed) MaybePartly"]);
+    assert_eq!(bench.told(), ["1 Refused(MpubFailed) MaybePartial"]);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn what_an_unknown_code_means_for_its_command_is_unknown() {
     assert_eq!(bench.told(), ["1 Refused(Unknown) MaybeWritten"]);
     bench.hand_over();
     bench.refuse("");
-    assert_eq!(bench.told(), ["2 Refused(Unknown) MaybePartly"]);
+    assert_eq!(bench.told(), ["2 Refused(Unknown) MaybePartial"]);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn lost_whole_may_be_written_and_lost_half_or_unsent_is_sent_again() {
         let mut bench = lose_in_the_midst(Bench::new(), more);
         let told = [
             "1 ConnectionLost MaybeWritten",
-            "2 ConnectionLost MaybePartly",
+            "2 ConnectionLost MaybePartial",
         ];
         assert_eq!(bench.told(), told);
         assert_eq!(bench.hand_over(), ["PUB a 3", "PUB a 4"]);
@@ -153,7 +153,7 @@ fn at_least_once_answers_a_refusal_all_the_same() {
     bench.batch("a", 1);
     bench.hand_over();
     bench.refuse("E_MPUB_FAILED MPUB failed");
-    assert_eq!(bench.told(), ["1 Refused(MpubFailed) MaybePartly"]);
+    assert_eq!(bench.told(), ["1 Refused(MpubFailed) MaybePartial"]);
     assert!(bench.hand_over().is_empty());
 }
 
@@ -172,7 +172,7 @@ fn what_an_earlier_connection_may_have_stored_is_never_not_written_again() {
     let both = |kind: &str| {
         ["1", "2", "3"].map(|id| {
             let delivery = if id == "2" {
-                "MaybePartly"
+                "MaybePartial"
             } else {
                 "MaybeWritten"
             };
@@ -360,7 +360,7 @@ fn whatever_is_left_is_answered_by_fail_all_and_by_drop() {
         // What is in flight and not settled may be written, whatever the socket took.
         let told = [
             format!("1 {kind} MaybeWritten"),
-            format!("2 {kind} MaybePartly"),
+            format!("2 {kind} MaybePartial"),
             format!("4 {kind} NotWritten"),
             format!("5 {kind} NotWritten"),
         ];

@@ -212,9 +212,9 @@ fn the_tally_is_the_answers_given() {
         "7 Full NotWritten",
         "2 Timeout MaybeWritten",
         "1 Ok",
-        "3 Refused(MpubFailed) MaybePartly",
+        "3 Refused(MpubFailed) MaybePartial",
         "4 ConnectionLost MaybeWritten",
-        "5 ConnectionLost MaybePartly",
+        "5 ConnectionLost MaybePartial",
         "6 Timeout NotWritten",
     ];
     assert_eq!(bench.told(), told);
@@ -223,7 +223,7 @@ fn the_tally_is_the_answers_given() {
         ok: 1,
         not_written: 2,
         maybe_written: 2,
-        maybe_partly: 2,
+        maybe_partial: 2,
         full: 1,
         timed_out: 2,
         // The sixth was to be sent again after the loss as well, and was not.

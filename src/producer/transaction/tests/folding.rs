@@ -316,7 +316,7 @@ fn an_ok_for_a_batch_that_is_not_wholly_sent_is_not_believed() {
 #[test]
 fn at_least_once_sends_a_batch_again_and_never_calls_it_not_written() {
     let mut bench = Bench::folding();
-    bench.queue().retry_unknown = true;
+    bench.queue().retry_maybe_written = true;
     bench.publish_all("aaa");
     bench.hand_over();
     bench.lose(u64::MAX);

@@ -60,7 +60,7 @@ impl Entry {
 
     fn maybe(&self) -> Delivery {
         match self.verb {
-            Verb::Mpub => Delivery::MaybePartly,
+            Verb::Mpub => Delivery::MaybePartial,
             Verb::Pub | Verb::Dpub => Delivery::MaybeWritten,
             Verb::Identify => Delivery::NotWritten,
         }

@@ -1,4 +1,4 @@
-//! Error frames for automatic batches: the innocent are not punished, and nobody is told what is not true.
+//! PublishError frames for automatic batches: the innocent are not punished, and nobody is told what is not true.
 
 use super::*;
 

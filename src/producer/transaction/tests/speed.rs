@@ -15,7 +15,7 @@ impl Reply for Nobody {
         false
     }
 
-    fn answer(self, answer: Result<(), Error>) {
+    fn answer(self, answer: Result<(), PublishError>) {
         black_box(answer.is_ok());
     }
 }
@@ -41,7 +41,7 @@ impl Loop {
                 pending: wide,
                 window: wide,
                 batch,
-                retry_unknown: false,
+                retry_maybe_written: false,
             }),
             out: Outbox::new(),
             topics: topics.collect(),

@@ -108,7 +108,7 @@ impl World<'_> {
         };
         let mut peer = link.peer;
         let taken = link.taken as u64;
-        let retry = self.reference.limits.retry_unknown;
+        let retry = self.reference.limits.retry_maybe_written;
         let again = self
             .reference
             .entries
@@ -150,7 +150,7 @@ impl World<'_> {
                         });
                     }
                 }
-                let cause = Cause::Lost(ConnectionError::Closed);
+                let cause = Cause::Lost(ConnectionError::ClosedByPeer);
                 let cause = &cause;
                 let settlement = self.queue.end(Ending::Lost { taken, cause });
                 assert_eq!(settlement, expected);

@@ -40,7 +40,7 @@ impl Kind {
                     publishes: rng.usize(1..10),
                     bytes: [1, 100, 1 << 20][rng.usize(0..3)],
                 },
-                retry_unknown: rng.bool(),
+                retry_maybe_written: rng.bool(),
                 batch: None,
             },
             topics: &TOPICS[[0, 2][rng.usize(0..2)]..],
@@ -62,7 +62,7 @@ impl Kind {
                     publishes: [rng.usize(1..20), 100, 1000][rng.usize(0..3)],
                     bytes: [rng.usize(1..1000), 1 << 20, 1 << 20][rng.usize(0..3)],
                 },
-                retry_unknown: rng.bool(),
+                retry_maybe_written: rng.bool(),
                 batch: Some(Batch {
                     messages: [rng.usize(2..9), 256][rng.usize(0..2)],
                     bytes: [9, 100, 900_000, 900_000][rng.usize(0..4)],
@@ -86,7 +86,7 @@ impl Kind {
             limits: Limits {
                 pending: load,
                 window: load,
-                retry_unknown: rng.bool(),
+                retry_maybe_written: rng.bool(),
                 batch: Some(Batch {
                     messages: [rng.usize(10..100), 256][rng.usize(0..2)],
                     bytes: 900_000,

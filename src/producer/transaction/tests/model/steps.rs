@@ -141,7 +141,8 @@ impl World<'_> {
             // Dead-lines were looked at a short while ago.
             return Due::new();
         }
-        self.queue.expire(self.now, Some(&ConnectionError::Closed));
+        self.queue
+            .expire(self.now, Some(&ConnectionError::ClosedByPeer));
         let due = self.reference.expire(self.now);
         self.count.add_some("timed out", due.len());
         due

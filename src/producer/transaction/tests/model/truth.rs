@@ -37,7 +37,7 @@ impl World<'_> {
                 Said::Ok => self.tally.ok += 1,
                 Said::Failed(_, Delivery::NotWritten) => self.tally.not_written += 1,
                 Said::Failed(_, Delivery::MaybeWritten) => self.tally.maybe_written += 1,
-                Said::Failed(_, Delivery::MaybePartly) => self.tally.maybe_partly += 1,
+                Said::Failed(_, Delivery::MaybePartial) => self.tally.maybe_partial += 1,
             }
             if *said == Said::Ok {
                 let lane = match self.reference.limits.batch {

@@ -114,7 +114,7 @@ impl Reference {
 
     pub(in super::super) fn end_lost(&mut self, taken: u64) -> Due {
         self.named = [None; 2];
-        let (mut due, retry) = (Due::new(), self.limits.retry_unknown);
+        let (mut due, retry) = (Due::new(), self.limits.retry_maybe_written);
         for entry in &mut self.entries {
             if matches!(entry.place, Place::Flying(end) if end <= taken) && !entry.is_ping() {
                 entry.unknown = true;
