@@ -35,7 +35,6 @@ mod logging;
 mod logs;
 mod lost_connections;
 mod memory;
-mod mutants;
 mod out_of_step;
 mod pinging;
 mod reconnect_storm;
