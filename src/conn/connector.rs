@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::stream::Transport;
+use super::transport::Transport;
 use crate::{config::ProducerConfig, error::ConnectionError};
 
 /// What [`Connector::connect`] returns.

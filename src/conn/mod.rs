@@ -3,16 +3,17 @@
 //! It knows no producer: its actors tell a weak recipient what happens, and each message carries the [`ConnId`] of the
 //! connection it speaks of.
 
-mod alarm;
 #[cfg(any(feature = "deflate", feature = "snappy"))]
 mod compressed;
-mod connect;
 mod connector;
-mod event;
+mod counter;
+mod handshake;
+mod message;
 mod reader;
-mod stream;
+mod timer;
 #[cfg(feature = "tls")]
 mod tls;
+mod transport;
 mod writer;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler};
@@ -21,19 +22,20 @@ use bytes::Bytes;
 #[cfg(feature = "tls")]
 pub(crate) use self::tls::Tls;
 pub(crate) use self::{
-    alarm::Alarm,
-    connect::{Connected, connect},
     connector::TcpConnector,
-    event::{ConnId, Ended, Frames, Side},
+    handshake::{Connected, connect},
+    message::{Closed, ConnId, Frames, Side},
+    timer::LazyTimer,
 };
 pub use self::{
     connector::{ConnectFuture, Connector},
-    stream::Transport,
+    transport::Transport,
 };
 use self::{
-    event::{Finish, Halt, Write},
+    counter::BytesWritten,
+    message::{Abort, DrainReads, Write},
     reader::ConnReader,
-    writer::{ConnWriter, Taken},
+    writer::ConnWriter,
 };
 use crate::{config::ProducerConfig, error::ConnectionError, protocol::FrameDecoder};
 
@@ -43,7 +45,7 @@ pub(crate) struct Conn {
     id: ConnId,
     reader: Addr<ConnReader>,
     writer: Addr<ConnWriter>,
-    taken: Taken,
+    bytes_written: BytesWritten,
 }
 
 impl Conn {
@@ -54,17 +56,17 @@ impl Conn {
         ctx: &mut Context<A>,
     ) -> Self
     where
-        A: Actor<Context = Context<A>> + Handler<Frames> + Handler<Ended>,
+        A: Actor<Context = Context<A>> + Handler<Frames> + Handler<Closed>,
     {
         let id = ConnId::next();
         let (read, write) = connected.stream.into_split();
         let owner = ctx.address().downgrade();
-        let taken = Taken::default();
+        let bytes_written = BytesWritten::default();
         let writer = ConnWriter::new(
             id,
             write,
-            taken.clone(),
-            connected.beneath,
+            bytes_written.clone(),
+            connected.transport_written,
             config.write_timeout(),
             owner.clone().recipient(),
         )
@@ -76,16 +78,16 @@ impl Conn {
             silence: config.heartbeat_interval().map(|interval| interval * 2),
             writer: writer.clone().recipient(),
             frames: owner.clone().recipient(),
-            ended: owner.recipient(),
-            why: ConnectionError::ClosedLocally,
-            halting: false,
+            closed: owner.recipient(),
+            reason: ConnectionError::ClosedLocally,
+            aborting: false,
         }
         .start();
         Self {
             id,
             reader,
             writer,
-            taken,
+            bytes_written,
         }
     }
 
@@ -98,23 +100,23 @@ impl Conn {
         self.writer.do_send(Write(pieces, last));
     }
 
-    /// How many bytes of what was handed over the socket has taken. It is final when the writer has [`Ended`].
-    pub(crate) fn taken(&self) -> u64 {
-        self.taken.get()
+    /// How many bytes of what was handed over the socket has taken. It is final when the writer has [`Closed`].
+    pub(crate) fn bytes_written(&self) -> u64 {
+        self.bytes_written.get()
     }
 
     /// Ends the writer. What the peer said before can still be read.
-    pub(crate) fn halt_writer(&self) {
-        self.writer.do_send(Halt);
+    pub(crate) fn abort_writer(&self) {
+        self.writer.do_send(Abort);
     }
 
     /// Lets the reader read to the end, for a bounded time.
-    pub(crate) fn finish_reader(&self) {
-        self.reader.do_send(Finish);
+    pub(crate) fn drain_reads(&self) {
+        self.reader.do_send(DrainReads);
     }
 
     /// Ends the reader, once it has read what is there already.
-    pub(crate) fn halt_reader(&self) {
-        self.reader.do_send(Halt);
+    pub(crate) fn abort_reader(&self) {
+        self.reader.do_send(Abort);
     }
 }

@@ -14,9 +14,9 @@ use bytes::BytesMut;
 use tokio::{io::AsyncReadExt, task::yield_now, time::Instant};
 
 use super::{
-    alarm::Alarm,
-    event::{ConnId, Ended, Finish, Frames, Halt, Heartbeat, Side},
-    stream::ReadHalf,
+    message::{Abort, Closed, ConnId, DrainReads, Frames, Heartbeat, Side},
+    timer::LazyTimer,
+    transport::ReadHalf,
 };
 use crate::{
     error::ConnectionError,
@@ -43,10 +43,10 @@ pub(crate) struct ConnReader {
     /// Heartbeats go this way round, so that they never wait for a busy owner.
     pub(super) writer: Recipient<Heartbeat>,
     pub(super) frames: WeakRecipient<Frames>,
-    pub(super) ended: WeakRecipient<Ended>,
-    pub(super) why: ConnectionError,
+    pub(super) closed: WeakRecipient<Closed>,
+    pub(super) reason: ConnectionError,
     /// It is to end, and reads without a rest what is there.
-    pub(super) halting: bool,
+    pub(super) aborting: bool,
 }
 
 impl Actor for ConnReader {
@@ -64,31 +64,31 @@ impl Actor for ConnReader {
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {
-        if let Some(owner) = self.ended.upgrade() {
-            owner.do_send(Ended {
+        if let Some(owner) = self.closed.upgrade() {
+            owner.do_send(Closed {
                 id: self.id,
                 side: Side::Reader,
-                why: self.why.clone(),
+                reason: self.reason.clone(),
             });
         }
     }
 }
 
-impl Handler<Halt> for ConnReader {
+impl Handler<Abort> for ConnReader {
     type Result = ();
 
     /// The arbiter may have been blocked for long, and what came meanwhile not even be noticed: a timer fires only after
     /// the sockets were looked at.
-    fn handle(&mut self, _: Halt, ctx: &mut Context<Self>) {
-        self.halting = true;
+    fn handle(&mut self, _: Abort, ctx: &mut Context<Self>) {
+        self.aborting = true;
         ctx.run_later(Duration::ZERO, |_, ctx| ctx.stop());
     }
 }
 
-impl Handler<Finish> for ConnReader {
+impl Handler<DrainReads> for ConnReader {
     type Result = ();
 
-    fn handle(&mut self, _: Finish, ctx: &mut Context<Self>) {
+    fn handle(&mut self, _: DrainReads, ctx: &mut Context<Self>) {
         ctx.run_later(LAST_WORDS, |_, ctx| ctx.stop());
     }
 }
@@ -131,7 +131,7 @@ struct ReadItem {
     heard: Instant,
     /// It does nothing when it is woken next, and reads the time after.
     rest: bool,
-    timer: Option<Alarm>,
+    timer: Option<LazyTimer>,
 }
 
 impl ActorFuture<ConnReader> for ReadItem {
@@ -148,18 +148,18 @@ impl ActorFuture<ConnReader> for ReadItem {
             ctx.stop();
             return Poll::Pending;
         }
-        if std::mem::take(&mut self.rest) && !reader.halting {
+        if std::mem::take(&mut self.rest) && !reader.aborting {
             // nsqd flushes each answer by itself. Where they come several at a time, those that come while sockets and
             // timers are looked at once more are read with this one, and their callers' next publishes leave together.
             let _ = pin!(yield_now()).poll(cx);
             return Poll::Pending;
         }
         // What has come is read before silence is judged: the process may have been stopped for a while.
-        let why = self
+        let reason = self
             .read(reader, cx)
             .or_else(|| self.silence(reader.silence, cx));
-        if let Some(why) = why {
-            reader.why = why;
+        if let Some(reason) = reason {
+            reader.reason = reason;
             ctx.stop();
         }
         Poll::Pending
@@ -186,7 +186,7 @@ impl ReadItem {
                         self.heard = Instant::now();
                         self.rest = frames > 1;
                     }
-                    Err(why) => return Some(why),
+                    Err(reason) => return Some(reason),
                 },
                 // TLS without a goodbye, which nsqd never says. Where the connection ends within a frame is seen all the same.
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -216,7 +216,7 @@ impl ReadItem {
         let after = limit?;
         loop {
             let due = self.heard + after;
-            let timer = self.timer.get_or_insert_with(|| Alarm::new(due));
+            let timer = self.timer.get_or_insert_with(|| LazyTimer::new(due));
             if timer.poll(cx).is_pending() {
                 return None;
             }

@@ -17,7 +17,7 @@ use tokio_rustls::{
     },
 };
 
-use super::{stream::Transport, writer::Taken};
+use super::{counter::BytesWritten, transport::Transport};
 use crate::error::{ConnectionError, TlsFailure};
 
 /// How connections are encrypted, and whose certificate nsqd has to show.
@@ -31,11 +31,11 @@ impl Tls {
     /// Shakes hands over `stream`, of which nothing of TLS has been read yet.
     pub(super) async fn connect(&self, stream: Transport) -> Result<Transport, ConnectionError> {
         let connector = TlsConnector::from(Arc::clone(&self.config));
-        let beneath = stream.taken();
+        let transport_written = stream.bytes_written();
         match connector.connect(self.server_name.clone(), stream).await {
             Ok(stream) => Ok(Transport::new(Encrypted {
                 stream,
-                beneath,
+                transport_written,
                 is_broken: false,
                 error: None,
             })),
@@ -75,7 +75,7 @@ fn rustls(error: &io::Error) -> Option<&RustlsError> {
 struct Encrypted {
     stream: TlsStream<Transport>,
     /// What the stream beneath TLS has taken.
-    beneath: Taken,
+    transport_written: BytesWritten,
     is_broken: bool,
     /// Why, as long as nobody was told.
     error: Option<io::Error>,
@@ -89,11 +89,11 @@ impl Encrypted {
         write: impl FnOnce(Pin<&mut TlsStream<Transport>>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         self.check()?;
-        let before = self.beneath.get();
+        let before = self.transport_written.get();
         match write(Pin::new(&mut self.stream)) {
             Poll::Ready(Err(error)) => {
                 self.is_broken = true;
-                if self.beneath.get() == before {
+                if self.transport_written.get() == before {
                     return Poll::Ready(Err(error));
                 }
                 self.error = Some(error);

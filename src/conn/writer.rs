@@ -1,11 +1,9 @@
 //! The actor that owns the write side: one vectored write for all that waits, and a count of what the socket took.
 
 use std::{
-    cell::Cell,
     collections::VecDeque,
     io::IoSlice,
     pin::Pin,
-    rc::Rc,
     task::{self, Poll, ready},
     time::Duration,
 };
@@ -18,8 +16,9 @@ use tokio::{
 };
 
 use super::{
-    event::{ConnId, Ended, Halt, Heartbeat, Side, Write},
-    stream::WriteHalf,
+    counter::BytesWritten,
+    message::{Abort, Closed, ConnId, Heartbeat, Side, Write},
+    transport::WriteHalf,
 };
 use crate::error::ConnectionError;
 
@@ -29,21 +28,6 @@ const SLICES: usize = 64;
 /// So much must be taken within each `write_timeout`, or all that waits: by the stream that is written to, or by what
 /// lies beneath its layers, which hold some themselves.
 const PROGRESS: u64 = 64 << 10;
-
-/// How many bytes a stream has taken. That of the owner's commands the owner reads: nsqd executes nothing of half a
-/// command, so what is not wholly taken is certainly not stored.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Taken(Rc<Cell<u64>>);
-
-impl Taken {
-    pub(crate) fn get(&self) -> u64 {
-        self.0.get()
-    }
-
-    pub(super) fn add(&self, bytes: u64) {
-        self.0.set(self.0.get().saturating_add(bytes));
-    }
-}
 
 /// A piece of what waits to be written.
 struct Piece {
@@ -56,12 +40,12 @@ struct Piece {
 pub(crate) struct ConnWriter {
     pub(super) id: ConnId,
     pub(super) half: WriteHalf,
-    pub(super) taken: Taken,
+    pub(super) bytes_written: BytesWritten,
     /// What lies beneath the layers has taken, if there are any.
-    pub(super) beneath: Taken,
+    pub(super) transport_written: BytesWritten,
     pub(super) write_timeout: Duration,
-    pub(super) ended: WeakRecipient<Ended>,
-    pub(super) why: ConnectionError,
+    pub(super) closed: WeakRecipient<Closed>,
+    pub(super) reason: ConnectionError,
     waiting: VecDeque<Piece>,
     /// An answer to a heartbeat waits already; one is enough for however many the peer sends.
     nop_waits: bool,
@@ -71,21 +55,21 @@ impl ConnWriter {
     pub(super) fn new(
         id: ConnId,
         half: WriteHalf,
-        taken: Taken,
-        beneath: Taken,
+        bytes_written: BytesWritten,
+        transport_written: BytesWritten,
         write_timeout: Duration,
-        ended: WeakRecipient<Ended>,
+        closed: WeakRecipient<Closed>,
     ) -> Self {
-        let why = ConnectionError::ClosedLocally;
+        let reason = ConnectionError::ClosedLocally;
         let waiting = VecDeque::new();
         Self {
             id,
             half,
-            taken,
-            beneath,
+            bytes_written,
+            transport_written,
             write_timeout,
-            ended,
-            why,
+            closed,
+            reason,
             waiting,
             nop_waits: false,
         }
@@ -126,7 +110,7 @@ impl ConnWriter {
             piece.bytes.advance(part);
             written -= part;
             if piece.counted {
-                self.taken.add(part as u64);
+                self.bytes_written.add(part as u64);
             }
             if piece.bytes.has_remaining() {
                 return;
@@ -152,11 +136,11 @@ impl Actor for ConnWriter {
         // The peer hears that no more will come, so that it can end, too; where its ears are stopped, it will see it later.
         let _ = Pin::new(&mut self.half)
             .poll_shutdown(&mut task::Context::from_waker(task::Waker::noop()));
-        if let Some(owner) = self.ended.upgrade() {
-            owner.do_send(Ended {
+        if let Some(owner) = self.closed.upgrade() {
+            owner.do_send(Closed {
                 id: self.id,
                 side: Side::Writer,
-                why: self.why.clone(),
+                reason: self.reason.clone(),
             });
         }
     }
@@ -192,10 +176,10 @@ impl Handler<Heartbeat> for ConnWriter {
     }
 }
 
-impl Handler<Halt> for ConnWriter {
+impl Handler<Abort> for ConnWriter {
     type Result = ();
 
-    fn handle(&mut self, _: Halt, ctx: &mut Context<Self>) {
+    fn handle(&mut self, _: Abort, ctx: &mut Context<Self>) {
         ctx.stop();
     }
 }
@@ -221,16 +205,16 @@ impl ActorFuture<ConnWriter> for WriteItem {
         ctx: &mut Context<ConnWriter>,
         cx: &mut task::Context<'_>,
     ) -> Poll<()> {
-        let why = match writer.poll_write(cx) {
+        let reason = match writer.poll_write(cx) {
             Poll::Ready(Ok(())) => {
                 self.stalled = None;
                 None
             }
-            Poll::Ready(Err(why)) => Some(why),
+            Poll::Ready(Err(reason)) => Some(reason),
             Poll::Pending => self.stall(writer, cx),
         };
-        if let Some(why) = why {
-            writer.why = why;
+        if let Some(reason) = reason {
+            writer.reason = reason;
             ctx.stop();
         } else if !ctx.connected() {
             ctx.stop();
@@ -246,16 +230,19 @@ impl WriteItem {
         cx: &mut task::Context<'_>,
     ) -> Option<ConnectionError> {
         let after = writer.write_timeout;
-        let taken = writer.taken.get().saturating_add(writer.beneath.get());
+        let written = writer
+            .bytes_written
+            .get()
+            .saturating_add(writer.transport_written.get());
         let stall = self.stalled.get_or_insert_with(|| Stall {
             timer: Box::pin(sleep_until(Instant::now() + after)),
-            from: taken,
+            from: written,
         });
         while stall.timer.as_mut().poll(cx).is_ready() {
-            if taken - stall.from < PROGRESS {
+            if written - stall.from < PROGRESS {
                 return Some(ConnectionError::WriteTimeout { after });
             }
-            stall.from = taken;
+            stall.from = written;
             stall.timer.as_mut().reset(Instant::now() + after);
         }
         None

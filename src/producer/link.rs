@@ -12,7 +12,7 @@ use super::{
     transaction::Settlement,
 };
 use crate::{
-    conn::{Conn, ConnId, Connected, Ended, Frames, connect},
+    conn::{Closed, Conn, ConnId, Connected, Frames, connect},
     error::ConnectionError,
     protocol::{Frame, IdentifyResponse, one_line},
 };
@@ -84,14 +84,14 @@ impl Producer {
                 // by what is in flight then. A new item has all of them polled once more.
                 ctx.spawn(fut::ready(()));
             }
-            Err(why) => {
-                let delay = self.next_delay(&why);
+            Err(reason) => {
+                let delay = self.next_delay(&reason);
                 self.quiet = false;
                 self.log(
                     Level::Warn,
-                    &format!("{why}; attempt {} in {delay:?}", self.backoff.attempt()),
+                    &format!("{reason}; attempt {} in {delay:?}", self.backoff.attempt()),
                 );
-                self.last = Some(why);
+                self.last = Some(reason);
                 self.desk.queue.borrow_mut().forget_limits();
                 self.dial(delay, ctx);
             }
@@ -99,8 +99,8 @@ impl Producer {
     }
 
     /// A delay that is never nothing, since nothing stands for dialling at once.
-    fn next_delay(&mut self, why: &ConnectionError) -> Duration {
-        if why.is_lasting() {
+    fn next_delay(&mut self, reason: &ConnectionError) -> Duration {
+        if reason.is_lasting() {
             self.backoff.skip_to_the_cap();
         }
         self.backoff
@@ -147,7 +147,7 @@ impl Producer {
             return self.finish_drain(ctx);
         }
         let Settled {
-            why,
+            reason,
             settlement,
             refused,
             served,
@@ -170,26 +170,26 @@ impl Producer {
         self.delay = match (leaving, well) {
             (true, _) => Duration::ZERO,
             (_, true) => AFTER_REFUSAL,
-            _ => self.next_delay(&why),
+            _ => self.next_delay(&reason),
         };
         // Whoever was refused has been told, but not what to do about all of them.
-        self.quiet = refused && !why.is_lasting();
+        self.quiet = refused && !reason.is_lasting();
         let (level, what) = match leaving {
             true => (Level::Info, "connection left"),
             false => (Level::Warn, "connection lost"),
         };
         self.log(
             level,
-            &format!("{what}: {why}; connecting again in {:?}", self.delay),
+            &format!("{what}: {reason}; connecting again in {:?}", self.delay),
         );
         let Settlement { resent, unknown } = settlement;
         self.tell(|address| ConnectionEvent::Lost {
             address,
-            why: why.clone(),
+            why: reason.clone(),
             resent,
             unknown,
         });
-        self.last = Some(why);
+        self.last = Some(reason);
         ctx.stop();
     }
 }
@@ -234,10 +234,10 @@ impl Handler<Frames> for Producer {
     }
 }
 
-impl Handler<Ended> for Producer {
+impl Handler<Closed> for Producer {
     type Result = ();
 
-    fn handle(&mut self, ended: Ended, ctx: &mut Context<Self>) {
+    fn handle(&mut self, ended: Closed, ctx: &mut Context<Self>) {
         self.handled += 1;
         if self
             .session(ended.id)

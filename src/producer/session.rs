@@ -7,7 +7,7 @@ use super::{
     transaction::{Ending, Settlement},
 };
 use crate::{
-    conn::{Conn, ConnId, Ended, Side},
+    conn::{Closed, Conn, ConnId, Side},
     error::{Cause, ConnectionError},
     protocol::{Frame, Outbox, ServerError, Topic},
 };
@@ -37,7 +37,7 @@ pub(super) struct Session {
 }
 
 struct Closing {
-    why: ConnectionError,
+    reason: ConnectionError,
     /// What comes after is the end, and no part of its life.
     at: Instant,
     heed: Heed,
@@ -76,7 +76,7 @@ impl Session {
 
     /// How many bytes of commands the socket has taken.
     pub(super) fn taken(&self) -> u64 {
-        self.conn.taken()
+        self.conn.bytes_written()
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -133,7 +133,7 @@ impl Session {
             Heed::Nothing => return None,
         }
         let problem = match frame {
-            Frame::Ok => match queue.ok(self.conn.taken(), now) {
+            Frame::Ok => match queue.ok(self.conn.bytes_written(), now) {
                 Ok(()) => {
                     self.served = true;
                     self.progress = now;
@@ -148,11 +148,11 @@ impl Session {
                     Err(_) => Heed::Nothing,
                 };
                 let verdict = topic.map(|topic| (topic, refusal.clone()));
-                let why = match refusal.is_tls_required() {
+                let reason = match refusal.is_tls_required() {
                     true => ConnectionError::TlsRequired(refusal),
                     false => ConnectionError::Refused(refusal),
                 };
-                self.close(why, now);
+                self.close(reason, now);
                 self.heed(heed);
                 return verdict;
             }
@@ -175,7 +175,7 @@ impl Session {
         if self.closing.is_some() {
             return None;
         }
-        let on_its_way = queue.oldest_end()? > self.conn.taken();
+        let on_its_way = queue.oldest_end()? > self.conn.bytes_written();
         Some(self.progress + if on_its_way { after / 8 } else { after })
     }
 
@@ -186,40 +186,40 @@ impl Session {
         }
         if queue
             .oldest_end()
-            .is_some_and(|end| end > self.conn.taken())
+            .is_some_and(|end| end > self.conn.bytes_written())
         {
             // It is still on its way, which is for the writer to judge.
             self.progress = now;
             return;
         }
         self.close(ConnectionError::AckTimeout { after }, now);
-        self.conn.halt_reader();
+        self.conn.abort_reader();
     }
 
     /// Hands over nothing more, and reads what nsqd has said already.
-    pub(super) fn close(&mut self, why: ConnectionError, now: Instant) {
+    pub(super) fn close(&mut self, reason: ConnectionError, now: Instant) {
         if self.closing.is_none() {
             self.closing = Some(Closing {
-                why,
+                reason,
                 at: now,
                 heed: Heed::Answers,
                 reader: true,
                 writer: true,
             });
-            self.conn.halt_writer();
-            self.conn.finish_reader();
+            self.conn.abort_writer();
+            self.conn.drain_reads();
         }
     }
 
     /// Closes without waiting for the peer.
-    pub(super) fn abort(&mut self, why: ConnectionError, now: Instant) {
-        self.close(why, now);
-        self.conn.halt_reader();
+    pub(super) fn abort(&mut self, reason: ConnectionError, now: Instant) {
+        self.close(reason, now);
+        self.conn.abort_reader();
     }
 
     /// Takes note that one side has ended; true when both have.
-    pub(super) fn ended(&mut self, Ended { side, why, .. }: Ended, now: Instant) -> bool {
-        self.close(why, now);
+    pub(super) fn ended(&mut self, Closed { side, reason, .. }: Closed, now: Instant) -> bool {
+        self.close(reason, now);
         let Some(closing) = &mut self.closing else {
             return false;
         };
@@ -232,9 +232,11 @@ impl Session {
 
     /// Settles what is in flight.
     pub(super) fn settle(self, queue: &mut Queue, drained: bool) -> Settled {
-        let taken = self.conn.taken();
-        let (why, heed, end) = match self.closing {
-            Some(Closing { why, heed, at, .. }) => (why, heed, at),
+        let taken = self.conn.bytes_written();
+        let (reason, heed, end) = match self.closing {
+            Some(Closing {
+                reason, heed, at, ..
+            }) => (reason, heed, at),
             None => (ConnectionError::ClosedLocally, Heed::Answers, self.since),
         };
         let refused = heed == Heed::Refusal;
@@ -243,7 +245,7 @@ impl Session {
         } else {
             let cause = match drained {
                 true => Cause::Drained,
-                false => Cause::Lost(why.clone()),
+                false => Cause::Lost(reason.clone()),
             };
             queue.end(Ending::Lost {
                 taken,
@@ -258,7 +260,7 @@ impl Session {
         } = self;
         let lived = end.saturating_duration_since(since);
         Settled {
-            why,
+            reason,
             settlement,
             taken,
             refused,
@@ -271,7 +273,7 @@ impl Session {
 
 /// How a connection ended.
 pub(super) struct Settled {
-    pub(super) why: ConnectionError,
+    pub(super) reason: ConnectionError,
     pub(super) settlement: Settlement,
     pub(super) taken: u64,
     /// nsqd refused a publish, whose caller was told.

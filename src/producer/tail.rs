@@ -9,13 +9,13 @@ use actix::{ActorContext, ActorFuture, Context};
 use tokio::{task::yield_now, time::Instant};
 
 use super::Producer;
-use crate::conn::Alarm;
+use crate::conn::LazyTimer;
 
 /// The producer's one permanent item: it takes the turn that ends a burst, keeps the one timer, and sees when the
 /// producer is no longer wanted.
 #[derive(Default)]
 pub(super) struct Tail {
-    timer: Option<Alarm>,
+    timer: Option<LazyTimer>,
     /// How many messages were handled when nobody was left to send one.
     unused: Option<u64>,
 }
@@ -49,7 +49,7 @@ impl Tail {
             return Poll::Pending;
         };
         let due = Instant::from_std(due);
-        let timer = self.timer.get_or_insert_with(|| Alarm::new(due));
+        let timer = self.timer.get_or_insert_with(|| LazyTimer::new(due));
         if timer.due() > due || timer.has_fired() {
             timer.set(due);
         }

@@ -40,12 +40,12 @@ pub(super) struct Heartbeat;
 /// Owner to reader and writer: end now, without waiting for the peer.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Halt;
+pub(super) struct Abort;
 
 /// Owner to reader: nothing more will be asked; read what nsqd said before, for a bounded time, and end.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Finish;
+pub(super) struct DrainReads;
 
 /// Reader to owner: the frames of one read, without heartbeats. So many `OK`s come first, which is nearly always all.
 #[derive(Debug, Message)]
@@ -66,8 +66,8 @@ pub(crate) enum Side {
 /// Reader or writer to owner, as its last message: it has ended, and its half of the socket is out of use.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Ended {
+pub(crate) struct Closed {
     pub(crate) id: ConnId,
     pub(crate) side: Side,
-    pub(crate) why: ConnectionError,
+    pub(crate) reason: ConnectionError,
 }

@@ -16,7 +16,7 @@ use tokio::{
     },
 };
 
-use super::writer::Taken;
+use super::counter::BytesWritten;
 
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin {}
 
@@ -28,7 +28,7 @@ pub(super) type BoxedDuplex = Box<dyn Duplex>;
 pub struct Transport {
     kind: Kind,
     /// Counts while it is whole: in the handshake, and for as long as it lies beneath a layer.
-    taken: Taken,
+    bytes_written: BytesWritten,
 }
 
 enum Kind {
@@ -43,25 +43,25 @@ impl Transport {
     pub fn new(stream: impl AsyncRead + AsyncWrite + Unpin + 'static) -> Self {
         Self {
             kind: Kind::Other(Box::new(stream)),
-            taken: Taken::default(),
+            bytes_written: BytesWritten::default(),
         }
     }
 
     pub(super) fn tcp(stream: TcpStream) -> Self {
         Self {
             kind: Kind::Tcp(stream),
-            taken: Taken::default(),
+            bytes_written: BytesWritten::default(),
         }
     }
 
     /// What the stream below has taken.
-    pub(super) fn taken(&self) -> Taken {
-        self.taken.clone()
+    pub(super) fn bytes_written(&self) -> BytesWritten {
+        self.bytes_written.clone()
     }
 
     fn took(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = written {
-            self.taken.add(bytes as u64);
+            self.bytes_written.add(bytes as u64);
         }
         written
     }

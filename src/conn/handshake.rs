@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{stream::Transport, writer::Taken};
+use super::{counter::BytesWritten, transport::Transport};
 use crate::{
     config::ProducerConfig,
     error::ConnectionError,
@@ -24,7 +24,7 @@ const DEFLATE: &str = "deflate";
 pub(crate) struct Connected {
     pub(super) stream: Transport,
     /// Counts what the stream beneath the layers takes, if there are any.
-    pub(super) beneath: Taken,
+    pub(super) transport_written: BytesWritten,
     pub(crate) negotiated: IdentifyResponse,
     /// Whom nsqd takes this client for, if it asked.
     pub(crate) auth: Option<AuthResponse>,
@@ -37,7 +37,7 @@ pub(crate) struct Connected {
 /// Cancel safe: dropped, it closes what it has opened.
 pub(crate) async fn connect(config: &ProducerConfig) -> Result<Connected, ConnectionError> {
     let stream = dial(config).await?;
-    let beneath = stream.taken();
+    let transport_written = stream.bytes_written();
     let after = config.handshake_timeout();
     let handshake = async {
         let mut peer = Peer {
@@ -53,7 +53,7 @@ pub(crate) async fn connect(config: &ProducerConfig) -> Result<Connected, Connec
         let auth = authenticate(&mut peer, config, &negotiated).await?;
         Ok(Connected {
             stream: peer.stream,
-            beneath,
+            transport_written,
             negotiated,
             auth,
             round_trip,

@@ -12,13 +12,13 @@ use tokio::{
 
 /// A [`Sleep`] that is asked only when it has fired, or has to know of another waker.
 #[derive(Debug)]
-pub(crate) struct Alarm {
+pub(crate) struct LazyTimer {
     sleep: Pin<Box<Sleep>>,
     /// Whom it wakes.
     waker: Option<Waker>,
 }
 
-impl Alarm {
+impl LazyTimer {
     pub(crate) fn new(due: Instant) -> Self {
         Self {
             sleep: Box::pin(sleep_until(due)),
@@ -65,14 +65,14 @@ mod tests {
     /// A task that has done much in one go is refused by tokio's timers, which then do not know whom to wake.
     #[tokio::test(start_paused = true)]
     async fn it_rings_for_a_task_that_had_no_budget_left() {
-        let mut alarm = Alarm::new(Instant::now() + Duration::from_secs(1));
+        let mut timer = LazyTimer::new(Instant::now() + Duration::from_secs(1));
         let mut polls = 0;
         let rings = poll_fn(move |cx| {
             polls += 1;
             while polls == 1 && has_budget_remaining() {
                 let _ = pin!(consume_budget()).poll(cx);
             }
-            alarm.poll(cx)
+            timer.poll(cx)
         });
         let start = Instant::now();
         let rings = tokio::spawn(async move {
