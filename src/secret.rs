@@ -1,9 +1,12 @@
-//! A secret that does not show itself.
+//! A secret whose value `Debug` and serialization hide.
 
 use std::{fmt, sync::Arc};
 
-/// What only nsqd may learn, such as the secret of AUTH. Neither `Debug` nor any log line, error or statistic shows it, nor its
-/// length.
+use serde::{Serialize, Serializer};
+
+/// A secret, for example for AUTH. `Debug` and serialization show neither its value nor its length.
+///
+/// An empty secret means that there is none.
 ///
 /// ```
 /// use actix_nsq::Secret;
@@ -16,26 +19,34 @@ use std::{fmt, sync::Arc};
 pub struct Secret(Option<Arc<[u8]>>);
 
 impl Secret {
-    /// The secret itself; empty where there is none.
+    /// Returns the value.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         self.0.as_deref().unwrap_or_default()
     }
 
-    /// Whether there is none, which is what an empty one means.
+    /// Returns whether there is no secret.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// Returns the text that is shown instead of the value.
+    fn redacted(&self) -> &'static str {
+        if self.is_empty() { "" } else { "***" }
     }
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_empty() {
-            "Secret()"
-        } else {
-            "Secret(***)"
-        })
+        write!(f, "Secret({})", self.redacted())
+    }
+}
+
+/// Serializes `***`, or an empty string if there is no secret.
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.redacted())
     }
 }
 
@@ -60,5 +71,20 @@ impl From<&str> for Secret {
 impl From<String> for Secret {
     fn from(secret: String) -> Self {
         secret.into_bytes().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_and_serialization_hide_the_value() {
+        let secret = Secret::from("hunter2");
+        assert_eq!(format!("{secret:?}"), "Secret(***)");
+        assert_eq!(serde_json::to_value(&secret).unwrap(), "***");
+        let none = Secret::from("");
+        assert_eq!(format!("{none:?}"), "Secret()");
+        assert_eq!(serde_json::to_value(&none).unwrap(), "");
     }
 }

@@ -16,7 +16,7 @@ const LONGEST_CHUNK: usize = 4 + 76_490;
 const IDENTIFIER: &[u8] = b"\xff\x06\0\0sNaPpY";
 
 /// Of a last block, behind which nothing can come.
-const AN_END: &str = "it ends in the midst";
+const AN_END: &str = "unexpected final block";
 
 /// More is not unpacked: a bomb of a few bytes would be worth the fuzzer's whole time.
 const ENOUGH: usize = 1 << 20;

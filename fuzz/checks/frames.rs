@@ -130,6 +130,7 @@ fn check(frame: &Frame, kind: u32, payload: &[u8]) {
             let again = Message::decode(Bytes::copy_from_slice(payload));
             assert_eq!(again.as_ref(), Ok(message));
         }
+        other => panic!("unexpected {other}"),
     }
     let shown = frame.to_string();
     assert!(

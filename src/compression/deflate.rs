@@ -1,117 +1,117 @@
-//! Raw deflate (RFC 1951) without an end: one stream for all that a direction carries, flushed to a byte's end.
+//! Raw deflate (RFC 1951): one endless stream per direction, aligned to a byte by each flush.
 
 use std::io;
 
 use bytes::{Buf, BytesMut};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-/// So much room there is for what comes out at a time.
-const ROOM: usize = 32 << 10;
+/// Size in bytes of the buffer for compressed output: one burst usually fits.
+const BUFFER: usize = 32 << 10;
 
 pub(crate) struct Encoder {
     deflate: Compress,
-    /// Where it puts what comes out.
-    room: Box<[u8]>,
-    /// Whether anything was written since the last flush.
-    held: bool,
-    /// Whether more may be waiting to come out than there was room for.
-    full: bool,
+    /// Receives the output of one call of the compressor.
+    buffer: Box<[u8]>,
+    /// Whether anything was written since the last complete flush.
+    dirty: bool,
+    /// Whether the last call filled `buffer`, so that more output may be pending.
+    pending: bool,
 }
 
 impl Encoder {
     pub(crate) fn new(level: u32) -> Self {
         Self {
             deflate: Compress::new(Compression::new(level.clamp(1, 9)), false),
-            room: vec![0; ROOM].into(),
-            held: false,
-            full: false,
+            buffer: vec![0; BUFFER].into(),
+            dirty: false,
+            pending: false,
         }
     }
 
     pub(crate) fn write(&mut self, mut plain: &[u8], out: &mut BytesMut) -> io::Result<()> {
         while !plain.is_empty() {
-            self.held = true;
-            let taken = self.step(plain, FlushCompress::None, out)?;
-            if taken == 0 && !self.full {
-                return Err(io::Error::other("deflate: the compressor stands still"));
+            self.dirty = true;
+            let consumed = self.step(plain, FlushCompress::None, out)?;
+            if consumed == 0 && !self.pending {
+                return Err(io::Error::other("deflate compressor made no progress"));
             }
-            plain.advance(taken);
+            plain.advance(consumed);
         }
         Ok(())
     }
 
-    /// A call to flush does nothing but put out what waits, when something waits, and does not say so. Only one that had
-    /// nothing to wait for, before and after it, has surely flushed; one too many costs five bytes.
+    /// A flush call that finds pending output only writes that output, without reporting it. So the
+    /// stream is flushed only if no output was pending before and after the call. One call too
+    /// many costs five bytes.
     pub(crate) fn flush(&mut self, out: &mut BytesMut) -> io::Result<()> {
-        while self.held {
-            while self.full {
+        while self.dirty {
+            while self.pending {
                 self.step(&[], FlushCompress::None, out)?;
             }
             self.step(&[], FlushCompress::Sync, out)?;
-            self.held = self.full;
+            self.dirty = self.pending;
         }
         Ok(())
     }
 
-    /// How many bytes were taken.
+    /// Calls the compressor once and returns the number of bytes consumed of `plain`.
     fn step(
         &mut self,
         plain: &[u8],
         flush: FlushCompress,
         out: &mut BytesMut,
     ) -> io::Result<usize> {
-        let (taken, given) = (self.deflate.total_in(), self.deflate.total_out());
+        let (total_in, total_out) = (self.deflate.total_in(), self.deflate.total_out());
         self.deflate
-            .compress(plain, &mut self.room, flush)
+            .compress(plain, &mut self.buffer, flush)
             .map_err(io::Error::other)?;
-        let taken = (self.deflate.total_in() - taken) as usize;
-        let given = (self.deflate.total_out() - given) as usize;
-        let came = self.room.get(..given).unwrap_or_default();
-        out.extend_from_slice(came);
-        self.full = given == self.room.len();
-        Ok(taken)
+        let consumed = (self.deflate.total_in() - total_in) as usize;
+        let produced = (self.deflate.total_out() - total_out) as usize;
+        out.extend_from_slice(self.buffer.get(..produced).unwrap_or_default());
+        self.pending = produced == self.buffer.len();
+        Ok(consumed)
     }
 }
 
 pub(crate) struct Decoder {
     inflate: Decompress,
-    broken: Option<&'static str>,
+    failed: Option<&'static str>,
 }
 
 impl Default for Decoder {
     fn default() -> Self {
         Self {
             inflate: Decompress::new(false),
-            broken: None,
+            failed: None,
         }
     }
 }
 
 impl Decoder {
     pub(crate) fn read(&mut self, input: &mut BytesMut, out: &mut [u8]) -> io::Result<usize> {
-        while self.broken.is_none() && !out.is_empty() {
-            let (taken, given) = (self.inflate.total_in(), self.inflate.total_out());
-            let done = self.inflate.decompress(input, out, FlushDecompress::None);
-            let taken = (self.inflate.total_in() - taken) as usize;
-            let given = (self.inflate.total_out() - given) as usize;
-            input.advance(taken);
-            match done {
+        while self.failed.is_none() && !out.is_empty() {
+            let (total_in, total_out) = (self.inflate.total_in(), self.inflate.total_out());
+            let result = self.inflate.decompress(input, out, FlushDecompress::None);
+            let consumed = (self.inflate.total_in() - total_in) as usize;
+            let produced = (self.inflate.total_out() - total_out) as usize;
+            input.advance(consumed);
+            match result {
                 Ok(Status::Ok | Status::BufError) => {}
                 Ok(Status::StreamEnd) => {
-                    self.broken = Some("broken deflate stream: it ends in the midst");
+                    self.failed = Some("invalid deflate stream: unexpected final block");
                 }
-                // The library's own words depend on where the stream was split.
-                Err(_) => self.broken = Some("broken deflate stream: it makes no sense"),
+                // The text of the library depends on where the input is split.
+                Err(_) => self.failed = Some("invalid deflate stream: malformed block"),
             }
-            // What came before the fault is told first, as far as there is room for it.
-            if given > 0 {
-                return Ok(given);
+            // Bytes before the error are returned first, as far as `out` has capacity for them.
+            if produced > 0 {
+                return Ok(produced);
             }
-            if self.broken.is_none() && (taken == 0 || input.is_empty()) {
+            if self.failed.is_none() && (consumed == 0 || input.is_empty()) {
                 return Ok(0);
             }
         }
-        match self.broken {
+        match self.failed {
             Some(text) => Err(io::Error::new(io::ErrorKind::InvalidData, text)),
             None => Ok(0),
         }

@@ -1,6 +1,6 @@
-//! Compression as NSQ does it: bytes in and out, without a socket.
+//! NSQ's two compressions as pure stream codecs: bytes in, bytes out.
 //!
-//! What a peer sends is taken in whatever pieces it arrives, and never makes more room than it is given.
+//! Decoders accept input split anywhere, and decompress no more than the caller's buffer holds.
 
 #[cfg(feature = "deflate")]
 mod deflate;
@@ -13,12 +13,12 @@ use std::io;
 
 use bytes::BytesMut;
 
-/// How both directions of a connection are compressed.
+/// The compression of a connection; it applies to both directions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
     #[cfg(feature = "snappy")]
     Snappy,
-    /// With its level, of 1 to 9.
+    /// With its level: 1 (fastest) to 9 (smallest).
     #[cfg(feature = "deflate")]
     Deflate(u32),
 }
@@ -43,7 +43,7 @@ impl Method {
     }
 }
 
-/// Compresses one direction of a connection, from its first byte to its last.
+/// Compresses everything that a connection sends.
 pub(crate) enum Encoder {
     #[cfg(feature = "snappy")]
     Snappy(Box<snappy::Encoder>),
@@ -52,8 +52,12 @@ pub(crate) enum Encoder {
 }
 
 impl Encoder {
-    /// Takes all of `plain`. Some of it may be held back, for the next write or the flush. An error is final: a part is
-    /// missing then.
+    /// Compresses all of `plain` and appends to `out`. Part of it may be buffered until the next
+    /// write or flush.
+    ///
+    /// # Errors
+    ///
+    /// If the compressor fails. The stream is incomplete then, so the connection must be closed.
     pub(crate) fn write(&mut self, plain: &[u8], out: &mut BytesMut) -> io::Result<()> {
         match self {
             #[cfg(feature = "snappy")]
@@ -63,8 +67,12 @@ impl Encoder {
         }
     }
 
-    /// Holds nothing back: with what was put out, all that was written can be decoded. Nothing is put out when nothing
-    /// was written since the last flush.
+    /// Appends all buffered bytes to `out`: the peer can then decode everything written so far.
+    /// Appends nothing if nothing was written since the last flush.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
     pub(crate) fn flush(&mut self, out: &mut BytesMut) -> io::Result<()> {
         match self {
             #[cfg(feature = "snappy")]
@@ -75,7 +83,7 @@ impl Encoder {
     }
 }
 
-/// Decompresses one direction of a connection, from its first byte to its last.
+/// Decompresses everything that a connection receives.
 pub(crate) enum Decoder {
     #[cfg(feature = "snappy")]
     Snappy(Box<snappy::Decoder>),
@@ -84,10 +92,14 @@ pub(crate) enum Decoder {
 }
 
 impl Decoder {
-    /// Takes what it can use from `input` and puts plain bytes into `out`. 0 says that more input is wanted, or that
-    /// `out` is empty. What stays in `input` is to be given again, with more behind it.
+    /// Consumes from the front of `input`, decompresses into `out`, and returns the number of bytes
+    /// in `out`. 0 means that more input is needed or that `out` is empty. Bytes that remain in
+    /// `input` must be passed again, with more bytes appended.
     ///
-    /// An error is [`InvalidData`](io::ErrorKind::InvalidData), and final.
+    /// # Errors
+    ///
+    /// [`InvalidData`](io::ErrorKind::InvalidData) if the stream is invalid. All later calls fail
+    /// with the same text.
     pub(crate) fn read(&mut self, input: &mut BytesMut, out: &mut [u8]) -> io::Result<usize> {
         match self {
             #[cfg(feature = "snappy")]

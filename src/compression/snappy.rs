@@ -1,4 +1,4 @@
-//! Snappy's framing format: a row of chunks, each with the check sum of what is in it.
+//! Snappy's framing format: a sequence of chunks, each with the checksum of its plain bytes.
 
 use std::{
     io::{self, Read, Write},
@@ -11,18 +11,21 @@ use bytes::{
 };
 use snap::{read::FrameDecoder, write::FrameEncoder};
 
-/// A chunk's type, and the three bytes of its length.
+/// Length in bytes of a chunk header: type and 24-bit length.
 const HEADER: usize = 4;
-const CHECK_SUM: usize = 4;
+/// Length of the checksum in bytes.
+const CHECKSUM: usize = 4;
 
-/// The stream identifier, the first chunk of a stream.
+/// Type of the stream identifier, the first chunk of a stream.
 const IDENTIFIER: u8 = 0xff;
+/// Length of the stream identifier in bytes, without the header.
 const IDENTIFIER_LENGTH: usize = 6;
 
-/// So much plain data is in a chunk at most, says the format.
-const MOST_PLAIN: usize = 1 << 16;
-/// So long that much can become, and no encoder writes a chunk that long: what does not shrink goes as it is.
-const MOST_COMPRESSED: usize = 76_490;
+/// Maximum number of plain bytes per chunk, by the specification.
+const MAX_PLAIN: usize = 1 << 16;
+/// Length to which compression can expand `MAX_PLAIN` bytes. Encoders never reach it, since they
+/// store incompressible data as it is.
+const MAX_COMPRESSED: usize = 76_490;
 
 pub(crate) struct Encoder {
     frames: FrameEncoder<Writer<BytesMut>>,
@@ -45,7 +48,7 @@ impl Encoder {
         self.lend(out, Write::flush)
     }
 
-    /// Lends `out` to snap's encoder for one call, so that nothing is copied.
+    /// Lends `out` to the encoder of `snap` for one call, so that nothing is copied.
     fn lend(
         &mut self,
         out: &mut BytesMut,
@@ -58,37 +61,37 @@ impl Encoder {
     }
 }
 
-/// Feeds snap's decoder whole chunks only. Of one that is cut short it would lose the part that it has read, without an
-/// error.
+/// Passes only complete chunks to the decoder of `snap`, which would silently lose the part of an
+/// incomplete chunk that it has read.
 pub(crate) struct Decoder {
     frames: FrameDecoder<Reader<Take<BytesMut>>>,
-    /// Whether the stream identifier was there.
-    begun: bool,
-    /// So much of a chunk that says nothing is still to come.
+    /// Whether the stream identifier was received.
+    started: bool,
+    /// Remaining bytes of a chunk that is skipped.
     skip: usize,
-    broken: Option<String>,
+    failed: Option<String>,
 }
 
 impl Default for Decoder {
     fn default() -> Self {
         Self {
             frames: FrameDecoder::new(BytesMut::new().take(0).reader()),
-            begun: false,
+            started: false,
             skip: 0,
-            broken: None,
+            failed: None,
         }
     }
 }
 
 impl Decoder {
     pub(crate) fn read(&mut self, input: &mut BytesMut, out: &mut [u8]) -> io::Result<usize> {
-        if self.broken.is_none() {
+        if self.failed.is_none() {
             match self.read_chunks(input, out) {
                 Ok(read) => return Ok(read),
-                Err(why) => self.broken = Some(format!("broken snappy stream: {why}")),
+                Err(problem) => self.failed = Some(format!("invalid snappy stream: {problem}")),
             }
         }
-        let text = self.broken.clone().unwrap_or_default();
+        let text = self.failed.clone().unwrap_or_default();
         Err(io::Error::new(io::ErrorKind::InvalidData, text))
     }
 
@@ -96,19 +99,20 @@ impl Decoder {
         if out.is_empty() {
             return Ok(0);
         }
-        // What is left of the last chunk comes before the next one is looked at.
+        // The rest of the last chunk is returned before the next one is examined.
         let mut read = self.decode(input, 0, out)?;
         while read == 0 {
             let Some(chunk) = self.next_chunk(input)? else {
                 return Ok(0);
             };
             read = self.decode(input, chunk, out)?;
-            self.begun = true;
+            self.started = true;
         }
         Ok(read)
     }
 
-    /// Lends `input` to snap's decoder for one call, in which it sees one `chunk` of so many bytes, and takes all of it.
+    /// Lends the first `chunk` bytes of `input`, one complete chunk, to the decoder of `snap`,
+    /// which consumes them.
     fn decode(
         &mut self,
         input: &mut BytesMut,
@@ -122,7 +126,7 @@ impl Decoder {
         read.map_err(|error| error.to_string())
     }
 
-    /// How long the next chunk is that says something, once all of it is there.
+    /// Skips padding, and returns the length of the next chunk as soon as it is complete.
     fn next_chunk(&mut self, input: &mut BytesMut) -> Result<Option<usize>, String> {
         loop {
             let skipped = self.skip.min(input.len());
@@ -132,14 +136,16 @@ impl Decoder {
                 return Ok(None);
             };
             let length = u32::from_le_bytes([low, middle, high, 0]) as usize;
-            if !self.begun && kind != IDENTIFIER {
-                return Err(format!("it begins with a chunk of type 0x{kind:02x}"));
+            if !self.started && kind != IDENTIFIER {
+                return Err(format!(
+                    "the first chunk has type 0x{kind:02x}, not 0xff (stream identifier)"
+                ));
             }
             let allowed = match kind {
-                0x00 => CHECK_SUM..=MOST_COMPRESSED,
-                0x01 => CHECK_SUM..=CHECK_SUM + MOST_PLAIN,
+                0x00 => CHECKSUM..=MAX_COMPRESSED,
+                0x01 => CHECKSUM..=CHECKSUM + MAX_PLAIN,
                 IDENTIFIER => IDENTIFIER_LENGTH..=IDENTIFIER_LENGTH,
-                0x02..=0x7f => return Err(format!("a chunk of the unknown type 0x{kind:02x}")),
+                0x02..=0x7f => return Err(format!("unsupported chunk type 0x{kind:02x}")),
                 0x80..IDENTIFIER => {
                     input.advance(HEADER);
                     self.skip = length;
@@ -147,7 +153,9 @@ impl Decoder {
                 }
             };
             if !allowed.contains(&length) {
-                return Err(format!("a chunk of type 0x{kind:02x} with {length} bytes"));
+                return Err(format!(
+                    "chunk of type 0x{kind:02x} with invalid length {length}"
+                ));
             }
             let whole = HEADER + length;
             return Ok((input.len() >= whole).then_some(whole));

@@ -299,7 +299,7 @@ impl Peer {
                 return Err(ConnectionError::HandshakeClosed);
             }
         }
-        Ok(FrameDecoder::frame(payload.freeze())?)
+        Ok(Frame::decode(payload.freeze())?)
     }
 }
 

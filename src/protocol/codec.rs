@@ -1,13 +1,13 @@
-//! From bytes to frames, however the bytes arrive.
+//! The frame decoder: splits the byte stream from nsqd into frames.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 
-use super::{error_code::ServerError, frame::Frame, message::Message};
+use super::{error::DecodeError, frame::Frame};
 
-/// Bytes of the size field.
+/// Length of the size field in bytes.
 const HEADER: usize = 4;
 
-/// Turns the bytes read from nsqd into frames.
+/// Decodes the byte stream from nsqd into frames.
 ///
 /// ```text
 ///  0             4             8
@@ -16,7 +16,21 @@ const HEADER: usize = 4;
 ///                  0 response, 1 error, 2 message
 /// ```
 ///
-/// Bytes go in as they come, split anywhere; [`decode`](Self::decode) is called until it gives `None`.
+/// The stream may be split anywhere. Append each read to one buffer, then call
+/// [`decode`](Self::decode) until it returns `None`:
+///
+/// ```
+/// use actix_nsq::{bytes::BytesMut, protocol::{Frame, FrameDecoder}};
+///
+/// let mut decoder = FrameDecoder::new(1024 * 1024);
+/// let mut buffer = BytesMut::from(&b"\0\0\0\x06\0\0\0\0OK\0\0\0\x0f\0\0"[..]);
+/// assert_eq!(decoder.decode(&mut buffer)?, Some(Frame::Ok));
+/// assert_eq!(decoder.decode(&mut buffer)?, None);
+///
+/// buffer.extend_from_slice(b"\0\0_heartbeat_");
+/// assert_eq!(decoder.decode(&mut buffer)?, Some(Frame::Heartbeat));
+/// # Ok::<(), actix_nsq::protocol::DecodeError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct FrameDecoder {
     max_frame_size: usize,
@@ -24,7 +38,8 @@ pub struct FrameDecoder {
 }
 
 impl FrameDecoder {
-    /// A decoder that refuses frames of more than `max_frame_size` bytes: the size field's value, type and data together.
+    /// Creates a decoder that rejects frames of more than `max_frame_size` bytes: type and data,
+    /// without the size field.
     #[must_use]
     pub fn new(max_frame_size: usize) -> Self {
         Self {
@@ -33,48 +48,51 @@ impl FrameDecoder {
         }
     }
 
-    /// Takes the next frame off the front of `buf`, or `None` if it is not there as a whole yet.
+    /// Removes the next frame from the front of `buffer`. Returns `None` if the frame is still
+    /// incomplete.
     ///
-    /// The size is judged as soon as its four bytes are there; only then is room made for what is missing of the frame. The
-    /// responses that a publishing connection lives on (`OK`, `_heartbeat_`) cost no allocation.
+    /// The size is checked as soon as its four bytes are available. Only then is capacity
+    /// reserved for the rest of the frame. `OK`, `_heartbeat_` and `CLOSE_WAIT` are decoded
+    /// without an allocation.
     ///
     /// # Errors
     ///
-    /// [`DecodeError`] if the peer does not speak the protocol. There is no way back into step with it, so the same error is
-    /// given ever after.
-    pub fn decode(&mut self, buf: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
+    /// [`DecodeError`] if the peer violates the protocol. All later calls return the same error.
+    pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        self.next_frame(buf)
+        self.next_frame(buffer)
             .inspect_err(|error| self.failed = Some(error.clone()))
     }
 
-    fn next_frame(&self, buf: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
-        let Some(header) = buf.first_chunk::<HEADER>() else {
+    fn next_frame(&self, buffer: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
+        let Some(header) = buffer.first_chunk::<HEADER>() else {
             return Ok(None);
         };
         let size = self.frame_size(*header)?;
         let end = HEADER + size;
-        let Some(payload) = buf.get(HEADER..end) else {
-            buf.reserve(end - buf.len());
+        let Some(payload) = buffer.get(HEADER..end) else {
+            buffer.reserve(end - buffer.len());
             return Ok(None);
         };
-        if let Some(frame) = plain_response(payload) {
-            buf.advance(end);
+        if let Some(frame) = Frame::plain_response(payload) {
+            buffer.advance(end);
             return Ok(Some(frame));
         }
-        buf.advance(HEADER);
-        Self::frame(buf.split_to(size).freeze()).map(Some)
+        buffer.advance(HEADER);
+        Frame::decode(buffer.split_to(size).freeze()).map(Some)
     }
 
-    /// The size that the first four bytes of a frame announce: so many bytes (type and data) follow.
+    /// Returns the size of a frame, given its first four bytes: the number of bytes (type and
+    /// data) that follow. [`Frame::decode`] decodes these.
     ///
-    /// For the handshake, which must not read a byte too many: what follows may belong to TLS or a compressor.
+    /// The handshake uses this to read exactly one frame: the bytes after it may belong to TLS or
+    /// to a compressed stream.
     ///
     /// # Errors
     ///
-    /// [`DecodeError`] if no frame can have this size, or the decoder's limit forbids it.
+    /// [`DecodeError`] if the size is below 4 or exceeds the decoder's limit.
     pub fn frame_size(&self, header: [u8; HEADER]) -> Result<usize, DecodeError> {
         if &header == b"HTTP" {
             return Err(DecodeError::Http);
@@ -96,82 +114,6 @@ impl FrameDecoder {
             }),
         }
     }
-
-    /// Reads one whole frame without its size field: type and data.
-    ///
-    /// # Errors
-    ///
-    /// [`DecodeError`] if the type is unknown, missing, or a message too short for its head.
-    pub fn frame(payload: Bytes) -> Result<Frame, DecodeError> {
-        if let Some(frame) = plain_response(&payload) {
-            return Ok(frame);
-        }
-        let mut data = payload;
-        let Ok(frame_type) = data.try_get_u32() else {
-            // Fewer than four bytes are left here, so the conversion cannot fail.
-            let size = u32::try_from(data.len()).unwrap_or_default();
-            return Err(DecodeError::TooShort { size });
-        };
-        match frame_type {
-            0 => Ok(Frame::Response(data)),
-            1 => Ok(Frame::Error(ServerError::parse(&data))),
-            2 => Message::decode(data).map(Frame::Message),
-            frame_type => Err(DecodeError::UnknownFrameType { frame_type }),
-        }
-    }
-}
-
-/// The responses that need nothing from the buffer, told by type and data in one comparison each.
-fn plain_response(payload: &[u8]) -> Option<Frame> {
-    match payload {
-        b"\0\0\0\0OK" => Some(Frame::Ok),
-        b"\0\0\0\0_heartbeat_" => Some(Frame::Heartbeat),
-        b"\0\0\0\0CLOSE_WAIT" => Some(Frame::CloseWait),
-        _ => None,
-    }
-}
-
-/// What the peer sent is not the NSQ protocol; the connection is of no more use.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// A frame too small to hold its own type.
-    #[error("a frame of {size} bytes is too short: the frame type alone takes 4")]
-    TooShort {
-        /// What the size field said, in bytes.
-        size: u32,
-    },
-    /// A size below zero.
-    #[error("a frame cannot have {size} bytes")]
-    Negative {
-        /// What the size field said.
-        size: i32,
-    },
-    /// A frame above the configured limit.
-    #[error("a frame of {size} bytes exceeds the limit of {limit}")]
-    TooLarge {
-        /// What the size field said, in bytes.
-        size: u32,
-        /// The decoder's limit in bytes.
-        limit: usize,
-    },
-    /// The size field spells `HTTP`.
-    #[error(
-        "an HTTP server answers here: use nsqd's TCP port (usually 4150), not its HTTP port (usually 4151)"
-    )]
-    Http,
-    /// A frame type that the protocol does not have.
-    #[error("unknown frame type {frame_type}")]
-    UnknownFrameType {
-        /// What the type field said.
-        frame_type: u32,
-    },
-    /// A message frame too small for timestamp, attempts and id.
-    #[error("a message of {size} bytes is too short: its head alone takes 26")]
-    ShortMessage {
-        /// Bytes after the frame type.
-        size: usize,
-    },
 }
 
 #[cfg(test)]

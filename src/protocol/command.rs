@@ -1,4 +1,4 @@
-//! What a client can say.
+//! Commands: everything that a client sends.
 
 use std::fmt;
 
@@ -10,71 +10,92 @@ use super::{
     outbox::Outbox,
 };
 
-/// The first bytes of every connection: which protocol is meant. nsqd does not answer them.
+/// The first bytes of every connection, which select protocol V2. nsqd does not answer them.
 pub const MAGIC: &[u8; 4] = b"  V2";
 
-/// One command of the V2 protocol, borrowing what it is made of.
+/// One command of the V2 protocol. It borrows its parts.
 ///
-/// Ranges are nsqd's and are *not* checked here: breaking one costs the connection, so callers check before they encode.
-/// `Debug` shows no secret, and lengths instead of bodies.
+/// The documented ranges are nsqd's. They are *not* checked here: nsqd closes the connection if one
+/// is exceeded, so callers must check before they encode. `Debug` shows no secret, and lengths
+/// instead of bodies.
+///
+/// ```
+/// use actix_nsq::{
+///     Topic,
+///     bytes::Bytes,
+///     protocol::{Command, Outbox},
+/// };
+///
+/// let mut out = Outbox::new();
+/// Command::Publish {
+///     topic: &Topic::from_static("orders"),
+///     body: &Bytes::from_static(b"hello"),
+/// }
+/// .encode(&mut out);
+/// assert_eq!(out.take().concat(), b"PUB orders\n\0\0\0\x05hello");
+/// ```
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub enum Command<'a> {
-    /// `IDENTIFY`: who this client is and what it would like; the JSON of [`Identify`](super::Identify). First command, once.
+    /// `IDENTIFY`: describes the client and requests features, as the JSON of
+    /// [`Identify`](super::Identify). The first command of a connection.
     Identify(&'a [u8]),
-    /// `AUTH`: the secret. Once, and only if nsqd's answer to IDENTIFY asks for it.
+    /// `AUTH`: sends the secret. Once, and only if the response to IDENTIFY requires it.
     Auth(&'a [u8]),
-    /// `SUB`: deliver messages of this channel here. Once per connection.
+    /// `SUB`: subscribes the connection to a channel. Once per connection.
     Subscribe {
-        /// The topic; nsqd creates it if need be.
+        /// The topic; nsqd creates it if it does not exist.
         topic: &'a Topic,
-        /// The channel; nsqd creates it if need be.
+        /// The channel; nsqd creates it if it does not exist.
         channel: &'a Channel,
     },
-    /// `PUB`: publish one message.
+    /// `PUB`: publishes one message.
     Publish {
-        /// Where to.
+        /// The topic; nsqd creates it if it does not exist.
         topic: &'a Topic,
-        /// The message: 1 byte to nsqd's `max_msg_size` (1 MiB by default).
+        /// 1 byte to nsqd's `max_msg_size` (default 1 MiB).
         body: &'a Bytes,
     },
-    /// `MPUB`: publish several messages, answered by one `OK`.
+    /// `MPUB`: publishes several messages, answered by one `OK`.
     MultiPublish {
-        /// Where to.
+        /// The topic; nsqd creates it if it does not exist.
         topic: &'a Topic,
-        /// At least one message, each as in `PUB`; counted with 4 bytes more per message and 4 for their number, all
-        /// together at most nsqd's `max_body_size` (5 MiB by default).
+        /// At least one message, each with the limits of `PUB`. All bodies, 4 bytes per message and
+        /// 4 bytes for their number are together at most nsqd's `max_body_size` (default 5 MiB).
         bodies: &'a [Bytes],
     },
-    /// `DPUB`: publish one message that channels deliver only later.
+    /// `DPUB`: publishes one message that nsqd delivers after a delay.
     DeferredPublish {
-        /// Where to.
+        /// The topic; nsqd creates it if it does not exist.
         topic: &'a Topic,
-        /// Milliseconds from nsqd's receipt; 0 to nsqd's `max_req_timeout` (1 h by default), more is fatal.
+        /// Delay in milliseconds after nsqd received the command, 0 to nsqd's `max_req_timeout`
+        /// (default 1 h).
         delay_ms: u64,
-        /// The message, as in `PUB`.
+        /// 1 byte to nsqd's `max_msg_size` (default 1 MiB).
         body: &'a Bytes,
     },
-    /// `RDY`: how many messages may be in flight on this connection; 0 to the `max_rdy_count` of nsqd's IDENTIFY response.
+    /// `RDY`: sets the maximum number of messages in flight on this connection, 0 to the
+    /// `max_rdy_count` of the response to IDENTIFY.
     Ready(u32),
-    /// `FIN`: the message is done.
+    /// `FIN`: the message was processed.
     Finish(MessageId),
-    /// `REQ`: deliver the message again.
+    /// `REQ`: requests that the message is delivered again.
     Requeue {
-        /// Which message.
+        /// The message.
         id: MessageId,
-        /// Milliseconds to wait before that; more than nsqd's `max_req_timeout` (1 h by default) is cut to it.
+        /// Delay in milliseconds. nsqd reduces it to its `max_req_timeout` (default 1 h).
         delay_ms: u64,
     },
-    /// `TOUCH`: the message is still being worked on; its time-out starts anew.
+    /// `TOUCH`: restarts the timeout of a message that is still being processed.
     Touch(MessageId),
-    /// `CLS`: send no more messages; answered by `CLOSE_WAIT`.
+    /// `CLS`: requests that nsqd sends no more messages; answered by `CLOSE_WAIT`.
     Close,
-    /// `NOP`: a sign of life, not answered.
+    /// `NOP`: answers a heartbeat; not answered by nsqd.
     Nop,
 }
 
 impl Command<'_> {
-    /// Writes the command into `out`.
+    /// Appends the command to `out`.
     ///
     /// ```text
     ///  IDENTIFY\n                         | u32 length | JSON
@@ -89,8 +110,8 @@ impl Command<'_> {
     ///  CLS\n   NOP\n
     /// ```
     ///
-    /// Encoding cannot fail. A length above `u32::MAX` is written as `u32::MAX`, which every nsqd refuses; callers check sizes
-    /// earlier and against far smaller limits.
+    /// Encoding cannot fail. A length above `u32::MAX` is written as `u32::MAX`, which every nsqd
+    /// rejects; callers check sizes against far smaller limits.
     pub fn encode(&self, out: &mut Outbox) {
         match *self {
             Command::Identify(json) => {
@@ -164,7 +185,8 @@ fn put_body(out: &mut Outbox, body: &Bytes) {
     out.put_shared(body);
 }
 
-/// Writes an MPUB of `count` bodies, which need not lie side by side; `size` is their [`batch_size`].
+/// Appends an MPUB of `count` bodies whose [`batch_size`] is `size`. Unlike
+/// [`Command::MultiPublish`], the bodies need not be contiguous.
 pub(crate) fn put_batch<'a>(
     topic: &Topic,
     count: usize,
@@ -172,7 +194,7 @@ pub(crate) fn put_batch<'a>(
     bodies: impl IntoIterator<Item = &'a Bytes>,
     out: &mut Outbox,
 ) {
-    // Bodies that are shared need no room, and few of those that are copied are that large.
+    // Shared bodies need no capacity, and copied ones are rarely that large.
     if size / count.max(1) < Outbox::SHARE_FROM {
         out.reserve(size.saturating_add(128));
     }
@@ -186,12 +208,13 @@ pub(crate) fn put_batch<'a>(
     }
 }
 
-/// What MPUB's first length covers: the number of messages, and each message with its own length.
+/// Returns the first length of an MPUB in bytes: it covers the number of messages, and each
+/// message with its own length.
 pub(crate) fn batch_size(bodies: &[Bytes]) -> usize {
     wire_size(bodies.len(), bodies.iter().map(Bytes::len).sum())
 }
 
-/// The same for `count` messages of `bytes` bytes in all.
+/// Returns [`batch_size`] for `count` messages with bodies of `bytes` bytes in total.
 pub(crate) const fn wire_size(count: usize, bytes: usize) -> usize {
     count
         .saturating_add(1)
@@ -203,12 +226,12 @@ fn wire_length(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
-/// Secrets stay out of logs; bodies may be large and private, so they show as lengths.
+/// Secrets are omitted. Bodies may be large and private, so only their lengths are shown.
 impl fmt::Debug for Command<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Command::Identify(json) => write!(f, "Identify({} bytes)", json.len()),
-            // Even the length would be a hint.
+            // The length of the secret is omitted, too.
             Command::Auth(_) => f.write_str("Auth(..)"),
             Command::Subscribe { topic, channel } => f
                 .debug_struct("Subscribe")

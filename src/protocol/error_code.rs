@@ -1,28 +1,31 @@
-//! What an error frame says: nsqd's code, and its text.
+//! The content of an error frame: nsqd's code and text.
 
 use std::{fmt, sync::Arc};
 
+use serde::{Serialize, Serializer};
+
 use super::text::one_line;
 
-/// At most this many bytes of an error frame's text are kept.
+/// Maximum length in bytes of the text that is kept of an error frame. nsqd's texts are shorter.
 const MAX_TEXT: usize = 512;
 
-/// The one table: variant, token on the wire, meaning.
+/// Defines [`ErrorCode`] from one table: variant, token on the wire, meaning.
 macro_rules! error_codes {
     ($($Code:ident = $token:literal, $doc:literal;)*) => {
-        /// The first word of an error frame.
+        /// The first word of an error response.
         ///
-        /// nsqd follows it with a description for humans; only the code is fit for decisions.
+        /// nsqd appends a description for humans, which may change; decide by the code. It is
+        /// serialized as its token, such as `"E_BAD_TOPIC"`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum ErrorCode {
             $(#[doc = concat!("`", $token, "`: ", $doc)] $Code,)*
-            /// Any other token: a newer nsqd, or not an nsqd at all.
+            /// Any other token, for example of a newer nsqd.
             Unknown,
         }
 
         impl ErrorCode {
-            /// The token as nsqd writes it; `E_UNKNOWN` stands for [`ErrorCode::Unknown`].
+            /// Returns the token as nsqd writes it, and `E_UNKNOWN` for [`ErrorCode::Unknown`].
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -31,7 +34,7 @@ macro_rules! error_codes {
                 }
             }
 
-            /// The code of a token; case matters, as it does to nsqd.
+            /// Returns the code of a token. Case matters.
             #[must_use]
             pub fn from_token(token: &[u8]) -> Self {
                 $(if token == $token.as_bytes() {
@@ -44,29 +47,30 @@ macro_rules! error_codes {
 }
 
 error_codes! {
-    Invalid = "E_INVALID", "unknown command, wrong state, a parameter missing or out of range, TLS required.";
-    BadTopic = "E_BAD_TOPIC", "the topic's name is not valid.";
-    BadChannel = "E_BAD_CHANNEL", "the channel's name is not valid.";
-    BadBody = "E_BAD_BODY", "the body of IDENTIFY, AUTH or MPUB has a bad size, form or value.";
-    BadMessage = "E_BAD_MESSAGE", "a message is empty, too big, or did not arrive in time.";
-    PubFailed = "E_PUB_FAILED", "PUB was not stored: topic being deleted, nsqd going down, or disk trouble.";
-    MpubFailed = "E_MPUB_FAILED", "MPUB failed; a first part of the batch may be stored.";
-    DpubFailed = "E_DPUB_FAILED", "DPUB was not stored: topic being deleted, nsqd going down, or disk trouble.";
-    SubFailed = "E_SUB_FAILED", "topic or channel being deleted, or too many consumers on the channel.";
-    IdentifyFailed = "E_IDENTIFY_FAILED", "IDENTIFY asked for what cannot be had, or the upgrade to TLS or compression failed.";
+    Invalid = "E_INVALID", "invalid command, state or parameter, or TLS required.";
+    BadTopic = "E_BAD_TOPIC", "the topic name is invalid.";
+    BadChannel = "E_BAD_CHANNEL", "the channel name is invalid.";
+    BadBody = "E_BAD_BODY", "the body of IDENTIFY, AUTH or MPUB is invalid.";
+    BadMessage = "E_BAD_MESSAGE", "a message is empty, too large, or did not arrive in time.";
+    PubFailed = "E_PUB_FAILED", "not stored: topic being deleted, shutdown, or disk error.";
+    MpubFailed = "E_MPUB_FAILED", "the first messages of the batch may be stored.";
+    DpubFailed = "E_DPUB_FAILED", "not stored: topic being deleted, shutdown, or disk error.";
+    SubFailed = "E_SUB_FAILED", "topic or channel being deleted, or too many consumers.";
+    IdentifyFailed = "E_IDENTIFY_FAILED", "incompatible features, or a failed upgrade.";
     AuthFirst = "E_AUTH_FIRST", "AUTH is required before this command.";
-    AuthFailed = "E_AUTH_FAILED", "nsqd could not reach its auth server.";
-    AuthDisabled = "E_AUTH_DISABLED", "AUTH was sent to an nsqd that does not ask for it.";
-    AuthError = "E_AUTH_ERROR", "nsqd could not give its answer to AUTH.";
-    Unauthorized = "E_UNAUTHORIZED", "no grant, or none for this topic or channel.";
+    AuthFailed = "E_AUTH_FAILED", "the request to the auth server failed.";
+    AuthDisabled = "E_AUTH_DISABLED", "AUTH was sent to an nsqd that has no auth server.";
+    AuthError = "E_AUTH_ERROR", "nsqd could not encode its response to AUTH.";
+    Unauthorized = "E_UNAUTHORIZED", "no permission for this topic or channel, or none at all.";
     BadProtocol = "E_BAD_PROTOCOL", "the magic was not `  V2`.";
-    FinFailed = "E_FIN_FAILED", "FIN named a message that is not in flight on this connection.";
-    ReqFailed = "E_REQ_FAILED", "REQ named a message that is not in flight on this connection.";
-    TouchFailed = "E_TOUCH_FAILED", "TOUCH named a message that is not in flight on this connection.";
+    FinFailed = "E_FIN_FAILED", "the message is not in flight on this connection.";
+    ReqFailed = "E_REQ_FAILED", "the message is not in flight on this connection.";
+    TouchFailed = "E_TOUCH_FAILED", "the message is not in flight on this connection.";
 }
 
 impl ErrorCode {
-    /// Whether nsqd closes the connection after this error. It does after all but three; an unknown code counts as fatal.
+    /// Returns whether nsqd closes the connection after this error. It does, except after
+    /// `E_FIN_FAILED`, `E_REQ_FAILED` and `E_TOUCH_FAILED`; unknown codes count as fatal.
     #[must_use]
     pub const fn is_fatal(self) -> bool {
         !matches!(self, Self::FinFailed | Self::ReqFailed | Self::TouchFailed)
@@ -79,9 +83,17 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-/// The content of an error frame: nsqd's verdict in its own words.
+/// Serializes the token.
+impl Serialize for ErrorCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// The content of an error frame: nsqd's code and text.
 ///
-/// Cloning is cheap: one verdict answers many publishes.
+/// A clone is cheap, since one error response may fail many publishes. It is serialized as its
+/// text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerError {
     code: ErrorCode,
@@ -89,15 +101,15 @@ pub struct ServerError {
 }
 
 impl ServerError {
-    /// Reads the data of an error frame.
+    /// Parses the data of an error frame. Any bytes are accepted.
     ///
     /// ```text
     ///  E _ B A D _ T O P I C | 20 | P U B   t o p i c   n a m e ...
     ///  code: first word only | sp | description (may be absent)
     /// ```
     ///
-    /// Takes any bytes. The text is the whole data on one line: control characters escaped, invalid UTF-8 replaced, cut to
-    /// 512 bytes (an ellipsis marks the cut).
+    /// The text is the data on one line, at most 512 bytes: control characters are escaped, invalid
+    /// UTF-8 is replaced, and an ellipsis marks omitted text.
     #[must_use]
     pub fn parse(data: &[u8]) -> Self {
         let token = data.split(u8::is_ascii_whitespace).next();
@@ -111,21 +123,22 @@ impl ServerError {
         }
     }
 
-    /// The code: what to decide by.
+    /// Returns the code.
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         self.code
     }
 
-    /// Code and description, on one line of at most 512 bytes: what to show.
+    /// Returns code and description as sent by nsqd, on one line of at most 512 bytes.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The limit that the text names, if it does: `... too big 1025 > 1024`.
+    /// Returns the size and the limit in a text like `... too big 1025 > 1024`; `None` for other
+    /// texts.
     ///
-    /// nsqd tells its `max_msg_size` and `max_body_size` nowhere else on this connection.
+    /// nsqd reports its `max_msg_size` and `max_body_size` to clients in no other way.
     #[must_use]
     pub fn named_limit(&self) -> Option<NamedLimit> {
         let (_, numbers) = self.text.split_once("too big ")?;
@@ -137,18 +150,20 @@ impl ServerError {
         })
     }
 
-    /// Whether nsqd runs with `--tls-required`, and refuses whatever comes outside of TLS: what was refused is not to blame.
+    /// Returns whether nsqd runs with `--tls-required` and rejected a command that was sent without
+    /// TLS. The rejected command itself may be valid.
     #[must_use]
     pub fn is_tls_required(&self) -> bool {
         self.code == ErrorCode::Invalid && self.text.ends_with("(TLS required)")
     }
 
-    /// Whether nsqd gave up waiting for the rest of a body: the upload was slow, what it carried is not to blame, and
-    /// nothing was stored.
+    /// Returns whether nsqd timed out while it read the rest of a body. Nothing was stored, and the
+    /// rejected command itself may be valid.
     ///
-    /// nsqd allows two heartbeat intervals for a command and its body, however steadily the bytes flow. Where exactly time
-    /// ran out decides the words: within a message `E_BAD_MESSAGE ... failed to read message body`, at one of MPUB's
-    /// counts and lengths `E_BAD_BODY MPUB failed to read message count` or
+    /// nsqd allows two heartbeat intervals for a command and its body, even if bytes arrive
+    /// steadily. The text depends on the position: within a message
+    /// `E_BAD_MESSAGE ... failed to read message body`, at a count or length of an MPUB
+    /// `E_BAD_BODY MPUB failed to read message count` or
     /// `E_BAD_MESSAGE MPUB failed to read message(7) body size`.
     #[must_use]
     pub fn is_slow_upload(&self) -> bool {
@@ -165,12 +180,20 @@ impl fmt::Display for ServerError {
 
 impl std::error::Error for ServerError {}
 
-/// What nsqd's text says about a size it refused, see [`ServerError::named_limit`].
+/// Serializes the text.
+impl Serialize for ServerError {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+/// A size that nsqd rejected and the limit it named, see [`ServerError::named_limit`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct NamedLimit {
-    /// The refused size in bytes.
+    /// The rejected size in bytes.
     pub size: u64,
-    /// The largest size in bytes that nsqd takes.
+    /// The largest size in bytes that nsqd accepts.
     pub limit: u64,
 }
 
@@ -204,17 +227,15 @@ mod tests {
 
     /// checklist: 16
     #[test]
-    fn every_code_is_known_by_its_token() {
+    fn every_code_is_recognized_by_its_token() {
         for (token, code) in TOKENS {
             assert_eq!(ErrorCode::from_token(token.as_bytes()), code);
             assert_eq!(code.as_str(), token);
             assert_eq!(code.to_string(), token);
+            assert_eq!(serde_json::to_value(code).unwrap(), token);
         }
-        for stranger in ["", "E_", "E_BAD", "E_BAD_TOPICS", "e_invalid", "E_UNKNOWN"] {
-            assert_eq!(
-                ErrorCode::from_token(stranger.as_bytes()),
-                ErrorCode::Unknown
-            );
+        for other in ["", "E_", "E_BAD", "E_BAD_TOPICS", "e_invalid", "E_UNKNOWN"] {
+            assert_eq!(ErrorCode::from_token(other.as_bytes()), ErrorCode::Unknown);
         }
         assert_eq!(ErrorCode::Unknown.as_str(), "E_UNKNOWN");
     }
@@ -222,9 +243,9 @@ mod tests {
     /// checklist: 16
     #[test]
     fn all_but_three_codes_are_fatal() {
-        let mild = ["E_FIN_FAILED", "E_REQ_FAILED", "E_TOUCH_FAILED"];
+        let survived = ["E_FIN_FAILED", "E_REQ_FAILED", "E_TOUCH_FAILED"];
         for (token, code) in TOKENS {
-            assert_eq!(code.is_fatal(), !mild.contains(&token), "{token}");
+            assert_eq!(code.is_fatal(), !survived.contains(&token), "{token}");
         }
         assert!(ErrorCode::Unknown.is_fatal());
     }
@@ -232,7 +253,7 @@ mod tests {
     /// fault: P20
     /// checklist: 16
     #[test]
-    fn only_the_first_word_makes_the_code() {
+    fn code_is_the_first_word_only() {
         for (data, code) in [
             ("E_BAD_PROTOCOL", ErrorCode::BadProtocol),
             (
@@ -248,12 +269,13 @@ mod tests {
             assert_eq!(error.code(), code, "{data}");
             assert_eq!(error.text(), data);
             assert_eq!(error.to_string(), data);
+            assert_eq!(serde_json::to_value(&error).unwrap(), data);
         }
     }
 
     /// checklist: 16
     #[test]
-    fn the_text_stays_on_one_line_and_within_512_bytes() {
+    fn text_is_one_line_of_at_most_512_bytes() {
         let error = ServerError::parse(b"E_INVALID a\nb\xff\xfe \x1b[31m");
         assert_eq!(error.text(), "E_INVALID a\\nb\u{fffd}\u{fffd} \\u{1b}[31m");
         let whole = "x".repeat(512);
@@ -263,44 +285,44 @@ mod tests {
     }
 
     #[track_caller]
-    fn names(text: &str, expected: Option<(u64, u64)>) {
+    fn assert_limit(text: &str, expected: Option<(u64, u64)>) {
         let limit = ServerError::parse(text.as_bytes()).named_limit();
         assert_eq!(limit.map(|l| (l.size, l.limit)), expected);
     }
 
     /// checklist: 16
     #[test]
-    fn the_limit_is_read_from_the_text() {
-        names(
+    fn named_limit_is_parsed_from_the_text() {
+        assert_limit(
             "E_BAD_MESSAGE MPUB message too big 1025 > 1024",
             Some((1025, 1024)),
         );
-        names(
+        assert_limit(
             "E_BAD_MESSAGE PUB message too big 2000 > 1000",
             Some((2000, 1000)),
         );
-        names(
+        assert_limit(
             "E_BAD_MESSAGE DPUB message too big 2000 > 1000",
             Some((2000, 1000)),
         );
-        names(
+        assert_limit(
             "E_BAD_BODY MPUB body too big 20001 > 20000",
             Some((20001, 20000)),
         );
-        names("E_BAD_BODY body too big 5 > 4, sorry", Some((5, 4)));
-        names("E_BAD_MESSAGE PUB message too big 2000", None);
-        names("E_BAD_MESSAGE PUB message too big -1 > 1000", None);
-        names("E_BAD_MESSAGE PUB message too big 2000 > ", None);
-        names(
+        assert_limit("E_BAD_BODY body too big 5 > 4, sorry", Some((5, 4)));
+        assert_limit("E_BAD_MESSAGE PUB message too big 2000", None);
+        assert_limit("E_BAD_MESSAGE PUB message too big -1 > 1000", None);
+        assert_limit("E_BAD_MESSAGE PUB message too big 2000 > ", None);
+        assert_limit(
             "E_BAD_MESSAGE PUB message too big 99999999999999999999 > 1",
             None,
         );
-        names("E_BAD_MESSAGE PUB invalid message body size 0", None);
+        assert_limit("E_BAD_MESSAGE PUB invalid message body size 0", None);
     }
 
     /// checklist: 16
     #[test]
-    fn a_slow_upload_is_told_from_a_bad_message() {
+    fn slow_upload_is_distinguished_from_an_invalid_message() {
         for (text, slow) in [
             ("E_BAD_MESSAGE PUB failed to read message body", true),
             ("E_BAD_MESSAGE PUB failed to read message body size", true),
@@ -323,10 +345,11 @@ mod tests {
     }
 
     proptest! {
+        /// contract: 12
         /// fault: P20
         /// checklist: 16
         #[test]
-        fn any_bytes_make_one_short_line(data in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        fn any_bytes_become_one_short_line(data in prop::collection::vec(any::<u8>(), 0..2000)) {
             let error = ServerError::parse(&data);
             prop_assert!(error.text().len() <= 512);
             prop_assert!(!error.text().contains(char::is_control));

@@ -1,35 +1,75 @@
-//! What nsqd can say.
+//! Frames: everything that nsqd sends.
 
 use std::fmt;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
-use super::{error_code::ServerError, message::Message, text::one_line};
+use super::{error::DecodeError, error_code::ServerError, message::Message, text::one_line};
 
-/// At most this many bytes of a response are shown.
-const SHOWN: usize = 64;
+/// Maximum length in bytes of a response in the output of `Display`: enough to recognize it.
+const MAX_SHOWN: usize = 64;
 
 /// One frame from nsqd.
 ///
-/// The plain responses have names of their own, since they are nearly all that a publishing connection ever reads.
+/// The fixed responses have their own variants. A publishing connection receives hardly anything
+/// else.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Frame {
     /// Response `OK`: the oldest unanswered command succeeded.
     Ok,
-    /// Response `_heartbeat_`: nsqd wants a sign of life (any command; `NOP` by convention) within two intervals.
+    /// Response `_heartbeat_`: nsqd closes the connection unless a command (by convention `NOP`)
+    /// arrives within two heartbeat intervals.
     Heartbeat,
-    /// Response `CLOSE_WAIT`, to `CLS`. A message may still follow it.
+    /// Response `CLOSE_WAIT` to `CLS`. Messages may still follow it.
     CloseWait,
     /// Any other response: the JSON that answers IDENTIFY or AUTH.
     Response(Bytes),
-    /// An error. Unless its code is one of three (see [`ErrorCode::is_fatal`](super::ErrorCode::is_fatal)), it is the last
-    /// frame of the connection.
+    /// An error response. It is the last frame of the connection, except after the three codes for
+    /// which [`ErrorCode::is_fatal`](super::ErrorCode::is_fatal) returns `false`.
     Error(ServerError),
-    /// A message for the channel this connection is subscribed to.
+    /// A message of the channel that this connection is subscribed to.
     Message(Message),
 }
 
-/// What it is, in few words however large it is. A message shows nothing of its body.
+impl Frame {
+    /// Decodes one complete frame without its size field: `u32` type, then data. The data is not
+    /// copied.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] if the type is missing or unknown, or if a message is too short for its
+    /// header.
+    pub fn decode(payload: Bytes) -> Result<Self, DecodeError> {
+        if let Some(frame) = Self::plain_response(&payload) {
+            return Ok(frame);
+        }
+        let mut data = payload;
+        let Ok(frame_type) = data.try_get_u32() else {
+            // Below four bytes, so the conversion cannot fail.
+            let size = u32::try_from(data.len()).unwrap_or_default();
+            return Err(DecodeError::TooShort { size });
+        };
+        match frame_type {
+            0 => Ok(Self::Response(data)),
+            1 => Ok(Self::Error(ServerError::parse(&data))),
+            2 => Message::decode(data).map(Self::Message),
+            frame_type => Err(DecodeError::UnknownFrameType { frame_type }),
+        }
+    }
+
+    /// Recognizes the fixed responses by one comparison of type and data.
+    pub(super) fn plain_response(payload: &[u8]) -> Option<Self> {
+        match payload {
+            b"\0\0\0\0OK" => Some(Self::Ok),
+            b"\0\0\0\0_heartbeat_" => Some(Self::Heartbeat),
+            b"\0\0\0\0CLOSE_WAIT" => Some(Self::CloseWait),
+            _ => None,
+        }
+    }
+}
+
+/// Describes the frame in at most about 600 bytes, on one line. The body of a message is omitted.
 impl fmt::Display for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -37,9 +77,9 @@ impl fmt::Display for Frame {
             Self::Heartbeat => f.write_str("_heartbeat_"),
             Self::CloseWait => f.write_str("CLOSE_WAIT"),
             Self::Response(data) => {
-                // A byte more than is shown, by which the line sees that something is left out.
-                let start = String::from_utf8_lossy(data.get(..=SHOWN).unwrap_or(data));
-                write!(f, "response \"{}\"", one_line(start.chars(), SHOWN))
+                // One byte more than is shown, so that `one_line` marks the omission.
+                let start = String::from_utf8_lossy(data.get(..=MAX_SHOWN).unwrap_or(data));
+                write!(f, "response \"{}\"", one_line(start.chars(), MAX_SHOWN))
             }
             Self::Error(error) => write!(f, "error {error}"),
             Self::Message(_) => f.write_str("a message"),
@@ -52,14 +92,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_of_any_size_shows_in_few_words() {
+    fn display_is_short_for_a_frame_of_any_size() {
         let long = Frame::Response(vec![b'x'; 1 << 20].into()).to_string();
         assert!(
             long.starts_with("response \"xxx") && long.len() < 100,
             "{long}"
         );
         assert!(long.ends_with("xxx…\""), "{long}");
-        let whole = "x".repeat(SHOWN);
+        let whole = "x".repeat(MAX_SHOWN);
         let response = Frame::Response(whole.clone().into());
         assert_eq!(response.to_string(), format!("response \"{whole}\""));
         let broken = Frame::Response(Bytes::from_static(b"a\n\xff")).to_string();

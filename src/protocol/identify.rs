@@ -1,77 +1,86 @@
-//! What client and nsqd tell each other before anything is published: the JSON of IDENTIFY and AUTH.
+//! The JSON of IDENTIFY and AUTH: what client and nsqd negotiate when they connect.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// The body of `IDENTIFY`: who this client is, and what it would like.
+/// The body of `IDENTIFY`: describes the client and requests features.
 ///
 /// ```text
 ///  IDENTIFY\n | u32 length | {"client_id":"a","hostname":"b","feature_negotiation":true, ...}
 /// ```
 ///
-/// What is `None` is not sent, and nsqd uses its own default. A value out of range is answered by a fatal `E_BAD_BODY`.
+/// Fields that are `None` are not sent; nsqd then uses its default. nsqd rejects a value out of
+/// range with `E_BAD_BODY` and closes the connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Identify {
-    /// A short name for this client, shown in nsqd's `/stats`; nsqd's default is the peer's address.
+    /// A short name of the client, shown in nsqd's `/stats`. nsqd's default is the peer address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
-    /// The host this client runs on, shown in `/stats`; nsqd's default is the peer's address.
+    /// The host of the client, shown in `/stats`. nsqd's default is the peer address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
     /// Program and version, shown in `/stats`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
-    /// The region this client stands in; unknown to nsqd 1.3.0, which ignores it.
+    /// The region of the client; ignored by nsqd up to 1.3.0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topology_region: Option<String>,
-    /// The zone this client stands in; unknown to nsqd 1.3.0, which ignores it.
+    /// The zone of the client; ignored by nsqd up to 1.3.0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topology_zone: Option<String>,
-    /// Whether nsqd shall answer with an [`IdentifyResponse`] and negotiate; else it answers a bare `OK` and upgrades nothing.
+    /// Requests an [`IdentifyResponse`]. Otherwise nsqd answers `OK` and grants no feature.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub feature_negotiation: Option<bool>,
-    /// Milliseconds between heartbeats: 1000 to 60000, 0 for nsqd's default (30000), -1 for none (which forbids `SUB`).
+    /// Milliseconds between heartbeats: 1000 to 60000, 0 for nsqd's default (30000), -1 for none
+    /// (then `SUB` is rejected).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heartbeat_interval: Option<i64>,
-    /// Bytes nsqd collects before it writes messages: 64 to 65536, 0 for its default (16384), -1 for no buffer.
+    /// Size in bytes of nsqd's buffer for messages: 64 to 65536, 0 for its default (16384), -1 for
+    /// no buffer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_buffer_size: Option<i64>,
-    /// Milliseconds a message may rest in that buffer: 25 to 30000, 0 for nsqd's default (250). With -1 nothing flushes by time:
-    /// a lone message waits for the next heartbeat.
+    /// Maximum time in milliseconds that a message stays in that buffer: 25 to 30000, 0 for nsqd's
+    /// default (250), -1 for no limit: a single message then waits for the next heartbeat.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_buffer_timeout: Option<i64>,
-    /// Asks for TLS.
+    /// Requests TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_v1: Option<bool>,
-    /// Asks for snappy compression; together with `deflate` it is a fatal `E_IDENTIFY_FAILED`.
+    /// Requests snappy compression. nsqd rejects it together with `deflate`
+    /// (`E_IDENTIFY_FAILED`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snappy: Option<bool>,
-    /// Asks for deflate compression.
+    /// Requests deflate compression.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deflate: Option<bool>,
-    /// How hard to deflate; nsqd cuts it to its maximum (6 by default) and takes 6 for anything below 1.
+    /// The deflate level. nsqd reduces it to its maximum (default 6) and replaces values below 1 by
+    /// 6.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deflate_level: Option<i64>,
-    /// Percentage of messages to deliver, 0 (all of them) to 99. The others are consumed unseen.
+    /// Percentage of the channel's messages to deliver: 1 to 99, 0 for all. The other messages are
+    /// discarded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample_rate: Option<i64>,
-    /// Milliseconds until nsqd takes back a message neither finished nor touched: 1000 to nsqd's maximum (900000 by default),
-    /// 0 for its default (60000).
+    /// Milliseconds after which nsqd requeues a message that was neither finished nor touched: 1000
+    /// to nsqd's maximum (default 900000), 0 for its default (60000).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub msg_timeout: Option<i64>,
 }
 
 impl Identify {
-    /// The JSON to send.
+    /// Returns the JSON to send.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
-        // Strings and numbers always have a JSON form. Were it otherwise, nsqd would refuse the empty body.
+        // Strings and numbers can always be serialized. nsqd would reject an empty body.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// The names alone: a second IDENTIFY that asks for nothing, so that nsqd answers `OK` and changes nothing.
+    /// Returns a copy with the names only. Sent as a second IDENTIFY it requests nothing, so that
+    /// nsqd answers `OK` and changes nothing.
     ///
-    /// Anything more is dangerous on a live connection: upgrade flags upgrade again, a buffer size makes nsqd write beneath TLS
-    /// and compression, a heartbeat interval moves its dead-line. Names left out are blanked in `/stats`, so none is.
+    /// All other fields would change an established connection: feature flags upgrade it again, a
+    /// buffer size makes nsqd write below TLS and compression, and a heartbeat interval changes
+    /// its read deadline. Omitted names would be cleared in `/stats`, so all are included.
     #[must_use]
     pub fn names_only(&self) -> Self {
         Self {
@@ -85,60 +94,64 @@ impl Identify {
     }
 }
 
-/// nsqd's answer to `IDENTIFY`: what was negotiated.
+/// The response to `IDENTIFY`: the negotiated features and limits.
 ///
-/// Fields an older nsqd does not send have the values of [`IdentifyResponse::legacy`]; what a newer one sends in addition is
-/// ignored. nsqd tells its `max_msg_size` and `max_body_size` neither here nor anywhere else on this connection, until it
-/// refuses something (see [`ServerError::named_limit`](super::ServerError::named_limit)).
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// Fields that an older nsqd does not send have the values of [`IdentifyResponse::legacy`]; unknown
+/// fields of a newer one are ignored. nsqd's `max_msg_size` and `max_body_size` are not among them:
+/// clients learn them only from an error response (see
+/// [`ServerError::named_limit`](super::ServerError::named_limit)).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct IdentifyResponse {
-    /// The largest count `RDY` may have; 2500 if nsqd does not say.
+    /// The maximum count of `RDY`; 2500 if nsqd does not send it.
     pub max_rdy_count: u64,
-    /// nsqd's version, for instance `1.3.0`; empty if it does not say.
+    /// nsqd's version, for example `1.3.0`; empty if nsqd does not send it.
     pub version: String,
-    /// The longest that a message can be kept by `TOUCH`, in milliseconds; 0 if nsqd does not say.
+    /// The maximum time in milliseconds by which `TOUCH` can extend a message timeout; 0 if nsqd
+    /// does not send it.
     pub max_msg_timeout: i64,
-    /// The message time-out in force on this connection, in milliseconds; 0 if nsqd does not say.
+    /// The message timeout of this connection in milliseconds; 0 if nsqd does not send it.
     pub msg_timeout: i64,
-    /// Whether TLS comes next. `false` although it was asked for means that nsqd has no certificate and carries on in clear
-    /// text.
+    /// Whether the connection is upgraded to TLS next. nsqd without a certificate sends `false` and
+    /// continues in clear text, even if TLS was requested.
     pub tls_v1: bool,
-    /// Whether snappy comes next (after TLS).
+    /// Whether the connection is upgraded to snappy next (after TLS).
     pub snappy: bool,
-    /// Whether deflate comes next (after TLS).
+    /// Whether the connection is upgraded to deflate next (after TLS).
     pub deflate: bool,
-    /// The deflate level in force.
+    /// The deflate level of this connection.
     pub deflate_level: i64,
-    /// The highest deflate level nsqd takes.
+    /// The maximum deflate level of this nsqd.
     pub max_deflate_level: i64,
-    /// Percentage of messages delivered; 0 means all.
+    /// Percentage of the channel's messages that are delivered; 0 means all.
     pub sample_rate: i64,
-    /// Whether `AUTH` has to follow, after the upgrades. If not, it must not be sent: `E_AUTH_DISABLED` is fatal.
+    /// Whether `AUTH` must follow, after the upgrades. If not, it must not be sent: nsqd answers
+    /// `E_AUTH_DISABLED` and closes the connection.
     pub auth_required: bool,
-    /// Bytes nsqd collects before it writes messages; 0 if it does not say.
+    /// Size in bytes of nsqd's buffer for messages; 0 if nsqd does not send it.
     pub output_buffer_size: i64,
-    /// Milliseconds a message may rest in that buffer; 0 if nsqd does not say.
+    /// Maximum time in milliseconds that a message stays in that buffer; 0 if nsqd does not send
+    /// it.
     pub output_buffer_timeout: i64,
-    /// The region nsqd stands in; empty up to nsqd 1.3.0 and if it does not say.
+    /// The region of nsqd; empty if nsqd (up to 1.3.0) does not send it.
     pub topology_region: String,
-    /// The zone nsqd stands in; empty up to nsqd 1.3.0 and if it does not say.
+    /// The zone of nsqd; empty if nsqd (up to 1.3.0) does not send it.
     pub topology_zone: String,
 }
 
 impl IdentifyResponse {
-    /// Reads the JSON of the response.
+    /// Parses the JSON of the response.
     ///
     /// # Errors
     ///
-    /// What `serde_json` finds wrong with it.
+    /// If it is not a JSON object, or if a field has another type.
     pub fn parse(json: &[u8]) -> Result<Self, serde_json::Error> {
         parse_object(json)
     }
 
-    /// What a bare `OK` means: an nsqd too old to negotiate, or not asked to. Nothing was granted, and `max_rdy_count` is 2500,
-    /// nsqd's default from the beginning.
+    /// Returns what a bare `OK` means: this nsqd does not negotiate, or was not requested to. No
+    /// feature is granted, and `max_rdy_count` is nsqd's default of 2500.
     #[must_use]
     pub fn legacy() -> Self {
         Self {
@@ -167,31 +180,31 @@ impl Default for IdentifyResponse {
     }
 }
 
-/// nsqd's answer to `AUTH`: whom it took this client for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+/// The response to `AUTH`: the identity that the auth server returned.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct AuthResponse {
-    /// The identity that the auth server gave.
+    /// The name of the identity; may be empty.
     pub identity: String,
-    /// Where to read about that identity; may be empty.
+    /// A URL that describes the identity; may be empty.
     pub identity_url: String,
-    /// How many grants it holds.
+    /// Number of permissions of the identity.
     pub permission_count: i64,
 }
 
 impl AuthResponse {
-    /// Reads the JSON of the response.
+    /// Parses the JSON of the response.
     ///
     /// # Errors
     ///
-    /// What `serde_json` finds wrong with it.
+    /// If it is not a JSON object, or if a field has another type.
     pub fn parse(json: &[u8]) -> Result<Self, serde_json::Error> {
         parse_object(json)
     }
 }
 
-/// Reads in two steps, since a struct could be read from an array too.
+/// Parses in two steps, because serde would also accept an array for a struct.
 fn parse_object<T: DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Error> {
     let object: serde_json::Map<_, _> = serde_json::from_slice(json)?;
     serde_json::from_value(object.into())
@@ -222,21 +235,21 @@ mod tests {
     }
 
     #[test]
-    fn identify_has_nsqds_keys_in_order() {
+    fn identify_has_the_keys_of_nsqd() {
         assert_eq!(
             String::from_utf8(full().to_json()).unwrap(),
             concat!(
                 r#"{"client_id":"a","hostname":"a.example","user_agent":"actix-nsq/\"x\"","#,
                 r#""topology_region":"eu","topology_zone":"eu-1","feature_negotiation":true,"#,
-                r#""heartbeat_interval":-1,"output_buffer_size":16384,"output_buffer_timeout":250,"#,
-                r#""tls_v1":true,"snappy":false,"deflate":true,"deflate_level":6,"sample_rate":99,"#,
-                r#""msg_timeout":60000}"#
+                r#""heartbeat_interval":-1,"output_buffer_size":16384,"#,
+                r#""output_buffer_timeout":250,"tls_v1":true,"snappy":false,"deflate":true,"#,
+                r#""deflate_level":6,"sample_rate":99,"msg_timeout":60000}"#
             )
         );
     }
 
     #[test]
-    fn what_is_not_set_is_not_sent() {
+    fn unset_fields_are_not_sent() {
         assert_eq!(Identify::default().to_json(), b"{}");
         let some = Identify {
             hostname: Some("h".into()),
@@ -250,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_alone_ask_for_nothing() {
+    fn names_only_requests_nothing() {
         let names = full().names_only().to_json();
         assert_eq!(
             String::from_utf8(names).unwrap(),
@@ -262,10 +275,15 @@ mod tests {
     }
 
     #[test]
-    fn the_response_of_nsqd_1_3_0_is_understood() {
-        let json = br#"{"max_rdy_count":2500,"version":"1.3.0","max_msg_timeout":900000,"msg_timeout":60000,"tls_v1":false,"deflate":false,"deflate_level":0,"max_deflate_level":6,"snappy":false,"sample_rate":0,"auth_required":false,"output_buffer_size":16384,"output_buffer_timeout":250}"#;
+    fn response_of_nsqd_1_3_0_is_parsed() {
+        let json = concat!(
+            r#"{"max_rdy_count":2500,"version":"1.3.0","max_msg_timeout":900000,"#,
+            r#""msg_timeout":60000,"tls_v1":false,"deflate":false,"deflate_level":0,"#,
+            r#""max_deflate_level":6,"snappy":false,"sample_rate":0,"auth_required":false,"#,
+            r#""output_buffer_size":16384,"output_buffer_timeout":250}"#,
+        );
         assert_eq!(
-            IdentifyResponse::parse(json).unwrap(),
+            IdentifyResponse::parse(json.as_bytes()).unwrap(),
             IdentifyResponse {
                 max_rdy_count: 2500,
                 version: "1.3.0".into(),
@@ -280,10 +298,18 @@ mod tests {
     }
 
     #[test]
-    fn every_field_of_the_response_is_read_from_its_own_key() {
-        let json = br#"{"max_rdy_count":1,"version":"2","max_msg_timeout":3,"msg_timeout":4,"tls_v1":true,"snappy":true,"deflate":true,"deflate_level":5,"max_deflate_level":6,"sample_rate":7,"auth_required":true,"output_buffer_size":-1,"output_buffer_timeout":8,"topology_region":"9","topology_zone":"10"}"#;
+    fn every_field_of_the_response_is_parsed_and_serialized() {
+        let json = concat!(
+            r#"{"max_rdy_count":1,"version":"2","max_msg_timeout":3,"msg_timeout":4,"#,
+            r#""tls_v1":true,"snappy":true,"deflate":true,"deflate_level":5,"#,
+            r#""max_deflate_level":6,"sample_rate":7,"auth_required":true,"#,
+            r#""output_buffer_size":-1,"output_buffer_timeout":8,"topology_region":"9","#,
+            r#""topology_zone":"10"}"#,
+        );
+        let response = IdentifyResponse::parse(json.as_bytes()).unwrap();
+        assert_eq!(serde_json::to_string(&response).unwrap(), json);
         assert_eq!(
-            IdentifyResponse::parse(json).unwrap(),
+            response,
             IdentifyResponse {
                 max_rdy_count: 1,
                 version: "2".into(),
@@ -305,14 +331,14 @@ mod tests {
     }
 
     #[test]
-    fn older_and_newer_servers_are_understood() {
+    fn responses_of_older_and_newer_servers_are_parsed() {
         assert_eq!(
             IdentifyResponse::parse(b"{}").unwrap(),
             IdentifyResponse::legacy()
         );
         assert_eq!(IdentifyResponse::legacy().max_rdy_count, 2500);
         let newer = IdentifyResponse::parse(
-            br#"{"topology_zone":"z","tomorrow":{"is":[1,null]},"auth_required":true}"#,
+            br#"{"topology_zone":"z","unknown":{"is":[1,null]},"auth_required":true}"#,
         )
         .unwrap();
         assert_eq!(newer.topology_zone, "z");
@@ -320,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_response_is_an_error() {
+    fn invalid_responses_are_rejected() {
         for json in ["", "OK", "{", "7", r#"{"max_rdy_count":"many"}"#] {
             assert!(IdentifyResponse::parse(json.as_bytes()).is_err(), "{json}");
         }
@@ -330,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn the_auth_response_is_understood() {
+    fn auth_response_is_parsed() {
         let json = br#"{"identity":"a","identity_url":"http://a","permission_count":2,"new":0}"#;
         assert_eq!(
             AuthResponse::parse(json).unwrap(),

@@ -1,33 +1,33 @@
-//! A message as nsqd delivers it.
+//! Messages that nsqd delivers to a consumer.
 
 use std::fmt;
 
 use bytes::{Buf, Bytes};
 
-use super::codec::DecodeError;
+use super::error::DecodeError;
 
-/// The name nsqd gives to a message: 16 bytes, hexadecimal digits from every nsqd so far.
+/// The id that nsqd assigns to a message: 16 bytes, in practice hexadecimal digits.
 ///
-/// Unique within a topic of one nsqd only: two topics, or two nsqds, may use the same id, so state is keyed by connection
-/// *and* id.
+/// An id is unique within one topic of one nsqd only. Two topics or two nsqds may use the same
+/// id, so state must be keyed by connection *and* id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId([u8; 16]);
 
 impl MessageId {
-    /// An id from its bytes on the wire.
+    /// Creates an id from its bytes on the wire.
     #[must_use]
     pub const fn new(id: [u8; 16]) -> Self {
         Self(id)
     }
 
-    /// The bytes as they stand on the wire.
+    /// Returns the bytes as sent to nsqd.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 }
 
-/// The id as text; bytes that are no printable ASCII (nsqd sends none) are escaped.
+/// Shows the id as text. Bytes that are not printable ASCII are escaped.
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.escape_ascii().fmt(f)
@@ -40,21 +40,34 @@ impl fmt::Debug for MessageId {
     }
 }
 
-/// A message frame's content.
+/// A message that nsqd delivered.
+///
+/// ```
+/// use actix_nsq::{bytes::Bytes, protocol::Message};
+///
+/// let data = Bytes::from_static(b"\x17\x97\x9c\xfe\x36\x2a\0\0\0\x010123456789abcdefan order");
+/// let message = Message::decode(data)?;
+/// assert_eq!(message.timestamp, 1_700_000_000_000_000_000);
+/// assert_eq!(message.attempts, 1);
+/// assert_eq!(message.id.to_string(), "0123456789abcdef");
+/// assert_eq!(message.body, "an order");
+/// # Ok::<(), actix_nsq::protocol::DecodeError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Message {
-    /// When nsqd took the message in, in nanoseconds since the Unix epoch, by nsqd's clock.
+    /// When nsqd received the message: nanoseconds since the Unix epoch, by nsqd's clock.
     pub timestamp: i64,
-    /// Which delivery this is, from 1; nsqd's counter stops making sense beyond 65535, where it wraps.
+    /// Number of deliveries including this one, starting at 1. nsqd's counter wraps after 65535.
     pub attempts: u16,
-    /// Names the message towards the nsqd that sent it.
+    /// Identifies the message to the nsqd that sent it.
     pub id: MessageId,
-    /// What was published; shares the memory of the frame it came in.
+    /// The published body. It shares the memory of the frame.
     pub body: Bytes,
 }
 
 impl Message {
-    /// Reads the data of a message frame.
+    /// Decodes the data of a message frame.
     ///
     /// ```text
     ///  0                 8         10                  26
@@ -86,7 +99,7 @@ impl Message {
     }
 }
 
-/// Bodies may be large and private, so only the length is shown.
+/// Bodies may be large and private, so only their length is shown.
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message")
@@ -105,7 +118,7 @@ mod tests {
     const GOLDEN: &[u8] = b"\x16\x2e\xa4\x03\x0d\x40\x0b\x01\x00\x030123456789abcdefhello";
 
     #[test]
-    fn the_fields_stand_where_nsqd_puts_them() {
+    fn fields_are_read_in_nsqds_order() {
         let message = Message::decode(Bytes::from_static(GOLDEN)).unwrap();
         assert_eq!(message.timestamp, 0x162e_a403_0d40_0b01);
         assert_eq!(message.attempts, 3);
@@ -114,15 +127,16 @@ mod tests {
     }
 
     #[test]
-    fn the_body_is_not_copied() {
+    fn body_is_not_copied() {
         let payload = Bytes::from_static(GOLDEN);
         let message = Message::decode(payload.clone()).unwrap();
         assert!(std::ptr::eq(&payload[26..], &message.body[..]));
     }
 
+    /// contract: 12
     /// fault: P16
     #[test]
-    fn a_body_may_be_empty_but_the_head_must_be_whole() {
+    fn body_may_be_empty_but_the_header_must_be_complete() {
         let bare = Message::decode(Bytes::from_static(&GOLDEN[..26])).unwrap();
         assert!(bare.body.is_empty());
         for size in 0..26 {
@@ -134,16 +148,17 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_the_length_and_not_the_body() {
+    fn debug_shows_the_length_of_the_body() {
         let message = Message::decode(Bytes::from_static(GOLDEN)).unwrap();
         assert_eq!(
             format!("{message:?}"),
-            "Message { timestamp: 1598395250777262849, attempts: 3, id: MessageId(0123456789abcdef), body: 5 bytes }"
+            "Message { timestamp: 1598395250777262849, attempts: 3, \
+             id: MessageId(0123456789abcdef), body: 5 bytes }"
         );
     }
 
     #[test]
-    fn an_id_is_shown_as_text_on_one_line() {
+    fn id_is_shown_as_text_on_one_line() {
         let id = MessageId::new(*b"0123456789abcdef");
         assert_eq!(id.to_string(), "0123456789abcdef");
         let odd = MessageId::new(*b"\n\xff23456789abcdef");

@@ -1,13 +1,13 @@
-//! The NSQ wire protocol V2: bytes in, bytes out.
+//! The NSQ wire protocol V2, pure: bytes in, bytes out.
 //!
-//! Nothing here knows a socket, a clock or an actor, and nothing is imported from the rest of the crate.
-//! The client speaks first; afterwards both directions run side by side.
+//! This module uses no socket, clock or actor, and imports nothing from the rest of the crate.
+//! The client speaks first; afterwards both directions are independent.
 //!
 //! ```text
 //!  client -> nsqd    "  V2"  then commands:
 //!
 //!    PUB orders\n  | 00 00 00 05 | h e l l o
-//!    one line      | u32 length  | body          (only commands that carry a body)
+//!    one line      | u32 length  | body          (only commands that have a body)
 //!
 //!  nsqd -> client    frames:
 //!
@@ -16,25 +16,28 @@
 //!                    0 response, 1 error, 2 message
 //! ```
 //!
-//! Every integer on the wire is big-endian. [`Command`] encodes into an [`Outbox`]; [`FrameDecoder`] turns what was
-//! read into [`Frame`]s. [`Topic`] and [`Channel`] are parsed once and good ever after.
+//! All integers on the wire are big-endian. [`Command`] is encoded into an [`Outbox`];
+//! [`FrameDecoder`] decodes the bytes read from nsqd into [`Frame`]s. [`Topic`] and [`Channel`] are
+//! validated on construction.
 
-mod name;
-
-mod command;
-mod identify;
-mod outbox;
-
-mod codec;
-mod error_code;
-mod frame;
-mod message;
-
+mod error;
 mod text;
 
-pub use codec::{DecodeError, FrameDecoder};
+mod error_code;
+mod identify;
+mod message;
+mod name;
+mod outbox;
+
+mod command;
+mod frame;
+
+mod codec;
+
+pub use codec::FrameDecoder;
 pub use command::{Command, MAGIC};
 pub(crate) use command::{batch_size, put_batch, wire_size};
+pub use error::DecodeError;
 pub use error_code::{ErrorCode, NamedLimit, ServerError};
 pub use frame::Frame;
 pub use identify::{AuthResponse, Identify, IdentifyResponse};

@@ -1,4 +1,4 @@
-//! Where encoded commands wait for the writer.
+//! Encoded commands that wait for the writer.
 
 use std::{
     fmt::{self, Write},
@@ -7,33 +7,36 @@ use std::{
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// Room for a burst of small commands before the first reallocation.
+/// Initial capacity in bytes: a burst of 150 commands of 200 bytes needs no reallocation.
 const CAPACITY: usize = 32 * 1024;
 
-/// Encoded commands, in order, waiting to be written.
+/// Encoded commands, in the order in which they were encoded.
 ///
 /// ```text
 ///  PUB a | len | small   PUB b | len | large body   PUB c | len | small
 ///  |<------- copied ---------------->|<- shared ->|<----- copied ---->|
 /// ```
 ///
-/// What is small is copied side by side into one buffer; a body above [`SHARE_FROM`](Self::SHARE_FROM) bytes is shared, not
-/// copied. [`take`](Self::take) gives it all as pieces fit for one vectored write.
+/// Small parts are copied into one contiguous buffer; a body above
+/// [`SHARE_FROM`](Self::SHARE_FROM) bytes is shared instead. [`take`](Self::take) returns all
+/// pieces for one vectored write.
 pub struct Outbox {
-    /// Closed pieces, all of them older than `open`.
+    /// Complete pieces, all older than `open`.
     pieces: Vec<Bytes>,
+    /// Bytes in `pieces`.
     pieces_len: u64,
-    /// The piece that small writes are still appended to.
+    /// The piece that small parts are appended to.
     open: BytesMut,
-    /// Bytes handed out by `take` so far.
+    /// Bytes returned by `take` so far.
     taken: u64,
 }
 
 impl Outbox {
-    /// A body of more bytes than this is shared; up to here, copying is cheaper than one more piece to write.
+    /// Maximum length in bytes of a body that is copied. Up to this length a copy is cheaper than
+    /// another piece in a vectored write.
     pub const SHARE_FROM: usize = 4 * 1024;
 
-    /// An empty outbox.
+    /// Creates an empty outbox.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -44,27 +47,28 @@ impl Outbox {
         }
     }
 
-    /// Bytes held now.
+    /// Returns the number of bytes that wait to be taken.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.pieces_len + wide(self.open.len())
     }
 
-    /// Whether there is nothing to write.
+    /// Returns whether no bytes wait to be taken.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes ever put in, taken or not. Read right after a command was encoded, it is the offset at which that command ends.
+    /// Returns the number of bytes ever encoded, taken or not. Directly after a command was encoded
+    /// this is the offset of its end in the stream.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.taken + self.len()
     }
 
-    /// Hands out everything, in order, and leaves the outbox empty.
+    /// Removes and returns all pieces, in order.
     ///
-    /// The buffer behind the copied pieces is used again once the pieces taken before are dropped.
+    /// The buffer of the copied pieces is reused after all earlier pieces were dropped.
     pub fn take(&mut self) -> Vec<Bytes> {
         let (mut pieces, last) = self.take_apart();
         if !last.is_empty() {
@@ -73,14 +77,15 @@ impl Outbox {
         pieces
     }
 
-    /// The same, with the last piece by itself: as there is mostly no other, that spares a list.
+    /// Like [`take`](Self::take), but returns the last piece separately. Usually it is the only
+    /// one, so that the list needs no allocation.
     pub(crate) fn take_apart(&mut self) -> (Vec<Bytes>, Bytes) {
         let last = self.open.split().freeze();
         self.taken += mem::take(&mut self.pieces_len) + wide(last.len());
         (mem::take(&mut self.pieces), last)
     }
 
-    /// Makes room for so many bytes more, if they are to be copied: all at once, and while there is nothing to move.
+    /// Reserves capacity for `bytes` more copied bytes, before they are appended in parts.
     pub(super) fn reserve(&mut self, bytes: usize) {
         self.open.reserve(bytes);
     }
@@ -94,7 +99,7 @@ impl Outbox {
     }
 
     pub(super) fn put_decimal(&mut self, number: u64) {
-        // Writing to memory cannot fail.
+        // Writing to a buffer cannot fail.
         let _ = write!(self.open, "{number}");
     }
 
@@ -126,7 +131,7 @@ impl Default for Outbox {
     }
 }
 
-/// What waits here may be a secret or a private body, so only lengths are shown.
+/// The content may be a secret or a private body, so only lengths are shown.
 impl fmt::Debug for Outbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbox")
@@ -136,7 +141,7 @@ impl fmt::Debug for Outbox {
     }
 }
 
-/// No platform's `usize` is wider than 64 bits, so nothing is ever cut.
+/// Converts a length. No platform's `usize` is wider than 64 bits.
 fn wide(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
 }
@@ -150,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_outbox_holds_nothing() {
+    fn new_outbox_is_empty() {
         let mut out = Outbox::default();
         assert!(out.is_empty());
         assert_eq!((out.len(), out.total()), (0, 0));
@@ -158,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn small_pieces_leave_as_one() {
+    fn small_parts_become_one_piece() {
         let mut out = Outbox::new();
         out.put(b"PUB ");
         out.put_u32(5);
@@ -171,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_body_is_shared_and_keeps_its_place() {
+    fn large_body_is_shared_in_order() {
         let (limit, large) = (body(Outbox::SHARE_FROM), body(Outbox::SHARE_FROM + 1));
         let mut out = Outbox::new();
         out.put(b"a");
@@ -192,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_total_counts_on_while_the_length_starts_anew() {
+    fn take_resets_the_length_but_not_the_total() {
         let mut out = Outbox::new();
         out.put(b"abc");
         out.put_shared(&body(5000));
@@ -206,25 +211,25 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_lengths_and_not_what_waits() {
+    fn debug_shows_lengths_only() {
         let mut out = Outbox::new();
-        out.put(b"gone");
+        out.put(b"sent");
         out.take();
         out.put(b"secret");
         assert_eq!(format!("{out:?}"), "Outbox { len: 6, total: 10 }");
     }
 
     #[test]
-    fn in_steady_state_the_same_buffer_is_used_again() {
+    fn buffer_is_reused_in_steady_state() {
         let mut out = Outbox::new();
-        let mut places = std::collections::HashSet::new();
+        let mut addresses = std::collections::HashSet::new();
         for _ in 0..1000 {
             for _ in 0..100 {
                 out.put(&[b'x'; 100]);
             }
-            places.insert(out.take()[0].as_ptr().addr());
+            addresses.insert(out.take()[0].as_ptr().addr());
         }
-        // Bursts of 10,000 bytes find at most four places in 32 KiB; fresh memory each time would show many more.
-        assert!(places.len() <= 4, "{} places", places.len());
+        // Bursts of 10,000 bytes have at most four addresses in 32 KiB; new buffers have many.
+        assert!(addresses.len() <= 4, "{} addresses", addresses.len());
     }
 }

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// As long as a file that is read in one sitting.
-const LONGEST: usize = 400;
+/// Maximum number of lines of a source file.
+const LONGEST: usize = 600;
 
 /// Which paths a module of `src` must not say. The roles stack as layers, and each sees only what stands before it.
 const LAYERS: &[(&str, &[&str])] = &[

@@ -1,4 +1,5 @@
-//! What nsqd's own encoders have made, by the program in `golang/`: frames, flushed after each.
+//! Decodes streams from nsqd's encoders, which the program in `golang/` wrote: nine frames, flushed
+//! after each.
 
 use bytes::BytesMut;
 
@@ -6,7 +7,7 @@ use super::{DEFLATE, Method, decode_all, outcome};
 
 const SNAPPY: &[u8] = include_bytes!("golang/snappy.bin");
 const DEFLATED: &[u8] = include_bytes!("golang/deflate.bin");
-/// A line for each frame: where it ends in plain bytes, by snappy and by deflate.
+/// One line per frame: its end offset in plain bytes, with snappy and with deflate.
 const ENDS: &str = include_str!("golang/ends.txt");
 
 fn frame(kind: u8, data: &[u8]) -> Vec<u8> {
@@ -15,11 +16,11 @@ fn frame(kind: u8, data: &[u8]) -> Vec<u8> {
 }
 
 fn message(id: &[u8], body: &[u8]) -> Vec<u8> {
-    let moment = 1_700_000_000_000_000_000_u64.to_be_bytes();
-    frame(2, &[&moment[..], &[0, 1], id, body].concat())
+    let timestamp = 1_700_000_000_000_000_000_u64.to_be_bytes();
+    frame(2, &[&timestamp[..], &[0, 1], id, body].concat())
 }
 
-/// What the program was to write.
+/// The frames that the program wrote.
 fn frames() -> [Vec<u8>; 9] {
     let order = br#"{"order":4150,"items":[{"sku":"a-1","count":2},{"sku":"b-2","count":2}]}"#;
     let mut state = 7_u32;
@@ -42,7 +43,7 @@ fn frames() -> [Vec<u8>; 9] {
     ]
 }
 
-fn assert_each_frame_is_readable_once_it_is_flushed(method: Method, stream: &[u8], column: usize) {
+fn assert_each_frame_is_decoded_after_its_flush(method: Method, stream: &[u8], column: usize) {
     let (mut decoder, mut input) = (method.decoder(), BytesMut::new());
     let mut from = 0;
     for (frame, line) in frames().iter().zip(ENDS.lines()) {
@@ -57,22 +58,22 @@ fn assert_each_frame_is_readable_once_it_is_flushed(method: Method, stream: &[u8
 
 /// checklist: 96, 97, 98, 99
 #[test]
-fn what_nsqd_compresses_with_snappy_is_readable_frame_by_frame() {
-    assert_each_frame_is_readable_once_it_is_flushed(Method::Snappy, SNAPPY, 1);
+fn snappy_stream_of_nsqd_is_decoded_frame_by_frame() {
+    assert_each_frame_is_decoded_after_its_flush(Method::Snappy, SNAPPY, 1);
 }
 
 /// checklist: 96, 97, 98, 99
 #[test]
-fn what_nsqd_compresses_with_deflate_is_readable_frame_by_frame() {
-    assert_each_frame_is_readable_once_it_is_flushed(DEFLATE, DEFLATED, 2);
+fn deflate_stream_of_nsqd_is_decoded_frame_by_frame() {
+    assert_each_frame_is_decoded_after_its_flush(DEFLATE, DEFLATED, 2);
 }
 
 /// checklist: 96, 97, 98, 99
 #[test]
-fn what_nsqd_compresses_may_trickle() {
+fn streams_of_nsqd_are_decoded_byte_by_byte() {
     for (method, stream) in [(Method::Snappy, SNAPPY), (DEFLATE, DEFLATED)] {
-        let (plain, fault) = outcome(method, stream.chunks(1), 512);
-        assert_eq!(fault, None);
+        let (plain, error) = outcome(method, stream.chunks(1), 512);
+        assert_eq!(error, None);
         assert!(plain == frames().concat(), "{method:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What was written is what is read.
+//! Round trips: the decoded bytes are those that were encoded.
 
 use bytes::BytesMut;
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use super::{METHODS, decode_all, decode_into, noise, outcome};
 
 /// checklist: 96, 97, 98, 99
 #[test]
-fn each_flush_makes_all_that_was_written_readable() {
+fn flushed_bytes_are_decoded_completely() {
     for method in METHODS {
         let (mut encoder, mut decoder) = (method.encoder(), method.decoder());
         let mut wire = BytesMut::new();
@@ -23,7 +23,7 @@ fn each_flush_makes_all_that_was_written_readable() {
 
 /// checklist: 96, 97, 98, 99
 #[test]
-fn a_flush_puts_nothing_out_when_nothing_was_written_since_the_last_one() {
+fn flush_without_new_bytes_writes_nothing() {
     for method in METHODS {
         let (mut encoder, mut wire) = (method.encoder(), BytesMut::new());
         encoder.flush(&mut wire).unwrap();
@@ -40,10 +40,10 @@ fn a_flush_puts_nothing_out_when_nothing_was_written_since_the_last_one() {
     }
 }
 
-/// Of the encoder's room and of snappy's chunks.
+/// The limits are powers of two up to the encoder's buffer and the chunks of snappy.
 /// checklist: 96, 97, 98, 99
 #[test]
-fn lengths_around_a_limit_are_as_good_as_others() {
+fn lengths_around_internal_limits_are_round_tripped() {
     let noise = noise((64 << 10) + 8);
     let limits = [4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10];
     for method in METHODS {
@@ -60,7 +60,7 @@ fn lengths_around_a_limit_are_as_good_as_others() {
 
 /// checklist: 96, 97, 98, 99
 #[test]
-fn a_large_body_is_read_as_it_was_written() {
+fn large_bodies_are_round_tripped() {
     for method in METHODS {
         let (mut encoder, mut decoder) = (method.encoder(), method.decoder());
         for body in [noise(1 << 20), vec![0; 1 << 20]] {
@@ -79,7 +79,7 @@ fn a_large_body_is_read_as_it_was_written() {
 
 /// checklist: 96, 97, 98, 99
 #[test]
-fn a_decoder_without_room_takes_nothing_and_loses_nothing() {
+fn empty_output_buffer_consumes_no_input() {
     for method in METHODS {
         let (mut encoder, mut decoder) = (method.encoder(), method.decoder());
         let mut wire = BytesMut::new();
@@ -95,7 +95,7 @@ fn a_decoder_without_room_takes_nothing_and_loses_nothing() {
     }
 }
 
-/// What may be written between two flushes: text that repeats itself, and noise.
+/// Writes between two flushes: repetitive text and incompressible bytes.
 fn any_burst() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let noise = prop::collection::vec(any::<u8>(), 0..300);
     let text = ("[a-d]{1,8}", 0_usize..3000).prop_map(|(word, times)| word.repeat(times).into());
@@ -107,12 +107,12 @@ proptest! {
 
     /// checklist: 96, 97, 98, 99
     #[test]
-    fn bursts_are_readable_after_their_flush_however_they_are_split(
+    fn bursts_split_anywhere_are_decoded_after_their_flush(
         method in prop::sample::select(&METHODS[..]),
         bursts in prop::collection::vec((any_burst(), 1_usize..4000, 1_usize..20_000), 1..8),
     ) {
         let (mut encoder, mut decoder) = (method.encoder(), method.decoder());
-        for (burst, piece, room) in bursts {
+        for (burst, piece, capacity) in bursts {
             let mut wire = BytesMut::new();
             for write in &burst {
                 encoder.write(write, &mut wire).unwrap();
@@ -121,7 +121,7 @@ proptest! {
             let (mut input, mut plain) = (BytesMut::new(), Vec::new());
             for piece in wire.chunks(piece) {
                 input.extend_from_slice(piece);
-                decode_into(&mut decoder, &mut input, room, &mut plain).unwrap();
+                decode_into(&mut decoder, &mut input, capacity, &mut plain).unwrap();
             }
             prop_assert!(input.is_empty());
             prop_assert!(plain == burst.concat());
@@ -130,7 +130,7 @@ proptest! {
 
     /// checklist: 96, 97, 98, 99
     #[test]
-    fn garbage_has_the_same_outcome_however_it_is_split(
+    fn garbage_split_anywhere_has_the_same_outcome(
         method in prop::sample::select(&METHODS[..2]),
         beginning in prop::sample::select(vec![&b""[..], b"\xff\x06\0\0sNaPpY"]),
         garbage in prop::collection::vec(any::<u8>(), 0..200),

@@ -1,10 +1,10 @@
-//! The decoder against bytes typed by hand, whole, split anywhere, and malformed.
+//! Tests of the frame decoder with hand-written bytes: complete, split, and malformed.
 
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::{ErrorCode, MessageId};
+use crate::protocol::{ErrorCode, Message, MessageId, ServerError};
 
 const LIMIT: usize = 1024;
 
@@ -40,7 +40,7 @@ fn golden() -> Vec<(&'static [u8], Frame)> {
     ]
 }
 
-/// Feeds `pieces` one after the other, decoding all there is after each.
+/// Appends the pieces one by one and decodes all available frames after each.
 fn decode_all(pieces: &[&[u8]]) -> Result<Vec<Frame>, DecodeError> {
     let (mut decoder, mut buf, mut frames) =
         (FrameDecoder::new(LIMIT), BytesMut::new(), Vec::new());
@@ -55,34 +55,31 @@ fn decode_all(pieces: &[&[u8]]) -> Result<Vec<Frame>, DecodeError> {
 
 /// checklist: 12
 #[test]
-fn every_frame_is_told_by_its_bytes() {
+fn every_kind_of_frame_is_decoded() {
     for (bytes, frame) in golden() {
         assert_eq!(decode_all(&[bytes]), Ok(vec![frame.clone()]));
-        assert_eq!(
-            FrameDecoder::frame(Bytes::from_static(&bytes[4..])),
-            Ok(frame)
-        );
+        assert_eq!(Frame::decode(Bytes::from_static(&bytes[4..])), Ok(frame));
     }
 }
 
 /// checklist: 12
 #[test]
-fn only_the_exact_words_are_plain_responses() {
+fn fixed_responses_must_match_exactly() {
     for word in [&b"OK\n"[..], b"ok", b"O", b"_heartbeat", b"CLOSE_WAIT "] {
         let payload = [b"\x00\x00\x00\x00", word].concat();
         assert_eq!(
-            FrameDecoder::frame(payload.into()),
+            Frame::decode(payload.into()),
             Ok(Frame::Response(Bytes::from_static(word)))
         );
     }
-    let error = FrameDecoder::frame(Bytes::from_static(b"\x00\x00\x00\x01OK")).unwrap();
+    let error = Frame::decode(Bytes::from_static(b"\x00\x00\x00\x01OK")).unwrap();
     assert!(matches!(error, Frame::Error(e) if e.code() == ErrorCode::Unknown));
 }
 
 /// fault: P8
 /// checklist: 12
 #[test]
-fn every_single_split_gives_the_same_frame() {
+fn frame_split_at_any_offset_is_decoded() {
     for (bytes, frame) in golden() {
         for at in 0..=bytes.len() {
             let (head, tail) = bytes.split_at(at);
@@ -93,7 +90,7 @@ fn every_single_split_gives_the_same_frame() {
 
 /// checklist: 12
 #[test]
-fn several_frames_in_one_buffer_come_out_in_order_and_the_rest_stays() {
+fn frames_of_one_buffer_are_decoded_in_order() {
     let (mut decoder, mut buf) = (FrameDecoder::new(LIMIT), BytesMut::new());
     buf.extend_from_slice(&[OK, MESSAGE, HEARTBEAT, &ERROR[..9]].concat());
     assert_eq!(decoder.decode(&mut buf), Ok(Some(Frame::Ok)));
@@ -108,13 +105,13 @@ fn several_frames_in_one_buffer_come_out_in_order_and_the_rest_stays() {
 
 /// checklist: 12
 #[test]
-fn plain_responses_leave_the_buffer_where_it_is() {
+fn fixed_responses_do_not_move_the_buffer() {
     let (mut decoder, mut buf) = (FrameDecoder::new(LIMIT), BytesMut::with_capacity(64));
     buf.extend_from_slice(&[OK, HEARTBEAT, CLOSE_WAIT].concat());
     let start = buf.as_ptr();
     while decoder.decode(&mut buf).unwrap().is_some() {}
     assert!(buf.is_empty());
-    // Nobody else holds the memory, so its front can be used again.
+    // There is no other reference to the memory, so its front can be reused.
     assert!(buf.try_reclaim(64));
     assert_eq!(buf.as_ptr(), start);
 }
@@ -122,7 +119,7 @@ fn plain_responses_leave_the_buffer_where_it_is() {
 /// fault: P16
 /// checklist: 12
 #[test]
-fn room_is_made_for_the_frame_under_way_and_not_for_more() {
+fn capacity_is_reserved_for_the_next_frame_only() {
     let (mut decoder, mut buf) = (FrameDecoder::new(LIMIT), BytesMut::new());
     buf.extend_from_slice(b"\x00\x00\x04\x00");
     assert_eq!(decoder.decode(&mut buf), Ok(None));
@@ -134,7 +131,7 @@ fn room_is_made_for_the_frame_under_way_and_not_for_more() {
 }
 
 #[track_caller]
-fn refused(bytes: &[u8], error: DecodeError, text: &str) {
+fn assert_rejected(bytes: &[u8], error: DecodeError, text: &str) {
     let (mut decoder, mut buf) = (FrameDecoder::new(LIMIT), BytesMut::from(bytes));
     let (len, capacity) = (buf.len(), buf.capacity());
     assert_eq!(decoder.decode(&mut buf), Err(error.clone()));
@@ -147,53 +144,55 @@ fn refused(bytes: &[u8], error: DecodeError, text: &str) {
     assert_eq!(buf, OK);
 }
 
+/// contract: 12
 /// fault: P16
 /// checklist: 12
 #[test]
-fn an_impossible_size_is_refused_at_once_for_ever_and_without_growing() {
+fn invalid_size_is_rejected_at_once_without_allocating() {
     for size in 0..4 {
-        refused(
+        assert_rejected(
             &u32::to_be_bytes(size),
             DecodeError::TooShort { size },
-            &format!("a frame of {size} bytes is too short: the frame type alone takes 4"),
+            &format!("frame of {size} bytes is too short for its type field (4 bytes)"),
         );
     }
-    refused(
+    assert_rejected(
         b"\xff\xff\xff\xf0",
         DecodeError::Negative { size: -16 },
-        "a frame cannot have -16 bytes",
+        "frame size -16 is negative",
     );
-    refused(
+    assert_rejected(
         b"\x80\x00\x00\x00",
         DecodeError::Negative { size: i32::MIN },
-        "a frame cannot have -2147483648 bytes",
+        "frame size -2147483648 is negative",
     );
-    refused(
+    assert_rejected(
         b"\x00\x00\x04\x01",
         DecodeError::TooLarge {
             size: 1025,
             limit: 1024,
         },
-        "a frame of 1025 bytes exceeds the limit of 1024",
+        "frame of 1025 bytes exceeds the maximum of 1024 bytes",
     );
-    refused(
+    assert_rejected(
         b"\x7f\xff\xff\xff",
         DecodeError::TooLarge {
             size: 2_147_483_647,
             limit: 1024,
         },
-        "a frame of 2147483647 bytes exceeds the limit of 1024",
+        "frame of 2147483647 bytes exceeds the maximum of 1024 bytes",
     );
-    refused(
+    assert_rejected(
         b"HTTP/1.1 400 Bad Request\r\n",
         DecodeError::Http,
-        "an HTTP server answers here: use nsqd's TCP port (usually 4150), not its HTTP port (usually 4151)",
+        "an HTTP server answered: use nsqd's TCP port (usually 4150), \
+         not its HTTP port (usually 4151)",
     );
 }
 
 /// checklist: 12
 #[test]
-fn a_frame_at_the_limit_is_taken() {
+fn frame_at_the_limit_is_accepted() {
     let frame = [&b"\x00\x00\x04\x00\x00\x00\x00\x00"[..], &[b'x'; 1020]].concat();
     let frames = decode_all(&[&frame]).unwrap();
     assert_eq!(frames, [Frame::Response(Bytes::from(vec![b'x'; 1020]))]);
@@ -201,7 +200,7 @@ fn a_frame_at_the_limit_is_taken() {
 
 /// checklist: 12
 #[test]
-fn a_malformed_frame_fails_for_ever() {
+fn malformed_frame_fails_all_later_calls() {
     for (bytes, error, text) in [
         (
             &b"\x00\x00\x00\x04\x00\x00\x00\x03"[..],
@@ -211,7 +210,7 @@ fn a_malformed_frame_fails_for_ever() {
         (
             b"\x00\x00\x00\x07\x00\x00\x00\x02abc",
             DecodeError::ShortMessage { size: 3 },
-            "a message of 3 bytes is too short: its head alone takes 26",
+            "message frame of 3 bytes is too short for its header (26 bytes)",
         ),
     ] {
         let (mut decoder, mut buf) = (FrameDecoder::new(LIMIT), BytesMut::from(bytes));
@@ -222,33 +221,31 @@ fn a_malformed_frame_fails_for_ever() {
     }
 }
 
+/// contract: 12
 /// fault: P16
 /// checklist: 12
 #[test]
-fn a_frame_without_a_whole_type_is_too_short() {
+fn frame_without_a_complete_type_is_rejected() {
     for size in 0..4_u32 {
         let payload = Bytes::from(vec![0; size as usize]);
-        assert_eq!(
-            FrameDecoder::frame(payload),
-            Err(DecodeError::TooShort { size })
-        );
+        assert_eq!(Frame::decode(payload), Err(DecodeError::TooShort { size }));
     }
 }
 
 /// checklist: 12
 #[test]
-fn the_handshake_can_ask_for_the_size_first() {
+fn frame_size_is_decoded_from_the_header() {
     let decoder = FrameDecoder::new(LIMIT);
     assert_eq!(decoder.frame_size(*b"\x00\x00\x00\x04"), Ok(4));
     assert_eq!(decoder.frame_size(*b"\x00\x00\x04\x00"), Ok(1024));
     assert_eq!(decoder.frame_size(*b"HTTP"), Err(DecodeError::Http));
 }
 
-/// One frame built by the rule of the specification, and what it means.
+/// A frame encoded by the rules of the specification, and its decoded form.
 fn any_frame() -> impl Strategy<Value = (Vec<u8>, Frame)> {
     let known = prop::sample::select(golden()).prop_map(|(bytes, frame)| (bytes.to_vec(), frame));
     let data = prop::collection::vec(any::<u8>(), 0..300);
-    let made = (data, any::<bool>()).prop_map(|(data, message)| {
+    let generated = (data, any::<bool>()).prop_map(|(data, message)| {
         let (head, frame) = if message {
             let head = b"\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x07\x00\x01fedcba9876543210";
             let message = Message {
@@ -265,14 +262,14 @@ fn any_frame() -> impl Strategy<Value = (Vec<u8>, Frame)> {
         let size = u32::try_from(head.len() + data.len()).unwrap();
         ([&size.to_be_bytes()[..], head, &data].concat(), frame)
     });
-    prop_oneof![known, made]
+    prop_oneof![known, generated]
 }
 
 proptest! {
     /// fault: P8
     /// checklist: 12
     #[test]
-    fn a_stream_split_anywhere_gives_the_same_frames(
+    fn stream_split_anywhere_yields_the_same_frames(
         frames in prop::collection::vec(any_frame(), 0..12),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..24),
     ) {
@@ -289,6 +286,7 @@ proptest! {
         prop_assert_eq!(decode_all(&pieces), Ok(expected));
     }
 
+    /// contract: 12
     /// fault: P16
     /// checklist: 12
     #[test]

@@ -1,4 +1,4 @@
-//! Every command against bytes typed by hand.
+//! Tests of the encoding of every command with hand-written bytes.
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[track_caller]
-fn check(command: Command<'_>, golden: &[u8]) {
+fn assert_encoded(command: Command<'_>, golden: &[u8]) {
     let mut out = Outbox::new();
     command.encode(&mut out);
     assert_eq!(out.len(), golden.len() as u64);
@@ -24,19 +24,19 @@ fn topic(name: &str) -> Topic {
 const ID: MessageId = MessageId::new(*b"0123456789abcdef");
 
 #[test]
-fn the_magic_has_two_spaces() {
+fn magic_has_two_spaces() {
     assert_eq!(MAGIC, &[0x20, 0x20, 0x56, 0x32]);
 }
 
 #[test]
-fn identify_and_auth_carry_a_sized_body() {
-    check(Command::Identify(b"{}"), b"IDENTIFY\n\x00\x00\x00\x02{}");
-    check(Command::Auth(b"secret"), b"AUTH\n\x00\x00\x00\x06secret");
+fn identify_and_auth_have_a_sized_body() {
+    assert_encoded(Command::Identify(b"{}"), b"IDENTIFY\n\x00\x00\x00\x02{}");
+    assert_encoded(Command::Auth(b"secret"), b"AUTH\n\x00\x00\x00\x06secret");
 }
 
 #[test]
-fn sub_names_topic_then_channel() {
-    check(
+fn sub_has_topic_and_channel() {
+    assert_encoded(
         Command::Subscribe {
             topic: &topic("orders"),
             channel: &Channel::new("mail#ephemeral").unwrap(),
@@ -46,8 +46,8 @@ fn sub_names_topic_then_channel() {
 }
 
 #[test]
-fn pub_carries_one_sized_body() {
-    check(
+fn pub_has_one_sized_body() {
+    assert_encoded(
         Command::Publish {
             topic: &topic("orders"),
             body: &Bytes::from_static(b"hello\n"),
@@ -57,15 +57,15 @@ fn pub_carries_one_sized_body() {
 }
 
 #[test]
-fn mpub_counts_its_number_and_every_length_field() {
-    check(
+fn mpub_length_includes_count_and_length_fields() {
+    assert_encoded(
         Command::MultiPublish {
             topic: &topic("orders"),
             bodies: &[Bytes::from_static(b"hello"), Bytes::from_static(b"x")],
         },
         b"MPUB orders\n\x00\x00\x00\x12\x00\x00\x00\x02\x00\x00\x00\x05hello\x00\x00\x00\x01x",
     );
-    check(
+    assert_encoded(
         Command::MultiPublish {
             topic: &topic("t"),
             bodies: &[],
@@ -75,8 +75,8 @@ fn mpub_counts_its_number_and_every_length_field() {
 }
 
 #[test]
-fn dpub_gives_its_delay_in_decimal_milliseconds() {
-    check(
+fn dpub_has_its_delay_in_decimal_milliseconds() {
+    assert_encoded(
         Command::DeferredPublish {
             topic: &topic("orders"),
             delay_ms: 3_600_000,
@@ -87,24 +87,24 @@ fn dpub_gives_its_delay_in_decimal_milliseconds() {
 }
 
 #[test]
-fn the_commands_about_delivery_are_one_line() {
-    check(Command::Ready(0), b"RDY 0\n");
-    check(Command::Ready(2500), b"RDY 2500\n");
-    check(Command::Finish(ID), b"FIN 0123456789abcdef\n");
-    check(
+fn commands_without_a_body_are_one_line() {
+    assert_encoded(Command::Ready(0), b"RDY 0\n");
+    assert_encoded(Command::Ready(2500), b"RDY 2500\n");
+    assert_encoded(Command::Finish(ID), b"FIN 0123456789abcdef\n");
+    assert_encoded(
         Command::Requeue {
             id: ID,
             delay_ms: 90,
         },
         b"REQ 0123456789abcdef 90\n",
     );
-    check(Command::Touch(ID), b"TOUCH 0123456789abcdef\n");
-    check(Command::Close, b"CLS\n");
-    check(Command::Nop, b"NOP\n");
+    assert_encoded(Command::Touch(ID), b"TOUCH 0123456789abcdef\n");
+    assert_encoded(Command::Close, b"CLS\n");
+    assert_encoded(Command::Nop, b"NOP\n");
 }
 
 #[test]
-fn a_large_body_follows_its_length_uncopied() {
+fn large_body_is_not_copied() {
     let body = Bytes::from(vec![b'x'; 5000]);
     let topic = topic("t");
     let mut out = Outbox::new();
@@ -122,7 +122,7 @@ fn a_large_body_follows_its_length_uncopied() {
 }
 
 #[test]
-fn a_length_beyond_the_wire_is_written_as_the_largest() {
+fn length_above_u32_max_is_written_as_u32_max() {
     assert_eq!(wire_length(0xffff_ffff), 0xffff_ffff);
     #[cfg(target_pointer_width = "64")]
     assert_eq!(wire_length(0x1_0000_0000), 0xffff_ffff);
@@ -184,9 +184,10 @@ fn debug_shows_neither_secrets_nor_bodies() {
 }
 
 proptest! {
-    /// Every command ends where the outbox says, however bodies are shared and whenever the writer takes them away.
+    /// Each command ends at the outbox's total, with shared and copied bodies, and whenever the
+    /// outbox is taken.
     #[test]
-    fn commands_stay_whole_and_in_order(
+    fn commands_are_complete_and_in_order(
         sizes in prop::collection::vec((1_usize..9000, any::<bool>()), 1..20)
     ) {
         let topic = topic("t");

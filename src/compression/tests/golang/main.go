@@ -1,4 +1,5 @@
-// Writes what the tests beside it read: frames, compressed by nsqd's encoders and flushed as nsqd does, after each.
+// Writes the input of the tests in golang.rs: frames, compressed by nsqd's encoders and flushed
+// after each frame, as nsqd does.
 //
 //	go run .
 package main
