@@ -1,4 +1,4 @@
-//! AUTH: what the user's decision is asked, what it grants, and for how long.
+//! AUTH: the request to the user's function, the grant it returns, and what a grant allows.
 
 use std::{
     fmt,
@@ -8,29 +8,41 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::text::go_quote;
+use super::text::{go_json, go_quote};
 
-/// What a client shows when it asks to be let in: what nsqd tells its auth server.
+const AUTH_FAILED: &str = "E_AUTH_FAILED AUTH failed";
+
+/// What a client presents with AUTH: the parameters of nsqd's request to its auth server.
+///
+/// `Debug` does not show the secret.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct AuthRequest {
     secret: Vec<u8>,
     /// The client's address.
     pub peer: SocketAddr,
-    /// Whether the connection is inside TLS.
+    /// Whether the connection uses TLS.
     pub tls: bool,
-    /// The common name in the client's certificate; empty where it sent none.
+    /// The common name in the client's certificate; empty without a certificate.
     pub common_name: String,
 }
 
 impl AuthRequest {
-    /// The secret, as AUTH brought it.
+    pub(super) fn new(secret: &[u8], peer: SocketAddr, tls: bool, common_name: String) -> Self {
+        Self {
+            secret: secret.to_vec(),
+            peer,
+            tls,
+            common_name,
+        }
+    }
+
+    /// The secret in the body of AUTH.
     pub fn secret(&self) -> &[u8] {
         &self.secret
     }
 }
 
-/// Without the secret.
 impl fmt::Debug for AuthRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -47,10 +59,21 @@ impl fmt::Debug for AuthRequest {
     }
 }
 
-/// What a client may do: the answer of an auth server.
+/// What a client may do: the response of an auth server.
 ///
-/// A `*` in a name stands for any text, also none: `"*"` is every topic or channel, `"orders*"` those that begin so. (An auth
-/// server of nsqd's tells regular expressions.)
+/// `*` in a topic or channel matches any text, including none: `"*"` is every topic, `"orders*"`
+/// every topic that starts with `orders`. (nsqd's auth servers use regular expressions.)
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use actix_nsq::embedded::Grant;
+///
+/// let grant = Grant::new("billing")
+///     .publish("invoices*")
+///     .subscribe("orders", "billing")
+///     .ttl(Duration::from_secs(60));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     identity: String,
@@ -66,12 +89,13 @@ enum Permission {
     Subscribe(String, String),
 }
 
-/// The auth server cannot be reached, or its answer makes no sense: to the client an `E_AUTH_FAILED`.
+/// The auth server is unreachable or its response is invalid. The client receives
+/// `E_AUTH_FAILED`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuthServerDown;
 
 impl Grant {
-    /// A grant for the one with this name, with nothing in it yet.
+    /// Creates a grant without permissions for a client with this name.
     pub fn new(identity: impl Into<String>) -> Self {
         Self {
             identity: identity.into(),
@@ -81,37 +105,38 @@ impl Grant {
         }
     }
 
-    /// Nothing at all, which is how an auth server refuses: to the client an `E_UNAUTHORIZED`.
+    /// Creates a grant without any permission, with which an auth server rejects a client. The
+    /// client receives `E_UNAUTHORIZED`.
     pub fn nothing() -> Self {
         Self::new("")
     }
 
-    /// Every topic and channel, to publish and to subscribe.
+    /// Creates a grant to publish and subscribe to every topic and channel.
     pub fn everything(identity: impl Into<String>) -> Self {
         Self::new(identity).with(Permission::Everything)
     }
 
-    /// To publish to this topic, too.
+    /// Adds the permission to publish to this topic.
     #[must_use]
     pub fn publish(self, topic: impl Into<String>) -> Self {
         self.with(Permission::Publish(topic.into()))
     }
 
-    /// To subscribe to this channel of this topic, too.
+    /// Adds the permission to subscribe to this channel of this topic.
     #[must_use]
     pub fn subscribe(self, topic: impl Into<String>, channel: impl Into<String>) -> Self {
         self.with(Permission::Subscribe(topic.into(), channel.into()))
     }
 
-    /// Where more is told about the one with this name. Default: nowhere.
+    /// URL with more information about the client. Default: empty.
     #[must_use]
     pub fn identity_url(mut self, url: impl Into<String>) -> Self {
         self.identity_url = url.into();
         self
     }
 
-    /// How long it holds: the first command after that asks again. Default: one hour. As in nsqd, none at all makes no sense:
-    /// `E_AUTH_FAILED`.
+    /// Lifetime of the grant: the first command after it asks the auth function again. Default: one
+    /// hour. As in nsqd, zero is invalid: the client receives `E_AUTH_FAILED`.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
@@ -136,7 +161,7 @@ impl Grant {
     }
 }
 
-/// `*` in the pattern stands for any text.
+/// Whether the name matches the pattern, in which `*` stands for any text.
 fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
@@ -147,7 +172,7 @@ fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// The user's decision.
+/// The user's auth function.
 #[derive(Clone)]
 pub(super) struct Authorizer(Arc<Decide>);
 
@@ -160,15 +185,15 @@ impl Authorizer {
         Self(Arc::new(decide))
     }
 
-    fn ask(&self, request: &AuthRequest) -> Result<Held, AuthServerDown> {
-        // It has told of its panic by itself; here it is an auth server that gives no answer.
-        let decided = catch_unwind(AssertUnwindSafe(|| (self.0)(request)));
-        let grant = decided.unwrap_or(Err(AuthServerDown))?;
+    fn ask(&self, request: &AuthRequest) -> Result<ActiveGrant, AuthServerDown> {
+        // The panic hook has reported a panic; to the client the auth server is down.
+        let result = catch_unwind(AssertUnwindSafe(|| (self.0)(request)));
+        let grant = result.unwrap_or(Err(AuthServerDown))?;
         if grant.ttl.is_zero() {
             return Err(AuthServerDown);
         }
-        let until = Instant::now().checked_add(grant.ttl);
-        Ok(Held { grant, until })
+        let expires = Instant::now().checked_add(grant.ttl);
+        Ok(ActiveGrant { grant, expires })
     }
 }
 
@@ -178,24 +203,23 @@ impl fmt::Debug for Authorizer {
     }
 }
 
-/// A grant, and its end, if it has one.
 #[derive(Debug)]
-struct Held {
+struct ActiveGrant {
     grant: Grant,
-    until: Option<Instant>,
+    /// `None`: later than the clock can represent.
+    expires: Option<Instant>,
 }
 
-/// What a connection is allowed.
+/// The authorization of one connection: its last AUTH and the grant.
 #[derive(Debug, Default)]
-pub(super) struct Authorization(Option<(AuthRequest, Held)>);
+pub(super) struct Authorization(Option<(AuthRequest, ActiveGrant)>);
 
 impl Authorization {
-    /// AUTH. The answer, or nsqd's words.
-    pub(super) fn grant(
+    /// Executes AUTH. Returns the response, or nsqd's error.
+    pub(super) fn authenticate(
         &mut self,
         authorizer: Option<&Authorizer>,
-        secret: &[u8],
-        (peer, tls, common_name): (SocketAddr, bool, String),
+        request: AuthRequest,
     ) -> Result<Vec<u8>, String> {
         if self.is_granted() {
             return Err("E_INVALID AUTH already set".into());
@@ -203,16 +227,10 @@ impl Authorization {
         let Some(authorizer) = authorizer else {
             return Err("E_AUTH_DISABLED AUTH disabled".into());
         };
-        let request = AuthRequest {
-            secret: secret.to_vec(),
-            peer,
-            tls,
-            common_name,
+        let Ok(active) = authorizer.ask(&request) else {
+            return Err(AUTH_FAILED.into());
         };
-        let Ok(held) = authorizer.ask(&request) else {
-            return Err("E_AUTH_FAILED AUTH failed".into());
-        };
-        let (_, Held { grant, .. }) = self.0.insert((request, held));
+        let (_, ActiveGrant { grant, .. }) = self.0.insert((request, active));
         if grant.permissions.is_empty() {
             return Err("E_UNAUTHORIZED AUTH no authorizations found".into());
         }
@@ -224,7 +242,7 @@ impl Authorization {
         .into_bytes())
     }
 
-    /// Whether the command may go on, or nsqd's words. A grant that has run out is asked for anew.
+    /// Checks whether a command is allowed, or returns nsqd's error. Renews an expired grant.
     pub(super) fn check(
         &mut self,
         authorizer: Option<&Authorizer>,
@@ -238,15 +256,19 @@ impl Authorization {
         let granted = self
             .0
             .as_mut()
-            .filter(|(_, held)| !held.grant.permissions.is_empty());
-        let Some((request, held)) = granted else {
+            .filter(|(_, active)| !active.grant.permissions.is_empty());
+        let Some((request, active)) = granted else {
             return Err(format!("E_AUTH_FIRST AUTH required before {command}"));
         };
-        if held.until.is_some_and(|until| until < Instant::now()) {
-            let asked = authorizer.ask(request);
-            *held = asked.map_err(|AuthServerDown| "E_AUTH_FAILED AUTH failed")?;
+        if active
+            .expires
+            .is_some_and(|expires| expires < Instant::now())
+        {
+            *active = authorizer
+                .ask(request)
+                .map_err(|AuthServerDown| AUTH_FAILED)?;
         }
-        if held.grant.allows(topic, channel) {
+        if active.grant.allows(topic, channel) {
             return Ok(());
         }
         let (topic, channel) = (go_quote(topic.as_bytes()), channel.unwrap_or_default());
@@ -256,32 +278,18 @@ impl Authorization {
         ))
     }
 
-    pub(super) fn is_granted(&self) -> bool {
-        let held = self.0.as_ref().map(|(_, held)| held);
-        held.is_some_and(|held| !held.grant.permissions.is_empty())
-    }
-
-    /// Whom the auth server has named.
+    /// The identity of the client, if it was granted anything.
     pub(super) fn identity(&self) -> Option<&str> {
         self.0
             .as_ref()
-            .map(|(_, held)| held.grant.identity.as_str())
+            .map(|(_, active)| &active.grant)
+            .filter(|grant| !grant.permissions.is_empty())
+            .map(|grant| grant.identity.as_str())
     }
-}
 
-/// A text as Go writes it into JSON, ready for HTML.
-fn go_json(text: &str) -> String {
-    let mut json = serde_json::Value::from(text).to_string();
-    for (c, escaped) in [
-        ('<', "\\u003c"),
-        ('>', "\\u003e"),
-        ('&', "\\u0026"),
-        ('\u{2028}', "\\u2028"),
-        ('\u{2029}', "\\u2029"),
-    ] {
-        json = json.replace(c, escaped);
+    fn is_granted(&self) -> bool {
+        self.identity().is_some()
     }
-    json
 }
 
 #[cfg(test)]
@@ -289,7 +297,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_stands_for_any_text_and_nothing_else_does() {
+    fn star_matches_any_text_and_other_characters_themselves() {
         for (pattern, name) in [
             ("t", "t"),
             ("*", "t"),
@@ -312,13 +320,5 @@ mod tests {
         ] {
             assert!(!matches(pattern, name), "{pattern} {name}");
         }
-    }
-
-    #[test]
-    fn texts_are_written_into_json_as_go_does() {
-        assert_eq!(
-            go_json("a\"<b>&\u{2028}é\n"),
-            r#""a\"\u003cb\u003e\u0026\u2028é\n""#
-        );
     }
 }

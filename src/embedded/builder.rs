@@ -1,8 +1,7 @@
-//! What an embedded nsqd can be told before it starts: nsqd's own flags, with nsqd's defaults.
+//! Setting up and starting an embedded nsqd: nsqd's flags with nsqd's defaults.
 
-#[cfg(any(feature = "tls", feature = "snappy", feature = "deflate"))]
-mod layers;
-
+#[cfg(feature = "tls")]
+use std::path::PathBuf;
 use std::{
     fmt::Display,
     io,
@@ -10,30 +9,17 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "tls")]
+use super::wire::tls::{self, TlsClientAuthPolicy};
 use super::{
-    EmbeddedNsqd,
     auth::{AuthRequest, AuthServerDown, Authorizer, Grant},
-    parser::Limits,
-    wire::tls,
+    handle::EmbeddedNsqd,
+    options::{Limits, Options},
 };
+#[cfg(feature = "tls")]
+use crate::TlsVersion;
 
-/// The flags, decided.
-#[derive(Debug, Clone)]
-pub(super) struct Options {
-    pub(super) limits: Limits,
-    pub(super) max_heartbeat_interval: Duration,
-    pub(super) msg_timeout: Duration,
-    pub(super) max_msg_timeout: Duration,
-    pub(super) version: String,
-    pub(super) tls: Option<tls::Config>,
-    pub(super) tls_required: bool,
-    pub(super) snappy: bool,
-    pub(super) deflate: bool,
-    pub(super) max_deflate_level: u32,
-    pub(super) auth: Option<Authorizer>,
-}
-
-/// Sets up an [`EmbeddedNsqd`]. Every option has the name and the default of nsqd's flag.
+/// Sets up an [`EmbeddedNsqd`]. Options have the names and defaults of nsqd's flags.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -44,7 +30,7 @@ pub(super) struct Options {
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-#[must_use = "nothing runs before `start`"]
+#[must_use = "call `start` to run the nsqd"]
 pub struct EmbeddedNsqdBuilder {
     address: String,
     port: Option<u16>,
@@ -53,8 +39,25 @@ pub struct EmbeddedNsqdBuilder {
     tls: tls::Flags,
 }
 
+/// Starting.
+impl EmbeddedNsqd {
+    /// Starts an nsqd with nsqd's defaults on a free port of the loopback interface.
+    ///
+    /// # Errors
+    ///
+    /// If no socket or thread can be created.
+    pub fn start() -> io::Result<Self> {
+        Self::builder().start()
+    }
+
+    /// Returns a builder with nsqd's defaults.
+    pub fn builder() -> EmbeddedNsqdBuilder {
+        EmbeddedNsqdBuilder::new()
+    }
+}
+
 impl EmbeddedNsqdBuilder {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self {
             address: "127.0.0.1:0".into(),
             port: None,
@@ -81,84 +84,87 @@ impl EmbeddedNsqdBuilder {
         }
     }
 
-    /// Where to listen: a `SocketAddr`, or a `"host:port"` of which the first address is taken.
-    /// Default: `127.0.0.1:0`, a free port of the loopback interface.
+    /// Address to listen on: a `SocketAddr`, or `"host:port"`, of which the first resolved address
+    /// is used. Default: `127.0.0.1:0`, a free port of the loopback interface.
     pub fn address(mut self, address: impl Display) -> Self {
         self.address = address.to_string();
         self
     }
 
-    /// The port to listen on, in place of the one in [`address`](Self::address); 0 is any free one.
+    /// Port to listen on, instead of the one in [`address`](Self::address); 0 is any free port.
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
         self
     }
 
-    /// The largest message in bytes. Default: 1 MiB.
+    /// Maximum size of a message in bytes. Default: 1 MiB.
     pub fn max_msg_size(mut self, bytes: usize) -> Self {
         self.options.limits.max_msg_size = i64::try_from(bytes).unwrap_or(i64::MAX);
         self
     }
 
-    /// The largest body of an IDENTIFY, an AUTH or an MPUB in bytes. Default: 5 MiB.
+    /// Maximum size of the body of an IDENTIFY, AUTH or MPUB in bytes. Default: 5 MiB.
     pub fn max_body_size(mut self, bytes: usize) -> Self {
         self.options.limits.max_body_size = i64::try_from(bytes).unwrap_or(i64::MAX);
         self
     }
 
-    /// How long a consumer has for a message before it is given to another one, unless its IDENTIFY
-    /// asks for something else. Default: 60 s.
+    /// Time after which an unanswered message is requeued, unless IDENTIFY sets another. Default:
+    /// 60 s.
     pub fn msg_timeout(mut self, timeout: Duration) -> Self {
         self.options.msg_timeout = timeout;
         self
     }
 
-    /// The longest time-out that an IDENTIFY may ask for, and that TOUCH can stretch one to.
-    /// Default: 15 minutes.
+    /// Maximum message timeout, both in IDENTIFY and as extended with TOUCH. Default: 15 minutes.
     pub fn max_msg_timeout(mut self, timeout: Duration) -> Self {
         self.options.max_msg_timeout = timeout;
         self
     }
 
-    /// The largest count of a RDY. Default: 2500.
+    /// Maximum count of a RDY. Default: 2500.
     pub fn max_rdy_count(mut self, count: usize) -> Self {
         self.options.limits.max_rdy_count = i64::try_from(count).unwrap_or(i64::MAX);
         self
     }
 
-    /// The longest delay of a DPUB, and of a REQ, where a longer one is cut short. Default: one hour.
+    /// Maximum delay: a longer one of a DPUB is rejected, that of a REQ is shortened. Default: one
+    /// hour.
     pub fn max_req_timeout(mut self, timeout: Duration) -> Self {
         self.options.limits.max_req_timeout = timeout;
         self
     }
 
-    /// The longest heartbeat interval a client may ask for. Default: 60 s.
+    /// Maximum heartbeat interval in IDENTIFY. Default: 60 s.
     pub fn max_heartbeat_interval(mut self, interval: Duration) -> Self {
         self.options.max_heartbeat_interval = interval;
         self
     }
 
-    /// The version told in the answer to IDENTIFY. Default: `1.3.0`.
+    /// Version in the response to IDENTIFY. Default: `1.3.0`.
     pub fn version(mut self, version: &str) -> Self {
         self.options.version = version.into();
         self
     }
 
-    /// Makes AUTH a must, and decides about each: nsqd asks an auth server over HTTP (`--auth-http-address`), this one asks
-    /// `decide`. It is asked at each AUTH, and again when what it has granted has [run out](Grant::ttl): one that looks at
-    /// something shared can take back what it gave. A client that has not sent AUTH may neither publish nor subscribe.
+    /// Requires AUTH, and sets the function that decides: nsqd asks an auth server over HTTP
+    /// (`--auth-http-address`), the embedded nsqd calls `decide`. A client may neither publish nor
+    /// subscribe before AUTH.
     ///
-    /// It runs on this nsqd's own thread and holds everything up: it must not wait, nor ask the handle anything. Should it
-    /// panic, the auth server is [down](AuthServerDown).
+    /// `decide` is called for each AUTH, and again when the [`ttl`](Grant::ttl) of its grant has
+    /// passed. To revoke a permission, let it read shared state.
+    ///
+    /// It runs on the thread of the nsqd: it must not block or call methods of the [`EmbeddedNsqd`].
+    /// A panic counts as [`AuthServerDown`].
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
     /// use actix_nsq::embedded::{EmbeddedNsqd, Grant};
     ///
     /// let nsqd = EmbeddedNsqd::builder()
-    ///     .auth(|asked| match asked.secret() {
-    ///         b"of the shop" => Ok(Grant::new("shop").publish("orders")),
-    ///         b"of billing" => Ok(Grant::new("billing").subscribe("orders", "*")),
+    ///     .auth(|request| match request.secret() {
+    ///         b"shop-secret" => Ok(Grant::new("shop").publish("orders")),
+    ///         b"billing-secret" => Ok(Grant::new("billing").subscribe("orders", "*")),
     ///         _ => Ok(Grant::nothing()),
     ///     })
     ///     .start()?;
@@ -173,15 +179,15 @@ impl EmbeddedNsqdBuilder {
         self
     }
 
-    /// Starts it. When this returns, its port accepts connections.
+    /// Starts the nsqd. Its port accepts connections when this returns.
     ///
     /// # Errors
     ///
-    /// When the address does not resolve or cannot be bound, or the thread cannot be started; with TLS, when one of its files
-    /// cannot be read or used, or when TLS is a must and there is no certificate.
+    /// - The address does not resolve or cannot be bound, or the thread cannot be created.
+    /// - With TLS: a file cannot be read or used, or TLS is required without a certificate.
     #[cfg_attr(
         not(feature = "tls"),
-        allow(unused_mut, reason = "there is no TLS to set up")
+        allow(unused_mut, reason = "mutated only with the feature `tls`")
     )]
     pub fn start(mut self) -> io::Result<EmbeddedNsqd> {
         #[cfg(feature = "tls")]
@@ -190,14 +196,99 @@ impl EmbeddedNsqdBuilder {
             self.options.tls_required = self.tls.is_required();
         }
         let mut address: SocketAddr = self.address.to_socket_addrs()?.next().ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "the address resolves to nothing",
-            )
+            let text = format!("address {:?} does not resolve", self.address);
+            io::Error::new(io::ErrorKind::InvalidInput, text)
         })?;
         if let Some(port) = self.port {
             address.set_port(port);
         }
         EmbeddedNsqd::launch(address, self.options)
+    }
+}
+
+/// TLS, with the feature `tls`. A client gets TLS if it asks for it and a certificate is set. Files
+/// are PEM; [`start`](Self::start) reads them.
+///
+/// ```no_run
+/// # fn main() -> std::io::Result<()> {
+/// use actix_nsq::embedded::{EmbeddedNsqd, TlsClientAuthPolicy};
+///
+/// let nsqd = EmbeddedNsqd::builder()
+///     .tls_cert("tests/certificates/localhost.pem")
+///     .tls_key("tests/certificates/localhost.key")
+///     .tls_root_ca_file("tests/certificates/ca.pem")
+///     .tls_client_auth_policy(TlsClientAuthPolicy::RequireVerify)
+///     .start()?;
+/// # Ok(())
+/// # }
+/// ```
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+impl EmbeddedNsqdBuilder {
+    /// File with the certificate, followed by the intermediate certificates that clients need to
+    /// verify it. Default: none, without TLS.
+    pub fn tls_cert(mut self, file: impl Into<PathBuf>) -> Self {
+        self.tls.cert = Some(file.into());
+        self
+    }
+
+    /// File with the private key of the certificate.
+    pub fn tls_key(mut self, file: impl Into<PathBuf>) -> Self {
+        self.tls.key = Some(file.into());
+        self
+    }
+
+    /// File with the CAs that verify certificates of clients. Default: those of the system.
+    pub fn tls_root_ca_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.tls.root_ca_file = Some(file.into());
+        self
+    }
+
+    /// Requirements for certificates of clients. As in nsqd, any policy makes TLS required. Default:
+    /// none; clients need no certificate.
+    pub fn tls_client_auth_policy(mut self, policy: TlsClientAuthPolicy) -> Self {
+        self.tls.client_auth_policy = Some(policy);
+        self
+    }
+
+    /// Whether TLS is required: without it, all commands but IDENTIFY are rejected. Default: false.
+    pub fn tls_required(mut self, required: bool) -> Self {
+        self.tls.required = required;
+        self
+    }
+
+    /// Lowest version of TLS. Default: 1.2. (nsqd's default, 1.0, is not supported.)
+    pub fn tls_min_version(mut self, version: TlsVersion) -> Self {
+        self.tls.min_version = Some(version);
+        self
+    }
+}
+
+/// Snappy compression, with the feature `snappy`.
+#[cfg(feature = "snappy")]
+#[cfg_attr(docsrs, doc(cfg(feature = "snappy")))]
+impl EmbeddedNsqdBuilder {
+    /// Whether a client gets snappy if it asks for it. Default: true.
+    pub fn snappy(mut self, enabled: bool) -> Self {
+        self.options.snappy = enabled;
+        self
+    }
+}
+
+/// Deflate compression, with the feature `deflate`.
+#[cfg(feature = "deflate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "deflate")))]
+impl EmbeddedNsqdBuilder {
+    /// Whether a client gets deflate if it asks for it. Default: true.
+    pub fn deflate(mut self, enabled: bool) -> Self {
+        self.options.deflate = enabled;
+        self
+    }
+
+    /// Maximum deflate level, clamped to 1 to 9. A client that asks for a higher one gets this.
+    /// Default: 6.
+    pub fn max_deflate_level(mut self, level: u32) -> Self {
+        self.options.max_deflate_level = level.clamp(1, 9);
+        self
     }
 }

@@ -1,4 +1,4 @@
-//! A channel: a queue of copies, those of them that are in flight or deferred, and its consumers.
+//! A channel: its copies of messages (queued, in flight or deferred) and its consumers.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -9,12 +9,14 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-/// Why a FIN, a REQ or a TOUCH fails, in nsqd's words.
-pub(super) const NOT_IN_FLIGHT: &str = "ID not in flight";
-const NOT_THE_OWNER: &str = "client does not own message";
+use super::frame;
 
-/// Instead of a time that no clock can tell.
-const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+/// nsqd's reasons for a failed FIN, REQ or TOUCH.
+pub(super) const NOT_IN_FLIGHT: &str = "ID not in flight";
+const NOT_OWNER: &str = "client does not own message";
+
+/// Longest delay that is honored, 100 years: keeps `Instant` from overflowing.
+const MAX_DELAY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 #[derive(Debug, Default)]
 pub(super) struct Channel {
@@ -23,19 +25,19 @@ pub(super) struct Channel {
     pub(super) message_count: u64,
     pub(super) requeue_count: u64,
     pub(super) timeout_count: u64,
-    queue: VecDeque<Queued>,
+    queue: VecDeque<QueuedMessage>,
     in_flight: HashMap<u64, InFlight>,
-    /// When which message in flight times out.
+    /// The messages in flight by the time at which they time out.
     timeouts: BTreeSet<(Instant, u64)>,
-    /// By the time at which they are due.
-    deferred: BTreeMap<(Instant, u64), Queued>,
-    /// The consumer that was served last: the next message is for another one.
+    /// The deferred messages by the time at which they are due.
+    deferred: BTreeMap<(Instant, u64), QueuedMessage>,
+    /// The consumer that took the last message; `wake` notifies it last.
     last_served: u64,
 }
 
 /// A channel's own copy of a message.
 #[derive(Debug)]
-pub(super) struct Queued {
+pub(super) struct QueuedMessage {
     id: u64,
     timestamp: i64,
     attempts: u16,
@@ -44,13 +46,13 @@ pub(super) struct Queued {
 
 #[derive(Debug)]
 struct InFlight {
-    message: Queued,
+    message: QueuedMessage,
     connection: u64,
     delivered: Instant,
     timeout: Instant,
 }
 
-/// What a channel knows of a connection that has subscribed to it.
+/// A connection that has subscribed to the channel.
 #[derive(Debug, Default)]
 pub(super) struct Consumer {
     pub(super) ready_count: i64,
@@ -62,14 +64,14 @@ pub(super) struct Consumer {
     wake: Arc<Notify>,
 }
 
-/// How a connection wants its messages, as nsqd's message pump has heard it.
+/// Delivery settings of a connection, from its first IDENTIFY.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Terms {
+pub(super) struct DeliverySettings {
     pub(super) msg_timeout: Duration,
     pub(super) sample_rate: i64,
 }
 
-impl Queued {
+impl QueuedMessage {
     pub(super) fn new(id: u64, timestamp: i64, body: Bytes) -> Self {
         Self {
             id,
@@ -79,15 +81,8 @@ impl Queued {
         }
     }
 
-    /// `[i64 timestamp][u16 attempts][16 bytes id][body]`, in a frame of type 2.
     fn write_to(&self, out: &mut Vec<u8>) {
-        let size = u32::try_from(4 + 26 + self.body.len()).unwrap_or(u32::MAX);
-        out.extend_from_slice(&size.to_be_bytes());
-        out.extend_from_slice(&2_u32.to_be_bytes());
-        out.extend_from_slice(&self.timestamp.to_be_bytes());
-        out.extend_from_slice(&self.attempts.to_be_bytes());
-        out.extend_from_slice(format!("{:016x}", self.id).as_bytes());
-        out.extend_from_slice(&self.body);
+        frame::message(out, self.timestamp, self.attempts, self.id, &self.body);
     }
 }
 
@@ -99,17 +94,15 @@ impl Consumer {
         }
     }
 
-    /// RDY is a ceiling for what is in flight, and not a countdown.
+    /// RDY is the maximum in flight, not a countdown.
     fn is_ready(&self) -> bool {
         self.in_flight_count < self.ready_count
     }
 }
 
-/// Messages come and go.
 impl Channel {
-    /// Takes a copy from the topic. Whoever puts something calls [`wake`](Self::wake) when all is
-    /// there.
-    pub(super) fn put(&mut self, message: Queued, defer: Option<Duration>) {
+    /// Adds a copy of a message. The caller then calls [`wake`](Self::wake), once for all copies.
+    pub(super) fn put(&mut self, message: QueuedMessage, defer: Option<Duration>) {
         self.message_count += 1;
         match defer {
             None => self.queue.push_back(message),
@@ -117,13 +110,14 @@ impl Channel {
         }
     }
 
-    /// Writes the frames of messages for this consumer, as many as it is ready for, but no more than
-    /// its share of the queue and about `room` bytes. Whether it is ready for more that is there.
+    /// Appends the frames of messages for this consumer: at most as many as it is ready for, at most
+    /// its share of the queue, and none once `out` holds `max_bytes`. Returns whether the consumer is
+    /// ready for more queued messages.
     pub(super) fn take(
         &mut self,
         connection: u64,
-        terms: Terms,
-        room: usize,
+        settings: DeliverySettings,
+        max_bytes: usize,
         out: &mut Vec<u8>,
     ) -> bool {
         if self.paused || self.queue.is_empty() {
@@ -136,14 +130,14 @@ impl Channel {
         };
         let now = Instant::now();
         for _ in 0..share {
-            if !consumer.is_ready() || out.len() >= room {
+            if !consumer.is_ready() || out.len() >= max_bytes {
                 break;
             }
             let Some(mut message) = self.queue.pop_front() else {
                 break;
             };
-            // Off by one, as nsqd is: a rate of 10 lets 11 in a hundred pass. The others are gone.
-            if terms.sample_rate > 0 && fastrand::i64(0..100) > terms.sample_rate {
+            // Off by one like nsqd: a rate of 10 keeps 11 of 100. The others are dropped.
+            if settings.sample_rate > 0 && fastrand::i64(0..100) > settings.sample_rate {
                 continue;
             }
             message.attempts = message.attempts.wrapping_add(1);
@@ -151,7 +145,7 @@ impl Channel {
             consumer.in_flight_count += 1;
             consumer.message_count += 1;
             self.last_served = connection;
-            let timeout = later(now, terms.msg_timeout);
+            let timeout = add_delay(now, settings.msg_timeout);
             self.timeouts.insert((timeout, message.id));
             let in_flight = InFlight {
                 connection,
@@ -165,7 +159,7 @@ impl Channel {
     }
 
     pub(super) fn finish(&mut self, connection: u64, id: &[u8]) -> Result<(), &'static str> {
-        self.take_back(connection, id)?;
+        self.remove_in_flight(connection, id)?;
         if let Some(consumer) = self.consumers.get_mut(&connection) {
             consumer.finish_count += 1;
             consumer.in_flight_count -= 1;
@@ -179,7 +173,7 @@ impl Channel {
         id: &[u8],
         delay: Duration,
     ) -> Result<(), &'static str> {
-        let message = self.take_back(connection, id)?.message;
+        let message = self.remove_in_flight(connection, id)?.message;
         self.requeue_count += 1;
         if let Some(consumer) = self.consumers.get_mut(&connection) {
             consumer.requeue_count += 1;
@@ -194,7 +188,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Starts the time-out anew, but never beyond `longest` after this delivery.
+    /// Restarts the timeout, up to `longest` after the delivery.
     pub(super) fn touch(
         &mut self,
         connection: u64,
@@ -202,45 +196,43 @@ impl Channel {
         timeout: Duration,
         longest: Duration,
     ) -> Result<(), &'static str> {
-        let mut in_flight = self.take_back(connection, id)?;
-        let latest = later(in_flight.delivered, longest);
-        in_flight.timeout = later(Instant::now(), timeout).min(latest);
+        let mut in_flight = self.remove_in_flight(connection, id)?;
+        let latest = add_delay(in_flight.delivered, longest);
+        in_flight.timeout = add_delay(Instant::now(), timeout).min(latest);
         let id = in_flight.message.id;
         self.timeouts.insert((in_flight.timeout, id));
         self.in_flight.insert(id, in_flight);
         Ok(())
     }
 
-    fn take_back(&mut self, connection: u64, id: &[u8]) -> Result<InFlight, &'static str> {
+    fn remove_in_flight(&mut self, connection: u64, id: &[u8]) -> Result<InFlight, &'static str> {
         let id = message_id(id).ok_or(NOT_IN_FLIGHT)?;
         let owner = self.in_flight.get(&id).map(|message| message.connection);
         if owner.is_some_and(|owner| owner != connection) {
-            return Err(NOT_THE_OWNER);
+            return Err(NOT_OWNER);
         }
         let in_flight = self.in_flight.remove(&id).ok_or(NOT_IN_FLIGHT)?;
         self.timeouts.remove(&(in_flight.timeout, id));
         Ok(in_flight)
     }
 
-    fn defer(&mut self, message: Queued, delay: Duration) {
-        let due = later(Instant::now(), delay);
+    fn defer(&mut self, message: QueuedMessage, delay: Duration) {
+        let due = add_delay(Instant::now(), delay);
         self.deferred.insert((due, message.id), message);
     }
-}
 
-/// Time passes.
-impl Channel {
+    /// The time of the next timeout or deferred message.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let timeout = self.timeouts.first().map(|(due, _)| *due);
         let deferred = self.deferred.first_key_value().map(|((due, _), _)| *due);
         timeout.into_iter().chain(deferred).min()
     }
 
-    /// Puts back into the queue what has timed out and what was deferred until now. Whether there
-    /// was any.
+    /// Requeues messages that have timed out and queues deferred ones that are due. Returns whether
+    /// there were any.
     ///
-    /// The time-out of a message whose connection has closed comes in the same way: nsqd does
-    /// nothing about it at the close.
+    /// Messages of a closed connection time out in the same way: nsqd does not requeue them at the
+    /// close.
     pub(super) fn expire(&mut self, now: Instant) -> bool {
         let mut any = false;
         while let Some((due, id)) = self.timeouts.first().copied() {
@@ -269,10 +261,7 @@ impl Channel {
         }
         any
     }
-}
 
-/// The whole of it.
-impl Channel {
     pub(super) fn depth(&self) -> usize {
         self.queue.len()
     }
@@ -290,7 +279,7 @@ impl Channel {
         self.wake();
     }
 
-    /// Drops every message, also those in flight.
+    /// Drops all messages, including those in flight.
     pub(super) fn empty(&mut self) {
         self.queue.clear();
         self.in_flight.clear();
@@ -301,8 +290,8 @@ impl Channel {
         }
     }
 
-    /// As an nsqd that ends writes everything to its disk: behind the queue come those in flight,
-    /// then the deferred ones.
+    /// Moves everything into the queue, as an nsqd that stops writes it to disk: first the queue, then
+    /// messages in flight, then deferred ones.
     pub(super) fn flush(&mut self) {
         let in_flight = std::mem::take(&mut self.timeouts);
         for (_, id) in in_flight {
@@ -314,8 +303,8 @@ impl Channel {
             .extend(std::mem::take(&mut self.deferred).into_values());
     }
 
-    /// Tells every consumer that can take a message that there is one; the one served last is told
-    /// last.
+    /// Notifies every consumer that is ready, the one served last at the end, so that consumers take
+    /// turns.
     pub(super) fn wake(&mut self) {
         if self.paused || self.queue.is_empty() {
             return;
@@ -330,15 +319,15 @@ impl Channel {
     }
 }
 
-/// A message's id as it was sent, if it can be one of ours: 16 hexadecimal digits, lower case.
+/// Parses a message id: 16 hexadecimal digits in lower case, as this nsqd sends them.
 fn message_id(id: &[u8]) -> Option<u64> {
     let digits = std::str::from_utf8(id).ok()?;
-    let ours = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
-    (id.len() == 16 && digits.bytes().all(ours))
+    let is_hex = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+    (id.len() == 16 && digits.bytes().all(is_hex))
         .then(|| u64::from_str_radix(digits, 16).ok())
         .flatten()
 }
 
-fn later(now: Instant, delay: Duration) -> Instant {
-    now.checked_add(delay.min(FOR_EVER)).unwrap_or(now)
+fn add_delay(now: Instant, delay: Duration) -> Instant {
+    now.checked_add(delay.min(MAX_DELAY)).unwrap_or(now)
 }

@@ -1,6 +1,4 @@
-//! The task that serves one connection: the socket, the clock and the faults around a session and its layers.
-
-mod hearing;
+//! The task of one connection: socket, timers and faults around its session and layers.
 
 use std::{collections::VecDeque, future, io, sync::Arc, sync::mpsc, time::Duration};
 
@@ -9,31 +7,32 @@ use tokio::{
     io::{Interest, Ready},
     net::TcpStream,
     select,
-    sync::{mpsc::UnboundedReceiver, watch},
+    sync::mpsc::UnboundedReceiver,
     task,
     time::{Instant, sleep_until},
 };
 
 use super::{
-    identify::Compression,
-    misbehaviour::{Ending, Switches},
-    session::{Ended, HEARTBEAT, Session},
-    state::{Order, Shared},
+    fault_state::{CloseMode, PersistentFaults},
+    frame::{self, HEARTBEAT, OK},
+    session::{ConnectionEnd, Session},
+    state::{Control, Shared, State},
     ticker::Ticker,
-    wire::{Layer, Wire},
+    upgrade::{Compression, Upgrade},
+    wire::{Compressed, Decoded, Layer, Wire, tls::Tls},
 };
 
-/// How long nsqd lets a TLS handshake take.
-const HANDSHAKE: Duration = Duration::from_secs(5);
+/// nsqd's timeout for a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// After so many reads in a row the other connections have their turn.
-const READS_IN_A_ROW: usize = 16;
+/// Number of reads after which the task yields to other connections.
+const MAX_CONSECUTIVE_READS: usize = 16;
 
-/// Serves a connection to its end.
+/// Serves a connection until it is closed.
 pub(super) async fn serve(
     stream: TcpStream,
     number: u64,
-    mut orders: UnboundedReceiver<Order>,
+    mut control: UnboundedReceiver<Control>,
     shared: Arc<Shared>,
 ) {
     let mut connection = Connection {
@@ -41,29 +40,28 @@ pub(super) async fn serve(
         shared: Arc::clone(&shared),
         stream,
         wire: Wire::default(),
-        behind_tls: None,
-        held: VecDeque::new(),
-        answered: 0,
-        more: false,
-        ended: None,
-        client_is_gone: false,
+        compression_after_tls: None,
+        queued: VecDeque::new(),
+        unsent_responses: 0,
+        more_messages: false,
+        end: None,
+        input_ended: false,
         ticker: None,
-        ticks_as_identified: None,
+        ticker_identified: None,
         read_deadline: None,
         write_deadline: None,
-        reads: 0,
+        consecutive_reads: 0,
     };
-    let (ending, done) = connection.run(&mut orders).await;
-    if ending == Ending::Reset {
-        // With no time to linger the kernel resets. Only a dead socket refuses, and that needs no
-        // reset.
+    let (mode, done) = connection.run(&mut control).await;
+    if mode == CloseMode::Reset {
+        // Without linger time the kernel resets. Fails only if the socket is closed already.
         let _ = SockRef::from(&connection.stream).set_linger(Some(Duration::ZERO));
     }
-    // First the socket, then the news of it, then the answers to whoever ordered it.
+    // The order matters: close the socket, then report it, then complete the `Control` requests.
     drop(connection);
-    shared.state().closed(number);
-    shared.news.send_replace(());
-    drop((done, orders));
+    shared.state().close_connection(number);
+    shared.changes.send_replace(());
+    drop((done, control));
 }
 
 struct Connection {
@@ -71,126 +69,305 @@ struct Connection {
     shared: Arc<Shared>,
     stream: TcpStream,
     wire: Wire,
-    /// The compression that is to come when the TLS handshake is done.
-    behind_tls: Option<Compression>,
-    /// Answers and messages that a fault may hold back.
-    held: VecDeque<Held>,
-    /// So much of what the socket has not yet taken, up to the last answer, is to be written before anything is read: nsqd
-    /// answers before it reads on. Heartbeats and messages come from another task there. As all that the socket sees, it is
-    /// counted on the wire, behind the layers.
-    answered: usize,
-    /// Whether there may be more messages to take.
-    more: bool,
-    ended: Option<Ended>,
-    /// It has ended its side, and hears nothing more.
-    client_is_gone: bool,
+    /// The compression to add when the TLS handshake is complete.
+    compression_after_tls: Option<Compression>,
+    /// Output that a fault may delay.
+    queued: VecDeque<QueuedOutput>,
+    /// Number of bytes of `wire.outgoing` up to the end of the last response. They are written before
+    /// anything is read, because nsqd responds before it reads on. (It sends heartbeats and messages
+    /// from another task.)
+    unsent_responses: usize,
+    /// Whether the channel may have more messages to take.
+    more_messages: bool,
+    end: Option<ConnectionEnd>,
+    /// Whether the client closed its side.
+    input_ended: bool,
     ticker: Option<Ticker>,
-    /// It is set by the magic, and again by the first IDENTIFY.
-    ticks_as_identified: Option<bool>,
+    /// Whether the session was identified when `ticker` was set: it is set by the magic, and again
+    /// by the first IDENTIFY.
+    ticker_identified: Option<bool>,
     read_deadline: Option<Instant>,
     write_deadline: Option<Instant>,
-    reads: usize,
+    consecutive_reads: usize,
 }
 
-/// Something for the client, and the time from which it is there.
-struct Held {
+struct QueuedOutput {
     since: Instant,
-    what: What,
+    output: Output,
 }
 
-enum What {
-    Answers(Vec<u8>),
+enum Output {
+    Responses(Vec<u8>),
     Messages(Vec<u8>),
-    /// What comes behind it goes through one more layer.
+    /// Output behind it passes through one more layer.
     Layer(Layer),
 }
 
 impl Connection {
-    /// How the socket is to be closed, and whom to tell.
+    /// Returns how to close the socket, and the sender of the `Control` request that asked for it.
     async fn run(
         &mut self,
-        orders: &mut UnboundedReceiver<Order>,
-    ) -> (Ending, Option<mpsc::Sender<()>>) {
-        let mut switched: watch::Receiver<()> = self.shared.switched.subscribe();
+        control: &mut UnboundedReceiver<Control>,
+    ) -> (CloseMode, Option<mpsc::Sender<()>>) {
+        let mut fault_changes = self.shared.fault_changes.subscribe();
         let messages = Arc::clone(&self.session.wake);
-        let mut alarm = Box::pin(sleep_until(Instant::now()));
-        // A cut after 0 bytes or commands is for the first connection that comes.
-        if let Some(ending) = self.shared.state().misbehaviour.used_up() {
-            return (ending, None);
+        let mut timer = Box::pin(sleep_until(Instant::now()));
+        // A cut after 0 commands or bytes applies to a new connection.
+        if let Some(mode) = self.shared.state().faults.take_elapsed_cut() {
+            return (mode, None);
         }
         loop {
-            let switches = self.shared.state().misbehaviour.switches;
-            if !switches.freeze
-                && let Some(ending) = self.advance(switches)
+            let faults = self.shared.state().faults.persistent;
+            if !faults.freeze
+                && let Some(mode) = self.advance(faults)
             {
-                return (ending, None);
+                return (mode, None);
             }
-            let more = self.more && self.wire.out.is_empty() && !switches.freeze;
-            if more || self.reads >= READS_IN_A_ROW {
-                self.reads = 0;
+            let more = self.more_messages && self.wire.outgoing.is_empty() && !faults.freeze;
+            if more || self.consecutive_reads >= MAX_CONSECUTIVE_READS {
+                self.consecutive_reads = 0;
                 task::yield_now().await;
             }
-            let wake = self.next_wake(switches);
+            let wake = self.next_wake(faults);
             if let Some(wake) = wake
-                && alarm.deadline() != wake
+                && timer.deadline() != wake
             {
-                alarm.as_mut().reset(wake);
+                timer.as_mut().reset(wake);
             }
-            let interest = self.interest(switches);
+            let interest = self.interest(faults);
             select! {
                 biased;
-                order = orders.recv() => match order {
-                    Some(Order::Send(bytes, done)) => {
-                        self.wire.put(&bytes);
-                        self.answered = self.wire.out.len();
+                request = control.recv() => match request {
+                    Some(Control::Send(bytes, done)) => {
+                        self.wire.encode(&bytes);
+                        self.unsent_responses = self.wire.outgoing.len();
                         drop(done);
                     }
-                    Some(Order::SendPastLayers(bytes, done)) => {
-                        self.wire.out.extend_from_slice(&bytes);
-                        self.answered = self.wire.out.len();
+                    Some(Control::SendToSocket(bytes, done)) => {
+                        self.wire.outgoing.extend_from_slice(&bytes);
+                        self.unsent_responses = self.wire.outgoing.len();
                         drop(done);
                     }
-                    Some(Order::Close(done)) => return (Ending::Close, Some(done)),
-                    Some(Order::Reset(done)) => return (Ending::Reset, Some(done)),
-                    None => return (Ending::Close, None),
+                    Some(Control::Close(done)) => return (CloseMode::Close, Some(done)),
+                    Some(Control::Reset(done)) => return (CloseMode::Reset, Some(done)),
+                    None => return (CloseMode::Close, None),
                 },
-                _ = switched.changed() => {}
+                _ = fault_changes.changed() => {}
                 () = messages.notified() => {}
                 ready = ready(&self.stream, interest) => if ready.is_err() {
-                    return (Ending::Close, None);
+                    return (CloseMode::Close, None);
                 },
-                () = alarm.as_mut(), if wake.is_some() => {}
+                () = timer.as_mut(), if wake.is_some() => {}
                 () = future::ready(()), if more => {}
             }
         }
     }
 
-    /// Everything that can be done now. The ending, when nothing is left to do.
-    fn advance(&mut self, switches: Switches) -> Option<Ending> {
-        // Reading comes before the dead-line: an nsqd that wakes up after it still hears what was
-        // sent in time.
-        if self.may_read(switches) && self.read(switches).is_err() {
-            return Some(Ending::Close);
+    /// Does everything that can be done without waiting. Returns how to close the socket when nothing
+    /// remains to be done.
+    fn advance(&mut self, faults: PersistentFaults) -> Option<CloseMode> {
+        // Reads before it checks the deadline: after a `freeze` it accepts what was sent in time.
+        if self.may_read(faults) && self.read(faults).is_err() {
+            return Some(CloseMode::Close);
         }
         let now = Instant::now();
         self.take_messages(now);
-        self.beat(switches, now);
-        self.watch_read_deadline(switches, now);
-        while self.release(switches, now) && self.wire.unseen > 0 && self.ended.is_none() {
-            // It came early, and has waited for the layer it is for.
+        self.send_heartbeat(faults, now);
+        self.check_read_deadline(faults, now);
+        while self.send_queued(faults, now) && self.wire.uncounted > 0 && self.end.is_none() {
+            // This input arrived before its layer was added.
             self.execute();
         }
         if self.read_deadline.is_none() {
-            self.watch_read_deadline(switches, now);
+            self.check_read_deadline(faults, now);
         }
         if self.write(now).is_err() {
-            return Some(Ending::Close);
+            return Some(CloseMode::Close);
         }
-        let (Ended::Refused(ending) | Ended::Cut(ending)) = self.ended?;
-        (self.wire.out.is_empty() && self.held.is_empty()).then_some(ending)
+        let (ConnectionEnd::AfterOutput(mode) | ConnectionEnd::Immediate(mode)) = self.end?;
+        (self.wire.outgoing.is_empty() && self.queued.is_empty()).then_some(mode)
     }
 
-    /// The negotiated interval; none before the magic, when nsqd waits without a clock.
+    fn may_read(&self, faults: PersistentFaults) -> bool {
+        self.end.is_none() && self.unsent_responses == 0 && !faults.stop_reading
+    }
+
+    fn read(&mut self, faults: PersistentFaults) -> io::Result<()> {
+        let mut end_of_input = false;
+        match self.wire.read(&self.stream) {
+            Ok(true) => self.consecutive_reads += 1,
+            Ok(false) => end_of_input = true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.consecutive_reads = 0,
+            Err(error) => return Err(error),
+        }
+        if self.wire.uncounted > 0 {
+            self.execute();
+        }
+        if end_of_input && self.end.is_none() {
+            self.client_closed(Instant::now());
+        }
+        if self.input_ended && faults.stall {
+            // Drops the output that `stall` holds back, so that the connection closes now.
+            self.queued.clear();
+        }
+        Ok(())
+    }
+
+    /// Executes the input.
+    fn execute(&mut self) {
+        if self.is_waiting_for_layer() {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.state();
+        // Checked again under the lock: input that was sent after the fault was switched on must not
+        // be executed.
+        if state.faults.persistent.freeze || state.faults.persistent.stop_reading {
+            return;
+        }
+        self.count_and_process(&mut state);
+        drop(state);
+        self.shared.changes.send_replace(());
+
+        let session = &self.session;
+        if session.magic && self.ticker_identified != Some(session.identified) {
+            self.ticker_identified = Some(session.identified);
+            let now = Instant::now();
+            self.ticker = session
+                .heartbeat_period
+                .and_then(|period| Ticker::new(now, period));
+        }
+    }
+
+    /// Whether input must wait, because a layer for it is queued behind a response.
+    fn is_waiting_for_layer(&self) -> bool {
+        self.queued
+            .iter()
+            .any(|queued| matches!(queued.output, Output::Layer(_)))
+    }
+
+    /// Counts the bytes read, processes them, and cuts the connection if a fault says so.
+    fn count_and_process(&mut self, state: &mut State) {
+        let received = std::mem::take(&mut self.wire.uncounted);
+        state.bytes_received += u64::try_from(received).unwrap_or(u64::MAX);
+        if let Some(mode) = state.faults.take_elapsed_cut() {
+            self.end = Some(ConnectionEnd::Immediate(mode));
+            return;
+        }
+        let Some((accepted, mode)) = state.faults.count_bytes(received) else {
+            self.process(state);
+            return;
+        };
+        let accepted = (self.wire.incoming.len() + accepted).saturating_sub(received);
+        self.wire.incoming.truncate(accepted);
+        let last = self.wire.incoming.split_off(accepted.saturating_sub(1));
+        self.process(state);
+        if self.end.is_none() {
+            self.wire.incoming.unsplit(last);
+            let queued = self.queued.len();
+            self.process(state);
+            // Commands completed by the last byte get no response.
+            self.queued.truncate(queued);
+        }
+        self.end = Some(ConnectionEnd::Immediate(mode));
+    }
+
+    /// Decodes and executes the input.
+    fn process(&mut self, state: &mut State) {
+        let now = Instant::now();
+        while self.end.is_none() && !self.is_waiting_for_layer() {
+            match self.wire.decode(&mut self.session.input) {
+                Ok(Decoded::Nothing) => return,
+                Ok(Decoded::Bytes) => {
+                    let batch = self.session.execute_input(state, &self.shared.options);
+                    self.respond(now, batch.responses);
+                    self.end = batch.end;
+                    if batch.commands > 0 {
+                        self.read_deadline = None;
+                    }
+                    if let Some(upgrade) = batch.upgrade {
+                        self.upgrade(upgrade, state, now);
+                    }
+                }
+                Ok(Decoded::TlsEstablished) => {
+                    self.read_deadline = None;
+                    self.tls_established(state, now);
+                    self.add_compression(state, now);
+                }
+                Ok(Decoded::TlsClosed) => return self.client_closed(now),
+                Err(reason) if self.wire.is_handshaking() => {
+                    return self.handshake_failed(&reason, now);
+                }
+                // nsqd treats a broken layer like the end of the input.
+                Err(_) => return self.end_of_input(now),
+            }
+        }
+    }
+
+    /// Queues the layers that an IDENTIFY turned on, behind the response to it.
+    fn upgrade(&mut self, Upgrade { tls, compression }: Upgrade, state: &mut State, now: Instant) {
+        self.wire.discard_read_ahead();
+        self.compression_after_tls = compression;
+        let config = self.shared.options.tls.as_ref().filter(|_| tls);
+        match config.map(Tls::new) {
+            Some(Ok(tls)) => self.queue(now, Output::Layer(Layer::Tls(tls))),
+            Some(Err(reason)) => self.handshake_failed(&reason, now),
+            None => self.add_compression(state, now),
+        }
+    }
+
+    fn tls_established(&mut self, state: &mut State, now: Instant) {
+        let Some(tls) = self.wire.tls() else { return };
+        self.session.common_name = tls.common_name();
+        if let Some(connection) = state.connections.get_mut(&self.session.number) {
+            connection.tls = Some(tls.version());
+        }
+        self.respond(now, OK.to_vec());
+    }
+
+    fn add_compression(&mut self, state: &mut State, now: Instant) {
+        let compression = self.compression_after_tls.take();
+        let Some(compressed) = compression.and_then(Compressed::new) else {
+            return;
+        };
+        self.queue(now, Output::Layer(Layer::Compressed(compressed)));
+        self.respond(now, OK.to_vec());
+        if let Some(connection) = state.connections.get_mut(&self.session.number) {
+            connection.compression = compression;
+        }
+    }
+
+    fn handshake_failed(&mut self, reason: &str, now: Instant) {
+        self.wire.remove_tls();
+        self.end = Some(ConnectionEnd::AfterOutput(CloseMode::Close));
+        let mut response = Vec::new();
+        let text = format!("E_IDENTIFY_FAILED IDENTIFY failed {reason}");
+        frame::error(&mut response, text.as_bytes());
+        self.respond(now, response);
+    }
+
+    fn client_closed(&mut self, now: Instant) {
+        self.input_ended = true;
+        self.end_of_input(now);
+    }
+
+    fn end_of_input(&mut self, now: Instant) {
+        if self.wire.is_handshaking() {
+            let reason = if self.wire.is_within_record() {
+                "unexpected EOF"
+            } else {
+                "EOF"
+            };
+            return self.handshake_failed(reason, now);
+        }
+        self.end = Some(ConnectionEnd::AfterOutput(CloseMode::Close));
+        self.read_deadline = None;
+        let response = self.session.end_of_input();
+        self.respond(now, response);
+    }
+
+    /// The negotiated heartbeat interval; `None` before the magic, which nsqd awaits without a
+    /// deadline.
     fn heartbeat(&self) -> Option<Duration> {
         self.session
             .negotiated
@@ -198,98 +375,106 @@ impl Connection {
             .filter(|_| self.session.magic)
     }
 
-    /// nsqd arms it once before each command line, so a slow body runs into it however its bytes
-    /// trickle in. A TLS handshake has its own.
-    fn watch_read_deadline(&mut self, switches: Switches, now: Instant) {
+    /// Sets the read deadline, or ends the connection when it has passed. nsqd sets it once before
+    /// each command line, so that a slow body exceeds it even while bytes arrive.
+    fn check_read_deadline(&mut self, faults: PersistentFaults, now: Instant) {
         match self.read_deadline {
-            _ if self.ended.is_some() || switches.stop_reading => self.read_deadline = None,
+            _ if self.end.is_some() || faults.stop_reading => self.read_deadline = None,
             None => {
-                let patience = if self.wire.is_handshaking() {
-                    Some(HANDSHAKE)
+                let timeout = if self.wire.is_handshaking() {
+                    Some(HANDSHAKE_TIMEOUT)
                 } else {
                     self.heartbeat().map(|interval| interval.saturating_mul(2))
                 };
-                self.read_deadline = patience.and_then(|patience| now.checked_add(patience));
+                self.read_deadline = timeout.and_then(|timeout| now.checked_add(timeout));
             }
-            Some(deadline) if deadline <= now => self.out_of_time(now),
+            Some(deadline) if deadline <= now => self.read_timed_out(now),
             Some(_) => {}
         }
     }
 
-    /// Takes messages from the channel, when the socket has taken those of before: what does not
-    /// read is not sent much.
+    fn read_timed_out(&mut self, now: Instant) {
+        if self.wire.is_handshaking() {
+            let addresses = (self.stream.local_addr(), self.stream.peer_addr());
+            let (Ok(here), Ok(there)) = addresses else {
+                return self.handshake_failed("i/o timeout", now);
+            };
+            self.handshake_failed(&format!("read tcp {here}->{there}: i/o timeout"), now);
+        } else {
+            self.end_of_input(now);
+        }
+    }
+
+    /// Takes messages from the channel once the socket has accepted all earlier output.
     fn take_messages(&mut self, now: Instant) {
-        self.more = false;
-        if self.ended.is_some() || !self.session.has_subscribed() {
+        self.more_messages = false;
+        if self.end.is_some() || !self.session.is_subscribed() {
             return;
         }
-        if !self.wire.out.is_empty() {
-            // Not looked for now, but when all is written.
-            self.more = true;
+        if !self.wire.outgoing.is_empty() {
+            self.more_messages = true;
             return;
         }
         let frames;
-        (frames, self.more) = self.session.take_messages(&mut self.shared.state());
+        (frames, self.more_messages) = self.session.take_messages(&mut self.shared.state());
         if !frames.is_empty() {
-            self.shared.news.send_replace(());
-        }
-        if !frames.is_empty() {
-            self.hold(now, What::Messages(frames));
+            self.shared.changes.send_replace(());
+            self.queue(now, Output::Messages(frames));
         }
     }
 
-    fn hold(&mut self, since: Instant, what: What) {
-        self.held.push_back(Held { since, what });
+    fn queue(&mut self, since: Instant, output: Output) {
+        self.queued.push_back(QueuedOutput { since, output });
     }
 
-    fn answer(&mut self, now: Instant, frames: Vec<u8>) {
+    fn respond(&mut self, now: Instant, frames: Vec<u8>) {
         if !frames.is_empty() {
-            self.hold(now, What::Answers(frames));
+            self.queue(now, Output::Responses(frames));
         }
     }
 
-    fn beat(&mut self, switches: Switches, now: Instant) {
+    fn send_heartbeat(&mut self, faults: PersistentFaults, now: Instant) {
         let due = self.ticker.as_mut().is_some_and(|ticker| ticker.tick(now));
-        if due && self.ended.is_none() && !switches.stop_heartbeats {
-            self.wire.put(HEARTBEAT);
+        if due && self.end.is_none() && !faults.stop_heartbeats {
+            self.wire.encode(HEARTBEAT);
         }
     }
 
-    /// Lets go what has been held back long enough. Whether there was a layer among it.
-    fn release(&mut self, switches: Switches, now: Instant) -> bool {
-        let mut layers = false;
-        while self.next_release(switches).is_some_and(|at| at <= now) {
-            match self.held.pop_front().map(|held| held.what) {
-                Some(What::Answers(frames)) => {
-                    self.wire.put(&frames);
-                    self.answered = self.wire.out.len();
+    /// Sends the queued output that no fault holds back. Returns whether it added a layer.
+    fn send_queued(&mut self, faults: PersistentFaults, now: Instant) -> bool {
+        let mut added_layer = false;
+        while self.next_output(faults).is_some_and(|at| at <= now) {
+            match self.queued.pop_front().map(|queued| queued.output) {
+                Some(Output::Responses(frames)) => {
+                    self.wire.encode(&frames);
+                    self.unsent_responses = self.wire.outgoing.len();
                 }
-                Some(What::Messages(frames)) => self.wire.put(&frames),
-                Some(What::Layer(layer)) => {
-                    self.wire.put_on(layer);
+                Some(Output::Messages(frames)) => self.wire.encode(&frames),
+                Some(Output::Layer(layer)) => {
+                    self.wire.add(layer);
                     self.read_deadline = None;
-                    layers = true;
+                    added_layer = true;
                 }
                 None => {}
             }
         }
-        if let Some(Ended::Cut(_)) = self.ended {
-            self.held.clear();
+        if let Some(ConnectionEnd::Immediate(_)) = self.end {
+            self.queued.clear();
         }
-        layers
+        added_layer
     }
 
-    fn next_release(&self, switches: Switches) -> Option<Instant> {
-        let first = self.held.front().filter(|_| !switches.stall)?;
-        first.since.checked_add(switches.delay)
+    fn next_output(&self, faults: PersistentFaults) -> Option<Instant> {
+        let first = self.queued.front().filter(|_| !faults.stall)?;
+        first.since.checked_add(faults.delay)
     }
 
-    /// Gives the socket what it takes; an error when it has taken nothing for a heartbeat interval.
+    /// Writes what the socket accepts. Fails if it has accepted nothing for a heartbeat interval.
     fn write(&mut self, now: Instant) -> io::Result<()> {
-        while !self.wire.out.is_empty() {
+        while !self.wire.outgoing.is_empty() {
             match self.wire.write(&self.stream) {
                 Ok(n) => {
-                    self.answered = self.answered.saturating_sub(n);
+                    self.unsent_responses = self.unsent_responses.saturating_sub(n);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let heartbeat = self.heartbeat();
@@ -308,32 +493,28 @@ impl Connection {
             }
         }
         if self.write_deadline.take().is_some() {
-            // nsqd was held up in writing, and arms it anew before it reads on.
+            // nsqd blocks while it writes, and sets a new read deadline before it reads on.
             self.read_deadline = self.read_deadline.filter(|_| self.wire.is_handshaking());
         }
         Ok(())
     }
 
-    fn interest(&self, switches: Switches) -> Option<Interest> {
-        let write = (!self.wire.out.is_empty()).then_some(Interest::WRITABLE);
-        let read = self.may_read(switches).then_some(Interest::READABLE);
+    fn interest(&self, faults: PersistentFaults) -> Option<Interest> {
+        let write = (!self.wire.outgoing.is_empty()).then_some(Interest::WRITABLE);
+        let read = self.may_read(faults).then_some(Interest::READABLE);
         let both = write.zip(read).map(|(write, read)| write | read);
-        both.or(write).or(read).filter(|_| !switches.freeze)
+        both.or(write).or(read).filter(|_| !faults.freeze)
     }
 
-    fn next_wake(&self, switches: Switches) -> Option<Instant> {
-        let beat = self.ticker.as_ref().map(|ticker| ticker.next);
+    fn next_wake(&self, faults: PersistentFaults) -> Option<Instant> {
+        let heartbeat = self.ticker.as_ref().map(|ticker| ticker.next);
         let times = [
-            beat,
+            heartbeat,
             self.read_deadline,
             self.write_deadline,
-            self.next_release(switches),
+            self.next_output(faults),
         ];
-        times
-            .into_iter()
-            .flatten()
-            .min()
-            .filter(|_| !switches.freeze)
+        times.into_iter().flatten().min().filter(|_| !faults.freeze)
     }
 }
 

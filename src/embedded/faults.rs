@@ -1,40 +1,52 @@
-//! Making an embedded nsqd misbehave.
+//! Faults: making an embedded nsqd misbehave.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::{
-    EmbeddedNsqd,
-    misbehaviour::{Cut, Ending, Left, Misbehaviour, Planned, Reaction},
-    state::Order,
+    fault_state::{CloseMode, Cut, FaultState, OneShotFault, Reaction, Remaining},
+    handle::EmbeddedNsqd,
+    state::Control,
 };
 
-/// The faults of an [`EmbeddedNsqd`]; got from [`EmbeddedNsqd::faults`].
+/// Faults.
+impl EmbeddedNsqd {
+    /// Returns the faults that can be switched on.
+    pub fn faults(&self) -> Faults<'_> {
+        Faults { nsqd: self }
+    }
+}
+
+/// The faults of an [`EmbeddedNsqd`], from [`EmbeddedNsqd::faults`].
 ///
-/// Every one can be switched at any time, and holds from the moment its method returns: what a
-/// client sends after that meets the fault. There are three kinds:
+/// A fault takes effect when its method returns: whatever a client sends afterwards is subject to
+/// it. There are three kinds:
 ///
-/// - **switches** stay on until they are switched off:
+/// - **Persistent faults** stay active until they are switched off:
 ///   [`refuse_connections`](Self::refuse_connections), [`stall`](Self::stall),
 ///   [`freeze`](Self::freeze), [`stop_reading`](Self::stop_reading),
-///   [`stop_heartbeats`](Self::stop_heartbeats), [`delay_responses`](Self::delay_responses);
-/// - **traps** happen once: [`fail_next`](Self::fail_next), [`fail_after_storing`](Self::fail_after_storing),
-///   [`respond_next`](Self::respond_next), and the cuts,
-///   [`close_after_commands`](Self::close_after_commands) and its three relatives;
-/// - **blows** happen now: [`send_raw`](Self::send_raw), [`send_to_socket`](Self::send_to_socket),
-///   [`close_connections`](Self::close_connections),
+///   [`stop_heartbeats`](Self::stop_heartbeats), [`delay_responses`](Self::delay_responses).
+/// - **One-shot faults** apply once: [`fail_next`](Self::fail_next),
+///   [`fail_after_storing`](Self::fail_after_storing), [`respond_next`](Self::respond_next), and the
+///   cuts: [`close_after_commands`](Self::close_after_commands),
+///   [`reset_after_commands`](Self::reset_after_commands),
+///   [`close_after_bytes`](Self::close_after_bytes),
+///   [`reset_after_bytes`](Self::reset_after_bytes). There is one cut at a time; a new one replaces
+///   it.
+/// - **Immediate faults** happen during the call: [`send_raw`](Self::send_raw),
+///   [`send_to_socket`](Self::send_to_socket), [`close_connections`](Self::close_connections),
 ///   [`reset_connections`](Self::reset_connections).
 ///
-/// On a connection inside TLS or compression, commands, answers and frames are what is inside, and go through the layers
-/// as ever. Bytes that are counted are those on the wire: encrypted, and compressed.
+/// On a connection with TLS or compression, faults of commands and responses apply inside these
+/// layers, and [`close_after_bytes`](Self::close_after_bytes) counts the bytes on the socket.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
 /// # use actix_nsq::embedded::EmbeddedNsqd;
 /// let nsqd = EmbeddedNsqd::start()?;
 /// nsqd.faults().stall(true);
-/// // ... what connected clients publish now is stored, and not answered; new ones wait in their handshake ...
+/// // Publishes are stored, but get no response. New clients wait in their handshake.
 /// nsqd.faults().stall(false);
 /// # Ok(())
 /// # }
@@ -44,73 +56,81 @@ pub struct Faults<'a> {
     nsqd: &'a EmbeddedNsqd,
 }
 
-impl<'a> Faults<'a> {
-    pub(super) fn new(nsqd: &'a EmbeddedNsqd) -> Self {
-        Self { nsqd }
-    }
-
-    /// Nobody listens any more: a connection attempt is refused (`ECONNREFUSED`). Open connections
-    /// stay. Switched off, the same port is open again.
+impl Faults<'_> {
+    /// Stops listening: connection attempts fail with `ECONNREFUSED`. Open connections stay open.
     ///
-    /// The port stays reserved meanwhile. Only outside Linux may another process take it in
-    /// between; then this nsqd goes on refusing, and says so in the log.
+    /// The port stays reserved on Linux. On other systems another process may take it; then this
+    /// nsqd stays unreachable and logs an error.
     pub fn refuse_connections(&self, on: bool) {
-        self.change(|faults| faults.refuse = on);
-        if let Err(error) = self.nsqd.set_gate() {
-            log::error!("the embedded nsqd cannot open its port again: {error}");
+        self.change(|faults| faults.refuse_connections = on);
+        if let Err(error) = self.nsqd.update_listener() {
+            log::error!("embedded nsqd: cannot listen again: {error}");
         }
     }
 
-    /// Commands are read and executed, but their answers, and messages, held back until this is
-    /// switched off. Heartbeats go on: an nsqd with a slow disk. A TLS handshake is no answer, and is done; the `OK` behind
-    /// it is one.
+    /// Executes commands but holds back responses and messages until switched off, like an nsqd with
+    /// a slow disk. Heartbeats continue.
     ///
-    /// A client that hangs up meanwhile is let go, without its answers.
+    /// TLS handshakes complete, but the `OK` that follows is held back. A connection that the client
+    /// closes meanwhile is closed without its responses.
     pub fn stall(&self, on: bool) {
-        self.change(|faults| faults.switches.stall = on);
+        self.change(|faults| faults.persistent.stall = on);
     }
 
-    /// Connections are accepted by the kernel, but nothing is read, nothing said, and nothing times
-    /// out: an nsqd that was sent SIGSTOP. Switched off, it reads what has come; a client that sent nothing for two
-    /// heartbeat intervals is then hung up on.
-    pub fn freeze(&self, on: bool) {
-        self.change(|faults| faults.switches.freeze = on);
-    }
-
-    /// Nothing is read. Heartbeats go on, and so do answers to what was read before. Nobody is
-    /// taken for silent meanwhile: an nsqd that takes long over one command.
-    pub fn stop_reading(&self, on: bool) {
-        self.change(|faults| faults.switches.stop_reading = on);
-    }
-
-    /// No heartbeats are sent. Their beat goes on silently.
-    pub fn stop_heartbeats(&self, on: bool) {
-        self.change(|faults| faults.switches.stop_heartbeats = on);
-    }
-
-    /// Every answer is sent so much later than its command was executed, and every message so much
-    /// later than it was taken from its channel; `Duration::ZERO` switches this off, and lets go at
-    /// once what is being held back. Reading and heartbeats go on: a long line, not a slow nsqd.
-    pub fn delay_responses(&self, delay: Duration) {
-        self.change(|faults| faults.switches.delay = delay);
-    }
-
-    /// The next command of this name (`"PUB"`, `"IDENTIFY"` ...) is not executed but answered with
-    /// this error frame, on whichever connection it comes. Then the connection is closed, unless
-    /// the error is one of the three that nsqd lives on with (`E_FIN_FAILED`, `E_REQ_FAILED`,
-    /// `E_TOUCH_FAILED`); what is pipelined behind is not executed.
+    /// Neither reads nor writes, and lets nothing time out, like an nsqd that was sent SIGSTOP. The
+    /// kernel still accepts connections.
     ///
-    /// Several such traps for one name go off one after the other. A command whose line or sizes
-    /// nsqd refuses springs none.
+    /// When switched off, nsqd first reads what was sent meanwhile, and then closes the connections
+    /// of clients that sent nothing for two heartbeat intervals.
+    pub fn freeze(&self, on: bool) {
+        self.change(|faults| faults.persistent.freeze = on);
+    }
+
+    /// Stops reading, like an nsqd that is busy with one command. Heartbeats and responses to earlier
+    /// commands continue. No client times out meanwhile.
+    pub fn stop_reading(&self, on: bool) {
+        self.change(|faults| faults.persistent.stop_reading = on);
+    }
+
+    /// Sends no heartbeats. When switched off, they continue with their old period.
+    pub fn stop_heartbeats(&self, on: bool) {
+        self.change(|faults| faults.persistent.stop_heartbeats = on);
+    }
+
+    /// Delays all responses and messages, like a network with high latency. Reading, execution and
+    /// heartbeats continue. `Duration::ZERO` switches this off and sends delayed responses at once.
+    pub fn delay_responses(&self, delay: Duration) {
+        self.change(|faults| faults.persistent.delay = delay);
+    }
+
+    /// Fails the next command with this name (such as `"PUB"`) on any connection: does not execute
+    /// it, and responds with this error.
+    ///
+    /// Then closes the connection without executing what was pipelined behind the command, unless
+    /// the error is one of those after which nsqd keeps the connection open (`E_FIN_FAILED`,
+    /// `E_REQ_FAILED`, `E_TOUCH_FAILED`).
+    ///
+    /// Several faults for the same command apply one after the other. They skip commands that nsqd
+    /// rejects because of an invalid line or size.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # use actix_nsq::embedded::EmbeddedNsqd;
+    /// let nsqd = EmbeddedNsqd::start()?;
+    /// nsqd.faults().fail_next("PUB", "E_PUB_FAILED PUB failed exiting");
+    /// // The next PUB fails and stores nothing; the one after it succeeds.
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn fail_next(&self, command: &str, error: &str) {
         self.fail_after_storing(command, error, 0);
     }
 
-    /// Like [`fail_next`](Self::fail_next), but so many of the command's messages are stored all
-    /// the same: 1 for a PUB whose refusal is a lie, a few for the `E_MPUB_FAILED` of an nsqd whose
-    /// disk is full, which has stored the first ones.
+    /// Like [`fail_next`](Self::fail_next), but stores the first `stored` messages of the command:
+    /// 1 for a PUB that fails although its message is stored, or some of an MPUB, as an nsqd with a
+    /// full disk does (`E_MPUB_FAILED`).
     pub fn fail_after_storing(&self, command: &str, error: &str, stored: usize) {
-        self.plan(
+        self.add_one_shot(
             command,
             Reaction::Fail {
                 error: error.into(),
@@ -119,107 +139,110 @@ impl<'a> Faults<'a> {
         );
     }
 
-    /// The next command of this name is executed, and these raw bytes are sent in place of its
-    /// answer. Nothing is added to them, and none is no answer at all.
+    /// Executes the next command with this name, and sends these bytes, which need not be a frame,
+    /// instead of the response. Empty bytes: no response.
     ///
-    /// A whole command that cannot be executed, such as an AUTH, or a FIN before SUB, is answered
-    /// like this, too, and the connection goes on. Good for a handshake that goes wrong, among others.
+    /// Also applies to a command that cannot be executed, such as AUTH without an auth function, or
+    /// FIN before SUB. The connection stays open.
     ///
-    /// When these bytes answer an IDENTIFY, the connection goes on as a client must understand them, as far as this nsqd can:
-    /// where they begin with a response whose JSON says `"tls_v1":true`, `"snappy":true` or `"deflate":true`, that layer
-    /// comes next, with its `OK` inside, whatever was asked for; else none does. So an nsqd can decline what the client
-    /// insists on (`"tls_v1":false`) and then take its commands in clear text; it can promise TLS that it does not have,
-    /// when it was given no certificate: what comes is read as commands; and it can send clear text, right behind the JSON,
-    /// where the first bytes of TLS should be.
+    /// If the bytes replace the response to IDENTIFY, nsqd behaves as they announce, as far as it
+    /// can: if they start with a response frame whose JSON contains `"tls_v1":true`,
+    /// `"snappy":true` or `"deflate":true`, that layer and its `OK` follow, even if the client did not
+    /// ask for it; otherwise no layer follows. This way nsqd can
+    ///
+    /// - decline a required layer, and read the commands in clear text (`"tls_v1":false`);
+    /// - announce TLS without having a certificate: then it reads the handshake as commands;
+    /// - send clear text, behind the JSON, where the client expects TLS.
     pub fn respond_next(&self, command: &str, bytes: impl AsRef<[u8]>) {
-        self.plan(command, Reaction::Answer(bytes.as_ref().to_vec()));
+        self.add_one_shot(command, Reaction::Respond(bytes.as_ref().to_vec()));
     }
 
-    /// The connection that sends the `n`-th command from now on is closed at it. All connections
-    /// count together, and every command counts, refused ones too, but NOP does not: it answers
-    /// heartbeats, and these come by the clock.
+    /// Closes the connection that sends the `n`th command from now on. Commands of all connections
+    /// count, including rejected ones, but not NOP, because the number of heartbeats depends on
+    /// timing.
     ///
-    /// The `n`-th command **is executed but not answered**. Those before it are answered, except
-    /// where [`stall`](Self::stall) or [`delay_responses`](Self::delay_responses) still hold their
-    /// answers: these are lost. Nothing behind it is executed. With 0, the next connection that is
-    /// opened, or that sends anything, is closed.
+    /// The `n`th command **is executed but gets no response**. The commands before it get theirs,
+    /// unless [`stall`](Self::stall) or [`delay_responses`](Self::delay_responses) hold them back;
+    /// then they are lost. Commands behind it are not executed.
     ///
-    /// There is one cut at a time: this one, and the three below, replace one another.
+    /// 0 closes the next connection that is opened or sends anything.
     pub fn close_after_commands(&self, n: u64) {
-        self.cut(Left::Commands(n), Ending::Close);
+        self.cut(Remaining::Commands(n), CloseMode::Close);
     }
 
-    /// Like [`close_after_commands`](Self::close_after_commands), but with a reset (RST).
+    /// Like [`close_after_commands`](Self::close_after_commands), but resets the connection (RST).
     pub fn reset_after_commands(&self, n: u64) {
-        self.cut(Left::Commands(n), Ending::Reset);
+        self.cut(Remaining::Commands(n), CloseMode::Reset);
     }
 
-    /// The connection that sends the `n`-th byte from now on is closed at it. All connections count
-    /// together, and every byte counts, the magic and those of NOPs too.
+    /// Closes the connection that sends the `n`th byte from now on. All bytes of all connections
+    /// count, including the magic, NOP and TLS handshakes. With TLS or compression, bytes on the
+    /// socket count.
     ///
-    /// What is whole within the `n` bytes is executed, and answered; only what the `n`-th byte
-    /// completes **is executed but not answered**. A half command is not executed, and
-    /// no byte behind the `n`-th is heard. Inside TLS and compression it is the bytes on the wire that count, those of a
-    /// TLS handshake too, and the last byte of a record or chunk may complete several commands at once. With 0, the next connection that is opened, or that
-    /// sends anything, is closed.
+    /// Commands that are complete within the `n` bytes are executed. Those that the `n`th byte
+    /// completes **get no response**; with TLS or compression these may be several. Incomplete
+    /// commands and later bytes are ignored.
+    ///
+    /// 0 closes the next connection that is opened or sends anything.
     pub fn close_after_bytes(&self, n: u64) {
-        self.cut(Left::Bytes(n), Ending::Close);
+        self.cut(Remaining::Bytes(n), CloseMode::Close);
     }
 
-    /// Like [`close_after_bytes`](Self::close_after_bytes), but with a reset (RST).
+    /// Like [`close_after_bytes`](Self::close_after_bytes), but resets the connection (RST).
     pub fn reset_after_bytes(&self, n: u64) {
-        self.cut(Left::Bytes(n), Ending::Reset);
+        self.cut(Remaining::Bytes(n), CloseMode::Reset);
     }
 
-    /// Sends these bytes to every open connection now, between two frames, past what
-    /// [`stall`](Self::stall) and [`delay_responses`](Self::delay_responses) hold back: an answer that
-    /// nobody asked for, half a frame, garbage. They go through the layers of each connection.
+    /// Sends these bytes to all open connections now, through their layers and between two frames:
+    /// for example an unexpected response, an incomplete frame, or garbage.
+    /// [`stall`](Self::stall) and [`delay_responses`](Self::delay_responses) do not hold them back.
     pub fn send_raw(&self, bytes: impl AsRef<[u8]>) {
         let bytes = Bytes::copy_from_slice(bytes.as_ref());
-        self.nsqd.order(|done| Order::Send(bytes.clone(), done));
+        self.nsqd
+            .control_all(|done| Control::Send(bytes.clone(), done));
     }
 
-    /// Sends these bytes like [`send_raw`](Self::send_raw), but past the layers: as they are, they stand on the wire, where
-    /// a TLS record or a piece of a compressed stream should be.
+    /// Like [`send_raw`](Self::send_raw), but bypasses TLS and compression: the client reads these
+    /// bytes where it expects a TLS record or compressed data.
     pub fn send_to_socket(&self, bytes: impl AsRef<[u8]>) {
         let bytes = Bytes::copy_from_slice(bytes.as_ref());
         self.nsqd
-            .order(|done| Order::SendPastLayers(bytes.clone(), done));
+            .control_all(|done| Control::SendToSocket(bytes.clone(), done));
     }
 
-    /// Closes every open connection, without a word. They are closed when this returns. As ever the
-    /// kernel makes a reset of it where bytes of the client lie unread.
+    /// Closes all open connections, and waits until that is done. The kernel sends RST instead of
+    /// FIN if received bytes are unread.
     pub fn close_connections(&self) {
-        self.nsqd.order(Order::Close);
+        self.nsqd.control_all(Control::Close);
     }
 
-    /// Resets (RST) every open connection. It is done when this returns.
+    /// Resets (RST) all open connections, and waits until that is done.
     pub fn reset_connections(&self) {
-        self.nsqd.order(Order::Reset);
+        self.nsqd.control_all(Control::Reset);
     }
 
-    /// Switches every fault off, and takes up the traps that have not gone off. A stopped nsqd
-    /// stays stopped.
+    /// Switches off all persistent faults, and removes one-shot faults that did not apply yet. A
+    /// stopped nsqd stays stopped.
     pub fn clear(&self) {
-        self.change(|faults| *faults = Misbehaviour::default());
+        self.change(|faults| *faults = FaultState::default());
         self.refuse_connections(false);
     }
 
-    fn change(&self, change: impl FnOnce(&mut Misbehaviour)) {
-        change(&mut self.nsqd.shared.state().misbehaviour);
-        self.nsqd.shared.switched.send_replace(());
+    fn change(&self, change: impl FnOnce(&mut FaultState)) {
+        change(&mut self.nsqd.shared.state().faults);
+        self.nsqd.shared.fault_changes.send_replace(());
     }
 
-    fn plan(&self, command: &str, reaction: Reaction) {
+    fn add_one_shot(&self, command: &str, reaction: Reaction) {
         self.change(|faults| {
-            faults.planned.push_back(Planned {
+            faults.one_shot.push_back(OneShotFault {
                 command: command.into(),
                 reaction,
             })
         });
     }
 
-    fn cut(&self, left: Left, ending: Ending) {
-        self.change(|faults| faults.cut = Some(Cut { left, ending }));
+    fn cut(&self, remaining: Remaining, mode: CloseMode) {
+        self.change(|faults| faults.cut = Some(Cut { remaining, mode }));
     }
 }

@@ -1,4 +1,4 @@
-//! The handle of an embedded nsqd: start, stop, restart.
+//! The handle of an embedded nsqd: address, stop, restart.
 
 use std::{
     fmt, io,
@@ -7,33 +7,35 @@ use std::{
 };
 
 use super::{
-    EmbeddedNsqdBuilder, Faults,
-    builder::Options,
+    options::Options,
     server::Server,
-    state::{Order, Shared},
+    state::{Control, Shared},
     topic::Topic,
 };
 
-/// An nsqd inside the process, for producers and consumers. It runs as long as this handle lives; dropping it closes every
-/// socket.
+/// An nsqd inside the process, for producers and consumers. Dropping it closes all sockets.
 ///
-/// It has a thread of its own, so it works from any runtime and from none, and goes on when the
-/// caller's runtime is blocked or its clock is paused. Methods that are not `async` never wait for
-/// a client, only, where they say so, for that thread.
+/// It runs on a thread of its own, so it works with any async runtime and without one, and keeps
+/// running while the caller's runtime is blocked or its clock is paused. Methods that are not
+/// `async` never wait for a client; some wait for the thread, and say so.
 ///
 /// ```
+/// use std::{
+///     io::{Read, Write},
+///     net::TcpStream,
+/// };
+///
 /// use actix_nsq::embedded::EmbeddedNsqd;
-/// use std::{io::{Read, Write}, net::TcpStream};
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let nsqd = EmbeddedNsqd::start()?;
 ///
-/// // Any NSQ client will do; here is one typed by hand.
+/// // Any NSQ client works; this one is written by hand.
 /// let mut client = TcpStream::connect(nsqd.address())?;
 /// client.write_all(b"  V2PUB greetings\n\0\0\0\x05hello")?;
-/// let mut answer = [0; 10];
-/// client.read_exact(&mut answer)?;
-/// assert_eq!(&answer, b"\0\0\0\x06\0\0\0\0OK");
+/// let mut response = [0; 10];
+/// client.read_exact(&mut response)?;
+/// assert_eq!(&response, b"\0\0\0\x06\0\0\0\0OK");
 ///
 /// assert_eq!(nsqd.messages("greetings")[0].body, "hello");
 /// # Ok(())
@@ -46,55 +48,39 @@ pub struct EmbeddedNsqd {
 }
 
 impl EmbeddedNsqd {
-    /// Starts one with nsqd's defaults on a free port of the loopback interface.
-    ///
-    /// # Errors
-    ///
-    /// When no socket or no thread is to be had.
-    pub fn start() -> io::Result<Self> {
-        Self::builder().start()
-    }
-
-    /// Sets one up.
-    pub fn builder() -> EmbeddedNsqdBuilder {
-        EmbeddedNsqdBuilder::new()
-    }
-
-    /// Where it listens. Stays the same over [`stop`](Self::stop) and [`restart`](Self::restart).
+    /// The address that it listens on. [`stop`](Self::stop) and [`restart`](Self::restart) keep it.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What can go wrong with it.
-    pub fn faults(&self) -> Faults<'_> {
-        Faults::new(self)
-    }
-
-    /// Closes the listener and every connection, without a word to the clients, as an nsqd does
-    /// that ends. It is done when this returns. Messages, counts and faults are kept, and the port
-    /// stays reserved for [`restart`](Self::restart). As nsqd does on its disk, messages in flight
-    /// and deferred ones go back into their channels' queues.
+    /// Closes the listener and all connections, without a message to the clients, as an nsqd that
+    /// exits. Waits until that is done.
+    ///
+    /// Keeps messages, statistics and faults, and reserves the port for [`restart`](Self::restart).
+    /// Messages in flight and deferred messages return to the queues of their channels, as in nsqd.
     pub fn stop(&self) {
         self.shared.state().stopped = true;
-        // First the gate, so that no connection slips in behind the order. Shutting cannot fail.
-        let _ = self.set_gate();
-        self.order(Order::Close);
+        // First the listener, so that no connection is opened after the others are closed. Closing
+        // cannot fail.
+        let _ = self.update_listener();
+        self.control_all(Control::Close);
         let mut state = self.shared.state();
         state.topics.values_mut().for_each(Topic::flush);
         drop(state);
-        self.shared.news.send_replace(());
+        self.shared.changes.send_replace(());
     }
 
-    /// Listens again after a [`stop`](Self::stop), on the same port.
+    /// Listens again on the same port after [`stop`](Self::stop). Waits until that is done.
     ///
     /// # Errors
     ///
-    /// When the port cannot be had again; on Linux nobody else can take it.
+    /// If the port cannot be bound. On Linux it is reserved, so that no other process can take it.
     pub fn restart(&self) -> io::Result<()> {
         self.shared.state().stopped = false;
-        self.set_gate()
+        self.update_listener()
     }
 
+    /// Starts an nsqd. `start` and `builder` call this.
     pub(super) fn launch(address: SocketAddr, options: Options) -> io::Result<Self> {
         let shared = Shared::new(options);
         let server = Server::start(address, Arc::clone(&shared))?;
@@ -103,46 +89,47 @@ impl EmbeddedNsqd {
             address: server.address(),
             server: Mutex::new(server),
         };
-        nsqd.set_gate()?;
+        nsqd.update_listener()?;
         Ok(nsqd)
     }
 
-    /// Opens or shuts the listener, as the state has it.
-    pub(super) fn set_gate(&self) -> io::Result<()> {
-        // Taken before the look at the state: of two callers the later one acts on the later state.
+    /// Opens or closes the listener according to the state.
+    pub(super) fn update_listener(&self) -> io::Result<()> {
+        // Locked before the state is read, so that the last of several callers applies the last state.
         let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         let open = {
             let state = self.shared.state();
-            !state.stopped && !state.misbehaviour.refuse
+            !state.stopped && !state.faults.refuse_connections
         };
         server.set_open(open)
     }
 
-    /// Gives the order to every open connection, and waits until it is carried out.
-    pub(super) fn order(&self, order: impl Fn(mpsc::Sender<()>) -> Order) {
-        self.order_some(|_| true, order);
+    /// Sends a request to all open connections, and waits until they have executed it.
+    pub(super) fn control_all(&self, request: impl Fn(mpsc::Sender<()>) -> Control) {
+        self.control_some(|_| true, request);
     }
 
-    /// The same for the connections with these numbers.
-    pub(super) fn order_some(
+    /// Sends a request to the connections with matching numbers, and waits until they have executed
+    /// it.
+    pub(super) fn control_some(
         &self,
-        whom: impl Fn(u64) -> bool,
-        order: impl Fn(mpsc::Sender<()>) -> Order,
+        matches: impl Fn(u64) -> bool,
+        request: impl Fn(mpsc::Sender<()>) -> Control,
     ) {
         let (sender, done) = mpsc::channel();
         let state = self.shared.state();
         for (_, connection) in state
             .connections
             .iter()
-            .filter(|(number, _)| whom(**number))
+            .filter(|(number, _)| matches(**number))
         {
-            if let Some(orders) = &connection.orders {
-                // One that is just closing does not hear it, and needs not to.
-                let _ = orders.send(order(sender.clone()));
+            if let Some(control) = &connection.control {
+                // Fails if the connection is being closed, which is fine.
+                let _ = control.send(request(sender.clone()));
             }
         }
         drop((state, sender));
-        // Nothing is ever sent: the end of the channel is the answer.
+        // Nothing is sent: `recv` returns when all senders are dropped.
         let _ = done.recv();
     }
 }

@@ -1,21 +1,26 @@
-//! IDENTIFY: what a connection has negotiated, nsqd's checks of it, and the answer.
+//! IDENTIFY: the settings that a connection negotiates, nsqd's checks, and the response.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{builder::Options, channel::Terms};
+use super::{
+    channel::DeliverySettings,
+    options::Options,
+    upgrade::{Compression, DEFAULT_DEFLATE_LEVEL, Upgrade},
+};
 
-/// nsqd's defaults (`--client-timeout` 60 s halved, `--output-buffer-timeout` and its kin).
+/// nsqd's default: half of `--client-timeout`.
 const HEARTBEAT: Duration = Duration::from_secs(30);
+/// nsqd's default, in bytes.
 const OUTPUT_BUFFER_SIZE: i64 = 16 * 1024;
+/// nsqd's default, in milliseconds.
 const OUTPUT_BUFFER_TIMEOUT: i64 = 250;
-const DEFLATE_LEVEL: i64 = 6;
 
-/// The settings of one connection. A field that a later IDENTIFY leaves out keeps its value.
+/// The settings of one connection. A later IDENTIFY keeps the value of every field that it omits.
 #[derive(Debug, Clone)]
 pub(super) struct Negotiated {
-    /// `None`: the client switched heartbeats off, and the read dead-line with them.
+    /// `None`: the client disabled heartbeats, and with them the read deadline.
     pub(super) heartbeat: Option<Duration>,
     output_buffer_size: i64,
     output_buffer_timeout: i64,
@@ -27,48 +32,8 @@ pub(super) struct Negotiated {
 #[derive(Debug)]
 pub(super) struct Identified {
     pub(super) request: Value,
-    pub(super) answer: Vec<u8>,
+    pub(super) response: Vec<u8>,
     pub(super) upgrade: Option<Upgrade>,
-}
-
-/// The layers that come behind the answer to an IDENTIFY: TLS first, compression inside it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Upgrade {
-    pub(super) tls: bool,
-    pub(super) compression: Option<Compression>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Compression {
-    Snappy,
-    /// With its level.
-    Deflate(u32),
-}
-
-impl Upgrade {
-    fn new(tls: bool, compression: Option<Compression>) -> Option<Self> {
-        let any = tls || compression.is_some();
-        any.then_some(Self { tls, compression })
-    }
-
-    /// What a client must expect that was answered with these bytes, as far as we can do it.
-    pub(super) fn told_by(bytes: &[u8], options: &Options) -> Option<Self> {
-        let (size, rest) = bytes.split_first_chunk()?;
-        let size = usize::try_from(u32::from_be_bytes(*size)).ok()?;
-        let json = rest.get(..size)?.strip_prefix(&[0; 4])?;
-        let told: Value = serde_json::from_slice(json).ok()?;
-        let says = |key: &str| told.get(key) == Some(&Value::Bool(true));
-        let level = told.get("deflate_level").and_then(Value::as_i64);
-        let level = level.unwrap_or(DEFLATE_LEVEL).clamp(1, 9).unsigned_abs();
-        let compression = if says("snappy") && cfg!(feature = "snappy") {
-            Some(Compression::Snappy)
-        } else if says("deflate") && cfg!(feature = "deflate") {
-            Some(Compression::Deflate(level.try_into().ok()?))
-        } else {
-            None
-        };
-        Self::new(says("tls_v1") && options.tls.is_some(), compression)
-    }
 }
 
 impl Negotiated {
@@ -82,42 +47,42 @@ impl Negotiated {
         }
     }
 
-    pub(super) fn terms(&self) -> Terms {
-        Terms {
+    pub(super) fn delivery_settings(&self) -> DeliverySettings {
+        DeliverySettings {
             msg_timeout: self.msg_timeout,
             sample_rate: self.sample_rate,
         }
     }
 
-    /// Takes over what the client asks for, or says why not, in nsqd's words.
+    /// Applies a request, or returns nsqd's error.
     pub(super) fn identify(
         &mut self,
         body: &[u8],
         options: &Options,
     ) -> Result<Identified, String> {
-        // Go reads a broken UTF-8 sequence as a replacement character; serde_json would refuse it.
-        let (request, asked) = serde_json::from_str(&String::from_utf8_lossy(body))
+        // Go replaces invalid UTF-8; serde_json would reject it.
+        let (json, request) = serde_json::from_str(&String::from_utf8_lossy(body))
             .ok()
-            .and_then(|request: Value| Some((request.clone(), Asked::read(request)?)))
+            .and_then(|json: Value| Some((json.clone(), Request::read(json)?)))
             .ok_or("E_BAD_BODY IDENTIFY failed to decode JSON body")?;
-        self.take_over(&asked, options)
-            .map_err(|why| format!("E_BAD_BODY IDENTIFY {why} is invalid"))?;
-        if !asked.feature_negotiation {
+        self.apply(&request, options)
+            .map_err(|field| format!("E_BAD_BODY IDENTIFY {field} is invalid"))?;
+        if !request.feature_negotiation {
             return Ok(Identified {
-                request,
-                answer: b"OK".to_vec(),
+                request: json,
+                response: b"OK".to_vec(),
                 upgrade: None,
             });
         }
-        let tls = asked.tls_v1 && options.tls.is_some();
+        let tls = request.tls_v1 && options.tls.is_some();
         let (snappy, deflate) = (
-            asked.snappy && options.snappy,
-            asked.deflate && options.deflate,
+            request.snappy && options.snappy,
+            request.deflate && options.deflate,
         );
-        let wanted = if deflate && asked.deflate_level > 0 {
-            asked.deflate_level
+        let wanted = if deflate && request.deflate_level > 0 {
+            request.deflate_level
         } else {
-            DEFLATE_LEVEL
+            DEFAULT_DEFLATE_LEVEL
         };
         let level = u32::try_from(wanted).unwrap_or(u32::MAX);
         let level = level.min(options.max_deflate_level);
@@ -132,14 +97,14 @@ impl Negotiated {
             (false, false) => None,
         };
         Ok(Identified {
-            request,
-            answer: self.answer(options, tls, compression, level),
+            request: json,
+            response: self.response(options, tls, compression, level),
             upgrade: Upgrade::new(tls, compression),
         })
     }
 
-    fn take_over(&mut self, asked: &Asked, options: &Options) -> Result<(), String> {
-        match asked.heartbeat_interval {
+    fn apply(&mut self, request: &Request, options: &Options) -> Result<(), String> {
+        match request.heartbeat_interval {
             -1 => self.heartbeat = None,
             0 => {}
             ms if (1_000..=milliseconds(options.max_heartbeat_interval)).contains(&ms) => {
@@ -147,23 +112,23 @@ impl Negotiated {
             }
             ms => return Err(format!("heartbeat interval ({ms})")),
         }
-        match asked.output_buffer_timeout {
+        match request.output_buffer_timeout {
             -1 => self.output_buffer_timeout = 0,
             0 => {}
             ms if (25..=30_000).contains(&ms) => self.output_buffer_timeout = ms,
             ms => return Err(format!("output buffer timeout ({ms})")),
         }
-        match asked.output_buffer_size {
+        match request.output_buffer_size {
             -1 => (self.output_buffer_size, self.output_buffer_timeout) = (1, 0),
             0 => {}
             size if (64..=65_536).contains(&size) => self.output_buffer_size = size,
             size => return Err(format!("output buffer size ({size})")),
         }
-        match asked.sample_rate {
+        match request.sample_rate {
             rate if (0..=99).contains(&rate) => self.sample_rate = rate,
             rate => return Err(format!("sample rate ({rate})")),
         }
-        match asked.msg_timeout {
+        match request.msg_timeout {
             0 => {}
             ms if (1_000..=milliseconds(options.max_msg_timeout)).contains(&ms) => {
                 self.msg_timeout = Duration::from_millis(ms.unsigned_abs());
@@ -173,8 +138,8 @@ impl Negotiated {
         Ok(())
     }
 
-    /// nsqd's keys in nsqd's order.
-    fn answer(
+    /// The JSON of the response: nsqd's keys in nsqd's order.
+    fn response(
         &self,
         options: &Options,
         tls: bool,
@@ -196,10 +161,12 @@ impl Negotiated {
         let auth_required = options.auth.is_some();
         let version = Value::from(options.version.as_str());
         format!(
-            "{{\"max_rdy_count\":{max_rdy_count},\"version\":{version},\"max_msg_timeout\":{max_msg_timeout},\
-             \"msg_timeout\":{msg_timeout},\"tls_v1\":{tls},\"deflate\":{deflate},\"deflate_level\":{level},\
-             \"max_deflate_level\":{max_deflate_level},\"snappy\":{snappy},\"sample_rate\":{sample_rate},\
-             \"auth_required\":{auth_required},\"output_buffer_size\":{output_buffer_size},\
+            "{{\"max_rdy_count\":{max_rdy_count},\"version\":{version},\
+             \"max_msg_timeout\":{max_msg_timeout},\"msg_timeout\":{msg_timeout},\
+             \"tls_v1\":{tls},\"deflate\":{deflate},\"deflate_level\":{level},\
+             \"max_deflate_level\":{max_deflate_level},\"snappy\":{snappy},\
+             \"sample_rate\":{sample_rate},\"auth_required\":{auth_required},\
+             \"output_buffer_size\":{output_buffer_size},\
              \"output_buffer_timeout\":{output_buffer_timeout}}}"
         )
         .into_bytes()
@@ -210,9 +177,9 @@ fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The fields of a request that have an effect here. A missing one, and `null`, is Go's zero value.
+/// The fields of a request that have an effect here. A missing or `null` field is Go's zero value.
 #[derive(Debug, Default)]
-struct Asked {
+struct Request {
     feature_negotiation: bool,
     heartbeat_interval: i64,
     output_buffer_size: i64,
@@ -225,33 +192,33 @@ struct Asked {
     deflate_level: i64,
 }
 
-impl Asked {
-    /// `None` is what Go calls a JSON of the wrong type. It matches keys without regard to case.
-    fn read(request: Value) -> Option<Self> {
-        let mut asked = Self::default();
-        let fields = match request {
+impl Request {
+    /// `None` if a value has a type that Go's decoder rejects. Keys match in any case, as in Go.
+    fn read(json: Value) -> Option<Self> {
+        let mut request = Self::default();
+        let fields = match json {
             Value::Object(fields) => fields,
             Value::Null => Map::new(),
             _ => return None,
         };
         for (key, value) in fields.into_iter().filter(|(_, value)| !value.is_null()) {
             match key.to_ascii_lowercase().as_str() {
-                "feature_negotiation" => asked.feature_negotiation = value.as_bool()?,
-                "heartbeat_interval" => asked.heartbeat_interval = value.as_i64()?,
-                "output_buffer_size" => asked.output_buffer_size = value.as_i64()?,
-                "output_buffer_timeout" => asked.output_buffer_timeout = value.as_i64()?,
-                "msg_timeout" => asked.msg_timeout = value.as_i64()?,
-                "sample_rate" => asked.sample_rate = i32::try_from(value.as_i64()?).ok()?.into(),
-                "deflate_level" => asked.deflate_level = value.as_i64()?,
-                "snappy" => asked.snappy = value.as_bool()?,
-                "deflate" => asked.deflate = value.as_bool()?,
-                "tls_v1" => asked.tls_v1 = value.as_bool()?,
+                "feature_negotiation" => request.feature_negotiation = value.as_bool()?,
+                "heartbeat_interval" => request.heartbeat_interval = value.as_i64()?,
+                "output_buffer_size" => request.output_buffer_size = value.as_i64()?,
+                "output_buffer_timeout" => request.output_buffer_timeout = value.as_i64()?,
+                "msg_timeout" => request.msg_timeout = value.as_i64()?,
+                "sample_rate" => request.sample_rate = i32::try_from(value.as_i64()?).ok()?.into(),
+                "deflate_level" => request.deflate_level = value.as_i64()?,
+                "snappy" => request.snappy = value.as_bool()?,
+                "deflate" => request.deflate = value.as_bool()?,
+                "tls_v1" => request.tls_v1 = value.as_bool()?,
                 "client_id" | "hostname" | "user_agent" => {
                     value.as_str()?;
                 }
                 _ => {}
             }
         }
-        Some(asked)
+        Some(request)
     }
 }

@@ -1,79 +1,80 @@
-//! Looking inside an embedded nsqd, and waiting for what is to be seen there.
+//! Inspecting messages, commands and connections, and waiting for them.
 
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{EmbeddedNsqd, identify::Compression, state, topic};
+use super::{handle::EmbeddedNsqd, state, topic, upgrade::Compression};
 
-/// A message that was published and stored.
+/// A stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredMessage {
-    /// 16 hexadecimal digits, unique within the topic.
+    /// Message id: 16 hexadecimal digits, unique within the topic.
     pub id: String,
-    /// What was published.
+    /// Body of the message.
     pub body: Bytes,
-    /// When it was stored, in nanoseconds since 1970.
+    /// Time at which it was stored, in nanoseconds since 1970.
     pub timestamp: i64,
-    /// The delay of a DPUB.
+    /// Delay of a DPUB.
     pub defer: Option<Duration>,
-    /// The number of the connection it came from.
+    /// Number of the connection that sent it.
     pub connection: u64,
 }
 
-/// A command as it was received: whole, or refused.
+/// A command that was received and executed or rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReceivedCommand {
-    /// The first word of the line.
+    /// Name: the first word of the line.
     pub name: String,
-    /// The other words.
+    /// Parameters: the other words of the line.
     pub parameters: Vec<String>,
-    /// The length of the body behind its length field; 0 where there is none, or where nsqd refused
-    /// to read it.
+    /// Length of the body in bytes, without its length field; 0 if there is none, or if nsqd rejected
+    /// the command before it read the body.
     pub body_length: usize,
-    /// The number of the connection it came from.
+    /// Number of the connection that sent it.
     pub connection: u64,
-    /// The error it was answered with.
+    /// Error response, if it was rejected.
     pub error: Option<String>,
 }
 
-/// A connection, open or closed. What is said of TLS, compression and AUTH has the names of nsqd's `/stats`.
+/// An open or closed connection. Fields about TLS, compression and AUTH are named as in nsqd's
+/// `/stats`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ConnectionInfo {
-    /// Counted from 1, in the order they were accepted.
+    /// Number of the connection, counted from 1 in the order of acceptance.
     pub number: u64,
-    /// The client's address.
+    /// Address of the client.
     pub peer: SocketAddr,
-    /// The JSON of the first IDENTIFY that was accepted.
+    /// JSON of the first accepted IDENTIFY.
     pub identify: Option<Value>,
-    /// Whether it is inside TLS.
+    /// Whether it uses TLS.
     pub tls: bool,
-    /// The version of its TLS, `TLS1.2` or `TLS1.3`; empty without TLS.
+    /// TLS version, `TLS1.2` or `TLS1.3`; empty without TLS.
     pub tls_version: String,
-    /// Whether it is compressed by snappy.
+    /// Whether it is compressed with snappy.
     pub snappy: bool,
-    /// Whether it is compressed by deflate.
+    /// Whether it is compressed with deflate.
     pub deflate: bool,
-    /// Whether its AUTH was granted anything.
+    /// Whether AUTH granted any permission.
     pub authed: bool,
-    /// The identity that its AUTH was granted.
+    /// Identity granted by AUTH; empty without one.
     pub auth_identity: String,
     /// Topic and channel of its SUB.
     pub subscription: Option<(String, String)>,
-    /// Whether it has sent the protocol's magic.
+    /// Whether it has sent the magic of the protocol.
     pub magic: bool,
-    /// Whether it is still open.
+    /// Whether it is open.
     pub open: bool,
 }
 
-/// Looking inside. What is seen is the state of one moment.
+/// Inspecting. Each method returns a snapshot.
 impl EmbeddedNsqd {
-    /// All messages that were published to a topic, in the order they were stored, delivered ones
-    /// too; none if there is no such topic.
+    /// Returns all messages stored in a topic, in their order, including delivered ones; empty if the
+    /// topic does not exist.
     pub fn messages(&self, topic: &str) -> Vec<StoredMessage> {
         let state = self.shared.state();
         let messages = state
@@ -87,7 +88,7 @@ impl EmbeddedNsqd {
             .collect()
     }
 
-    /// How many messages were published to a topic.
+    /// Returns the number of messages stored in a topic, including delivered ones.
     pub fn message_count(&self, topic: &str) -> usize {
         self.shared
             .state()
@@ -96,13 +97,13 @@ impl EmbeddedNsqd {
             .map_or(0, |topic| topic.messages.len())
     }
 
-    /// The names of all topics, sorted. As in nsqd a refused MPUB, or half of one, makes its topic,
-    /// too.
+    /// Returns the names of all topics, sorted. As in nsqd, a rejected or incomplete MPUB creates its
+    /// topic, too.
     pub fn topics(&self) -> Vec<String> {
         self.shared.state().topics.keys().cloned().collect()
     }
 
-    /// The newest 10,000 commands of all connections, in the order they were received.
+    /// Returns the newest 10,000 commands of all connections, in the order of arrival.
     pub fn commands(&self) -> Vec<ReceivedCommand> {
         self.shared
             .state()
@@ -112,7 +113,7 @@ impl EmbeddedNsqd {
             .collect()
     }
 
-    /// How many commands of this name were received in all.
+    /// Returns the number of all commands received with this name. At most 1,000 names are counted.
     pub fn command_count(&self, name: &str) -> u64 {
         self.shared
             .state()
@@ -122,7 +123,7 @@ impl EmbeddedNsqd {
             .unwrap_or(0)
     }
 
-    /// All open connections and the newest 1,000 closed ones, by number.
+    /// Returns all open connections and the newest 1,000 closed ones, sorted by number.
     pub fn connections(&self) -> Vec<ConnectionInfo> {
         let state = self.shared.state();
         let info = |(number, connection): (&u64, &state::Connection)| ConnectionInfo {
@@ -135,32 +136,47 @@ impl EmbeddedNsqd {
             deflate: matches!(connection.compression, Some(Compression::Deflate(_))),
             authed: connection.auth_identity.is_some(),
             auth_identity: connection.auth_identity.clone().unwrap_or_default(),
-            subscription: connection.subscription.clone(),
+            subscription: connection.subscription.as_ref().map(|subscription| {
+                let state::Subscription { topic, channel } = subscription.clone();
+                (topic, channel)
+            }),
             magic: connection.magic,
-            open: connection.orders.is_some(),
+            open: connection.control.is_some(),
         };
         state.connections.iter().map(info).collect()
     }
 
-    /// How many bytes were received in all, as they came over the wire.
+    /// Returns the number of bytes received on all sockets, before decryption and decompression.
     pub fn bytes_received(&self) -> u64 {
         self.shared.state().bytes_received
     }
 }
 
-/// Waiting. All of these futures run on any runtime, have no time limit of their own, and may be
-/// dropped at any point without consequence.
+/// Waiting. These futures run on any async runtime, have no timeout, and may be dropped at any time.
+///
+/// ```
+/// # use actix_nsq::embedded::EmbeddedNsqd;
+/// use std::time::Duration;
+///
+/// use tokio::time::timeout;
+///
+/// # async fn example(nsqd: &EmbeddedNsqd) -> Result<(), Box<dyn std::error::Error>> {
+/// let stored = timeout(Duration::from_secs(5), nsqd.wait_for_messages("orders", 3)).await?;
+/// assert_eq!(stored[2].body, "the third order");
+/// # Ok(())
+/// # }
+/// ```
 impl EmbeddedNsqd {
-    /// Waits until at least `n` messages have been published to a topic, and returns all of them.
+    /// Waits until a topic has at least `n` messages, and returns all its messages.
     pub async fn wait_for_messages(&self, topic: &str, n: usize) -> Vec<StoredMessage> {
         self.wait_until(|nsqd| nsqd.message_count(topic) >= n).await;
         self.messages(topic)
     }
 
-    /// Waits until exactly `n` connections are open that have sent the magic.
+    /// Waits until exactly `n` open connections have sent the magic.
     pub async fn wait_for_connections(&self, n: usize) {
         let serving =
-            |connection: &&state::Connection| connection.magic && connection.orders.is_some();
+            |connection: &&state::Connection| connection.magic && connection.control.is_some();
         self.wait_until(|nsqd| {
             nsqd.shared
                 .state()
@@ -173,21 +189,20 @@ impl EmbeddedNsqd {
         .await;
     }
 
-    /// Waits until at least `n` commands of this name have been received in all.
+    /// Waits until at least `n` commands with this name have been received.
     pub async fn wait_for_command(&self, name: &str, n: u64) {
         self.wait_until(|nsqd| nsqd.command_count(name) >= n).await;
     }
 
-    /// Waits until the condition holds. It is looked at now, and again whenever something has been
-    /// received or delivered, a message has timed out, a connection was opened or closed, or a topic
-    /// or channel was changed from here.
+    /// Waits until the condition holds. It is checked now, and after every change: bytes received,
+    /// messages delivered or timed out, connections opened or closed, topics or channels changed by
+    /// this handle.
     pub async fn wait_until(&self, mut condition: impl FnMut(&Self) -> bool) {
-        // Subscribed first: what happens while the condition looks is news, and it looks again.
-        let mut news = self.shared.news.subscribe();
+        // Subscribed before the first check, so that no change is missed.
+        let mut changes = self.shared.changes.subscribe();
         while !condition(self) {
-            if news.changed().await.is_err() {
-                // Impossible: `self` holds the sender. Nothing could ever change again, so look no
-                // more.
+            if changes.changed().await.is_err() {
+                // Impossible: `self` holds the sender.
                 std::future::pending::<()>().await;
             }
         }

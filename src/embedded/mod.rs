@@ -1,66 +1,100 @@
-//! An nsqd inside the process, on a real loopback socket: to publish to, consume from, look inside,
-//! and make misbehave.
+//! An nsqd inside the process, on a loopback socket, to publish to, consume from, inspect, and make
+//! fail.
 //!
-//! [`EmbeddedNsqd`] answers as nsqd 1.3.0 does, byte for byte where a client can see it: the same
-//! limits, checked in the same order, the same error texts, the same heartbeats and dead-lines, and
-//! the same way of hanging up. It parses with its own code, so that a mistake in the crate's codec
-//! cannot cancel out. Everything a test of an application needs is on the handle:
+//! [`EmbeddedNsqd`] behaves like nsqd 1.3.0, byte for byte where a client can see it: the same limits
+//! checked in the same order, the same error texts, heartbeats and deadlines, and the same way to
+//! close connections. It has its own parser, so that a defect in the crate's codec cannot hide in
+//! tests of the crate. Any NSQ client can publish to it and consume from it; the example
+//! `embedded_nsqd` runs it as a program.
 //!
-//! - [`messages`](EmbeddedNsqd::messages) and its neighbours look inside,
-//!   [`channel`](EmbeddedNsqd::channel) and its neighbours tell what nsqd tells in its `/stats`,
-//! - [`wait_for_messages`](EmbeddedNsqd::wait_for_messages) and its neighbours wait without
-//!   sleeping,
-//! - [`pause_channel`](EmbeddedNsqd::pause_channel) and its neighbours do what nsqd's HTTP API is
-//!   there for,
-//! - [`faults`](EmbeddedNsqd::faults) makes it stall, freeze, refuse, delay, lie and hang up,
-//! - [`stop`](EmbeddedNsqd::stop) and [`restart`](EmbeddedNsqd::restart) take it down and up again.
+//! ```
+//! use std::{io::Write, net::TcpStream};
 //!
-//! Any NSQ client can publish to it and consume from it; the example `embedded_nsqd` runs it alone.
+//! use actix_nsq::embedded::EmbeddedNsqd;
 //!
-//! **TLS, compression and AUTH.** With the features `tls`, `snappy` and `deflate` it speaks what they say:
-//! [`tls_cert`](EmbeddedNsqdBuilder#method.tls_cert) and its neighbours set up TLS, and who asks for
-//! snappy or deflate gets it, as from nsqd. In a build without a feature it declines, as an nsqd that
-//! was started without. AUTH needs no feature: [`auth`](EmbeddedNsqdBuilder::auth) asks the test itself
-//! in place of an auth server. [`connections`](EmbeddedNsqd::connections) tells what is in force.
+//! # fn main() -> std::io::Result<()> {
+//! # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+//! # runtime.block_on(async {
+//! let nsqd = EmbeddedNsqd::start()?;
 //!
-//! **What it does not do.** It has no disk and no HTTP, and no TLS below 1.2. `--max-channel-consumers`
-//! is not there. All that was published is kept in memory, also when it has been consumed, until the
-//! handle is dropped or [`delete_topic`](EmbeddedNsqd::delete_topic) is called.
+//! // The application under test connects to `nsqd.address()` and publishes.
+//! let mut client = TcpStream::connect(nsqd.address())?;
+//! client.write_all(b"  V2PUB orders\n\0\0\0\x0done apple pie")?;
 //!
-//! **What it does otherwise.** The settings of the output buffer are checked and answered, but every
-//! frame is written at once: where nsqd lets a message wait in its buffer for up to 250 ms, it comes
-//! here at once. Messages time out, and deferred ones come, to the moment: nsqd looks every 100 ms,
-//! and at a new channel for up to five seconds not at all. The consumers of a channel take turns,
-//! where nsqd leaves it to chance. A consumer that does not read is hung up on when a write has
-//! taken a heartbeat interval; nsqd stops sending to it, but goes on serving it. A later IDENTIFY that
-//! sets the size of the output buffer leaves TLS and compression as they are; nsqd's answers are in
-//! clear text from then on. Deflated commands are executed when they have come; nsqd waits for the flush
-//! behind them.
+//! let stored = nsqd.wait_for_messages("orders", 1).await;
+//! assert_eq!(stored[0].body, "one apple pie");
+//! # Ok(())
+//! # })
+//! # }
+//! ```
+//!
+//! - [`messages`](EmbeddedNsqd::messages), [`commands`](EmbeddedNsqd::commands) and
+//!   [`connections`](EmbeddedNsqd::connections) inspect it; [`topic`](EmbeddedNsqd::topic) and
+//!   [`channel`](EmbeddedNsqd::channel) return the statistics of nsqd's `/stats`.
+//! - [`wait_for_messages`](EmbeddedNsqd::wait_for_messages) and
+//!   [`wait_until`](EmbeddedNsqd::wait_until) wait without sleeping.
+//! - [`create_channel`](EmbeddedNsqd::create_channel),
+//!   [`pause_channel`](EmbeddedNsqd::pause_channel) and others correspond to nsqd's HTTP API.
+//! - [`faults`](EmbeddedNsqd::faults) makes it stall, freeze, fail commands, send wrong responses and
+//!   close connections.
+//! - [`stop`](EmbeddedNsqd::stop) and [`restart`](EmbeddedNsqd::restart) simulate an outage.
+//!
+//! # TLS, compression and AUTH
+//!
+//! With the features `tls`, `snappy` and `deflate`, clients get these layers if they ask for them; a
+//! build without a feature declines, like an nsqd started without it. TLS needs a certificate: see
+//! [`tls_cert`](EmbeddedNsqdBuilder#method.tls_cert). AUTH needs no feature:
+//! [`auth`](EmbeddedNsqdBuilder::auth) sets a function that replaces the auth server.
+//!
+//! # Limitations
+//!
+//! - It has no HTTP API, no disk, and no TLS below 1.2. `--max-channel-consumers` is unsupported.
+//! - It keeps all messages in memory, including consumed ones, until it is dropped or
+//!   [`delete_topic`](EmbeddedNsqd::delete_topic) is called.
+//!
+//! # Differences from nsqd
+//!
+//! - It validates the settings of the output buffer but writes every frame at once. nsqd buffers
+//!   messages for up to 250 ms.
+//! - Message timeouts and delays are exact. nsqd checks them every 100 ms, and those of a new channel
+//!   for the first time after up to five seconds.
+//! - Consumers of a channel take turns. nsqd chooses at random.
+//! - A client that does not read is disconnected when a write takes a whole heartbeat interval. nsqd
+//!   stops sending to it, but still executes its commands.
+//! - A later IDENTIFY that sets the size of the output buffer keeps TLS and compression. nsqd sends
+//!   clear text from then on.
+//! - A deflated command is executed as soon as it can be decompressed. nsqd waits for the flush
+//!   behind it.
 
-// Where things are:
+// Layers, from the public API to the protocol. A module imports only modules of later lines, or of
+// its own line to the right.
 //
-//   handle, builder, control, faults   what users do
-//   inspect, stats                     what users see
-//   server                             the thread, the listener, the port
-//   connection, ticker                 a task per connection: socket, clock, faults
-//   wire                               the layers between them: TLS, compression
-//   session                            a connection without its socket: bytes in, frames out
-//   auth                               what AUTH asks the user, and what that allows
-//   parser, identify, text             the protocol; nothing of the crate's own codec
-//   state, misbehaviour                what is known, and what is switched on; one lock
-//   topic, channel, consuming          messages on their way: topic, channel, consumer, and time
+//   builder, faults, admin, inspect, stats   the public API around the handle
+//   handle                                   stop, restart, requests to connections
+//   server                                   the thread, the listener, the port
+//   connection, expiry, ticker               the tasks: one per connection, one for message timeouts
+//   session                                  a connection without its socket: bytes in, frames out
+//   state                                    everything behind the lock
+//   identify, parser                         the protocol
+//   options                                  the settings
+//   wire                                     TLS and compression
+//   topic, channel, command                  messages and commands
+//   auth, fault_state, upgrade, frame, text
 
+mod admin;
 mod auth;
 mod builder;
 mod channel;
+mod command;
 mod connection;
-mod consuming;
-mod control;
+mod expiry;
+mod fault_state;
 mod faults;
+mod frame;
 mod handle;
 mod identify;
 mod inspect;
-mod misbehaviour;
+mod options;
 mod parser;
 mod server;
 mod session;
@@ -69,6 +103,7 @@ mod stats;
 mod text;
 mod ticker;
 mod topic;
+mod upgrade;
 mod wire;
 
 pub use auth::{AuthRequest, AuthServerDown, Grant};

@@ -16,30 +16,35 @@ use tokio::{
     task, time,
 };
 
-use super::{connection::serve, consuming::keep_time, state::Shared};
+use super::{connection, expiry, state::Shared};
 
-/// How many connections may wait to be accepted.
+/// Maximum number of connections that wait to be accepted: enough for the connection storms of the
+/// tests.
 const BACKLOG: i32 = 1024;
 
-/// The handle's side of the thread. The thread ends when this is dropped, and its sockets with it.
+/// Pause after a failed accept, which is most likely a lack of file descriptors: prevents a busy
+/// loop while the connection stays in the backlog.
+const ACCEPT_RETRY: Duration = Duration::from_millis(20);
+
+/// Controls the thread, which ends with all its sockets when this is dropped.
 #[derive(Debug)]
 pub(super) struct Server {
     address: SocketAddr,
-    gate: Option<UnboundedSender<Gate>>,
+    listener: Option<UnboundedSender<ListenerRequest>>,
     open: bool,
     thread: Option<thread::JoinHandle<()>>,
-    /// Bound, but never listening: while nobody listens, nobody else is given the port.
+    /// Bound but never listening, so that no other process gets the port while nsqd is stopped.
     _reservation: Option<Socket>,
 }
 
-/// Tells the thread to listen or to stop listening. Carried out when the sender in it is gone.
-enum Gate {
+/// Asks the thread to listen or to stop listening. It drops the contained sender when that is done.
+enum ListenerRequest {
     Open(TcpListener, mpsc::Sender<()>),
-    Shut(mpsc::Sender<()>),
+    Close(mpsc::Sender<()>),
 }
 
 impl Server {
-    /// Reserves the address and starts the thread; the gate is still shut.
+    /// Reserves the address and starts the thread. It does not listen yet.
     pub(super) fn start(address: SocketAddr, shared: Arc<Shared>) -> io::Result<Self> {
         let reservation = bind(address)?;
         let address = reservation.local_addr()?.as_socket().unwrap_or(address);
@@ -47,16 +52,16 @@ impl Server {
             .enable_io()
             .enable_time()
             .build()?;
-        let (gate, orders) = unbounded_channel();
+        let (listener, requests) = unbounded_channel();
         let thread = thread::Builder::new()
             .name(format!("embedded-nsqd-{}", address.port()))
-            .spawn(move || runtime.block_on(accept(orders, shared)))?;
+            .spawn(move || runtime.block_on(accept(requests, shared)))?;
         Ok(Self {
             address,
-            gate: Some(gate),
+            listener: Some(listener),
             open: false,
             thread: Some(thread),
-            // Elsewhere a second socket may not be bound to the same address.
+            // Other systems may not allow a second socket on the same address.
             _reservation: cfg!(target_os = "linux").then_some(reservation),
         })
     }
@@ -65,23 +70,23 @@ impl Server {
         self.address
     }
 
-    /// Opens or shuts the gate; it is done when this returns.
+    /// Starts or stops listening, and waits until that is done.
     pub(super) fn set_open(&mut self, open: bool) -> io::Result<()> {
         if open == self.open {
             return Ok(());
         }
         let (sender, done) = mpsc::channel();
-        let order = if open {
+        let request = if open {
             let socket = bind(self.address)?;
             socket.listen(BACKLOG)?;
-            Gate::Open(socket.into(), sender)
+            ListenerRequest::Open(socket.into(), sender)
         } else {
-            Gate::Shut(sender)
+            ListenerRequest::Close(sender)
         };
-        if let Some(gate) = &self.gate {
-            let _ = gate.send(order);
+        if let Some(listener) = &self.listener {
+            let _ = listener.send(request);
         }
-        // Nothing is ever sent: the end of the channel is the answer.
+        // Nothing is sent: `recv` returns when the sender is dropped.
         let _ = done.recv();
         self.open = open;
         Ok(())
@@ -90,9 +95,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.gate.take());
+        drop(self.listener.take());
         if let Some(thread) = self.thread.take() {
-            // A panic of that thread was reported by it, and a `drop` must not add another.
+            // The panic hook has reported a panic of the thread; `drop` must not panic again.
             let _ = thread.join();
         }
     }
@@ -104,8 +109,8 @@ fn bind(address: SocketAddr) -> io::Result<Socket> {
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
-    // The port is taken again at once, whatever connections of before still linger in the kernel.
-    // (On Windows this option would let others take it, too, and is not needed.)
+    // Allows to reuse the port while old connections linger in the kernel. Windows does not need
+    // this option, and would let other processes share the port.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -113,44 +118,42 @@ fn bind(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-async fn accept(mut gate: UnboundedReceiver<Gate>, shared: Arc<Shared>) {
-    task::spawn(keep_time(Arc::clone(&shared)));
+async fn accept(mut requests: UnboundedReceiver<ListenerRequest>, shared: Arc<Shared>) {
+    task::spawn(expiry::run(Arc::clone(&shared)));
     let mut listener = None;
     loop {
         select! {
             biased;
-            order = gate.recv() => match order {
-                Some(Gate::Open(socket, done)) => {
+            request = requests.recv() => match request {
+                Some(ListenerRequest::Open(socket, done)) => {
                     match tokio::net::TcpListener::from_std(socket) {
                         Ok(socket) => listener = Some(socket),
-                        Err(error) => log::error!("the embedded nsqd cannot listen: {error}"),
+                        Err(error) => log::error!("embedded nsqd: cannot listen: {error}"),
                     }
                     drop(done);
                 }
-                Some(Gate::Shut(done)) => {
+                Some(ListenerRequest::Close(done)) => {
                     if let Some(listener) = listener.take() {
-                        stop_listening(&listener);
+                        shut_down(&listener);
                     }
                     drop(done);
                 }
                 None => return,
             },
             accepted = next_connection(listener.as_ref()) => match accepted {
-                Ok((stream, peer)) => welcome(stream, peer, &shared),
+                Ok((stream, peer)) => spawn_connection(stream, peer, &shared),
                 Err(error) => {
-                    // Most likely no more file descriptors: the connection stays in the backlog, so
-                    // do not spin.
-                    log::warn!("the embedded nsqd cannot accept: {error}");
-                    time::sleep(Duration::from_millis(20)).await;
+                    log::warn!("embedded nsqd: cannot accept a connection: {error}");
+                    time::sleep(ACCEPT_RETRY).await;
                 }
             },
         }
     }
 }
 
-/// A child process that is being started holds the socket, too, for a moment after it is closed here: it must not listen
-/// then. (Where a listener cannot be shut down, closing it has to do.)
-fn stop_listening(listener: &tokio::net::TcpListener) {
+/// Shuts a listener down before it is closed: a child process that is being spawned may hold a copy
+/// of the socket, which would go on listening. Where this is unsupported, the close has to do.
+fn shut_down(listener: &tokio::net::TcpListener) {
     let _ = SockRef::from(listener).shutdown(Shutdown::Both);
 }
 
@@ -163,11 +166,16 @@ async fn next_connection(
     }
 }
 
-fn welcome(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
-    // As Go does for every socket; where it fails the answers are only slower.
+fn spawn_connection(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
+    // As Go does for every socket. Without it, responses are only slower.
     let _ = stream.set_nodelay(true);
-    let (orders, inbox) = unbounded_channel();
-    let number = shared.state().opened(peer, orders);
-    shared.news.send_replace(());
-    task::spawn(serve(stream, number, inbox, Arc::clone(shared)));
+    let (control, requests) = unbounded_channel();
+    let number = shared.state().add_connection(peer, control);
+    shared.changes.send_replace(());
+    task::spawn(connection::serve(
+        stream,
+        number,
+        requests,
+        Arc::clone(shared),
+    ));
 }

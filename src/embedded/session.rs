@@ -1,6 +1,4 @@
-//! A connection without its socket and its layers: plain bytes go in, frames come out.
-
-mod perform;
+//! The protocol of one connection, without its socket and layers: bytes in, frames out.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,69 +6,70 @@ use bytes::{Buf, BytesMut};
 use tokio::sync::Notify;
 
 use super::{
-    auth::Authorization,
-    builder::Options,
-    channel::Terms,
-    consuming::Subscription,
-    identify::{Negotiated, Upgrade},
-    misbehaviour::{Ending, Reaction, fatal},
-    parser::{self, Action, Command, Line, Parsed, READ_BUFFER, Situation, Stage},
-    state::State,
+    auth::{AuthRequest, Authorization},
+    channel::{Channel, DeliverySettings, NOT_IN_FLIGHT},
+    command::{Action, Command, Context, Line, Parsed, Stage},
+    fault_state::{CloseMode, Reaction, closes_connection},
+    frame,
+    identify::Negotiated,
+    options::Options,
+    parser::{self, READ_BUFFER},
+    state::{State, Subscription},
+    upgrade::Upgrade,
 };
 
-const RESPONSE: u32 = 0;
-const ERROR: u32 = 1;
 const MAGIC: &[u8] = b"  V2";
-pub(super) const OK: &[u8] = b"\0\0\0\x06\0\0\0\0OK";
-pub(super) const HEARTBEAT: &[u8] = b"\0\0\0\x0f\0\0\0\0_heartbeat_";
 
-/// The protocol's side of a connection.
+/// Maximum bytes of messages taken at once, unless a single message is larger. Equal to one read.
+const MESSAGE_BYTES: usize = 64 * 1024;
+
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) number: u64,
-    /// Read, and not yet executed.
+    /// Bytes that were read and not yet executed.
     pub(super) input: BytesMut,
+    /// Whether the magic was received.
     pub(super) magic: bool,
-    pub(super) negotiated: Negotiated,
-    /// The interval of the heartbeats. nsqd's ticker listens to the first IDENTIFY only, though the
-    /// read dead-line follows every one.
-    pub(super) ticker: Option<Duration>,
     pub(super) identified: bool,
-    /// How it wants its messages: like the ticker, as the first IDENTIFY has it.
-    terms: Terms,
+    pub(super) negotiated: Negotiated,
+    /// Period of the heartbeats. As in nsqd it follows the first IDENTIFY only, whereas the read
+    /// deadline follows each.
+    pub(super) heartbeat_period: Option<Duration>,
+    /// As in nsqd, from the first IDENTIFY only.
+    delivery: DeliverySettings,
     stage: Stage,
     subscription: Option<Subscription>,
-    /// The name in the client's certificate.
+    /// The common name in the client's certificate.
     pub(super) common_name: String,
     authorization: Authorization,
-    /// Whether the MPUB at the front of `input` is known to be allowed.
-    mpub_checked: bool,
-    /// The layers that the command just executed asks for.
+    /// Whether the MPUB at the front of `input` is authorized.
+    mpub_authorized: bool,
+    /// The layers requested by the command that is being executed.
     upgrade: Option<Upgrade>,
-    /// Rung when there may be messages for it.
+    /// Notified when there may be messages for this consumer.
     pub(super) wake: Arc<Notify>,
-    /// What nsqd says when the rest of the half command in `input` never comes.
-    error_if_cut: Option<String>,
+    /// nsqd's response if the input ends within the incomplete command in `input`.
+    incomplete_error: Option<String>,
 }
 
-/// What came of all the whole commands in the input.
+/// The result of executing the input.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     /// The frames, for one write.
-    pub(super) answers: Vec<u8>,
+    pub(super) responses: Vec<u8>,
     pub(super) commands: usize,
-    /// Layers that come behind the answers. What was read behind the IDENTIFY is dropped, as nsqd does.
+    /// Layers to add behind the responses. As in nsqd, bytes read behind the IDENTIFY are dropped.
     pub(super) upgrade: Option<Upgrade>,
-    pub(super) end: Option<Ended>,
+    pub(super) end: Option<ConnectionEnd>,
 }
 
-/// Why no further command of the connection is executed.
+/// How the connection ends. No further command is executed.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Ended {
-    /// As nsqd does it: every answer is sent first.
-    Refused(Ending),
-    /// A fault: what is still held back is lost.
-    Cut(Ending),
+pub(super) enum ConnectionEnd {
+    /// After all pending output is sent, as in nsqd.
+    AfterOutput(CloseMode),
+    /// By a fault, and without the output that other faults hold back.
+    Immediate(CloseMode),
 }
 
 impl Session {
@@ -80,25 +79,26 @@ impl Session {
             number,
             input: BytesMut::new(),
             magic: false,
-            ticker: negotiated.heartbeat,
-            terms: negotiated.terms(),
-            negotiated,
             identified: false,
+            heartbeat_period: negotiated.heartbeat,
+            delivery: negotiated.delivery_settings(),
+            negotiated,
             stage: Stage::Init,
             subscription: None,
             common_name: String::new(),
             authorization: Authorization::default(),
-            mpub_checked: false,
+            mpub_authorized: false,
             upgrade: None,
             wake: Arc::default(),
-            error_if_cut: None,
+            incomplete_error: None,
         }
     }
 
-    /// Executes every whole command that was read, to the first one that ends the connection or asks for another layer.
-    pub(super) fn execute_all(&mut self, state: &mut State, options: &Options) -> Batch {
+    /// Executes all complete commands in the input, up to one that ends the connection or adds a
+    /// layer.
+    pub(super) fn execute_input(&mut self, state: &mut State, options: &Options) -> Batch {
         let mut batch = Batch::default();
-        // Out of `self`, so that commands can borrow from it while the session executes them.
+        // Taken out of `self`, because commands borrow from it.
         let mut input = std::mem::take(&mut self.input);
         while batch.end.is_none() {
             if batch.upgrade.is_some() {
@@ -115,24 +115,36 @@ impl Session {
         batch
     }
 
-    /// The error frame, if there is one, for a half command whose rest never came: its sender is
-    /// gone or too slow.
-    pub(super) fn cut_short(&mut self) -> Vec<u8> {
-        let mut answer = Vec::new();
-        if let Some(error) = self.error_if_cut.take() {
-            frame(&mut answer, ERROR, error.as_bytes());
+    /// Returns nsqd's error frame for an incomplete command when the input ends or times out; empty
+    /// if there is none.
+    pub(super) fn end_of_input(&mut self) -> Vec<u8> {
+        let mut response = Vec::new();
+        if let Some(error) = self.incomplete_error.take() {
+            frame::error(&mut response, error.as_bytes());
         }
-        answer
+        response
     }
 
-    /// An error frame with these words.
-    pub(super) fn refusal(words: &str) -> Vec<u8> {
-        let mut answer = Vec::new();
-        frame(&mut answer, ERROR, words.as_bytes());
-        answer
+    /// Returns the frames of messages that the consumer is ready for, and whether there are more.
+    pub(super) fn take_messages(&self, state: &mut State) -> (Vec<u8>, bool) {
+        let mut frames = Vec::new();
+        let more = self.subscription.as_ref().is_some_and(|subscription| {
+            state.take_messages(
+                self.number,
+                subscription,
+                self.delivery,
+                MESSAGE_BYTES,
+                &mut frames,
+            )
+        });
+        (frames, more)
     }
 
-    /// How many bytes it used; 0 when there is not enough for anything.
+    pub(super) fn is_subscribed(&self) -> bool {
+        self.subscription.is_some()
+    }
+
+    /// Executes the command at the front of the input. Returns its length; 0 if more input is needed.
     fn execute_next(
         &mut self,
         input: &[u8],
@@ -141,83 +153,77 @@ impl Session {
         batch: &mut Batch,
     ) -> usize {
         if !self.magic {
-            return self.expect_magic(input, state, batch);
+            return self.read_magic(input, state, batch);
         }
-        let lacks_tls = options.tls_required && !state.has_tls(self.number);
-        let (stage, heartbeats) = (self.stage, self.negotiated.heartbeat.is_some());
-        let situation = |checks_mpub| Situation {
-            stage,
-            heartbeats,
-            lacks_tls,
-            checks_mpub,
+        let mut context = Context {
+            stage: self.stage,
+            heartbeats: self.negotiated.heartbeat.is_some(),
+            lacks_tls: options.tls_required && !state.has_tls(self.number),
+            authorize_mpub: options.auth.is_some() && !self.mpub_authorized,
         };
-        let checks_mpub = options.auth.is_some() && !self.mpub_checked;
-        let mut parsed = parser::next(input, &options.limits, situation(checks_mpub));
-        self.error_if_cut = None;
-        if let Parsed::Unchecked {
+        let mut parsed = parser::parse(input, &options.limits, context);
+        self.incomplete_error = None;
+        if let Parsed::NeedsAuthorization {
             line,
             topic,
             length,
         } = parsed
         {
-            parsed = match self.check("MPUB", topic, None, state, options) {
-                Ok(()) => {
-                    self.mpub_checked = true;
-                    parser::next(input, &options.limits, situation(false))
-                }
-                Err(error) => {
-                    batch.commands += 1;
-                    self.refuse(
-                        line,
-                        0,
-                        error.as_bytes(),
-                        state,
-                        batch,
-                        input.len() - length,
-                    );
-                    return length;
-                }
-            };
+            if let Err(error) = self.check("MPUB", topic, None, state, options) {
+                batch.commands += 1;
+                self.reject(
+                    line,
+                    0,
+                    error.as_bytes(),
+                    state,
+                    batch,
+                    input.len() - length,
+                );
+                return length;
+            }
+            self.mpub_authorized = true;
+            context.authorize_mpub = false;
+            parsed = parser::parse(input, &options.limits, context);
         }
         match parsed {
-            Parsed::Whole(command) => {
+            Parsed::Complete(command) => {
                 let length = command.length;
                 batch.commands += 1;
-                self.mpub_checked = false;
-                self.execute(&command, state, options, batch, input.len() - length);
+                self.mpub_authorized = false;
+                self.execute_with_faults(&command, state, options, batch, input.len() - length);
                 length
             }
-            Parsed::Refused {
+            Parsed::Rejected {
                 line,
                 length,
                 error,
             } => {
                 if let Some(topic) = line.creates_topic()
-                    && !lacks_tls
+                    && !context.lacks_tls
                 {
-                    state.make_topic(topic);
+                    state.get_or_create_topic(topic);
                 }
                 batch.commands += 1;
-                self.refuse(line, 0, &error, state, batch, input.len() - length);
+                self.reject(line, 0, &error, state, batch, input.len() - length);
                 length
             }
-            Parsed::Half { line, error } => {
+            Parsed::Incomplete { line, error } => {
                 if let Some(topic) = line.and_then(Line::creates_topic) {
-                    state.make_topic(topic);
+                    state.get_or_create_topic(topic);
                 }
-                self.error_if_cut = error;
+                self.incomplete_error = error;
                 0
             }
-            // Looked at above.
-            Parsed::Unchecked { .. } => 0,
+            // Impossible: handled above.
+            Parsed::NeedsAuthorization { .. } => 0,
             Parsed::LineTooLong => {
-                batch.end = Some(Ended::Refused(ending(input.len())));
+                batch.end = Some(ConnectionEnd::AfterOutput(close_mode(input.len())));
                 0
             }
         }
     }
 
-    fn expect_magic(&mut self, input: &[u8], state: &mut State, batch: &mut Batch) -> usize {
+    fn read_magic(&mut self, input: &[u8], state: &mut State, batch: &mut Batch) -> usize {
         let Some(magic) = input.get(..MAGIC.len()) else {
             return 0;
         };
@@ -227,26 +233,27 @@ impl Session {
                 connection.magic = true;
             }
         } else {
-            frame(&mut batch.answers, ERROR, b"E_BAD_PROTOCOL");
-            // nsqd reads exactly these four bytes, so any more of them are unread and make the
-            // kernel reset.
-            let surplus = input.len() > MAGIC.len();
-            batch.end = Some(Ended::Refused(if surplus {
-                Ending::Reset
+            frame::error(&mut batch.responses, b"E_BAD_PROTOCOL");
+            // nsqd reads exactly four bytes. If it leaves more unread, the kernel resets.
+            let mode = if input.len() > MAGIC.len() {
+                CloseMode::Reset
             } else {
-                Ending::Close
-            }));
+                CloseMode::Close
+            };
+            batch.end = Some(ConnectionEnd::AfterOutput(mode));
         }
         MAGIC.len()
     }
 
-    fn execute(
+    /// Executes a command, or applies the fault set up for it. `unread` is the number of bytes read
+    /// behind it.
+    fn execute_with_faults(
         &mut self,
         command: &Command<'_>,
         state: &mut State,
         options: &Options,
         batch: &mut Batch,
-        behind: usize,
+        unread: usize,
     ) {
         let Command {
             line,
@@ -254,9 +261,9 @@ impl Session {
             body_length,
             ..
         } = command;
-        let raw = match state.misbehaviour.planned_for(line.name()) {
+        let replacement = match state.faults.take_one_shot(line.name()) {
             None => None,
-            Some(Reaction::Answer(bytes)) => Some(bytes),
+            Some(Reaction::Respond(bytes)) => Some(bytes),
             Some(Reaction::Fail { error, stored }) => {
                 if let Action::Publish {
                     topic,
@@ -268,71 +275,210 @@ impl Session {
                     let first = bodies.get(..stored).unwrap_or(bodies);
                     state.store(topic, first, *defer, self.number);
                 }
-                return self.refuse(*line, *body_length, error.as_bytes(), state, batch, behind);
+                return self.reject(*line, *body_length, error.as_bytes(), state, batch, unread);
             }
         };
 
-        let before = batch.answers.len();
-        match (self.perform(command, state, options), raw) {
+        let before = batch.responses.len();
+        match (self.execute(command, state, options), replacement) {
             (_, Some(bytes)) => {
                 if let Action::Identify(_) = action {
-                    self.upgrade = Upgrade::told_by(&bytes, options);
+                    self.upgrade = Upgrade::announced_by(&bytes, options.tls.is_some());
                 }
-                batch.answers.extend(bytes);
+                batch.responses.extend(bytes);
             }
-            (Ok(answer), None) if answer.is_empty() => {}
-            (Ok(answer), None) => frame(&mut batch.answers, RESPONSE, &answer),
+            (Ok(response), None) if response.is_empty() => {}
+            (Ok(response), None) => frame::response(&mut batch.responses, &response),
             (Err(error), None) => {
-                return self.refuse(*line, *body_length, &error, state, batch, behind);
+                return self.reject(*line, *body_length, &error, state, batch, unread);
             }
         }
-        state.record(self.number, *line, *body_length, None);
+        state.record_command(self.number, *line, *body_length, None);
         self.count(*line, state, batch, before);
         batch.upgrade = self.upgrade.take();
     }
 
-    fn refuse(
+    fn reject(
         &mut self,
         line: Line<'_>,
         body_length: usize,
         error: &[u8],
         state: &mut State,
         batch: &mut Batch,
-        behind: usize,
+        unread: usize,
     ) {
-        state.record(self.number, line, body_length, Some(error));
-        let before = batch.answers.len();
-        frame(&mut batch.answers, ERROR, error);
-        if fatal(&String::from_utf8_lossy(error)) {
-            batch.end = Some(Ended::Refused(ending(behind)));
+        state.record_command(self.number, line, body_length, Some(error));
+        let before = batch.responses.len();
+        frame::error(&mut batch.responses, error);
+        if closes_connection(&String::from_utf8_lossy(error)) {
+            batch.end = Some(ConnectionEnd::AfterOutput(close_mode(unread)));
         }
         self.count(line, state, batch, before);
     }
 
-    /// Counts the command for `close_after_commands`; the one that completes the count stays
-    /// unanswered.
+    /// Counts the command for `close_after_commands`, and removes the response to the last one.
     fn count(&mut self, line: Line<'_>, state: &mut State, batch: &mut Batch, before: usize) {
-        if let Some(ending) = state.misbehaviour.count_command(line.name()) {
-            batch.answers.truncate(before);
-            batch.end = Some(Ended::Cut(ending));
+        if let Some(mode) = state.faults.count_command(line.name()) {
+            batch.responses.truncate(before);
+            batch.end = Some(ConnectionEnd::Immediate(mode));
         }
     }
-}
 
-/// nsqd would have left what its read buffer does not hold in the kernel, which then resets instead
-/// of closing.
-fn ending(unread: usize) -> Ending {
-    if unread > READ_BUFFER {
-        Ending::Reset
-    } else {
-        Ending::Close
+    /// Executes a command. Returns the response, empty where nsqd sends none, or nsqd's error.
+    fn execute(
+        &mut self,
+        command: &Command<'_>,
+        state: &mut State,
+        options: &Options,
+    ) -> Result<Vec<u8>, Vec<u8>> {
+        match &command.action {
+            Action::Identify(body) => {
+                let identified = self.negotiated.identify(body, options)?;
+                if !self.identified {
+                    self.identified = true;
+                    self.heartbeat_period = self.negotiated.heartbeat;
+                    self.delivery = self.negotiated.delivery_settings();
+                }
+                if let Some(connection) = state.connections.get_mut(&self.number) {
+                    connection.identify.get_or_insert(identified.request);
+                }
+                self.upgrade = identified.upgrade;
+                Ok(identified.response)
+            }
+            Action::Auth(secret) => Ok(self.authenticate(secret, state, options)?),
+            Action::Publish {
+                topic,
+                defer,
+                bodies,
+            } => {
+                // An MPUB was checked before its body was read.
+                match command.line.name() {
+                    b"PUB" => self.check("PUB", topic, None, state, options)?,
+                    b"DPUB" => self.check("DPUB", topic, None, state, options)?,
+                    _ => {}
+                }
+                state.store(topic, bodies, *defer, self.number);
+                Ok(b"OK".to_vec())
+            }
+            Action::Nop => Ok(Vec::new()),
+            Action::InvalidState(error) => Err(error.clone().into()),
+            Action::Subscribe { topic, channel } => {
+                self.check("SUB", topic, Some(channel), state, options)?;
+                let subscription = Subscription {
+                    topic: (*topic).to_owned(),
+                    channel: (*channel).to_owned(),
+                };
+                state.subscribe(self.number, subscription.clone(), &self.wake);
+                self.subscription = Some(subscription);
+                self.stage = Stage::Subscribed;
+                Ok(b"OK".to_vec())
+            }
+            Action::Ready(count) => {
+                self.set_ready_count(*count, state);
+                Ok(Vec::new())
+            }
+            Action::StartClose => {
+                self.set_ready_count(0, state);
+                self.stage = Stage::Closing;
+                Ok(b"CLOSE_WAIT".to_vec())
+            }
+            Action::Finish(id) => self.settle("FIN", id, state, |channel, connection| {
+                channel.finish(connection, id)
+            }),
+            Action::Requeue(id, delay) => self.settle("REQ", id, state, |channel, connection| {
+                channel.requeue(connection, id, *delay)
+            }),
+            Action::Touch(id) => {
+                let (timeout, longest) = (self.negotiated.msg_timeout, options.max_msg_timeout);
+                self.settle("TOUCH", id, state, |channel, connection| {
+                    channel.touch(connection, id, timeout, longest)
+                })
+            }
+        }
+    }
+
+    fn authenticate(
+        &mut self,
+        secret: &[u8],
+        state: &mut State,
+        options: &Options,
+    ) -> Result<Vec<u8>, String> {
+        let Some(connection) = state.connections.get(&self.number) else {
+            // Impossible: the connection is removed only after it is closed.
+            return Err("E_AUTH_FAILED AUTH failed".into());
+        };
+        let (peer, tls) = (connection.peer, connection.tls.is_some());
+        let request = AuthRequest::new(secret, peer, tls, self.common_name.clone());
+        let response = self
+            .authorization
+            .authenticate(options.auth.as_ref(), request);
+        self.publish_identity(state);
+        response
+    }
+
+    /// Checks whether the client may execute a command, or returns nsqd's error.
+    fn check(
+        &mut self,
+        command: &str,
+        topic: &str,
+        channel: Option<&str>,
+        state: &mut State,
+        options: &Options,
+    ) -> Result<(), String> {
+        let authorizer = options.auth.as_ref();
+        let checked = self
+            .authorization
+            .check(authorizer, command, topic, channel);
+        self.publish_identity(state);
+        checked
+    }
+
+    /// Shows the identity of the client in the list of connections.
+    fn publish_identity(&self, state: &mut State) {
+        let identity = self.authorization.identity();
+        if let Some(connection) = state.connections.get_mut(&self.number)
+            && connection.auth_identity.as_deref() != identity
+        {
+            connection.auth_identity = identity.map(str::to_owned);
+        }
+    }
+
+    fn set_ready_count(&self, count: i64, state: &mut State) {
+        let channel = self.subscription.as_ref().and_then(|of| state.channel(of));
+        let consumer = channel.and_then(|channel| channel.consumers.get_mut(&self.number));
+        if let Some(consumer) = consumer {
+            consumer.ready_count = count;
+        }
+    }
+
+    /// Executes a FIN, REQ or TOUCH. Their failure does not close the connection.
+    fn settle(
+        &self,
+        name: &str,
+        id: &[u8],
+        state: &mut State,
+        act: impl FnOnce(&mut Channel, u64) -> Result<(), &'static str>,
+    ) -> Result<Vec<u8>, Vec<u8>> {
+        let channel = self.subscription.as_ref().and_then(|of| state.channel(of));
+        let (outcome, due) = match channel {
+            Some(channel) => (act(channel, self.number), channel.next_due()),
+            None => (Err(NOT_IN_FLIGHT), None),
+        };
+        state.schedule_expiry(due);
+        let failed = |reason: &str| {
+            let code = format!("E_{name}_FAILED {name} ");
+            [code.as_bytes(), id, b" failed ", reason.as_bytes()].concat()
+        };
+        outcome.map(|()| Vec::new()).map_err(failed)
     }
 }
 
-/// `[u32 size of the rest][u32 type][payload]`
-fn frame(out: &mut Vec<u8>, kind: u32, payload: &[u8]) {
-    let size = u32::try_from(payload.len() + 4).unwrap_or(u32::MAX);
-    out.extend_from_slice(&size.to_be_bytes());
-    out.extend_from_slice(&kind.to_be_bytes());
-    out.extend_from_slice(payload);
+/// How the kernel closes nsqd's socket: with a reset if bytes are left that nsqd's read buffer does
+/// not hold.
+fn close_mode(unread: usize) -> CloseMode {
+    if unread > READ_BUFFER {
+        CloseMode::Reset
+    } else {
+        CloseMode::Close
+    }
 }

@@ -1,5 +1,4 @@
-//! All that an embedded nsqd knows, behind one lock: topics, connections, what was received, which
-//! faults are on.
+//! The state of an embedded nsqd, behind one lock: topics, connections, received commands, faults.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -13,10 +12,16 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc::UnboundedSender, watch};
 
 use super::{
-    builder::Options, identify::Compression, misbehaviour::Misbehaviour, parser::Line, topic::Topic,
+    channel::{Channel, Consumer, DeliverySettings},
+    command::Line,
+    fault_state::FaultState,
+    options::Options,
+    topic::{Topic, is_ephemeral},
+    upgrade::Compression,
 };
 
-/// How many commands, how many closed connections and how many names of commands are remembered.
+/// Number of commands, closed connections and command names that are kept; bounds the memory of a
+/// long run.
 const COMMANDS_KEPT: usize = 10_000;
 const CLOSED_CONNECTIONS_KEPT: usize = 1_000;
 const COMMAND_NAMES_KEPT: usize = 1_000;
@@ -26,10 +31,10 @@ const COMMAND_NAMES_KEPT: usize = 1_000;
 pub(super) struct Shared {
     pub(super) options: Options,
     state: Mutex<State>,
-    /// Ticks when there is something new to see; those who wait for something look then.
-    pub(super) news: watch::Sender<()>,
-    /// Ticks when a fault was switched; the connections look then.
-    pub(super) switched: watch::Sender<()>,
+    /// Notified on every change that the handle can see.
+    pub(super) changes: watch::Sender<()>,
+    /// Notified when a fault was switched.
+    pub(super) fault_changes: watch::Sender<()>,
 }
 
 impl Shared {
@@ -37,13 +42,12 @@ impl Shared {
         Arc::new(Self {
             options,
             state: Mutex::default(),
-            news: watch::Sender::new(()),
-            switched: watch::Sender::new(()),
+            changes: watch::Sender::new(()),
+            fault_changes: watch::Sender::new(()),
         })
     }
 
-    /// A panic elsewhere must not hide from a test what was stored, so a poisoned lock is opened
-    /// all the same.
+    /// Ignores a poisoned lock, so that a test can still inspect the messages after a panic.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -53,15 +57,17 @@ impl Shared {
 pub(super) struct State {
     pub(super) topics: BTreeMap<String, Topic>,
     pub(super) connections: BTreeMap<u64, Connection>,
-    /// The newest commands, and how many of each name there were in all.
+    /// The newest commands.
     pub(super) commands: VecDeque<Received>,
+    /// The number of all commands, by name.
     pub(super) command_counts: BTreeMap<Vec<u8>, u64>,
     pub(super) bytes_received: u64,
-    pub(super) misbehaviour: Misbehaviour,
+    pub(super) faults: FaultState,
     pub(super) stopped: bool,
-    /// Wakes the timekeeper when something is due sooner than it knows.
-    pub(super) sooner: Arc<Notify>,
+    /// The time of the next timeout or deferred message, as the expiry task knows it.
     pub(super) next_due: Option<Instant>,
+    /// Wakes the expiry task when `next_due` became earlier.
+    pub(super) due_earlier: Arc<Notify>,
     last_connection: u64,
     closed_connections: usize,
 }
@@ -79,30 +85,39 @@ pub(super) struct Connection {
     pub(super) peer: SocketAddr,
     pub(super) magic: bool,
     pub(super) identify: Option<Value>,
-    /// Its version, as in `/stats`.
+    /// The TLS version, named as in nsqd's `/stats`.
     pub(super) tls: Option<&'static str>,
     pub(super) compression: Option<Compression>,
-    /// Whom AUTH has found it to be.
     pub(super) auth_identity: Option<String>,
-    /// Topic and channel of its SUB.
-    pub(super) subscription: Option<(String, String)>,
-    /// The way to the task that serves it; `None` when it is closed.
-    pub(super) orders: Option<UnboundedSender<Order>>,
+    pub(super) subscription: Option<Subscription>,
+    /// Controls the task of the connection; `None` once it is closed.
+    pub(super) control: Option<UnboundedSender<Control>>,
 }
 
-/// What the handle can tell the task of a connection. The acknowledgement is the end of the channel
-/// in it: the handle waits until nobody holds its sender any more, which also holds true when the
-/// task has ended before.
+/// Topic and channel of a SUB.
+#[derive(Debug, Clone)]
+pub(super) struct Subscription {
+    pub(super) topic: String,
+    pub(super) channel: String,
+}
+
+/// A request of the handle to the task of a connection. The handle waits until all senders of the
+/// contained channel are dropped: the request is done, or the task has ended.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(super) enum Control {
     Send(Bytes, mpsc::Sender<()>),
-    SendPastLayers(Bytes, mpsc::Sender<()>),
+    SendToSocket(Bytes, mpsc::Sender<()>),
     Close(mpsc::Sender<()>),
     Reset(mpsc::Sender<()>),
 }
 
 impl State {
-    pub(super) fn opened(&mut self, peer: SocketAddr, orders: UnboundedSender<Order>) -> u64 {
+    /// Adds a connection and returns its number.
+    pub(super) fn add_connection(
+        &mut self,
+        peer: SocketAddr,
+        control: UnboundedSender<Control>,
+    ) -> u64 {
         self.last_connection += 1;
         let connection = Connection {
             peer,
@@ -112,7 +127,7 @@ impl State {
             compression: None,
             auth_identity: None,
             subscription: None,
-            orders: Some(orders),
+            control: Some(control),
         };
         self.connections.insert(self.last_connection, connection);
         self.last_connection
@@ -123,22 +138,23 @@ impl State {
         connection.is_some_and(|connection| connection.tls.is_some())
     }
 
-    pub(super) fn closed(&mut self, number: u64) {
+    /// Marks a connection as closed and ends its subscription.
+    pub(super) fn close_connection(&mut self, number: u64) {
         let Some(connection) = self.connections.get_mut(&number) else {
             return;
         };
-        if connection.orders.take().is_none() {
+        if connection.control.take().is_none() {
             return;
         }
-        if let Some((topic, channel)) = connection.subscription.clone() {
-            self.unsubscribe(&topic, &channel, number);
+        if let Some(subscription) = connection.subscription.clone() {
+            self.unsubscribe(number, &subscription);
         }
         self.closed_connections += 1;
         if self.closed_connections > CLOSED_CONNECTIONS_KEPT {
             let oldest = self
                 .connections
                 .iter()
-                .find(|(_, connection)| connection.orders.is_none());
+                .find(|(_, connection)| connection.control.is_none());
             if let Some(oldest) = oldest.map(|(number, _)| *number) {
                 self.connections.remove(&oldest);
                 self.closed_connections -= 1;
@@ -146,7 +162,7 @@ impl State {
         }
     }
 
-    pub(super) fn record(
+    pub(super) fn record_command(
         &mut self,
         connection: u64,
         line: Line<'_>,
@@ -154,7 +170,7 @@ impl State {
         error: Option<&[u8]>,
     ) {
         let name = line.name();
-        // A lookup first: a name is only copied when it is new.
+        // Looked up first, because the entry API needs an owned key.
         if let Some(count) = self.command_counts.get_mut(name) {
             *count += 1;
         } else if self.command_counts.len() < COMMAND_NAMES_KEPT {
@@ -172,14 +188,12 @@ impl State {
         });
     }
 
-    /// The topic, made if it is not there yet.
-    pub(super) fn make_topic(&mut self, name: &str) -> &mut Topic {
-        if !self.topics.contains_key(name) {
-            self.topics.insert(name.to_owned(), Topic::default());
-        }
+    /// Returns the topic, and creates it if necessary.
+    pub(super) fn get_or_create_topic(&mut self, name: &str) -> &mut Topic {
         self.topics.entry(name.to_owned()).or_default()
     }
 
+    /// Stores published messages.
     pub(super) fn store(
         &mut self,
         topic: &str,
@@ -187,13 +201,101 @@ impl State {
         defer: Option<Duration>,
         connection: u64,
     ) {
-        // A lookup first: a name is only copied when it is new.
+        // Looked up first, because the entry API needs an owned key.
         let topic = match self.topics.get_mut(topic) {
             Some(topic) => topic,
-            None => self.make_topic(topic),
+            None => self.get_or_create_topic(topic),
         };
         topic.store(bodies, defer, connection);
         let due = topic.next_due();
-        self.look_ahead(due);
+        self.schedule_expiry(due);
+    }
+
+    /// Subscribes a connection to a channel, and creates topic and channel if necessary. `wake` is
+    /// notified when there may be messages for it.
+    pub(super) fn subscribe(
+        &mut self,
+        connection: u64,
+        subscription: Subscription,
+        wake: &Arc<Notify>,
+    ) {
+        let topic = self.get_or_create_topic(&subscription.topic);
+        let channel = topic.get_or_create_channel(&subscription.channel);
+        let consumer = Consumer::new(Arc::clone(wake));
+        channel.consumers.insert(connection, consumer);
+        let due = topic.next_due();
+        self.schedule_expiry(due);
+        if let Some(connection) = self.connections.get_mut(&connection) {
+            connection.subscription = Some(subscription);
+        }
+    }
+
+    /// Returns the channel, unless it was deleted and the connection is about to be closed.
+    pub(super) fn channel(&mut self, subscription: &Subscription) -> Option<&mut Channel> {
+        let topic = self.topics.get_mut(&subscription.topic)?;
+        topic.channels.get_mut(&subscription.channel)
+    }
+
+    /// Takes messages for a consumer; see [`Channel::take`].
+    pub(super) fn take_messages(
+        &mut self,
+        connection: u64,
+        subscription: &Subscription,
+        settings: DeliverySettings,
+        max_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let Some(channel) = self.channel(subscription) else {
+            return false;
+        };
+        let more = channel.take(connection, settings, max_bytes, out);
+        let due = channel.next_due();
+        self.schedule_expiry(due);
+        more
+    }
+
+    /// Removes a consumer. Its messages stay in flight until they time out. An ephemeral channel is
+    /// removed with its last consumer, and an ephemeral topic with its last channel.
+    fn unsubscribe(&mut self, connection: u64, subscription: &Subscription) {
+        let Some(channel) = self.channel(subscription) else {
+            return;
+        };
+        let removed = channel.consumers.remove(&connection).is_some();
+        if removed && channel.consumers.is_empty() && is_ephemeral(&subscription.channel) {
+            self.remove_channel(&subscription.topic, &subscription.channel);
+        }
+    }
+
+    /// Removes a channel, and its topic if that is ephemeral and has no other channel.
+    pub(super) fn remove_channel(&mut self, topic: &str, channel: &str) -> Option<Channel> {
+        let its_topic = self.topics.get_mut(topic)?;
+        let removed = its_topic.channels.remove(channel)?;
+        if its_topic.channels.is_empty() && is_ephemeral(topic) {
+            self.topics.remove(topic);
+        }
+        Some(removed)
+    }
+
+    /// Wakes the expiry task if `due` is earlier than the time it knows.
+    pub(super) fn schedule_expiry(&mut self, due: Option<Instant>) {
+        if due.is_some() && self.next_due.is_none_or(|known| due < Some(known)) {
+            self.next_due = due;
+            self.due_earlier.notify_one();
+        }
+    }
+
+    /// Expires timed-out and deferred messages of all channels. Returns whether there were any.
+    pub(super) fn expire(&mut self, now: Instant) -> bool {
+        if self.next_due.is_none_or(|due| due > now) {
+            return false;
+        }
+        let mut any = false;
+        for topic in self.topics.values_mut() {
+            for channel in topic.channels.values_mut() {
+                any |= channel.expire(now);
+            }
+        }
+        self.next_due = self.topics.values().filter_map(Topic::next_due).min();
+        any
     }
 }

@@ -1,21 +1,21 @@
-//! What nsqd tells in its `/stats`: how many messages are where, and who consumes them.
+//! Statistics, as in nsqd's `/stats`.
 
 use super::{
-    EmbeddedNsqd,
     channel::{Channel, Consumer},
+    handle::EmbeddedNsqd,
     topic::Topic,
 };
 
-/// A topic. The names are those of nsqd's `/stats`.
+/// Statistics of a topic, named as in nsqd's `/stats`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TopicInfo {
     /// Its name.
     pub topic_name: String,
-    /// How many messages wait in the topic itself: until its first channel is made, or its pause is
-    /// over.
+    /// Number of messages queued in the topic itself, until its first channel is created or it is
+    /// unpaused.
     pub depth: usize,
-    /// How many messages were published to it.
+    /// Number of messages published to it.
     pub message_count: usize,
     /// Whether it is paused.
     pub paused: bool,
@@ -23,67 +23,78 @@ pub struct TopicInfo {
     pub channels: Vec<ChannelInfo>,
 }
 
-/// A channel. The names are those of nsqd's `/stats`.
+/// Statistics of a channel, named as in nsqd's `/stats`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChannelInfo {
     /// Its name.
     pub channel_name: String,
-    /// How many messages wait for a consumer.
+    /// Number of queued messages.
     pub depth: usize,
-    /// How many were sent to a consumer and are neither answered for nor timed out, those sent to
-    /// consumers that are gone too.
+    /// Number of messages that were sent to a consumer and neither answered nor timed out, including
+    /// those of closed connections.
     pub in_flight_count: usize,
-    /// How many wait for the end of their delay: that of a DPUB or that of a REQ.
+    /// Number of messages deferred by a DPUB or a REQ.
     pub deferred_count: usize,
-    /// How many it has got from its topic.
+    /// Number of messages received from the topic.
     pub message_count: u64,
-    /// How many REQs it has carried out.
+    /// Number of messages requeued by REQ.
     pub requeue_count: u64,
-    /// How many time-outs it has seen.
+    /// Number of messages that timed out.
     pub timeout_count: u64,
-    /// How many consumers it has.
+    /// Number of consumers.
     pub client_count: usize,
-    /// Its consumers, by the number of their connection.
+    /// Its consumers, sorted by the number of their connection.
     pub clients: Vec<ClientInfo>,
     /// Whether it is paused.
     pub paused: bool,
 }
 
-/// A consumer of a channel. The names are those of nsqd's `/stats`, but for the first.
+/// Statistics of a consumer of a channel, named as in nsqd's `/stats`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientInfo {
-    /// The number of its connection.
+    /// Number of its connection, as in [`ConnectionInfo`](super::ConnectionInfo).
     pub connection: u64,
-    /// The count of its last RDY; 0 after CLS.
+    /// Count of its last RDY; 0 after CLS.
     pub ready_count: i64,
-    /// How many messages it has not answered for.
+    /// Number of messages in flight.
     pub in_flight_count: i64,
-    /// How many messages were sent to it.
+    /// Number of messages sent to it.
     pub message_count: u64,
-    /// How many it has finished.
+    /// Number of messages finished by FIN.
     pub finish_count: u64,
-    /// How many it has requeued.
+    /// Number of messages requeued by REQ.
     pub requeue_count: u64,
 }
 
-/// Statistics. What is seen is the state of one moment.
+/// Statistics. Each method returns a snapshot.
 impl EmbeddedNsqd {
-    /// A topic and all its channels.
+    /// Returns the statistics of a topic and its channels.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # use actix_nsq::embedded::EmbeddedNsqd;
+    /// let nsqd = EmbeddedNsqd::start()?;
+    /// nsqd.create_channel("orders", "billing");
+    /// let topic = nsqd.topic("orders").expect("the topic exists");
+    /// assert_eq!((topic.message_count, topic.channels.len()), (0, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn topic(&self, topic: &str) -> Option<TopicInfo> {
         let state = self.shared.state();
         let (name, topic) = state.topics.get_key_value(topic)?;
         Some(topic_info(name, topic))
     }
 
-    /// The channels of a topic, sorted by name; none if there is no such topic.
+    /// Returns the channels of a topic, sorted by name; empty if the topic does not exist.
     pub fn channels(&self, topic: &str) -> Vec<ChannelInfo> {
         let topic = self.topic(topic);
         topic.map(|topic| topic.channels).unwrap_or_default()
     }
 
-    /// A channel.
+    /// Returns the statistics of a channel.
     pub fn channel(&self, topic: &str, channel: &str) -> Option<ChannelInfo> {
         let state = self.shared.state();
         let channels = &state.topics.get(topic)?.channels;

@@ -1,9 +1,9 @@
-//! What nsqd accepts as a name or a number, and how it writes them into its error texts.
+//! How nsqd reads names and numbers, and how Go formats them in error texts and JSON.
 
 use std::time::Duration;
 
-/// `^[.a-zA-Z0-9_-]+(#ephemeral)?$`, 1 to 64 bytes with the suffix: nsqd's rule for topics and
-/// channels alike.
+/// Returns the name if it is valid for a topic or channel: `^[.a-zA-Z0-9_-]+(#ephemeral)?$`, 1 to
+/// 64 bytes with the suffix.
 pub(super) fn valid_name(name: &[u8]) -> Option<&str> {
     let name = std::str::from_utf8(name).ok()?;
     let stem = name.strip_suffix("#ephemeral").unwrap_or(name);
@@ -11,7 +11,7 @@ pub(super) fn valid_name(name: &[u8]) -> Option<&str> {
     (name.len() <= 64 && !stem.is_empty() && stem.bytes().all(legal)).then_some(name)
 }
 
-/// nsqd's own number parser: digits only, nothing at all is 0, and it wraps instead of overflowing.
+/// Parses digits like nsqd: an empty text is 0, and overflow wraps.
 pub(super) fn base10(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0_u64, |n, digit| {
         let value = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
@@ -19,14 +19,14 @@ pub(super) fn base10(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Milliseconds as Go's `time.Duration` holds them: 64 bits of nanoseconds, wrapping. `None` is a
-/// negative one.
+/// Converts milliseconds to Go's `time.Duration`: 64 bits of nanoseconds, wrapping. `None` if the
+/// result is negative.
 pub(super) fn go_milliseconds(ms: u64) -> Option<Duration> {
     let nanos = ms.wrapping_mul(1_000_000).cast_signed();
     u64::try_from(nanos).ok().map(Duration::from_nanos)
 }
 
-/// Go's `%q`: nsqd quotes a refused name like this, whatever bytes it holds.
+/// Quotes like Go's `%q`, as nsqd does with invalid names.
 pub(super) fn go_quote(name: &[u8]) -> String {
     let mut quoted = String::from('"');
     for chunk in name.utf8_chunks() {
@@ -57,10 +57,25 @@ pub(super) fn go_quote(name: &[u8]) -> String {
     quoted
 }
 
-/// The standard library tells only through `escape_debug`, which spares combining marks unless they
-/// come first.
+/// Whether Go prints this character as it is. The `a` in front keeps `escape_debug` from escaping a
+/// combining mark because it comes first.
 fn printable(c: char) -> bool {
     c == '\'' || format!("a{c}").escape_debug().count() == 2
+}
+
+/// Formats a JSON string like Go, which escapes for HTML.
+pub(super) fn go_json(text: &str) -> String {
+    let mut json = serde_json::Value::from(text).to_string();
+    for (c, escaped) in [
+        ('<', "\\u003c"),
+        ('>', "\\u003e"),
+        ('&', "\\u0026"),
+        ('\u{2028}', "\\u2028"),
+        ('\u{2029}', "\\u2029"),
+    ] {
+        json = json.replace(c, escaped);
+    }
+    json
 }
 
 #[cfg(test)]
@@ -68,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_accepted_exactly_as_the_regular_expression_does() {
+    fn valid_name_accepts_what_the_regular_expression_matches() {
         let long = |n: usize| "a".repeat(n);
         let suffixed = |n: usize| format!("{}#ephemeral", "a".repeat(n));
         for good in [
@@ -100,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_digits_only_and_wrap() {
+    fn base10_accepts_only_digits_and_wraps() {
         assert_eq!(base10(b""), Some(0));
         assert_eq!(base10(b"007"), Some(7));
         assert_eq!(base10(b"-1"), None);
@@ -110,12 +125,12 @@ mod tests {
         assert_eq!(
             go_milliseconds(9_223_372_036_855),
             None,
-            "one more than an i64 of nanoseconds holds"
+            "one above the largest i64 of nanoseconds"
         );
     }
 
     #[test]
-    fn names_are_quoted_as_go_does() {
+    fn go_quote_escapes_like_go() {
         assert_eq!(go_quote(b"plain"), r#""plain""#);
         assert_eq!(go_quote(b"a\"b\\c'd"), r#""a\"b\\c'd""#);
         assert_eq!(go_quote(b"\x00\x07\t\x1f\x7f"), r#""\x00\a\t\x1f\x7f""#);
@@ -124,5 +139,13 @@ mod tests {
             "\"é\\u00a0\\ufeff\\U000e0001e\u{301}\""
         );
         assert_eq!(go_quote(b"\xff\xc3"), r#""\xff\xc3""#);
+    }
+
+    #[test]
+    fn go_json_escapes_for_html() {
+        assert_eq!(
+            go_json("a\"<b>&\u{2028}é\n"),
+            r#""a\"\u003cb\u003e\u0026\u2028é\n""#
+        );
     }
 }

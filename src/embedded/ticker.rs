@@ -1,10 +1,10 @@
-//! A beat that is kept.
+//! A ticker with a fixed period.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Go's ticker: it keeps its beat, and what it missed it does not make up for.
+/// Behaves like Go's ticker: it keeps its period, and drops the ticks that it missed.
 #[derive(Debug)]
 pub(super) struct Ticker {
     pub(super) next: Instant,
@@ -12,11 +12,13 @@ pub(super) struct Ticker {
 }
 
 impl Ticker {
+    /// `None` if the first tick is later than the clock can represent.
     pub(super) fn new(now: Instant, interval: Duration) -> Option<Self> {
         now.checked_add(interval)
             .map(|next| Self { next, interval })
     }
 
+    /// Whether at least one tick was due since the last call.
     pub(super) fn tick(&mut self, now: Instant) -> bool {
         let due = self.next <= now;
         while self.next <= now {

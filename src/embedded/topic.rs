@@ -1,4 +1,4 @@
-//! A topic: the log of what was published to it, and the channels that get a copy of each message.
+//! A topic: the log of its messages and the channels that receive a copy of each.
 
 use std::{
     collections::BTreeMap,
@@ -7,19 +7,19 @@ use std::{
 
 use bytes::Bytes;
 
-use super::channel::{Channel, Queued};
+use super::channel::{Channel, QueuedMessage};
 
 #[derive(Debug, Default)]
 pub(super) struct Topic {
-    /// Everything that was published, in stored order. It stays when it has been delivered, so that
-    /// it can be looked at.
+    /// All messages in stored order. Kept after delivery, for inspection.
     pub(super) messages: Vec<Message>,
     pub(super) channels: BTreeMap<String, Channel>,
     pub(super) paused: bool,
-    /// So many of the messages have left: they went to the channels, or the topic was emptied.
-    passed: usize,
-    /// The delays of so many of the messages are forgotten: nsqd has no place on its disk for them.
-    undeferred: usize,
+    /// Number of messages at the front of the log that were distributed to the channels or dropped.
+    distributed: usize,
+    /// Number of messages at the front of the log whose delay was lost in a restart: nsqd does not
+    /// write it to disk.
+    without_delay: usize,
     last_id: u64,
 }
 
@@ -40,8 +40,7 @@ impl Topic {
         let timestamp = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
         for body in bodies {
             self.last_id = next_id(self.last_id, timestamp);
-            // Copied: a slice of the read buffer would keep 64 KiB alive for a message of ten
-            // bytes.
+            // A slice would keep the whole 64 KiB read buffer allocated.
             let body = Bytes::copy_from_slice(body);
             self.messages.push(Message {
                 id: self.last_id,
@@ -51,77 +50,78 @@ impl Topic {
                 connection,
             });
         }
-        self.pass_on();
+        self.distribute();
     }
 
-    /// The channel, made if it is not there yet. The first one gets what has waited in the topic;
-    /// later ones only what comes from now on.
-    pub(super) fn make_channel(&mut self, name: &str) -> &mut Channel {
+    /// Returns the channel, and creates it if necessary. The first channel receives the messages
+    /// queued in the topic; later ones only new messages.
+    pub(super) fn get_or_create_channel(&mut self, name: &str) -> &mut Channel {
         if !self.channels.contains_key(name) {
             self.channels.insert(name.to_owned(), Channel::default());
-            self.pass_on();
+            self.distribute();
         }
         self.channels.entry(name.to_owned()).or_default()
     }
 
     pub(super) fn pause(&mut self, paused: bool) {
         self.paused = paused;
-        self.pass_on();
+        self.distribute();
     }
 
-    /// How many messages wait in the topic itself, for a channel or for the end of a pause.
+    /// Number of messages queued in the topic itself, until it has a channel or is unpaused.
     pub(super) fn depth(&self) -> usize {
-        self.messages.len() - self.passed
+        self.messages.len() - self.distributed
     }
 
-    /// Drops what waits in the topic itself. (The log keeps it.)
+    /// Drops the messages queued in the topic itself. The log keeps them.
     pub(super) fn empty(&mut self) {
-        self.passed = self.messages.len();
+        self.distributed = self.messages.len();
     }
 
-    /// What an nsqd that ends writes to its disk has neither an owner nor a delay when it is back.
+    /// Requeues all messages without delay, as after a restart of nsqd.
     pub(super) fn flush(&mut self) {
-        self.undeferred = self.messages.len();
+        self.without_delay = self.messages.len();
         for channel in self.channels.values_mut() {
             channel.flush();
         }
     }
 
-    /// When there is next something to do for one of the channels.
+    /// The time of the next timeout or deferred message in any channel.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.channels.values().filter_map(Channel::next_due).min()
     }
 
-    /// Gives each channel its copy of every message that waits. The delay of a DPUB starts here.
-    fn pass_on(&mut self) {
+    /// Copies every queued message to every channel. The delay of a DPUB starts here.
+    fn distribute(&mut self) {
         if self.paused || self.channels.is_empty() {
             return;
         }
-        let waiting = self.messages.iter().enumerate().skip(self.passed);
-        for (index, message) in waiting {
+        let queued = self.messages.iter().enumerate().skip(self.distributed);
+        for (index, message) in queued {
             let defer = message
                 .defer
-                .filter(|delay| !delay.is_zero() && index >= self.undeferred);
+                .filter(|delay| !delay.is_zero() && index >= self.without_delay);
             for channel in self.channels.values_mut() {
-                let copy = Queued::new(message.id, message.timestamp, message.body.clone());
+                let copy = QueuedMessage::new(message.id, message.timestamp, message.body.clone());
                 channel.put(copy, defer);
             }
         }
-        self.passed = self.messages.len();
+        self.distributed = self.messages.len();
         for channel in self.channels.values_mut() {
             channel.wake();
         }
     }
 }
 
-/// Like nsqd's: a time, a node, a sequence; ever growing, and unique within the topic only.
+/// Returns the next message id. As in nsqd it is based on the time, increases, and is unique within
+/// the topic.
 fn next_id(last: u64, timestamp: i64) -> u64 {
     const EPOCH: i64 = 1_288_834_974_288;
     let time = ((timestamp >> 20) - EPOCH).max(0).cast_unsigned() << 22;
     time.max(last.wrapping_add(1))
 }
 
-/// An ephemeral topic or channel goes with its last channel or consumer.
+/// Whether a topic or channel is removed with its last channel or consumer.
 pub(super) fn is_ephemeral(name: &str) -> bool {
     name.ends_with("#ephemeral")
 }

@@ -1,6 +1,5 @@
-//! What stands between a socket and its session: the bytes on the wire, and the layers that a connection puts on.
-//!
-//! Compression stands inside TLS, as in nsqd. Without layers, what is plain is what is on the wire.
+//! The bytes between a socket and its session, and the layers that a connection adds: TLS, and
+//! compression inside it.
 
 #[cfg(any(feature = "snappy", feature = "deflate"))]
 mod compressed;
@@ -21,40 +20,41 @@ use tokio::net::TcpStream;
 pub(super) use compressed::Compressed;
 use tls::Tls;
 
-/// As much as one read takes: all whole commands in it are executed, and answered with one write.
+/// Maximum bytes per read. All complete commands of a read are executed, and answered with one
+/// write.
 const READ: usize = 64 * 1024;
 
-/// The two directions of a connection, between its socket and its session.
+/// Both directions of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Wire {
-    /// Read from the socket, and not yet taken by a layer.
+    /// Read from the socket, and not yet decoded.
     pub(super) incoming: BytesMut,
-    /// So many of the last bytes read were not yet counted.
-    pub(super) unseen: usize,
-    /// Without its TLS, and not yet decompressed.
+    /// Number of bytes read that are not yet counted as received.
+    pub(super) uncounted: usize,
+    /// Decrypted, and not yet decompressed.
     decrypted: BytesMut,
-    /// What the socket has not yet taken.
-    pub(super) out: BytesMut,
+    /// Encoded, and not yet accepted by the socket.
+    pub(super) outgoing: BytesMut,
     tls: Option<Tls>,
     compressed: Option<Compressed>,
-    /// Whether the TLS handshake was told of.
-    handshaken: bool,
+    /// Whether `decode` has returned [`Decoded::TlsEstablished`].
+    tls_established: bool,
 }
 
-/// What one call of [`Wire::decode`] brought.
+/// The result of one call of [`Wire::decode`].
 #[derive(Debug, PartialEq)]
-pub(super) enum Came {
-    /// More of the wire is needed.
+pub(super) enum Decoded {
+    /// More input is needed.
     Nothing,
-    /// Plain bytes, and there may be more.
+    /// Plain bytes were added, and there may be more.
     Bytes,
-    /// The TLS handshake is done.
-    Handshake,
-    /// The client has closed its TLS.
-    End,
+    /// The TLS handshake is complete.
+    TlsEstablished,
+    /// The client closed its TLS.
+    TlsClosed,
 }
 
-/// A layer to put on.
+/// A layer to add.
 #[derive(Debug)]
 pub(super) enum Layer {
     Tls(Tls),
@@ -62,30 +62,31 @@ pub(super) enum Layer {
 }
 
 impl Wire {
-    /// Reads once. `false` is the end of the client's side.
+    /// Reads once. Returns `false` at the end of the input.
     pub(super) fn read(&mut self, stream: &TcpStream) -> io::Result<bool> {
         self.incoming.reserve(READ);
         let n = stream.try_read_buf(&mut self.incoming)?;
-        self.unseen += n;
+        self.uncounted += n;
         Ok(n > 0)
     }
 
-    /// Brings some of what was read through the layers. An error is the end of the connection, and has nsqd's words.
-    pub(super) fn decode(&mut self, plain: &mut BytesMut) -> Result<Came, String> {
-        let mut ended = false;
+    /// Decodes some of the input. An error ends the connection; during the TLS handshake it has
+    /// nsqd's text.
+    pub(super) fn decode(&mut self, plain: &mut BytesMut) -> Result<Decoded, String> {
+        let mut tls_closed = false;
         let compressed = match &mut self.tls {
             None => &mut self.incoming,
             Some(tls) => {
                 let read = tls.read(&mut self.incoming, &mut self.decrypted);
-                // Its side of the handshake, or what it thinks of a broken record.
-                tls.write(&[], &mut self.out);
-                ended = read?;
+                // Handshake records, or an alert.
+                tls.write(&[], &mut self.outgoing);
+                tls_closed = read?;
                 if tls.is_handshaking() {
-                    return Ok(Came::Nothing);
+                    return Ok(Decoded::Nothing);
                 }
-                if !self.handshaken {
-                    self.handshaken = true;
-                    return Ok(Came::Handshake);
+                if !self.tls_established {
+                    self.tls_established = true;
+                    return Ok(Decoded::TlsEstablished);
                 }
                 &mut self.decrypted
             }
@@ -93,7 +94,7 @@ impl Wire {
         let before = plain.len();
         match &mut self.compressed {
             None => {
-                // Copied: each keeps its buffer, for the next read.
+                // Copied, so that both buffers keep their allocation.
                 plain.extend_from_slice(compressed);
                 compressed.clear();
             }
@@ -101,76 +102,76 @@ impl Wire {
                 .read(compressed, plain)
                 .map_err(|error| error.to_string())?,
         }
-        Ok(match plain.len() > before {
-            true => Came::Bytes,
-            false if ended => Came::End,
-            false => Came::Nothing,
+        Ok(if plain.len() > before {
+            Decoded::Bytes
+        } else if tls_closed {
+            Decoded::TlsClosed
+        } else {
+            Decoded::Nothing
         })
     }
 
-    /// Sends plain bytes through the layers; all that was given so far can then be read on the other side.
-    pub(super) fn put(&mut self, plain: &[u8]) {
+    /// Encodes plain bytes, flushes the layers, and appends the result to `outgoing`.
+    pub(super) fn encode(&mut self, plain: &[u8]) {
         let mut smaller = BytesMut::new();
         let bytes = match &mut self.compressed {
             None => plain,
             Some(compressed) => {
-                // Into memory, too.
                 if let Err(error) = compressed.write(plain, &mut smaller) {
-                    log::error!("the embedded nsqd cannot compress: {error}");
+                    log::error!("embedded nsqd: compression failed: {error}");
                 }
                 &smaller
             }
         };
         match &mut self.tls {
-            None => self.out.extend_from_slice(bytes),
-            Some(tls) => tls.write(bytes, &mut self.out),
+            None => self.outgoing.extend_from_slice(bytes),
+            Some(tls) => tls.write(bytes, &mut self.outgoing),
         }
     }
 
-    /// From now on both directions go through this layer. As in nsqd, TLS stands on the bare socket, and compression on what
-    /// is there.
-    pub(super) fn put_on(&mut self, layer: Layer) {
+    /// Adds a layer to both directions. As in nsqd, TLS replaces all layers, and compression is
+    /// added inside those that exist.
+    pub(super) fn add(&mut self, layer: Layer) {
         match layer {
             Layer::Tls(tls) => {
                 self.tls = Some(tls);
                 self.compressed = None;
-                self.handshaken = false;
+                self.tls_established = false;
             }
             Layer::Compressed(compressed) => self.compressed = Some(compressed),
         }
     }
 
-    /// nsqd makes new read buffers for a new layer: what was read ahead is lost.
-    pub(super) fn forget_what_was_read(&mut self) {
+    /// Discards bytes that were read ahead, as nsqd does when it creates the buffer of a new layer.
+    pub(super) fn discard_read_ahead(&mut self) {
         self.incoming.clear();
         self.decrypted.clear();
     }
 
-    /// Whether the TLS handshake goes on.
     pub(super) fn is_handshaking(&self) -> bool {
-        self.tls.is_some() && !self.handshaken
+        self.tls.is_some() && !self.tls_established
     }
 
-    /// The handshake has failed: what nsqd has to say now, it says in clear text.
-    pub(super) fn take_off_tls(&mut self) {
+    /// Removes TLS after a failed handshake: nsqd sends the error in clear text.
+    pub(super) fn remove_tls(&mut self) {
         self.tls = None;
     }
 
-    /// Whether the last byte read is one within a record of TLS.
-    pub(super) fn is_within_a_record(&self) -> bool {
+    /// Whether the input ends within a TLS record.
+    pub(super) fn is_within_record(&self) -> bool {
         let tls = self.tls.as_ref();
-        tls.is_some_and(|tls| !self.incoming.is_empty() || tls.is_within_a_record())
+        tls.is_some_and(|tls| !self.incoming.is_empty() || tls.is_within_record())
     }
 
-    /// The TLS in force.
+    /// The TLS of the connection, once established.
     pub(super) fn tls(&self) -> Option<&Tls> {
-        self.tls.as_ref().filter(|_| self.handshaken)
+        self.tls.as_ref().filter(|_| self.tls_established)
     }
 
-    /// Gives the socket what it takes; how many bytes.
+    /// Writes as much as the socket accepts, and returns the number of bytes.
     pub(super) fn write(&mut self, stream: &TcpStream) -> io::Result<usize> {
-        let n = stream.try_write(&self.out)?;
-        self.out.advance(n);
+        let n = stream.try_write(&self.outgoing)?;
+        self.outgoing.advance(n);
         Ok(n)
     }
 }

@@ -267,7 +267,7 @@ fn files_that_do_not_fit_are_named_before_anything_starts() {
     fails(builder().tls_cert(&missing).tls_key(&key), "found.pem");
     fails(
         builder().tls_cert(&key).tls_key(&key),
-        "a.key: no certificate in it",
+        "a.key: no certificate found",
     );
     fails(
         builder().tls_cert(&cert).tls_key(&other_key),
@@ -275,13 +275,10 @@ fn files_that_do_not_fit_are_named_before_anything_starts() {
     );
     fails(
         builder().tls_cert(&cert).tls_key(&cert),
-        "a.pem: no private key in it",
+        "a.pem: no private key found",
     );
-    fails(builder().tls_cert(&cert), "go together");
-    fails(
-        builder().tls_required(true),
-        "cannot require TLS client connections",
-    );
+    fails(builder().tls_cert(&cert), "must be set together");
+    fails(builder().tls_required(true), "TLS is required");
     let verifying = authority
         .nsqd()
         .tls_client_auth_policy(TlsClientAuthPolicy::RequireVerify);

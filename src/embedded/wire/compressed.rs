@@ -1,14 +1,16 @@
-//! The compression of a connection, with the crate's own codecs.
+//! The compression of a connection, with the codecs of the crate.
 
 use std::{fmt, io};
 
 use bytes::BytesMut;
 
-use crate::compression::{Decoder, Encoder, Method};
-use crate::embedded::identify::Compression;
+use crate::{
+    compression::{Decoder, Encoder, Method},
+    embedded::upgrade::Compression,
+};
 
-/// So much is decompressed at a time.
-const PIECE: usize = 16 * 1024;
+/// Maximum bytes decompressed per call: bounds the memory that a small input can expand to.
+const DECOMPRESSED: usize = 16 * 1024;
 
 /// Both directions.
 pub(in crate::embedded) struct Compressed {
@@ -17,15 +19,15 @@ pub(in crate::embedded) struct Compressed {
 }
 
 impl Compressed {
-    pub(in crate::embedded) fn new(how: Compression) -> Option<Self> {
-        let method = match how {
+    pub(in crate::embedded) fn new(compression: Compression) -> Option<Self> {
+        let method = match compression {
             #[cfg(feature = "snappy")]
             Compression::Snappy => Method::Snappy,
             #[cfg(feature = "deflate")]
             Compression::Deflate(level) => Method::Deflate(level),
             #[allow(
                 unreachable_patterns,
-                reason = "what has no feature is never negotiated"
+                reason = "a method without its feature is never negotiated"
             )]
             _ => return None,
         };
@@ -35,17 +37,17 @@ impl Compressed {
         })
     }
 
-    /// Decompresses a piece.
+    /// Decompresses some of `input`.
     pub(super) fn read(&mut self, input: &mut BytesMut, plain: &mut BytesMut) -> io::Result<()> {
         let before = plain.len();
-        plain.resize(before + PIECE, 0);
-        let room = plain.get_mut(before..).unwrap_or_default();
-        let read = self.decoder.read(input, room);
+        plain.resize(before + DECOMPRESSED, 0);
+        let buffer = plain.get_mut(before..).unwrap_or_default();
+        let read = self.decoder.read(input, buffer);
         plain.truncate(before + read.as_ref().unwrap_or(&0));
         read.map(drop)
     }
 
-    /// Compresses, and holds nothing back.
+    /// Compresses and flushes.
     pub(super) fn write(&mut self, plain: &[u8], out: &mut BytesMut) -> io::Result<()> {
         self.encoder.write(plain, out)?;
         self.encoder.flush(out)

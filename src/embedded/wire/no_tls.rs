@@ -1,4 +1,4 @@
-//! No TLS in a build without its feature: there is never any to put on.
+//! Uninhabited stand-ins for TLS in a build without its feature.
 
 use bytes::BytesMut;
 
@@ -17,7 +17,7 @@ impl Tls {
         match *self {}
     }
 
-    pub(super) fn is_within_a_record(&self) -> bool {
+    pub(super) fn is_within_record(&self) -> bool {
         match *self {}
     }
 

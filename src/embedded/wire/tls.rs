@@ -1,8 +1,8 @@
-//! The TLS of a connection: rustls, fed with bytes.
+//! The server side of TLS: rustls, with buffers for input and output.
 
 mod common_name;
 mod config;
-mod words;
+mod go_errors;
 
 use std::{
     fmt,
@@ -16,30 +16,30 @@ use tokio_rustls::rustls::{Error, InvalidMessage, ProtocolVersion, ServerConnect
 pub use config::TlsClientAuthPolicy;
 pub(in crate::embedded) use config::{Config, Flags};
 
-/// Our side of a TLS connection.
+/// The server side of a TLS connection.
 pub(in crate::embedded) struct Tls {
     connection: Box<ServerConnection>,
     records: Records,
     /// Whether the client has closed its side.
     closed: bool,
-    /// What nsqd says in place of rustls before it gives up.
-    last_words: Option<&'static [u8]>,
+    /// Bytes that nsqd sends for a failed handshake where rustls sends another alert.
+    failure_bytes: Option<&'static [u8]>,
 }
 
-/// An alert in clear text: fatal, handshake failure.
+/// A fatal alert in clear text: handshake failure.
 const HANDSHAKE_FAILURE: &[u8] = &[0x15, 3, 3, 0, 2, 2, 40];
 
 impl Tls {
     pub(in crate::embedded) fn new(config: &Config) -> Result<Self, String> {
         let connection = ServerConnection::new(Arc::clone(&config.0));
-        let mut connection = connection.map_err(|error| words::of(&error))?;
-        // What is held up here has a bound of its own: see `write_deadline`.
+        let mut connection = connection.map_err(|error| go_errors::text(&error))?;
+        // The connection bounds the output, by its write deadline.
         connection.set_buffer_limit(None);
         Ok(Self {
             connection: Box::new(connection),
             records: Records::default(),
             closed: false,
-            last_words: None,
+            failure_bytes: None,
         })
     }
 
@@ -47,18 +47,19 @@ impl Tls {
         self.connection.is_handshaking()
     }
 
-    pub(super) fn is_within_a_record(&self) -> bool {
-        self.records.is_within_one()
+    pub(super) fn is_within_record(&self) -> bool {
+        self.records.is_within_record()
     }
 
-    /// Takes all of `incoming`, and decrypts it. Whether the client has closed its side.
+    /// Consumes and decrypts all of `incoming`. Returns whether the client closed its TLS. An error has
+    /// the text of Go's TLS.
     pub(super) fn read(
         &mut self,
         incoming: &mut BytesMut,
         plain: &mut BytesMut,
     ) -> Result<bool, String> {
         if incoming.len() < Records::HEADER && !self.records.any {
-            // Go looks at the header of the first record when it is whole.
+            // Go checks the header of the first record only once it is complete.
             return Ok(false);
         }
         while !incoming.is_empty() && !self.closed {
@@ -68,14 +69,14 @@ impl Tls {
             self.records.pass(&taken);
             let processed = self.connection.process_new_packets();
             let state = processed.map_err(|error| {
-                self.last_words = match (&error, self.connection.protocol_version()) {
+                self.failure_bytes = match (&error, self.connection.protocol_version()) {
                     (Error::InvalidMessage(InvalidMessage::InvalidContentType), _) => Some(&[]),
                     (Error::NoCertificatesPresented, Some(ProtocolVersion::TLSv1_2)) => {
                         Some(HANDSHAKE_FAILURE)
                     }
                     _ => None,
                 };
-                words::of(&error)
+                go_errors::text(&error)
             })?;
             let wanted = state.plaintext_bytes_to_read().try_into();
             let mut decrypted = self.connection.reader().take(wanted.unwrap_or(u64::MAX));
@@ -85,19 +86,19 @@ impl Tls {
         Ok(self.closed)
     }
 
-    /// Encrypts all of `plain`, when the handshake is done; what TLS itself has to say goes first.
+    /// Appends pending TLS records, then `plain`, encrypted once the handshake is complete.
     pub(super) fn write(&mut self, plain: &[u8], out: &mut BytesMut) {
-        if let Some(last_words) = self.last_words.take() {
-            return out.extend_from_slice(last_words);
+        if let Some(failure_bytes) = self.failure_bytes.take() {
+            return out.extend_from_slice(failure_bytes);
         }
-        // Into memory: neither can fail.
+        // Both write to memory and cannot fail.
         let _ = self.connection.writer().write_all(plain);
         while self.connection.wants_write() && self.connection.write_tls(&mut out.writer()).is_ok()
         {
         }
     }
 
-    /// As nsqd's `/stats` has it.
+    /// The TLS version, named as in nsqd's `/stats`.
     pub(in crate::embedded) fn version(&self) -> &'static str {
         match self.connection.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => "TLS1.3",
@@ -105,19 +106,24 @@ impl Tls {
         }
     }
 
-    /// The name in the client's certificate; nothing where it sent none.
+    /// The common name in the client's certificate; empty without a certificate.
     pub(in crate::embedded) fn common_name(&self) -> String {
         let certificate = self.connection.peer_certificates().and_then(<[_]>::first);
-        certificate.map_or_else(String::new, |der| common_name::of(der).unwrap_or_default())
+        certificate.map_or_else(String::new, |der| {
+            common_name::parse(der).unwrap_or_default()
+        })
     }
 }
 
-/// Where the records of a stream end: a header of five bytes ends with the length of what follows.
+/// Follows the boundaries of TLS records: a header of five bytes ends with the length of the rest.
 #[derive(Debug, Default)]
 struct Records {
+    /// Whether any bytes have passed.
     any: bool,
+    /// The bytes of an incomplete header.
     header: Vec<u8>,
-    left: usize,
+    /// Bytes to the end of the current record.
+    remaining: usize,
 }
 
 impl Records {
@@ -126,26 +132,26 @@ impl Records {
     fn pass(&mut self, mut bytes: &[u8]) {
         self.any |= !bytes.is_empty();
         while !bytes.is_empty() {
-            let n = bytes.len().min(match self.left {
+            let n = bytes.len().min(match self.remaining {
                 0 => Self::HEADER - self.header.len(),
-                left => left,
+                remaining => remaining,
             });
             let (passed, rest) = bytes.split_at(n);
             bytes = rest;
-            if self.left > 0 {
-                self.left -= n;
+            if self.remaining > 0 {
+                self.remaining -= n;
                 continue;
             }
             self.header.extend_from_slice(passed);
             if let [_, _, _, high, low] = *self.header.as_slice() {
-                self.left = usize::from(u16::from_be_bytes([high, low]));
+                self.remaining = usize::from(u16::from_be_bytes([high, low]));
                 self.header.clear();
             }
         }
     }
 
-    fn is_within_one(&self) -> bool {
-        self.left > 0 || !self.header.is_empty()
+    fn is_within_record(&self) -> bool {
+        self.remaining > 0 || !self.header.is_empty()
     }
 }
 

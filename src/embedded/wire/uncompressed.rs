@@ -1,10 +1,10 @@
-//! No compression in a build without its features: there is never one to put on.
+//! An uninhabited stand-in for compression in a build without its features.
 
 use std::io;
 
 use bytes::BytesMut;
 
-use crate::embedded::identify::Compression;
+use crate::embedded::upgrade::Compression;
 
 #[derive(Debug)]
 pub(in crate::embedded) enum Compressed {}

@@ -1,19 +1,19 @@
-//! The common name in a certificate: what nsqd tells its auth server of a client.
+//! The common name in a certificate, which nsqd sends to its auth server.
 
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const OBJECT_IDENTIFIER: u8 = 0x06;
-/// The version of a certificate, which the oldest ones leave out.
+/// The optional version field of a certificate.
 const VERSION: u8 = 0xa0;
-/// 2.5.4.3
+/// The object identifier 2.5.4.3.
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 
-/// The common name of a certificate's subject; of several the last, as Go has it.
-pub(super) fn of(certificate: &[u8]) -> Option<String> {
+/// Returns the common name of a certificate's subject: the last of several, as Go does.
+pub(super) fn parse(certificate: &[u8]) -> Option<String> {
     let certificate = Der(certificate).next_with(SEQUENCE)?;
     let mut fields = Der(certificate).next_with(SEQUENCE).map(Der)?;
     let (tag, _) = fields.next()?;
-    // Behind the version: serial number, algorithm, issuer, validity, subject.
+    // After the version: serial number, algorithm, issuer, validity, subject.
     let subject = fields.nth(if tag == VERSION { 4 } else { 3 })?;
     let sets = Der(subject.1).filter(|(tag, _)| *tag == SET);
     let attributes = sets.flat_map(|(_, set)| Der(set));
@@ -28,11 +28,11 @@ pub(super) fn of(certificate: &[u8]) -> Option<String> {
         .map(|name| String::from_utf8_lossy(name).into_owned())
 }
 
-/// Elements in DER, one behind the other: their tags and contents.
+/// Iterates over the tags and contents of consecutive DER elements.
 struct Der<'a>(&'a [u8]);
 
 impl<'a> Der<'a> {
-    /// The contents of the next element, if it has this tag.
+    /// Returns the contents of the next element, if it has this tag.
     fn next_with(&mut self, tag: u8) -> Option<&'a [u8]> {
         self.next()
             .and_then(|(found, contents)| (found == tag).then_some(contents))
@@ -76,26 +76,26 @@ mod tests {
     }
 
     #[test]
-    fn a_common_name_is_found_among_others() {
+    fn common_name_is_found_among_other_attributes() {
         let others = [
             (DnType::OrganizationName, "an organization"),
             (DnType::CommonName, "Zoë"),
             (DnType::CountryName, "IS"),
         ];
-        assert_eq!(of(&certificate(&others)).as_deref(), Some("Zoë"));
+        assert_eq!(parse(&certificate(&others)).as_deref(), Some("Zoë"));
         let long = "x".repeat(300);
         let named = certificate(&[(DnType::CommonName, &long)]);
-        assert_eq!(of(&named), Some(long));
+        assert_eq!(parse(&named), Some(long));
     }
 
     #[test]
-    fn what_has_none_or_is_no_certificate_has_no_name() {
-        assert_eq!(of(&certificate(&[])), None);
+    fn missing_name_or_truncated_certificate_yields_none() {
+        assert_eq!(parse(&certificate(&[])), None);
         let whole = certificate(&[(DnType::CommonName, "name")]);
         for cut in 0..whole.len() {
-            let _ = of(&whole[..cut]);
+            let _ = parse(&whole[..cut]);
         }
-        assert_eq!(of(&whole[..40]), None);
-        assert_eq!(of(&[0x30, 0xff, 0xff]), None);
+        assert_eq!(parse(&whole[..40]), None);
+        assert_eq!(parse(&[0x30, 0xff, 0xff]), None);
     }
 }

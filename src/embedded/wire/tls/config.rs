@@ -1,4 +1,4 @@
-//! nsqd's flags of TLS, and what they come to.
+//! nsqd's TLS flags, and the rustls configuration that they produce.
 
 use std::{
     fmt, io,
@@ -28,18 +28,19 @@ const CERT: &str = "--tls-cert";
 const KEY: &str = "--tls-key";
 const ROOT_CA_FILE: &str = "--tls-root-ca-file";
 
-/// What nsqd asks of a client's certificate: its flag `--tls-client-auth-policy`. Without one, it does not ask for any.
+/// Requirements for certificates of clients: nsqd's flag `--tls-client-auth-policy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TlsClientAuthPolicy {
-    /// There must be one, whoever has issued it.
+    /// The client must send a certificate; its issuer is not verified.
     Require,
-    /// There must be one, issued by an authority of
-    /// [`tls_root_ca_file`](crate::embedded::EmbeddedNsqdBuilder::tls_root_ca_file), else of the system.
+    /// The client must send a certificate issued by a CA in
+    /// [`tls_root_ca_file`](crate::embedded::EmbeddedNsqdBuilder::tls_root_ca_file), or by a CA that
+    /// the system trusts if there is no such file.
     RequireVerify,
 }
 
-/// The flags, as they were given.
+/// The flags as the user set them.
 #[derive(Debug, Clone, Default)]
 pub(in crate::embedded) struct Flags {
     pub(in crate::embedded) cert: Option<PathBuf>,
@@ -50,27 +51,27 @@ pub(in crate::embedded) struct Flags {
     pub(in crate::embedded) min_version: Option<TlsVersion>,
 }
 
-/// What every TLS connection of an nsqd has in common.
+/// The configuration shared by all TLS connections of an nsqd.
 #[derive(Clone)]
 pub(in crate::embedded) struct Config(pub(super) Arc<ServerConfig>);
 
 impl Flags {
-    /// As in nsqd, a policy for the clients' certificates makes TLS a must.
+    /// Whether TLS is required. As in nsqd, a policy for client certificates implies it.
     pub(in crate::embedded) fn is_required(&self) -> bool {
         self.required || self.client_auth_policy.is_some()
     }
 
-    /// Reads the files. Without certificate and key there is no TLS.
+    /// Reads the files. `None` without certificate and key: TLS is off.
     pub(in crate::embedded) fn config(&self) -> io::Result<Option<Config>> {
         let (cert, key) = match (&self.cert, &self.key) {
             (Some(cert), Some(key)) => (cert, key),
             (None, None) if self.is_required() => {
                 return Err(invalid(
-                    "cannot require TLS client connections without TLS key and cert",
+                    "TLS is required, but --tls-cert and --tls-key are not set",
                 ));
             }
             (None, None) => return Ok(None),
-            _ => return Err(invalid("the TLS certificate and its key go together")),
+            _ => return Err(invalid("--tls-cert and --tls-key must be set together")),
         };
         let provider = Arc::new(ring::default_provider());
         let versions: &[&SupportedProtocolVersion] = match self.min_version {
@@ -92,16 +93,16 @@ impl Flags {
             }
         };
         let key_der = PrivateKeyDer::from_pem_file(key).map_err(|error| match error {
-            PemError::NoItemsFound => unreadable(KEY, key, "no private key in it"),
-            error => unreadable(KEY, key, error),
+            PemError::NoItemsFound => unusable(KEY, key, "no private key found"),
+            error => unusable(KEY, key, error),
         })?;
         let config = builder.with_single_cert(certificates(CERT, cert)?, key_der);
         let config = config.map_err(|error| match error {
             Error::InconsistentKeys(_) => {
-                let why = format!("not the key of {CERT} {}", cert.display());
-                unreadable(KEY, key, why)
+                let reason = format!("not the key of {CERT} {}", cert.display());
+                unusable(KEY, key, reason)
             }
-            error => unreadable(CERT, cert, error),
+            error => unusable(CERT, cert, error),
         })?;
         Ok(Some(Config(Arc::new(config))))
     }
@@ -113,7 +114,7 @@ impl Flags {
                 for root in certificates(ROOT_CA_FILE, file)? {
                     roots
                         .add(root)
-                        .map_err(|e| unreadable(ROOT_CA_FILE, file, e))?;
+                        .map_err(|e| unusable(ROOT_CA_FILE, file, e))?;
                 }
             }
             None => {
@@ -128,17 +129,17 @@ fn certificates(flag: &str, file: &Path) -> io::Result<Vec<CertificateDer<'stati
     let found =
         CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     match found {
-        Ok(found) if found.is_empty() => Err(unreadable(flag, file, "no certificate in it")),
-        found => found.map_err(|error| unreadable(flag, file, error)),
+        Ok(found) if found.is_empty() => Err(unusable(flag, file, "no certificate found")),
+        found => found.map_err(|error| unusable(flag, file, error)),
     }
 }
 
-fn invalid(why: impl ToString) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, why.to_string())
+fn invalid(reason: impl ToString) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, reason.to_string())
 }
 
-fn unreadable(flag: &str, file: &Path, why: impl fmt::Display) -> io::Error {
-    invalid(format!("{flag} {}: {why}", file.display()))
+fn unusable(flag: &str, file: &Path, reason: impl fmt::Display) -> io::Error {
+    invalid(format!("{flag} {}: {reason}", file.display()))
 }
 
 impl fmt::Debug for Config {
@@ -147,7 +148,7 @@ impl fmt::Debug for Config {
     }
 }
 
-/// Takes a certificate from anybody, provided it is the sender's own.
+/// Accepts a certificate of any issuer, if the client proves that it has the key.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

@@ -1,15 +1,15 @@
-//! What nsqd says when a handshake fails: the words of Go's TLS.
+//! The error texts of Go's TLS, which nsqd sends when a handshake fails.
 
 use tokio_rustls::rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
-pub(super) fn of(error: &Error) -> String {
-    let words: &str = match error {
+pub(super) fn text(error: &Error) -> String {
+    let text: &str = match error {
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
             "first record does not look like a TLS handshake"
         }
         Error::InvalidMessage(_) => return "local error: tls: error decoding message".into(),
         Error::PeerIncompatible(reason) => match format!("{reason:?}").as_str() {
-            // Go lists what was offered; a client that knows 1.3 is never refused for its version.
+            // Go lists the offered versions; only a client without TLS 1.3 can fail here.
             "Tls12NotOfferedOrEnabled"
             | "Tls12NotOffered"
             | "SupportedVersionsExtensionRequired" => {
@@ -18,18 +18,18 @@ pub(super) fn of(error: &Error) -> String {
             _ => return format!("tls: {error}"),
         },
         Error::NoCertificatesPresented => "client didn't provide a certificate",
-        Error::InvalidCertificate(fault) => return format!("tls: {}", of_certificate(fault)),
-        Error::AlertReceived(alert) => return format!("remote error: tls: {}", of_alert(*alert)),
+        Error::InvalidCertificate(error) => return format!("tls: {}", certificate_text(error)),
+        Error::AlertReceived(alert) => return format!("remote error: tls: {}", alert_text(*alert)),
         _ => return format!("tls: {error}"),
     };
-    format!("tls: {words}")
+    format!("tls: {text}")
 }
 
-fn of_certificate(fault: &CertificateError) -> String {
+fn certificate_text(error: &CertificateError) -> String {
     const UNKNOWN: &str = "certificate signed by unknown authority";
-    let words = match fault {
+    let text = match error {
         CertificateError::UnknownIssuer => UNKNOWN.into(),
-        // Go does not mind an authority that speaks for itself, but does not know it either.
+        // Go accepts a CA as an end entity, and then reports that it is unknown.
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
             UNKNOWN.into()
         }
@@ -39,13 +39,13 @@ fn of_certificate(fault: &CertificateError) -> String {
         | CertificateError::NotValidYetContext { .. } => {
             "certificate has expired or is not yet valid".into()
         }
-        _ => fault.to_string(),
+        _ => error.to_string(),
     };
-    format!("failed to verify certificate: x509: {words}")
+    format!("failed to verify certificate: x509: {text}")
 }
 
-fn of_alert(alert: AlertDescription) -> String {
-    let words = match alert {
+fn alert_text(alert: AlertDescription) -> String {
+    let text = match alert {
         AlertDescription::UnexpectedMessage => "unexpected message",
         AlertDescription::BadRecordMac => "bad record MAC",
         AlertDescription::HandshakeFailure => "handshake failure",
@@ -64,5 +64,5 @@ fn of_alert(alert: AlertDescription) -> String {
         AlertDescription::UserCanceled => "user canceled",
         other => return format!("alert({})", u8::from(other)),
     };
-    words.into()
+    text.into()
 }

@@ -1,62 +1,75 @@
-//! What an operator does to nsqd over its HTTP API: make, pause, empty and delete topics and
+//! Administration, as with nsqd's HTTP API: creating, pausing, emptying and deleting topics and
 //! channels.
 
 use std::collections::BTreeSet;
 
 use super::{
-    EmbeddedNsqd,
     channel::Channel,
-    state::{Order, State},
+    handle::EmbeddedNsqd,
+    state::{Control, State},
     text::valid_name,
     topic::Topic,
 };
 
-/// What nsqd's HTTP API is there for. It is done when a method returns; those that delete wait for the
-/// nsqd's own thread to close the consumers' connections.
+/// Administration, as with nsqd's HTTP API. Methods that delete wait until the connections of the
+/// consumers are closed.
 impl EmbeddedNsqd {
-    /// Makes a topic, as the first publish does. Whether there is one now: not if nsqd refuses the
-    /// name.
+    /// Creates a topic, if it does not exist. Returns `false` if the name is invalid.
     pub fn create_topic(&self, topic: &str) -> bool {
         let valid = valid_name(topic.as_bytes()).is_some();
         if valid {
             self.change(|state| {
-                state.make_topic(topic);
+                state.get_or_create_topic(topic);
             });
         }
         valid
     }
 
-    /// Makes a channel, and its topic, as the first SUB does: from now on it gets a copy of every
-    /// message. Whether there is one now: not if nsqd refuses a name.
+    /// Creates a channel and its topic, if they do not exist. The channel receives a copy of every
+    /// message from now on. Returns `false` if a name is invalid.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # use actix_nsq::embedded::EmbeddedNsqd;
+    /// let nsqd = EmbeddedNsqd::start()?;
+    /// assert!(nsqd.create_channel("orders", "billing"));
+    /// assert!(nsqd.pause_channel("orders", "billing"));
+    /// assert!(nsqd.channels("orders")[0].paused);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn create_channel(&self, topic: &str, channel: &str) -> bool {
         let valid = [topic, channel].map(|name| valid_name(name.as_bytes()).is_some());
         if valid != [true; 2] {
             return false;
         }
         self.change(|state| {
-            state.make_topic(topic).make_channel(channel);
+            state
+                .get_or_create_topic(topic)
+                .get_or_create_channel(channel);
         });
         true
     }
 
-    /// Keeps the messages of a topic from its channels: they wait in the topic. Whether there is one.
+    /// Pauses a topic: new messages stay in the topic and do not reach its channels. Returns whether
+    /// the topic exists.
     pub fn pause_topic(&self, topic: &str) -> bool {
         self.change_topic(topic, |topic| topic.pause(true))
     }
 
-    /// Ends the pause of a topic. Whether there is one.
+    /// Unpauses a topic. Returns whether it exists.
     pub fn unpause_topic(&self, topic: &str) -> bool {
         self.change_topic(topic, |topic| topic.pause(false))
     }
 
-    /// Drops the messages that wait in a topic itself, those for no channel yet. Whether there is
-    /// one. ([`messages`](Self::messages) goes on telling what was published.)
+    /// Drops the messages that are queued in a topic itself, not those in its channels. Returns whether
+    /// the topic exists. [`messages`](Self::messages) still returns the dropped messages.
     pub fn empty_topic(&self, topic: &str) -> bool {
         self.change_topic(topic, Topic::empty)
     }
 
-    /// Deletes a topic, its messages and its channels; the next publish makes it again. Its
-    /// consumers' connections are closed without a word. Whether there was one.
+    /// Deletes a topic with its messages and channels, and closes the connections of its consumers.
+    /// The next publish creates it again. Returns whether it existed.
     pub fn delete_topic(&self, topic: &str) -> bool {
         let deleted = self.change(|state| state.topics.remove(topic));
         let channels = deleted.iter().flat_map(|topic| topic.channels.values());
@@ -64,25 +77,24 @@ impl EmbeddedNsqd {
         deleted.is_some()
     }
 
-    /// Keeps the messages of a channel from its consumers: they wait in the channel. Whether there
-    /// is one.
+    /// Pauses a channel: its messages are not delivered. Returns whether it exists.
     pub fn pause_channel(&self, topic: &str, channel: &str) -> bool {
         self.change_channel(topic, channel, |channel| channel.pause(true))
     }
 
-    /// Ends the pause of a channel. Whether there is one.
+    /// Unpauses a channel. Returns whether it exists.
     pub fn unpause_channel(&self, topic: &str, channel: &str) -> bool {
         self.change_channel(topic, channel, |channel| channel.pause(false))
     }
 
-    /// Drops the messages of a channel, those in flight and deferred ones too: to FIN one is an
-    /// error now. Whether there is one.
+    /// Drops all messages of a channel, including those in flight and deferred ones: a FIN for one of
+    /// them fails. Returns whether the channel exists.
     pub fn empty_channel(&self, topic: &str, channel: &str) -> bool {
         self.change_channel(topic, channel, Channel::empty)
     }
 
-    /// Deletes a channel and its messages; the next SUB makes it again. Its consumers' connections
-    /// are closed without a word. Whether there was one.
+    /// Deletes a channel with its messages, and closes the connections of its consumers. The next SUB
+    /// creates it again. Returns whether it existed.
     pub fn delete_channel(&self, topic: &str, channel: &str) -> bool {
         let deleted = self.change(|state| state.remove_channel(topic, channel));
         self.close_consumers(deleted.iter());
@@ -91,7 +103,7 @@ impl EmbeddedNsqd {
 
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let changed = change(&mut self.shared.state());
-        self.shared.news.send_replace(());
+        self.shared.changes.send_replace(());
         changed
     }
 
@@ -102,7 +114,7 @@ impl EmbeddedNsqd {
             };
             change(topic);
             let due = topic.next_due();
-            state.look_ahead(due);
+            state.schedule_expiry(due);
             true
         })
     }
@@ -120,8 +132,8 @@ impl EmbeddedNsqd {
         })
     }
 
-    fn close_consumers<'a>(&self, of: impl Iterator<Item = &'a Channel>) {
-        let consumers: BTreeSet<u64> = of.flat_map(|c| c.consumers.keys()).copied().collect();
-        self.order_some(|number| consumers.contains(&number), Order::Close);
+    fn close_consumers<'a>(&self, channels: impl Iterator<Item = &'a Channel>) {
+        let consumers: BTreeSet<u64> = channels.flat_map(|c| c.consumers.keys()).copied().collect();
+        self.control_some(|number| consumers.contains(&number), Control::Close);
     }
 }

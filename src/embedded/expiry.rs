@@ -1,0 +1,37 @@
+//! The task that expires message timeouts and delays.
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::{
+    select,
+    time::{Instant as TokioInstant, sleep_until},
+};
+
+use super::state::Shared;
+
+/// Requeues messages when they time out and delivers deferred ones when they are due. (nsqd checks
+/// every 100 ms, and may not check a new channel for up to five seconds.)
+pub(super) async fn run(shared: Arc<Shared>) {
+    let due_earlier = Arc::clone(&shared.state().due_earlier);
+    let mut fault_changes = shared.fault_changes.subscribe();
+    loop {
+        let (expired, next) = {
+            let mut state = shared.state();
+            // Time stands still during `freeze`; messages expire when it ends.
+            if state.faults.persistent.freeze {
+                (false, None)
+            } else {
+                (state.expire(Instant::now()), state.next_due)
+            }
+        };
+        if expired {
+            shared.changes.send_replace(());
+        }
+        let wake = next.map_or_else(TokioInstant::now, TokioInstant::from_std);
+        select! {
+            () = due_earlier.notified() => {}
+            _ = fault_changes.changed() => {}
+            () = sleep_until(wake), if next.is_some() => {}
+        }
+    }
+}
