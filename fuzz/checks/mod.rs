@@ -22,6 +22,8 @@ mod session;
 mod wire;
 mod world;
 
+#[path = "../../tests/support/command.rs"]
+mod command;
 /// The connection in memory that a check disturbs, and what is said on it: those of the tests, which share no code with
 /// the crate.
 #[path = "../../tests/it/memory/line.rs"]

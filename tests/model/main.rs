@@ -2,7 +2,7 @@
 //! and dies, sockets that take any part of a write, and a clock that jumps. After every step the delivery contract must hold.
 //!
 //! Nothing is real but the producer with its reader and writer: the sockets are in memory (`network`), nsqd parses the real
-//! bytes with a parser of its own (`command`, `nsqd`), and knows what it has stored. So each answer is held against
+//! bytes with the parser of the tests (`command`, `nsqd`), and knows what it has stored. So each answer is held against
 //! the truth (`truth`), the producer's events against what was done to it (`path`), its statistics against what was seen (`look`),
 //! and its end against what must not be left (`stopping`).
 //!
@@ -20,6 +20,8 @@
 )]
 
 mod asks;
+#[path = "../support/command.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with other test binaries")]
 mod command;
 mod dials;
 mod folding;

@@ -11,6 +11,7 @@ pub mod auth_server;
 pub mod broker;
 pub mod certificates;
 pub mod chaos;
+pub mod command;
 pub mod conversation;
 pub mod diskqueue;
 pub mod example;

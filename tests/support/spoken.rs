@@ -1,8 +1,10 @@
-//! What is said on the wire, both ways: frames typed by hand, and a small parser of client commands.
+//! Frames typed by hand, and client commands as values.
 //!
-//! Of its own, and nothing of the crate's: a client and a peer that share code would agree on the same mistake.
+//! Shares no code with the crate: a client and a peer with common code would agree on the same mistake.
 
 use std::fmt;
+
+use super::command::{Verb, number, try_read};
 
 /// The answer of success.
 pub fn ok_frame() -> Vec<u8> {
@@ -78,113 +80,49 @@ pub enum Command {
 impl Command {
     /// Reads one command from the front: it and its length, or `None` when more bytes are needed.
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, String> {
-        let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+        let Some(command) = try_read(bytes, 0)? else {
             return Ok(None);
         };
-        let line = std::str::from_utf8(&bytes[..end]).map_err(|e| format!("command line: {e}"))?;
-        let mut rest = Rest { bytes, at: end + 1 };
-        let words: Vec<&str> = line.split(' ').collect();
-        let command = match words[..] {
-            ["IDENTIFY"] => rest.sized().map(|json| match serde_json::from_slice(json) {
-                Ok(json) => Ok(Self::Identify(json)),
-                Err(e) => Err(format!("IDENTIFY: {e}")),
-            }),
-            ["AUTH"] => rest.sized().map(|secret| Ok(Self::Auth(secret.to_vec()))),
-            ["PUB", topic] => {
-                let topic = topic.to_owned();
-                rest.sized().map(|body| {
-                    Ok(Self::Pub {
-                        topic,
-                        body: body.to_vec(),
-                    })
-                })
-            }
-            ["DPUB", topic, delay] => {
-                let (topic, delay_ms) = (topic.to_owned(), number(delay)?);
-                rest.sized().map(|body| {
-                    Ok(Self::Dpub {
-                        topic,
-                        delay_ms,
-                        body: body.to_vec(),
-                    })
-                })
-            }
-            ["MPUB", topic] => rest.sized().map(|batch| {
-                let bodies = split_batch(batch)?;
-                Ok(Self::Mpub {
-                    topic: topic.to_owned(),
-                    bodies,
-                })
-            }),
-            ["SUB", topic, channel] => Some(Ok(Self::Sub {
-                topic: topic.to_owned(),
-                channel: channel.to_owned(),
-            })),
-            ["RDY", count] => Some(number(count).map(Self::Rdy)),
-            ["FIN", id] => Some(Ok(Self::Fin(id.to_owned()))),
-            ["REQ", id, delay] => Some(number(delay).map(|delay_ms| Self::Req {
-                id: id.to_owned(),
-                delay_ms,
-            })),
-            ["TOUCH", id] => Some(Ok(Self::Touch(id.to_owned()))),
-            ["CLS"] => Some(Ok(Self::Cls)),
-            ["NOP"] => Some(Ok(Self::Nop)),
-            _ => Some(Err(format!("no command of the protocol: {line:?}"))),
+        let Some(end) = command.end else {
+            return Ok(None);
         };
-        let at = rest.at;
-        command
-            .transpose()
-            .map(|command| command.map(|command| (command, at)))
+        let bodies = command.bodies.into_iter().map(|body| bytes[body].to_vec());
+        let mut bodies: Vec<_> = bodies.collect();
+        let mut body = || bodies.pop().unwrap_or_default();
+        let (topic, delay_ms) = (command.topic, command.delay.unwrap_or_default());
+        let word = |at: usize| command.words.get(at).cloned().unwrap_or_default();
+        let parsed = match command.verb {
+            Verb::Identify => match serde_json::from_slice(&body()) {
+                Ok(json) => Self::Identify(json),
+                Err(error) => return Err(format!("IDENTIFY: {error}")),
+            },
+            Verb::Auth => Self::Auth(body()),
+            Verb::Sub => Self::Sub {
+                topic,
+                channel: word(1),
+            },
+            Verb::Pub => Self::Pub {
+                topic,
+                body: body(),
+            },
+            Verb::Mpub => Self::Mpub { topic, bodies },
+            Verb::Dpub => Self::Dpub {
+                topic,
+                delay_ms,
+                body: body(),
+            },
+            Verb::Rdy => Self::Rdy(number(&word(0))?),
+            Verb::Fin => Self::Fin(word(0)),
+            Verb::Req => Self::Req {
+                id: word(0),
+                delay_ms: number(&word(1))?,
+            },
+            Verb::Touch => Self::Touch(word(0)),
+            Verb::Cls => Self::Cls,
+            Verb::Nop => Self::Nop,
+        };
+        Ok(Some((parsed, end)))
     }
-}
-
-/// The bytes behind a command line.
-struct Rest<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Rest<'a> {
-    /// A u32 length and that many bytes, once they are all there.
-    fn sized(&mut self) -> Option<&'a [u8]> {
-        let length = self.number()?;
-        let sized = self.bytes.get(self.at..self.at + length)?;
-        self.at += length;
-        Some(sized)
-    }
-
-    fn number(&mut self) -> Option<usize> {
-        let number = self.bytes.get(self.at..self.at + 4)?;
-        self.at += 4;
-        Some(u32::from_be_bytes(number.try_into().expect("4 bytes")) as usize)
-    }
-}
-
-/// The inside of an MPUB: u32 count, then count times a u32 length and a body, and not a byte more.
-fn split_batch(batch: &[u8]) -> Result<Vec<Vec<u8>>, String> {
-    let mut rest = Rest {
-        bytes: batch,
-        at: 0,
-    };
-    let too_short = || {
-        format!(
-            "MPUB: a body length of {} does not hold its messages",
-            batch.len()
-        )
-    };
-    let count = rest.number().ok_or_else(too_short)?;
-    let mut bodies = Vec::new();
-    for _ in 0..count {
-        bodies.push(rest.sized().ok_or_else(too_short)?.to_vec());
-    }
-    match batch.len() - rest.at {
-        0 => Ok(bodies),
-        extra => Err(format!("MPUB: {extra} bytes behind its {count} messages")),
-    }
-}
-
-fn number(word: &str) -> Result<u64, String> {
-    word.parse().map_err(|e| format!("{word:?}: {e}"))
 }
 
 impl fmt::Display for Command {

@@ -16,7 +16,6 @@ mod turns;
 
 mod model;
 mod nsqd;
-mod reference;
 
 use std::{
     cell::{Cell, RefCell},

@@ -1,34 +1,29 @@
-//! Random schedules: the queue between a simulated nsqd, which reads the real bytes, and a plain reading of the contract.
+//! Random schedules: the queue between callers and a simulated nsqd, which parses the real bytes and knows what it has stored.
 //!
-//! After every step the answers must be exactly those that the [`Reference`] expects, and, whatever both of them think,
-//! they must be true of what the simulated nsqd has stored.
+//! After each step the answers are compared with those that are due, and with what is stored. Which topic is next, and how many
+//! publishes make a batch, is left to the queue: tables of tests beside this file hold that.
 //!
-//! `QUEUE_SCHEDULES` sets how many schedules are played, `QUEUE_SEED` plays a single one.
+//! `QUEUE_SCHEDULES` sets the number of schedules, `QUEUE_SEED` plays a single one.
 
-mod commands;
-mod ends;
+mod connection;
 mod kinds;
-mod pings;
-mod steps;
 mod truth;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use self::kinds::Kind;
+use self::{connection::Link, kinds::Kind};
 use super::{
-    nsqd::{Answer, Command, Nsqd, Peer, UNWELCOME, Verb, commands, number},
-    reference::{Due, Entry, Idle, Lane, Place, Reference, is_foldable},
+    nsqd::{Nsqd, Peer, UNWELCOME, Verb},
     *,
 };
-use crate::protocol::ErrorCode;
 
-/// How often what happened.
+/// How often each event happened.
 #[derive(Default)]
 pub(super) struct Count(BTreeMap<&'static str, u64>);
 
 impl Count {
     pub(super) fn add(&mut self, what: &'static str) {
-        *self.0.entry(what).or_default() += 1;
+        self.add_some(what, 1);
     }
 
     fn add_some(&mut self, what: &'static str, times: usize) {
@@ -36,130 +31,127 @@ impl Count {
     }
 }
 
-/// All of it must happen often, or the model shows nothing: in one schedule of twenty.
-const OFTEN: [&str; 41] = [
-    "E_PUB_FAILED, E_MPUB_FAILED",
+/// Each happens at least once in twenty schedules, or the schedules show nothing.
+const OFTEN: [&str; 24] = [
+    "E_PUB_FAILED or E_MPUB_FAILED",
     "OK",
-    "alone after a refused fold",
+    "alone after a rejected batch",
+    "batched",
     "cancelled",
-    "connected",
     "connection lost",
     "drained",
     "dropped",
-    "ended by a refusal",
-    "enough commands in flight",
+    "ended by a rejection",
     "executed after the end",
-    "folded",
     "forgotten",
     "full",
-    "handed over",
     "handed over again",
     "healed",
     "late OK",
     "left the line",
     "lost half or unsent",
     "lost whole",
-    "more after a refusal",
-    "named limit",
-    "not folded in trouble",
     "out of step",
-    "ping asked again",
-    "pinged",
-    "ping refused",
-    "published",
-    "purged",
-    "refused for its topic",
-    "refused for trouble",
+    "rejected batch",
+    "removed before its turn",
     "slow upload",
-    "some let go of before a fold",
-    "stored",
     "stored twice",
-    "the window is full",
     "timed out",
-    "unknown code",
-    "unwelcome message",
-    "waited for room",
 ];
 
-/// And all of this in one schedule of four hundred.
-const NOW_AND_THEN: [&str; 16] = [
-    "a pile grows",
-    "a fold lost half or unsent",
-    "a fold lost whole",
-    "fold: E_BAD_TOPIC",
-    "fold: E_MPUB_FAILED",
-    "fold: E_UNAUTHORIZED",
-    "fold: another known code",
-    "fold: named body limit",
-    "fold: named message limit",
-    "fold: slow upload",
-    "fold: unknown code",
-    "fold: unwelcome message",
-    "late OK for some of a fold",
-    "nothing but piles that grow",
-    "ping forgotten",
-    "the offender stands last",
-];
-
-/// A connection as the producer and its socket see it.
-struct Link {
-    out: Outbox,
-    /// All that was handed over; the socket has taken `taken` of it.
-    handed: Vec<u8>,
-    taken: usize,
-    peer: Peer,
-    /// Frames under way to the client.
-    frames: Vec<Answer>,
-    /// Where each command starts, and whose it is.
-    starts: Vec<(usize, usize)>,
-    state: State,
+/// Where a publish is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Waits for capacity.
+    Line,
+    Queued,
+    InFlight,
+    /// Answered in flight: its response is still to come, and it holds its memory.
+    Answered,
+    Done,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Open,
-    /// Nothing more is handed over; what nsqd has said may still be read.
-    Closing,
-    /// An error frame was read.
-    Refused,
-}
-
-/// What became of a publish in truth.
-#[derive(Default)]
-struct Fate {
-    handed_over: bool,
-    said: Option<Said>,
-    /// How often each of its messages was stored.
-    copies: Vec<u32>,
-    ping: bool,
-    /// nsqd may refuse it for what it is.
-    guilty: bool,
-    /// Its caller made it a batch.
-    batch: bool,
+/// A publish or a ping, as its caller sees it.
+struct Publish {
+    verb: Verb,
     topic: &'static str,
-    /// A ping before it was sent, or a publish that waited for room: nobody waited for its answer any more.
-    forgotten: bool,
-    /// Its command was wholly sent on a connection that was lost, and at-least-once was asked for.
-    may_repeat: bool,
+    delay: Option<u64>,
+    /// Of each message; none for a ping.
+    sizes: Vec<usize>,
+    deadline: Instant,
+    gone: Rc<Cell<bool>>,
+    place: Place,
+    said: Option<Said>,
+    /// How often each of its messages is stored.
+    copies: Vec<u32>,
+    /// nsqd may reject it for what it is.
+    invalid: bool,
+    /// An automatic batch with it was rejected.
+    alone: bool,
+    written: bool,
+    /// An earlier connection may have stored it.
+    maybe: bool,
 }
+
+impl Publish {
+    fn is_ping(&self) -> bool {
+        self.verb == Verb::Identify
+    }
+
+    fn size(&self) -> usize {
+        self.sizes.iter().sum()
+    }
+
+    /// The delivery if this connection may have stored it.
+    fn maybe_now(&self) -> Delivery {
+        match self.verb {
+            Verb::Mpub => Delivery::MaybePartial,
+            Verb::Identify => Delivery::NotWritten,
+            _ => Delivery::MaybeWritten,
+        }
+    }
+
+    /// The delivery if this connection has not stored it.
+    fn not_now(&self) -> Delivery {
+        match self.maybe {
+            true => self.maybe_now(),
+            false => Delivery::NotWritten,
+        }
+    }
+
+    fn unsettled(&self) -> Delivery {
+        match self.place {
+            Place::InFlight => self.maybe_now(),
+            _ => self.not_now(),
+        }
+    }
+
+    fn is_unanswered(&self) -> bool {
+        matches!(self.place, Place::Line | Place::Queued | Place::InFlight)
+    }
+}
+
+/// Answers that are due.
+type Due = Vec<(usize, Said)>;
 
 struct World<'a> {
     rng: fastrand::Rng,
     count: &'a mut Count,
+    kind: Kind,
     queue: TransactionQueue<Caller>,
-    reference: Reference,
     book: Rc<Book>,
-    gone: Vec<Rc<Cell<bool>>>,
-    fates: Vec<Fate>,
+    /// By number, which is the order of the calls.
+    publishes: Vec<Publish>,
+    /// All before are done.
+    done: usize,
     nsqd: Nsqd,
     link: Option<Link>,
     /// Lost connections on which nsqd goes on executing.
     ghosts: Vec<Peer>,
     now: Instant,
     tally: Tally,
-    last_ok: BTreeMap<Lane, usize>,
-    last_first: BTreeMap<Lane, usize>,
-    kind: Kind,
+    /// The latest publish answered `Ok`, by topic or for all.
+    last_ok: BTreeMap<&'static str, usize>,
 }
 
 impl<'a> World<'a> {
@@ -173,30 +165,26 @@ impl<'a> World<'a> {
             stored: Vec::new(),
         };
         reconfigure(&mut nsqd, &mut rng);
-        let now = Instant::now();
         Self {
             rng,
             count,
             queue: TransactionQueue::new(kind.limits),
-            reference: Reference::new(kind.limits, now),
+            kind,
             book: Rc::default(),
-            gone: Vec::new(),
-            fates: Vec::new(),
+            publishes: Vec::new(),
+            done: 0,
             nsqd,
             link: None,
             ghosts: Vec::new(),
-            kind,
-            now,
+            now: Instant::now(),
             tally: Tally::default(),
             last_ok: BTreeMap::new(),
-            last_first: BTreeMap::new(),
         }
     }
 
-    /// One step; whatever it is, the answers given must be those expected.
     fn step(&mut self) {
         let due = match self.rng.u32(0..100) {
-            0..16 => self.push(),
+            0..16 => self.push_some(),
             16..18 => self.ping(),
             18..20 => self.cancel(),
             20..25 => self.time_passes(),
@@ -208,12 +196,238 @@ impl<'a> World<'a> {
             90 => self.out_of_step(),
             91..93 => self.close(),
             93..97 => self.settle(),
-            _ => self.a_ghost_works(),
+            _ => self.ghost_works(),
         };
         self.check(due);
     }
 
-    /// Trouble is over, and nobody's time passes: all that is outstanding must find its way.
+    /// One publish, or several so that they can be batched.
+    fn push_some(&mut self) -> Due {
+        let some = match self.rng.bool() {
+            true => self.rng.usize(1..=self.kind.burst),
+            false => 1,
+        };
+        (0..some).flat_map(|_| self.push()).collect()
+    }
+
+    fn size(&mut self) -> usize {
+        match self.rng.u32(0..40) {
+            // Above what is copied, so that the body is a piece of its own.
+            0 | 1 => 5000,
+            // The largest that is batched, and the smallest that is not.
+            2 if self.rng.u32(0..4) == 0 => (64 << 10) + self.rng.usize(0..2),
+            2..8 => self.rng.usize(30..300),
+            _ => self.rng.usize(5..30),
+        }
+    }
+
+    fn caller(&mut self, verb: Verb, topic: &'static str, timeout: Duration) -> Caller {
+        let (id, gone) = (self.publishes.len(), Rc::new(Cell::new(false)));
+        self.publishes.push(Publish {
+            verb,
+            topic,
+            delay: None,
+            sizes: Vec::new(),
+            deadline: self.now + timeout,
+            gone: Rc::clone(&gone),
+            place: Place::Queued,
+            said: None,
+            copies: Vec::new(),
+            invalid: false,
+            alone: false,
+            written: false,
+            maybe: false,
+        });
+        let book = Rc::clone(&self.book);
+        Caller { id, gone, book }
+    }
+
+    fn push(&mut self) -> Due {
+        let verb = match self.rng.usize(0..self.kind.plain) {
+            0 => Verb::Mpub,
+            1 => Verb::Dpub,
+            _ => Verb::Pub,
+        };
+        let topic = self.kind.topics[self.rng.usize(0..self.kind.topics.len())];
+        let timeout = Duration::from_millis(self.rng.u64(0..self.kind.patience));
+        let caller = self.caller(verb, topic, timeout);
+        let id = caller.id;
+        let messages = match verb {
+            Verb::Mpub => self.rng.usize(1..5),
+            _ => 1,
+        };
+        let unwelcome = self.rng.u32(0..100) == 0;
+        let sizes: Vec<_> = (0..messages).map(|_| self.size()).collect();
+        let mut bodies = sizes.iter().map(|size| {
+            let mut body = vec![b'.'; *size];
+            body[..4].copy_from_slice(&(id as u32).to_be_bytes());
+            if unwelcome {
+                body[4] = UNWELCOME;
+            }
+            Bytes::from(body)
+        });
+        let delay_ms = self.rng.u64(0..3_600_000);
+        let payload = match verb {
+            Verb::Mpub => Payload::Batch(bodies.collect()),
+            Verb::Dpub => Payload::Deferred {
+                body: bodies.next().unwrap(),
+                delay_ms,
+            },
+            _ => Payload::Publish(bodies.next().unwrap()),
+        };
+        let publish = &mut self.publishes[id];
+        publish.place = Place::Done;
+        publish.copies = vec![0; sizes.len()];
+        publish.invalid = unwelcome || sizes.iter().any(|size| *size > SMALLEST_LIMIT);
+        publish.delay = (verb == Verb::Dpub).then_some(delay_ms);
+        publish.sizes = sizes;
+        let transaction = Transaction {
+            topic: Topic::new(topic).unwrap(),
+            payload,
+            timeout,
+        };
+        let size = self.publishes[id].size();
+        let waits = self.rng.u32(0..4) == 0 && size <= self.kind.limits.pending.bytes;
+        self.admit();
+        if waits {
+            self.queue.push_patiently(transaction, self.now, caller);
+            self.publishes[id].place = Place::Line;
+            self.admit();
+            return Due::new();
+        }
+        self.queue.push(transaction, self.now, caller);
+        self.tally.published += 1;
+        // Whoever waits for capacity comes first.
+        let mut line = self.publishes[self.done..].iter();
+        let first = line.find(|publish| publish.place == Place::Line);
+        let (publishes, bytes) = first.map_or((0, 0), |first| (1, first.size()));
+        if self.has_capacity(1 + publishes, size + bytes) {
+            self.publishes[id].place = Place::Queued;
+            return Due::new();
+        }
+        self.count.add("full");
+        vec![(id, Said::Failed(ErrorKind::Full, Delivery::NotWritten))]
+    }
+
+    fn ping(&mut self) -> Due {
+        let timeout = Duration::from_millis(self.rng.u64(0..500));
+        let caller = self.caller(Verb::Identify, "", timeout);
+        self.queue.ping(timeout, self.now, caller);
+        Due::new()
+    }
+
+    /// What the queue holds.
+    fn held(&self) -> Load {
+        let mut held = Load::default();
+        for publish in &self.publishes[self.done..] {
+            let waits = matches!(publish.place, Place::Line | Place::Done);
+            if !waits && !publish.is_ping() {
+                held.add(1, publish.size());
+            }
+        }
+        held
+    }
+
+    fn has_capacity(&self, publishes: usize, bytes: usize) -> bool {
+        let mut held = self.held();
+        held.add(publishes, bytes);
+        let limit = self.kind.limits.pending;
+        held.publishes <= limit.publishes && held.bytes <= limit.bytes
+    }
+
+    /// Those that wait for capacity are accepted in their order.
+    fn admit(&mut self) {
+        for id in self.done..self.publishes.len() {
+            if self.publishes[id].place == Place::Line {
+                if !self.has_capacity(1, self.publishes[id].size()) {
+                    return;
+                }
+                self.publishes[id].place = Place::Queued;
+                self.tally.published += 1;
+            }
+        }
+    }
+
+    /// Answers those for which `said` has an answer.
+    fn answer(&mut self, said: impl Fn(&Publish) -> Option<Said>) -> Due {
+        let mut due = Due::new();
+        for (id, publish) in self.publishes.iter_mut().enumerate().skip(self.done) {
+            let Some(said) = said(publish).filter(|_| publish.is_unanswered()) else {
+                continue;
+            };
+            due.push((id, said));
+            publish.place = match publish.place {
+                Place::InFlight => Place::Answered,
+                Place::Line => {
+                    self.tally.published += 1;
+                    Place::Done
+                }
+                _ => Place::Done,
+            };
+        }
+        due
+    }
+
+    fn cancel(&mut self) -> Due {
+        let ids = self.publishes.len();
+        let open: Vec<_> = (self.done..ids)
+            .filter(|id| self.publishes[*id].is_unanswered())
+            .collect();
+        if open.is_empty() {
+            return Due::new();
+        }
+        let publish = &mut self.publishes[open[self.rng.usize(0..open.len())]];
+        publish.gone.set(true);
+        self.count.add("cancelled");
+        if publish.place == Place::Line {
+            publish.place = Place::Done;
+            self.count.add("left the line");
+        }
+        Due::new()
+    }
+
+    /// Cancelled publishes that are not in flight are removed.
+    fn forget_gone(&mut self) -> Due {
+        self.queue.forget_gone();
+        let due = self.answer(|publish| {
+            let is_gone = publish.gone.get() && publish.place == Place::Queued;
+            let said = Said::Failed(ErrorKind::Closed, publish.not_now());
+            (is_gone && !publish.is_ping()).then_some(said)
+        });
+        self.count.add_some("forgotten", due.len());
+        self.admit();
+        due
+    }
+
+    fn time_passes(&mut self) -> Due {
+        self.now += Duration::from_millis(self.rng.u64(0..60));
+        if self.rng.bool() {
+            // Deadlines were looked at a short while ago.
+            return Due::new();
+        }
+        let now = self.now;
+        self.queue.expire(now, Some(&ConnectionError::ClosedByPeer));
+        let due = self.answer(|publish| {
+            let said = Said::Failed(ErrorKind::Timeout, publish.unsettled());
+            (publish.deadline <= now).then_some(said)
+        });
+        self.count.add_some("timed out", due.len());
+        due
+    }
+
+    fn ghost_works(&mut self) -> Due {
+        if !self.ghosts.is_empty() {
+            let place = self.rng.usize(0..self.ghosts.len());
+            let ghost = &mut self.ghosts[place];
+            let answer = self.nsqd.execute(ghost, &mut self.rng, self.count);
+            if answer.is_some() {
+                self.count.add("executed after the end");
+            }
+        }
+        Due::new()
+    }
+
+    /// nsqd is well and no time passes: everything outstanding is answered.
     fn heal(&mut self) {
         self.nsqd.trouble = 0;
         for _ in 0..1000 {
@@ -224,12 +438,11 @@ impl<'a> World<'a> {
             let due = self.hand_over();
             self.check(due);
             if let Some(link) = &mut self.link {
-                link.taken = link.handed.len();
+                link.take_all();
             }
-            // All frames, then the end of the connection where there is one.
             loop {
                 self.nsqd_works();
-                if self.link.as_ref().is_none_or(|link| link.frames.is_empty()) {
+                if self.link.as_ref().is_none_or(Link::is_quiet) {
                     break;
                 }
                 let due = self.frame_arrives();
@@ -241,28 +454,29 @@ impl<'a> World<'a> {
         panic!("publishes are stuck");
     }
 
-    /// Whatever is left is answered, and stays true whatever nsqd does still.
+    /// Whatever is left is answered, and stays true whatever nsqd still executes.
     fn finish(mut self) {
         if self.rng.bool() {
             self.heal();
         }
-        if self.rng.bool() {
-            self.queue.fail_all(&Cause::Drained);
-            let due = self.reference.fail_all(ErrorKind::Drained);
+        let drains = self.rng.bool();
+        let kind = match drains {
+            true => ErrorKind::Drained,
+            false => ErrorKind::Closed,
+        };
+        let due = self.answer(|publish| Some(Said::Failed(kind, publish.unsettled())));
+        if drains {
             self.count.add_some("drained", due.len());
+            self.queue.fail_all(&Cause::Drained);
             self.check(due);
         } else {
-            let none = TransactionQueue::new(self.reference.limits);
-            drop(std::mem::replace(&mut self.queue, none));
-            let due = self.reference.fail_all(ErrorKind::Closed);
             self.count.add_some("dropped", due.len());
+            let none = TransactionQueue::new(self.kind.limits);
+            drop(std::mem::replace(&mut self.queue, none));
             self.check_answers(due);
         }
         if let Some(link) = self.link.take() {
-            let mut peer = link.peer;
-            let arrived = peer.arrived.len();
-            peer.arrived.extend(&link.handed[arrived..link.taken]);
-            self.ghosts.push(peer);
+            self.ghosts.push(link.into_ghost());
         }
         for mut ghost in std::mem::take(&mut self.ghosts) {
             while self
@@ -272,23 +486,19 @@ impl<'a> World<'a> {
             {}
         }
         self.check_answers(Due::new());
-        for (id, fate) in self.fates.iter().enumerate() {
-            let answered = fate.said.is_some() != fate.forgotten;
-            assert!(answered, "{id} was never answered");
-        }
     }
 }
 
-/// The least that nsqd ever takes for a message.
+/// The least that nsqd ever accepts as a message.
 const SMALLEST_LIMIT: usize = 28;
 
-/// Other limits: nsqd was restarted, or another one stands there.
+/// Other limits: nsqd was restarted or replaced.
 fn reconfigure(nsqd: &mut Nsqd, rng: &mut fastrand::Rng) {
     nsqd.max_msg_size = [SMALLEST_LIMIT, 250, 1 << 20, 1 << 20][rng.usize(0..4)];
     nsqd.max_body_size = [60, 250, 5 << 20, 5 << 20][rng.usize(0..4)];
 }
 
-/// Tells which schedule failed.
+/// Prints which schedule failed.
 struct Seed(u64);
 
 impl Drop for Seed {
@@ -304,7 +514,7 @@ fn setting(name: &str) -> Option<u64> {
     Some(value.parse().expect("a number"))
 }
 
-/// contract: 2
+/// contract: 1, 2, 3, 4, 6, 7, 9
 #[test]
 fn random_schedules_keep_the_contract() {
     let schedules = setting("QUEUE_SCHEDULES").unwrap_or(5_000);
@@ -320,14 +530,12 @@ fn random_schedules_keep_the_contract() {
         world.finish();
     }
     println!("{:#?}", count.0);
-    // Below so many the minimum would say nothing.
+    // Fewer schedules say nothing about the minimum.
     if schedules < 1000 || single.is_some() {
         return;
     }
-    let often = OFTEN.map(|what| (what, 20));
-    let seldom = NOW_AND_THEN.map(|what| (what, 400));
-    for (what, one_of) in often.into_iter().chain(seldom) {
+    for what in OFTEN {
         let times = count.0.get(what).copied().unwrap_or_default();
-        assert!(times >= schedules / one_of, "{what}: only {times} times");
+        assert!(times >= schedules / 20, "{what}: only {times} times");
     }
 }

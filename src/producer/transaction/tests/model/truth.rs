@@ -1,6 +1,7 @@
-//! What must be so after every step, whatever happened.
+//! What holds after every step, whatever happened.
 
 use super::*;
+use crate::protocol::ErrorCode;
 
 impl World<'_> {
     pub(super) fn check(&mut self, due: Due) {
@@ -8,104 +9,93 @@ impl World<'_> {
         self.check_books();
     }
 
-    /// The answers given since the last step are those that are due, and they are true.
+    /// The answers given since the last step are those that are due, and they agree with what is stored.
     pub(super) fn check_answers(&mut self, mut due: Due) {
         for (id, place) in self.nsqd.stored.split_off(0) {
-            let fate = &mut self.fates[id];
-            fate.copies[place] += 1;
-            if fate.copies[place] > 1 {
-                assert!(fate.may_repeat, "{id} was stored twice");
+            let publish = &mut self.publishes[id];
+            publish.copies[place] += 1;
+            if publish.copies[place] > 1 {
+                let retry = self.kind.limits.retry_maybe_written;
+                assert!(publish.maybe && retry, "{id} is stored twice");
                 self.count.add("stored twice");
             }
-            self.count.add("stored");
             self.is_true(id);
         }
         let mut told = self.book.told.take();
         for (id, said) in &told {
-            let before = self.fates[*id].said.replace(*said);
-            assert_eq!(before, None, "{id} was answered twice");
-            // A ping is in no count.
-            if self.fates[*id].ping {
-                continue;
-            }
-            match said {
-                Said::Failed(ErrorKind::Full, _) => self.tally.full += 1,
-                Said::Failed(ErrorKind::Timeout, _) => self.tally.timed_out += 1,
-                _ => {}
-            }
-            match said {
-                Said::Ok => self.tally.ok += 1,
-                Said::Failed(_, Delivery::NotWritten) => self.tally.not_written += 1,
-                Said::Failed(_, Delivery::MaybeWritten) => self.tally.maybe_written += 1,
-                Said::Failed(_, Delivery::MaybePartial) => self.tally.maybe_partial += 1,
-            }
-            if *said == Said::Ok {
-                let lane = match self.reference.limits.batch {
-                    Some(_) => self.fates[*id].topic,
-                    None => "",
-                };
-                let last = self.last_ok.insert(lane, *id);
-                assert!(last < Some(*id), "{id} was confirmed out of order");
-            }
+            let before = self.publishes[*id].said.replace(*said);
+            assert_eq!(before, None, "{id} is answered twice");
             self.is_true(*id);
+            if !self.publishes[*id].is_ping() {
+                self.tally(*said);
+            }
+            if *said == Said::Ok && !self.publishes[*id].is_ping() {
+                let lane = self.lane(&self.publishes[*id]);
+                let last = self.last_ok.insert(lane, *id);
+                assert!(last < Some(*id), "{id} is confirmed out of order");
+            }
         }
         told.sort_by_key(|(id, _)| *id);
         due.sort_by_key(|(id, _)| *id);
         assert_eq!(told, due, "told, and due");
+        let mut live = self.publishes.iter().skip(self.done);
+        let done = live.position(|publish| publish.place != Place::Done);
+        self.done = done.map_or(self.publishes.len(), |done| self.done + done);
     }
 
-    pub(super) fn is_true(&self, id: usize) {
-        let Fate {
-            said,
-            copies,
-            guilty,
-            batch,
-            ..
-        } = &self.fates[id];
+    fn tally(&mut self, said: Said) {
+        let tally = &mut self.tally;
         match said {
-            // Whatever company it was in.
-            Some(Said::Failed(ErrorKind::Refused(ErrorCode::BadMessage), _)) => {
-                assert!(guilty, "{id}: innocent");
-            }
-            Some(Said::Failed(ErrorKind::Refused(ErrorCode::BadBody), _)) => {
-                assert!(batch, "{id}: no batch of its caller's");
-            }
+            Said::Failed(ErrorKind::Full, _) => tally.full += 1,
+            Said::Failed(ErrorKind::Timeout, _) => tally.timed_out += 1,
             _ => {}
         }
-        match said {
+        *match said {
+            Said::Ok => &mut tally.ok,
+            Said::Failed(_, Delivery::NotWritten) => &mut tally.not_written,
+            Said::Failed(_, Delivery::MaybeWritten) => &mut tally.maybe_written,
+            Said::Failed(_, Delivery::MaybePartial) => &mut tally.maybe_partial,
+        } += 1;
+    }
+
+    fn is_true(&self, id: usize) {
+        let publish = &self.publishes[id];
+        let copies = &publish.copies;
+        match publish.said {
             Some(Said::Ok) => assert!(copies.iter().all(|n| *n > 0), "{id}: Ok, not stored"),
-            Some(Said::Failed(_, Delivery::NotWritten)) => {
-                assert!(copies.iter().all(|n| *n == 0), "{id}: NotWritten, stored");
+            Some(Said::Failed(kind, delivery)) => {
+                let stored = copies.iter().any(|n| *n > 0);
+                let not_written = delivery == Delivery::NotWritten;
+                assert!(!(not_written && stored), "{id}: NotWritten, stored");
+                match kind {
+                    ErrorKind::Refused(ErrorCode::BadMessage) => assert!(publish.invalid),
+                    ErrorKind::Refused(ErrorCode::BadBody) => assert_eq!(publish.verb, Verb::Mpub),
+                    _ => {}
+                }
             }
-            _ => {}
+            None => {}
         }
     }
 
-    pub(super) fn check_books(&self) {
-        let (queue, reference) = (&self.queue, &self.reference);
-        let published = reference.published;
-        let expected = Tally {
-            published,
-            ..self.tally
-        };
-        assert_eq!(queue.tally(), expected);
-        assert_eq!(queue.ledger.held, reference.held(), "held");
-        assert_eq!(queue.flying, reference.flying(), "flying");
-        let (pending, window) = (reference.limits.pending, reference.limits.window);
-        let (held, flying) = (queue.ledger.held, queue.flying);
+    fn check_books(&self) {
+        let (queue, held) = (&self.queue, self.held());
+        assert_eq!(queue.tally(), self.tally);
+        assert_eq!(queue.ledger.held, held, "held");
+        let in_flight = queue.flying;
+        let (pending, window) = (self.kind.limits.pending, self.kind.limits.window);
         assert!(held.publishes <= pending.publishes && held.bytes <= pending.bytes);
-        let within = flying.publishes <= window.publishes && flying.bytes <= window.bytes;
-        assert!(within || flying.publishes == 1, "{flying:?}");
-        let waiting = queue.waiting();
-        let together = (
-            waiting.publishes + flying.publishes,
-            waiting.bytes + flying.bytes,
-        );
-        assert_eq!(together, (held.publishes, held.bytes), "waiting and flying");
-        let end = reference.flight.first().map(|flight| flight.end);
-        assert_eq!(queue.in_flight(), end.is_some(), "in flight");
-        assert_eq!(queue.oldest_end(), end, "oldest end");
-        let earliest = reference.unanswered().map(|entry| entry.deadline).min();
+        let within = in_flight.publishes <= window.publishes && in_flight.bytes <= window.bytes;
+        assert!(within || in_flight.publishes == 1, "{in_flight:?}");
+        let mut together = queue.waiting();
+        together.add(in_flight.publishes, in_flight.bytes);
+        assert_eq!(together, held, "waiting and in flight");
+        assert_eq!(queue.oldest_end(), self.oldest_end(), "oldest end");
+        let is_open = |publish: &&Publish| {
+            // Nobody waits for a ping whose caller is gone.
+            publish.is_unanswered() && !(publish.is_ping() && publish.gone.get())
+        };
+        let open = self.publishes[self.done..].iter().filter(is_open);
+        let earliest = open.map(|publish| publish.deadline).min();
         assert_eq!(queue.is_empty(), earliest.is_none());
         if let Some(earliest) = earliest {
             assert!(queue.due().is_some_and(|due| due <= earliest), "due");

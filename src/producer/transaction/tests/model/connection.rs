@@ -1,0 +1,436 @@
+//! One connection: what is handed over, what the socket takes, what nsqd answers, and how it ends.
+
+use super::*;
+use crate::{
+    producer::transaction::tests::nsqd::{Answer, Command, commands, number},
+    protocol::ErrorCode,
+};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Nothing more is handed over; responses may still be read.
+    Closing,
+    /// An error frame was read.
+    Rejected,
+}
+
+/// A command in flight.
+struct Sent {
+    ids: Vec<usize>,
+    /// Where it ends among the bytes of the connection.
+    end: usize,
+}
+
+/// A connection as the producer and its socket see it.
+pub(super) struct Link {
+    out: Outbox,
+    /// All that was handed over; the socket has taken `taken` of it.
+    handed: Vec<u8>,
+    taken: usize,
+    peer: Peer,
+    /// Frames on their way to the client.
+    frames: VecDeque<Answer>,
+    in_flight: VecDeque<Sent>,
+    /// The latest publish handed over, by topic or for all.
+    last: BTreeMap<&'static str, usize>,
+    state: State,
+}
+
+impl Link {
+    pub(super) fn take_all(&mut self) {
+        self.taken = self.handed.len();
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// What the socket took may still arrive.
+    pub(super) fn into_ghost(self) -> Peer {
+        let mut peer = self.peer;
+        let arrived = peer.arrived.len();
+        peer.arrived.extend(&self.handed[arrived..self.taken]);
+        peer
+    }
+}
+
+impl World<'_> {
+    fn connect(&mut self) -> Link {
+        if self.rng.u32(0..4) == 0 {
+            reconfigure(&mut self.nsqd, &mut self.rng);
+        }
+        let round_trip = Duration::from_micros([0, 30, 60, 300, 20_000][self.rng.usize(0..5)]);
+        self.queue.begin(round_trip);
+        Link {
+            out: Outbox::new(),
+            handed: Vec::new(),
+            taken: 0,
+            peer: Peer::default(),
+            frames: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            last: BTreeMap::new(),
+            state: State::Open,
+        }
+    }
+
+    /// Publishes of one value keep their order among each other.
+    pub(super) fn lane(&self, publish: &Publish) -> &'static str {
+        match self.kind.limits.batch {
+            Some(_) => publish.topic,
+            None => "",
+        }
+    }
+
+    pub(super) fn hand_over(&mut self) -> Due {
+        let mut due = Due::new();
+        let link = match self.link.take() {
+            Some(link) => link,
+            None => self.connect(),
+        };
+        let link = self.link.insert(link);
+        if link.state != State::Open {
+            return due;
+        }
+        for publish in &mut self.publishes[self.done..] {
+            if publish.is_ping() && publish.place == Place::Queued && publish.gone.get() {
+                publish.place = Place::Done;
+            }
+        }
+        self.queue.admit();
+        self.admit();
+        while self.next_command(&mut due) {}
+        due
+    }
+
+    fn next_command(&mut self, due: &mut Due) -> bool {
+        let mut link = self.link.take().expect("a connection");
+        let handed = self.queue.next_command(b"{}", &mut link.out, self.now);
+        self.removed(due);
+        let bytes = link.out.take().concat();
+        if handed {
+            let commands = commands(&bytes);
+            assert_eq!(commands.len(), 1, "one command at a time");
+            self.handed_over(&mut link, &commands[0], &bytes);
+        } else {
+            assert!(bytes.is_empty(), "bytes, and no command");
+            self.may_rest(&link);
+        }
+        self.link = Some(link);
+        handed
+    }
+
+    /// Publishes that were answered instead of being handed over. Their capacity is for those that wait.
+    fn removed(&mut self, due: &mut Due) {
+        let told = self.book.told.borrow()[due.len()..].to_vec();
+        self.count.add_some("removed before its turn", told.len());
+        for (id, said) in &told {
+            self.admit();
+            let publish = &mut self.publishes[*id];
+            assert_eq!(publish.place, Place::Queued, "{id} was removed");
+            publish.place = Place::Done;
+            let not_now = publish.not_now();
+            let is_right = match said {
+                Said::Failed(ErrorKind::Closed, _) => publish.gone.get(),
+                Said::Failed(ErrorKind::Timeout, _) => publish.deadline <= self.now,
+                Said::Failed(ErrorKind::Refused(_), _) => {
+                    publish.invalid || publish.sizes.len() > 1
+                }
+                _ => false,
+            };
+            let delivery = matches!(said, Said::Failed(_, delivery) if *delivery == not_now);
+            assert!(is_right && delivery, "{id} was removed and told {said:?}");
+        }
+        self.admit();
+        due.extend(told);
+    }
+
+    /// Nothing was handed over: with nothing in flight, no response would bring the queue back.
+    fn may_rest(&self, link: &Link) {
+        let waits = |publish: &&Publish| publish.place == Place::Queued;
+        let ping = |publish: &Publish| publish.is_ping();
+        let mut waiting = self.publishes[self.done..].iter().filter(waits);
+        let rests = match link.in_flight.is_empty() {
+            true => waiting.next().is_none(),
+            false => !waiting.any(ping),
+        };
+        assert!(rests, "something should have been handed over");
+    }
+
+    fn handed_over(&mut self, link: &mut Link, command: &Command, bytes: &[u8]) {
+        let read = |body: &std::ops::Range<usize>| (number(&bytes[body.clone()]), body.len());
+        let queued = |(_, publish): &(usize, &Publish)| publish.place == Place::Queued;
+        let live = || self.publishes.iter().enumerate().skip(self.done);
+        let mut waiting = live().filter(queued);
+        let mut ids: Vec<_> = match command.verb {
+            Verb::Identify => waiting
+                .find(|(_, publish)| publish.is_ping())
+                .into_iter()
+                .map(|(id, _)| id)
+                .collect(),
+            _ => command.bodies.iter().map(|body| read(body).0).collect(),
+        };
+        ids.dedup();
+        let first = &self.publishes[ids[0]];
+        let (lane, batched) = (self.lane(first), ids.len() > 1);
+        let verb = if batched { Verb::Mpub } else { first.verb };
+        assert_eq!(
+            (command.verb, &command.topic[..], command.delay),
+            (verb, first.topic, first.delay)
+        );
+        if !first.is_ping() {
+            let sizes = ids.iter().flat_map(|id| {
+                let sizes = self.publishes[*id].sizes.iter();
+                sizes.map(|size| (*id, *size))
+            });
+            let bodies = command.bodies.iter().map(read);
+            assert!(bodies.eq(sizes), "{ids:?} are whole and in order");
+            let lane = live()
+                .filter(queued)
+                .filter(|(_, other)| !other.is_ping() && self.lane(other) == lane);
+            let oldest = lane.map(|(id, _)| id).take(ids.len());
+            assert!(oldest.eq(ids.iter().copied()), "{ids:?} are the oldest");
+            self.tally.commands += 1;
+        }
+        if batched {
+            let batch = self.kind.limits.batch.expect("batching is on");
+            let size = command.size.unwrap_or_default();
+            assert!(ids.len() <= batch.messages && size <= batch.bytes);
+            self.tally.batches += 1;
+            self.tally.batched += ids.len() as u64;
+            self.count.add("batched");
+        }
+        for id in &ids {
+            let publish = &mut self.publishes[*id];
+            let in_time = publish.is_ping() || publish.deadline > self.now;
+            assert!(in_time && !publish.gone.get(), "{id} is sent too late");
+            let may_be = publish.verb == Verb::Pub && !publish.alone && publish.size() <= 64 << 10;
+            assert!(may_be || !batched, "{id} is batched");
+            publish.place = Place::InFlight;
+            let again = std::mem::replace(&mut publish.written, true);
+            if publish.is_ping() {
+                continue;
+            }
+            let last = link.last.insert(lane, *id);
+            assert!(last < Some(*id), "{id} is out of order");
+            if publish.alone {
+                self.count.add("alone after a rejected batch");
+            }
+            if again {
+                self.tally.resent += 1;
+                self.count.add("handed over again");
+            }
+        }
+        link.handed.extend(bytes);
+        link.in_flight.push_back(Sent {
+            ids,
+            end: link.handed.len(),
+        });
+    }
+
+    pub(super) fn socket_takes(&mut self) -> Due {
+        if let Some(link) = &mut self.link {
+            let waiting = link.handed.len() - link.taken;
+            link.taken += some_of(waiting, &mut self.rng);
+        }
+        Due::new()
+    }
+
+    /// Some of what the socket took arrives, and nsqd executes some of that.
+    pub(super) fn nsqd_works(&mut self) -> Due {
+        let Some(link) = &mut self.link else {
+            return Due::new();
+        };
+        let (peer, rng) = (&mut link.peer, &mut self.rng);
+        let arrived = peer.arrived.len();
+        let more = some_of(link.taken - arrived, rng);
+        peer.arrived.extend(&link.handed[arrived..arrived + more]);
+        for _ in 0..rng.u32(0..8) {
+            link.frames.extend(self.nsqd.execute(peer, rng, self.count));
+        }
+        if rng.u32(0..20) == 0 {
+            link.frames.extend(self.nsqd.lose_patience(peer));
+        }
+        Due::new()
+    }
+
+    pub(super) fn frame_arrives(&mut self) -> Due {
+        let Some(link) = &mut self.link else {
+            return Due::new();
+        };
+        let Some(answer) = link.frames.pop_front() else {
+            return Due::new();
+        };
+        match answer {
+            Ok(()) => {
+                let sent = link.in_flight.pop_front().expect("a command in flight");
+                self.queue.ok(link.taken as u64, self.now).unwrap();
+                let due = self.complete(&sent.ids, |_| Said::Ok);
+                let late = due.len() < sent.ids.len();
+                self.count.add(if late { "late OK" } else { "OK" });
+                due
+            }
+            Err(text) => {
+                // More may follow: then it is no nsqd, and nothing behind the error is certain.
+                link.state = match self.rng.u32(0..10) {
+                    0 => State::Closing,
+                    _ => State::Rejected,
+                };
+                self.queue.refused(&refusal(&text)).unwrap();
+                self.rejected(&text)
+            }
+        }
+    }
+
+    /// The response of a command: what is still unanswered gets its answer, and its place is free.
+    fn complete(&mut self, ids: &[usize], said: impl Fn(&Publish) -> Said) -> Due {
+        let mut due = Due::new();
+        for id in ids {
+            let publish = &mut self.publishes[*id];
+            if publish.place == Place::InFlight {
+                due.push((*id, said(publish)));
+            }
+            publish.place = Place::Done;
+        }
+        due
+    }
+
+    /// The answers that an error frame for the oldest command gives.
+    fn rejected(&mut self, text: &str) -> Due {
+        let link = self.link.as_mut().expect("a connection");
+        let ids = link.in_flight[0].ids.clone();
+        let topic = self.publishes[ids[0]].topic;
+        let is_ping = self.publishes[ids[0]].is_ping();
+        if !is_ping && text.contains("failed to read") {
+            self.count.add("slow upload");
+            return Due::new();
+        }
+        let code = refusal(text).code();
+        let certain = !matches!(code, ErrorCode::MpubFailed | ErrorCode::Unknown);
+        let on_topic = matches!(code, ErrorCode::BadTopic | ErrorCode::Unauthorized);
+        if ids.len() > 1 && certain && !on_topic {
+            // One of them is invalid, or the batch as such: each is retried by itself.
+            self.count.add("rejected batch");
+            for id in ids {
+                self.publishes[id].alone = true;
+            }
+            return Due::new();
+        }
+        let said = |publish: &Publish| {
+            let delivery = match certain {
+                true => publish.not_now(),
+                false => publish.maybe_now(),
+            };
+            Said::Failed(ErrorKind::Refused(code), delivery)
+        };
+        link.in_flight.pop_front();
+        let mut due = self.complete(&ids, said);
+        if on_topic {
+            due.extend(self.answer(|publish| {
+                let concerned = publish.topic == topic && publish.place != Place::Line;
+                concerned.then(|| said(publish))
+            }));
+        }
+        due
+    }
+
+    /// A frame that belongs to no command, or to one that is not wholly sent: it is not believed.
+    pub(super) fn out_of_step(&mut self) -> Due {
+        let Some(link) = &mut self.link else {
+            return Due::new();
+        };
+        let oldest = link.in_flight.front().map(|sent| sent.end);
+        if oldest.is_none_or(|end| end > link.taken) && link.state == State::Open {
+            self.queue.ok(link.taken as u64, self.now).unwrap_err();
+            if oldest.is_none() {
+                self.queue.refused(&refusal("E_INVALID")).unwrap_err();
+            }
+            link.state = State::Closing;
+            link.frames.clear();
+            link.peer.dead = true;
+            self.count.add("out of step");
+        }
+        Due::new()
+    }
+
+    pub(super) fn close(&mut self) -> Due {
+        if let Some(link) = &mut self.link
+            && link.state == State::Open
+        {
+            link.state = State::Closing;
+        }
+        Due::new()
+    }
+
+    /// Both halves of the connection have ended.
+    pub(super) fn settle(&mut self) -> Due {
+        let Some(link) = self.link.take_if(|link| link.state != State::Open) else {
+            return Due::new();
+        };
+        let lost = link.state == State::Closing;
+        let retry = self.kind.limits.retry_maybe_written;
+        let mut expected = Settlement {
+            resent: 0,
+            unknown: 0,
+        };
+        let mut due = Due::new();
+        for sent in &link.in_flight {
+            let whole = lost && sent.end <= link.taken;
+            for id in &sent.ids {
+                let publish = &mut self.publishes[*id];
+                if publish.place != Place::InFlight {
+                    publish.place = Place::Done;
+                    continue;
+                }
+                publish.place = Place::Queued;
+                if publish.is_ping() {
+                    continue;
+                }
+                publish.maybe |= whole;
+                expected.unknown += usize::from(whole);
+                expected.resent += usize::from(!whole || retry);
+                if whole && !retry {
+                    let delivery = publish.maybe_now();
+                    due.push((*id, Said::Failed(ErrorKind::ConnectionLost, delivery)));
+                    publish.place = Place::Done;
+                }
+                self.count.add(match whole {
+                    true => "lost whole",
+                    false => "lost half or unsent",
+                });
+            }
+        }
+        let (taken, cause) = (
+            link.taken as u64,
+            Cause::Lost(ConnectionError::ClosedByPeer),
+        );
+        let settlement = match lost {
+            true => self.queue.end(Ending::Lost {
+                taken,
+                cause: &cause,
+            }),
+            false => self.queue.end(Ending::Refused),
+        };
+        self.count.add(match lost {
+            true => "connection lost",
+            false => "ended by a rejection",
+        });
+        assert_eq!(settlement, expected);
+        self.ghosts.push(link.into_ghost());
+        due
+    }
+
+    /// The oldest command in flight, by its end.
+    pub(super) fn oldest_end(&self) -> Option<u64> {
+        let oldest = self.link.as_ref()?.in_flight.front()?;
+        Some(oldest.end as u64)
+    }
+}
+
+/// Nothing, all, or any part.
+fn some_of(all: usize, rng: &mut fastrand::Rng) -> usize {
+    match rng.u32(0..3) {
+        0 => all,
+        _ => rng.usize(0..=all),
+    }
+}
