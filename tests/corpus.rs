@@ -34,7 +34,7 @@ macro_rules! targets {
     };
 }
 
-targets! { frames handshake session embedded options publish snappy_reader inflate_reader }
+targets! { frames handshake embedded options publish snappy_reader inflate_reader }
 
 /// Runs a check with every input there is, and fails with the names of those that it does not hold for.
 fn replay(target: &str, check: fn(&[u8])) {

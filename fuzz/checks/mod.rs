@@ -18,8 +18,6 @@ mod handshake;
 mod input;
 mod options;
 mod publish;
-mod session;
-mod wire;
 mod world;
 
 #[path = "../../tests/support/command.rs"]
@@ -28,8 +26,6 @@ mod command;
 /// the crate.
 #[path = "../../tests/it/memory/line.rs"]
 mod line;
-#[path = "../../tests/support/record.rs"]
-mod record;
 #[path = "../../tests/support/spoken.rs"]
 mod spoken;
 
@@ -40,5 +36,4 @@ pub use self::{
     handshake::handshake,
     options::options,
     publish::publish,
-    session::session,
 };

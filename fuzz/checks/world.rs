@@ -44,11 +44,6 @@ pub(super) fn in_virtual_time(check: impl AsyncFnOnce(Network)) {
     });
 }
 
-/// Long enough for whatever can be done without a timer to be done.
-pub(super) async fn everyone_rests() {
-    sleep(ms(1)).await;
-}
-
 /// What a producer dials into. Once it is dropped, all dials are refused.
 #[derive(Debug)]
 pub(super) struct Network {
@@ -131,20 +126,6 @@ impl Peer {
         }
     }
 
-    /// The next whole command of those that have come already: the client has no turn.
-    pub(super) fn command_on_its_way(&mut self) -> Option<Command> {
-        loop {
-            let read = self.stream.read_buf(&mut self.heard).now_or_never();
-            if !matches!(read, Some(Ok(1..))) {
-                break;
-            }
-        }
-        let parsed = Command::parse(&self.heard).expect("what the client says is NSQ's");
-        let (command, length) = parsed?;
-        let _ = self.heard.split_to(length);
-        Some(command)
-    }
-
     /// Expects and takes the magic.
     pub(super) async fn magic(&mut self) -> bool {
         while self.heard.len() < 4 {
@@ -163,7 +144,8 @@ impl Peer {
         }
         let mut read = self.stream.read_buf(&mut self.heard).now_or_never();
         if read.is_none() {
-            everyone_rests().await;
+            // Long enough for everything that needs no timer.
+            sleep(ms(1)).await;
             read = self.stream.read_buf(&mut self.heard).now_or_never();
         }
         self.ended = matches!(read, Some(Ok(0) | Err(_)));
@@ -174,10 +156,6 @@ impl Peer {
     pub(super) async fn say(&mut self, bytes: &[u8]) -> bool {
         let said = timeout(ms(1000), self.stream.write_all(bytes)).await;
         matches!(said, Ok(Ok(())))
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended
     }
 
     /// Says no more; what the client says can still be heard.

@@ -1,4 +1,0 @@
-//! Fuzzes what `checks/session.rs` holds to be true.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| checks::session(data));
