@@ -1,9 +1,9 @@
-//! What it takes to decode what one read of the socket has brought.
-#![allow(missing_docs, reason = "criterion's macros document nothing")]
+//! Time to decode the bytes of one socket read.
 #![allow(
-    clippy::expect_used,
-    reason = "a bench that cannot run says so by panicking"
+    missing_docs,
+    reason = "criterion's macros generate undocumented items"
 )]
+#![allow(clippy::expect_used, reason = "a bench fails by panicking")]
 
 use std::hint::black_box;
 
@@ -15,7 +15,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 
 const OK: &[u8] = b"\0\0\0\x06\0\0\0\0OK";
 
-/// A frame with a message: timestamp, attempts, id and body.
+/// Encodes a message frame with a body of `size` bytes.
 fn message(size: usize) -> Vec<u8> {
     let mut frame = Vec::new();
     let length = 4 + 8 + 2 + 16 + size;
@@ -35,7 +35,7 @@ fn frames(c: &mut Criterion, what: &str, frame: &[u8], counts: &[usize]) {
         group.throughput(Throughput::Elements(*count as u64));
         group.bench_function(count.to_string(), |b| {
             let read = || (FrameDecoder::new(2 << 20), BytesMut::from(&bytes[..]));
-            // The buffer is filled beforehand, and freed afterwards: neither is decoding.
+            // Filling and dropping the buffer is not measured.
             b.iter_batched(
                 read,
                 |(mut decoder, mut buffer)| {

@@ -1,9 +1,9 @@
-//! What it takes to encode commands, and to hand them out as pieces to be written.
-#![allow(missing_docs, reason = "criterion's macros document nothing")]
+//! Time to encode commands and to take them as pieces for a vectored write.
 #![allow(
-    clippy::expect_used,
-    reason = "a bench that cannot run says so by panicking"
+    missing_docs,
+    reason = "criterion's macros generate undocumented items"
 )]
+#![allow(clippy::expect_used, reason = "a bench fails by panicking")]
 
 use std::hint::black_box;
 
@@ -15,7 +15,7 @@ use actix_nsq::{
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 fn publish(c: &mut Criterion) {
-    let topic = Topic::new("orders").expect("a name");
+    let topic = Topic::from_static("orders");
     let mut group = c.benchmark_group("encode/PUB");
     for (name, size) in [
         ("200 B", 200),
@@ -35,9 +35,9 @@ fn publish(c: &mut Criterion) {
     }
 }
 
-/// As many commands as a burst may have, handed out at once.
+/// All commands of a burst, taken at once.
 fn burst(c: &mut Criterion) {
-    let topic = Topic::new("orders").expect("a name");
+    let topic = Topic::from_static("orders");
     let body = Bytes::from(vec![7; 200]);
     let mut group = c.benchmark_group("encode/burst of PUB 200 B");
     for publishes in [64, 256] {
@@ -56,7 +56,7 @@ fn burst(c: &mut Criterion) {
 }
 
 fn multi_publish(c: &mut Criterion) {
-    let topic = Topic::new("orders").expect("a name");
+    let topic = Topic::from_static("orders");
     let mut group = c.benchmark_group("encode/MPUB");
     for (messages, size) in [(64, 200), (256, 200), (64, 4 << 10)] {
         let bodies = vec![Bytes::from(vec![7; size]); messages];

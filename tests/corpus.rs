@@ -1,4 +1,4 @@
-//! What the fuzzer has found is replayed on any Rust: every input of `fuzz/corpus` and `fuzz/regressions`, see `fuzz/README.md`.
+//! Replays the inputs in `fuzz/corpus` and `fuzz/regressions` on stable Rust, see `fuzz/README.md`.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -17,9 +17,10 @@ use std::{
 #[path = "../fuzz/checks/mod.rs"]
 mod checks;
 
-/// More of them would be slow to replay, and tell no more.
-const MOST_FILES: usize = 700;
-const LARGEST_FILE: u64 = 4096;
+/// Maximum number of files in the corpus; more would be slow to replay.
+const MAX_FILES: usize = 700;
+/// Maximum size of a file in bytes.
+const MAX_FILE_SIZE: u64 = 4096;
 
 macro_rules! targets {
     ($($target:ident)+) => {
@@ -36,13 +37,13 @@ macro_rules! targets {
 
 targets! { frames handshake embedded options publish snappy_reader inflate_reader }
 
-/// Runs a check with every input there is, and fails with the names of those that it does not hold for.
+/// Runs a check with every input, and fails with the names of those that violate it.
 fn replay(target: &str, check: fn(&[u8])) {
     let corpus = files(&fuzz().join("corpus").join(target));
     let regressions = files(&fuzz().join("regressions").join(target));
     assert!(!corpus.is_empty(), "{target} has no corpus");
     println!(
-        "{target}: {} inputs, and {} that it failed for once",
+        "{target}: {} inputs, {} regressions",
         corpus.len(),
         regressions.len()
     );
@@ -55,13 +56,13 @@ fn replay(target: &str, check: fn(&[u8])) {
         .collect();
     assert!(
         failed.is_empty(),
-        "{target} does not hold for {failed:#?}; with the fuzzer: cargo fuzz run -s none {target} FILE"
+        "{target} fails for {failed:#?}; to debug: cargo fuzz run -s none {target} FILE"
     );
 }
 
 /// fault: X3
 #[test]
-fn every_target_has_a_check_a_program_and_a_corpus_of_one_name() {
+fn target_has_a_check_a_program_and_a_corpus() {
     let targets: BTreeSet<String> = TARGETS.iter().map(|&name| name.to_owned()).collect();
     let manifest = fs::read_to_string(fuzz().join("Cargo.toml")).expect("the fuzz crate");
     let programs = manifest.split("[[bin]]").skip(1).map(|program| {
@@ -93,15 +94,15 @@ fn every_target_has_a_check_a_program_and_a_corpus_of_one_name() {
 }
 
 #[test]
-fn the_corpus_is_small() {
+fn corpus_is_small() {
     let all: Vec<PathBuf> = TARGETS
         .iter()
         .flat_map(|target| files(&fuzz().join("corpus").join(target)))
         .collect();
-    assert!(all.len() <= MOST_FILES, "{} files", all.len());
+    assert!(all.len() <= MAX_FILES, "{} files", all.len());
     for file in all {
         let size = fs::metadata(&file).expect("a file").len();
-        assert!(size <= LARGEST_FILE, "{}: {size} bytes", file.display());
+        assert!(size <= MAX_FILE_SIZE, "{}: {size} bytes", file.display());
     }
 }
 
@@ -109,7 +110,7 @@ fn fuzz() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
 }
 
-/// The files of a folder, which need not be there, in the order of their names.
+/// The files of a folder in alphabetical order; none if the folder does not exist.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = fs::read_dir(folder)
         .into_iter()

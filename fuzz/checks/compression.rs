@@ -1,4 +1,4 @@
-//! The readers of what is compressed: any bytes, in any pieces.
+//! Checks the decompressors with any bytes, split anywhere.
 
 #[path = "../../src/compression/deflate.rs"]
 mod deflate;
@@ -11,21 +11,23 @@ use actix_nsq::bytes::BytesMut;
 
 use super::input::Input;
 
-/// A header and as much as an encoder ever puts behind it.
+/// Maximum length in bytes of a snappy chunk, including its header.
 const LONGEST_CHUNK: usize = 4 + 76_490;
 const IDENTIFIER: &[u8] = b"\xff\x06\0\0sNaPpY";
 
-/// Of a last block, behind which nothing can come.
-const AN_END: &str = "unexpected final block";
+/// The error for a final deflate block.
+const FINAL_BLOCK: &str = "unexpected final block";
 
-/// More is not unpacked: a bomb of a few bytes would be worth the fuzzer's whole time.
-const ENOUGH: usize = 1 << 20;
+/// Decompression stops after this many bytes: a bomb of a few bytes would take all of the fuzzer's
+/// time.
+const MAX_PLAIN: usize = 1 << 20;
 
 type Read<'a> = &'a mut dyn FnMut(&mut BytesMut, &mut [u8]) -> io::Result<usize>;
 
-/// The first byte says how much room there is, the second one how many pieces there are, and so many more how long each is.
+/// The input: the size of the output buffer, the number of pieces, the length of each piece, and
+/// the stream.
 struct Case<'a> {
-    room: usize,
+    capacity: usize,
     lengths: &'a [u8],
     bytes: Vec<u8>,
 }
@@ -34,7 +36,7 @@ impl<'a> Case<'a> {
     fn new(data: &'a [u8]) -> Self {
         let mut input = Input::new(data);
         Self {
-            room: input.one_of(&[16 << 10, 1, 3, 64, 1000, 64 << 10]),
+            capacity: input.one_of(&[16 << 10, 1, 3, 64, 1000, 64 << 10]),
             lengths: input.sized(),
             bytes: input.rest().to_vec(),
         }
@@ -49,101 +51,98 @@ impl<'a> Case<'a> {
     }
 }
 
-/// What a stream said, and the fault that ended it.
+/// The plain bytes of a stream, and the error that ended it.
 struct Outcome {
     plain: Vec<u8>,
-    fault: Option<String>,
+    error: Option<String>,
 }
 
-/// Reads as a connection does: what has come, after each piece, until nothing more comes of it. At most so many bytes
-/// are ever kept for later.
-fn read(read: Read<'_>, pieces: &[&[u8]], room: usize, kept: usize) -> Outcome {
-    let (mut plain, mut fault) = (Vec::new(), None);
-    let (mut input, mut out) = (BytesMut::new(), vec![0; room]);
+/// Reads like a connection: all available bytes after each piece. At most `max_buffered` bytes may
+/// remain in the input.
+fn read(read: Read<'_>, pieces: &[&[u8]], capacity: usize, max_buffered: usize) -> Outcome {
+    let (mut plain, mut failed) = (Vec::new(), None);
+    let (mut input, mut out) = (BytesMut::new(), vec![0; capacity]);
     for piece in pieces {
         input.extend_from_slice(piece);
         loop {
             let before = input.len();
             match read(&mut input, &mut out) {
                 Ok(0) => break,
-                Ok(came) => {
-                    assert!(came <= room && input.len() <= before);
-                    plain.extend_from_slice(&out[..came]);
-                    if plain.len() > ENOUGH {
-                        return Outcome { plain, fault };
+                Ok(length) => {
+                    assert!(length <= capacity && input.len() <= before);
+                    plain.extend_from_slice(&out[..length]);
+                    if plain.len() > MAX_PLAIN {
+                        return Outcome { plain, error: None };
                     }
                 }
                 Err(error) => {
                     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-                    fault = Some(error.to_string());
+                    failed = Some(error.to_string());
                     break;
                 }
             }
         }
-        if let Some(fault) = fault {
+        if let Some(error) = failed {
             assert!(
-                fault.len() < 200 && !fault.contains(char::is_control),
-                "{fault}"
+                error.len() < 200 && !error.contains(char::is_control),
+                "{error}"
             );
-            // There is no way back into step, whatever follows.
+            // The error is final, whatever follows.
             input.clear();
             let again = read(&mut input, &mut out).map_err(|error| error.to_string());
-            assert_eq!(again, Err(fault.clone()));
+            assert_eq!(again, Err(error.clone()));
             return Outcome {
                 plain,
-                fault: Some(fault),
+                error: Some(error),
             };
         }
-        assert!(input.len() <= kept, "{} bytes are kept", input.len());
+        assert!(
+            input.len() <= max_buffered,
+            "{} bytes are buffered",
+            input.len()
+        );
         assert_eq!(read(&mut input, &mut []).ok(), Some(0));
     }
-    Outcome { plain, fault }
+    Outcome { plain, error: None }
 }
 
-/// Snappy's reader against one of its own: the chunks whose plain bytes are in them as they are, and the headers of all.
+/// Checks the snappy decoder against an independent parser of headers and uncompressed chunks.
 pub fn snappy_reader(data: &[u8]) {
     let case = Case::new(data);
-    // Half of the inputs need not find out how a stream begins.
+    // Half of the inputs start with the stream identifier, which the fuzzer would rarely find.
     let bytes = match case.bytes.split_first() {
         Some((first, rest)) if first % 2 == 1 => [IDENTIFIER, rest].concat(),
         _ => case.bytes.clone(),
     };
     let case = Case { bytes, ..case };
-    let run = |pieces: &[&[u8]], room| {
+    let run = |pieces: &[&[u8]], capacity| {
         let mut decoder = snappy::Decoder::default();
         read(
             &mut |input, out| decoder.read(input, out),
             pieces,
-            room,
+            capacity,
             LONGEST_CHUNK - 1,
         )
     };
     let whole = run(&[&case.bytes], 64 << 10);
-    let split = run(&case.pieces(), case.room);
-    assert_eq!(
-        whole.fault, split.fault,
-        "the pieces {:?} decide",
-        case.lengths
-    );
-    if whole.plain.len() <= ENOUGH && split.plain.len() <= ENOUGH {
-        assert!(
-            whole.plain == split.plain,
-            "the pieces {:?} decide",
-            case.lengths
-        );
+    let split = run(&case.pieces(), case.capacity);
+    assert_eq!(whole.error, split.error, "split into {:?}", case.lengths);
+    if whole.plain.len() <= MAX_PLAIN && split.plain.len() <= MAX_PLAIN {
+        assert!(whole.plain == split.plain, "split into {:?}", case.lengths);
     }
-    chunks_by_hand(&case.bytes, &whole);
+    check_chunks(&case.bytes, &whole);
 }
 
-/// Goes over the chunks by their headers: each that is to be refused is refused, and no other one that is as it is.
-fn chunks_by_hand(bytes: &[u8], outcome: &Outcome) {
-    let (mut rest, mut begun, mut compressed) = (bytes, false, false);
+/// Parses the chunks independently: invalid chunks must be rejected, and the plain bytes of valid
+/// uncompressed chunks must be in the outcome.
+fn check_chunks(bytes: &[u8], outcome: &Outcome) {
+    let (mut rest, mut started, mut compressed) = (bytes, false, false);
     let mut plain = Vec::new();
     while let [kind, a, b, c, after @ ..] = rest {
         let length = usize::from(*a) | usize::from(*b) << 8 | usize::from(*c) << 16;
         let is_possible = match kind {
             0xff => length == 6,
-            _ if !begun => false,
+            _ if !started => false,
             0x00 => (4..=76_490).contains(&length),
             0x01 => (4..=65_540).contains(&length),
             0x02..=0x7f => false,
@@ -151,8 +150,8 @@ fn chunks_by_hand(bytes: &[u8], outcome: &Outcome) {
         };
         if !is_possible {
             assert!(
-                outcome.fault.is_some(),
-                "a chunk {kind:02x} of {length} bytes was taken"
+                outcome.error.is_some(),
+                "a chunk {kind:02x} of {length} bytes was accepted"
             );
             break;
         }
@@ -162,15 +161,15 @@ fn chunks_by_hand(bytes: &[u8], outcome: &Outcome) {
         match kind {
             0xff if chunk != &IDENTIFIER[4..] => {
                 assert!(
-                    outcome.fault.is_some(),
-                    "an identifier {chunk:02x?} was taken"
+                    outcome.error.is_some(),
+                    "the identifier {chunk:02x?} was accepted"
                 );
                 break;
             }
             0x01 => {
                 let (sum, contents) = chunk.split_at(4);
-                if sum != check_sum(contents) {
-                    assert!(outcome.fault.is_some(), "a wrong check sum was taken");
+                if sum != checksum(contents) {
+                    assert!(outcome.error.is_some(), "a wrong checksum was accepted");
                     break;
                 }
                 plain.extend_from_slice(contents);
@@ -178,21 +177,21 @@ fn chunks_by_hand(bytes: &[u8], outcome: &Outcome) {
             0x00 => compressed = true,
             _ => {}
         }
-        begun = true;
+        started = true;
         rest = behind;
     }
-    // What is compressed is left to others to unpack.
-    if !compressed && plain.len() <= ENOUGH {
+    // The contents of compressed chunks are not checked.
+    if !compressed && plain.len() <= MAX_PLAIN {
         assert!(
             outcome.plain == plain,
-            "{:02x?} came of {plain:02x?}",
+            "{:02x?} instead of {plain:02x?}",
             outcome.plain
         );
     }
 }
 
-/// CRC-32C, bit by bit, and masked as the format wants it.
-fn check_sum(bytes: &[u8]) -> [u8; 4] {
+/// Returns the masked CRC-32C of a chunk, computed bit by bit.
+fn checksum(bytes: &[u8]) -> [u8; 4] {
     let mut sum = !0_u32;
     for byte in bytes {
         sum ^= u32::from(*byte);
@@ -206,50 +205,53 @@ fn check_sum(bytes: &[u8]) -> [u8; 4] {
         .to_le_bytes()
 }
 
-/// The reader of deflate.
+/// Checks the deflate decoder against an independent parser of stored blocks.
 pub fn inflate_reader(data: &[u8]) {
     let case = Case::new(data);
-    let run = |pieces: &[&[u8]], room| {
+    let run = |pieces: &[&[u8]], capacity| {
         let mut decoder = deflate::Decoder::default();
-        read(&mut |input, out| decoder.read(input, out), pieces, room, 0)
+        read(
+            &mut |input, out| decoder.read(input, out),
+            pieces,
+            capacity,
+            0,
+        )
     };
     let whole = run(&[&case.bytes], 64 << 10);
-    let split = run(&case.pieces(), case.room);
-    let trickled = run(&case.bytes.chunks(1).collect::<Vec<_>>(), case.room);
-    for other in [&split, &trickled] {
-        if whole.plain.len() > ENOUGH || other.plain.len() > ENOUGH {
+    let split = run(&case.pieces(), case.capacity);
+    let bytewise = run(&case.bytes.chunks(1).collect::<Vec<_>>(), case.capacity);
+    for other in [&split, &bytewise] {
+        if whole.plain.len() > MAX_PLAIN || other.plain.len() > MAX_PLAIN {
             continue;
         }
-        assert_eq!(
-            whole.fault, other.fault,
-            "the pieces {:?} decide",
-            case.lengths
-        );
-        // What is before a fault comes as far as there was room for it when the fault was met.
-        let is_broken = whole
-            .fault
+        assert_eq!(whole.error, other.error, "split into {:?}", case.lengths);
+        // Bytes before a malformed block are returned only as far as the buffer had capacity when
+        // the decoder found it.
+        let is_malformed = whole
+            .error
             .as_deref()
-            .is_some_and(|fault| !fault.contains(AN_END));
-        let agree = if is_broken {
+            .is_some_and(|error| !error.contains(FINAL_BLOCK));
+        let agree = if is_malformed {
             whole.plain.starts_with(&other.plain)
         } else {
             whole.plain == other.plain
         };
-        assert!(agree, "the pieces {:?} decide", case.lengths);
+        assert!(agree, "split into {:?}", case.lengths);
     }
-    stored_by_hand(&case.bytes, &whole);
+    check_stored(&case.bytes, &whole);
 }
 
-/// Goes over the stored blocks at the beginning: what is in them comes out, and their faults are found.
-fn stored_by_hand(bytes: &[u8], outcome: &Outcome) {
+/// Parses the stored blocks at the start independently: their contents must be in the outcome, and
+/// errors must be reported.
+fn check_stored(bytes: &[u8], outcome: &Outcome) {
     let (mut rest, mut plain) = (bytes, Vec::new());
     while let [kind, a, b, not_a, not_b, after @ ..] = rest
         && kind & 0b110 == 0
     {
         if [!a, !b] != [*not_a, *not_b] {
             assert!(
-                outcome.fault.is_some(),
-                "two lengths that differ were taken"
+                outcome.error.is_some(),
+                "two different lengths were accepted"
             );
             break;
         }
@@ -259,15 +261,15 @@ fn stored_by_hand(bytes: &[u8], outcome: &Outcome) {
             break;
         };
         if kind & 1 == 1 {
-            let fault = outcome.fault.as_deref().unwrap_or_default();
-            assert!(fault.contains(AN_END), "{fault}");
-            assert!(outcome.plain == plain, "more came than there is");
+            let error = outcome.error.as_deref().unwrap_or_default();
+            assert!(error.contains(FINAL_BLOCK), "{error}");
+            assert!(outcome.plain == plain, "bytes after the final block");
             break;
         }
         rest = behind;
     }
     assert!(
         outcome.plain.starts_with(&plain),
-        "what was stored is missing"
+        "the contents of a stored block are missing"
     );
 }

@@ -1,4 +1,4 @@
-//! The embedded nsqd: any bytes of a client, in any pieces, over a real socket.
+//! Checks the embedded nsqd with any bytes of a client, split anywhere, over a real socket.
 
 use std::{
     cell::RefCell,
@@ -11,17 +11,18 @@ use actix_nsq::embedded::EmbeddedNsqd;
 
 use super::input::Input;
 
-/// What one has received is kept in it, so it is replaced after so many inputs.
+/// Inputs per embedded nsqd. It records everything it receives, so it is replaced regularly.
 const INPUTS: u64 = 200;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Maximum time for the embedded nsqd to read or respond.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 thread_local! {
     static NSQD: RefCell<Option<(EmbeddedNsqd, u64)>> = const { RefCell::new(None) };
 }
 
-/// The first byte says whether the client sends the magic by itself, and into how many pieces what follows is cut; so many
-/// bytes more how long each piece is.
+/// The input: a byte with a flag (whether the stream contains the magic) and the number of pieces,
+/// the length of each piece, and the stream.
 pub fn embedded(data: &[u8]) {
     let mut input = Input::new(data);
     let flags = input.byte();
@@ -53,45 +54,46 @@ fn talk(nsqd: &EmbeddedNsqd, number: u64, bytes: &[u8], pieces: &[usize]) {
     let mut client = TcpStream::connect(nsqd.address()).expect("it listens");
     client.set_nodelay(true).expect("a fresh socket");
     client
-        .set_read_timeout(Some(PATIENCE))
+        .set_read_timeout(Some(TIMEOUT))
         .expect("a fresh socket");
     let mut sent = 0;
     for piece in pieces {
         let end = bytes.len().min(sent + piece);
-        // It hangs up on a client that it refuses.
+        // nsqd closes the connection after an error.
         if client.write_all(&bytes[sent..end]).is_err() {
             break;
         }
         sent = end;
-        until_heard(nsqd, number, received_before + sent as u64);
+        wait_until_read(nsqd, number, received_before + sent as u64);
     }
     let _ = client.write_all(&bytes[sent..]);
     let _ = client.shutdown(Shutdown::Write);
-    let mut said = Vec::new();
-    let end = client.read_to_end(&mut said);
+    let mut received = Vec::new();
+    let end = client.read_to_end(&mut received);
     if let Err(error) = &end {
         assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
     }
-    judge(nsqd, number, bytes, &said, end.is_err());
+    check(nsqd, number, bytes, &received, end.is_err());
 }
 
-/// Waits until it has read so much, or hung up.
-fn until_heard(nsqd: &EmbeddedNsqd, number: u64, total: u64) {
-    let end = Instant::now() + PATIENCE;
+/// Waits until nsqd has read `total` bytes or closed the connection.
+fn wait_until_read(nsqd: &EmbeddedNsqd, number: u64, total: u64) {
+    let end = Instant::now() + TIMEOUT;
     let closed = || {
         nsqd.connections()
             .iter()
             .any(|c| c.number == number && !c.open)
     };
     while nsqd.bytes_received() < total && !closed() {
-        assert!(Instant::now() < end, "it does not read");
+        assert!(Instant::now() < end, "it does not read within {TIMEOUT:?}");
         std::thread::yield_now();
     }
 }
 
-/// Each command that it says it has executed stands in the bytes, one behind the other, and so does each message.
-fn judge(nsqd: &EmbeddedNsqd, number: u64, bytes: &[u8], said: &[u8], reset: bool) {
-    let frames = frames(said);
+/// Asserts that the executed commands and the stored messages are those in the bytes, in order, and
+/// that each command was answered once.
+fn check(nsqd: &EmbeddedNsqd, number: u64, bytes: &[u8], received: &[u8], reset: bool) {
+    let frames = frames(received);
     let commands = nsqd.commands();
     let mut commands = commands
         .iter()
@@ -108,20 +110,23 @@ fn judge(nsqd: &EmbeddedNsqd, number: u64, bytes: &[u8], said: &[u8], reset: boo
         let end = rest
             .iter()
             .position(|byte| *byte == b'\n')
-            .expect("a whole line");
+            .expect("a complete line");
         let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
-        let told = [&[command.name.clone()][..], &command.parameters]
+        let recorded = [&[command.name.clone()][..], &command.parameters]
             .concat()
             .join(" ");
-        assert_eq!(String::from_utf8_lossy(line), told);
+        assert_eq!(String::from_utf8_lossy(line), recorded);
         at += end + 1;
         if let Some(error) = &command.error {
             failed.push(error.clone());
-            let mild = ["E_FIN_FAILED", "E_REQ_FAILED", "E_TOUCH_FAILED"];
-            if mild.iter().any(|code| error.starts_with(code)) {
+            let survived = ["E_FIN_FAILED", "E_REQ_FAILED", "E_TOUCH_FAILED"];
+            if survived.iter().any(|code| error.starts_with(code)) {
                 continue;
             }
-            assert!(commands.peek().is_none(), "it went on after {error}");
+            assert!(
+                commands.peek().is_none(),
+                "it executed a command after {error}"
+            );
             break;
         }
         let topic = || command.parameters[0].clone();
@@ -134,7 +139,7 @@ fn judge(nsqd: &EmbeddedNsqd, number: u64, bytes: &[u8], said: &[u8], reset: boo
                 succeeded += 1;
             }
             "MPUB" => {
-                // nsqd looks at the length of the whole once, and reads as many messages as are announced.
+                // nsqd checks the total length once, then reads the announced number of messages.
                 let (from, length) = (at + 4, number_at(bytes, &mut at));
                 assert!((1..=700).contains(&length));
                 for _ in 0..number_at(bytes, &mut at) {
@@ -155,41 +160,41 @@ fn judge(nsqd: &EmbeddedNsqd, number: u64, bytes: &[u8], said: &[u8], reset: boo
         }
     }
     let topics = nsqd.topics();
-    let mut kept: Vec<_> = topics
+    let mut in_topics: Vec<_> = topics
         .iter()
         .flat_map(|topic| {
             let messages = nsqd.messages(topic).into_iter();
             messages.map(move |message| (topic.clone(), message.body.to_vec()))
         })
         .collect();
-    kept.sort();
+    in_topics.sort();
     stored.sort();
-    assert!(kept == stored, "{kept:?} are kept, of {stored:?}");
+    assert!(in_topics == stored, "{in_topics:?} instead of {stored:?}");
 
     let of_success = |frame: &&(u32, Vec<u8>)| frame.1 == b"OK" || frame.1.starts_with(b"{");
-    let heard = frames.iter().filter(of_success).count();
+    let answered = frames.iter().filter(of_success).count();
     let mut errors = frames.iter().filter(|frame| frame.0 == 1);
     for error in &failed {
         match errors.next() {
             Some((_, text)) => assert_eq!(&String::from_utf8_lossy(text), error),
-            None => assert!(reset, "{error} was not said"),
+            None => assert!(reset, "{error} was not sent"),
         }
     }
-    // Of the magic, or of half a command at the end.
+    // One more error response is possible, for the magic or for an incomplete command at the end.
     assert!(errors.count() <= 1);
-    // What it said before it reset the connection may not be there to be read any more.
+    // After a reset, responses may be lost.
     assert!(
-        heard == succeeded || reset && heard < succeeded,
-        "{heard} of {succeeded}"
+        answered == succeeded || reset && answered < succeeded,
+        "{answered} of {succeeded}"
     );
 }
 
-/// What was said, as whole frames of known kinds; only a reset cuts one.
-fn frames(said: &[u8]) -> Vec<(u32, Vec<u8>)> {
+/// Parses the complete frames, which must be valid. Only a reset leaves an incomplete one.
+fn frames(received: &[u8]) -> Vec<(u32, Vec<u8>)> {
     let (mut frames, mut at) = (Vec::new(), 0);
-    while at + 8 <= said.len() {
-        let size = number_at(said, &mut at);
-        let Some(frame) = said.get(at..at + size) else {
+    while at + 8 <= received.len() {
+        let size = number_at(received, &mut at);
+        let Some(frame) = received.get(at..at + size) else {
             break;
         };
         at += size;

@@ -1,4 +1,4 @@
-//! The frame decoder: any bytes, in any pieces.
+//! Checks the frame decoder with any bytes, split anywhere.
 
 use actix_nsq::{
     bytes::{Bytes, BytesMut},
@@ -7,7 +7,8 @@ use actix_nsq::{
 
 use super::input::Input;
 
-/// The first byte says how large a frame may be, the second one how many pieces there are, and so many more how long each is.
+/// The input: the maximum frame size, the number of pieces, the length of each piece, and the
+/// stream.
 pub fn frames(data: &[u8]) {
     let mut input = Input::new(data);
     let limit = input.one_of(&[64, 4, 0, 26, 256, 4096]);
@@ -22,16 +23,16 @@ pub fn frames(data: &[u8]) {
         .collect();
     pieces.push(left.rest());
     let split = decode(limit, &pieces);
-    assert_eq!(whole, split, "the pieces {lengths:?} decide");
+    assert_eq!(whole, split, "split into {lengths:?}");
 
-    let expected = by_hand(limit, bytes);
+    let expected = parse(limit, bytes);
     assert_eq!(whole.0.len(), expected.len(), "{whole:?}");
     for (frame, (kind, payload)) in whole.0.iter().zip(expected) {
         check(frame, kind, payload);
     }
 }
 
-/// Decodes as a connection does: what has come, after each piece.
+/// Decodes like a connection: all available frames after each piece.
 fn decode(limit: usize, pieces: &[&[u8]]) -> (Vec<Frame>, Option<DecodeError>) {
     let (mut decoder, mut buffer) = (FrameDecoder::new(limit), BytesMut::new());
     let mut frames = Vec::new();
@@ -43,15 +44,15 @@ fn decode(limit: usize, pieces: &[&[u8]]) -> (Vec<Frame>, Option<DecodeError>) {
             let before = buffer.len();
             match decoder.decode(&mut buffer) {
                 Ok(Some(frame)) => {
-                    assert!(buffer.len() < before, "a frame of nothing");
+                    assert!(buffer.len() < before, "a frame consumed no bytes");
                     frames.push(frame);
                 }
                 Ok(None) => {
-                    assert_eq!(buffer.len(), before, "bytes were taken for no frame");
+                    assert_eq!(buffer.len(), before, "bytes were consumed without a frame");
                     break;
                 }
                 Err(error) => {
-                    // There is no way back into step, whatever follows.
+                    // The error is final, even if a valid frame follows.
                     buffer.clear();
                     buffer.extend_from_slice(b"\0\0\0\x06\0\0\0\0OK");
                     assert_eq!(decoder.decode(&mut buffer), Err(error.clone()));
@@ -60,16 +61,20 @@ fn decode(limit: usize, pieces: &[&[u8]]) -> (Vec<Frame>, Option<DecodeError>) {
                 }
             }
         }
-        // What is kept is less than a frame. Room is made for the rest of it, by a buffer that grows by doubling.
-        assert!(buffer.len() < 4 + limit.max(4), "{} kept", buffer.len());
-        let room = 2 * (largest + 4 + limit) + 64;
-        assert!(buffer.capacity() <= room, "{} > {room}", buffer.capacity());
+        // Less than one frame remains. The buffer doubles when it grows for the rest of the frame.
+        assert!(buffer.len() < 4 + limit.max(4), "{} remain", buffer.len());
+        let limit = 2 * (largest + 4 + limit) + 64;
+        assert!(
+            buffer.capacity() <= limit,
+            "{} > {limit}",
+            buffer.capacity()
+        );
     }
     (frames, None)
 }
 
-/// The frames up to the first nonsense, by a parser of its own: kind and payload of each.
-fn by_hand(limit: usize, bytes: &[u8]) -> Vec<(u32, &[u8])> {
+/// Parses the frames before the first invalid one, independently of the crate: type and data.
+fn parse(limit: usize, bytes: &[u8]) -> Vec<(u32, &[u8])> {
     let mut frames = Vec::new();
     let mut rest = bytes;
     while let [a, b, c, d, after @ ..] = rest {
@@ -89,7 +94,7 @@ fn by_hand(limit: usize, bytes: &[u8]) -> Vec<(u32, &[u8])> {
     frames
 }
 
-/// A frame says what its bytes say, and shows in few words.
+/// Asserts that a frame has the content of its bytes, and a short `Display` and `Debug`.
 fn check(frame: &Frame, kind: u32, payload: &[u8]) {
     match frame {
         Frame::Ok => assert_eq!((kind, payload), (0, &b"OK"[..])),
@@ -140,7 +145,7 @@ fn check(frame: &Frame, kind: u32, payload: &[u8]) {
     assert!(format!("{frame:?}").len() < 4 * payload.len() + 800);
 }
 
-/// Whether a number in it is written with zeros in front, as nsqd never does.
+/// Whether a number has leading zeros or a plus sign, which nsqd never writes.
 fn has_zeros(text: &str) -> bool {
     text.contains(" 0") || text.contains("+")
 }

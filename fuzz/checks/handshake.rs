@@ -1,5 +1,5 @@
-//! The handshake: whatever answers to the magic and IDENTIFY, the attempt ends in time, in a typed error or in a connection,
-//! and in the one that the bytes mean.
+//! Checks the handshake with any bytes as the response to IDENTIFY: the attempt ends in time, with
+//! the result that the bytes mean.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use super::{
     world::{Network, Peer, in_virtual_time, ms},
 };
 
-const TIME: Duration = ms(3000);
-const LARGEST: usize = 4096;
+const HANDSHAKE_TIMEOUT: Duration = ms(3000);
+const MAX_FRAME: usize = 4096;
 const HOUR: Duration = ms(3_600_000);
 
-/// How the peer says it.
+/// How the peer responds.
 struct Manner {
-    /// Before it has heard IDENTIFY.
-    hasty: bool,
+    /// Whether it responds before it has read IDENTIFY.
+    early: bool,
     end: End,
     piece: usize,
     pause: Duration,
@@ -36,12 +36,12 @@ enum End {
     Silence,
 }
 
-/// Three bytes for the peer's manner, and what it says.
+/// The input: three bytes for [`Manner`], and the bytes that the peer sends.
 pub fn handshake(data: &[u8]) {
     let mut input = Input::new(data);
     let flags = input.byte();
     let manner = Manner {
-        hasty: flags & 1 != 0,
+        early: flags & 1 != 0,
         end: [End::Close, End::Reset, End::Silence, End::Close][usize::from(flags >> 1 & 3)],
         piece: match input.byte() {
             0 => usize::MAX,
@@ -50,29 +50,29 @@ pub fn handshake(data: &[u8]) {
         pause: ms(input.byte().into()),
     };
     let answer = input.rest();
-    in_virtual_time(async move |network| meet(network, &manner, answer).await);
+    in_virtual_time(async move |network| run(network, &manner, answer).await);
 }
 
-async fn meet(mut network: Network, manner: &Manner, answer: &[u8]) {
+async fn run(mut network: Network, manner: &Manner, answer: &[u8]) {
     let config = network
         .config()
-        .handshake_timeout(TIME)
-        .max_msg_size(LARGEST)
+        .handshake_timeout(HANDSHAKE_TIMEOUT)
+        .max_msg_size(MAX_FRAME)
         // One attempt only.
         .reconnect_backoff(HOUR)
         .max_reconnect_backoff(HOUR)
-        .publish_timeout(2 * TIME);
-    let producer = Producer::start(config.build().expect("a good configuration"));
+        .publish_timeout(2 * HANDSHAKE_TIMEOUT);
+    let producer = Producer::start(config.build().expect("a valid configuration"));
     let began = Instant::now();
     let connected = timed(producer.send(WaitConnected {
-        timeout: TIME + ms(5),
+        timeout: HANDSHAKE_TIMEOUT + ms(5),
     }));
-    let topic = Topic::new("t").expect("a good name");
+    let topic = Topic::from_static("t");
     let publish = timed(producer.send(Publish::new(&topic, "body")));
 
     let dial = network.accept(64 << 10, ms(10)).await;
     let mut peer = dial.expect("a producer dials at its start");
-    if !manner.hasty {
+    if !manner.early {
         assert!(peer.magic().await);
         let identify = peer.command().await;
         assert!(
@@ -80,32 +80,32 @@ async fn meet(mut network: Network, manner: &Manner, answer: &[u8]) {
             "{identify:?}"
         );
     }
-    say(&mut peer, manner, answer).await;
-    let spoke = began.elapsed();
+    respond(&mut peer, manner, answer).await;
+    let sent_after = began.elapsed();
     let (outcome, after) = connected.await.expect("awaited");
     let outcome = outcome.expect("an answer");
-    assert!(after <= TIME + ms(6), "after {after:?}");
+    assert!(after <= HANDSHAKE_TIMEOUT + ms(6), "after {after:?}");
     let outcome = match outcome {
         Ok(()) => Outcome::Connected,
         Err(error) => match error.connection_error() {
-            Some(why) => Outcome::of(why),
-            None => panic!("no outcome in time: {error}"),
+            Some(error) => Outcome::of(error),
+            None => panic!("no outcome within the timeout: {error}"),
         },
     };
     let meaning = Meaning::of(answer, manner.end);
-    let out_of_time = outcome == Outcome::TimedOut && spoke + ms(10) >= TIME;
+    let too_slow = outcome == Outcome::TimedOut && sent_after + ms(10) >= HANDSHAKE_TIMEOUT;
     assert!(
-        meaning.outcomes.contains(&outcome) || out_of_time,
-        "{outcome:?}, where {:?} is meant",
+        meaning.outcomes.contains(&outcome) || too_slow,
+        "{outcome:?} instead of {:?}",
         meaning.outcomes
     );
-    if outcome != Outcome::Connected && !out_of_time {
+    if outcome != Outcome::Connected && !too_slow {
         assert_eq!(nops(&mut peer, manner).await, meaning.heartbeats);
     }
 
     let (answered, after) = publish.await.expect("awaited");
     let answered = answered.expect("an answer");
-    assert!(after <= 2 * TIME + ms(1), "after {after:?}");
+    assert!(after <= 2 * HANDSHAKE_TIMEOUT + ms(1), "after {after:?}");
     if outcome != Outcome::Connected {
         let error = answered.expect_err("there was no connection");
         assert_eq!(
@@ -121,18 +121,18 @@ async fn meet(mut network: Network, manner: &Manner, answer: &[u8]) {
     }
 }
 
-/// What comes of a future, and after how long.
+/// Runs a future as a task that returns its output and how long it took.
 fn timed<F: Future<Output: 'static> + 'static>(future: F) -> JoinHandle<(F::Output, Duration)> {
     let began = Instant::now();
     spawn_local(async move { (future.await, began.elapsed()) })
 }
 
-async fn say(peer: &mut Peer, manner: &Manner, answer: &[u8]) {
+async fn respond(peer: &mut Peer, manner: &Manner, answer: &[u8]) {
     if manner.end == End::Reset {
         peer.line.end_in_reset();
     }
     for piece in answer.chunks(manner.piece) {
-        if !peer.say(piece).await {
+        if !peer.send(piece).await {
             return;
         }
         if manner.piece < answer.len() {
@@ -144,15 +144,15 @@ async fn say(peer: &mut Peer, manner: &Manner, answer: &[u8]) {
     }
 }
 
-/// How many heartbeats were answered.
+/// Returns the number of heartbeats that the client has answered.
 async fn nops(peer: &mut Peer, manner: &Manner) -> usize {
-    if manner.hasty {
+    if manner.early {
         assert!(peer.magic().await);
         assert!(matches!(peer.command().await, Some(Command::Identify(_))));
     }
     let mut nops = 0;
     while let Some(command) = peer.command().await {
-        assert_eq!(command, Command::Nop, "before there is a connection");
+        assert_eq!(command, Command::Nop, "before the handshake is complete");
         nops += 1;
     }
     nops
@@ -161,8 +161,8 @@ async fn nops(peer: &mut Peer, manner: &Manner) -> usize {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Outcome {
     Connected,
-    Refused,
-    NotUnderstood,
+    Rejected,
+    Invalid,
     AuthRequired,
     Http,
     NotNsq,
@@ -172,25 +172,26 @@ enum Outcome {
 }
 
 impl Outcome {
-    fn of(why: &ConnectionError) -> Self {
-        match why {
-            ConnectionError::HandshakeRefused(_) => Self::Refused,
-            ConnectionError::HandshakeAnswer { .. } => Self::NotUnderstood,
+    fn of(error: &ConnectionError) -> Self {
+        match error {
+            ConnectionError::HandshakeRefused(_) => Self::Rejected,
+            ConnectionError::HandshakeAnswer { .. } => Self::Invalid,
             ConnectionError::AuthSecretMissing => Self::AuthRequired,
             ConnectionError::HttpServer => Self::Http,
             ConnectionError::Protocol(_) => Self::NotNsq,
             ConnectionError::HandshakeClosed => Self::Closed,
             ConnectionError::Io(_) => Self::Broken,
             ConnectionError::HandshakeTimeout { .. } => Self::TimedOut,
-            other => panic!("no outcome of a handshake: {other}"),
+            other => panic!("unexpected error of a handshake: {other}"),
         }
     }
 }
 
-/// What the bytes mean, by a reader of its own.
+/// The meaning of the response, by an independent parser.
 struct Meaning {
+    /// The possible outcomes.
     outcomes: Vec<Outcome>,
-    /// Those before what decides.
+    /// Number of heartbeats before the frame that decides the outcome.
     heartbeats: usize,
 }
 
@@ -199,17 +200,17 @@ impl Meaning {
         let (mut rest, mut heartbeats) = (answer, 0);
         let outcomes = loop {
             let [a, b, c, d, after @ ..] = rest else {
-                break at_the_end(end);
+                break at_end(end);
             };
             let size = i64::from(i32::from_be_bytes([*a, *b, *c, *d]));
             if rest.starts_with(b"HTTP") {
                 break vec![Outcome::Http];
             }
-            if !(4..=LARGEST as i64).contains(&size) {
+            if !(4..=MAX_FRAME as i64).contains(&size) {
                 break vec![Outcome::NotNsq];
             }
             let Some((frame, behind)) = after.split_at_checked(size as usize) else {
-                break at_the_end(end);
+                break at_end(end);
             };
             match frame {
                 b"\0\0\0\0_heartbeat_" => {
@@ -218,9 +219,9 @@ impl Meaning {
                 }
                 b"\0\0\0\0OK" => break vec![Outcome::Connected],
                 [0, 0, 0, 0, json @ ..] => break of_json(json),
-                [0, 0, 0, 1, ..] => break vec![Outcome::Refused],
+                [0, 0, 0, 1, ..] => break vec![Outcome::Rejected],
                 [0, 0, 0, 2, message @ ..] if message.len() >= 26 => {
-                    break vec![Outcome::NotUnderstood];
+                    break vec![Outcome::Invalid];
                 }
                 _ => break vec![Outcome::NotNsq],
             }
@@ -232,7 +233,7 @@ impl Meaning {
     }
 }
 
-fn at_the_end(end: End) -> Vec<Outcome> {
+fn at_end(end: End) -> Vec<Outcome> {
     vec![match end {
         End::Close => Outcome::Closed,
         End::Reset => Outcome::Broken,
@@ -240,22 +241,22 @@ fn at_the_end(end: End) -> Vec<Outcome> {
     }]
 }
 
-/// A value of a wrong type makes it not understood, which is not judged again here.
+/// Any value of a wrong type makes the response invalid. The types are not checked again here.
 fn of_json(json: &[u8]) -> Vec<Outcome> {
     match serde_json::from_slice(json) {
-        // Nothing of the kind was asked for.
+        // A feature is granted that was not requested.
         Ok(Value::Object(fields))
             if ["tls_v1", "snappy", "deflate"]
                 .iter()
                 .any(|layer| fields.get(*layer) == Some(&Value::Bool(true))) =>
         {
-            vec![Outcome::NotUnderstood]
+            vec![Outcome::Invalid]
         }
         Ok(Value::Object(fields)) => match fields.get("auth_required") {
-            None | Some(Value::Bool(false)) => vec![Outcome::Connected, Outcome::NotUnderstood],
-            Some(Value::Bool(true)) => vec![Outcome::AuthRequired, Outcome::NotUnderstood],
-            Some(_) => vec![Outcome::NotUnderstood],
+            None | Some(Value::Bool(false)) => vec![Outcome::Connected, Outcome::Invalid],
+            Some(Value::Bool(true)) => vec![Outcome::AuthRequired, Outcome::Invalid],
+            Some(_) => vec![Outcome::Invalid],
         },
-        _ => vec![Outcome::NotUnderstood],
+        _ => vec![Outcome::Invalid],
     }
 }

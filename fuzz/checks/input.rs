@@ -1,6 +1,7 @@
-//! The bytes that the fuzzer chose, as a row of decisions.
+//! The fuzzer's bytes, read as a sequence of decisions.
 
-/// Read from the front. Where nothing is left, every decision is 0 and every text is empty, so that any bytes are an input.
+/// Unread bytes. After the end every number is 0 and every text is empty, so that any bytes are a
+/// valid input.
 pub(super) struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
@@ -20,7 +21,7 @@ impl<'a> Input<'a> {
         *first
     }
 
-    /// A number below `end`.
+    /// Reads a number below `end`.
     pub(super) fn below(&mut self, end: usize) -> usize {
         usize::from(self.byte()) % end
     }
@@ -37,14 +38,14 @@ impl<'a> Input<'a> {
         (0..8).fold(0, |number, _| number << 8 | u64::from(self.byte()))
     }
 
-    /// So many bytes, or those that are left.
+    /// Reads `length` bytes, or fewer at the end.
     pub(super) fn bytes(&mut self, length: usize) -> &'a [u8] {
         let (taken, rest) = self.0.split_at(length.min(self.0.len()));
         self.0 = rest;
         taken
     }
 
-    /// A byte with the length, and so many bytes.
+    /// Reads a length byte, then that many bytes.
     pub(super) fn sized(&mut self) -> &'a [u8] {
         let length = self.byte().into();
         self.bytes(length)
@@ -54,7 +55,7 @@ impl<'a> Input<'a> {
         std::mem::take(&mut self.0)
     }
 
-    /// Up to the next such byte, which is dropped; all that is left where there is none.
+    /// Reads up to the next byte `end`, which is discarded, or all remaining bytes.
     pub(super) fn until(&mut self, end: u8) -> &'a [u8] {
         let length = self.0.iter().position(|byte| *byte == end);
         let (taken, rest) = match length {

@@ -1,6 +1,7 @@
-//! What is checked, whatever the bytes: one function for each target of the fuzzer, which fails by panicking.
+//! The checks: one function per fuzz target, which panics if an input violates a property.
 //!
-//! The fuzzer's targets and `tests/corpus.rs` share them, so that whatever was once found stays found on any machine.
+//! The fuzz targets and `tests/corpus.rs` share them, so that every input found once is replayed by
+//! `cargo test`.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -8,7 +9,7 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a check fails by panicking, and each of the fuzzer's targets uses one of them"
+    reason = "a check fails by panicking, and each fuzz target uses one of them"
 )]
 
 mod compression;
@@ -20,10 +21,9 @@ mod options;
 mod publish;
 mod world;
 
+// Shared with the tests. They share no code with the crate, so that both cannot make one mistake.
 #[path = "../../tests/support/command.rs"]
 mod command;
-/// The connection in memory that a check disturbs, and what is said on it: those of the tests, which share no code with
-/// the crate.
 #[path = "../../tests/it/memory/line.rs"]
 mod line;
 #[path = "../../tests/support/spoken.rs"]

@@ -1,5 +1,5 @@
-//! Options and addresses from outside: whatever the text, a typed error that names the option, or a configuration that is
-//! valid; and no secret is repeated.
+//! Checks options and addresses with any text: the result is a typed error that names the option,
+//! or a valid configuration, and no secret is shown.
 
 use std::time::Duration;
 
@@ -7,35 +7,35 @@ use actix_nsq::{Delivery, ErrorKind, ProducerConfig, PublishError};
 
 use super::{input::Input, world::ms};
 
-/// What must never be shown.
+/// The secret that must not be shown.
 const SECRET: &str = "open-sesame-7f3a";
 
-/// Options that are not there: those of go-nsq, and nobody's. What is given to them may be a secret.
-const OTHERS: &[&str] = &["tls_config", "max_in_flight", "", "nobodys"];
+/// Unsupported options: two of go-nsq, and two unknown ones. Their values may be secrets.
+const OTHERS: &[&str] = &["tls_config", "max_in_flight", "", "unknown"];
 
-/// The first byte says what is read: a URL, an address, something with a secret in it, or options, each of them a byte for
-/// its name and a line for its value.
+/// The input: a byte that selects a URL, an address, texts around a secret, or options, each of
+/// them a byte for its name and a line for its value.
 pub fn options(data: &[u8]) {
     let mut input = Input::new(data);
     let text = |input: &mut Input<'_>| String::from_utf8_lossy(input.until(b'\n')).into_owned();
     match input.below(5) {
-        0 => judge(&ProducerConfig::from_url(&text(&mut input))),
+        0 => check(&ProducerConfig::from_url(&text(&mut input))),
         1 => {
             let url = format!("nsq://{}", text(&mut input));
             let config = ProducerConfig::from_url(&url);
-            judge(&config);
+            check(&config);
             let config = config.map_err(|error| error.to_string());
             let vars = [("NSQD_TCP_ADDRESS".to_owned(), url)];
             let again = ProducerConfig::from_vars(vars).map_err(|error| error.to_string());
             assert_eq!(format!("{config:?}"), format!("{again:?}"));
         }
-        2 => judge(&ProducerConfig::new(text(&mut input))),
+        2 => check(&ProducerConfig::new(text(&mut input))),
         3 => secrets(&text(&mut input), &text(&mut input)),
         _ => pairs(&mut input),
     }
 }
 
-fn judge(config: &Result<ProducerConfig, PublishError>) {
+fn check(config: &Result<ProducerConfig, PublishError>) {
     match config {
         Ok(config) => {
             let out_of_bounds = out_of_bounds(config);
@@ -57,7 +57,7 @@ fn judge(config: &Result<ProducerConfig, PublishError>) {
     }
 }
 
-/// What can be dialled, by a second opinion.
+/// Asserts that an address can be dialed, independently of the crate.
 fn check_address(address: &str) {
     let (host, port) = address.rsplit_once(':').expect("a port");
     let port: u16 = port.parse().expect("a number");
@@ -67,10 +67,10 @@ fn check_address(address: &str) {
     assert!(!host.contains(odd), "{address:?}");
 }
 
-/// A secret stands before an `@`, or is that of AUTH: nobody repeats it.
+/// Puts a secret before an `@` and into `auth_secret`, and asserts that it is not shown.
 fn secrets(before: &str, behind: &str) {
     let mut texts = vec![format!("nsq://{before}?{behind}&auth_secret={SECRET}")];
-    // Otherwise it is the value of an option that is no secret, and shown as one.
+    // After a `?` it would be the value of an option that is not secret.
     if !before.contains('?') {
         texts.push(format!("nsq://{before}:{SECRET}@{behind}"));
         texts.push(format!("{before}:{SECRET}@{behind}"));
@@ -85,17 +85,17 @@ fn secrets(before: &str, behind: &str) {
             ProducerConfig::new(text.as_str()),
             ProducerConfig::from_vars(vars),
         ] {
-            judge(&config);
-            let told = match config {
+            check(&config);
+            let shown = match config {
                 Ok(config) => format!("{config:?}"),
                 Err(error) => format!("{error} {error:?}"),
             };
-            assert!(!told.contains(SECRET), "{told}");
+            assert!(!shown.contains(SECRET), "{shown}");
         }
     }
 }
 
-/// Options from a program, a URL and the environment are the same options.
+/// Asserts that options from a program, a URL and the environment have the same result.
 fn pairs(input: &mut Input<'_>) {
     let known: Vec<_> = ProducerConfig::options()
         .iter()
@@ -115,7 +115,7 @@ fn pairs(input: &mut Input<'_>) {
         .iter()
         .try_fold(start, |builder, (name, value)| builder.set(name, value));
     let config = set.and_then(|builder| builder.build());
-    judge(&config);
+    check(&config);
     if let Err(error) = &config {
         let text = error.to_string();
         assert!(!text.contains(SECRET), "{text}");
@@ -139,10 +139,10 @@ fn pairs(input: &mut Input<'_>) {
         .collect();
     let url = ProducerConfig::from_url(&format!("nsq://127.0.0.1:4150?{}", query.join("&")));
     assert_eq!(shown(&config), shown(&url));
-    // Of the environment, what is nobody's option may be anyone's.
+    // In the environment, unknown names are ignored: they may belong to other programs.
     if pairs
         .iter()
-        .all(|(name, _)| !["", "nobodys"].contains(name))
+        .all(|(name, _)| !["", "unknown"].contains(name))
     {
         let address = [("NSQD_TCP_ADDRESS".to_owned(), "127.0.0.1:4150".to_owned())];
         let vars = pairs.iter().map(|(name, value)| {
@@ -164,7 +164,7 @@ fn percent_encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02x}")).collect()
 }
 
-/// The options that no configuration may have, by bounds typed a second time.
+/// Returns the options whose values are out of bounds, by an independent list of bounds.
 fn out_of_bounds(config: &ProducerConfig) -> Vec<&'static str> {
     let hours = |hours: u64| ms(hours * 3_600_000);
     let time = |time: Duration, from: u64, to: Duration| ms(from) <= time && time <= to;
@@ -181,7 +181,7 @@ fn out_of_bounds(config: &ProducerConfig) -> Vec<&'static str> {
         config.topology_region(),
         config.topology_zone(),
     ];
-    let judged = [
+    let checked = [
         ("deflate_level", (1..=9).contains(&config.deflate_level())),
         ("auth_secret", config.auth_secret().expose().len() <= 65_536),
         ("tls_server_name", config.tls_server_name().len() <= 255),
@@ -198,7 +198,7 @@ fn out_of_bounds(config: &ProducerConfig) -> Vec<&'static str> {
             "heartbeat_interval",
             config.heartbeat_interval().is_none_or(heartbeat),
         ),
-        // By default it gives way to a short publish_timeout, whose half may be below its own least.
+        // The default is reduced to half of a short publish_timeout, even below the minimum.
         ("ack_timeout", config.ack_timeout() <= half.min(hours(1))),
         (
             "publish_timeout",
@@ -258,6 +258,6 @@ fn out_of_bounds(config: &ProducerConfig) -> Vec<&'static str> {
             config.output_buffer_timeout().is_none_or(wait),
         ),
     ];
-    let wrong = judged.iter().filter(|(_, within)| !within);
+    let wrong = checked.iter().filter(|(_, within)| !within);
     wrong.map(|(name, _)| *name).collect()
 }

@@ -1,5 +1,5 @@
-//! What callers ask to publish: what is refused is not on the wire, and what goes on the wire parses back to exactly what was
-//! asked.
+//! Checks publishes with any names, bodies and delays: invalid ones are rejected and not sent,
+//! valid ones are sent exactly as requested.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -18,31 +18,33 @@ use super::{
     world::{Network, in_virtual_time, ms},
 };
 
-const LARGEST: usize = 5_000;
-const LARGEST_BATCH: usize = 6_000;
-/// So many are folded into one command at most.
-const FOLDED: usize = 5;
-const LONGEST_DELAY: Duration = ms(60_000);
+const MAX_BODY: usize = 5_000;
+const MAX_BATCH: usize = 6_000;
+/// Maximum number of publishes in an automatic batch.
+const MAX_BATCHED: usize = 5;
+const MAX_DELAY: Duration = ms(60_000);
 
-/// A row of publishes, each of them a byte for its kind, its topic as a line, and what belongs to the kind.
+/// The input: publishes, each of them a byte for its kind, its topic as a line, and the parts of
+/// that kind.
 pub fn publish(data: &[u8]) {
     let mut input = Input::new(data);
-    let mut asked = Vec::new();
-    while !input.is_empty() && asked.len() < 32 {
+    let mut requests = Vec::new();
+    while !input.is_empty() && requests.len() < 32 {
         match input.byte() {
-            kind @ 0..128 => asked.push(Asked::read(&mut input, kind.into())),
+            kind @ 0..128 => requests.push(Request::read(&mut input, kind.into())),
             kind => consumers(&mut input, kind),
         }
     }
-    // Seeds of before are read as they were; where batching is on, what waits together may come together.
+    // Derived from the length, so that older inputs keep their meaning. With batching, publishes
+    // that wait together may be sent together.
     let batching = !data.len().is_multiple_of(3);
-    if !asked.is_empty() {
-        in_virtual_time(async move |network| ask(network, asked, batching).await);
+    if !requests.is_empty() {
+        in_virtual_time(async move |network| run(network, requests, batching).await);
     }
 }
 
 #[derive(Debug)]
-struct Asked {
+struct Request {
     topic: String,
     bodies: Vec<Vec<u8>>,
     kind: Kind,
@@ -55,7 +57,7 @@ enum Kind {
     Deferred(Duration),
 }
 
-impl Asked {
+impl Request {
     fn read(input: &mut Input<'_>, kind: usize) -> Self {
         let topic = String::from_utf8_lossy(input.until(b'\n')).into_owned();
         let kind = match kind % 3 {
@@ -79,15 +81,16 @@ impl Asked {
         }
     }
 
-    /// What nsqd would refuse, or the configuration forbids, by a second opinion.
-    fn refusal(&self) -> Option<ErrorKind> {
+    /// The error if nsqd or the configuration does not allow this publish, determined independently
+    /// of the crate.
+    fn expected_error(&self) -> Option<ErrorKind> {
         let stem = self.topic.strip_suffix("#ephemeral").unwrap_or(&self.topic);
-        let good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if stem.is_empty() || self.topic.len() > 64 || !stem.bytes().all(good) {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if stem.is_empty() || self.topic.len() > 64 || !stem.bytes().all(allowed) {
             return Some(ErrorKind::InvalidName);
         }
         if let Kind::Deferred(delay) = self.kind
-            && delay.as_millis() > LONGEST_DELAY.as_millis()
+            && delay.as_millis() > MAX_DELAY.as_millis()
         {
             return Some(ErrorKind::DelayTooLong);
         }
@@ -97,16 +100,16 @@ impl Asked {
         for body in &self.bodies {
             match body.len() {
                 0 => return Some(ErrorKind::EmptyBody),
-                1..=LARGEST => {}
+                1..=MAX_BODY => {}
                 _ => return Some(ErrorKind::TooLarge),
             }
         }
         let batch = 4 + self.bodies.iter().map(|body| 4 + body.len()).sum::<usize>();
-        (self.kind == Kind::Batch && batch > LARGEST_BATCH).then_some(ErrorKind::TooLarge)
+        (self.kind == Kind::Batch && batch > MAX_BATCH).then_some(ErrorKind::TooLarge)
     }
 }
 
-/// A few bytes, or many of one kind.
+/// Reads a body: a few bytes, or many equal ones.
 fn body(input: &mut Input<'_>) -> Vec<u8> {
     match input.byte() {
         length @ 0..=200 => input.bytes(length.into()).to_vec(),
@@ -114,18 +117,18 @@ fn body(input: &mut Input<'_>) -> Vec<u8> {
     }
 }
 
-/// What is to come for one topic, in its order.
+/// The expected publishes of one topic, in order.
 type Expected = VecDeque<(Kind, Vec<Vec<u8>>)>;
 
-/// Takes off what a command carries: one publish, or several single ones that were folded.
+/// Removes the publishes that a command carries: one, or several single ones in an automatic batch.
 fn take(expected: &mut Expected, command: Command, batching: bool) {
-    let mut next = || expected.pop_front().expect("it was asked for");
+    let mut next = || expected.pop_front().expect("an expected publish");
     match command {
         Command::Pub { body, .. } => assert_eq!(next(), (Kind::Single, vec![body])),
         Command::Dpub { delay_ms, body, .. } => {
             let (kind, bodies) = next();
             let Kind::Deferred(delay) = kind else {
-                panic!("{kind:?} came as DPUB");
+                panic!("{kind:?} was sent as DPUB");
             };
             assert_eq!((delay.as_millis(), bodies), (delay_ms.into(), vec![body]));
         }
@@ -136,43 +139,46 @@ fn take(expected: &mut Expected, command: Command, batching: bool) {
             }
             let whole = 4 + bodies.iter().map(|body| 4 + body.len()).sum::<usize>();
             assert!(
-                batching && (2..=FOLDED).contains(&bodies.len()) && whole <= LARGEST_BATCH,
-                "{} folded, {whole} bytes",
+                batching && (2..=MAX_BATCHED).contains(&bodies.len()) && whole <= MAX_BATCH,
+                "{} publishes in a batch of {whole} bytes",
                 bodies.len()
             );
-            let mut folded = bodies.into_iter();
-            assert_eq!((kind, first), (Kind::Single, Vec::from_iter(folded.next())));
-            for body in folded {
+            let mut batched = bodies.into_iter();
+            assert_eq!(
+                (kind, first),
+                (Kind::Single, Vec::from_iter(batched.next()))
+            );
+            for body in batched {
                 assert_eq!(next(), (Kind::Single, vec![body]));
             }
         }
-        other => panic!("{other} was not asked for"),
+        other => panic!("{other} was not requested"),
     }
 }
 
-async fn ask(mut network: Network, asked: Vec<Asked>, batching: bool) {
+async fn run(mut network: Network, requests: Vec<Request>, batching: bool) {
     let config = network
         .config()
-        .max_publish_size(LARGEST)
-        .max_batch_size(LARGEST_BATCH)
-        .max_req_timeout(LONGEST_DELAY)
+        .max_publish_size(MAX_BODY)
+        .max_batch_size(MAX_BATCH)
+        .max_req_timeout(MAX_DELAY)
         .auto_batch(batching)
-        .auto_batch_messages(FOLDED)
+        .auto_batch_messages(MAX_BATCHED)
         .build();
-    let producer = Producer::start(config.expect("a good configuration"));
+    let producer = Producer::start(config.expect("a valid configuration"));
     let mut expected: BTreeMap<String, Expected> = BTreeMap::new();
-    let mut answers = Vec::new();
-    for asked in asked {
-        let refusal = asked.refusal();
-        let Asked {
+    let mut responses = Vec::new();
+    for request in requests {
+        let expected_error = request.expected_error();
+        let Request {
             topic,
             bodies,
             kind,
-        } = asked;
+        } = request;
         let name = match Topic::new(topic.as_str()) {
             Ok(name) => name,
             Err(error) => {
-                assert_eq!(refusal, Some(ErrorKind::InvalidName), "{error}");
+                assert_eq!(expected_error, Some(ErrorKind::InvalidName), "{error}");
                 let text = PublishError::from(error).to_string();
                 assert!(
                     text.len() < 300 && !text.contains(char::is_control),
@@ -182,12 +188,12 @@ async fn ask(mut network: Network, asked: Vec<Asked>, batching: bool) {
             }
         };
         assert_eq!(name.as_str(), topic);
-        if refusal.is_none() {
-            let asked = (kind, bodies.clone());
-            expected.entry(topic).or_default().push_back(asked);
+        if expected_error.is_none() {
+            let publish = (kind, bodies.clone());
+            expected.entry(topic).or_default().push_back(publish);
         }
         let mut bodies = bodies.into_iter().map(Bytes::from);
-        let request = match kind {
+        let response = match kind {
             Kind::Batch => {
                 tokio::task::spawn_local(producer.send(MultiPublish::new(&name, bodies)))
             }
@@ -201,32 +207,32 @@ async fn ask(mut network: Network, asked: Vec<Asked>, batching: bool) {
                 tokio::task::spawn_local(producer.send(publish))
             }
         };
-        answers.push((refusal, request));
+        responses.push((expected_error, response));
     }
 
     let dial = network.accept(64 << 10, ms(10)).await;
     let mut peer = dial.expect("a producer dials at its start");
     assert!(peer.magic().await);
     assert!(matches!(peer.command().await, Some(Command::Identify(_))));
-    peer.say(b"\0\0\0\x06\0\0\0\0OK").await;
+    peer.send(b"\0\0\0\x06\0\0\0\0OK").await;
     while let Some(command) = peer.command().await {
         let topic = match &command {
             Command::Pub { topic, .. }
             | Command::Mpub { topic, .. }
             | Command::Dpub { topic, .. } => topic,
-            other => panic!("{other} was not asked for"),
+            other => panic!("{other} was not requested"),
         };
-        let expected = expected.get_mut(topic).expect("a topic that was asked for");
+        let expected = expected.get_mut(topic).expect("a requested topic");
         take(expected, command, batching);
-        peer.say(b"\0\0\0\x06\0\0\0\0OK").await;
+        peer.send(b"\0\0\0\x06\0\0\0\0OK").await;
     }
-    let all_came = expected.values().all(VecDeque::is_empty);
-    assert!(all_came, "{expected:?} did not come");
-    for (refusal, request) in answers {
-        let answer = request.await.expect("awaited").expect("an answer");
-        match (refusal, answer) {
-            (None, answer) => answer.expect("nsqd said OK"),
-            (Some(_), Ok(())) => panic!("nobody published it"),
+    let all_sent = expected.values().all(VecDeque::is_empty);
+    assert!(all_sent, "{expected:?} were not sent");
+    for (expected_error, response) in responses {
+        let response = response.await.expect("awaited").expect("a response");
+        match (expected_error, response) {
+            (None, response) => response.expect("nsqd answered OK"),
+            (Some(_), Ok(())) => panic!("Ok for an invalid publish"),
             (Some(kind), Err(error)) => {
                 assert_eq!(
                     (error.kind(), error.delivery()),
@@ -239,7 +245,7 @@ async fn ask(mut network: Network, asked: Vec<Asked>, batching: bool) {
     }
 }
 
-/// The commands that no producer says.
+/// Checks the encoding of the commands that a producer does not send.
 fn consumers(input: &mut Input<'_>, kind: u8) {
     let id = |input: &mut Input<'_>| {
         let hex = input.bytes(16);
@@ -255,12 +261,12 @@ fn consumers(input: &mut Input<'_>, kind: u8) {
         0 => {
             let (topic, channel) = (name(input), name(input));
             let names = (Topic::new(&topic), Channel::new(&channel));
-            let (Ok(parsed), Ok(of_it)) = names else {
+            let (Ok(topic_name), Ok(channel_name)) = names else {
                 return;
             };
             protocol::Command::Subscribe {
-                topic: &parsed,
-                channel: &of_it,
+                topic: &topic_name,
+                channel: &channel_name,
             }
             .encode(&mut out);
             Command::Sub { topic, channel }

@@ -1,4 +1,4 @@
-//! A network in memory and a clock that jumps, made anew for each input: an hour passes in a moment.
+//! An in-memory network in virtual time, created for each input: an hour passes in a moment.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -24,27 +24,27 @@ pub(super) const fn ms(milliseconds: u64) -> Duration {
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Runs a check in virtual time. Whatever it started and dropped must come to its end within a day, or it has leaked.
+/// Runs a check in virtual time. All tasks that it started must end within a day.
 pub(super) fn in_virtual_time(check: impl AsyncFnOnce(Network)) {
-    // The delays before connecting again are drawn; the same input is to give the same run.
+    // Reconnect delays are random; the same input must have the same run.
     fastrand::seed(7);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
-        .expect("a small runtime");
+        .expect("a runtime");
     let tasks = LocalSet::new();
     runtime.block_on(tasks.run_until(async {
         let ended = timeout(30 * DAY, check(Network::new())).await;
-        ended.expect("the check waits for what never comes");
+        ended.expect("the check does not end");
     }));
     runtime.block_on(async {
         let ended = timeout(DAY, tasks).await;
-        ended.expect("a task of a producer that was dropped goes on for ever");
+        ended.expect("a task of a dropped producer does not end");
     });
 }
 
-/// What a producer dials into. Once it is dropped, all dials are refused.
+/// The network that a producer dials into. After it is dropped, all dials fail.
 #[derive(Debug)]
 pub(super) struct Network {
     dials: mpsc::UnboundedReceiver<oneshot::Sender<io::Result<End>>>,
@@ -66,9 +66,10 @@ impl Network {
         ProducerConfig::builder("nsqd in memory").connector(self.connector.clone())
     }
 
-    /// The next dial, by a line that holds so many bytes on their way; `None` when none comes within `patience`.
-    pub(super) async fn accept(&mut self, capacity: usize, patience: Duration) -> Option<Peer> {
-        let dial = timeout(patience, self.dials.recv()).await.ok()??;
+    /// Accepts the next dial, over a line that holds `capacity` bytes. Returns `None` if there is
+    /// no dial within `max_wait`.
+    pub(super) async fn accept(&mut self, capacity: usize, max_wait: Duration) -> Option<Peer> {
+        let dial = timeout(max_wait, self.dials.recv()).await.ok()??;
         let (ours, pipe) = tokio::io::duplex(capacity);
         let line = Line::default();
         dial.send(Ok(End::new(pipe, line.clone(), Arc::clone(&self.open))))
@@ -76,8 +77,8 @@ impl Network {
         Some(Peer {
             stream: ours,
             line,
-            heard: BytesMut::new(),
-            ended: false,
+            received: BytesMut::new(),
+            closed: false,
         })
     }
 }
@@ -90,75 +91,75 @@ struct InMemory {
 impl Connector for InMemory {
     fn connect(&self, _: &ProducerConfig) -> ConnectFuture {
         let (answer, answered) = oneshot::channel();
-        // Without a network nobody takes the dial, and its answer comes at once.
+        // Without a network this fails, and so does the dial.
         let _ = self.dials.send(answer);
         Box::pin(async move {
-            let refused = || Err(io::ErrorKind::ConnectionRefused.into());
+            let connection_refused = || Err(io::ErrorKind::ConnectionRefused.into());
             Ok(Transport::new(
-                answered.await.unwrap_or_else(|_| refused())?,
+                answered.await.unwrap_or_else(|_| connection_refused())?,
             ))
         })
     }
 }
 
-/// The peer's end of a connection. Dropped, it closes it, with whatever it has not read.
+/// The peer's end of a connection. Dropping it closes the connection and discards unread bytes.
 pub(super) struct Peer {
     stream: DuplexStream,
     pub(super) line: Line,
-    /// Read, and not yet taken.
-    heard: BytesMut,
-    /// The client has closed.
-    ended: bool,
+    /// Received and not yet parsed.
+    received: BytesMut,
+    /// Whether the client has closed its write half.
+    closed: bool,
 }
 
 impl Peer {
-    /// Reads all that the client has to say until it waits for something, and gives the next whole command.
+    /// Returns the next complete command, or `None` once the client waits for something.
     pub(super) async fn command(&mut self) -> Option<Command> {
         loop {
-            let parsed = Command::parse(&self.heard).expect("what the client says is NSQ's");
+            let parsed = Command::parse(&self.received).expect("a valid command");
             if let Some((command, length)) = parsed {
-                let _ = self.heard.split_to(length);
+                let _ = self.received.split_to(length);
                 return Some(command);
             }
-            if !self.listen().await {
+            if !self.receive().await {
                 return None;
             }
         }
     }
 
-    /// Expects and takes the magic.
+    /// Reads the magic.
     pub(super) async fn magic(&mut self) -> bool {
-        while self.heard.len() < 4 {
-            if !self.listen().await {
+        while self.received.len() < 4 {
+            if !self.receive().await {
                 return false;
             }
         }
-        assert_eq!(self.heard.split_to(4), "  V2");
+        assert_eq!(self.received.split_to(4), "  V2");
         true
     }
 
-    /// Whether more was heard, once the client rests.
-    async fn listen(&mut self) -> bool {
-        if self.ended {
+    /// Receives more bytes. Returns `false` once the client waits for something.
+    async fn receive(&mut self) -> bool {
+        if self.closed {
             return false;
         }
-        let mut read = self.stream.read_buf(&mut self.heard).now_or_never();
+        let mut read = self.stream.read_buf(&mut self.received).now_or_never();
         if read.is_none() {
-            // Long enough for everything that needs no timer.
+            // All tasks run until they wait for a timer or for input.
             sleep(ms(1)).await;
-            read = self.stream.read_buf(&mut self.heard).now_or_never();
+            read = self.stream.read_buf(&mut self.received).now_or_never();
         }
-        self.ended = matches!(read, Some(Ok(0) | Err(_)));
+        self.closed = matches!(read, Some(Ok(0) | Err(_)));
         matches!(read, Some(Ok(1..)))
     }
 
-    /// Whether the client, or the line, takes all of it.
-    pub(super) async fn say(&mut self, bytes: &[u8]) -> bool {
-        let said = timeout(ms(1000), self.stream.write_all(bytes)).await;
-        matches!(said, Ok(Ok(())))
+    /// Sends the bytes. Returns whether the line accepted all of them.
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> bool {
+        let sent = timeout(ms(1000), self.stream.write_all(bytes)).await;
+        matches!(sent, Ok(Ok(())))
     }
 
-    /// Says no more; what the client says can still be heard.
+    /// Closes the write half. The client's bytes can still be read.
     pub(super) async fn fin(&mut self) {
         let _ = self.stream.shutdown().await;
     }

@@ -1,4 +1,4 @@
-//! Fuzzes what `checks/frames.rs` holds to be true.
+//! Runs the check in `checks/frames.rs`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| checks::frames(data));

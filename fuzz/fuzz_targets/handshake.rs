@@ -1,4 +1,4 @@
-//! Fuzzes what `checks/handshake.rs` holds to be true.
+//! Runs the check in `checks/handshake.rs`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| checks::handshake(data));

@@ -1,4 +1,4 @@
-//! Fuzzes what `checks/compression.rs` holds to be true.
+//! Runs the check `inflate_reader` in `checks/compression.rs`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| checks::inflate_reader(data));
