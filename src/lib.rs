@@ -33,8 +33,8 @@
 //! ```
 //!
 //! One publish, file by file: `producer/publish.rs` checks it and makes it a transaction with the caller's reply in it;
-//! `producer/transaction.rs` queues it; at the end of the actor's turn (`producer/tail.rs`) `producer/session.rs`
-//! asks for commands, which `producer/transaction/next.rs` forms and encodes, and hands the burst to `conn/writer.rs`; `conn/reader.rs` brings nsqd's answer back to the session, and
+//! `producer/queue/mod.rs` queues it; at the end of the actor's turn (`producer/tail.rs`) `producer/session.rs`
+//! asks for commands, which `producer/queue/dispatch.rs` forms and encodes, and hands the burst to `conn/writer.rs`; `conn/reader.rs` brings nsqd's answer back to the session, and
 //! the queue answers the caller.
 //!
 //! # Automatic batching

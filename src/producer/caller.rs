@@ -12,7 +12,7 @@ use log::warn;
 
 use super::{
     DeferredPublish, MultiPublish, Producer, Publish, payload::Payload, publish::Outgoing,
-    transaction::Reply,
+    queue::Reply,
 };
 use crate::{error::PublishError, protocol::Topic};
 

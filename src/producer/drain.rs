@@ -13,7 +13,7 @@ use actix::{
 
 use super::{
     ConnectionEvent, Producer,
-    transaction::{Tally, later},
+    queue::{Counters, deadline_after},
 };
 
 /// Stops a producer: new publishes are refused from now on, outstanding ones have until the dead-line, and those left
@@ -54,7 +54,7 @@ impl DrainReport {
         self.not_written == 0 && self.maybe_written == 0 && self.maybe_partial == 0
     }
 
-    fn between(before: Tally, after: Tally) -> Self {
+    fn between(before: Counters, after: Counters) -> Self {
         Self {
             ok: after.ok - before.ok,
             not_written: after.not_written - before.not_written,
@@ -69,11 +69,11 @@ pub(super) enum Draining {
     No,
     Until {
         deadline: Instant,
-        before: Tally,
+        before: Counters,
     },
     /// Nothing is waited for any more but the end of the connection.
     Over {
-        before: Tally,
+        before: Counters,
     },
     Done(DrainReport),
 }
@@ -105,7 +105,7 @@ impl Drainage {
         !self.waiting.borrow().is_empty()
     }
 
-    fn begin(&mut self, deadline: Instant, now: Tally) {
+    fn begin(&mut self, deadline: Instant, now: Counters) {
         match &mut self.state {
             Draining::No => {
                 self.state = Draining::Until {
@@ -133,7 +133,7 @@ impl Drainage {
     }
 
     /// Ends the drain: nothing is outstanding any more, and nothing is held.
-    pub(super) fn finish(&mut self, now: Tally) -> DrainReport {
+    pub(super) fn finish(&mut self, now: Counters) -> DrainReport {
         let report = match self.state {
             Draining::Until { before, .. } | Draining::Over { before } => {
                 DrainReport::between(before, now)
@@ -180,14 +180,14 @@ impl Handler<Drain> for Producer {
 
     fn handle(&mut self, Drain { timeout }: Drain, ctx: &mut Context<Self>) -> DrainReceipt {
         let now = self.handling(ctx);
-        let deadline = later(now, timeout);
+        let deadline = deadline_after(now, timeout);
         if !self.is_draining() {
             self.tell(|address| ConnectionEvent::Draining { address });
         }
         let mut queue = self.desk.queue.borrow_mut();
         // Callers that are gone are not waited for. What nsqd is known to refuse is still outstanding, and counts.
-        queue.forget_gone();
-        self.drainage.begin(deadline, queue.tally());
+        queue.remove_cancelled();
+        self.drainage.begin(deadline, queue.counters());
         let done = match self.drainage.state {
             Draining::Done(report) => Some(report),
             _ => None,

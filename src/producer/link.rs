@@ -8,8 +8,8 @@ use tokio::time::sleep;
 
 use super::{
     ConnectionEvent, Producer, now,
+    queue::DisconnectOutcome,
     session::{Session, Settled},
-    transaction::Settlement,
 };
 use crate::{
     conn::{Closed, Conn, ConnId, Connected, Frames, connect},
@@ -71,7 +71,10 @@ impl Producer {
                 let negotiated = connected.negotiated.clone();
                 let auth = connected.auth.clone();
                 self.log(Level::Info, &welcome(&negotiated));
-                self.desk.queue.borrow_mut().begin(connected.round_trip);
+                self.desk
+                    .queue
+                    .borrow_mut()
+                    .on_connected(connected.round_trip);
                 let conn = Conn::open(connected, &self.config, ctx);
                 self.link = Link::Up(Box::new(Session::new(conn, now())));
                 self.watched.connects += 1;
@@ -92,7 +95,7 @@ impl Producer {
                     &format!("{reason}; attempt {} in {delay:?}", self.backoff.attempt()),
                 );
                 self.last = Some(reason);
-                self.desk.queue.borrow_mut().forget_limits();
+                self.desk.queue.borrow_mut().forget_server_limits();
                 self.dial(delay, ctx);
             }
         }
@@ -182,7 +185,10 @@ impl Producer {
             level,
             &format!("{what}: {reason}; connecting again in {:?}", self.delay),
         );
-        let Settlement { resent, unknown } = settlement;
+        let DisconnectOutcome {
+            requeued: resent,
+            maybe_written: unknown,
+        } = settlement;
         self.tell(|address| ConnectionEvent::Lost {
             address,
             why: reason.clone(),

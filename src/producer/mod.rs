@@ -7,9 +7,9 @@ mod link;
 mod observe;
 mod payload;
 mod publish;
+mod queue;
 mod session;
 mod tail;
-mod transaction;
 mod wait;
 
 use std::{
@@ -31,8 +31,8 @@ use self::{
     link::Link,
     observe::Watched,
     publish::{Desk, Queue},
+    queue::{Batch, Limits, Usage},
     tail::{Tail, YieldOnce},
-    transaction::{Batch, Limits, Load},
     wait::Waiters,
 };
 pub use self::{
@@ -40,7 +40,7 @@ pub use self::{
     drain::{Drain, DrainReport},
     observe::{ConnectionEvent, GetState, GetStats, ProducerState, Stats, SubscribeEvents},
     publish::{DeferredPublish, MultiPublish, Publish},
-    transaction::Latency,
+    queue::Latency,
     wait::{Ping, Reconnect, WaitConnected},
 };
 use crate::{
@@ -97,8 +97,6 @@ pub struct Producer {
     waiters: Waiters,
     /// When dead-lines were last looked at.
     swept: Option<Instant>,
-    /// When publishes whose callers are gone were last let go of.
-    purged: Option<Instant>,
     /// The time of this burst.
     now: Option<Instant>,
     /// Publishes accepted since the arbiter's other tasks had their turn.
@@ -136,11 +134,11 @@ impl Producer {
         // Strictly in the order of the calls, and without parking a caller: the bound is the queue's.
         ctx.set_mailbox_capacity(0);
         let limits = Limits {
-            pending: Load {
+            pending: Usage {
                 publishes: config.max_pending(),
                 bytes: config.max_pending_bytes(),
             },
-            window: Load {
+            window: Usage {
                 publishes: config.publish_window(),
                 bytes: config.publish_window_bytes(),
             },
@@ -167,7 +165,6 @@ impl Producer {
             watched: Watched::default(),
             waiters: Waiters::default(),
             swept: None,
-            purged: None,
             now: None,
             burst: 0,
             handled: 0,
@@ -195,7 +192,7 @@ impl Producer {
         // A burst is short, and what is due during it is due at its end.
         let now = self.now.take().unwrap_or_else(now);
         self.expire(now);
-        self.desk.queue.borrow_mut().admit();
+        self.desk.queue.borrow_mut().admit_waiters();
         self.check_drain(now, ctx);
         if matches!(self.link, Link::Idle) && self.wants_connection() {
             self.dial(Duration::ZERO, ctx);
@@ -209,14 +206,6 @@ impl Producer {
         // What was let go of just now may be the last that a drain waited for, and no other turn may come.
         self.check_drain(now, ctx);
         self.desk.unheard.log_if_due(now);
-    }
-
-    /// Makes room by letting go of publishes whose callers are gone; no more often than dead-lines are looked at.
-    fn purge(&mut self, now: Instant) {
-        if self.purged.is_none_or(|purged| purged + SWEEP <= now) {
-            self.purged = Some(now);
-            self.desk.queue.borrow_mut().purge();
-        }
     }
 
     fn expire(&mut self, now: Instant) {
@@ -234,7 +223,7 @@ impl Producer {
     fn expiry_due(&self, queue: &Queue) -> Option<Instant> {
         let earliest = self.swept.map(|swept| swept + SWEEP);
         queue
-            .due()
+            .next_deadline()
             .map(|due| earliest.map_or(due, |earliest| due.max(earliest)))
     }
 
@@ -289,7 +278,7 @@ impl Producer {
     fn finish_drain(&mut self, ctx: &mut Context<Self>) {
         let mut queue = self.desk.queue.borrow_mut();
         queue.fail_all(&Cause::Drained);
-        let report = self.drainage.finish(queue.tally());
+        let report = self.drainage.finish(queue.counters());
         drop(queue);
         // No timer is left that would do it later.
         self.desk.unheard.log();

@@ -8,7 +8,7 @@ use super::{
     DrainReport, Producer,
     drain::Draining,
     link::Link,
-    transaction::{Latency, Load},
+    queue::{Latency, Usage},
 };
 use crate::{
     error::ConnectionError,
@@ -197,15 +197,15 @@ impl Handler<GetStats> for Producer {
     fn handle(&mut self, _: GetStats, ctx: &mut Context<Self>) -> Stats {
         self.handling(ctx);
         let queue = self.desk.queue.borrow();
-        let tally = queue.tally();
-        let Load {
+        let counters = queue.counters();
+        let Usage {
             publishes: waiting,
             bytes: waiting_bytes,
-        } = queue.waiting();
-        let Load {
+        } = queue.queued();
+        let Usage {
             publishes: in_flight,
             bytes: in_flight_bytes,
-        } = queue.flying();
+        } = queue.in_flight();
         let Watched {
             refused,
             connects,
@@ -219,18 +219,18 @@ impl Handler<GetStats> for Producer {
         };
         Stats {
             state: self.state(),
-            published: tally.published + refused,
-            ok: tally.ok,
-            not_written: tally.not_written + refused,
-            maybe_written: tally.maybe_written,
-            maybe_partial: tally.maybe_partial,
+            published: counters.published + refused,
+            ok: counters.ok,
+            not_written: counters.not_written + refused,
+            maybe_written: counters.maybe_written,
+            maybe_partial: counters.maybe_partial,
             refused,
-            full: tally.full,
-            timed_out: tally.timed_out,
-            resent: tally.resent,
-            commands: tally.commands,
-            batches: tally.batches,
-            batched: tally.batched,
+            full: counters.rejected_full,
+            timed_out: counters.timed_out,
+            resent: counters.requeued,
+            commands: counters.commands,
+            batches: counters.batches,
+            batched: counters.batched,
             connects,
             losses,
             bytes: bytes + current,

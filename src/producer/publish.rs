@@ -17,7 +17,7 @@ use super::{
     Producer,
     caller::{Caller, Unheard},
     payload::Payload,
-    transaction::{Load, Reply, Transaction, TransactionQueue},
+    queue::{Reply, Transaction, TransactionQueue, WhenFull},
 };
 use crate::{
     error::{Cause, Delivery, PublishError},
@@ -117,13 +117,6 @@ impl Outgoing {
         }
     }
 
-    fn load(&self) -> Load {
-        Load {
-            publishes: 1,
-            bytes: self.payload.size(),
-        }
-    }
-
     /// Time from its arrival to its answer, where `longest` is the longest that any publish has.
     fn time(&self, longest: Duration) -> Duration {
         self.timeout.map_or(longest, |timeout| timeout.min(longest))
@@ -166,7 +159,7 @@ macro_rules! publishing {
             type Result = Receipt;
 
             fn handle(&mut self, $message(outgoing): $message, ctx: &mut Context<Self>) -> Receipt {
-                self.accept(outgoing, false, ctx)
+                self.accept(outgoing, WhenFull::Reject, ctx)
             }
         }
     )+};
@@ -178,18 +171,19 @@ impl Handler<Patient> for Producer {
     type Result = Receipt;
 
     fn handle(&mut self, Patient(outgoing): Patient, ctx: &mut Context<Self>) -> Receipt {
-        self.accept(outgoing, true, ctx)
+        self.accept(outgoing, WhenFull::Wait, ctx)
     }
 }
 
 impl Producer {
-    fn accept(&mut self, outgoing: Outgoing, patient: bool, ctx: &mut Context<Self>) -> Receipt {
+    fn accept(
+        &mut self,
+        outgoing: Outgoing,
+        when_full: WhenFull,
+        ctx: &mut Context<Self>,
+    ) -> Receipt {
         let now = self.handling(ctx);
         let timeout = outgoing.time(self.config.publish_timeout());
-        let has_room = self.desk.queue.borrow_mut().has_room(outgoing.load());
-        if !has_room {
-            self.purge(now);
-        }
         let cause = match self.is_draining() {
             true => Some(Cause::Drained),
             false => outgoing.payload.check(&self.config).err(),
@@ -201,7 +195,7 @@ impl Producer {
             desk: Rc::clone(&self.desk),
             outgoing,
             refused,
-            patient,
+            when_full,
             timeout,
             now,
         }
@@ -230,7 +224,7 @@ pub struct Receipt {
     desk: Rc<Desk>,
     outgoing: Outgoing,
     refused: Option<PublishError>,
-    patient: bool,
+    when_full: WhenFull,
     timeout: Duration,
     now: Instant,
 }
@@ -241,7 +235,7 @@ impl<M: Message<Result = Result<(), PublishError>>> MessageResponse<Producer, M>
             desk,
             outgoing,
             refused,
-            patient,
+            when_full,
             timeout,
             now,
         } = self;
@@ -259,11 +253,7 @@ impl<M: Message<Result = Result<(), PublishError>>> MessageResponse<Producer, M>
                     timeout,
                 };
                 let mut queue = desk.queue.borrow_mut();
-                if patient {
-                    queue.push_patiently(transaction, now, caller);
-                } else {
-                    queue.push(transaction, now, caller);
-                }
+                queue.push(transaction, when_full, now, caller);
             }
         }
     }

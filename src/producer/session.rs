@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     publish::Queue,
-    transaction::{Ending, Settlement},
+    queue::{ConnectionEnd, DisconnectOutcome},
 };
 use crate::{
     conn::{Closed, Conn, ConnId, Side},
@@ -99,12 +99,12 @@ impl Session {
             return;
         }
         if self.leaving {
-            if !queue.in_flight() {
+            if !queue.has_in_flight() {
                 self.abort(ConnectionError::ClosedLocally, now);
             }
             return;
         }
-        if !queue.in_flight() {
+        if !queue.has_in_flight() {
             self.progress = now;
         }
         while queue.next_command(ping, &mut self.out, now) {}
@@ -133,7 +133,7 @@ impl Session {
             Heed::Nothing => return None,
         }
         let problem = match frame {
-            Frame::Ok => match queue.ok(self.conn.bytes_written(), now) {
+            Frame::Ok => match queue.on_ok(self.conn.bytes_written(), now) {
                 Ok(()) => {
                     self.served = true;
                     self.progress = now;
@@ -143,7 +143,7 @@ impl Session {
             },
             Frame::Error(refusal) if refusal.code().is_fatal() => {
                 let topic = queue.oldest_topic();
-                let heed = match queue.refused(&refusal) {
+                let heed = match queue.on_error(&refusal) {
                     Ok(()) => Heed::Refusal,
                     Err(_) => Heed::Nothing,
                 };
@@ -241,14 +241,14 @@ impl Session {
         };
         let refused = heed == Heed::Refusal;
         let settlement = if refused {
-            queue.end(Ending::Refused)
+            queue.on_disconnected(ConnectionEnd::Rejected)
         } else {
             let cause = match drained {
                 true => Cause::Drained,
                 false => Cause::Lost(reason.clone()),
             };
-            queue.end(Ending::Lost {
-                taken,
+            queue.on_disconnected(ConnectionEnd::Lost {
+                written: taken,
                 cause: &cause,
             })
         };
@@ -274,7 +274,7 @@ impl Session {
 /// How a connection ended.
 pub(super) struct Settled {
     pub(super) reason: ConnectionError,
-    pub(super) settlement: Settlement,
+    pub(super) settlement: DisconnectOutcome,
     pub(super) taken: u64,
     /// nsqd refused a publish, whose caller was told.
     pub(super) refused: bool,

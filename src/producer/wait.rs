@@ -13,7 +13,7 @@ use actix::{
 };
 
 use super::{
-    Producer, ProducerState, caller::Caller, link::Link, publish::Desk, transaction::later,
+    Producer, ProducerState, caller::Caller, link::Link, publish::Desk, queue::deadline_after,
 };
 use crate::error::{Cause, Delivery, PublishError};
 
@@ -167,7 +167,7 @@ impl Handler<WaitConnected> for Producer {
         WaitConnected { timeout }: WaitConnected,
         ctx: &mut Context<Self>,
     ) -> Place {
-        let deadline = later(self.handling(ctx), timeout);
+        let deadline = deadline_after(self.handling(ctx), timeout);
         Place {
             waiters: self.waiters.clone(),
             timeout,

@@ -46,7 +46,7 @@ fn they_go_by_themselves_until_they_are_answered_and_others_are_folded_meanwhile
     let (mut bench, _) = refused("E_BAD_MESSAGE MPUB invalid message");
     bench.lose(0);
     bench.publish_all("aabb");
-    bench.queue().begin(SECOND);
+    bench.queue().on_connected(SECOND);
     let again = [
         "MPUB b 4 7 8",
         "PUB a 1",
@@ -63,7 +63,7 @@ fn what_stood_behind_a_refused_batch_is_as_foldable_as_before() {
     let mut bench = Bench::folding_within(2, 900_000);
     bench.publish_all("aaaa");
     assert_eq!(bench.hand_over(), ["MPUB a 1 2", "MPUB a 3 4"]);
-    assert_eq!(bench.refuse("E_BAD_MESSAGE MPUB no").resent, 4);
+    assert_eq!(bench.refuse("E_BAD_MESSAGE MPUB no").requeued, 4);
     assert_eq!(bench.hand_over(), ["PUB a 1", "PUB a 2", "MPUB a 3 4"]);
 }
 
@@ -230,7 +230,7 @@ fn who_is_out_of_time_or_gone_is_not_sent_again_after_its_batch_was_refused() {
     bench.wait(SECOND);
     bench.cancel(3);
     let settlement = bench.refuse("E_BAD_MESSAGE MPUB invalid message");
-    assert_eq!(settlement.resent, 3);
+    assert_eq!(settlement.requeued, 3);
     assert_eq!(bench.hand_over(), ["PUB a 1", "PUB a 4"]);
     let told = ["2 Timeout MaybeWritten", "3 Closed NotWritten"];
     assert_eq!(bench.told(), told);
@@ -245,7 +245,7 @@ fn when_more_follows_the_refusal_of_a_batch_it_is_lost_like_all_that_was_in_flig
     bench.hand_over();
     bench
         .queue()
-        .refused(&refusal("E_BAD_MESSAGE MPUB no"))
+        .on_error(&refusal("E_BAD_MESSAGE MPUB no"))
         .unwrap();
     let taken = bench.handed;
     bench.lose(taken);

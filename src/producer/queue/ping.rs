@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::slot::{Reply, later};
+use super::{limits::deadline_after, pending::Reply};
 use crate::error::{Cause, ConnectionError, Delivery, PublishError};
 
 struct Ping<R> {
@@ -50,15 +50,15 @@ impl<R: Reply> Pings<R> {
     /// Accepts a ping, and returns its dead-line.
     pub(super) fn push(&mut self, timeout: Duration, now: Instant, reply: R) -> Instant {
         if self.pings.len() >= self.crowded {
-            let mut place = 0;
+            let mut index = 0;
             self.pings.retain(|ping| {
-                let in_flight = place < self.sent;
-                place += 1;
+                let in_flight = index < self.sent;
+                index += 1;
                 in_flight || !ping.is_forgotten()
             });
             self.crowded = Self::CROWDED.max(self.pings.len().saturating_mul(2));
         }
-        let deadline = later(now, timeout);
+        let deadline = deadline_after(now, timeout);
         self.pings.push_back(Ping {
             timeout,
             deadline,
@@ -126,10 +126,10 @@ impl<R: Reply> Pings<R> {
     }
 
     fn fail(&mut self, mut verdict: impl FnMut(&Ping<R>, bool) -> Option<Cause>) {
-        let mut place = 0;
+        let mut index = 0;
         self.pings.retain_mut(|ping| {
-            let in_flight = place < self.sent;
-            place += 1;
+            let in_flight = index < self.sent;
+            index += 1;
             if let Some(cause) = verdict(ping, in_flight)
                 && let Some(reply) = ping.reply.take()
             {

@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn topics_take_turns_in_the_order_in_which_they_came() {
     let mut bench = Bench::folding_within(2, 900_000);
-    bench.queue().begin(SECOND);
+    bench.queue().on_connected(SECOND);
     bench.publish_all("aaaaabbbc");
     let commands = [
         "MPUB a 1 2",
@@ -112,11 +112,11 @@ fn a_ping_in_flight_gives_no_topic_a_place_before_the_others() {
 /// Ten bytes may be in flight, and ten are.
 fn no_more_room() -> Bench {
     let mut bench = Bench::with(Limits {
-        pending: Load {
+        pending: Usage {
             publishes: 5,
             bytes: 1000,
         },
-        window: Load {
+        window: Usage {
             publishes: 100,
             bytes: 10,
         },
@@ -154,7 +154,7 @@ fn nor_does_it_lose_its_turn_to_one_that_is_accepted_when_another_of_its_own_lea
         timeout: SECOND,
     };
     let (now, caller) = (bench.now, bench.caller());
-    bench.queue().push_patiently(transaction, now, caller);
+    bench.queue().push(transaction, WhenFull::Wait, now, caller);
     bench.cancel(3);
     assert!(bench.hand_over().is_empty());
     bench.ok();
@@ -176,7 +176,7 @@ fn topics_that_come_and_go_are_not_remembered_for_ever() {
     }
     assert_eq!(bench.told().len(), 2000);
     // 64 keep their lane when nothing stands in it.
-    assert!(bench.queue().lanes.iter_mut().count() <= 64 + 1);
+    assert!(bench.queue().topics.iter_mut().count() <= 64 + 1);
     // Nor those that were never sent.
     for round in 0..10 {
         for topic in 0..100 {
@@ -185,7 +185,7 @@ fn topics_that_come_and_go_are_not_remembered_for_ever() {
         bench.wait(30 * SECOND);
         assert_eq!(bench.told().len(), 100);
     }
-    assert!(bench.queue().lanes.iter_mut().count() <= 64 + 100);
+    assert!(bench.queue().topics.iter_mut().count() <= 64 + 100);
     bench.publish_all("ab");
     assert_eq!(bench.hand_over().len(), 2);
 }

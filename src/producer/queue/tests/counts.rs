@@ -2,16 +2,19 @@
 
 use super::*;
 
-fn settlement(resent: usize, unknown: usize) -> Settlement {
-    Settlement { resent, unknown }
+fn settlement(resent: usize, unknown: usize) -> DisconnectOutcome {
+    DisconnectOutcome {
+        requeued: resent,
+        maybe_written: unknown,
+    }
 }
 
 /// What waits and what flies are, together, what is held.
 #[track_caller]
 fn assert_adds_up(bench: &mut Bench, waiting: (usize, usize), flying: (usize, usize)) {
-    let seen = |load: Load| (load.publishes, load.bytes);
-    assert_eq!(seen(bench.queue().waiting()), waiting, "waiting");
-    assert_eq!(seen(bench.queue().flying()), flying, "flying");
+    let seen = |load: Usage| (load.publishes, load.bytes);
+    assert_eq!(seen(bench.queue().queued()), waiting, "waiting");
+    assert_eq!(seen(bench.queue().in_flight()), flying, "flying");
     let held = (waiting.0 + flying.0, waiting.1 + flying.1);
     assert_eq!(bench.held(), held, "held");
 }
@@ -20,7 +23,7 @@ fn assert_adds_up(bench: &mut Bench, waiting: (usize, usize), flying: (usize, us
 #[test]
 fn what_waits_and_what_flies_are_what_is_held() {
     let mut bench = Bench::with(Limits {
-        window: Load {
+        window: Usage {
             publishes: 3,
             bytes: 1 << 16,
         },
@@ -74,10 +77,10 @@ fn a_lost_connection_counts_the_whole_ones_as_unknown_and_the_others_as_resent()
     bench.ok();
     // Two more whole, the third by half, the fourth not at all.
     assert_eq!(bench.lose(3 * pub_size(1) + 4), settlement(2, 2));
-    assert_eq!(bench.queue().tally().resent, 0);
+    assert_eq!(bench.queue().counters().requeued, 0);
     // Counted when it is done.
     assert_eq!(bench.hand_over().len(), 2);
-    assert_eq!(bench.queue().tally().resent, 2);
+    assert_eq!(bench.queue().counters().requeued, 2);
     bench.ok();
     bench.ok();
     // Nothing is in flight: nothing is counted again.
@@ -94,7 +97,7 @@ fn with_at_least_once_the_unknown_ones_are_resent_as_well() {
     bench.hand_over();
     assert_eq!(bench.lose(3 * pub_size(1)), settlement(4, 3));
     assert_eq!(bench.hand_over().len(), 4);
-    assert_eq!(bench.queue().tally().resent, 4);
+    assert_eq!(bench.queue().counters().requeued, 4);
 }
 
 /// checklist: 103, 104, 105

@@ -16,7 +16,7 @@ fn a_ping_is_answered_by_the_ok_in_its_place_among_the_publishes() {
         bench.ok();
         assert_eq!(bench.told(), [told]);
     }
-    assert!(bench.queue().is_empty() && !bench.queue().in_flight());
+    assert!(bench.queue().is_empty() && !bench.queue().has_in_flight());
     assert!(bench.take_ok(u64::MAX).is_err());
 }
 
@@ -37,7 +37,7 @@ fn a_ping_goes_before_the_publishes_that_wait_and_several_keep_their_order() {
 /// checklist: 44
 #[test]
 fn a_ping_needs_no_room_and_takes_none() {
-    let one = Load {
+    let one = Usage {
         publishes: 1,
         bytes: 1,
     };
@@ -53,7 +53,7 @@ fn a_ping_needs_no_room_and_takes_none() {
     bench.ping();
     assert_eq!(bench.hand_over(), ["IDENTIFY {}"]);
     assert_eq!(bench.held(), (1, 1));
-    assert_eq!(bench.queue().flying(), one);
+    assert_eq!(bench.queue().in_flight(), one);
     assert!(bench.told().is_empty());
     (0..3).for_each(|_| bench.ok());
     assert_eq!(bench.told(), ["1 Ok", "2 Ok", "3 Ok"]);
@@ -68,7 +68,7 @@ fn a_ping_needs_no_room_and_takes_none() {
 #[test]
 fn a_publish_larger_than_the_window_may_fly_beside_a_ping() {
     let mut bench = Bench::with(Limits {
-        window: Load {
+        window: Usage {
             publishes: 10,
             bytes: 5,
         },
@@ -112,14 +112,14 @@ fn a_ping_that_was_not_sent_times_out_with_the_last_failure_of_the_connection() 
     let mut bench = Bench::new();
     bench.ping_within(SECOND);
     let due = bench.now + SECOND;
-    assert_eq!(bench.queue().due(), Some(due));
+    assert_eq!(bench.queue().next_deadline(), Some(due));
     assert!(!bench.queue().is_empty());
     bench.wait(SECOND - Duration::from_millis(1));
     assert!(bench.told().is_empty());
     bench.wait(Duration::from_millis(1));
     assert_eq!(bench.told(), ["1 Timeout NotWritten"]);
     assert!(bench.latest().contains("closed by the peer"));
-    assert_eq!(bench.queue().due(), None);
+    assert_eq!(bench.queue().next_deadline(), None);
     assert!(bench.queue().is_empty() && bench.hand_over().is_empty());
 }
 
@@ -130,16 +130,16 @@ fn the_earliest_dead_line_of_pings_and_publishes_is_known() {
     let start = bench.now;
     bench.publish_within("a", 3 * SECOND);
     bench.ping_within(2 * SECOND);
-    assert_eq!(bench.queue().due(), Some(start + 2 * SECOND));
+    assert_eq!(bench.queue().next_deadline(), Some(start + 2 * SECOND));
     bench.ping_within(4 * SECOND);
     bench.hand_over();
     bench.wait(2 * SECOND);
-    assert_eq!(bench.queue().due(), Some(start + 3 * SECOND));
+    assert_eq!(bench.queue().next_deadline(), Some(start + 3 * SECOND));
     bench.wait(SECOND);
-    assert_eq!(bench.queue().due(), Some(start + 4 * SECOND));
+    assert_eq!(bench.queue().next_deadline(), Some(start + 4 * SECOND));
     bench.wait(SECOND);
-    assert_eq!(bench.queue().due(), None);
-    assert!(bench.queue().in_flight());
+    assert_eq!(bench.queue().next_deadline(), None);
+    assert!(bench.queue().has_in_flight());
 }
 
 /// checklist: 44
@@ -188,9 +188,9 @@ fn after_a_lost_connection_the_next_one_is_asked_before_any_publish() {
     let identify = "IDENTIFY\n".len() as u64 + 4 + 2;
     let settlement = bench.lose(pub_size(1) + identify);
     // A ping is neither sent again as a publish is, nor unknown.
-    let expected = Settlement {
-        resent: 1,
-        unknown: 1,
+    let expected = DisconnectOutcome {
+        requeued: 1,
+        maybe_written: 1,
     };
     assert_eq!(settlement, expected);
     assert_eq!(bench.told(), ["1 ConnectionLost MaybeWritten"]);
@@ -223,7 +223,7 @@ fn behind_a_publish_that_is_refused_it_is_sent_again() {
     bench.hand_over();
     bench.ping();
     bench.hand_over();
-    assert_eq!(bench.refuse("E_BAD_TOPIC no"), Settlement::default());
+    assert_eq!(bench.refuse("E_BAD_TOPIC no"), DisconnectOutcome::default());
     assert_eq!(bench.told(), ["1 Refused(BadTopic) NotWritten"]);
     assert_eq!(bench.hand_over(), ["IDENTIFY {}"]);
     bench.ok();
@@ -239,9 +239,9 @@ fn a_ping_that_is_refused_fails_alone() {
     bench.publish("a");
     bench.hand_over();
     let settlement = bench.refuse("E_INVALID cannot IDENTIFY in current state");
-    let expected = Settlement {
-        resent: 1,
-        unknown: 0,
+    let expected = DisconnectOutcome {
+        requeued: 1,
+        maybe_written: 0,
     };
     assert_eq!(settlement, expected);
     assert_eq!(bench.told(), ["1 Refused(Invalid) NotWritten"]);
@@ -306,7 +306,7 @@ fn a_ping_is_not_in_the_tally_whatever_becomes_of_it() {
         "4 Drained NotWritten",
     ];
     assert_eq!(bench.told(), told);
-    assert_eq!(bench.queue().tally(), Tally::default());
+    assert_eq!(bench.queue().counters(), Counters::default());
     assert_eq!(bench.queue().latency(), Latency::default());
     assert!(bench.queue().is_empty());
 }
@@ -336,7 +336,7 @@ fn a_ping_whose_caller_is_gone_is_waited_for_by_nobody() {
     assert!(!bench.queue().is_empty());
     bench.cancel(id);
     // Its place waits on, so that no answer is shifted.
-    assert!(bench.queue().is_empty() && bench.queue().in_flight());
+    assert!(bench.queue().is_empty() && bench.queue().has_in_flight());
     bench.publish("a");
     bench.hand_over();
     bench.ok();

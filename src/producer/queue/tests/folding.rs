@@ -28,7 +28,7 @@ fn publishes_of_one_topic_that_wait_together_leave_as_one_and_one_ok_answers_all
     let mut bench = Bench::folding();
     bench.publish_all("aaa");
     assert_eq!(bench.hand_over(), ["MPUB a 1 2 3"]);
-    assert_eq!(bench.queue().flying().publishes, 3);
+    assert_eq!(bench.queue().in_flight().publishes, 3);
     bench.ok();
     assert_eq!(bench.told(), ["1 Ok", "2 Ok", "3 Ok"]);
     assert!(bench.queue().is_empty());
@@ -58,7 +58,7 @@ fn batches_of_the_caller_and_deferred_ones_are_neither_folded_nor_overtaken() {
     bench.defer("a", 250);
     bench.defer("a", 250);
     bench.publish_all("aa");
-    bench.queue().begin(SECOND);
+    bench.queue().on_connected(SECOND);
     let commands = [
         "MPUB a 1 2",
         "MPUB a 3 3",
@@ -115,28 +115,28 @@ fn what_exceeds_the_bytes_of_a_batch_goes_by_itself() {
 fn a_batch_stays_within_the_window() {
     for (window, commands) in [
         (
-            Load {
+            Usage {
                 publishes: 3,
                 bytes: 100,
             },
             ["MPUB a 1 2 3"].as_slice(),
         ),
         (
-            Load {
+            Usage {
                 publishes: 100,
                 bytes: 20,
             },
             &["MPUB a 1 2"],
         ),
         (
-            Load {
+            Usage {
                 publishes: 100,
                 bytes: 39,
             },
             &["MPUB a 1 2 3"],
         ),
         (
-            Load {
+            Usage {
                 publishes: 1,
                 bytes: 1,
             },
@@ -157,7 +157,7 @@ fn a_batch_stays_within_the_window() {
 /// contract: 2, 3, 4, 7, 9
 #[test]
 fn a_large_body_goes_by_itself_and_nothing_passes_it() {
-    let window = Load {
+    let window = Usage {
         publishes: 100,
         bytes: 1 << 20,
     };
@@ -180,7 +180,7 @@ fn cancelled_before_its_batch_is_written_it_is_not_in_it() {
     }
     bench.publish("a");
     assert_eq!(bench.hand_over(), ["MPUB a 2 4 6"]);
-    assert_eq!(bench.queue().tally().not_written, 3);
+    assert_eq!(bench.queue().counters().not_written, 3);
     assert_eq!(bench.held(), (3, 3));
     bench.ok();
     let told = bench.told();
@@ -211,8 +211,11 @@ fn whose_company_is_gone_leaves_as_it_is() {
     bench.cancel(1);
     bench.cancel(3);
     assert_eq!(bench.hand_over(), ["PUB a 2"]);
-    let tally = bench.queue().tally();
-    assert_eq!((tally.commands, tally.batches, tally.batched), (1, 0, 0));
+    let counters = bench.queue().counters();
+    assert_eq!(
+        (counters.commands, counters.batches, counters.batched),
+        (1, 0, 0)
+    );
 }
 
 /// contract: 2, 3, 4, 7, 9
@@ -284,11 +287,11 @@ fn a_batch_lost_whole_may_be_written_and_lost_half_or_unsent_is_sent_again_as_a_
         bench.publish_all("aaaaaa");
         bench.hand_over();
         let settlement = bench.lose(taken);
-        assert_eq!((settlement.unknown, settlement.resent), (2, 4));
+        assert_eq!((settlement.maybe_written, settlement.requeued), (2, 4));
         let told = pair(1).map(|id| format!("{id} ConnectionLost MaybeWritten"));
         assert_eq!(bench.told(), told);
         assert_eq!(bench.hand_over(), ["MPUB a 3 4", "MPUB a 5 6"]);
-        assert_eq!(bench.queue().tally().resent, 4);
+        assert_eq!(bench.queue().counters().requeued, 4);
     }
     let mut bench = Bench::folding();
     bench.publish_all("aaa");
@@ -361,8 +364,11 @@ fn the_tally_knows_commands_and_batches_and_the_latency_is_that_of_each() {
     bench.ping();
     bench.batch("c", 1);
     assert_eq!(bench.hand_over().len(), 4);
-    let tally = bench.queue().tally();
-    assert_eq!((tally.commands, tally.batches, tally.batched), (3, 1, 3));
+    let counters = bench.queue().counters();
+    assert_eq!(
+        (counters.commands, counters.batches, counters.batched),
+        (3, 1, 3)
+    );
     bench.ok();
     bench.ok();
     assert_eq!(bench.told().len(), 4);
@@ -371,5 +377,5 @@ fn the_tally_knows_commands_and_batches_and_the_latency_is_that_of_each() {
     // What is sent again is sent: in another command.
     bench.lose(0);
     bench.hand_over();
-    assert_eq!(bench.queue().tally().commands, 5);
+    assert_eq!(bench.queue().counters().commands, 5);
 }

@@ -84,11 +84,11 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Limits that nothing meets.
 const WIDE: Limits = Limits {
-    pending: Load {
+    pending: Usage {
         publishes: 1000,
         bytes: 1 << 20,
     },
-    window: Load {
+    window: Usage {
         publishes: 100,
         bytes: 1 << 16,
     },
@@ -166,7 +166,8 @@ impl Bench {
             timeout,
         };
         let now = self.now;
-        self.queue().push(transaction, now, caller);
+        self.queue()
+            .push(transaction, WhenFull::Reject, now, caller);
         self.callers.len()
     }
 
@@ -252,22 +253,25 @@ impl Bench {
     /// nsqd's `OK`, where the socket has taken so much.
     fn take_ok(&mut self, taken: u64) -> Result<(), &'static str> {
         let now = self.now;
-        self.queue().ok(taken, now)
+        self.queue().on_ok(taken, now)
     }
 
     /// nsqd's error frame, and the end of the connection by it.
-    fn refuse(&mut self, text: &str) -> Settlement {
-        self.queue().refused(&refusal(text)).unwrap();
+    fn refuse(&mut self, text: &str) -> DisconnectOutcome {
+        self.queue().on_error(&refusal(text)).unwrap();
         self.out = Outbox::new();
-        self.queue().end(Ending::Refused)
+        self.queue().on_disconnected(ConnectionEnd::Rejected)
     }
 
     /// The end of the connection without an error frame, where the socket took so many bytes.
-    fn lose(&mut self, taken: u64) -> Settlement {
+    fn lose(&mut self, taken: u64) -> DisconnectOutcome {
         let cause = Cause::Lost(ConnectionError::ClosedByPeer);
         let cause = &cause;
         self.out = Outbox::new();
-        self.queue().end(Ending::Lost { taken, cause })
+        self.queue().on_disconnected(ConnectionEnd::Lost {
+            written: taken,
+            cause,
+        })
     }
 
     /// Some time passes, and dead-lines are looked at.
@@ -292,7 +296,7 @@ impl Bench {
     }
 
     fn held(&self) -> (usize, usize) {
-        let held = self.queue.as_ref().unwrap().ledger.held;
+        let held = self.queue.as_ref().unwrap().accounting.held;
         (held.publishes, held.bytes)
     }
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 /// The pace of a connection, by its shortest round trip.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Pace {
+pub(super) struct InFlightLimit {
     round_trip: Duration,
 }
 
-impl Pace {
+impl InFlightLimit {
     /// A new connection; its handshake took so long for one answer.
     pub(super) fn begin(&mut self, round_trip: Duration) {
         self.round_trip = round_trip;

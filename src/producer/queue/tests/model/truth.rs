@@ -27,7 +27,7 @@ impl World<'_> {
             assert_eq!(before, None, "{id} is answered twice");
             self.is_true(*id);
             if !self.publishes[*id].is_ping() {
-                self.tally(*said);
+                self.counters(*said);
             }
             if *said == Said::Ok && !self.publishes[*id].is_ping() {
                 let lane = self.lane(&self.publishes[*id]);
@@ -43,18 +43,18 @@ impl World<'_> {
         self.done = done.map_or(self.publishes.len(), |done| self.done + done);
     }
 
-    fn tally(&mut self, said: Said) {
-        let tally = &mut self.tally;
+    fn counters(&mut self, said: Said) {
+        let counters = &mut self.counters;
         match said {
-            Said::Failed(ErrorKind::Full, _) => tally.full += 1,
-            Said::Failed(ErrorKind::Timeout, _) => tally.timed_out += 1,
+            Said::Failed(ErrorKind::Full, _) => counters.rejected_full += 1,
+            Said::Failed(ErrorKind::Timeout, _) => counters.timed_out += 1,
             _ => {}
         }
         *match said {
-            Said::Ok => &mut tally.ok,
-            Said::Failed(_, Delivery::NotWritten) => &mut tally.not_written,
-            Said::Failed(_, Delivery::MaybeWritten) => &mut tally.maybe_written,
-            Said::Failed(_, Delivery::MaybePartial) => &mut tally.maybe_partial,
+            Said::Ok => &mut counters.ok,
+            Said::Failed(_, Delivery::NotWritten) => &mut counters.not_written,
+            Said::Failed(_, Delivery::MaybeWritten) => &mut counters.maybe_written,
+            Said::Failed(_, Delivery::MaybePartial) => &mut counters.maybe_partial,
         } += 1;
     }
 
@@ -79,14 +79,14 @@ impl World<'_> {
 
     fn check_books(&self) {
         let (queue, held) = (&self.queue, self.held());
-        assert_eq!(queue.tally(), self.tally);
-        assert_eq!(queue.ledger.held, held, "held");
-        let in_flight = queue.flying;
+        assert_eq!(queue.counters(), self.counters);
+        assert_eq!(queue.accounting.held, held, "held");
+        let in_flight = queue.in_flight();
         let (pending, window) = (self.kind.limits.pending, self.kind.limits.window);
         assert!(held.publishes <= pending.publishes && held.bytes <= pending.bytes);
         let within = in_flight.publishes <= window.publishes && in_flight.bytes <= window.bytes;
         assert!(within || in_flight.publishes == 1, "{in_flight:?}");
-        let mut together = queue.waiting();
+        let mut together = queue.queued();
         together.add(in_flight.publishes, in_flight.bytes);
         assert_eq!(together, held, "waiting and in flight");
         assert_eq!(queue.oldest_end(), self.oldest_end(), "oldest end");
@@ -98,7 +98,10 @@ impl World<'_> {
         let earliest = open.map(|publish| publish.deadline).min();
         assert_eq!(queue.is_empty(), earliest.is_none());
         if let Some(earliest) = earliest {
-            assert!(queue.due().is_some_and(|due| due <= earliest), "due");
+            assert!(
+                queue.next_deadline().is_some_and(|due| due <= earliest),
+                "due"
+            );
         }
     }
 }

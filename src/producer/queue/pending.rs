@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::fold::LARGE;
+use super::limits::{LARGE, Usage, deadline_after};
 use crate::{
     error::{Cause, ConnectionError, Delivery, PublishError},
     producer::payload::Payload,
@@ -16,12 +16,6 @@ pub(crate) trait Reply {
     fn answer(self, answer: Result<(), PublishError>);
 }
 
-/// A time too far to be told is none that anyone could see pass: it is put off by some thirty years.
-pub(crate) fn later(now: Instant, after: Duration) -> Instant {
-    now.checked_add(after)
-        .unwrap_or(now + Duration::from_secs(1 << 30))
-}
-
 /// A publish as it is accepted.
 #[derive(Debug)]
 pub(crate) struct Transaction {
@@ -31,8 +25,17 @@ pub(crate) struct Transaction {
     pub(crate) timeout: Duration,
 }
 
+impl Transaction {
+    pub(super) fn usage(&self) -> Usage {
+        Usage {
+            publishes: 1,
+            bytes: self.payload.size(),
+        }
+    }
+}
+
 /// A publish in its place.
-pub(super) struct Slot<R> {
+pub(super) struct Pending<R> {
     pub(super) topic: Topic,
     pub(super) payload: Payload,
     pub(super) size: usize,
@@ -41,31 +44,31 @@ pub(super) struct Slot<R> {
     /// `None`: answered already, an empty place until its command is answered.
     pub(super) reply: Option<R>,
     /// An earlier connection may have delivered it.
-    pub(super) unknown: bool,
+    pub(super) maybe_written: bool,
     /// It was handed over before.
     pub(super) again: bool,
     /// It is never folded with others.
-    pub(super) alone: bool,
+    pub(super) no_batch: bool,
 }
 
-impl<R> Slot<R> {
+impl<R> Pending<R> {
     pub(super) fn new(transaction: Transaction, now: Instant, reply: R) -> Self {
         let Transaction {
             topic,
             payload,
             timeout,
         } = transaction;
-        let deadline = later(now, timeout);
+        let deadline = deadline_after(now, timeout);
         let size = payload.size();
         Self {
             topic,
             size,
-            alone: size > LARGE || !matches!(payload, Payload::Publish(_)),
+            no_batch: size > LARGE || !matches!(payload, Payload::Publish(_)),
             payload,
             accepted: now,
             deadline,
             reply: Some(reply),
-            unknown: false,
+            maybe_written: false,
             again: false,
         }
     }
@@ -85,7 +88,7 @@ impl<R> Slot<R> {
 
     /// What to say of it if the latest connection certainly did not execute its command.
     pub(super) fn not_written(&self) -> Delivery {
-        if self.unknown {
+        if self.maybe_written {
             self.maybe()
         } else {
             Delivery::NotWritten
@@ -105,20 +108,20 @@ impl<R> Slot<R> {
     pub(super) fn overdue(&self, last: Option<&ConnectionError>) -> Cause {
         let (after, last) = (self.timeout(), last.cloned());
         // What an earlier connection may have delivered was sent, even if it waits again.
-        match self.unknown {
+        match self.maybe_written {
             true => Cause::Unanswered { after },
             false => Cause::Unsent { after, last },
         }
     }
 }
 
-impl<R: Reply> Slot<R> {
+impl<R: Reply> Pending<R> {
     /// Why it is not to be handed over, if it is not: its caller is gone, or nsqd is known to refuse it.
-    pub(super) fn unfit(&self, named: &[ServerError]) -> Option<Cause> {
+    pub(super) fn undeliverable(&self, server_limits: &[ServerError]) -> Option<Cause> {
         if self.reply.as_ref().is_none_or(Reply::is_closed) {
             return Some(Cause::Closed);
         }
-        named.iter().find_map(|refusal| {
+        server_limits.iter().find_map(|refusal| {
             let size = self.payload.exceeds(refusal)?;
             Some(Cause::Foreseen {
                 size,
@@ -128,7 +131,7 @@ impl<R: Reply> Slot<R> {
     }
 
     /// Whether it is to be answered instead of being handed over.
-    pub(super) fn is_unfit(&self, named: &[ServerError], now: Instant) -> bool {
-        self.deadline <= now || self.unfit(named).is_some()
+    pub(super) fn is_undeliverable(&self, server_limits: &[ServerError], now: Instant) -> bool {
+        self.deadline <= now || self.undeliverable(server_limits).is_some()
     }
 }

@@ -32,11 +32,11 @@ impl Kind {
     fn without_batching(rng: &mut fastrand::Rng) -> Self {
         Self {
             limits: Limits {
-                pending: Load {
+                pending: Usage {
                     publishes: [3, 10, 100][rng.usize(0..3)],
                     bytes: [200, 6000, 1 << 20][rng.usize(0..3)],
                 },
-                window: Load {
+                window: Usage {
                     publishes: rng.usize(1..10),
                     bytes: [1, 100, 1 << 20][rng.usize(0..3)],
                 },
@@ -54,11 +54,11 @@ impl Kind {
     fn with_batching(rng: &mut fastrand::Rng) -> Self {
         Self {
             limits: Limits {
-                pending: Load {
+                pending: Usage {
                     publishes: [10, 30, 150][rng.usize(0..3)],
                     bytes: [2000, 1 << 20, 1 << 20][rng.usize(0..3)],
                 },
-                window: Load {
+                window: Usage {
                     publishes: [rng.usize(1..20), 100, 1000][rng.usize(0..3)],
                     bytes: [rng.usize(1..1000), 1 << 20, 1 << 20][rng.usize(0..3)],
                 },
@@ -78,7 +78,7 @@ impl Kind {
 
     /// Large batches of few topics, so many that the pace holds them up.
     fn flood(rng: &mut fastrand::Rng) -> Self {
-        let load = Load {
+        let load = Usage {
             publishes: 600,
             bytes: 1 << 20,
         };

@@ -5,7 +5,7 @@ use super::*;
 
 fn room_for(publishes: usize, bytes: usize) -> Bench {
     Bench::with(Limits {
-        pending: Load { publishes, bytes },
+        pending: Usage { publishes, bytes },
         ..WIDE
     })
 }
@@ -22,13 +22,13 @@ impl Bench {
             timeout,
         };
         let (now, caller) = (self.now, self.caller());
-        self.queue().push_patiently(transaction, now, caller);
+        self.queue().push(transaction, WhenFull::Wait, now, caller);
         self.callers.len()
     }
 
     /// All that waits is handed over and answered `Ok`, as far as there is room, once.
     fn round(&mut self) -> Vec<String> {
-        self.queue().admit();
+        self.queue().admit_waiters();
         let sent = self.hand_over();
         sent.iter().for_each(|_| self.ok());
         sent
@@ -110,20 +110,20 @@ fn waiting_for_room_is_part_of_its_time() {
     bench.publish("a");
     bench.publish_patiently_within("a", 1, 3 * SECOND);
     bench.publish_patiently_within("a", 1, 4 * SECOND);
-    assert_eq!(bench.queue().due(), Some(due));
+    assert_eq!(bench.queue().next_deadline(), Some(due));
     bench.wait(2 * SECOND);
     assert_eq!(bench.round(), ["PUB a 1"]);
-    bench.queue().admit();
+    bench.queue().admit_waiters();
     bench.told();
     // The second was accepted after two of its three seconds; the third waits on.
     bench.wait(SECOND);
     assert_eq!(bench.told(), ["2 Timeout NotWritten"]);
-    assert_eq!(bench.queue().due(), Some(due + SECOND));
+    assert_eq!(bench.queue().next_deadline(), Some(due + SECOND));
     assert_eq!(
         bench.latest(),
         "not sent within 3s; the last failure of the connection: closed by the peer"
     );
-    bench.queue().admit();
+    bench.queue().admit_waiters();
     bench.hand_over();
     bench.wait(SECOND);
     assert_eq!(bench.told(), ["3 Timeout MaybeWritten"]);
@@ -138,9 +138,9 @@ fn one_that_never_had_room_times_out_and_is_not_written() {
     bench.hand_over();
     bench.wait(SECOND);
     assert_eq!(bench.told(), ["2 Timeout NotWritten"]);
-    let tally = bench.queue().tally();
-    assert_eq!((tally.published, tally.not_written), (2, 1));
-    assert_eq!((tally.timed_out, tally.full), (1, 0));
+    let counters = bench.queue().counters();
+    assert_eq!((counters.published, counters.not_written), (2, 1));
+    assert_eq!((counters.timed_out, counters.rejected_full), (1, 0));
 }
 
 /// checklist: 33
@@ -160,8 +160,8 @@ fn whoever_goes_away_while_waiting_leaves_no_trace_and_holds_up_nobody() {
     bench.queue().fail_all(&Cause::Drained);
     assert_eq!(bench.told(), ["1 Ok", "3 Ok", "4 Drained NotWritten"]);
     assert!(bench.queue().is_empty());
-    let tally = bench.queue().tally();
-    assert_eq!((tally.published, tally.not_written), (3, 1));
+    let counters = bench.queue().counters();
+    assert_eq!((counters.published, counters.not_written), (3, 1));
 }
 
 /// checklist: 33
@@ -173,11 +173,11 @@ fn the_line_of_those_who_have_gone_does_not_grow() {
         let id = bench.publish_patiently("a", 1);
         bench.cancel(id);
     }
-    assert!(bench.queue().line.len() <= 64);
+    assert!(bench.queue().admission.len() <= 64);
     let ids: Vec<_> = (0..1000).map(|_| bench.publish_patiently("a", 1)).collect();
     ids.iter().for_each(|id| bench.cancel(*id));
     bench.publish_patiently("a", 1);
-    assert!(bench.queue().line.len() <= 2 * 1000 + 64);
+    assert!(bench.queue().admission.len() <= 2 * 1000 + 64);
 }
 
 /// checklist: 33
@@ -186,13 +186,16 @@ fn whoever_waits_is_counted_once_and_its_latency_is_its_whole_time() {
     let mut bench = room_for(1, 100);
     bench.publish("a");
     bench.publish_patiently("a", 1);
-    assert_eq!(bench.queue().tally().published, 1);
+    assert_eq!(bench.queue().counters().published, 1);
     bench.wait(2 * SECOND);
     bench.round();
     bench.wait(2 * SECOND);
     bench.round();
-    let tally = bench.queue().tally();
-    assert_eq!((tally.published, tally.ok, tally.full), (2, 2, 0));
+    let counters = bench.queue().counters();
+    assert_eq!(
+        (counters.published, counters.ok, counters.rejected_full),
+        (2, 2, 0)
+    );
     let latency = bench.queue().latency();
     assert!(latency.max >= 4 * SECOND.mul_f64(0.99), "{latency:?}");
 }
@@ -230,7 +233,7 @@ fn the_room_of_those_who_went_away_is_given_to_those_who_wait_at_once() {
     bench.cancel(gone_too);
     // No answer will come that could bring another look.
     assert_eq!(bench.hand_over(), ["PUB a 3", "PUB a 4"]);
-    assert_eq!(bench.queue().line.len(), 0);
+    assert_eq!(bench.queue().admission.len(), 0);
 }
 
 /// checklist: 33
@@ -243,7 +246,7 @@ fn one_who_waits_and_is_unfit_does_not_hold_up_those_behind() {
     bench.cancel(gone);
     bench
         .queue()
-        .named
+        .server_limits
         .push(refusal("E_BAD_MESSAGE PUB message too big 50 > 9"));
     assert_eq!(bench.hand_over(), ["PUB a 3"]);
     assert_eq!(bench.told().len(), 2);
@@ -253,16 +256,13 @@ fn one_who_waits_and_is_unfit_does_not_hold_up_those_behind() {
 #[test]
 fn there_is_no_room_where_the_first_who_waits_would_take_it() {
     let mut bench = room_for(10, 10);
-    let small = Load {
-        publishes: 1,
-        bytes: 1,
-    };
     bench.publish_sized("a", 5);
-    assert!(bench.queue().has_room(small));
     let waiting = bench.publish_patiently("a", 8);
-    assert!(!bench.queue().has_room(small));
+    bench.publish("a");
+    assert_eq!(bench.told(), ["3 Full NotWritten"]);
     bench.cancel(waiting);
-    assert!(bench.queue().has_room(small));
+    bench.publish("a");
+    assert!(bench.told().is_empty());
 }
 
 /// checklist: 33
@@ -274,8 +274,8 @@ fn the_line_is_looked_through_only_when_it_has_grown() {
     for length in 2..=64 {
         let id = bench.publish_patiently("a", 1);
         bench.cancel(id);
-        assert_eq!(bench.queue().line.len(), length);
+        assert_eq!(bench.queue().admission.len(), length);
     }
     bench.publish_patiently("a", 1);
-    assert_eq!(bench.queue().line.len(), 2);
+    assert_eq!(bench.queue().admission.len(), 2);
 }

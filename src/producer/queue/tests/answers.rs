@@ -210,7 +210,7 @@ fn what_an_earlier_connection_may_have_stored_is_never_not_written_again() {
     let mut bench = lost_once();
     bench.cancel(1);
     assert_eq!(bench.hand_over(), ["MPUB a 2 2", "PUB b 3"]);
-    assert_eq!(bench.queue().tally().maybe_written, 1);
+    assert_eq!(bench.queue().counters().maybe_written, 1);
 
     // A connection that certainly did not deliver it does not take back what an earlier one may have done.
     let mut bench = lost_once();
@@ -296,7 +296,7 @@ fn cancelled_before_hand_over_is_never_written() {
     bench.cancel(5);
     assert_eq!(bench.hand_over(), ["PUB a 2", "PUB a 4"]);
     assert_eq!(bench.held(), (2, 2));
-    assert_eq!(bench.queue().tally().not_written, 3);
+    assert_eq!(bench.queue().counters().not_written, 3);
 }
 
 #[test]
@@ -334,7 +334,7 @@ fn cancelled_while_it_waits_to_be_sent_again_is_not() {
 fn whatever_is_left_is_answered_by_fail_all_and_by_drop() {
     for dropped in [false, true] {
         let mut bench = Bench::with(Limits {
-            window: Load {
+            window: Usage {
                 publishes: 3,
                 bytes: 100,
             },
@@ -354,7 +354,7 @@ fn whatever_is_left_is_answered_by_fail_all_and_by_drop() {
         } else {
             bench.queue().fail_all(&Cause::Drained);
             assert!(bench.queue().is_empty());
-            assert_eq!(bench.queue().due(), None);
+            assert_eq!(bench.queue().next_deadline(), None);
             "Drained"
         };
         // What is in flight and not settled may be written, whatever the socket took.
@@ -382,7 +382,7 @@ fn nothing_is_answered_twice_when_everything_fails_in_turn() {
     assert_eq!(bench.told().len(), 4);
     bench.wait(60 * SECOND);
     bench.ok();
-    bench.queue().refused(&refusal("E_UNAUTHORIZED")).unwrap();
+    bench.queue().on_error(&refusal("E_UNAUTHORIZED")).unwrap();
     bench.lose(u64::MAX);
     bench.queue().fail_all(&Cause::Drained);
     bench.queue = None;

@@ -32,7 +32,7 @@ impl Count {
 }
 
 /// Each happens at least once in twenty schedules, or the schedules show nothing.
-const OFTEN: [&str; 24] = [
+const OFTEN: [&str; 25] = [
     "E_PUB_FAILED or E_MPUB_FAILED",
     "OK",
     "alone after a rejected batch",
@@ -54,6 +54,7 @@ const OFTEN: [&str; 24] = [
     "out of step",
     "rejected batch",
     "removed before its turn",
+    "removed when full",
     "slow upload",
     "stored twice",
     "timed out",
@@ -149,7 +150,7 @@ struct World<'a> {
     /// Lost connections on which nsqd goes on executing.
     ghosts: Vec<Peer>,
     now: Instant,
-    tally: Tally,
+    counters: Counters,
     /// The latest publish answered `Ok`, by topic or for all.
     last_ok: BTreeMap<&'static str, usize>,
 }
@@ -177,7 +178,7 @@ impl<'a> World<'a> {
             link: None,
             ghosts: Vec::new(),
             now: Instant::now(),
-            tally: Tally::default(),
+            counters: Counters::default(),
             last_ok: BTreeMap::new(),
         }
     }
@@ -287,26 +288,35 @@ impl<'a> World<'a> {
             timeout,
         };
         let size = self.publishes[id].size();
-        let waits = self.rng.u32(0..4) == 0 && size <= self.kind.limits.pending.bytes;
+        let may_fit = size <= self.kind.limits.pending.bytes;
+        let when_full = match self.rng.u32(0..4) {
+            0 if may_fit => WhenFull::Wait,
+            _ => WhenFull::Reject,
+        };
         self.admit();
-        if waits {
-            self.queue.push_patiently(transaction, self.now, caller);
+        let before = self.book.told.borrow().len();
+        self.queue.push(transaction, when_full, self.now, caller);
+        let mut due = self.book.told.borrow()[before..].to_vec();
+        due.retain(|(answered, _)| *answered != id);
+        self.count.add_some("removed when full", due.len());
+        self.removed(&due);
+        if when_full == WhenFull::Wait {
             self.publishes[id].place = Place::Line;
             self.admit();
-            return Due::new();
+            return due;
         }
-        self.queue.push(transaction, self.now, caller);
-        self.tally.published += 1;
+        self.counters.published += 1;
         // Whoever waits for capacity comes first.
         let mut line = self.publishes[self.done..].iter();
         let first = line.find(|publish| publish.place == Place::Line);
         let (publishes, bytes) = first.map_or((0, 0), |first| (1, first.size()));
         if self.has_capacity(1 + publishes, size + bytes) {
             self.publishes[id].place = Place::Queued;
-            return Due::new();
+            return due;
         }
         self.count.add("full");
-        vec![(id, Said::Failed(ErrorKind::Full, Delivery::NotWritten))]
+        due.push((id, Said::Failed(ErrorKind::Full, Delivery::NotWritten)));
+        due
     }
 
     fn ping(&mut self) -> Due {
@@ -317,8 +327,8 @@ impl<'a> World<'a> {
     }
 
     /// What the queue holds.
-    fn held(&self) -> Load {
-        let mut held = Load::default();
+    fn held(&self) -> Usage {
+        let mut held = Usage::default();
         for publish in &self.publishes[self.done..] {
             let waits = matches!(publish.place, Place::Line | Place::Done);
             if !waits && !publish.is_ping() {
@@ -343,7 +353,7 @@ impl<'a> World<'a> {
                     return;
                 }
                 self.publishes[id].place = Place::Queued;
-                self.tally.published += 1;
+                self.counters.published += 1;
             }
         }
     }
@@ -359,7 +369,7 @@ impl<'a> World<'a> {
             publish.place = match publish.place {
                 Place::InFlight => Place::Answered,
                 Place::Line => {
-                    self.tally.published += 1;
+                    self.counters.published += 1;
                     Place::Done
                 }
                 _ => Place::Done,
@@ -388,7 +398,7 @@ impl<'a> World<'a> {
 
     /// Cancelled publishes that are not in flight are removed.
     fn forget_gone(&mut self) -> Due {
-        self.queue.forget_gone();
+        self.queue.remove_cancelled();
         let due = self.answer(|publish| {
             let is_gone = publish.gone.get() && publish.place == Place::Queued;
             let said = Said::Failed(ErrorKind::Closed, publish.not_now());

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    producer::transaction::tests::nsqd::{Answer, Command, commands, number},
+    producer::queue::tests::nsqd::{Answer, Command, commands, number},
     protocol::ErrorCode,
 };
 
@@ -61,7 +61,7 @@ impl World<'_> {
             reconfigure(&mut self.nsqd, &mut self.rng);
         }
         let round_trip = Duration::from_micros([0, 30, 60, 300, 20_000][self.rng.usize(0..5)]);
-        self.queue.begin(round_trip);
+        self.queue.on_connected(round_trip);
         Link {
             out: Outbox::new(),
             handed: Vec::new(),
@@ -97,7 +97,7 @@ impl World<'_> {
                 publish.place = Place::Done;
             }
         }
-        self.queue.admit();
+        self.queue.admit_waiters();
         self.admit();
         while self.next_command(&mut due) {}
         due
@@ -106,7 +106,11 @@ impl World<'_> {
     fn next_command(&mut self, due: &mut Due) -> bool {
         let mut link = self.link.take().expect("a connection");
         let handed = self.queue.next_command(b"{}", &mut link.out, self.now);
-        self.removed(due);
+        let removed = self.book.told.borrow()[due.len()..].to_vec();
+        self.count
+            .add_some("removed before its turn", removed.len());
+        self.removed(&removed);
+        due.extend(removed);
         let bytes = link.out.take().concat();
         if handed {
             let commands = commands(&bytes);
@@ -121,10 +125,8 @@ impl World<'_> {
     }
 
     /// Publishes that were answered instead of being handed over. Their capacity is for those that wait.
-    fn removed(&mut self, due: &mut Due) {
-        let told = self.book.told.borrow()[due.len()..].to_vec();
-        self.count.add_some("removed before its turn", told.len());
-        for (id, said) in &told {
+    pub(super) fn removed(&mut self, removed: &[(usize, Said)]) {
+        for (id, said) in removed {
             self.admit();
             let publish = &mut self.publishes[*id];
             assert_eq!(publish.place, Place::Queued, "{id} was removed");
@@ -142,7 +144,6 @@ impl World<'_> {
             assert!(is_right && delivery, "{id} was removed and told {said:?}");
         }
         self.admit();
-        due.extend(told);
     }
 
     /// Nothing was handed over: with nothing in flight, no response would bring the queue back.
@@ -190,14 +191,14 @@ impl World<'_> {
                 .filter(|(_, other)| !other.is_ping() && self.lane(other) == lane);
             let oldest = lane.map(|(id, _)| id).take(ids.len());
             assert!(oldest.eq(ids.iter().copied()), "{ids:?} are the oldest");
-            self.tally.commands += 1;
+            self.counters.commands += 1;
         }
         if batched {
             let batch = self.kind.limits.batch.expect("batching is on");
             let size = command.size.unwrap_or_default();
             assert!(ids.len() <= batch.messages && size <= batch.bytes);
-            self.tally.batches += 1;
-            self.tally.batched += ids.len() as u64;
+            self.counters.batches += 1;
+            self.counters.batched += ids.len() as u64;
             self.count.add("batched");
         }
         for id in &ids {
@@ -217,7 +218,7 @@ impl World<'_> {
                 self.count.add("alone after a rejected batch");
             }
             if again {
-                self.tally.resent += 1;
+                self.counters.requeued += 1;
                 self.count.add("handed over again");
             }
         }
@@ -264,7 +265,7 @@ impl World<'_> {
         match answer {
             Ok(()) => {
                 let sent = link.in_flight.pop_front().expect("a command in flight");
-                self.queue.ok(link.taken as u64, self.now).unwrap();
+                self.queue.on_ok(link.taken as u64, self.now).unwrap();
                 let due = self.complete(&sent.ids, |_| Said::Ok);
                 let late = due.len() < sent.ids.len();
                 self.count.add(if late { "late OK" } else { "OK" });
@@ -276,7 +277,7 @@ impl World<'_> {
                     0 => State::Closing,
                     _ => State::Rejected,
                 };
-                self.queue.refused(&refusal(&text)).unwrap();
+                self.queue.on_error(&refusal(&text)).unwrap();
                 self.rejected(&text)
             }
         }
@@ -341,9 +342,9 @@ impl World<'_> {
         };
         let oldest = link.in_flight.front().map(|sent| sent.end);
         if oldest.is_none_or(|end| end > link.taken) && link.state == State::Open {
-            self.queue.ok(link.taken as u64, self.now).unwrap_err();
+            self.queue.on_ok(link.taken as u64, self.now).unwrap_err();
             if oldest.is_none() {
-                self.queue.refused(&refusal("E_INVALID")).unwrap_err();
+                self.queue.on_error(&refusal("E_INVALID")).unwrap_err();
             }
             link.state = State::Closing;
             link.frames.clear();
@@ -369,9 +370,9 @@ impl World<'_> {
         };
         let lost = link.state == State::Closing;
         let retry = self.kind.limits.retry_maybe_written;
-        let mut expected = Settlement {
-            resent: 0,
-            unknown: 0,
+        let mut expected = DisconnectOutcome {
+            requeued: 0,
+            maybe_written: 0,
         };
         let mut due = Due::new();
         for sent in &link.in_flight {
@@ -387,8 +388,8 @@ impl World<'_> {
                     continue;
                 }
                 publish.maybe |= whole;
-                expected.unknown += usize::from(whole);
-                expected.resent += usize::from(!whole || retry);
+                expected.maybe_written += usize::from(whole);
+                expected.requeued += usize::from(!whole || retry);
                 if whole && !retry {
                     let delivery = publish.maybe_now();
                     due.push((*id, Said::Failed(ErrorKind::ConnectionLost, delivery)));
@@ -405,11 +406,11 @@ impl World<'_> {
             Cause::Lost(ConnectionError::ClosedByPeer),
         );
         let settlement = match lost {
-            true => self.queue.end(Ending::Lost {
-                taken,
+            true => self.queue.on_disconnected(ConnectionEnd::Lost {
+                written: taken,
                 cause: &cause,
             }),
-            false => self.queue.end(Ending::Refused),
+            false => self.queue.on_disconnected(ConnectionEnd::Rejected),
         };
         self.count.add(match lost {
             true => "connection lost",

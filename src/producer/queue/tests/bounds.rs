@@ -5,7 +5,7 @@ use super::*;
 /// These limits for what is pending, and no others.
 fn pending(publishes: usize, bytes: usize) -> Bench {
     Bench::with(Limits {
-        pending: Load { publishes, bytes },
+        pending: Usage { publishes, bytes },
         ..WIDE
     })
 }
@@ -13,7 +13,7 @@ fn pending(publishes: usize, bytes: usize) -> Bench {
 /// These limits for what is in flight, and no others.
 fn window(publishes: usize, bytes: usize) -> Bench {
     Bench::with(Limits {
-        window: Load { publishes, bytes },
+        window: Usage { publishes, bytes },
         ..WIDE
     })
 }
@@ -51,9 +51,9 @@ fn full_by_bytes_counts_bodies_up_to_the_very_limit() {
 fn a_full_queue_leaves_its_dead_lines_alone() {
     let mut bench = pending(1, 100);
     bench.publish("a");
-    let due = bench.queue().due();
+    let due = bench.queue().next_deadline();
     bench.publish_within("a", SECOND);
-    assert_eq!(bench.queue().due(), due);
+    assert_eq!(bench.queue().next_deadline(), due);
     assert!(!bench.queue().is_empty());
 }
 
@@ -66,7 +66,7 @@ fn timed_out_in_flight_keeps_its_share_until_its_command_is_answered() {
     bench.wait(SECOND);
     bench.told();
     assert!(bench.queue().is_empty());
-    assert!(bench.queue().in_flight());
+    assert!(bench.queue().has_in_flight());
     assert_eq!(bench.held(), (2, 2));
     bench.publish("a");
     assert_eq!(bench.told(), ["3 Full NotWritten"]);
@@ -150,29 +150,29 @@ fn the_window_is_whole_again_on_a_new_connection() {
 #[test]
 fn due_is_never_later_than_the_earliest_dead_line() {
     let mut bench = Bench::new();
-    assert_eq!(bench.queue().due(), None);
+    assert_eq!(bench.queue().next_deadline(), None);
     let start = bench.now;
     bench.publish_within("a", 3 * SECOND);
-    assert_eq!(bench.queue().due(), Some(start + 3 * SECOND));
+    assert_eq!(bench.queue().next_deadline(), Some(start + 3 * SECOND));
     bench.publish_within("a", 5 * SECOND);
-    assert_eq!(bench.queue().due(), Some(start + 3 * SECOND));
+    assert_eq!(bench.queue().next_deadline(), Some(start + 3 * SECOND));
     bench.publish_within("a", SECOND);
-    assert_eq!(bench.queue().due(), Some(start + SECOND));
+    assert_eq!(bench.queue().next_deadline(), Some(start + SECOND));
     bench.hand_over();
     bench.wait(SECOND);
     assert_eq!(bench.told(), ["3 Timeout MaybeWritten"]);
-    assert_eq!(bench.queue().due(), Some(start + 3 * SECOND));
+    assert_eq!(bench.queue().next_deadline(), Some(start + 3 * SECOND));
     // Answered meanwhile, the earliest may be gone: then a look finds nothing, and the next one.
     bench.ok();
     bench.wait(2 * SECOND);
     assert_eq!(bench.told(), ["1 Ok"]);
-    assert_eq!(bench.queue().due(), Some(start + 5 * SECOND));
+    assert_eq!(bench.queue().next_deadline(), Some(start + 5 * SECOND));
     // A dead-line is the publish's own, however often it is sent.
     bench.refuse("E_BAD_MESSAGE PUB failed to read message body");
-    assert_eq!(bench.queue().due(), Some(start + 5 * SECOND));
+    assert_eq!(bench.queue().next_deadline(), Some(start + 5 * SECOND));
     bench.wait(2 * SECOND);
     assert_eq!(bench.told(), ["2 Timeout NotWritten"]);
-    assert_eq!(bench.queue().due(), None);
+    assert_eq!(bench.queue().next_deadline(), None);
 }
 
 #[test]
@@ -181,13 +181,13 @@ fn a_time_out_too_long_for_the_clock_is_no_panic() {
     bench.publish_within("a", Duration::MAX);
     bench.wait(1_000_000 * SECOND);
     assert!(bench.told().is_empty());
-    assert!(bench.queue().due().is_some());
+    assert!(bench.queue().next_deadline().is_some());
 }
 
 #[test]
 fn the_tally_is_the_answers_given() {
     let mut bench = Bench::with(Limits {
-        pending: Load {
+        pending: Usage {
             publishes: 6,
             bytes: 100,
         },
@@ -218,27 +218,27 @@ fn the_tally_is_the_answers_given() {
         "6 Timeout NotWritten",
     ];
     assert_eq!(bench.told(), told);
-    let tally = Tally {
+    let counters = Counters {
         published: 7,
         ok: 1,
         not_written: 2,
         maybe_written: 2,
         maybe_partial: 2,
-        full: 1,
+        rejected_full: 1,
         timed_out: 2,
         // The sixth was to be sent again after the loss as well, and was not.
-        resent: 3,
+        requeued: 3,
         commands: 9,
         batches: 0,
         batched: 0,
     };
-    assert_eq!(bench.queue().tally(), tally);
+    assert_eq!(bench.queue().counters(), counters);
 }
 
 #[test]
 fn a_crowd_whose_time_is_over_is_let_go_of_together_however_much_is_in_flight() {
     let many = 100_000;
-    let load = Load {
+    let load = Usage {
         publishes: 2 * many + 1,
         bytes: 1 << 30,
     };

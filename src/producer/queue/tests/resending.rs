@@ -29,7 +29,7 @@ fn the_places_of_commands_start_anew_on_each_connection() {
     assert_eq!(bench.queue().oldest_end(), Some(pub_size(1)));
     bench.lose(0);
     assert_eq!(bench.queue().oldest_end(), None);
-    assert!(!bench.queue().in_flight());
+    assert!(!bench.queue().has_in_flight());
     bench.hand_over();
     assert_eq!(bench.queue().oldest_end(), Some(pub_size(1)));
     bench.ok();
@@ -81,7 +81,7 @@ fn a_verdict_on_a_topic_answers_all_that_was_accepted_for_it() {
         ("E_UNAUTHORIZED PUB failed", "Unauthorized"),
     ] {
         let mut bench = Bench::with(Limits {
-            window: Load {
+            window: Usage {
                 publishes: 4,
                 bytes: 100,
             },
@@ -92,12 +92,12 @@ fn a_verdict_on_a_topic_answers_all_that_was_accepted_for_it() {
         }
         bench.batch("a", 1);
         bench.hand_over();
-        bench.queue().refused(&refusal(text)).unwrap();
+        bench.queue().on_error(&refusal(text)).unwrap();
         let told = ["1", "3", "5", "7"].map(|id| format!("{id} Refused({code}) NotWritten"));
         assert_eq!(bench.told(), told);
         // What was in flight keeps its share until the connection has ended.
         assert_eq!(bench.held(), (4, 4));
-        bench.queue().end(Ending::Refused);
+        bench.queue().on_disconnected(ConnectionEnd::Rejected);
         assert_eq!(bench.held(), (3, 3));
         bench.out = Outbox::new();
         // It is no verdict on what comes later: grants change.
@@ -184,7 +184,7 @@ fn a_limit_that_nsqd_names_costs_two_connections_and_not_one_for_each_publish() 
         .iter()
         .filter(|told| told.ends_with(" Refused(BadMessage) NotWritten"));
     assert_eq!((refused.count(), told.len()), (500, 1000));
-    assert_eq!(bench.queue().tally().ok, 500);
+    assert_eq!(bench.queue().counters().ok, 500);
 }
 
 /// What is handed over of a PUB of 11 bytes, one of 10, batches of two times 11, of two times 6, of two times 5, and a
@@ -313,7 +313,7 @@ fn an_error_with_nothing_in_flight_is_out_of_step_and_answers_nobody() {
         "E_BAD_MESSAGE PUB message too big 20 > 0",
         "E_BAD_MESSAGE PUB failed to read message body",
     ] {
-        assert!(bench.queue().refused(&refusal(text)).is_err());
+        assert!(bench.queue().on_error(&refusal(text)).is_err());
     }
     assert!(bench.told().is_empty());
     assert_eq!(bench.hand_over(), ["PUB a 1"]);
@@ -326,7 +326,7 @@ fn when_more_follows_an_error_frame_what_was_in_flight_is_lost() {
     bench.publish("a");
     bench.publish("a");
     bench.hand_over();
-    bench.queue().refused(&refusal("E_PUB_FAILED")).unwrap();
+    bench.queue().on_error(&refusal("E_PUB_FAILED")).unwrap();
     bench.lose(2 * pub_size(1));
     let told = [
         "1 Refused(PubFailed) NotWritten",

@@ -16,7 +16,7 @@ fn handed_over_at_once(bench: &mut Bench, topics: usize) -> usize {
 fn the_longer_the_way_to_nsqd_the_more_commands_are_in_flight() {
     for (micros, commands) in [(0, 8), (49, 8), (50, 9), (99, 9), (1_000, 28)] {
         let mut bench = Bench::folding();
-        bench.queue().begin(Duration::from_micros(micros));
+        bench.queue().on_connected(Duration::from_micros(micros));
         assert_eq!(handed_over_at_once(&mut bench, 50), commands, "{micros} us");
     }
 }
@@ -38,7 +38,7 @@ fn one_is_answered_and_one_follows() {
 #[test]
 fn the_shortest_way_from_hand_over_to_ok_is_the_one_that_counts_on_each_connection() {
     let mut bench = Bench::folding();
-    bench.queue().begin(Duration::from_micros(1_000));
+    bench.queue().on_connected(Duration::from_micros(1_000));
     assert_eq!(handed_over_at_once(&mut bench, 40), 28);
     bench.wait(Duration::from_micros(500));
     bench.ok();
@@ -56,7 +56,7 @@ fn the_shortest_way_from_hand_over_to_ok_is_the_one_that_counts_on_each_connecti
     assert_eq!(handed_over_at_once(&mut bench, 50), 18);
     // The next connection has its own.
     bench.lose(0);
-    bench.queue().begin(Duration::from_micros(100));
+    bench.queue().on_connected(Duration::from_micros(100));
     assert_eq!(bench.hand_over().len(), 10);
 }
 
@@ -83,7 +83,7 @@ fn pings_are_not_held_up_and_hold_up_nobody() {
 /// contract: 2, 3, 4, 7, 9
 #[test]
 fn a_command_is_formed_while_fewer_than_256_publishes_are_in_flight() {
-    let many = Load {
+    let many = Usage {
         publishes: 2_000,
         bytes: 1 << 20,
     };
@@ -108,7 +108,7 @@ fn a_command_is_formed_while_fewer_than_256_publishes_are_in_flight() {
     // It is one more for each microsecond to nsqd.
     bench.lose(0);
     bench.told();
-    bench.queue().begin(Duration::from_micros(256));
+    bench.queue().on_connected(Duration::from_micros(256));
     let carried = bench.hand_over().iter().map(members).collect::<Vec<_>>();
     assert_eq!(carried, [255, 255, 235]);
 }
@@ -155,7 +155,7 @@ fn what_is_not_folded_does_not_wait_for_company() {
     assert_eq!(bench.hand_over(), ["MPUB a 27 28 29"]);
 
     let mut bench = twenty_four_in_flight();
-    let window = Load {
+    let window = Usage {
         publishes: 100,
         bytes: 1 << 20,
     };
@@ -184,6 +184,6 @@ fn an_answer_to_those_out_of_time_makes_room_like_any_other() {
 #[test]
 fn without_batching_only_the_window_counts() {
     let mut bench = Bench::new();
-    bench.queue().begin(Duration::ZERO);
+    bench.queue().on_connected(Duration::ZERO);
     assert_eq!(handed_over_at_once(&mut bench, 90), 90);
 }

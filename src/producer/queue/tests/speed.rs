@@ -31,7 +31,7 @@ struct Loop {
 
 impl Loop {
     fn new(topics: usize, batch: Option<Batch>) -> Self {
-        let wide = Load {
+        let wide = Usage {
             publishes: 1_000_000,
             bytes: 1 << 30,
         };
@@ -56,7 +56,8 @@ impl Loop {
             payload: Payload::Publish(self.body.clone()),
             timeout,
         };
-        self.queue.push(transaction, self.now, Nobody);
+        self.queue
+            .push(transaction, WhenFull::Reject, self.now, Nobody);
     }
 
     /// All publishes come at once, and each burst of commands is answered before the next.
@@ -68,8 +69,8 @@ impl Loop {
             while self.queue.next_command(b"{}", &mut self.out, self.now) {}
             black_box(self.out.take());
             let taken = self.out.total();
-            while self.queue.in_flight() {
-                self.queue.ok(taken, self.now).unwrap();
+            while self.queue.has_in_flight() {
+                self.queue.on_ok(taken, self.now).unwrap();
             }
         }
     }
@@ -112,7 +113,7 @@ fn a_hundred_thousand_are_looked_at_for_one_that_is_overdue() {
                 lap.queue.expire(lap.now + Duration::from_millis(2), None);
             });
         });
-        assert_eq!(lap.queue.waiting().publishes, 100_000);
+        assert_eq!(lap.queue.queued().publishes, 100_000);
     }
     criterion.final_summary();
 }
