@@ -1,13 +1,15 @@
-//! The switches, the traps and the blows.
+//! Persistent, one-shot and immediate faults. The cuts are in `cuts`.
 
-use std::time::Instant;
+use std::{
+    io::{ErrorKind, Read},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
 
-use super::*;
-
-const EVERY_SECOND: &str = r#"{"heartbeat_interval":1000}"#;
+use super::{layered_client::*, *};
 
 #[test]
-fn refusing_it_can_not_be_reached_but_open_connections_stay() {
+fn refuse_connections_keeps_open_ones_and_outlasts_a_restart() {
     let nsqd = start();
     let mut client = Client::connect(&nsqd);
     nsqd.faults().refuse_connections(true);
@@ -15,27 +17,17 @@ fn refusing_it_can_not_be_reached_but_open_connections_stay() {
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     client.send(&publish("t", b"x"));
     client.expect(OK);
+    nsqd.stop();
+    nsqd.restart().unwrap();
+    assert!(TcpStream::connect(nsqd.address()).is_err());
     nsqd.faults().refuse_connections(false);
     Client::connect(&nsqd);
 }
 
 #[test]
-fn refusing_outlasts_a_restart() {
+fn stall_executes_and_sends_heartbeats_but_no_responses() {
     let nsqd = start();
-    nsqd.faults().refuse_connections(true);
-    nsqd.stop();
-    nsqd.restart().unwrap();
-    assert!(TcpStream::connect(nsqd.address()).is_err());
-    nsqd.faults().clear();
-    Client::connect(&nsqd);
-}
-
-#[test]
-fn stalled_it_executes_and_beats_but_does_not_answer() {
-    let nsqd = start();
-    let mut client = Client::connect(&nsqd);
-    client.send(&identify(EVERY_SECOND));
-    client.expect(OK);
+    let mut client = Client::with_heartbeats(&nsqd);
     nsqd.faults().stall(true);
     client.send(&publish("t", b"x").repeat(3));
     wait(nsqd.wait_for_messages("t", 3));
@@ -46,21 +38,38 @@ fn stalled_it_executes_and_beats_but_does_not_answer() {
 }
 
 #[test]
-fn stalled_it_lets_go_a_client_that_hangs_up() {
-    let nsqd = start();
+fn stall_closes_a_connection_that_the_client_closed() {
+    let nsqd = Authority::new().nsqd().start().unwrap();
     let mut client = Client::connect(&nsqd);
+    let mut before_tls = Client::connect(&nsqd);
     nsqd.faults().stall(true);
     client.send(&publish("t", b"x"));
-    client.half_close();
-    client.expect_end(End::Eof);
+    before_tls.send(&identify(r#"{"feature_negotiation":true,"tls_v1":true}"#));
+    wait(nsqd.wait_for_command("IDENTIFY", 1));
+    for client in [&mut client, &mut before_tls] {
+        client.shut_down_write();
+        client.expect_end(End::Eof);
+    }
     wait(nsqd.wait_for_connections(0));
     assert_eq!(nsqd.message_count("t"), 1);
 }
 
 #[test]
-fn stalled_it_holds_back_a_refusal_too() {
+fn stall_holds_back_messages_and_errors() {
     let nsqd = start();
+    publish_all(&nsqd, "t", &["x"]);
     let mut client = Client::connect(&nsqd);
+    nsqd.faults().stall(true);
+    client.send(b"SUB t c\nRDY 1\n");
+    wait(nsqd.wait_until(|nsqd| {
+        let channel = nsqd.channel("t", "c");
+        channel.is_some_and(|info| info.in_flight_count == 1)
+    }));
+    client.expect_silence();
+    nsqd.faults().stall(false);
+    client.expect(OK);
+    client.message();
+
     nsqd.faults().stall(true);
     client.send(b"nonsense\n");
     wait(nsqd.wait_for_command("nonsense", 1));
@@ -71,67 +80,41 @@ fn stalled_it_holds_back_a_refusal_too() {
 }
 
 #[test]
-fn frozen_it_hears_and_says_nothing() {
+fn freeze_neither_reads_nor_sends_until_switched_off() {
     let nsqd = start();
-    let mut client = Client::connect(&nsqd);
-    client.send(&identify(EVERY_SECOND));
-    client.expect(OK);
+    let mut client = Client::with_heartbeats(&nsqd);
     nsqd.faults().freeze(true);
     client.send(&publish("t", b"x"));
-    // A new one is accepted, and waits like the others.
-    let mut late = Client::silent(nsqd.address());
+    // A new connection is accepted, and waits.
+    let mut late = Client::without_magic(nsqd.address());
     late.send(&[b"  V2", &publish("t", b"y")[..]].concat());
-    client
-        .0
-        .set_read_timeout(Some(Duration::from_millis(2_500)))
-        .unwrap();
-    let nothing = client.0.read(&mut [0]).unwrap_err();
-    assert_eq!(nothing.kind(), ErrorKind::WouldBlock);
+    client.expect_silence_for(Duration::from_millis(2_500));
     assert_eq!(nsqd.message_count("t"), 0);
 
     nsqd.faults().freeze(false);
     late.expect(OK);
-    // It sent something, so it is not taken for dead, though the dead-line has passed. One of the
-    // missed heartbeats comes, before the answer or behind it.
+    // The read deadline has passed, but the client sent something. One of the missed heartbeats is
+    // sent, before or after the response.
     let mut read = vec![0; OK.len() + HEARTBEAT.len()];
     client.0.read_exact(&mut read).unwrap();
     assert!([[OK, HEARTBEAT].concat(), [HEARTBEAT, OK].concat()].contains(&read));
 }
 
 #[test]
-fn thawed_it_hangs_up_on_who_was_silent() {
+fn end_of_freeze_disconnects_clients_that_sent_nothing() {
     let nsqd = start();
-    let mut client = Client::connect(&nsqd);
-    client.send(&identify(EVERY_SECOND));
-    client.expect(OK);
+    let mut client = Client::with_heartbeats(&nsqd);
     nsqd.faults().freeze(true);
-    client
-        .0
-        .set_read_timeout(Some(Duration::from_millis(2_200)))
-        .unwrap();
-    assert!(client.0.read(&mut [0]).is_err());
+    client.expect_silence_for(Duration::from_millis(2_200));
     nsqd.faults().freeze(false);
-    assert_eq!(
-        client.rest(),
-        (HEARTBEAT.escape_ascii().to_string(), End::Eof)
-    );
+    let heartbeat = HEARTBEAT.escape_ascii().to_string();
+    assert_eq!(client.rest(), (heartbeat, End::Eof));
 }
 
 #[test]
-fn frozen_connections_can_be_closed() {
+fn stop_reading_sends_heartbeats_and_keeps_silent_clients() {
     let nsqd = start();
-    let mut client = Client::connect(&nsqd);
-    nsqd.faults().freeze(true);
-    nsqd.faults().close_connections();
-    client.expect_end(End::Eof);
-}
-
-#[test]
-fn not_reading_it_goes_on_beating_and_takes_nobody_for_dead() {
-    let nsqd = start();
-    let mut client = Client::connect(&nsqd);
-    client.send(&identify(EVERY_SECOND));
-    client.expect(OK);
+    let mut client = Client::with_heartbeats(&nsqd);
     nsqd.faults().stop_reading(true);
     client.send(&publish("t", b"x"));
     for _ in 0..3 {
@@ -143,18 +126,14 @@ fn not_reading_it_goes_on_beating_and_takes_nobody_for_dead() {
 }
 
 #[test]
-fn without_heartbeats_it_is_silent() {
+fn stop_heartbeats_keeps_the_read_deadline() {
     let nsqd = start();
-    let mut client = Client::connect(&nsqd);
     nsqd.faults().stop_heartbeats(true);
-    client.send(&identify(EVERY_SECOND));
-    client.expect(OK);
-    // To the dead-line: two heartbeats would have come.
-    client.expect_end(End::Eof);
+    Client::with_heartbeats(&nsqd).expect_end(End::Eof);
 }
 
 #[test]
-fn answers_are_delayed_but_not_execution() {
+fn delay_responses_does_not_delay_execution() {
     let nsqd = start();
     let mut client = Client::connect(&nsqd);
     nsqd.faults().delay_responses(Duration::from_millis(300));
@@ -173,7 +152,7 @@ fn answers_are_delayed_but_not_execution() {
 }
 
 #[test]
-fn the_next_command_fails_and_is_not_executed() {
+fn fail_next_fails_one_command_without_executing_it() {
     let nsqd = start();
     nsqd.faults()
         .fail_next("PUB", "E_PUB_FAILED PUB failed exiting");
@@ -192,34 +171,34 @@ fn the_next_command_fails_and_is_not_executed() {
 }
 
 #[test]
-fn a_failing_command_may_store_some_of_its_messages() {
+fn fail_after_storing_stores_the_first_messages() {
     let nsqd = start();
-    nsqd.faults()
-        .fail_after_storing("MPUB", "E_MPUB_FAILED MPUB failed no space left", 1);
+    let text = "E_MPUB_FAILED MPUB failed no space left";
+    nsqd.faults().fail_after_storing("MPUB", text, 1);
     let mut client = Client::connect(&nsqd);
     client.send(b"MPUB t\n\0\0\0\x0e\0\0\0\x02\0\0\0\x01a\0\0\0\x01b");
-    client.expect(&error("E_MPUB_FAILED MPUB failed no space left"));
+    client.expect(&error(text));
     client.expect_end(End::Eof);
     assert_eq!(nsqd.messages("t")[0].body, "a");
     assert_eq!(nsqd.message_count("t"), 1);
 }
 
 #[test]
-fn the_next_command_is_answered_with_raw_bytes() {
+fn respond_next_executes_and_replaces_the_response() {
     let nsqd = start();
-    nsqd.faults()
-        .respond_next("IDENTIFY", b"HTTP/1.1 400 Bad Request\r\n");
+    let http = b"HTTP/1.1 400 Bad Request\r\n";
+    nsqd.faults().respond_next("IDENTIFY", http);
     nsqd.faults().respond_next("PUB", b"");
     let mut client = Client::connect(&nsqd);
     client.send(&[identify("{}"), publish("t", b"1"), publish("t", b"2")].concat());
-    client.expect(b"HTTP/1.1 400 Bad Request\r\n");
+    client.expect(http);
     client.expect(OK);
     client.expect_silence();
     assert_eq!(nsqd.message_count("t"), 2);
 }
 
 #[test]
-fn even_a_command_it_cannot_execute_can_be_answered() {
+fn respond_next_answers_commands_that_cannot_be_executed() {
     let nsqd = start();
     nsqd.faults().respond_next("AUTH", OK);
     nsqd.faults().respond_next("CLS", OK);
@@ -230,12 +209,12 @@ fn even_a_command_it_cannot_execute_can_be_answered() {
 }
 
 #[test]
-fn raw_bytes_reach_every_open_connection_even_when_stalled() {
+fn send_raw_reaches_all_connections_despite_a_stall() {
     let nsqd = start();
     let mut clients = [
         Client::connect(&nsqd),
         Client::connect(&nsqd),
-        Client::silent(nsqd.address()),
+        Client::without_magic(nsqd.address()),
     ];
     wait(nsqd.wait_until(|nsqd| nsqd.connections().len() == 3));
     nsqd.faults().stall(true);
@@ -243,6 +222,17 @@ fn raw_bytes_reach_every_open_connection_even_when_stalled() {
     for client in &mut clients {
         client.expect(&[0, 0, 0, 255]);
     }
+}
+
+#[test]
+fn send_to_socket_bypasses_tls() {
+    let authority = Authority::new();
+    let nsqd = authority.nsqd().start().unwrap();
+    let mut client = Client::with_tls(&nsqd, &authority);
+    nsqd.faults().send_to_socket(frame(0, b"clear text"));
+    let broken = client.0.read(&mut [0; 64]).unwrap_err();
+    assert_eq!(broken.kind(), ErrorKind::InvalidData);
+    assert!(client.0.sock.read.ends_with(&frame(0, b"clear text")));
 }
 
 #[test]
@@ -256,21 +246,21 @@ fn connections_are_closed_or_reset_at_once() {
     let mut client = Client::connect(&nsqd);
     nsqd.faults().reset_connections();
     client.expect_end(End::Reset);
-    // With nobody there they do nothing.
+    // Without connections these have no effect.
     nsqd.faults().close_connections();
     nsqd.faults().reset_connections();
     nsqd.faults().send_raw(b"x");
 }
 
 #[test]
-fn cleared_it_is_an_nsqd_again() {
+fn clear_switches_off_every_fault() {
     let nsqd = start();
     let faults = nsqd.faults();
     faults.refuse_connections(true);
     faults.stall(true);
     faults.freeze(true);
     faults.stop_reading(true);
-    faults.delay_responses(PATIENCE);
+    faults.delay_responses(TIMEOUT);
     faults.fail_next("PUB", "E_PUB_FAILED");
     faults.reset_after_bytes(0);
     faults.clear();

@@ -1,175 +1,31 @@
-//! Connections inside layers: compression, alone and inside TLS.
+//! Connections inside TLS and compression, and responses that announce other layers.
 
-use std::{cell::RefCell, io, rc::Rc};
+use std::{io::Write, net::Shutdown};
 
-use flate2::{Compression, Decompress, FlushDecompress, write::DeflateEncoder};
-use snap::{read::FrameDecoder, write::FrameEncoder};
+use tokio_rustls::rustls::version::{TLS12, TLS13};
 
-use super::{certificates::*, *};
+use super::{layered_client::*, *};
 
-/// A stream that is read from and written to by two.
-struct Shared<S>(Rc<RefCell<S>>);
-
-impl<S: Read> Read for Shared<S> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.borrow_mut().read(buffer)
-    }
-}
-
-impl<S: Write> Write for Shared<S> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.borrow_mut().flush()
-    }
-}
-
-/// flate2's own reader asks for more input while there still is output.
-struct Inflated<S> {
-    stream: S,
-    inflate: Decompress,
-    input: Vec<u8>,
-}
-
-impl<S: Read> Read for Inflated<S> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let (taken, given) = (self.inflate.total_in(), self.inflate.total_out());
-            self.inflate
-                .decompress(&self.input, buffer, FlushDecompress::None)?;
-            self.input
-                .drain(..(self.inflate.total_in() - taken) as usize);
-            let read = (self.inflate.total_out() - given) as usize;
-            if read > 0 {
-                return Ok(read);
-            }
-            let mut more = [0; 4096];
-            let n = self.stream.read(&mut more)?;
-            if n == 0 {
-                return Ok(0);
-            }
-            self.input.extend_from_slice(&more[..n]);
-        }
-    }
-}
-
-/// A compressed stream, by the libraries' own blocking readers and writers. What is written is flushed.
-pub(super) struct Squeezed {
-    read: Box<dyn Read>,
-    write: Box<dyn Write>,
-}
-
-impl Read for Squeezed {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.read.read(buffer)
-    }
-}
-
-impl Write for Squeezed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write.write_all(bytes)?;
-        self.write.flush()?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.write.flush()
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum How {
-    Plain,
-    Snappy,
-    Deflate,
-}
-
-pub(super) const ALL: [(bool, How); 6] = [
-    (false, How::Plain),
-    (false, How::Snappy),
-    (false, How::Deflate),
-    (true, How::Plain),
-    (true, How::Snappy),
-    (true, How::Deflate),
-];
-
-impl How {
-    pub(super) fn squeeze<S: Read + Write + 'static>(self, stream: S) -> Squeezed {
-        let stream = Rc::new(RefCell::new(stream));
-        let [read, write] = [Shared(Rc::clone(&stream)), Shared(stream)];
-        match self {
-            Self::Plain => Squeezed {
-                read: Box::new(read),
-                write: Box::new(write),
-            },
-            Self::Snappy => Squeezed {
-                read: Box::new(FrameDecoder::new(read)),
-                write: Box::new(FrameEncoder::new(write)),
-            },
-            Self::Deflate => Squeezed {
-                read: Box::new(Inflated {
-                    stream: read,
-                    inflate: Decompress::new(false),
-                    input: Vec::new(),
-                }),
-                write: Box::new(DeflateEncoder::new(write, Compression::new(6))),
-            },
-        }
-    }
-}
-
-/// The IDENTIFY that asks for these layers, with more fields.
-pub(super) fn asking(tls: bool, how: How, more: &str) -> String {
-    let (snappy, deflate) = (how == How::Snappy, how == How::Deflate);
-    format!(
-        r#"{{"feature_negotiation":true,"tls_v1":{tls},"snappy":{snappy},"deflate":{deflate}{more}}}"#
-    )
-}
-
-/// A connection inside these layers that was told OK in each.
-#[track_caller]
-pub(super) fn layered(
-    nsqd: &EmbeddedNsqd,
-    authority: &Authority,
-    (tls, how): (bool, How),
-    more: &str,
-) -> Client<Squeezed> {
-    let mut client = Client::connect(nsqd);
-    let answer = client.identify(&asking(tls, how, more));
-    let told = ["tls_v1", "snappy", "deflate"].map(|layer| answer[layer] == true);
-    assert_eq!(told, [tls, how == How::Snappy, how == How::Deflate]);
-    let mut client = if tls {
-        let mut client = client.inside_tls(&authority.client(VERSIONS[1], None));
-        client.expect(OK);
-        Client(how.squeeze(client.0))
-    } else {
-        Client(how.squeeze(client.0))
-    };
-    if how != How::Plain {
-        client.expect(OK);
-    }
-    client
-}
+const SNAPPY: Layers = Layers::new(false, Compression::Snappy);
+const TLS_AND_SNAPPY: Layers = Layers::new(true, Compression::Snappy);
 
 #[test]
-fn every_layer_carries_commands_answers_and_messages_byte_for_byte() {
+fn layers_transmit_commands_responses_and_messages_unchanged() {
     let authority = Authority::new();
     let nsqd = authority.nsqd().start().unwrap();
-    for (number, layers) in ALL.into_iter().enumerate() {
+    let noise: Vec<u8> = std::iter::repeat_with({
+        let mut state = 1_u32;
+        move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        }
+    })
+    .take(1 << 20)
+    .collect();
+    let bodies = [noise, vec![0; 1 << 20], b"x".to_vec()];
+    for (number, layers) in Layers::all().enumerate() {
         let topic = format!("t{number}");
-        let mut client = layered(&nsqd, &authority, layers, "");
-        let noise: Vec<u8> = std::iter::repeat_with({
-            let mut state = 1_u32;
-            move || {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (state >> 24) as u8
-            }
-        })
-        .take(1 << 20)
-        .collect();
-        let bodies = [noise, vec![0; 1 << 20], b"x".to_vec()];
+        let mut client = layers.connect(&nsqd, &authority, "");
         for body in &bodies {
             client.send(&publish(&topic, body));
             client.expect(OK);
@@ -178,15 +34,10 @@ fn every_layer_carries_commands_answers_and_messages_byte_for_byte() {
         client.expect(&OK.repeat(1_000));
         let stored = nsqd.messages(&topic);
         assert_eq!(stored.len(), 1_003);
-        assert!(
-            bodies
-                .iter()
-                .zip(&stored)
-                .all(|(body, stored)| stored.body == body[..])
-        );
+        let mut pairs = bodies.iter().zip(&stored);
+        assert!(pairs.all(|(body, stored)| stored.body == body[..]));
 
-        client.send(format!("SUB {topic} c\nRDY 3\n").as_bytes());
-        client.expect(OK);
+        client.subscribe(&topic, "c", 3);
         for body in &bodies {
             let (kind, message) = client.frame();
             assert_eq!(kind, 2);
@@ -194,18 +45,22 @@ fn every_layer_carries_commands_answers_and_messages_byte_for_byte() {
         }
 
         let connection = nsqd.connections().pop().unwrap();
-        let seen = (connection.tls, connection.snappy, connection.deflate);
-        let (tls, how) = layers;
-        assert_eq!(seen, (tls, how == How::Snappy, how == How::Deflate));
+        let listed = (connection.tls, connection.snappy, connection.deflate);
+        let Layers { tls, compression } = layers;
+        let snappy = compression == Compression::Snappy;
+        let deflate = compression == Compression::Deflate;
+        assert_eq!(listed, (tls, snappy, deflate));
     }
 }
 
 #[test]
-fn heartbeats_come_through_every_layer_and_are_answered_there() {
+fn layers_transmit_heartbeats() {
     let authority = Authority::new();
     let nsqd = authority.nsqd().start().unwrap();
     let every_second = r#","heartbeat_interval":1000"#;
-    let mut clients = ALL.map(|layers| layered(&nsqd, &authority, layers, every_second));
+    let mut clients: Vec<_> = Layers::all()
+        .map(|layers| layers.connect(&nsqd, &authority, every_second))
+        .collect();
     for round in 1..=3 {
         for client in &mut clients {
             client.expect(HEARTBEAT);
@@ -220,22 +75,21 @@ fn heartbeats_come_through_every_layer_and_are_answered_there() {
 }
 
 #[test]
-fn half_a_command_is_told_of_inside_the_layers() {
+fn layers_transmit_the_error_for_an_incomplete_command() {
     let authority = Authority::new();
     let nsqd = authority.nsqd().start().unwrap();
-    for layers in ALL {
+    for layers in Layers::all() {
         let mut client = Client::connect(&nsqd);
         let socket = client.0.try_clone().unwrap();
-        client.identify(&asking(layers.0, layers.1, ""));
-        let mut client = match layers {
-            (true, how) => {
-                let mut client = client.inside_tls(&authority.client(VERSIONS[0], None));
-                client.expect(OK);
-                Client(how.squeeze(client.0))
-            }
-            (false, how) => Client(how.squeeze(client.0)),
+        client.identify(&layers.identify(""));
+        let mut client = if layers.tls {
+            let mut client = client.inside_tls(&authority.client(&TLS12, None));
+            client.expect(OK);
+            layers.compression.add(client)
+        } else {
+            layers.compression.add(client)
         };
-        if layers.1 != How::Plain {
+        if layers.compression != Compression::None {
             client.expect(OK);
         }
         client.send(b"PUB t\n\0\0\0\x02x");
@@ -246,10 +100,10 @@ fn half_a_command_is_told_of_inside_the_layers() {
 }
 
 #[test]
-fn a_closed_tls_is_the_end_of_the_input() {
+fn tls_close_notify_ends_the_input() {
     let authority = Authority::new();
     let nsqd = authority.nsqd().start().unwrap();
-    let mut client = Client::encrypted(&nsqd, &authority);
+    let mut client = Client::with_tls(&nsqd, &authority);
     client.send(&publish("t", b"x"));
     client.0.conn.send_close_notify();
     client.0.flush().unwrap();
@@ -257,48 +111,28 @@ fn a_closed_tls_is_the_end_of_the_input() {
     wait(nsqd.wait_for_connections(0));
 }
 
+/// The conformance table has the same for compression.
 #[test]
-fn a_broken_layer_ends_the_connection() {
+fn broken_tls_record_ends_the_connection() {
     let authority = Authority::new();
     let nsqd = authority.nsqd().start().unwrap();
-    for (tls, how) in ALL
-        .into_iter()
-        .filter(|layers| *layers != (false, How::Plain))
-    {
-        let mut client = Client::connect(&nsqd);
-        client.identify(&asking(tls, how, ""));
-        let mut socket = Client(client.0.try_clone().unwrap());
-        if tls {
-            let mut client = client.inside_tls(&authority.client(VERSIONS[1], None));
-            client.expect(OK);
-        }
-        // Neither a record, nor a chunk, nor a block.
-        socket.send(&[0xff; 64]);
-        socket.rest();
-        wait(nsqd.wait_for_connections(0));
-    }
+    let mut client = Client::with_tls(&nsqd, &authority);
+    client.0.sock.write_all(&[0xff; 64]).unwrap();
+    wait(nsqd.wait_for_connections(0));
 }
 
 #[test]
-fn the_level_of_deflate_is_cut_to_the_highest() {
-    for (max, asked, told) in [
-        (6, r#""deflate_level":9"#, 6),
-        (9, r#""deflate_level":9"#, 9),
-        (9, r#""deflate_level":99"#, 9),
-        (9, r#""deflate_level":0"#, 6),
-        (3, r#""deflate_level":-1"#, 3),
-        (6, r#""deflate_level":1"#, 1),
-    ] {
+fn deflate_level_is_limited_by_max_deflate_level() {
+    let deflate = Layers::new(false, Compression::Deflate);
+    for (max, requested, negotiated) in [(9, 9, 9), (9, 99, 9), (3, -1, 3)] {
         let nsqd = EmbeddedNsqd::builder().max_deflate_level(max);
         let nsqd = nsqd.start().unwrap();
         let mut client = Client::connect(&nsqd);
-        let answer = client.identify(&asking(false, How::Deflate, &format!(",{asked}")));
-        let levels = (&answer["deflate_level"], &answer["max_deflate_level"]);
-        assert_eq!(
-            (levels.0.as_u64(), levels.1.as_u64()),
-            (Some(told), Some(max.into()))
-        );
-        let mut client = Client(How::Deflate.squeeze(client.0));
+        let level = format!(r#","deflate_level":{requested}"#);
+        let response = client.identify(&deflate.identify(&level));
+        assert_eq!(response["deflate_level"], negotiated);
+        assert_eq!(response["max_deflate_level"], max);
+        let mut client = Compression::Deflate.add(client);
         client.expect(OK);
         client.send(&publish("t", b"x"));
         client.expect(OK);
@@ -306,35 +140,115 @@ fn the_level_of_deflate_is_cut_to_the_highest() {
 }
 
 #[test]
-fn what_is_switched_off_is_declined() {
-    let nsqd = EmbeddedNsqd::builder().snappy(false).deflate(false);
-    let nsqd = nsqd.start().unwrap();
-    let mut client = Client::connect(&nsqd);
-    // Even both at once: nsqd refuses only what it would have to do.
-    let both = r#"{"feature_negotiation":true,"tls_v1":true,"snappy":true,"deflate":true}"#;
-    let answer = client.identify(both);
-    let told = ["tls_v1", "snappy", "deflate"].map(|layer| answer[layer].clone());
-    assert_eq!(told, [false, false, false]);
-    client.send(&publish("t", b"x"));
-    client.expect(OK);
-    let nsqd = start();
-    let mut client = Client::connect(&nsqd);
-    client.send(&identify(both));
-    client.expect(&error(
-        "E_IDENTIFY_FAILED cannot enable both deflate and snappy compression",
-    ));
+fn stall_and_freeze_apply_inside_the_layers() {
+    let authority = Authority::new();
+    for layers in Layers::all() {
+        let nsqd = authority.nsqd().start().unwrap();
+        let mut client = layers.connect(&nsqd, &authority, "");
+        nsqd.faults().stall(true);
+        client.send(&publish("t", b"x").repeat(3));
+        wait(nsqd.wait_for_messages("t", 3));
+        nsqd.faults().send_raw(frame(0, b"first"));
+        client.expect(&frame(0, b"first"));
+        nsqd.faults().stall(false);
+        client.expect(&OK.repeat(3));
+        nsqd.faults().freeze(true);
+        client.send(&publish("t", b"x"));
+        nsqd.faults().freeze(false);
+        client.expect(OK);
+    }
 }
 
 #[test]
-fn only_the_bytes_behind_the_identify_are_lost() {
-    let nsqd = start();
+fn stall_delays_the_layers_after_identify() {
+    let authority = Authority::new();
+    let nsqd = authority.nsqd().start().unwrap();
+    nsqd.faults().stall(true);
     let mut client = Client::connect(&nsqd);
-    let identify = identify(&asking(false, How::Snappy, ""));
-    client.send(&[identify, publish("t", b"lost")].concat());
+    client.send(&identify(&TLS_AND_SNAPPY.identify("")));
+    wait(nsqd.wait_for_command("IDENTIFY", 1));
+    client.expect_silence();
+    nsqd.faults().stall(false);
     assert_eq!(client.frame().0, 0);
-    let mut client = Client(How::Snappy.squeeze(client.0));
+    let mut client = client.inside_tls(&authority.client(&TLS13, None));
     client.expect(OK);
-    client.send(&publish("t", b"kept"));
+    Compression::Snappy.add(client).expect(OK);
+}
+
+#[test]
+fn input_that_arrives_before_its_layer_waits_for_it() {
+    let nsqd = start();
+    nsqd.faults().stall(true);
+    let mut client = Client::connect(&nsqd);
+    client.send(&identify(&SNAPPY.identify("")));
+    wait(nsqd.wait_for_command("IDENTIFY", 1));
+    let mut socket = Client(client.0.try_clone().unwrap());
+    let mut compressed = Compression::Snappy.add(client);
+    compressed.send(&publish("t", b"x"));
+    // A command of another client proves that nsqd has read the publish.
+    let mut other = Client::connect(&nsqd);
+    other.send(b"NOP\n");
+    wait(nsqd.wait_for_command("NOP", 1));
+    nsqd.faults().stall(false);
+    assert_eq!(socket.frame().0, 0);
+    compressed.expect(&OK.repeat(2));
+}
+
+#[test]
+fn response_that_declines_layers_adds_none() {
+    let authority = Authority::new();
+    let nsqd = authority.nsqd().start().unwrap();
+    nsqd.faults()
+        .respond_next("IDENTIFY", frame(0, br#"{"tls_v1":false,"snappy":false}"#));
+    let mut client = Client::connect(&nsqd);
+    client.identify(&TLS_AND_SNAPPY.identify(""));
+    client.send(&publish("t", b"clear text"));
     client.expect(OK);
-    assert_eq!(nsqd.messages("t")[0].body, "kept");
+    // The same without JSON.
+    nsqd.faults().respond_next("IDENTIFY", OK);
+    let mut client = Client::connect(&nsqd);
+    client.send(&identify(&TLS_AND_SNAPPY.identify("")));
+    client.send(&publish("t", b"x"));
+    client.expect(&OK.repeat(2));
+}
+
+#[test]
+fn response_that_announces_missing_tls_adds_none() {
+    let nsqd = start();
+    nsqd.faults()
+        .respond_next("IDENTIFY", frame(0, br#"{"tls_v1":true}"#));
+    let mut client = Client::connect(&nsqd);
+    client.identify(&TLS_AND_SNAPPY.identify(""));
+    client.send(b"\x16\x03\x01\n");
+    client.expect(&frame(1, b"E_INVALID invalid command \x16\x03\x01"));
+}
+
+#[test]
+fn response_that_announces_layers_adds_them_behind_clear_text() {
+    let authority = Authority::new();
+    let nsqd = authority.nsqd().start().unwrap();
+    let response = frame(0, br#"{"tls_v1":true,"deflate":true,"deflate_level":1}"#);
+    nsqd.faults()
+        .respond_next("IDENTIFY", [&response[..], OK].concat());
+    let mut client = Client::connect(&nsqd);
+    client.identify("{}");
+    client.expect(OK);
+    let mut client = client.inside_tls(&authority.client(&TLS13, None));
+    client.expect(OK);
+    let mut client = Compression::Deflate.add(client);
+    client.expect(OK);
+    client.send(&publish("t", b"x"));
+    client.expect(OK);
+}
+
+#[test]
+fn failed_identify_adds_no_layer() {
+    let nsqd = start();
+    nsqd.faults()
+        .fail_next("IDENTIFY", "E_FIN_FAILED not fatal");
+    let mut client = Client::connect(&nsqd);
+    client.send(&identify(&SNAPPY.identify("")));
+    client.expect(&error("E_FIN_FAILED not fatal"));
+    client.send(&publish("t", b"x"));
+    client.expect(OK);
 }
