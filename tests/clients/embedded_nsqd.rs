@@ -1,4 +1,4 @@
-//! The example `embedded_nsqd`: a program like nsqd.
+//! The example `embedded_nsqd`, which runs the embedded nsqd as a program.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{example, raw_client, wait};
 
-/// A running `embedded_nsqd` on a free port. It is killed when dropped.
+/// A running `embedded_nsqd` on a free port. Killed when dropped.
 #[derive(Debug)]
 pub struct Program {
     child: Child,
@@ -17,7 +17,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts it with these flags besides its address.
+    /// Starts the program with these additional flags.
     pub fn start(flags: &[&str]) -> io::Result<Self> {
         let mut child = Command::new(example::program("embedded_nsqd")?)
             .args(["--tcp-address", "127.0.0.1:0"])
@@ -42,7 +42,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It has ended already, when all went well.
+        // Fails if the program has exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -50,17 +50,20 @@ impl Drop for Program {
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        Trial::test("embedded_nsqd::it_ends_cleanly_when_it_is_told_to", ends),
-        Trial::test("embedded_nsqd::it_takes_nsqds_flags", flags),
-        Trial::test("embedded_nsqd::it_refuses_a_wrong_command_line", refuses),
+        Trial::test(
+            "embedded_nsqd::program_exits_cleanly_on_sigterm_and_sigint",
+            exits,
+        ),
+        Trial::test("embedded_nsqd::program_accepts_flags_of_nsqd", flags),
+        Trial::test("embedded_nsqd::program_rejects_invalid_flags", rejects),
     ]
 }
 
-fn ends() -> Result<(), Failed> {
+fn exits() -> Result<(), Failed> {
     for signal in [Signal::TERM, Signal::INT] {
         let nsqd = Program::start(&[])?;
         raw_client::publish(&nsqd.address, "t", &[b"x"])?;
-        // A client that is still there does not stand in its way.
+        // An open connection does not prevent the exit.
         let _client = TcpStream::connect(&nsqd.address)?;
         assert!(nsqd.end(signal)?.success());
     }
@@ -80,37 +83,46 @@ fn flags() -> Result<(), Failed> {
         "-max-rdy-count",
         "7",
     ])?;
-    // The heartbeat interval is not told, but the largest one is taken.
     let mut client = TcpStream::connect(&nsqd.address)?;
-    client.write_all(
-        b"  V2IDENTIFY\n\0\0\0\x37{\"feature_negotiation\":true,\"heartbeat_interval\":10000}",
-    )?;
-    let mut told = [0; 120];
-    client.read_exact(&mut told)?;
-    let told = told.escape_ascii().to_string().replace('\\', "");
+    client.write_all(b"  V2IDENTIFY\n\0\0\0\x1c{\"feature_negotiation\":true}")?;
+    let mut response = [0; 120];
+    client.read_exact(&mut response)?;
+    let response = response.escape_ascii().to_string().replace('\\', "");
     for setting in [
         r#""max_rdy_count":7,"#,
         r#""max_msg_timeout":7200000,"#,
         r#""msg_timeout":3600000,"#,
     ] {
-        assert!(told.contains(setting), "{told}");
+        assert!(response.contains(setting), "{response}");
     }
     raw_client::publish(&nsqd.address, "t", &[b"12345"])?;
-    let refusal = raw_client::publish(&nsqd.address, "t", &[b"123456"]);
+    let too_large = raw_client::publish(&nsqd.address, "t", &[b"123456"]);
     assert_eq!(
-        refusal.unwrap_err().to_string(),
+        too_large.unwrap_err().to_string(),
         "E_BAD_MESSAGE PUB message too big 6 > 5"
+    );
+
+    // The response does not contain the maximum heartbeat interval.
+    let mut client = TcpStream::connect(&nsqd.address)?;
+    client.write_all(b"  V2IDENTIFY\n\0\0\0\x1c{\"heartbeat_interval\":10001}")?;
+    let mut rejected = Vec::new();
+    client.read_to_end(&mut rejected)?;
+    let text = "E_BAD_BODY IDENTIFY heartbeat interval (10001) is invalid";
+    assert!(
+        rejected.ends_with(text.as_bytes()),
+        "{}",
+        rejected.escape_ascii()
     );
     Ok(())
 }
 
-fn refuses() -> Result<(), Failed> {
+fn rejects() -> Result<(), Failed> {
     let program = example::program("embedded_nsqd")?;
     let output = |flag: &str| Command::new(&program).arg(flag).output();
     let Output { status, stderr, .. } = output("--mem-queue-size=1")?;
     assert_eq!(status.code(), Some(2));
-    let said = String::from_utf8_lossy(&stderr).into_owned();
-    assert!(said.contains("--mem-queue-size"), "{said}");
+    let stderr = String::from_utf8_lossy(&stderr);
+    assert!(stderr.contains("--mem-queue-size"), "{stderr}");
     assert_eq!(output("--tcp-address=nowhere")?.status.code(), Some(1));
     Ok(())
 }

@@ -1,5 +1,7 @@
-//! go-nsq, the client of NSQ's own authors: the program in `go/` publishes, consumes, requeues and lets time out.
+//! go-nsq, the official Go client: the program in `go/` publishes, consumes, requeues messages and
+//! lets some time out.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,31 +19,33 @@ use crate::support::{trials, wait};
 const TOPIC: &str = "go-nsq";
 const CHANNEL: &str = "go";
 const MESSAGES: u64 = 10_000;
-/// What the program has for all of it, and a little more.
-const LONGEST: Duration = Duration::from_secs(90);
+/// Longer than the deadlines of the program itself.
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 pub fn trials() -> Vec<Trial> {
     let name = |kind: &str| format!("{kind}::go_nsq_publishes_and_consumes");
     vec![
-        Trial::ignorable_test(name("embedded"), || with_client(against_the_embedded_one)),
+        Trial::ignorable_test(name("embedded"), || with_client(run_embedded)),
         Trial::ignorable_test(name("embedded_nsqd"), || {
             with_client(|client| run(client, &Program::start(&[])?.address))
         }),
         Trial::ignorable_test(name("real"), || {
             let instead = trials::without_a_real_nsqd(Kind::Real);
-            instead.unwrap_or_else(|| with_client(against_a_real_one))
+            instead.unwrap_or_else(|| with_client(run_real))
         }),
     ]
 }
 
-fn against_the_embedded_one(client: &Path) -> Result<(), Failed> {
+fn run_embedded(client: &Path) -> Result<(), Failed> {
     let nsqd = EmbeddedNsqd::start()?;
     run(client, &nsqd.address().to_string())?;
-    let bodies: Vec<_> = nsqd.messages(TOPIC).into_iter().map(|m| m.body).collect();
+    let bodies: HashSet<_> = nsqd.messages(TOPIC).into_iter().map(|m| m.body).collect();
     for number in 0..MESSAGES {
-        assert!(bodies.contains(&number.to_string().into()), "{number}");
+        assert!(bodies.contains(number.to_string().as_bytes()), "{number}");
     }
-    let channel = nsqd.channel(TOPIC, CHANNEL).ok_or("there is no channel")?;
+    let channel = nsqd
+        .channel(TOPIC, CHANNEL)
+        .ok_or("the channel does not exist")?;
     assert_eq!(channel.message_count, MESSAGES);
     let left = channel.depth + channel.in_flight_count + channel.deferred_count;
     assert_eq!(left, 0, "{channel:?}");
@@ -50,42 +54,42 @@ fn against_the_embedded_one(client: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-fn against_a_real_one(client: &Path) -> Result<(), Failed> {
+fn run_real(client: &Path) -> Result<(), Failed> {
     let nsqd = RealNsqd::start::<&str>(&[])?;
     run(client, &nsqd.address())?;
     assert_eq!(nsqd.unfinished(TOPIC)?, 0);
     Ok(())
 }
 
-/// Runs the client to its end; a failure tells what it said.
+/// Runs the client until it exits. An error contains its stderr.
 fn run(client: &Path, address: &str) -> Result<(), Failed> {
     let files = tempfile::tempdir()?;
-    let said = files.path().join("said");
+    let stderr = files.path().join("stderr");
     let mut child = Command::new(client)
         .args(["-nsqd-tcp-address", address])
         .args(["-topic", TOPIC, "-channel", CHANNEL])
         .args(["-count", &MESSAGES.to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(File::create(&said)?)
+        .stderr(File::create(&stderr)?)
         .spawn()?;
-    let status = wait::poll(LONGEST, || child.try_wait().transpose());
+    let status = wait::poll(TIMEOUT, || child.try_wait().transpose());
     if status.is_none() {
         child.kill()?;
         child.wait()?;
     }
     match status.transpose()? {
         Some(status) if status.success() => Ok(()),
-        status => Err(format!("{status:?}: {}", fs::read_to_string(&said)?).into()),
+        status => Err(format!("{status:?}: {}", fs::read_to_string(&stderr)?).into()),
     }
 }
 
-fn with_client(play: impl FnOnce(&Path) -> Result<(), Failed>) -> Result<Completion, Failed> {
+fn with_client(test: impl FnOnce(&Path) -> Result<(), Failed>) -> Result<Completion, Failed> {
     static CLIENT: OnceLock<Result<PathBuf, NoClient>> = OnceLock::new();
     match CLIENT.get_or_init(build) {
-        Ok(client) => play(client).map(|()| Completion::Completed),
-        Err(NoClient::NoGo) => trials::missing("Go", "no Go to build the client with"),
-        Err(NoClient::Failed(why)) => Err(why.clone().into()),
+        Ok(client) => test(client).map(|()| Completion::Completed),
+        Err(NoClient::NoGo) => trials::missing("Go", "Go is not installed"),
+        Err(NoClient::Failed(reason)) => Err(reason.clone().into()),
     }
 }
 
@@ -98,7 +102,7 @@ fn build() -> Result<PathBuf, NoClient> {
     let client = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-nsq-client");
     let built = Command::new("go")
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/go"))
-        // No C compiler and no workspace around us shall matter.
+        // Independent of a C compiler and of Go workspaces in parent folders.
         .envs([("CGO_ENABLED", "0"), ("GOWORK", "off")])
         .args(["build", "-o"])
         .arg(&client)
@@ -108,11 +112,11 @@ fn build() -> Result<PathBuf, NoClient> {
     match built {
         Ok(built) if built.status.success() => Ok(client),
         Ok(built) => Err(NoClient::Failed(format!(
-            "go build of the client failed ({}):\n{}",
+            "go build failed ({}):\n{}",
             built.status,
             String::from_utf8_lossy(&built.stderr)
         ))),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(NoClient::NoGo),
-        Err(e) => Err(NoClient::Failed(format!("go could not be run: {e}"))),
+        Err(e) => Err(NoClient::Failed(format!("cannot run go: {e}"))),
     }
 }

@@ -1,7 +1,7 @@
-//! NSQ clients in other languages, unchanged, against the embedded nsqd, the example that runs it as a program, and a real nsqd.
+//! NSQ clients in other languages, and the example `embedded_nsqd`, as programs.
 //!
-//! Where a client's language is not to be had, or no real nsqd, the trial is reported as ignored, with the reason;
-//! `NSQD_REQUIRED=1` makes it fail instead.
+//! The clients run unchanged against the embedded nsqd, the example and a real nsqd. A trial is
+//! ignored, with the reason, if Go or a real nsqd is missing; `NSQD_REQUIRED=1` makes it fail.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -11,7 +11,7 @@
 )]
 #![allow(
     unreachable_pub,
-    reason = "`pub` says here what a module offers to its neighbours; nothing leaves a test binary"
+    reason = "`pub` marks the interface of a module; nothing leaves a test binary"
 )]
 
 #[path = "../support/mod.rs"]

@@ -1,5 +1,5 @@
-// Command client is a client of nsqd in another language: go-nsq, unchanged. It publishes numbered messages, consumes them,
-// requeues some, lets some time out, and ends with exit code 0 only if every message was seen and finished.
+// Command client publishes numbered messages with go-nsq, consumes them, requeues some and lets some
+// time out. It exits with code 0 only if every message was received and finished.
 package main
 
 import (
@@ -17,7 +17,7 @@ import (
 const (
 	publishers = 8
 	batch      = 100
-	// Of the messages with an even number, which are published one by one, every so many are requeued, and others time out.
+	// Every 50th message is requeued, and every 400th times out.
 	requeueEvery = 50
 	timeOutEvery = 400
 	msgTimeout   = time.Second
@@ -28,7 +28,7 @@ var (
 	topic    = flag.String("topic", "go-nsq", "topic to publish to")
 	channel  = flag.String("channel", "go", "channel to consume from")
 	count    = flag.Int("count", 10000, "number of messages")
-	deadline = flag.Duration("deadline", 50*time.Second, "time for all of it")
+	deadline = flag.Duration("deadline", 50*time.Second, "maximum time to consume all messages")
 )
 
 func main() {
@@ -50,19 +50,19 @@ func run() error {
 	select {
 	case <-handler.done:
 	case <-time.After(*deadline):
-		return fmt.Errorf("not done in time: %s", handler.report())
+		return fmt.Errorf("deadline exceeded: %s", handler.report())
 	}
 	consumer.Stop()
 	select {
 	case <-consumer.StopChan:
 	case <-time.After(10 * time.Second):
-		return fmt.Errorf("the consumer does not stop: %s", handler.report())
+		return fmt.Errorf("consumer does not stop: %s", handler.report())
 	}
 	fmt.Println(handler.report())
-	return handler.verdict()
+	return handler.check()
 }
 
-// publish sends the even numbers one by one from several goroutines, and the odd ones in batches.
+// publish sends the even numbers with PUB from several goroutines, and the odd ones with MPUB.
 func publish() error {
 	producer, err := nsq.NewProducer(*address, nsq.NewConfig())
 	if err != nil {
@@ -115,7 +115,7 @@ func consume() (*nsq.Consumer, *handler, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	// Errors that are meant to come, those of messages that have timed out, are logged as such.
+	// Errors of messages that have timed out are expected, and would be logged.
 	consumer.SetLogger(logger, nsq.LogLevelMax)
 	h := &handler{
 		finished: make(map[int]bool),
@@ -128,7 +128,7 @@ func consume() (*nsq.Consumer, *handler, error) {
 
 var logger = log.New(os.Stderr, "", log.Lmicroseconds)
 
-// handler counts what it gets. It answers for every message itself.
+// handler counts messages. It answers every message itself.
 type handler struct {
 	sync.Mutex
 	finished map[int]bool
@@ -136,11 +136,11 @@ type handler struct {
 	kept     map[int]*nsq.Message
 	requeued int
 	timedOut int
-	// How many came once more than they should: on a machine that stands still for a second they time out unasked.
-	accidents int
-	done      chan struct{}
-	once      sync.Once
-	problems  []string
+	// Messages that timed out unexpectedly, because the machine was too slow.
+	unexpected int
+	done       chan struct{}
+	once       sync.Once
+	problems   []string
 }
 
 func (h *handler) HandleMessage(m *nsq.Message) error {
@@ -149,7 +149,7 @@ func (h *handler) HandleMessage(m *nsq.Message) error {
 	m.DisableAutoResponse()
 	n, err := strconv.Atoi(string(m.Body))
 	if err != nil || n < 0 || n >= *count {
-		h.problem("an unknown body: %q", m.Body)
+		h.problem("unknown body: %q", m.Body)
 		m.Finish()
 		return nil
 	}
@@ -164,11 +164,11 @@ func (h *handler) HandleMessage(m *nsq.Message) error {
 		h.kept[n] = m
 		return nil
 	case (requeues || timesOut) && m.Attempts != 2, !requeues && !timesOut && m.Attempts != 1:
-		h.accidents++
+		h.unexpected++
 	}
 	m.Finish()
 	if first := h.kept[n]; first != nil {
-		// Too late, and told so: go-nsq logs E_FIN_FAILED and goes on, and has nothing in flight any more.
+		// Too late: go-nsq logs E_FIN_FAILED, continues, and has nothing in flight.
 		first.Finish()
 		delete(h.kept, n)
 	}
@@ -186,21 +186,21 @@ func (h *handler) problem(format string, arguments ...interface{}) {
 func (h *handler) report() string {
 	h.Lock()
 	defer h.Unlock()
-	return fmt.Sprintf("finished %d of %d, requeued %d, timed out %d, %d by accident",
-		len(h.finished), *count, h.requeued, h.timedOut, h.accidents)
+	return fmt.Sprintf("finished %d of %d, requeued %d, timed out %d, %d unexpectedly",
+		len(h.finished), *count, h.requeued, h.timedOut, h.unexpected)
 }
 
-func (h *handler) verdict() error {
+func (h *handler) check() error {
 	h.Lock()
 	defer h.Unlock()
 	if len(h.problems) > 0 {
 		return fmt.Errorf("%d problems: %v", len(h.problems), h.problems)
 	}
-	if h.accidents > *count/100 {
-		return fmt.Errorf("%d messages did not come with the attempts they should", h.accidents)
+	if h.unexpected > *count/100 {
+		return fmt.Errorf("%d messages had an unexpected number of attempts", h.unexpected)
 	}
 	if h.requeued == 0 || h.timedOut == 0 {
-		return fmt.Errorf("nothing was requeued, or nothing timed out")
+		return fmt.Errorf("no message was requeued or none timed out")
 	}
 	return nil
 }
