@@ -129,7 +129,7 @@ fn timed<F: Future<Output: 'static> + 'static>(future: F) -> JoinHandle<(F::Outp
 
 async fn respond(peer: &mut Peer, manner: &Manner, answer: &[u8]) {
     if manner.end == End::Reset {
-        peer.line.end_in_reset();
+        peer.line.reset_at_eof();
     }
     for piece in answer.chunks(manner.piece) {
         if !peer.send(piece).await {

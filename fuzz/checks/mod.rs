@@ -24,8 +24,8 @@ mod world;
 // Shared with the tests. They share no code with the crate, so that both cannot make one mistake.
 #[path = "../../tests/support/command.rs"]
 mod command;
-#[path = "../../tests/it/memory/line.rs"]
-mod line;
+#[path = "../../tests/support/faulty_stream.rs"]
+mod faulty_stream;
 #[path = "../../tests/support/spoken.rs"]
 mod spoken;
 

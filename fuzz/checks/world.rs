@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    line::{End, Line},
+    faulty_stream::{FaultyStream, StreamControl},
     spoken::Command,
 };
 
@@ -47,7 +47,7 @@ pub(super) fn in_virtual_time(check: impl AsyncFnOnce(Network)) {
 /// The network that a producer dials into. After it is dropped, all dials fail.
 #[derive(Debug)]
 pub(super) struct Network {
-    dials: mpsc::UnboundedReceiver<oneshot::Sender<io::Result<End>>>,
+    dials: mpsc::UnboundedReceiver<oneshot::Sender<io::Result<FaultyStream>>>,
     connector: InMemory,
     open: Arc<std::sync::atomic::AtomicUsize>,
 }
@@ -71,9 +71,13 @@ impl Network {
     pub(super) async fn accept(&mut self, capacity: usize, max_wait: Duration) -> Option<Peer> {
         let dial = timeout(max_wait, self.dials.recv()).await.ok()??;
         let (ours, pipe) = tokio::io::duplex(capacity);
-        let line = Line::default();
-        dial.send(Ok(End::new(pipe, line.clone(), Arc::clone(&self.open))))
-            .ok()?;
+        let line = StreamControl::default();
+        dial.send(Ok(FaultyStream::new(
+            pipe,
+            line.clone(),
+            Arc::clone(&self.open),
+        )))
+        .ok()?;
         Some(Peer {
             stream: ours,
             line,
@@ -85,7 +89,7 @@ impl Network {
 
 #[derive(Clone, Debug)]
 struct InMemory {
-    dials: mpsc::UnboundedSender<oneshot::Sender<io::Result<End>>>,
+    dials: mpsc::UnboundedSender<oneshot::Sender<io::Result<FaultyStream>>>,
 }
 
 impl Connector for InMemory {
@@ -105,7 +109,7 @@ impl Connector for InMemory {
 /// The peer's end of a connection. Dropping it closes the connection and discards unread bytes.
 pub(super) struct Peer {
     stream: DuplexStream,
-    pub(super) line: Line,
+    pub(super) line: StreamControl,
     /// Received and not yet parsed.
     received: BytesMut,
     /// Whether the client has closed its write half.

@@ -17,10 +17,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-#[path = "../it/logs.rs"]
-#[allow(dead_code, reason = "each binary uses its own part of it")]
-mod logs;
-
 mod harness;
 mod load;
 mod recorded;

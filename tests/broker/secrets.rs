@@ -18,9 +18,9 @@ use super::load::{TOPIC, config, numbered, numbers, publish, publish_all, start,
 use super::tls::{recorder, refused};
 use super::told::Told;
 use crate::harness::{Scenario, scenarios};
-use crate::logs;
 use crate::support::auth_server::{Grant, Mood};
 use crate::support::broker::{Broker, Kind, Settings};
+use crate::support::logs;
 use crate::support::settings::Tls;
 use crate::support::wait;
 
@@ -357,7 +357,7 @@ async fn heartbeats_while_the_auth_server_is_slow_are_no_answer(broker: Broker) 
 /// fault: T6
 /// checklist: 3, 100, 101, 102
 async fn a_secret_shows_nowhere(broker: Broker) {
-    logs::keep();
+    logs::capture();
     let mut seen = Vec::new();
     let mut look = |what: &dyn std::fmt::Debug| seen.push(format!("{what:?} {what:#?}"));
     // Granted, refused, and granted to nobody: each with all that a program can look at.

@@ -5,7 +5,7 @@ use actix_nsq::{
     DeferredPublish, Delivery, ErrorKind, MultiPublish, Producer, Publish, protocol::ErrorCode,
 };
 
-use crate::memory::{Network, failure, in_virtual_time, ms, publish, s, send, timed, topic};
+use crate::harness::{Network, assert_error, in_virtual_time, ms, publish, s, send, timed, topic};
 use crate::support::spoken::{error_frame, ok_frame};
 
 fn start(network: &Network) -> Addr<Producer> {
@@ -73,7 +73,7 @@ fn who_gave_up_before_its_turn_is_in_no_batch() {
         let last = publish(&producer, "last");
         tokio::time::sleep(ms(1)).await;
         drop(cancelled);
-        failure(hasty.await, ErrorKind::Timeout, Delivery::NotWritten);
+        assert_error(hasty.await, ErrorKind::Timeout, Delivery::NotWritten);
         let mut nsqd = network.connected().await;
         nsqd.expect_mpub("t", &["first", "last"]).await;
         nsqd.send(ok_frame()).await;
@@ -93,7 +93,7 @@ fn who_gives_up_in_flight_keeps_its_place_in_the_batch() {
         let patient = publish(&producer, "patient");
         let mut nsqd = network.connected().await;
         nsqd.expect_mpub("t", &["hasty", "patient"]).await;
-        failure(hasty.await, ErrorKind::Timeout, Delivery::MaybeWritten);
+        assert_error(hasty.await, ErrorKind::Timeout, Delivery::MaybeWritten);
         let next = publish(&producer, "next");
         nsqd.expect_pub("t", "next").await;
         nsqd.send(ok_frame()).await;
@@ -101,7 +101,7 @@ fn who_gives_up_in_flight_keeps_its_place_in_the_batch() {
         nsqd.send(error_frame("E_PUB_FAILED PUB failed exiting"))
             .await;
         let refused = ErrorKind::Refused(ErrorCode::PubFailed);
-        failure(next.await, refused, Delivery::NotWritten);
+        assert_error(next.await, refused, Delivery::NotWritten);
     });
 }
 
@@ -132,7 +132,7 @@ fn the_members_of_a_refused_batch_are_sent_again_one_by_one_and_only_the_guilty_
             .await;
         nsqd.fin().await;
         let refused = ErrorKind::Refused(ErrorCode::Invalid);
-        failure(guilty.await, refused, Delivery::NotWritten);
+        assert_error(guilty.await, refused, Delivery::NotWritten);
         let mut nsqd = network.connected().await;
         nsqd.expect_pub("t", "2").await;
         nsqd.send(ok_frame()).await;
@@ -154,7 +154,7 @@ fn after_a_batch_that_failed_each_of_it_is_open_and_nothing_is_folded_until_an_o
         nsqd.fin().await;
         for each in batch {
             let failed = ErrorKind::Refused(ErrorCode::MpubFailed);
-            failure(each.await, failed, Delivery::MaybeWritten);
+            assert_error(each.await, failed, Delivery::MaybeWritten);
         }
         let next = ["3", "4", "5"].map(|body| publish(&producer, body));
         let mut nsqd = network.connected().await;

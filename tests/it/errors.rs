@@ -9,7 +9,7 @@ use actix_nsq::{
     Producer, ProducerConfig, Publish, PublishError, protocol::ErrorCode,
 };
 
-use crate::memory::{Network, failure, in_virtual_time, ms, publish, s, send, topic};
+use crate::harness::{Network, assert_error, in_virtual_time, ms, publish, s, send, topic};
 use crate::support::spoken::{error_frame, ok_frame};
 
 const fn travels<T: Send + Sync + 'static>() {}
@@ -66,7 +66,7 @@ fn the_callers_own_timeout_tells_the_truth_whether_sent_or_not() {
         let mut nsqd = network.connected().await;
         let request = producer.send(Publish::new(topic("t"), "a")).timeout(s(2));
         let answer = async { request.await? };
-        let error = failure(answer.await, ErrorKind::Timeout, Delivery::MaybeWritten);
+        let error = assert_error(answer.await, ErrorKind::Timeout, Delivery::MaybeWritten);
         assert!(error.to_string().contains("caller's own"), "{error}");
         nsqd.expect_pub("t", "a").await;
         // Its late answer is nobody else's.
@@ -74,7 +74,7 @@ fn the_callers_own_timeout_tells_the_truth_whether_sent_or_not() {
         nsqd.expect_pub("t", "b").await;
         nsqd.send(ok_frame()).await;
         tokio::time::sleep(ms(1)).await;
-        assert!(crate::memory::is_waiting(&mut next));
+        assert!(crate::harness::is_pending(&mut next));
         nsqd.send(ok_frame()).await;
         next.await.unwrap();
     });
@@ -116,7 +116,7 @@ fn no_error_shows_a_body() {
             ),
         ];
         for each in too_large {
-            let error = failure(each.await, ErrorKind::TooLarge, Delivery::NotWritten);
+            let error = assert_error(each.await, ErrorKind::TooLarge, Delivery::NotWritten);
             let shown = format!("{error} {error:?}");
             assert!(!shown.contains("s3cret"), "{shown}");
         }
@@ -124,7 +124,7 @@ fn no_error_shows_a_body() {
         let mut nsqd = network.connected().await;
         nsqd.expect_pub("t", "tops3cret").await;
         drop(nsqd);
-        let error = failure(
+        let error = assert_error(
             publish.await,
             ErrorKind::ConnectionLost,
             Delivery::MaybeWritten,
@@ -155,7 +155,7 @@ fn a_refusal_tells_nsqds_code_and_text_and_its_source() {
             .await;
         nsqd.fin().await;
         let kind = ErrorKind::Refused(ErrorCode::PubFailed);
-        let error = failure(publish.await, kind, Delivery::NotWritten);
+        let error = assert_error(publish.await, kind, Delivery::NotWritten);
         let refusal = error.refusal().expect("what nsqd said");
         assert_eq!(refusal.code(), ErrorCode::PubFailed);
         assert_eq!(refusal.text(), "E_PUB_FAILED PUB failed topic: exiting");
@@ -178,7 +178,7 @@ fn a_lost_connection_is_told_with_its_cause_and_source() {
         let mut nsqd = network.connected().await;
         nsqd.expect_pub("t", "a").await;
         nsqd.fin().await;
-        let error = failure(
+        let error = assert_error(
             publish.await,
             ErrorKind::ConnectionLost,
             Delivery::MaybeWritten,
@@ -209,7 +209,7 @@ fn a_timeout_while_connected_blames_no_earlier_failure() {
         let first = publish(&producer, "first");
         tokio::time::sleep(ms(1)).await;
         let second = send(&producer, Publish::new(topic("t"), "second").timeout(s(1)));
-        let error = failure(second.await, ErrorKind::Timeout, Delivery::NotWritten);
+        let error = assert_error(second.await, ErrorKind::Timeout, Delivery::NotWritten);
         assert!(error.connection_error().is_none(), "{error}");
         assert!(
             error

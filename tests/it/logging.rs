@@ -3,13 +3,13 @@
 use actix_nsq::Publish;
 use tokio::time::sleep;
 
-use crate::logs;
-use crate::memory::{Network, in_virtual_time, ms, s, topic};
+use crate::harness::{Network, in_virtual_time, ms, s, topic};
+use crate::support::logs;
 use crate::support::spoken::response_frame;
 
 /// The lines with this word since the last look.
 fn lines_with(word: &str) -> Vec<String> {
-    let lines = logs::take_news().into_iter().map(|(_, line)| line);
+    let lines = logs::take_info().into_iter().map(|(_, line)| line);
     lines.filter(|line| line.contains(word)).collect()
 }
 
@@ -17,7 +17,7 @@ fn lines_with(word: &str) -> Vec<String> {
 /// checklist: 106
 #[test]
 fn failures_that_nobody_awaits_are_all_counted_and_logged_once_a_second() {
-    logs::keep();
+    logs::capture();
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
         let _nsqd = network.connected().await;
@@ -48,7 +48,7 @@ fn failures_that_nobody_awaits_are_all_counted_and_logged_once_a_second() {
 /// checklist: 106
 #[test]
 fn the_version_of_a_peer_is_logged_on_one_short_line() {
-    logs::keep();
+    logs::capture();
     in_virtual_time(async |mut network: Network| {
         let _producer = network.start();
         let mut nsqd = network.accept().await;

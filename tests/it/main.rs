@@ -1,4 +1,4 @@
-//! The integration tests that need no broker: the house rules, and what a scripted peer makes of the client.
+//! Integration tests without a broker: the client against a scripted peer, repository rules and generated pages.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -10,45 +10,30 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod arbiters;
 mod auth;
-mod auth_server;
+mod backpressure;
 mod batching;
-mod bounds;
-mod callers;
+mod cancellation;
 mod chaos;
-mod compressed;
-mod dead_peers;
-mod dialling;
+mod compression;
+mod config;
+mod connection;
 mod docs;
-mod draining;
-mod draining_twice;
-mod ending;
+mod drain;
 mod errors;
 mod events;
-mod handles;
+mod handle;
 mod handshake;
-mod handshake_failures;
-mod hostile;
-mod layers;
+mod harness;
+mod lifecycle;
+mod liveness;
 mod logging;
-mod logs;
-mod lost_connections;
-mod memory;
-mod out_of_step;
-mod pinging;
-mod reconnect_storm;
-mod reconnecting;
-mod reconnecting_on_demand;
-mod refusals;
-mod refused_locally;
-mod script_peer;
-mod secrets;
-mod states;
-mod statistics;
+mod metrics;
+mod ping;
+mod publish;
+mod reconnect;
+mod rejection;
+mod support_tests;
 mod tidy;
+mod timeouts;
 mod tls;
-mod trickles;
-mod unheard;
-mod waiting;
-mod wire;

@@ -13,8 +13,8 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::memory::{
-    Network, Peer, Seen, failure, in_virtual_time, ms, publish, s, send, timed, topic,
+use crate::harness::{
+    Network, Peer, Recorder, assert_error, in_virtual_time, ms, publish, s, send, timed, topic,
 };
 use crate::support::{
     certificates::{Certificates, Flaw},
@@ -81,7 +81,7 @@ fn a_session_in_tls_is_the_same_over_a_line_that_carries_a_few_bytes_at_a_time()
         in_virtual_time(async move |mut network: Network| {
             let producer = network.start_with(|config| pair.asked(config));
             let publish = publish(&producer, "a");
-            let (nsqd, _line) = network.dial().await.accept_by(capacity);
+            let (nsqd, _line) = network.dial().await.accept_over(capacity);
             let mut nsqd = pair.connected(nsqd).await;
             nsqd.expect_pub("t", "a").await;
             nsqd.send([heartbeat_frame(), ok_frame()].concat()).await;
@@ -106,7 +106,7 @@ fn begun_with(said: Vec<u8>) -> ConnectionError {
         nsqd.send([tls_is_granted(), said].concat()).await;
         let more = nsqd.wait_closed().await;
         assert!(more.is_empty() || more.starts_with(b"\x16\x03"), "{more:?}");
-        let error = failure(publish.await, ErrorKind::Timeout, Delivery::NotWritten);
+        let error = assert_error(publish.await, ErrorKind::Timeout, Delivery::NotWritten);
         why.replace(error.connection_error().cloned());
     });
     why.take().expect("why there is no connection")
@@ -151,7 +151,7 @@ fn a_tls_handshake_that_does_not_begin_is_given_up_after_handshake_timeout() {
         granted(&mut nsqd).await;
         let (after, _client_hello) = timed(nsqd.wait_closed()).await;
         assert_eq!(after, s(5), "handshake_timeout");
-        let error = failure(publish.await, ErrorKind::Timeout, Delivery::NotWritten);
+        let error = assert_error(publish.await, ErrorKind::Timeout, Delivery::NotWritten);
         let why = error.connection_error();
         assert!(
             matches!(why, Some(ConnectionError::HandshakeTimeout { .. })),
@@ -185,8 +185,8 @@ fn a_certificate_that_is_not_trusted_is_looked_at_again_only_after_long() {
     assert!(mean > ms(1_500) && mean < ms(3_500), "{mean:?}");
 }
 
-fn subscribe(producer: &Addr<Producer>) -> Seen<ConnectionEvent> {
-    let (recipient, seen) = Seen::by_a_recorder();
+fn subscribe(producer: &Addr<Producer>) -> Recorder<ConnectionEvent> {
+    let (recipient, seen) = Recorder::start();
     producer.do_send(SubscribeEvents(recipient));
     seen
 }
@@ -287,7 +287,7 @@ fn a_certificate_by_an_authority_of_the_same_name_with_another_key_is_by_an_unkn
         let refused = pair.acceptor.accept(nsqd.stream()).await;
         refused.expect_err("the client takes no such certificate");
         drop(nsqd);
-        let error = failure(publish.await, ErrorKind::Timeout, Delivery::NotWritten);
+        let error = assert_error(publish.await, ErrorKind::Timeout, Delivery::NotWritten);
         let text = error.to_string();
         assert!(
             text.ends_with(
@@ -313,7 +313,7 @@ fn what_has_left_before_a_write_fails_is_not_sent_again() {
     let pair = Pair::new(Flaw::None);
     in_virtual_time(async move |mut network: Network| {
         let producer = network.start_with(|config| pair.asked(config));
-        let (nsqd, line) = network.dial().await.accept_by(64 << 10);
+        let (nsqd, line) = network.dial().await.accept_over(64 << 10);
         let mut nsqd = pair.connected(nsqd).await;
         sleep(ms(1)).await;
         // More than one record, and less than what is written at once.
@@ -326,7 +326,7 @@ fn what_has_left_before_a_write_fails_is_not_sent_again() {
         }
         drop(nsqd);
         for publish in publishes.into_iter().take(whole) {
-            failure(
+            assert_error(
                 publish.await,
                 ErrorKind::ConnectionLost,
                 Delivery::MaybeWritten,

@@ -15,6 +15,8 @@ pub mod command;
 pub mod conversation;
 pub mod diskqueue;
 pub mod example;
+pub mod faulty_stream;
+pub mod logs;
 pub mod nsqd_program;
 pub mod our_process;
 pub mod raw_client;
@@ -28,3 +30,8 @@ pub mod to_nsq;
 pub mod trials;
 pub mod wait;
 pub mod web_server;
+
+/// Whether tests with a longer form run it: `FULL=1`.
+pub fn full() -> bool {
+    std::env::var_os("FULL").is_some_and(|value| !value.is_empty() && value != "0")
+}

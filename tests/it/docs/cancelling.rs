@@ -6,7 +6,7 @@ use actix_nsq::{
     Delivery, Drain, ErrorKind, GetStats, Ping, ProducerHandle, ProducerState, Publish, Reconnect,
 };
 
-use crate::memory::{Network, failure, in_virtual_time, ms, publish, s, topic};
+use crate::harness::{Network, assert_error, in_virtual_time, ms, publish, s, topic};
 use crate::support::spoken::ok_frame;
 
 /// fault: A4
@@ -39,7 +39,7 @@ fn a_drain_goes_on_when_its_request_is_dropped() {
         tokio::time::sleep(ms(1)).await;
         drop(drain);
         assert!(nsqd.wait_closed().await.is_empty());
-        failure(
+        assert_error(
             publish(&producer, "a").await,
             ErrorKind::Drained,
             Delivery::NotWritten,

@@ -14,7 +14,7 @@ use super::{
     read,
     variants::{section, tokens},
 };
-use crate::memory::{ms, publish, s, topic};
+use crate::harness::{ms, publish, s, topic};
 
 const PAGE: &str = "docs/troubleshooting.md";
 

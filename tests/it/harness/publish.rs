@@ -1,0 +1,84 @@
+//! Sends publishes and checks their results.
+
+use std::{future::poll_fn, task::Poll, time::Duration};
+
+use actix::{Addr, Handler};
+use actix_nsq::{Delivery, ErrorKind, Producer, Publish, PublishError, Topic};
+use bytes::Bytes;
+use futures::{FutureExt, future::LocalBoxFuture};
+use tokio::time::Instant;
+
+pub(crate) fn topic(name: &str) -> Topic {
+    Topic::new(name).expect("a valid name")
+}
+
+/// The result of a message that was sent already.
+pub(crate) type Answer = LocalBoxFuture<'static, Result<(), PublishError>>;
+
+/// Sends a message at once, and returns its future result.
+pub(crate) fn send<M>(producer: &Addr<Producer>, message: M) -> Answer
+where
+    M: actix::Message<Result = Result<(), PublishError>> + Send + 'static,
+    Producer: Handler<M>,
+{
+    let request = producer.send(message);
+    Box::pin(async move { request.await? })
+}
+
+/// Publishes to the topic `t`, at once.
+pub(crate) fn publish(producer: &Addr<Producer>, body: impl Into<Bytes>) -> Answer {
+    send(producer, Publish::new(topic("t"), body))
+}
+
+/// Publishes each body to the topic `t`, at once.
+pub(crate) fn publish_each<const N: usize>(
+    producer: &Addr<Producer>,
+    bodies: [&'static str; N],
+) -> [Answer; N] {
+    bodies.map(|body| publish(producer, body))
+}
+
+pub(crate) fn is_pending(answer: &mut Answer) -> bool {
+    answer.now_or_never().is_none()
+}
+
+/// Waits for `Ok` from each.
+pub(crate) async fn all_ok(answers: impl IntoIterator<Item = Answer>) {
+    for answer in answers {
+        answer.await.expect("a publish that is acknowledged");
+    }
+}
+
+/// Returns the error, which must have this kind and delivery.
+#[track_caller]
+pub(crate) fn assert_error(
+    answer: Result<(), PublishError>,
+    kind: ErrorKind,
+    delivery: Delivery,
+) -> PublishError {
+    let error = answer.expect_err("an error");
+    let is = (error.kind(), error.delivery());
+    assert_eq!(is, (kind, delivery), "{error}");
+    error
+}
+
+/// Awaits a future, and returns how long that took.
+pub(crate) async fn timed<T>(future: impl Future<Output = T>) -> (Duration, T) {
+    let began = Instant::now();
+    let outcome = future.await;
+    (began.elapsed(), outcome)
+}
+
+/// Yields to the other tasks once. tokio's `yield_now` waits until all of them are idle.
+pub(crate) async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
