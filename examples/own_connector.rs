@@ -24,8 +24,8 @@ mod unix {
     use std::{io, sync::Arc, time::Duration};
 
     use actix_nsq::{
-        ConnectFuture, ConnectionError, Connector, Drain, Producer, ProducerConfig, Publish,
-        Reconnect, Topic, Transport, WaitConnected, embedded::EmbeddedNsqd,
+        ConnectFuture, ConnectTarget, ConnectionError, Connector, Drain, Producer, ProducerConfig,
+        Publish, Reconnect, Topic, Transport, WaitConnected, embedded::EmbeddedNsqd,
     };
     use tokio::{
         io::copy_bidirectional,
@@ -38,8 +38,8 @@ mod unix {
 
     impl Connector for UnixSocket {
         /// Called for each attempt, on the producer's arbiter. `dial_timeout`, the backoff and all else are the producer's.
-        fn connect(&self, config: &ProducerConfig) -> ConnectFuture {
-            let address = config.address().to_owned();
+        fn connect(&self, target: &ConnectTarget) -> ConnectFuture {
+            let address = target.address().to_owned();
             Box::pin(async move {
                 match UnixStream::connect(&address).await {
                     Ok(stream) => Ok(Transport::new(stream)),

@@ -119,7 +119,7 @@ pub mod embedded;
 
 pub use self::{
     config::{ConfigOption, ProducerConfig, ProducerConfigBuilder, TlsVersion},
-    conn::{ConnectFuture, Connector, Transport},
+    conn::{ConnectFuture, ConnectTarget, Connector, Transport},
     error::{ConnectionError, Delivery, ErrorKind, PublishError, TlsFailure},
     handle::ProducerHandle,
     producer::{

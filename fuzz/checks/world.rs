@@ -3,7 +3,8 @@
 use std::{io, sync::Arc, time::Duration};
 
 use actix_nsq::{
-    ConnectFuture, Connector, ProducerConfig, ProducerConfigBuilder, Transport, bytes::BytesMut,
+    ConnectFuture, ConnectTarget, Connector, ProducerConfig, ProducerConfigBuilder, Transport,
+    bytes::BytesMut,
 };
 use futures::FutureExt;
 use tokio::{
@@ -93,7 +94,7 @@ struct InMemory {
 }
 
 impl Connector for InMemory {
-    fn connect(&self, _: &ProducerConfig) -> ConnectFuture {
+    fn connect(&self, _: &ConnectTarget) -> ConnectFuture {
         let (answer, answered) = oneshot::channel();
         // Without a network this fails, and so does the dial.
         let _ = self.dials.send(answer);

@@ -12,8 +12,6 @@ mod value;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use futures::future::LocalBoxFuture;
-
 use self::{
     address::{check_address, shown_address},
     options::{LONGEST_SECRET, Options},
@@ -22,17 +20,13 @@ pub use self::{options::ConfigOption, value::TlsVersion};
 #[cfg(feature = "tls")]
 use crate::conn::Tls;
 use crate::{
-    conn::{Connector, TcpConnector},
+    conn::{
+        AuthSecret, Compression, ConnOptions, Connector, SecretError, SecretProvider, TcpConnector,
+    },
     error::PublishError,
     protocol::{Identify, one_line},
     secret::Secret,
 };
-
-/// What a provider of secrets may fail with.
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-type SecretProvider =
-    Arc<dyn Fn() -> LocalBoxFuture<'static, Result<Secret, BoxError>> + Send + Sync>;
 
 /// What a producer is started with: the address of nsqd, and a value for each [option](ProducerConfig::options). The
 /// methods of [`ProducerConfigBuilder`] tell defaults and bounds; `docs/options.md` lists them all, beside go-nsq's.
@@ -95,31 +89,33 @@ impl ProducerConfig {
         &self.address
     }
 
-    /// By what the producer dials.
-    pub(crate) fn connector(&self) -> &Arc<dyn Connector> {
-        &self.connector
-    }
-
-    /// How the connection is encrypted, if it is to be.
-    #[cfg(feature = "tls")]
-    pub(crate) fn tls(&self) -> Option<&Tls> {
-        self.tls.as_ref()
-    }
-
-    /// The secret for AUTH as it is now; an empty one where there is none.
-    ///
-    /// # Errors
-    ///
-    /// What the provider of secrets fails with.
-    pub(crate) async fn secret(&self) -> Result<Secret, BoxError> {
-        let Some(provider) = &self.secret_provider else {
-            return Ok(self.options.auth_secret.clone());
-        };
-        let secret = provider().await?;
-        if secret.expose().len() > LONGEST_SECRET {
-            return Err(format!("it is longer than {LONGEST_SECRET} bytes").into());
+    /// The settings of a connection.
+    pub(crate) fn conn_options(&self) -> ConnOptions {
+        let options = &self.options;
+        ConnOptions {
+            address: Arc::clone(&self.address),
+            connector: Arc::clone(&self.connector),
+            dial_timeout: options.dial_timeout,
+            local_addr: options.local_addr,
+            tcp_keepalive: options.tcp_keepalive,
+            handshake_timeout: options.handshake_timeout,
+            write_timeout: options.write_timeout,
+            heartbeat_interval: options.heartbeat_interval,
+            max_msg_size: options.max_msg_size,
+            identify: self.identify(),
+            #[cfg(feature = "tls")]
+            tls: self.tls.clone(),
+            compression: match (options.snappy, options.deflate) {
+                (true, _) => Some(Compression::Snappy),
+                (_, true) => Some(Compression::Deflate),
+                _ => None,
+            },
+            allow_uncompressed: options.allow_uncompressed,
+            auth_secret: match &self.secret_provider {
+                Some(provider) => AuthSecret::Provider(Arc::clone(provider)),
+                None => AuthSecret::Fixed(options.auth_secret.clone()),
+            },
         }
-        Ok(secret)
     }
 
     /// What the handshake tells nsqd.
@@ -260,9 +256,18 @@ impl ProducerConfigBuilder {
         provider: impl Fn() -> F + Send + Sync + 'static,
     ) -> Self
     where
-        F: Future<Output = Result<Secret, BoxError>> + 'static,
+        F: Future<Output = Result<Secret, SecretError>> + 'static,
     {
-        self.secret_provider = Some(Arc::new(move || Box::pin(provider())));
+        self.secret_provider = Some(Arc::new(move || {
+            let secret = provider();
+            Box::pin(async move {
+                let secret = secret.await?;
+                if secret.expose().len() > LONGEST_SECRET {
+                    return Err(format!("it is longer than {LONGEST_SECRET} bytes").into());
+                }
+                Ok(secret)
+            })
+        }));
         self
     }
 

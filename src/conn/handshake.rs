@@ -9,15 +9,15 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{counter::BytesWritten, transport::Transport};
+use super::{
+    counter::BytesWritten,
+    options::{Compression, ConnOptions},
+    transport::Transport,
+};
 use crate::{
-    config::ProducerConfig,
     error::ConnectionError,
     protocol::{AuthResponse, Command, Frame, FrameDecoder, IdentifyResponse, MAGIC, Outbox},
 };
-
-const SNAPPY: &str = "snappy";
-const DEFLATE: &str = "deflate";
 
 /// A stream over which nsqd waits for commands, and what was agreed upon.
 #[derive(Debug)]
@@ -35,22 +35,22 @@ pub(crate) struct Connected {
 /// Dials nsqd and shakes hands.
 ///
 /// Cancel safe: dropped, it closes what it has opened.
-pub(crate) async fn connect(config: &ProducerConfig) -> Result<Connected, ConnectionError> {
-    let stream = dial(config).await?;
+pub(crate) async fn connect(options: &ConnOptions) -> Result<Connected, ConnectionError> {
+    let stream = dial(options).await?;
     let transport_written = stream.bytes_written();
-    let after = config.handshake_timeout();
+    let after = options.handshake_timeout;
     let handshake = async {
         let mut peer = Peer {
             stream,
-            decoder: FrameDecoder::new(config.max_msg_size()),
+            decoder: FrameDecoder::new(options.max_msg_size),
         };
         peer.send(Bytes::from_static(MAGIC)).await?;
         let asked = Instant::now();
-        let negotiated = identify(&mut peer, config).await?;
+        let negotiated = identify(&mut peer, options).await?;
         let round_trip = asked.elapsed();
-        let peer = encrypt(peer, config, &negotiated).await?;
-        let mut peer = compress(peer, config, &negotiated).await?;
-        let auth = authenticate(&mut peer, config, &negotiated).await?;
+        let peer = start_tls(peer, options, &negotiated).await?;
+        let mut peer = start_compression(peer, options, &negotiated).await?;
+        let auth = authenticate(&mut peer, options, &negotiated).await?;
         Ok(Connected {
             stream: peer.stream,
             transport_written,
@@ -64,15 +64,15 @@ pub(crate) async fn connect(config: &ProducerConfig) -> Result<Connected, Connec
         .unwrap_or(Err(ConnectionError::HandshakeTimeout { after }))
 }
 
-async fn dial(config: &ProducerConfig) -> Result<Transport, ConnectionError> {
-    let after = config.dial_timeout();
-    let address = || config.address().to_owned();
-    match timeout(after, config.connector().connect(config)).await {
+async fn dial(options: &ConnOptions) -> Result<Transport, ConnectionError> {
+    let after = options.dial_timeout;
+    let address = || options.address.to_string();
+    match timeout(after, options.connector.connect(&options.target())).await {
         Ok(Err(ConnectionError::Io(source))) => Err(ConnectionError::Dial {
             address: address(),
             source,
         }),
-        Ok(dialled) => dialled,
+        Ok(result) => result,
         Err(_) => Err(ConnectionError::DialTimeout {
             address: address(),
             after,
@@ -82,10 +82,10 @@ async fn dial(config: &ProducerConfig) -> Result<Transport, ConnectionError> {
 
 async fn identify(
     peer: &mut Peer,
-    config: &ProducerConfig,
+    options: &ConnOptions,
 ) -> Result<IdentifyResponse, ConnectionError> {
     const STEP: &str = "IDENTIFY";
-    let json = config.identify().to_json();
+    let json = options.identify.to_json();
     peer.command(&Command::Identify(&json)).await?;
     match peer.answer().await? {
         Frame::Ok => Ok(IdentifyResponse::legacy()),
@@ -96,57 +96,71 @@ async fn identify(
     }
 }
 
-/// TLS, if it was asked for. Its first bytes are not read yet: what else came in clear text is taken for them, and refused.
-async fn encrypt(
+/// Starts TLS if it was requested.
+///
+/// [`Peer`] has read nothing of the TLS stream yet. Clear-text bytes that follow the response to
+/// IDENTIFY are read as TLS, and fail there.
+async fn start_tls(
     peer: Peer,
-    config: &ProducerConfig,
+    options: &ConnOptions,
     negotiated: &IdentifyResponse,
 ) -> Result<Peer, ConnectionError> {
-    if !granted("TLS", config.tls_v1(), negotiated.tls_v1)? {
-        return match config.tls_v1() {
-            true => Err(ConnectionError::TlsDeclined),
-            false => Ok(peer),
+    let is_requested = options.requires_tls();
+    if !is_granted("TLS", is_requested, negotiated.tls_v1)? {
+        return if is_requested {
+            Err(ConnectionError::TlsDeclined)
+        } else {
+            Ok(peer)
         };
     }
     #[cfg(feature = "tls")]
-    if let Some(tls) = config.tls() {
+    if let Some(tls) = &options.tls {
         return peer
-            .upgrade("TLS", async |stream| tls.connect(stream).await)
+            .upgrade("TLS", async |transport| tls.connect(transport).await)
             .await;
     }
-    // Without the feature it cannot be asked for.
+    // Unreachable: without the feature TLS cannot be requested.
     Err(ConnectionError::TlsDeclined)
 }
 
-/// Compression, if it was asked for.
-async fn compress(
+/// Starts compression if it was requested.
+async fn start_compression(
     peer: Peer,
-    config: &ProducerConfig,
+    options: &ConnOptions,
     negotiated: &IdentifyResponse,
 ) -> Result<Peer, ConnectionError> {
-    let snappy = granted(SNAPPY, config.snappy(), negotiated.snappy)?;
-    let deflate = granted(DEFLATE, config.deflate(), negotiated.deflate)?;
-    let (method, granted) = match (config.snappy(), config.deflate()) {
-        (true, _) => (SNAPPY, snappy),
-        (_, true) => (DEFLATE, deflate),
-        _ => return Ok(peer),
-    };
-    let level = negotiated.deflate_level;
-    match granted {
-        true => {
-            peer.upgrade(method, async |stream| compressed(stream, method, level))
-                .await
+    let requested = options.compression;
+    let mut granted = None;
+    for (method, response) in [
+        (Compression::Snappy, negotiated.snappy),
+        (Compression::Deflate, negotiated.deflate),
+    ] {
+        if is_granted(method.name(), requested == Some(method), response)? {
+            granted = Some(method);
         }
-        false if config.allow_uncompressed() => Ok(peer),
-        false => Err(ConnectionError::CompressionDeclined { method }),
+    }
+    match (requested, granted) {
+        (_, Some(method)) => {
+            let level = negotiated.deflate_level;
+            peer.upgrade(method.name(), async |transport| {
+                compressed(transport, method, level)
+            })
+            .await
+        }
+        (Some(method), None) if !options.allow_uncompressed => {
+            Err(ConnectionError::CompressionDeclined {
+                method: method.name(),
+            })
+        }
+        _ => Ok(peer),
     }
 }
 
 #[cfg(any(feature = "snappy", feature = "deflate"))]
 #[cfg_attr(not(feature = "deflate"), expect(unused_variables))]
 fn compressed(
-    stream: Transport,
-    method: &'static str,
+    transport: Transport,
+    method: Compression,
     level: i64,
 ) -> Result<Transport, ConnectionError> {
     use super::compressed::Compressed;
@@ -154,37 +168,48 @@ fn compressed(
 
     let method = match method {
         #[cfg(feature = "snappy")]
-        SNAPPY => Method::Snappy,
-        // As nsqd holds it down, which compresses by it, too.
+        Compression::Snappy => Method::Snappy,
+        // The level that nsqd uses, which may be below the requested one.
         #[cfg(feature = "deflate")]
-        DEFLATE => Method::Deflate(u32::try_from(level).unwrap_or_default().clamp(1, 9)),
-        // Without the feature it cannot be asked for.
-        method => return Err(ConnectionError::CompressionDeclined { method }),
+        Compression::Deflate => {
+            Method::Deflate(u32::try_from(level).unwrap_or_default().clamp(1, 9))
+        }
+        // Unreachable: without its feature a method cannot be requested.
+        #[cfg(not(all(feature = "snappy", feature = "deflate")))]
+        method => {
+            return Err(ConnectionError::CompressionDeclined {
+                method: method.name(),
+            });
+        }
     };
-    Ok(Transport::new(Compressed::new(stream, method)))
+    Ok(Transport::new(Compressed::new(transport, method)))
 }
 
 #[cfg(not(any(feature = "snappy", feature = "deflate")))]
-fn compressed(_: Transport, method: &'static str, _: i64) -> Result<Transport, ConnectionError> {
-    Err(ConnectionError::CompressionDeclined { method })
+fn compressed(_: Transport, method: Compression, _: i64) -> Result<Transport, ConnectionError> {
+    Err(ConnectionError::CompressionDeclined {
+        method: method.name(),
+    })
 }
 
 /// The secret, to an nsqd that requires it: it refuses one that it did not ask for.
 async fn authenticate(
     peer: &mut Peer,
-    config: &ProducerConfig,
+    options: &ConnOptions,
     negotiated: &IdentifyResponse,
 ) -> Result<Option<AuthResponse>, ConnectionError> {
     const STEP: &str = "AUTH";
     if !negotiated.auth_required {
         return Ok(None);
     }
-    let secret = config
-        .secret()
-        .await
-        .map_err(|error| ConnectionError::AuthSecretProvider {
-            source: error.into(),
-        })?;
+    let secret =
+        options
+            .auth_secret
+            .load()
+            .await
+            .map_err(|error| ConnectionError::AuthSecretProvider {
+                source: error.into(),
+            })?;
     if secret.is_empty() {
         return Err(ConnectionError::AuthSecretMissing);
     }
@@ -205,7 +230,7 @@ async fn authenticate(
 }
 
 /// Whether what was asked for is granted; an error where it was not asked for, since nothing after it could be understood.
-fn granted(step: &'static str, asked: bool, answer: bool) -> Result<bool, ConnectionError> {
+fn is_granted(step: &'static str, asked: bool, answer: bool) -> Result<bool, ConnectionError> {
     if answer && !asked {
         return Err(ConnectionError::HandshakeAnswer {
             step: "IDENTIFY",

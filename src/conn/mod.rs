@@ -9,6 +9,7 @@ mod connector;
 mod counter;
 mod handshake;
 mod message;
+mod options;
 mod reader;
 mod timer;
 #[cfg(feature = "tls")]
@@ -25,10 +26,11 @@ pub(crate) use self::{
     connector::TcpConnector,
     handshake::{Connected, connect},
     message::{Closed, ConnId, Frames, Side},
+    options::{AuthSecret, Compression, ConnOptions, SecretError, SecretProvider},
     timer::LazyTimer,
 };
 pub use self::{
-    connector::{ConnectFuture, Connector},
+    connector::{ConnectFuture, ConnectTarget, Connector},
     transport::Transport,
 };
 use self::{
@@ -37,7 +39,7 @@ use self::{
     reader::ConnReader,
     writer::ConnWriter,
 };
-use crate::{config::ProducerConfig, error::ConnectionError, protocol::FrameDecoder};
+use crate::{error::ConnectionError, protocol::FrameDecoder};
 
 /// A connection as its owner holds it. Dropped, it ends both actors, and with them the socket.
 #[derive(Debug)]
@@ -50,11 +52,7 @@ pub(crate) struct Conn {
 
 impl Conn {
     /// Starts the two actors of a connection on the current arbiter.
-    pub(crate) fn open<A>(
-        connected: Connected,
-        config: &ProducerConfig,
-        ctx: &mut Context<A>,
-    ) -> Self
+    pub(crate) fn open<A>(connected: Connected, options: &ConnOptions, ctx: &mut Context<A>) -> Self
     where
         A: Actor<Context = Context<A>> + Handler<Frames> + Handler<Closed>,
     {
@@ -67,15 +65,15 @@ impl Conn {
             write,
             bytes_written.clone(),
             connected.transport_written,
-            config.write_timeout(),
+            options.write_timeout,
             owner.clone().recipient(),
         )
         .start();
         let reader = ConnReader {
             id,
             half: read,
-            decoder: FrameDecoder::new(config.max_msg_size()),
-            silence: config.heartbeat_interval().map(|interval| interval * 2),
+            decoder: FrameDecoder::new(options.max_msg_size),
+            silence: options.heartbeat_interval.map(|interval| interval * 2),
             writer: writer.clone().recipient(),
             frames: owner.clone().recipient(),
             closed: owner.recipient(),

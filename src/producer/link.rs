@@ -57,8 +57,8 @@ impl Producer {
         self.link = Link::Dialling;
         let failed = self.backoff.attempt();
         self.tell(|address| ConnectionEvent::Connecting { address, failed });
-        let config = self.config.clone();
-        let dial = async move { connect(&config).await };
+        let options = self.config.conn_options();
+        let dial = async move { connect(&options).await };
         ctx.spawn(
             dial.into_actor(self)
                 .map(|dialled, producer, ctx| producer.dialled(dialled, ctx)),
@@ -75,7 +75,7 @@ impl Producer {
                     .queue
                     .borrow_mut()
                     .on_connected(connected.round_trip);
-                let conn = Conn::open(connected, &self.config, ctx);
+                let conn = Conn::open(connected, &self.config.conn_options(), ctx);
                 self.link = Link::Up(Box::new(Session::new(conn, now())));
                 self.watched.connects += 1;
                 self.tell(|address| ConnectionEvent::Connected {

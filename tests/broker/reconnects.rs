@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_nsq::actix::Addr;
 use actix_nsq::{
-    ConnectFuture, Connector, DeferredPublish, Delivery, Drain, GetStats, Producer, ProducerConfig,
+    ConnectFuture, ConnectTarget, Connector, DeferredPublish, Delivery, Drain, GetStats, Producer,
     Publish, Reconnect, Stats, Transport,
 };
 use tokio::net::TcpStream;
@@ -161,8 +161,8 @@ impl Scissors {
 }
 
 impl Connector for Scissors {
-    fn connect(&self, config: &ProducerConfig) -> ConnectFuture {
-        let (held, address) = (Arc::clone(&self.0), config.address().to_owned());
+    fn connect(&self, target: &ConnectTarget) -> ConnectFuture {
+        let (held, address) = (Arc::clone(&self.0), target.address().to_owned());
         Box::pin(async move {
             let socket = TcpStream::connect(address).await?;
             socket.set_nodelay(true)?;

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use actix_nsq::{ConnectFuture, Connector, ProducerConfig, Transport};
+use actix_nsq::{ConnectFuture, ConnectTarget, Connector, Transport};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
@@ -182,7 +182,7 @@ impl fmt::Debug for Network {
 }
 
 impl Connector for Network {
-    fn connect(&self, _: &ProducerConfig) -> ConnectFuture {
+    fn connect(&self, _: &ConnectTarget) -> ConnectFuture {
         let mut inner = self.lock();
         inner.dials.push(Dial::default());
         let dialling = Dialling {

@@ -27,7 +27,8 @@ use std::{
 
 use actix::Addr;
 use actix_nsq::{
-    ConnectFuture, Connector, Producer, ProducerConfig, ProducerConfigBuilder, Transport,
+    ConnectFuture, ConnectTarget, Connector, Producer, ProducerConfig, ProducerConfigBuilder,
+    Transport,
 };
 use tokio::{
     io::DuplexStream,
@@ -270,7 +271,7 @@ struct InMemory {
 }
 
 impl Connector for InMemory {
-    fn connect(&self, _: &ProducerConfig) -> ConnectFuture {
+    fn connect(&self, _: &ConnectTarget) -> ConnectFuture {
         let (answer, answered) = oneshot::channel();
         // Fails when the network is dropped; then the dial is refused.
         let _ = self.dials.send(Dial {

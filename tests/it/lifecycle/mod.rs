@@ -3,7 +3,9 @@
 mod arbiters;
 
 use actix::Addr;
-use actix_nsq::{ConnectFuture, Connector, Delivery, ErrorKind, Producer, ProducerConfig, Publish};
+use actix_nsq::{
+    ConnectFuture, ConnectTarget, Connector, Delivery, ErrorKind, Producer, ProducerConfig, Publish,
+};
 use bytes::Bytes;
 use tokio::time::sleep;
 
@@ -251,7 +253,7 @@ fn do_send_and_drop_from_another_thread_loses_nothing() {
 struct Panicking;
 
 impl Connector for Panicking {
-    fn connect(&self, _: &ProducerConfig) -> ConnectFuture {
+    fn connect(&self, _: &ConnectTarget) -> ConnectFuture {
         Box::pin(async { panic!("by the user's connector") })
     }
 }
