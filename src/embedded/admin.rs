@@ -51,8 +51,8 @@ impl EmbeddedNsqd {
         true
     }
 
-    /// Pauses a topic: new messages stay in the topic and do not reach its channels. Returns whether
-    /// the topic exists.
+    /// Pauses a topic: new messages stay in the topic and do not reach its channels. Returns
+    /// whether the topic exists.
     pub fn pause_topic(&self, topic: &str) -> bool {
         self.change_topic(topic, |topic| topic.pause(true))
     }
@@ -62,8 +62,8 @@ impl EmbeddedNsqd {
         self.change_topic(topic, |topic| topic.pause(false))
     }
 
-    /// Drops the messages that are queued in a topic itself, not those in its channels. Returns whether
-    /// the topic exists. [`messages`](Self::messages) still returns the dropped messages.
+    /// Drops the messages that are queued in a topic itself, not those in its channels. Returns
+    /// whether the topic exists. [`messages`](Self::messages) still returns the dropped messages.
     pub fn empty_topic(&self, topic: &str) -> bool {
         self.change_topic(topic, Topic::empty)
     }
@@ -87,14 +87,14 @@ impl EmbeddedNsqd {
         self.change_channel(topic, channel, |channel| channel.pause(false))
     }
 
-    /// Drops all messages of a channel, including those in flight and deferred ones: a FIN for one of
-    /// them fails. Returns whether the channel exists.
+    /// Drops all messages of a channel, including those in flight and deferred ones: a FIN for one
+    /// of them fails. Returns whether the channel exists.
     pub fn empty_channel(&self, topic: &str, channel: &str) -> bool {
         self.change_channel(topic, channel, Channel::empty)
     }
 
-    /// Deletes a channel with its messages, and closes the connections of its consumers. The next SUB
-    /// creates it again. Returns whether it existed.
+    /// Deletes a channel with its messages, and closes the connections of its consumers. The next
+    /// SUB creates it again. Returns whether it existed.
     pub fn delete_channel(&self, topic: &str, channel: &str) -> bool {
         let deleted = self.change(|state| state.remove_channel(topic, channel));
         self.close_consumers(deleted.iter());

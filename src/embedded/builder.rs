@@ -154,8 +154,8 @@ impl EmbeddedNsqdBuilder {
     /// `decide` is called for each AUTH, and again when the [`ttl`](Grant::ttl) of its grant has
     /// passed. To revoke a permission, let it read shared state.
     ///
-    /// It runs on the thread of the nsqd: it must not block or call methods of the [`EmbeddedNsqd`].
-    /// A panic counts as [`AuthServerDown`].
+    /// It runs on the thread of the nsqd: it must not block or call methods of the
+    /// [`EmbeddedNsqd`]. A panic counts as [`AuthServerDown`].
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -244,8 +244,8 @@ impl EmbeddedNsqdBuilder {
         self
     }
 
-    /// Requirements for certificates of clients. As in nsqd, any policy makes TLS required. Default:
-    /// none; clients need no certificate.
+    /// Requirements for certificates of clients. As in nsqd, any policy makes TLS required.
+    /// Default: none; clients need no certificate.
     pub fn tls_client_auth_policy(mut self, policy: TlsClientAuthPolicy) -> Self {
         self.tls.client_auth_policy = Some(policy);
         self

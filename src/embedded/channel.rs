@@ -110,9 +110,9 @@ impl Channel {
         }
     }
 
-    /// Appends the frames of messages for this consumer: at most as many as it is ready for, at most
-    /// its share of the queue, and none once `out` holds `max_bytes`. Returns whether the consumer is
-    /// ready for more queued messages.
+    /// Appends the frames of messages for this consumer: at most as many as it is ready for, at
+    /// most its share of the queue, and none once `out` holds `max_bytes`. Returns whether the
+    /// consumer is ready for more queued messages.
     pub(super) fn take(
         &mut self,
         connection: u64,
@@ -290,8 +290,8 @@ impl Channel {
         }
     }
 
-    /// Moves everything into the queue, as an nsqd that stops writes it to disk: first the queue, then
-    /// messages in flight, then deferred ones.
+    /// Moves everything into the queue, as an nsqd that stops writes it to disk: first the queue,
+    /// then messages in flight, then deferred ones.
     pub(super) fn flush(&mut self) {
         let in_flight = std::mem::take(&mut self.timeouts);
         for (_, id) in in_flight {
@@ -303,8 +303,8 @@ impl Channel {
             .extend(std::mem::take(&mut self.deferred).into_values());
     }
 
-    /// Notifies every consumer that is ready, the one served last at the end, so that consumers take
-    /// turns.
+    /// Notifies every consumer that is ready, the one served last at the end, so that consumers
+    /// take turns.
     pub(super) fn wake(&mut self) {
         if self.paused || self.queue.is_empty() {
             return;

@@ -73,9 +73,9 @@ struct Connection {
     compression_after_tls: Option<Compression>,
     /// Output that a fault may delay.
     queued: VecDeque<QueuedOutput>,
-    /// Number of bytes of `wire.outgoing` up to the end of the last response. They are written before
-    /// anything is read, because nsqd responds before it reads on. (It sends heartbeats and messages
-    /// from another task.)
+    /// Number of bytes of `wire.outgoing` up to the end of the last response. They are written
+    /// before anything is read, because nsqd responds before it reads on. (It sends heartbeats and
+    /// messages from another task.)
     unsent_responses: usize,
     /// Whether the channel may have more messages to take.
     more_messages: bool,
@@ -163,8 +163,8 @@ impl Connection {
         }
     }
 
-    /// Does everything that can be done without waiting. Returns how to close the socket when nothing
-    /// remains to be done.
+    /// Does everything that can be done without waiting. Returns how to close the socket when
+    /// nothing remains to be done.
     fn advance(&mut self, faults: PersistentFaults) -> Option<CloseMode> {
         // Reads before it checks the deadline: after a `freeze` it accepts what was sent in time.
         if self.may_read(faults) && self.read(faults).is_err() {
@@ -220,8 +220,8 @@ impl Connection {
         }
         let shared = Arc::clone(&self.shared);
         let mut state = shared.state();
-        // Checked again under the lock: input that was sent after the fault was switched on must not
-        // be executed.
+        // Checked again under the lock: input that was sent after the fault was switched on must
+        // not be executed.
         if state.faults.persistent.freeze || state.faults.persistent.stop_reading {
             return;
         }

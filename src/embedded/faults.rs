@@ -28,8 +28,8 @@ impl EmbeddedNsqd {
 ///   [`freeze`](Self::freeze), [`stop_reading`](Self::stop_reading),
 ///   [`stop_heartbeats`](Self::stop_heartbeats), [`delay_responses`](Self::delay_responses).
 /// - **One-shot faults** apply once: [`fail_next`](Self::fail_next),
-///   [`fail_after_storing`](Self::fail_after_storing), [`respond_next`](Self::respond_next), and the
-///   cuts: [`close_after_commands`](Self::close_after_commands),
+///   [`fail_after_storing`](Self::fail_after_storing), [`respond_next`](Self::respond_next), and
+///   the cuts: [`close_after_commands`](Self::close_after_commands),
 ///   [`reset_after_commands`](Self::reset_after_commands),
 ///   [`close_after_bytes`](Self::close_after_bytes),
 ///   [`reset_after_bytes`](Self::reset_after_bytes). There is one cut at a time; a new one replaces
@@ -68,11 +68,11 @@ impl Faults<'_> {
         }
     }
 
-    /// Executes commands but holds back responses and messages until switched off, like an nsqd with
-    /// a slow disk. Heartbeats continue.
+    /// Executes commands but holds back responses and messages until switched off, like an nsqd
+    /// with a slow disk. Heartbeats continue.
     ///
-    /// TLS handshakes complete, but the `OK` that follows is held back. A connection that the client
-    /// closes meanwhile is closed without its responses.
+    /// TLS handshakes complete, but the `OK` that follows is held back. A connection that the
+    /// client closes meanwhile is closed without its responses.
     pub fn stall(&self, on: bool) {
         self.change(|faults| faults.persistent.stall = on);
     }
@@ -86,8 +86,8 @@ impl Faults<'_> {
         self.change(|faults| faults.persistent.freeze = on);
     }
 
-    /// Stops reading, like an nsqd that is busy with one command. Heartbeats and responses to earlier
-    /// commands continue. No client times out meanwhile.
+    /// Stops reading, like an nsqd that is busy with one command. Heartbeats and responses to
+    /// earlier commands continue. No client times out meanwhile.
     pub fn stop_reading(&self, on: bool) {
         self.change(|faults| faults.persistent.stop_reading = on);
     }
@@ -147,8 +147,8 @@ impl Faults<'_> {
     ///
     /// If the bytes replace the response to IDENTIFY, nsqd behaves as they announce, as far as it
     /// can: if they start with a response frame whose JSON contains `"tls_v1":true`,
-    /// `"snappy":true` or `"deflate":true`, that layer and its `OK` follow, even if the client did not
-    /// ask for it; otherwise no layer follows. This way nsqd can
+    /// `"snappy":true` or `"deflate":true`, that layer and its `OK` follow, even if the client did
+    /// not ask for it; otherwise no layer follows. This way nsqd can
     ///
     /// - decline a required layer, and read the commands in clear text (`"tls_v1":false`);
     /// - announce TLS without having a certificate: then it reads the handshake as commands;

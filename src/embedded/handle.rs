@@ -95,7 +95,8 @@ impl EmbeddedNsqd {
 
     /// Opens or closes the listener according to the state.
     pub(super) fn update_listener(&self) -> io::Result<()> {
-        // Locked before the state is read, so that the last of several callers applies the last state.
+        // Locked before the state is read, so that the last of several callers applies the last
+        // state.
         let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         let open = {
             let state = self.shared.state();

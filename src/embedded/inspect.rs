@@ -31,8 +31,8 @@ pub struct ReceivedCommand {
     pub name: String,
     /// Parameters: the other words of the line.
     pub parameters: Vec<String>,
-    /// Length of the body in bytes, without its length field; 0 if there is none, or if nsqd rejected
-    /// the command before it read the body.
+    /// Length of the body in bytes, without its length field; 0 if there is none, or if nsqd
+    /// rejected the command before it read the body.
     pub body_length: usize,
     /// Number of the connection that sent it.
     pub connection: u64,
@@ -73,8 +73,8 @@ pub struct ConnectionInfo {
 
 /// Inspecting. Each method returns a snapshot.
 impl EmbeddedNsqd {
-    /// Returns all messages stored in a topic, in their order, including delivered ones; empty if the
-    /// topic does not exist.
+    /// Returns all messages stored in a topic, in their order, including delivered ones; empty if
+    /// the topic does not exist.
     pub fn messages(&self, topic: &str) -> Vec<StoredMessage> {
         let state = self.shared.state();
         let messages = state
@@ -97,8 +97,8 @@ impl EmbeddedNsqd {
             .map_or(0, |topic| topic.messages.len())
     }
 
-    /// Returns the names of all topics, sorted. As in nsqd, a rejected or incomplete MPUB creates its
-    /// topic, too.
+    /// Returns the names of all topics, sorted. As in nsqd, a rejected or incomplete MPUB creates
+    /// its topic, too.
     pub fn topics(&self) -> Vec<String> {
         self.shared.state().topics.keys().cloned().collect()
     }
@@ -152,7 +152,8 @@ impl EmbeddedNsqd {
     }
 }
 
-/// Waiting. These futures run on any async runtime, have no timeout, and may be dropped at any time.
+/// Waiting. These futures run on any async runtime, have no timeout, and may be dropped at any
+/// time.
 ///
 /// ```
 /// # use actix_nsq::embedded::EmbeddedNsqd;

@@ -1,10 +1,10 @@
 //! An nsqd inside the process, on a loopback socket, to publish to, consume from, inspect, and make
 //! fail.
 //!
-//! [`EmbeddedNsqd`] behaves like nsqd 1.3.0, byte for byte where a client can see it: the same limits
-//! checked in the same order, the same error texts, heartbeats and deadlines, and the same way to
-//! close connections. It has its own parser, so that a defect in the crate's codec cannot hide in
-//! tests of the crate. Any NSQ client can publish to it and consume from it; the example
+//! [`EmbeddedNsqd`] behaves like nsqd 1.3.0, byte for byte where a client can see it: the same
+//! limits checked in the same order, the same error texts, heartbeats and deadlines, and the same
+//! way to close connections. It has its own parser, so that a defect in the crate's codec cannot
+//! hide in tests of the crate. Any NSQ client can publish to it and consume from it; the example
 //! `embedded_nsqd` runs it as a program.
 //!
 //! ```
@@ -35,15 +35,15 @@
 //!   [`wait_until`](EmbeddedNsqd::wait_until) wait without sleeping.
 //! - [`create_channel`](EmbeddedNsqd::create_channel),
 //!   [`pause_channel`](EmbeddedNsqd::pause_channel) and others correspond to nsqd's HTTP API.
-//! - [`faults`](EmbeddedNsqd::faults) makes it stall, freeze, fail commands, send wrong responses and
-//!   close connections.
+//! - [`faults`](EmbeddedNsqd::faults) makes it stall, freeze, fail commands, send wrong responses
+//!   and close connections.
 //! - [`stop`](EmbeddedNsqd::stop) and [`restart`](EmbeddedNsqd::restart) simulate an outage.
 //!
 //! # TLS, compression and AUTH
 //!
-//! With the features `tls`, `snappy` and `deflate`, clients get these layers if they ask for them; a
-//! build without a feature declines, like an nsqd started without it. TLS needs a certificate: see
-//! [`tls_cert`](EmbeddedNsqdBuilder#method.tls_cert). AUTH needs no feature:
+//! With the features `tls`, `snappy` and `deflate`, clients get these layers if they ask for them;
+//! a build without a feature declines, like an nsqd started without it. TLS needs a certificate:
+//! see [`tls_cert`](EmbeddedNsqdBuilder#method.tls_cert). AUTH needs no feature:
 //! [`auth`](EmbeddedNsqdBuilder::auth) sets a function that replaces the auth server.
 //!
 //! # Limitations
@@ -56,11 +56,11 @@
 //!
 //! - It validates the settings of the output buffer but writes every frame at once. nsqd buffers
 //!   messages for up to 250 ms.
-//! - Message timeouts and delays are exact. nsqd checks them every 100 ms, and those of a new channel
-//!   for the first time after up to five seconds.
+//! - Message timeouts and delays are exact. nsqd checks them every 100 ms, and those of a new
+//!   channel for the first time after up to five seconds.
 //! - Consumers of a channel take turns. nsqd chooses at random.
-//! - A client that does not read is disconnected when a write takes a whole heartbeat interval. nsqd
-//!   stops sending to it, but still executes its commands.
+//! - A client that does not read is disconnected when a write takes a whole heartbeat interval.
+//!   nsqd stops sending to it, but still executes its commands.
 //! - A later IDENTIFY that sets the size of the output buffer keeps TLS and compression. nsqd sends
 //!   clear text from then on.
 //! - A deflated command is executed as soon as it can be decompressed. nsqd waits for the flush
@@ -72,7 +72,7 @@
 //   builder, faults, admin, inspect, stats   the public API around the handle
 //   handle                                   stop, restart, requests to connections
 //   server                                   the thread, the listener, the port
-//   connection, expiry, ticker               the tasks: one per connection, one for message timeouts
+//   connection, expiry, ticker               the tasks: connections, message timeouts
 //   session                                  a connection without its socket: bytes in, frames out
 //   state                                    everything behind the lock
 //   identify, parser                         the protocol

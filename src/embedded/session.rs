@@ -144,7 +144,8 @@ impl Session {
         self.subscription.is_some()
     }
 
-    /// Executes the command at the front of the input. Returns its length; 0 if more input is needed.
+    /// Executes the command at the front of the input. Returns its length; 0 if more input is
+    /// needed.
     fn execute_next(
         &mut self,
         input: &[u8],

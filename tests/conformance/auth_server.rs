@@ -1,4 +1,4 @@
-//! An auth server as nsqd asks one over HTTP, and the same decision for the embedded nsqd.
+//! An HTTP auth server for the real nsqd, and the same decisions for the embedded one.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use actix_nsq::embedded::{AuthRequest, AuthServerDown, Grant};
 
-/// Answers for as long as the process lives.
+/// Starts a server that runs until the process exits.
 pub fn start() -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // One who hangs up has had enough.
-            let _ = answer(stream);
+            // Fails if nsqd closes the connection early.
+            let _ = respond(stream);
         }
     });
     Ok(address)
 }
 
-fn answer(stream: TcpStream) -> io::Result<()> {
+fn respond(stream: TcpStream) -> io::Result<()> {
     let mut lines = BufReader::new(&stream).lines();
     let request = lines.next().unwrap_or_else(|| Ok(String::new()))?;
     for line in lines {
@@ -29,20 +29,25 @@ fn answer(stream: TcpStream) -> io::Result<()> {
         }
     }
     let grant = match secret_in(&request) {
-        "publish" => {
-            r#"{"ttl":60,"identity":"a <b> & c","identity_url":"http://d/?e&f","authorizations":[{"topic":"^row-","channels":[".*"],"permissions":["publish"]}]}"#
-        }
-        "everything" => {
-            r#"{"ttl":60,"identity":"everything","authorizations":[{"topic":".*","channels":[".*"],"permissions":["publish","subscribe"]}]}"#
-        }
-        "two" => {
-            r#"{"ttl":60,"identity":"two","authorizations":[{"topic":"^row-","channels":["^c$"],"permissions":["subscribe"]},{"topic":"^is_it_open#ephemeral$","channels":[".*"],"permissions":["publish"]}]}"#
-        }
-        "never" => {
-            r#"{"ttl":0,"identity":"never","authorizations":[{"topic":".*","channels":[".*"],"permissions":["publish"]}]}"#
-        }
+        "publish" => concat!(
+            r#"{"ttl":60,"identity":"a <b> & c","identity_url":"http://d/?e&f","authorizations":["#,
+            r#"{"topic":"^row-","channels":[".*"],"permissions":["publish"]}]}"#,
+        ),
+        "everything" => concat!(
+            r#"{"ttl":60,"identity":"everything","authorizations":["#,
+            r#"{"topic":".*","channels":[".*"],"permissions":["publish","subscribe"]}]}"#,
+        ),
+        "two" => concat!(
+            r#"{"ttl":60,"identity":"two","authorizations":["#,
+            r#"{"topic":"^row-","channels":["^c$"],"permissions":["subscribe"]},"#,
+            r#"{"topic":"^is_it_open#ephemeral$","channels":[".*"],"permissions":["publish"]}]}"#,
+        ),
+        "never" => concat!(
+            r#"{"ttl":0,"identity":"never","authorizations":["#,
+            r#"{"topic":".*","channels":[".*"],"permissions":["publish"]}]}"#,
+        ),
         "down" => "no JSON",
-        _ => r#"{"ttl":60,"identity":"nobody","authorizations":[]}"#,
+        _ => r#"{"ttl":60,"identity":"unknown","authorizations":[]}"#,
     };
     let length = grant.len();
     write!(
@@ -56,9 +61,9 @@ fn secret_in(request: &str) -> &str {
     behind.split(['&', ' ']).next().unwrap_or_default()
 }
 
-/// What the embedded nsqd is to decide in the same way.
-pub fn decide(asked: &AuthRequest) -> Result<Grant, AuthServerDown> {
-    Ok(match asked.secret() {
+/// Returns the same grants for the embedded nsqd.
+pub fn decide(request: &AuthRequest) -> Result<Grant, AuthServerDown> {
+    Ok(match request.secret() {
         b"publish" => Grant::new("a <b> & c")
             .identity_url("http://d/?e&f")
             .publish("row-*"),

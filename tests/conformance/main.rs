@@ -1,8 +1,9 @@
-//! One table of raw bytes, and what nsqd does with them: played to the embedded nsqd and to a real one, which must agree.
+//! A table of raw bytes and nsqd's reactions, run against the embedded nsqd and a real one.
 //!
-//! A row is a name and steps: bytes that are sent, frames that come, whether the connection is closed or serves on. All of it was
-//! typed by hand, after nsqd's documentation and source; the version is 1.3.0. `embedded::fin::...` and `real::fin::...` are the same row. Where there is no
-//! real nsqd, its trials are reported as ignored, with the reason; `NSQD_REQUIRED=1` makes them fail instead.
+//! A row is a name and steps: bytes to send, frames to expect, and how the connection continues or
+//! ends. All bytes are typed by hand, from nsqd's documentation and source, version 1.3.0.
+//! `embedded::fin::NAME` and `real::fin::NAME` are the same row. Trials with a real nsqd are
+//! ignored, with the reason, if there is none; `NSQD_REQUIRED=1` makes them fail.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -12,7 +13,7 @@
 )]
 #![allow(
     unreachable_pub,
-    reason = "`pub` says here what a module offers to its neighbours; nothing leaves a test binary"
+    reason = "`pub` marks the interface of a module; nothing leaves a test binary"
 )]
 
 #[path = "../support/mod.rs"]
@@ -34,7 +35,7 @@ use support::trials;
 
 fn main() {
     let mut arguments = libtest_mimic::Arguments::from_args();
-    // Most rows take no time at all, and the others only wait.
+    // Rows take almost no CPU time.
     arguments.test_threads = arguments.test_threads.or(Some(16));
     let peers = Arc::new(Peers::default());
     let kinds = [Kind::Embedded, Kind::Real];
@@ -45,7 +46,7 @@ fn main() {
             let rows = rows::all().enumerate();
             rows.map(move |(number, (group, setup, row))| {
                 let name = format!("{kind}::{group}::{}", row.0);
-                // A topic of its own: many rows are played to one nsqd.
+                // Rows share an nsqd, so each has its own topic.
                 let topic = format!("row-{number}");
                 let peers = Arc::clone(&peers);
                 Trial::ignorable_test(name, move || run((kind, setup), row, &topic, &peers))
@@ -53,7 +54,7 @@ fn main() {
         })
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
-    // `exit` drops nothing, and a real nsqd shall not outlive its rows.
+    // `exit` drops nothing, and a real nsqd must be stopped.
     drop(peers);
     conclusion.exit();
 }
@@ -68,6 +69,6 @@ fn run(
         return instead;
     }
     let address = peers.address(kind, setup)?;
-    step::play(row, &address, topic)?;
+    step::run(row, &address, topic)?;
     Ok(Completion::Completed)
 }

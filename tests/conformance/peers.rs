@@ -1,4 +1,4 @@
-//! The nsqds, each started when its first row is played: of both kinds one for each setup, with the same limits.
+//! The nsqds: one of each kind and setup, started with its first row.
 
 use std::collections::{HashMap, hash_map::Entry};
 use std::io;
@@ -11,37 +11,35 @@ use crate::auth_server;
 use crate::support::broker::Kind;
 use crate::support::real_nsqd::RealNsqd;
 
-/// Small limits, so that rows beyond them are short.
+/// Small limits, so that rows which exceed them are short.
 const MAX_MSG_SIZE: usize = 1024;
 const MAX_BODY_SIZE: usize = 2048;
 const MAX_RDY_COUNT: usize = 100;
 
-/// How an nsqd is started, beside its limits.
+/// How an nsqd is started, in addition to the limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Setup {
-    /// With no more.
-    Usual,
-    /// Without compression.
+    Default,
     Uncompressed,
     /// With a certificate.
     Tls,
-    /// TLS is a must.
+    /// With a certificate, and TLS required.
     TlsRequired,
-    /// AUTH is a must.
+    /// With AUTH required.
     Auth,
 }
 
-/// All of them are ended when this is dropped.
+/// All running nsqds. Dropping it stops them.
 #[derive(Debug, Default)]
 pub struct Peers {
     embedded: Mutex<HashMap<Setup, EmbeddedNsqd>>,
     real: Mutex<HashMap<Setup, RealNsqd>>,
-    /// Where the certificate of the nsqds is.
+    /// The folder of the certificate.
     certificate: Mutex<Option<tempfile::TempDir>>,
 }
 
 impl Peers {
-    /// Where the nsqd of this kind and setup listens.
+    /// Returns the address of the nsqd of this kind and setup, and starts it if necessary.
     pub fn address(&self, kind: Kind, setup: Setup) -> io::Result<String> {
         match kind {
             Kind::Embedded => {
@@ -69,7 +67,7 @@ impl Peers {
             .max_body_size(MAX_BODY_SIZE)
             .max_rdy_count(MAX_RDY_COUNT);
         Ok(match setup {
-            Setup::Usual => nsqd,
+            Setup::Default => nsqd,
             Setup::Uncompressed => nsqd.snappy(false).deflate(false),
             Setup::Tls | Setup::TlsRequired => {
                 let [cert, key] = self.certificate()?;
@@ -87,17 +85,17 @@ impl Peers {
             format!("--max-rdy-count={MAX_RDY_COUNT}"),
         ];
         match setup {
-            Setup::Usual => {}
+            Setup::Default => {}
             Setup::Uncompressed => {
                 flags.extend(["--snappy=false", "--deflate=false"].map(str::to_owned));
             }
             Setup::Tls | Setup::TlsRequired => {
                 let [cert, key] = self.certificate()?;
-                // Else it wants a port that may be taken.
+                // The default port may be in use.
                 flags.push("--https-address=127.0.0.1:0".to_owned());
                 flags.extend([format!("--tls-cert={cert}"), format!("--tls-key={key}")]);
                 if setup == Setup::TlsRequired {
-                    // Its HTTP stays open, for the tests to see that it is up.
+                    // HTTP stays open, because the tests use it to detect that nsqd is up.
                     flags.push("--tls-required=tcp-https".to_owned());
                 }
             }

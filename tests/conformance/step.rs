@@ -1,4 +1,4 @@
-//! What a row is made of, and playing it to an nsqd: raw bytes out, raw frames in.
+//! The steps of a row, and running them against an nsqd.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -6,44 +6,45 @@ use std::net::{Shutdown, TcpStream};
 
 use crate::support::wait::PATIENCE;
 
-/// A scenario: its name, and what happens. It must go the same way with every nsqd.
+/// A name and the steps, which must succeed with every nsqd.
 pub type Row = (&'static str, &'static [Step]);
 
-/// One thing that the client does, or that it must see next.
+/// Something that the client does, or that it must receive next.
 ///
-/// In texts and bytes `<t>` stands for a topic of the row's own, and `<a>` to `<d>` for the ids of messages that were
-/// received.
+/// In texts and bytes `<t>` stands for the topic of the row, and `<a>` to `<d>` for the ids of
+/// received messages.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
-    /// Goes on with this connection, which is made and sends the magic when it is new. A row begins with number 0.
+    /// Switches to this connection; a new one sends the magic. A row begins with number 0.
     Use(usize),
-    /// The same for a new connection that sends no magic.
+    /// Switches to a new connection that sends no magic.
     Silent(usize),
-    /// These bytes are sent with one write.
+    /// Sends these bytes with one write.
     Send(&'static [u8]),
-    /// These bytes, then so many times this byte, then these are sent with one write.
+    /// Sends, with one write, the first bytes, a byte repeated this many times, the last bytes.
     Fill(&'static [u8], u8, usize, &'static [u8]),
-    /// An IDENTIFY with this JSON and its length is sent.
+    /// Sends an IDENTIFY with this JSON.
     Identify(&'static str),
-    /// The client's side of the connection ends.
+    /// Closes the client's side of the connection.
     HalfClose,
-    /// A response frame with this text comes.
+    /// Expects a response frame with this text.
     Response(&'static str),
-    /// An error frame with these bytes comes.
+    /// Expects an error frame with these bytes.
     Error(&'static [u8]),
-    /// These bytes come, whatever they are.
+    /// Expects these bytes.
     Bytes(&'static [u8]),
-    /// It is closed; before come these bytes, compressed by deflate.
+    /// Expects these bytes, compressed with deflate, and then EOF.
     InflatedEof(&'static [u8]),
-    /// A message frame comes; its id is known by this letter from now on, and is the same where it was known before.
+    /// Expects a message with these attempts and this body. The first use of a letter binds it to
+    /// the id of the message; later uses expect the same id.
     Message(char, u16, &'static [u8]),
-    /// The connection serves on: nothing has come that was not expected, and a PUB is answered.
+    /// Expects the connection to be open, with no unexpected frames: a PUB succeeds.
     Open,
-    /// The connection is closed, and nothing comes before.
+    /// Expects EOF.
     Eof,
-    /// It is reset, and nothing comes before: bytes of ours were left unread.
+    /// Expects a reset, which means that nsqd left bytes unread.
     Reset,
-    /// It is closed; before come heartbeats and, unless it is empty, an error frame with these bytes.
+    /// Expects EOF, after any number of heartbeats and, unless it is empty, this error.
     EofAmidHeartbeats(&'static [u8]),
 }
 
@@ -54,8 +55,8 @@ const RESPONSE: u32 = 0;
 const ERROR: u32 = 1;
 const MESSAGE: u32 = 2;
 
-/// Plays a row to the nsqd at this address. An error tells the step that went otherwise, and how.
-pub fn play((_, steps): Row, address: &str, topic: &str) -> Result<(), String> {
+/// Runs a row against the nsqd at this address. An error names the step that failed.
+pub fn run((_, steps): Row, address: &str, topic: &str) -> Result<(), String> {
     let mut client = Client {
         address,
         connections: BTreeMap::new(),
@@ -63,12 +64,12 @@ pub fn play((_, steps): Row, address: &str, topic: &str) -> Result<(), String> {
         placeholders: BTreeMap::from([('t', topic.as_bytes().to_vec())]),
     };
     for (index, step) in steps.iter().enumerate() {
-        let went = match step {
+        let result = match step {
             Step::Use(_) | Step::Silent(_) => Ok(()),
             _ => client.connect(true),
         };
-        let went = went.and_then(|()| client.take(*step));
-        went.map_err(|error| format!("step {index}: {error}"))?;
+        let result = result.and_then(|()| client.run(*step));
+        result.map_err(|error| format!("step {index}: {error}"))?;
     }
     Ok(())
 }
@@ -81,7 +82,7 @@ struct Client<'a> {
 }
 
 impl Client<'_> {
-    fn take(&mut self, step: Step) -> io::Result<()> {
+    fn run(&mut self, step: Step) -> io::Result<()> {
         match step {
             Step::Use(number) => {
                 self.current = number;
@@ -91,9 +92,9 @@ impl Client<'_> {
                 self.current = number;
                 self.connect(false)
             }
-            Step::Send(bytes) => self.send(&self.filled_in(bytes)),
+            Step::Send(bytes) => self.send(&self.substitute(bytes)),
             Step::Fill(before, byte, n, behind) => {
-                let (before, behind) = (self.filled_in(before), self.filled_in(behind));
+                let (before, behind) = (self.substitute(before), self.substitute(behind));
                 self.send(&[before, vec![byte; n], behind].concat())
             }
             Step::Identify(json) => {
@@ -104,14 +105,14 @@ impl Client<'_> {
             Step::Response(text) => self.expect_frame(RESPONSE, text.as_bytes()),
             Step::Error(text) => self.expect_frame(ERROR, text),
             Step::Bytes(bytes) => {
-                let mut came = vec![0; bytes.len()];
-                self.stream().read_exact(&mut came)?;
-                is(&came, bytes)
+                let mut received = vec![0; bytes.len()];
+                self.stream().read_exact(&mut received)?;
+                compare(&received, bytes)
             }
             Step::InflatedEof(bytes) => {
-                let mut came = Vec::new();
-                self.stream().read_to_end(&mut came)?;
-                is(&inflated(&came)?, bytes)
+                let mut received = Vec::new();
+                self.stream().read_to_end(&mut received)?;
+                compare(&inflate(&received)?, bytes)
             }
             Step::Message(letter, attempts, body) => self.expect_message(letter, attempts, body),
             Step::Open => {
@@ -119,34 +120,34 @@ impl Client<'_> {
                 self.expect_frame(RESPONSE, b"OK")
             }
             Step::Eof => {
-                let mut came = Vec::new();
-                self.stream().read_to_end(&mut came)?;
-                is(&came, b"")
+                let mut received = Vec::new();
+                self.stream().read_to_end(&mut received)?;
+                compare(&received, b"")
             }
             Step::Reset => {
-                let mut came = Vec::new();
-                let end = self.stream().read_to_end(&mut came);
-                is(&came, b"")?;
+                let mut received = Vec::new();
+                let end = self.stream().read_to_end(&mut received);
+                compare(&received, b"")?;
                 match end {
                     Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(()),
-                    end => Err(io::Error::other(format!("it ended with {end:?}"))),
+                    end => Err(io::Error::other(format!("expected a reset, got {end:?}"))),
                 }
             }
             Step::EofAmidHeartbeats(error) => loop {
                 let mut first = [0];
                 if self.stream().peek(&mut first)? == 0 {
-                    return is(b"", error);
+                    return compare(b"", error);
                 }
-                let came = self.frame()?;
-                if came != frame(RESPONSE, b"_heartbeat_") {
-                    is(&came, &frame(ERROR, error))?;
-                    return self.take(Step::EofAmidHeartbeats(b""));
+                let received = self.frame()?;
+                if received != frame(RESPONSE, b"_heartbeat_") {
+                    compare(&received, &frame(ERROR, error))?;
+                    return self.run(Step::EofAmidHeartbeats(b""));
                 }
             },
         }
     }
 
-    /// Makes the current connection if there is none yet.
+    /// Opens the current connection, if it does not exist.
     fn connect(&mut self, magic: bool) -> io::Result<()> {
         if self.connections.contains_key(&self.current) {
             return Ok(());
@@ -168,30 +169,33 @@ impl Client<'_> {
     }
 
     fn expect_frame(&self, kind: u32, payload: &[u8]) -> io::Result<()> {
-        is(&self.frame()?, &frame(kind, &self.filled_in(payload)))
+        compare(&self.frame()?, &frame(kind, &self.substitute(payload)))
     }
 
     fn expect_message(&mut self, letter: char, attempts: u16, body: &[u8]) -> io::Result<()> {
-        let came = self.frame()?;
-        let (Some(timestamp), Some(id)) = (came.get(8..16), came.get(18..34)) else {
+        let received = self.frame()?;
+        let (Some(timestamp), Some(id)) = (received.get(8..16), received.get(18..34)) else {
             return Err(io::Error::other(format!(
-                "no message: {}",
-                came.escape_ascii()
+                "not a message: {}",
+                received.escape_ascii()
             )));
         };
         let known = self.placeholders.entry(letter).or_insert(id.to_vec());
         let expected = [timestamp, &attempts.to_be_bytes(), known, body].concat();
-        is(&came, &frame(MESSAGE, &expected))?;
+        compare(&received, &frame(MESSAGE, &expected))?;
         let is_hexadecimal = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
         let timestamp = i64::from_be_bytes(timestamp.try_into().map_err(io::Error::other)?);
         let plausible = known.iter().all(is_hexadecimal) && timestamp > 1_700_000_000_000_000_000;
-        match plausible {
-            true => Ok(()),
-            false => Err(io::Error::other(format!("{timestamp} {known:?}"))),
+        if plausible {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!(
+                "timestamp {timestamp}, id {known:?}"
+            )))
         }
     }
 
-    /// The next frame as it came, with its size and its type.
+    /// Reads a frame, and returns it with its size and type.
     fn frame(&self) -> io::Result<Vec<u8>> {
         let mut size = [0; 4];
         self.stream().read_exact(&mut size)?;
@@ -201,8 +205,8 @@ impl Client<'_> {
         Ok([&size[..], &frame].concat())
     }
 
-    /// With what stands for the placeholders.
-    fn filled_in(&self, bytes: &[u8]) -> Vec<u8> {
+    /// Replaces the placeholders.
+    fn substitute(&self, bytes: &[u8]) -> Vec<u8> {
         let mut filled = Vec::with_capacity(bytes.len());
         let mut rest = bytes;
         while let Some((first, behind)) = rest.split_first() {
@@ -229,22 +233,22 @@ fn frame(kind: u32, payload: &[u8]) -> Vec<u8> {
     [&size.to_be_bytes(), &kind.to_be_bytes(), payload].concat()
 }
 
-/// What a deflate stream without an end holds.
-fn inflated(bytes: &[u8]) -> io::Result<Vec<u8>> {
-    let mut inflated = Vec::with_capacity(1 << 16);
+/// Decompresses a deflate stream that may lack its end.
+fn inflate(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut plain = Vec::with_capacity(1 << 16);
     flate2::Decompress::new(false)
-        .decompress_vec(bytes, &mut inflated, flate2::FlushDecompress::Sync)
+        .decompress_vec(bytes, &mut plain, flate2::FlushDecompress::Sync)
         .map_err(io::Error::other)?;
-    Ok(inflated)
+    Ok(plain)
 }
 
-fn is(came: &[u8], expected: &[u8]) -> io::Result<()> {
-    match came == expected {
-        true => Ok(()),
-        false => Err(io::Error::other(format!(
-            "\n  expected \"{}\"\n  came     \"{}\"",
-            expected.escape_ascii(),
-            came.escape_ascii()
-        ))),
+fn compare(received: &[u8], expected: &[u8]) -> io::Result<()> {
+    if received == expected {
+        return Ok(());
     }
+    Err(io::Error::other(format!(
+        "\n  expected \"{}\"\n  received \"{}\"",
+        expected.escape_ascii(),
+        received.escape_ascii()
+    )))
 }

@@ -113,8 +113,8 @@ fn cut_discards_responses_held_back_by_a_stall() {
     assert_eq!(nsqd.message_count("t"), 2);
 }
 
-/// Publishes three messages until the connection is cut after `n` bytes. Returns the numbers of `OK`
-/// received and of messages stored.
+/// Publishes three messages until the connection is cut after `n` bytes. Returns the numbers of
+/// `OK` received and of messages stored.
 fn publish_until_cut(
     (nsqd, authority): (&EmbeddedNsqd, &Authority),
     layers: Layers,

@@ -179,7 +179,8 @@ impl Layers {
         let snappy = self.compression == Compression::Snappy;
         let deflate = self.compression == Compression::Deflate;
         format!(
-            r#"{{"feature_negotiation":true,"tls_v1":{tls},"snappy":{snappy},"deflate":{deflate}{more}}}"#
+            "{{\"feature_negotiation\":true,\"tls_v1\":{tls},\
+             \"snappy\":{snappy},\"deflate\":{deflate}{more}}}"
         )
     }
 

@@ -51,8 +51,8 @@ impl Tls {
         self.records.is_within_record()
     }
 
-    /// Consumes and decrypts all of `incoming`. Returns whether the client closed its TLS. An error has
-    /// the text of Go's TLS.
+    /// Consumes and decrypts all of `incoming`. Returns whether the client closed its TLS. An error
+    /// has the text of Go's TLS.
     pub(super) fn read(
         &mut self,
         incoming: &mut BytesMut,

@@ -1,4 +1,4 @@
-//! Heartbeats and the dead-line behind them, at the shortest interval.
+//! Heartbeats and read deadlines, at the shortest interval.
 
 use crate::step::{HEARTBEAT, OK, Row, Step::*};
 
@@ -6,25 +6,29 @@ const EVERY_SECOND: &str = r#"{"heartbeat_interval":1000}"#;
 
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[
-    ("a_silent_client_is_hung_up_on_after_two", &[Identify(EVERY_SECOND), OK, HEARTBEAT, EofAmidHeartbeats(b"")]),
-    ("an_answered_one_keeps_the_connection", &[
-        Identify(EVERY_SECOND), OK, HEARTBEAT, Send(b"NOP\n"), HEARTBEAT, Send(b"NOP\n"), HEARTBEAT, Open,
+    ("silent_client_is_disconnected_after_two_intervals", &[
+        Identify(EVERY_SECOND), OK, HEARTBEAT, EofAmidHeartbeats(b""),
     ]),
-    ("a_consumer_gets_them_too", &[
-        Identify(EVERY_SECOND), OK, Send(b"SUB <t> c\n"), OK, HEARTBEAT, Send(b"RDY 1\n"), HEARTBEAT, Send(b"CLS\n"),
-        Response("CLOSE_WAIT"), HEARTBEAT, Open,
+    ("answered_heartbeats_keep_the_connection", &[
+        Identify(EVERY_SECOND), OK, HEARTBEAT, Send(b"NOP\n"), HEARTBEAT, Send(b"NOP\n"), HEARTBEAT,
+        Open,
     ]),
-    ("half_a_line_is_cut_off_without_a_word", &[
+    ("consumer_receives_heartbeats", &[
+        Identify(EVERY_SECOND), OK, Send(b"SUB <t> c\n"), OK, HEARTBEAT, Send(b"RDY 1\n"),
+        HEARTBEAT, Send(b"CLS\n"), Response("CLOSE_WAIT"), HEARTBEAT, Open,
+    ]),
+    ("incomplete_line_times_out_without_error", &[
         Identify(EVERY_SECOND), OK, Send(b"PUB <t>"), HEARTBEAT, Send(b"u"), EofAmidHeartbeats(b""),
     ]),
-    ("half_a_body_is_cut_off_with_an_error", &[
+    ("incomplete_body_times_out_with_error", &[
         Identify(EVERY_SECOND), OK, Send(b"PUB <t>\n\0\0\0\x09x"), HEARTBEAT, Send(b"x"),
         EofAmidHeartbeats(b"E_BAD_MESSAGE PUB failed to read message body"),
     ]),
-    ("only_the_first_identify_sets_the_beat", &[
-        Identify(EVERY_SECOND), OK, Identify(r#"{"heartbeat_interval":60000}"#), OK, HEARTBEAT, HEARTBEAT, HEARTBEAT, Open,
+    ("only_the_first_identify_sets_the_period", &[
+        Identify(EVERY_SECOND), OK, Identify(r#"{"heartbeat_interval":60000}"#), OK, HEARTBEAT,
+        HEARTBEAT, HEARTBEAT, Open,
     ]),
-    ("the_dead_line_follows_every_identify", &[
+    ("every_identify_sets_the_read_deadline", &[
         Identify("{}"), OK, Identify(EVERY_SECOND), OK, EofAmidHeartbeats(b""),
     ]),
 ];

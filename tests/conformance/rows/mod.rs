@@ -1,4 +1,4 @@
-//! The table, by command.
+//! The rows, by command.
 
 mod auth;
 mod cls;
@@ -21,23 +21,23 @@ use crate::peers::Setup;
 use crate::step::Row;
 
 const TABLE: &[(&str, Setup, &[Row])] = &[
-    ("connection", Setup::Usual, connection::ROWS),
-    ("heartbeats", Setup::Usual, heartbeats::ROWS),
-    ("identify", Setup::Usual, identify::ROWS),
-    ("identify", Setup::Usual, identify::REFUSED),
-    ("auth", Setup::Usual, auth::ROWS),
-    ("nop", Setup::Usual, nop::ROWS),
-    ("pub", Setup::Usual, publish::ROWS),
-    ("mpub", Setup::Usual, mpub::ROWS),
-    ("dpub", Setup::Usual, dpub::ROWS),
-    ("sub", Setup::Usual, sub::ROWS),
-    ("rdy", Setup::Usual, rdy::ROWS),
-    ("fin", Setup::Usual, fin::ROWS),
-    ("req", Setup::Usual, req::ROWS),
-    ("touch", Setup::Usual, touch::ROWS),
-    ("cls", Setup::Usual, cls::ROWS),
-    ("snappy", Setup::Usual, compression::SNAPPY_ROWS),
-    ("deflate", Setup::Usual, compression::DEFLATE_ROWS),
+    ("connection", Setup::Default, connection::ROWS),
+    ("heartbeats", Setup::Default, heartbeats::ROWS),
+    ("identify", Setup::Default, identify::ROWS),
+    ("identify", Setup::Default, identify::REJECTED),
+    ("auth", Setup::Default, auth::ROWS),
+    ("nop", Setup::Default, nop::ROWS),
+    ("pub", Setup::Default, publish::ROWS),
+    ("mpub", Setup::Default, mpub::ROWS),
+    ("dpub", Setup::Default, dpub::ROWS),
+    ("sub", Setup::Default, sub::ROWS),
+    ("rdy", Setup::Default, rdy::ROWS),
+    ("fin", Setup::Default, fin::ROWS),
+    ("req", Setup::Default, req::ROWS),
+    ("touch", Setup::Default, touch::ROWS),
+    ("cls", Setup::Default, cls::ROWS),
+    ("snappy", Setup::Default, compression::SNAPPY_ROWS),
+    ("deflate", Setup::Default, compression::DEFLATE_ROWS),
     (
         "uncompressed",
         Setup::Uncompressed,
@@ -48,7 +48,7 @@ const TABLE: &[(&str, Setup, &[Row])] = &[
     ("auth_required", Setup::Auth, auth::REQUIRED),
 ];
 
-/// Every row with the name of its command, and the nsqd that it is for.
+/// Iterates over all rows, with their group and the setup of nsqd.
 pub fn all() -> impl Iterator<Item = (&'static str, Setup, Row)> {
     TABLE
         .iter()

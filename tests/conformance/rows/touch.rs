@@ -1,41 +1,52 @@
-//! TOUCH.
+//! TOUCH: responses, errors and effects.
 
 use crate::step::{OK, Row, Step::*};
 
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[
-    ("it_is_not_answered_and_leaves_the_message_in_flight", &[
+    ("touch_gets_no_response_and_keeps_the_message", &[
         Send(b"PUB <t>\n\0\0\0\x01x"), OK, Send(b"SUB <t> c\nRDY 1\n"), OK, Message('a', 1, b"x"),
         Send(b"TOUCH <a>\nTOUCH <a> x\r\n"), Open, Send(b"FIN <a>\nTOUCH <a>\n"),
         Error(b"E_TOUCH_FAILED TOUCH <a> failed ID not in flight"), Open,
     ]),
-    ("an_unknown_id_fails", &[
+    ("unknown_id_fails", &[
         Send(b"SUB <t> c\nTOUCH 0123456789abcdef\n"), OK,
         Error(b"E_TOUCH_FAILED TOUCH 0123456789abcdef failed ID not in flight"), Open,
     ]),
-    ("anothers_message_fails", &[
+    ("message_of_another_consumer_fails", &[
         Send(b"PUB <t>\n\0\0\0\x01x"), OK, Send(b"SUB <t> c\nRDY 1\n"), OK, Message('a', 1, b"x"),
         Use(1), Send(b"SUB <t> c\nTOUCH <a>\n"), OK,
         Error(b"E_TOUCH_FAILED TOUCH <a> failed client does not own message"), Open,
     ]),
-    ("a_requeued_message_fails", &[
+    ("requeued_message_fails", &[
         Send(b"PUB <t>\n\0\0\0\x01x"), OK, Send(b"SUB <t> c\nRDY 1\n"), OK, Message('a', 1, b"x"),
-        Send(b"REQ <a> 3600000\nTOUCH <a>\n"), Error(b"E_TOUCH_FAILED TOUCH <a> failed ID not in flight"), Open,
+        Send(b"REQ <a> 3600000\nTOUCH <a>\n"),
+        Error(b"E_TOUCH_FAILED TOUCH <a> failed ID not in flight"), Open,
     ]),
-    ("the_last_identify_sets_its_time_out", &[
-        Send(b"PUB <t>\n\0\0\0\x01x"), OK, Identify(r#"{"msg_timeout":900000}"#), OK, Identify(r#"{"msg_timeout":1000}"#), OK,
-        Send(b"SUB <t> c\nRDY 1\n"), OK, Message('a', 1, b"x"), Send(b"TOUCH <a>\n"), Message('a', 2, b"x"), Open,
+    ("last_identify_sets_the_extended_timeout", &[
+        Send(b"PUB <t>\n\0\0\0\x01x"), OK, Identify(r#"{"msg_timeout":900000}"#), OK,
+        Identify(r#"{"msg_timeout":1000}"#), OK, Send(b"SUB <t> c\nRDY 1\n"), OK,
+        Message('a', 1, b"x"), Send(b"TOUCH <a>\n"), Message('a', 2, b"x"), Open,
     ]),
-    ("failures_are_answered_in_order", &[
-        Send(b"SUB <t> c\nTOUCH 0123456789abcdefPUB\n"), OK, Error(b"E_INVALID invalid message ID"), Eof,
-        Use(1), Send(b"SUB <t> c\nFIN 0123456789abcdef\nPUB <t>\n\0\0\0\x01xTOUCH 0123456789abcdef\n"), OK,
+    ("errors_are_sent_in_order", &[
+        Send(b"SUB <t> c\nTOUCH 0123456789abcdefPUB\n"), OK, Error(b"E_INVALID invalid message ID"),
+        Eof,
+        Use(1),
+        Send(b"SUB <t> c\nFIN 0123456789abcdef\nPUB <t>\n\0\0\0\x01xTOUCH 0123456789abcdef\n"), OK,
         Error(b"E_FIN_FAILED FIN 0123456789abcdef failed ID not in flight"), OK,
         Error(b"E_TOUCH_FAILED TOUCH 0123456789abcdef failed ID not in flight"), Open,
     ]),
-    ("it_needs_an_id", &[Send(b"SUB <t> c\nTOUCH\n"), OK, Error(b"E_INVALID TOUCH insufficient number of params"), Eof]),
-    ("a_short_id_is_fatal", &[Send(b"SUB <t> c\nTOUCH 0\n"), OK, Error(b"E_INVALID invalid message ID"), Eof]),
-    ("before_sub_it_is_refused", &[Send(b"TOUCH 0\n"), Error(b"E_INVALID cannot TOUCH in current state"), Eof]),
-    ("it_is_legal_closing", &[
+    ("missing_id_is_rejected", &[
+        Send(b"SUB <t> c\nTOUCH\n"), OK, Error(b"E_INVALID TOUCH insufficient number of params"),
+        Eof,
+    ]),
+    ("short_id_is_rejected", &[
+        Send(b"SUB <t> c\nTOUCH 0\n"), OK, Error(b"E_INVALID invalid message ID"), Eof,
+    ]),
+    ("touch_before_sub_is_rejected", &[
+        Send(b"TOUCH 0\n"), Error(b"E_INVALID cannot TOUCH in current state"), Eof,
+    ]),
+    ("touch_after_cls_is_allowed", &[
         Send(b"PUB <t>\n\0\0\0\x01x"), OK, Send(b"SUB <t> c\nRDY 1\n"), OK, Message('a', 1, b"x"),
         Send(b"CLS\nTOUCH <a>\nTOUCH 0123456789abcdef\n"), Response("CLOSE_WAIT"),
         Error(b"E_TOUCH_FAILED TOUCH 0123456789abcdef failed ID not in flight"), Open,

@@ -35,8 +35,8 @@ pub enum TlsClientAuthPolicy {
     /// The client must send a certificate; its issuer is not verified.
     Require,
     /// The client must send a certificate issued by a CA in
-    /// [`tls_root_ca_file`](crate::embedded::EmbeddedNsqdBuilder::tls_root_ca_file), or by a CA that
-    /// the system trusts if there is no such file.
+    /// [`tls_root_ca_file`](crate::embedded::EmbeddedNsqdBuilder::tls_root_ca_file), or by a CA
+    /// that the system trusts if there is no such file.
     RequireVerify,
 }
 
