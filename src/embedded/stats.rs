@@ -31,8 +31,8 @@ pub struct ChannelInfo {
     pub channel_name: String,
     /// Number of queued messages.
     pub depth: usize,
-    /// Number of messages that were sent to a consumer and neither answered nor timed out,
-    /// including those of closed connections.
+    /// Number of messages that were sent to a consumer and neither finished nor requeued, including
+    /// those of closed connections.
     pub in_flight_count: usize,
     /// Number of messages deferred by a DPUB or a REQ.
     pub deferred_count: usize,

@@ -80,9 +80,9 @@ pub const ROWS: &[Row] = &[
         MINIMUM, Open,
     ]),
     ("no_output_buffer_disables_its_timeout", &[
-        Identify(concat!(
+        Identify(
             r#"{"feature_negotiation":true,"output_buffer_size":-1,"output_buffer_timeout":100}"#,
-        )),
+        ),
         WITHOUT_BUFFER, Open,
     ]),
     ("second_identify_keeps_omitted_values", &[
