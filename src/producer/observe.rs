@@ -181,6 +181,9 @@ pub struct Stats {
     pub waiting: usize,
     /// Bytes of bodies that wait to be sent.
     pub waiting_bytes: usize,
+    /// Publishes that wait for capacity, before they are queued. Only those of a
+    /// [`ProducerHandle`](crate::ProducerHandle) wait; others are rejected as `Full`.
+    pub waiting_for_capacity: usize,
     /// Publishes sent, and not answered by nsqd.
     pub in_flight: usize,
     /// Bytes of bodies sent, and not answered by nsqd.
@@ -236,6 +239,7 @@ impl Handler<GetStats> for Producer {
             bytes: bytes + current,
             waiting,
             waiting_bytes,
+            waiting_for_capacity: queue.waiting_for_capacity(),
             in_flight,
             in_flight_bytes,
             latency: queue.latency(),

@@ -1,7 +1,7 @@
 //! What the queue counts: how much it holds against how much it may hold, and how it answered.
 
 use super::{
-    latency::Latencies,
+    latency::Latency,
     limits::Usage,
     pending::{Pending, Reply},
 };
@@ -57,7 +57,7 @@ pub(super) struct Accounting {
     /// Publishes that have no answer yet.
     pub(super) unanswered: usize,
     pub(super) counters: Counters,
-    pub(super) latency: Latencies,
+    pub(super) latency: Latency,
 }
 
 impl Accounting {
@@ -67,7 +67,7 @@ impl Accounting {
             held: Usage::default(),
             unanswered: 0,
             counters: Counters::default(),
-            latency: Latencies::default(),
+            latency: Latency::default(),
         }
     }
 

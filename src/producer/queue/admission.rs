@@ -66,6 +66,12 @@ impl<R: Reply> Admission<R> {
         self.waiting.iter().all(|waiting| waiting.reply.is_closed())
     }
 
+    /// Returns the number of publishes that wait and are not cancelled.
+    pub(super) fn waiting(&self) -> usize {
+        let waiting = self.waiting.iter();
+        waiting.filter(|waiter| !waiter.reply.is_closed()).count()
+    }
+
     /// What must have room before anything else, where somebody waits.
     #[inline]
     pub(super) fn first(&mut self) -> Option<Usage> {

@@ -157,7 +157,7 @@ impl<R: Reply> TransactionQueue<R> {
     }
 
     pub(crate) fn latency(&self) -> Latency {
-        self.accounting.latency.summary()
+        self.accounting.latency.clone()
     }
 
     /// What waits to be handed over.
@@ -167,6 +167,11 @@ impl<R: Reply> TransactionQueue<R> {
             publishes: held.publishes.saturating_sub(in_flight_load.publishes),
             bytes: held.bytes.saturating_sub(in_flight_load.bytes),
         }
+    }
+
+    /// Returns the number of publishes that wait for capacity.
+    pub(crate) fn waiting_for_capacity(&self) -> usize {
+        self.admission.waiting()
     }
 
     /// What is handed over and not answered by nsqd.

@@ -192,10 +192,11 @@ fn bytes_are_those_of_commands_as_the_peer_counts_them() {
     });
 }
 
-/// Within 1 %.
+/// At most an eighth too high.
 #[track_caller]
-fn assert_near(measured: Duration, expected: Duration) {
-    let (low, high) = (expected.mul_f64(0.99), expected.mul_f64(1.01));
+fn assert_near(measured: Option<Duration>, expected: Duration) {
+    let measured = measured.unwrap();
+    let (low, high) = (expected, expected.mul_f64(1.125));
     assert!(
         (low..=high).contains(&measured),
         "{measured:?}, {expected:?}"
@@ -208,7 +209,7 @@ fn latencies_are_those_of_a_peer_that_takes_its_time() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(|config| config.heartbeat_interval(None));
         let mut nsqd = network.connected().await;
-        assert_eq!(stats(&producer).await.latency.max, s(0));
+        assert_eq!(stats(&producer).await.latency.count(), 0);
         for millisecond in 1..=1000 {
             let answer = publish(&producer, "a");
             nsqd.expect_pub("t", "a").await;
@@ -217,11 +218,11 @@ fn latencies_are_those_of_a_peer_that_takes_its_time() {
             answer.await.unwrap();
         }
         let latency = stats(&producer).await.latency;
-        assert_near(latency.p50, ms(500));
-        assert_near(latency.p90, ms(900));
-        assert_near(latency.p99, ms(990));
-        assert_near(latency.p999, ms(999));
-        assert_near(latency.max, ms(1000));
+        assert_near(latency.quantile(0.5), ms(500));
+        assert_near(latency.quantile(0.9), ms(900));
+        assert_near(latency.quantile(0.99), ms(990));
+        assert_near(latency.quantile(0.999), ms(999));
+        assert_near(latency.max(), ms(1000));
         // A failure has no latency, and neither has the late OK that is swallowed.
         let hasty = Publish::new(topic("t"), "b").timeout(s(2));
         let hasty = send(&producer, hasty);
@@ -246,7 +247,7 @@ fn the_time_before_the_connection_counts_as_latency() {
         nsqd.expect_pub("t", "a").await;
         nsqd.send(ok_frame()).await;
         answer.await.unwrap();
-        assert_near(stats(&producer).await.latency.p50, s(4));
+        assert_near(stats(&producer).await.latency.quantile(0.5), s(4));
     });
 }
 

