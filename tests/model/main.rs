@@ -125,14 +125,14 @@ const TRANSITIONS: &[&str] = &[
     "told Timeout NotWritten",
     "up -> drained",
     "up -> lost: AckTimeout",
-    "up -> lost: Closed",
+    "up -> lost: ClosedByPeer",
     "up -> lost: HttpServer",
     "up -> lost: Io",
-    "up -> lost: OutOfStep",
+    "up -> lost: UnexpectedResponse",
     "up -> lost: Protocol",
     "up -> lost: Refused",
-    "up -> lost: Silent",
-    "up -> lost: Stopped",
+    "up -> lost: HeartbeatTimeout",
+    "up -> lost: ClosedLocally",
     "up -> lost: WriteTimeout",
 ];
 
