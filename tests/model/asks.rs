@@ -1,4 +1,4 @@
-//! Questions other than publishes: is nsqd there, and is there a connection.
+//! Pings, and waiting for a connection.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{
     world::{GRANULARITY, World, ms},
 };
 
-/// A question other than a publish.
+/// A `Ping` or a `WaitConnected`.
 pub(crate) struct Ask {
     pub(crate) ping: bool,
     pub(crate) sent: Instant,
@@ -48,16 +48,19 @@ impl World {
         });
     }
 
-    pub(crate) fn ask_answered(&mut self, ask: &Ask, told: Result<(), PublishError>) {
+    pub(crate) fn ask_answered(&mut self, ask: &Ask, answered: Result<(), PublishError>) {
         let now = Instant::now();
         let due = ask.sent + ask.timeout;
         let late = now.saturating_duration_since(due);
-        assert!(late <= GRANULARITY, "a question is answered {late:?} late");
+        assert!(
+            late <= GRANULARITY,
+            "a ping or wait is answered {late:?} late"
+        );
         let name = if ask.ping { "ping" } else { "wait" };
-        let outcome = told.as_ref().map_or_else(kind_name, |()| "Ok".into());
-        self.note(|| format!("{name} is told {outcome}"));
+        let outcome = answered.as_ref().map_or_else(kind_name, |()| "Ok".into());
+        self.note(|| format!("{name} is answered: {outcome}"));
         self.count.add(format!("{name}: {outcome}"));
-        let Err(error) = told else {
+        let Err(error) = answered else {
             assert!(!ask.draining);
             let usable =
                 |line: &Line| line.opened.is_some() && line.gone.is_none_or(|gone| gone == now);

@@ -1,4 +1,4 @@
-//! Who dials, and what becomes of it.
+//! Connects: what becomes of each attempt.
 
 use std::io;
 
@@ -19,7 +19,7 @@ impl World {
             if network.dials[place].gone {
                 continue;
             }
-            self.count.add("dialled");
+            self.count.add("connect");
             let reach = match self.reach {
                 Reach::Chancy => {
                     [Reach::Good, Reach::Refused, Reach::Hanging][self.rng.usize(0..3)]
@@ -33,9 +33,9 @@ impl World {
                         io::ErrorKind::HostUnreachable,
                     ];
                     network.dials[place].answer(Err(kinds[self.rng.usize(0..2)].into()));
-                    "refused"
+                    "rejected"
                 }
-                Reach::Hanging => "time-out",
+                Reach::Hanging => "timeout",
                 Reach::Good | Reach::Chancy => {
                     let handshake = self.draw_handshake();
                     let (room, gulp) = self.draw_room();
@@ -85,7 +85,7 @@ impl World {
         }
     }
 
-    /// How much is under way at most, and how much a write takes.
+    /// The capacity of the connection, and the most bytes that one write takes.
     fn draw_room(&mut self) -> (usize, usize) {
         match self.rng.u32(0..4) {
             0 => (self.rng.usize(600..2000), self.rng.usize(1..400)),
@@ -96,15 +96,15 @@ impl World {
 }
 
 impl Handshake {
-    /// How the client must see it.
+    /// The outcome that the client must report.
     fn outcome(self) -> &'static str {
         match self {
             Self::Fine | Self::Legacy | Self::HeartbeatFirst => "fine",
-            Self::Silence => "handshake time-out",
+            Self::Silence => "handshake timeout",
             Self::Close => "handshake closed",
             Self::Reset => "handshake reset",
-            Self::Refusal => "handshake refused",
-            Self::NotJson | Self::NoObject | Self::OddFrame => "handshake not understood",
+            Self::Refusal => "handshake rejected",
+            Self::NotJson | Self::NoObject | Self::OddFrame => "handshake invalid",
             Self::Http => "http",
             Self::Absurd => "absurd frame",
             Self::Auth => "auth",

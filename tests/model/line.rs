@@ -1,4 +1,4 @@
-//! A connection as both ends see it: what the client's socket took, command by command, and what nsqd made of it.
+//! A connection as both ends see it: the commands that the client's socket took, and what nsqd did.
 
 use std::{io, time::Duration};
 
@@ -12,7 +12,7 @@ use super::{
     world::{Mood, World},
 };
 
-/// So many commands are in flight at least before a further one waits, where publishes are folded.
+/// The fewest commands in flight before another one waits, with batching.
 pub(crate) const LEAST: usize = 8;
 
 #[derive(Debug)]
@@ -20,22 +20,22 @@ pub(crate) struct Line {
     pub(crate) peer: Peer,
     /// All commands that the client's socket has wholly taken.
     pub(crate) commands: Vec<Written>,
-    /// The commands end there, behind the handshake.
+    /// Where the latest of them ends, and where the handshake ends.
     pub(crate) seen: usize,
     pub(crate) handshake_end: usize,
-    /// When nsqd had answered the handshake well: from then on the client may hand over commands.
+    /// When nsqd accepted the handshake: from then on the client may write commands.
     pub(crate) opened: Option<Instant>,
-    /// When it came about, and how long nsqd's answer to IDENTIFY took at most.
+    /// When the client connected, and the longest time of the response to IDENTIFY.
     began: Instant,
     pub(crate) round_trip: Duration,
     /// When the client closed it.
     pub(crate) gone: Option<Instant>,
-    /// When a frame was last heard, and an answer.
+    /// When the client last read a frame, and a response.
     pub(crate) frame_heard: Option<Instant>,
     pub(crate) answer_heard: Option<Instant>,
-    /// A heartbeat was heard and not answered.
+    /// A heartbeat was read and not answered.
     pub(crate) owes: bool,
-    /// The command that nsqd refused, and the words.
+    /// The command that nsqd rejected, and the text.
     pub(crate) refusal: Option<Refusal>,
 }
 
@@ -45,9 +45,9 @@ pub(crate) struct Refusal {
     pub(crate) topic: String,
     pub(crate) text: String,
     pub(crate) heard: Option<Instant>,
-    /// The command was a batch of the producer's own.
-    pub(crate) folded: bool,
-    /// Another frame was heard behind it: so it was no nsqd's.
+    /// The command was an automatic batch.
+    pub(crate) batched: bool,
+    /// Another frame followed it, which no nsqd does.
     pub(crate) more: bool,
 }
 
@@ -58,11 +58,11 @@ pub(crate) struct Written {
     pub(crate) verb: Verb,
     /// The publishes that it carries.
     pub(crate) publishes: Vec<usize>,
-    /// It is the producer who made one command of them.
-    pub(crate) folded: bool,
+    /// It is an automatic batch.
+    pub(crate) batched: bool,
     pub(crate) bytes: usize,
     pub(crate) at: Instant,
-    /// When its OK was heard, behind nothing but answers.
+    /// When its `OK` was read, with nothing invalid before it.
     pub(crate) confirmed: Option<Instant>,
 }
 
@@ -84,19 +84,19 @@ impl Line {
         }
     }
 
-    /// Whether nsqd may go on saying something.
+    /// Whether nsqd may still send something.
     pub(crate) fn is_live(&self, wire: &Wire) -> bool {
         !wire.gone && wire.last.is_none() && self.peer.stage == Stage::Open
     }
 
-    /// Whether the client has read the last frame that an nsqd ever sends, and no more.
+    /// Whether the client has read an error response and nothing after it.
     pub(crate) fn is_refused(&self) -> bool {
         self.refusal
             .as_ref()
             .is_some_and(|refusal| refusal.heard.is_some() && !refusal.more)
     }
 
-    /// nsqd refuses half a command.
+    /// nsqd rejects half a command.
     pub(crate) fn refused_half(&mut self, wire: &Wire) {
         let Some(What::Error(start, text)) = self.peer.frames.last().map(|frame| &frame.what)
         else {
@@ -108,18 +108,18 @@ impl Line {
             topic: command.topic,
             text: text.clone(),
             heard: None,
-            folded: false,
+            batched: false,
             more: false,
         });
     }
 
-    /// Whether the client has heard the answer to its handshake.
+    /// Whether the client has read the response to its handshake.
     pub(crate) fn is_greeted(&self) -> bool {
         let mut frames = self.peer.frames.iter();
         frames.any(|frame| frame.what == What::Greeting && frame.heard.is_some())
     }
 
-    /// Whether the client has heard what no nsqd says.
+    /// Whether the client has read something that no nsqd sends.
     pub(crate) fn odd(&self) -> Option<Oddity> {
         self.peer.frames.iter().find_map(|frame| match frame.what {
             What::Odd(oddity) if frame.heard.is_some() => Some(oddity),
@@ -127,7 +127,8 @@ impl Line {
         })
     }
 
-    /// Hears, up to where the client has read; gives the commands that were answered well, and whether one is refused now.
+    /// Processes the frames that the client has read. Returns the commands with an `OK`, and
+    /// whether one is rejected now.
     pub(crate) fn hear(&mut self, heard: usize, now: Instant) -> (Vec<usize>, bool) {
         let (mut confirmed, mut refused) = (Vec::new(), false);
         let mut astray = false;
@@ -164,17 +165,17 @@ impl Line {
 }
 
 impl Refusal {
-    /// The first of nsqd's words.
+    /// The error code.
     pub(crate) fn code(&self) -> &str {
         self.text.split(' ').next().unwrap_or_default()
     }
 
-    /// nsqd only gave up waiting for the rest.
+    /// nsqd only stopped waiting for the rest.
     pub(crate) fn is_slow_upload(&self) -> bool {
         self.text.contains("failed to read")
     }
 
-    /// The limit that nsqd names.
+    /// The limit in the text.
     pub(crate) fn limit(&self) -> Option<usize> {
         let (_, limit) = self.text.split_once(" > ")?;
         Some(limit.parse().expect("a limit"))
@@ -189,7 +190,7 @@ impl World {
         live.filter_map(|(line, _)| line.peer.next_heartbeat).min()
     }
 
-    /// The connection that the client holds and could use, if any: it never holds two.
+    /// The connection that the client holds, if any: it never holds two.
     pub(crate) fn current(&self) -> Option<usize> {
         let network = self.network.lock();
         let place = network.wires.iter().rposition(|wire| !wire.gone)?;
@@ -223,7 +224,7 @@ impl World {
                     }
                 }
             }
-            // A handshake comes to its end in every mood in which anything is read.
+            // A handshake completes in every mood in which nsqd reads.
             let (reads, works) = match self.mood {
                 Mood::Prompt => (true, true),
                 Mood::ByHand => (!opened, !opened),
@@ -240,7 +241,7 @@ impl World {
             }
             let mut network = self.network.lock();
             let wire = &mut network.wires[place];
-            // What ended is delivered to its end.
+            // A connection that ended is delivered completely.
             if self.mood != Mood::ByHand || !opened || wire.last.is_some() {
                 wire.audible = wire.said.len();
             }
@@ -248,7 +249,7 @@ impl World {
         }
     }
 
-    /// nsqd executes the next command of a line; false when there is none.
+    /// Executes the next command of a line; false when there is none.
     pub(crate) fn execute(&mut self, place: usize) -> bool {
         let now = Instant::now();
         self.transcribe(place);
@@ -276,14 +277,14 @@ impl World {
                         What::Error(start, text) if *start == command.start => Some(text.clone()),
                         _ => None,
                     });
-                // A connection that has ended says nothing.
+                // A connection that has ended sends nothing.
                 if let Some(text) = text {
                     line.refusal = Some(Refusal {
                         start: command.start,
                         topic: command.topic.clone(),
                         text,
                         heard: None,
-                        folded: false,
+                        batched: false,
                         more: false,
                     });
                     self.end_refused(wire, place);
@@ -302,7 +303,7 @@ impl World {
         true
     }
 
-    /// nsqd closes behind a refusal. Its words may be lost with what was sent behind the refused command.
+    /// nsqd closes after an error response, which may be lost if more follows the rejected command.
     fn end_refused(&mut self, wire: &mut Wire, place: usize) {
         if self.rng.bool() {
             wire.broken = Some(io::ErrorKind::BrokenPipe);
@@ -317,14 +318,14 @@ impl World {
                     .retain(|frame| frame.end <= heard);
                 self.lines[place].refusal = None;
                 wire.last = Some(Last::Reset);
-                self.count.add("a refusal was lost");
+                self.count.add("an error response was lost");
             }
             1 => {
-                // No nsqd says more behind a refusal.
+                // No nsqd sends more after an error response.
                 let what = What::Odd(Oddity::OutOfStep);
                 self.lines[place].peer.say(wire, 0, b"OK", what);
                 wire.last = Some(Last::Fin);
-                self.count.add("more was said behind a refusal");
+                self.count.add("more follows an error response");
             }
             2 | 3 => wire.last = Some(Last::Reset),
             _ => wire.last = Some(Last::Fin),

@@ -1,4 +1,4 @@
-//! What the producer says of itself, held against what was seen.
+//! State and statistics of the producer, compared with what was observed.
 
 use actix_nsq::{Delivery, ErrorKind, GetState, GetStats, ProducerState, Stats};
 use futures::FutureExt;
@@ -14,7 +14,7 @@ use super::{
 };
 
 impl World {
-    /// While everything is at rest.
+    /// Checks them while everything is idle.
     pub(crate) async fn look(&mut self) {
         self.settle_down().await;
         let mut stats = self.address().send(GetStats).boxed_local();
@@ -23,8 +23,8 @@ impl World {
         self.settle_down().await;
         let stats = (&mut stats).now_or_never().expect("an answer at once");
         let state = (&mut state).now_or_never().expect("an answer at once");
-        let stats = stats.expect("the producer lives");
-        assert_eq!(state.expect("the producer lives"), stats.state);
+        let stats = stats.expect("the producer runs");
+        assert_eq!(state.expect("the producer runs"), stats.state);
         self.note(|| {
             format!(
                 "{:?}, {} waiting, {} in flight",
@@ -70,36 +70,37 @@ impl World {
         let came = self
             .publishes
             .iter()
-            .filter(|publish| publish.told.is_some() || publish.cancelled.is_none());
+            .filter(|publish| publish.answered.is_some() || publish.cancelled.is_none());
         let gone = self
             .publishes
             .iter()
             .filter(|publish| publish.cancelled.is_some())
             .count() as u64;
-        // One who waits for room is counted when that is over.
+        // A publish that waits for capacity is counted afterwards.
         let waits = |publish: &&Publish| {
-            publish.way == Way::Handle && publish.told.is_none() && publish.cancelled.is_none()
+            publish.way == Way::Handle && publish.answered.is_none() && publish.cancelled.is_none()
         };
         let waiting = self.publishes.iter().filter(waits).count() as u64;
         let came = came.count() as u64;
         assert!(
             stats.published >= came - waiting && stats.published <= came + gone,
-            "{stats:?}: {came} came, {gone} went away"
+            "{stats:?}: {came} published, {gone} cancelled"
         );
         let between = |name: &str, count: u64, is: &dyn Fn(&Publish) -> bool| {
             let known = self.publishes.iter().filter(|publish| is(publish)).count() as u64;
             assert!(
                 known <= count && count <= known + gone,
-                "{name} is {count}, and not {known}; {gone} went away"
+                "{name} is {count}, and not {known}; {gone} cancelled"
             );
         };
-        let failed =
-            |publish: &Publish, how: &dyn Fn(ErrorKind, Delivery) -> bool| match &publish.told {
-                Some((_, Err(error))) => how(error.kind(), error.delivery()),
-                _ => false,
-            };
-        between("ok", stats.ok, &|publish| match &publish.told {
-            Some((_, told)) => told.is_ok(),
+        let failed = |publish: &Publish, how: &dyn Fn(ErrorKind, Delivery) -> bool| match &publish
+            .answered
+        {
+            Some((_, Err(error))) => how(error.kind(), error.delivery()),
+            _ => false,
+        };
+        between("ok", stats.ok, &|publish| match &publish.answered {
+            Some((_, answered)) => answered.is_ok(),
             None => publish.cancelled.is_none() && publish.confirmed.is_some(),
         });
         between("not_written", stats.not_written, &|publish| {
@@ -117,13 +118,17 @@ impl World {
         between("timed_out", stats.timed_out, &|publish| {
             failed(publish, &|kind, _| kind == ErrorKind::Timeout)
         });
-        between("refused", stats.refused, &|publish| match &publish.told {
-            Some((_, told)) => {
-                let remembered = told.as_ref().is_err_and(is_remembered);
-                publish.refused.is_some() || remembered
-            }
-            None => false,
-        });
+        between(
+            "refused",
+            stats.refused,
+            &|publish| match &publish.answered {
+                Some((_, answered)) => {
+                    let remembered = answered.as_ref().is_err_and(is_remembered);
+                    publish.refused.is_some() || remembered
+                }
+                None => false,
+            },
+        );
         assert_eq!(
             (stats.connects, stats.losses),
             (self.path.connects, self.path.losses)
@@ -139,7 +144,7 @@ impl World {
             .iter()
             .map(|publish| publish.written.len().saturating_sub(1))
             .sum();
-        assert!(stats.resent >= again as u64, "sent again");
+        assert!(stats.resent >= again as u64, "retried");
         let answered = stats.ok + stats.not_written + stats.maybe_written + stats.maybe_partial;
         let unanswered = stats.published - answered;
         assert!(
@@ -154,12 +159,12 @@ impl World {
         );
     }
 
-    /// A verdict on a topic leaves empty places, as a time-out does.
+    /// A rejected topic leaves answered publishes in flight, as a timeout does.
     fn verdicts(&self) -> bool {
         self.lines.iter().any(|line| line.refusal.is_some())
     }
 
-    /// The bytes of commands that all sockets took, without those of NOPs.
+    /// The bytes of commands that all sockets took, without NOPs.
     fn bytes_taken(&self) -> u64 {
         let network = self.network.lock();
         let lines = self.lines.iter().zip(&network.wires);
@@ -204,7 +209,8 @@ impl World {
             .filter(|command| command.confirmed.is_none());
         let flying: usize = flying.map(|command| command.publishes.len()).sum();
         assert!(stats.in_flight >= flying, "in flight");
-        // Where the socket takes everything, what is handed over is on the wire, and heartbeats are answered.
+        // Where the socket takes everything, all commands are on the wire and heartbeats are
+        // answered.
         if !network.wires[place].is_full() {
             assert_eq!(stats.in_flight, flying, "in flight");
             assert!(!line.owes, "a heartbeat was not answered");
@@ -216,14 +222,15 @@ impl World {
                     || least.is_none_or(|least| stats.waiting <= least)
                     || leaving
                     || setup.window_bytes < 10_000,
-                "{} wait, and the window is open",
+                "{} wait although the window is open",
                 stats.waiting
             );
         }
     }
 
-    /// How many publishes may wait although the window is open, so that larger batches come of them. `None`: any number,
-    /// since as many commands are in flight as may be with nsqd next door.
+    /// The most publishes that may wait for a larger batch although the window is open. `None`: any
+    /// number,
+    /// since the most commands for a nearby nsqd are in flight.
     fn may_pile_up(&self, line: &Line) -> Option<usize> {
         if self.setup.order == Order::All {
             return Some(0);
@@ -242,22 +249,22 @@ impl World {
         (commands < LEAST).then(|| waiting.into_iter().sum())
     }
 
-    /// What was handed over in which commands, held against what was written of it.
+    /// Compares the counted commands and batches with those written.
     fn check_commands(&self, stats: &Stats) {
         let written = self.lines.iter().flat_map(|line| &line.commands);
         let written = written.filter(|command| !command.publishes.is_empty());
         let (mut commands, mut batches, mut batched) = (0, 0, 0);
         for command in written {
             commands += 1;
-            if command.folded {
+            if command.batched {
                 batches += 1;
                 batched += command.publishes.len() as u64;
             }
         }
-        let told = [stats.commands, stats.batches, stats.batched];
+        let answered = [stats.commands, stats.batches, stats.batched];
         let seen = [commands, batches, batched];
         let network = self.network.lock();
-        // What is handed over and never written is not seen.
+        // Commands that were never written are not observed.
         let all_is_seen = network
             .wires
             .iter()
@@ -265,12 +272,15 @@ impl World {
             && network.wires.len() == 1
             && stats.state == ProducerState::Connected;
         let right = match all_is_seen {
-            true => told == seen,
-            false => told.iter().zip(seen).all(|(told, seen)| *told >= seen),
+            true => answered == seen,
+            false => answered
+                .iter()
+                .zip(seen)
+                .all(|(answered, seen)| *answered >= seen),
         };
         assert!(
             right,
-            "commands, batches, batched: {told:?}, and not {seen:?}"
+            "commands, batches, batched: {answered:?}, and not {seen:?}"
         );
     }
 }

@@ -1,10 +1,11 @@
-//! The whole producer against random schedules: callers who publish, give up and drain, an nsqd that answers, refuses, stalls
-//! and dies, sockets that take any part of a write, and a clock that jumps. After every step the delivery contract must hold.
+//! Random model of the whole producer: callers that publish, cancel and drain; an nsqd that
+//! responds, rejects, stalls and dies; sockets that take any part of a write; virtual time. The
+//! contract is checked after every step.
 //!
-//! Nothing is real but the producer with its reader and writer: the sockets are in memory (`network`), nsqd parses the real
-//! bytes with the parser of the tests (`command`, `nsqd`), and knows what it has stored. So each answer is held against
-//! the truth (`truth`), the producer's events against what was done to it (`path`), its statistics against what was seen (`look`),
-//! and its end against what must not be left (`stopping`).
+//! The producer with its reader and writer is real. Sockets are in memory (`network`). The
+//! simulated nsqd parses the real bytes (`command`, `nsqd`) and knows what it has stored. Each
+//! answer is compared with that (`truth`), events with what happened (`path`), statistics with what
+//! was observed (`look`), and the end with what may be left (`stopping`).
 //!
 //! ```sh
 //! cargo test --test model                               # MODEL_SCHEDULES=10000
@@ -20,11 +21,12 @@
 )]
 
 mod asks;
+mod batching;
 #[path = "../support/command.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with other test binaries")]
 mod command;
 mod dials;
-mod folding;
+
 mod line;
 mod look;
 mod network;
@@ -57,72 +59,72 @@ use tokio::{runtime::Builder, task::LocalSet, time::timeout};
 
 use self::world::{Count, TRACE, World};
 
-/// What must happen so often among 10,000 schedules, or they show nothing.
+/// Each transition happens at least this often in 10,000 schedules, or they show nothing.
 const OFTEN: u64 = 500;
 
-/// Each transition of the producer's state machine, and what becomes of publishes.
+/// Transitions of the producer's state machine, and outcomes of publishes.
 const TRANSITIONS: &[&str] = &[
     "OK",
     "a batch is lost",
-    "a batch is refused: E_AUTH_FAILED",
-    "a batch is refused: E_BAD_BODY",
-    "a batch is refused: E_BAD_MESSAGE",
-    "a batch is refused: E_BAD_TOPIC",
-    "a batch is refused: E_MPUB_FAILED",
-    "a batch is refused: E_SHINY",
-    "a batch is refused: E_UNAUTHORIZED",
-    "a batch is refused: slow upload",
+    "rejected batch: E_AUTH_FAILED",
+    "rejected batch: E_BAD_BODY",
+    "rejected batch: E_BAD_MESSAGE",
+    "rejected batch: E_BAD_TOPIC",
+    "rejected batch: E_MPUB_FAILED",
+    "rejected batch: E_SHINY",
+    "rejected batch: E_UNAUTHORIZED",
+    "rejected batch: slow upload",
     "a batch is written",
     "a batch is written again",
-    "a batch passes over who has left",
-    "a closed topic is remembered",
+    "a batch skips a cancelled publish",
+    "a denied topic is remembered",
     "a drain begins: backing off",
-    "a drain begins: dialling",
+    "a drain begins: connecting",
     "a drain begins: idle",
     "a drain begins: up",
-    "backing off -> dialling",
-    "backing off -> dialling, asked to",
+    "backing off -> connecting",
+    "backing off -> connecting, requested",
     "backing off -> drained",
     "cancelled",
     "cancelled in time",
-    "dialling -> backing off: absurd frame",
-    "dialling -> backing off: auth",
-    "dialling -> backing off: handshake closed",
-    "dialling -> backing off: handshake not understood",
-    "dialling -> backing off: handshake refused",
-    "dialling -> backing off: handshake reset",
-    "dialling -> backing off: handshake time-out",
-    "dialling -> backing off: http",
-    "dialling -> backing off: refused",
-    "dialling -> backing off: time-out",
-    "dialling -> drained",
-    "dialling -> up",
-    "a member of a refused batch goes alone",
+    "connecting -> backing off: absurd frame",
+    "connecting -> backing off: auth",
+    "connecting -> backing off: handshake closed",
+    "connecting -> backing off: handshake invalid",
+    "connecting -> backing off: handshake rejected",
+    "connecting -> backing off: handshake reset",
+    "connecting -> backing off: handshake timeout",
+    "connecting -> backing off: http",
+    "connecting -> backing off: rejected",
+    "connecting -> backing off: timeout",
+    "connecting -> drained",
+    "connecting -> up",
+    "a member of a rejected batch is retried alone",
     "ended: backing off",
-    "ended: dialling",
+    "ended: connecting",
     "ended: drained",
     "ended: idle",
     "ended: up",
     "executed after the end",
     "half a batch is lost",
-    "idle -> dialling",
+    "idle -> connecting",
     "idle -> drained",
     "lost -> backing off soon",
     "lost -> backing off with growing delays",
-    "lost -> dialling, asked to",
-    "more was said behind a refusal",
-    "nothing is folded while nsqd has trouble",
+    "lost -> connecting, requested",
+    "more follows an error response",
+    "batching is suspended",
     "one OK for a batch",
-    "sent again",
-    "sent again, though perhaps stored",
+    "retried",
+    "retried, may be stored",
     "stored twice",
-    "told ConnectionLost MaybePartial",
-    "told ConnectionLost MaybeWritten",
-    "told Full NotWritten",
-    "told Refused(MpubFailed) MaybeWritten",
-    "told Refused(Unknown) MaybeWritten",
-    "told Timeout MaybeWritten",
-    "told Timeout NotWritten",
+    "answered ConnectionLost MaybePartial",
+    "answered ConnectionLost MaybeWritten",
+    "answered Full NotWritten",
+    "answered Refused(MpubFailed) MaybeWritten",
+    "answered Refused(Unknown) MaybeWritten",
+    "answered Timeout MaybeWritten",
+    "answered Timeout NotWritten",
     "up -> drained",
     "up -> lost: AckTimeout",
     "up -> lost: ClosedByPeer",
@@ -160,14 +162,14 @@ fn the_delivery_contract_holds_whatever_happens() {
         began.elapsed(),
         counts.join("\n")
     );
-    // A few schedules show a few things.
+    // Fewer schedules need not show everything.
     assert!(
         schedules < 10_000 || seldom.is_empty(),
         "seldom: {seldom:?}"
     );
 }
 
-/// Plays so many schedules on all processors; gives how often what happened.
+/// Plays schedules on all processors, and returns how often each event happened.
 fn play_all(schedules: u64) -> BTreeMap<String, u64> {
     let next = AtomicU64::new(0);
     let failed = AtomicBool::new(false);
@@ -208,7 +210,7 @@ fn play_all(schedules: u64) -> BTreeMap<String, u64> {
     counts.into_inner().unwrap()
 }
 
-/// Plays a schedule with its steps noted, and fails if it fails.
+/// Plays a schedule with a trace of its steps, and fails if it fails.
 fn play_for_people(seed: u64) -> String {
     TRACE.set(Some(Vec::new()));
     let outcome = catch_unwind(AssertUnwindSafe(|| play(seed)));
@@ -220,7 +222,7 @@ fn play_for_people(seed: u64) -> String {
     trace
 }
 
-/// Plays one schedule: the same one for the same seed.
+/// Plays the schedule of a seed.
 fn play(seed: u64) -> Count {
     let runtime = Builder::new_current_thread()
         .enable_time()
@@ -230,7 +232,7 @@ fn play(seed: u64) -> Count {
     let tasks = LocalSet::new();
     let count = runtime.block_on(tasks.run_until(async {
         let mut world = World::new(seed);
-        // Some end before much has begun.
+        // Some end early.
         let most = if world.rng.u32(0..3) == 0 { 2 } else { 90 };
         let steps = world.rng.u32(0..most);
         for _ in 0..steps {

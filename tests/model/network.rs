@@ -1,4 +1,4 @@
-//! Sockets in memory, each of which takes, holds back and loses what a schedule tells it to.
+//! Sockets in memory, which take, hold back and lose bytes as a schedule says.
 
 use std::{
     fmt, io,
@@ -13,35 +13,35 @@ use tokio::{
     time::Instant,
 };
 
-/// How the client learns that nothing more will come.
+/// How the stream to the client ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Last {
     Fin,
     Reset,
 }
 
-/// One connection, between the client and the simulated nsqd.
+/// One connection between the client and the simulated nsqd.
 #[derive(Debug, Default)]
 pub(crate) struct Wire {
-    /// All that the client's socket has taken, of which so much has arrived at nsqd.
+    /// Bytes that the client's socket has taken, and how many of them have arrived at nsqd.
     pub(crate) taken: Vec<u8>,
     pub(crate) arrived: usize,
-    /// So much can be under way to nsqd, and so much is taken at once.
+    /// The most bytes on their way to nsqd, and the most that one write takes.
     pub(crate) room: usize,
     pub(crate) gulp: usize,
-    /// Nothing is taken any more, whatever room there is.
+    /// Nothing more is taken, whatever the capacity.
     pub(crate) sealed: bool,
-    /// The client has been told that there is no room.
+    /// A write of the client had to wait.
     pub(crate) was_full: bool,
-    /// What the client's writes end in, and whether one has.
+    /// The error of the client's writes, and whether one has failed.
     pub(crate) broken: Option<io::ErrorKind>,
     pub(crate) write_failed: bool,
     pub(crate) failed_at: Option<Instant>,
-    /// All that nsqd has said, how much of it has come to the client's socket, and how much of that was read.
+    /// Bytes that nsqd has sent, how many of them have arrived, and how many the client has read.
     pub(crate) said: Vec<u8>,
     pub(crate) audible: usize,
     pub(crate) heard: usize,
-    /// What comes behind all that was said, and whether the client has read it.
+    /// How the stream ends, and whether the client has read the end.
     pub(crate) last: Option<Last>,
     pub(crate) end_heard: bool,
     /// The client has closed its socket.
@@ -59,7 +59,7 @@ impl Wire {
         }
     }
 
-    /// What may have changed for the client is looked at by the client.
+    /// Wakes the client to look at what may have changed.
     pub(crate) fn wake(&mut self) {
         let sleepers = [self.reader.take(), self.writer.take()];
         sleepers.into_iter().flatten().for_each(Waker::wake);
@@ -122,13 +122,13 @@ impl Wire {
     }
 }
 
-/// A client that waits for its connection.
+/// A connect of the client.
 #[derive(Debug, Default)]
 pub(crate) struct Dial {
-    /// The place of its wire, or why there is none.
+    /// The index of its wire, or the error.
     answer: Option<io::Result<usize>>,
     waker: Option<Waker>,
-    /// The client waits no more.
+    /// The client has cancelled it.
     pub(crate) gone: bool,
 }
 
@@ -147,9 +147,9 @@ impl Dial {
 pub(crate) struct Inner {
     pub(crate) wires: Vec<Wire>,
     pub(crate) dials: Vec<Dial>,
-    /// Grows with all that clients do.
+    /// Counts what clients do.
     pub(crate) activity: u64,
-    /// Who looks at what clients do.
+    /// Woken when clients do something.
     pub(crate) watcher: Option<Waker>,
 }
 
@@ -159,13 +159,13 @@ impl Inner {
         self.watcher.take().into_iter().for_each(Waker::wake);
     }
 
-    /// How many sockets the clients hold.
+    /// Number of sockets that clients hold.
     pub(crate) fn open(&self) -> usize {
         self.wires.iter().filter(|wire| !wire.gone).count()
     }
 }
 
-/// What a producer dials into.
+/// The network that a producer connects to.
 #[derive(Clone, Default)]
 pub(crate) struct Network(Arc<Mutex<Inner>>);
 
@@ -185,13 +185,13 @@ impl Connector for Network {
     fn connect(&self, _: &ConnectTarget) -> ConnectFuture {
         let mut inner = self.lock();
         inner.dials.push(Dial::default());
-        let dialling = Dialling {
+        let connecting = Dialling {
             network: self.clone(),
             place: inner.dials.len() - 1,
         };
         inner.something_happened();
         drop(inner);
-        Box::pin(async move { Ok(Transport::new(dialling.await?)) })
+        Box::pin(async move { Ok(Transport::new(connecting.await?)) })
     }
 }
 
@@ -219,7 +219,7 @@ impl Drop for Dialling {
         let mut inner = self.network.lock();
         let dial = &mut inner.dials[self.place];
         dial.gone = true;
-        // Connected, and given up before it knew.
+        // Connected, but cancelled before the client took the connection.
         if let Some(Ok(wire)) = dial.answer {
             inner.wires[wire].gone = true;
         }

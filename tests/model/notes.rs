@@ -1,4 +1,4 @@
-//! An actor that notes what it is told.
+//! An actor that records the messages it receives.
 
 use std::{cell::RefCell, fmt, rc::Rc};
 
@@ -6,7 +6,7 @@ use actix::{Actor, Context, Handler, Message, Recipient};
 
 use super::network::Network;
 
-/// What a recorder was told.
+/// The messages that a recorder received.
 pub(crate) struct Notes<M>(Rc<RefCell<Vec<M>>>);
 
 impl<M> fmt::Debug for Notes<M> {
@@ -16,7 +16,7 @@ impl<M> fmt::Debug for Notes<M> {
 }
 
 impl<M: Message<Result = ()> + Send + Unpin + 'static> Notes<M> {
-    /// Of a new recorder, which lives as long as somebody holds its recipient.
+    /// Starts a recorder, which runs while its recipient is held.
     pub(crate) fn by_a_recorder(network: &Network) -> (Recipient<M>, Self) {
         let notes = Rc::default();
         let recorder = Recorder {
@@ -30,7 +30,7 @@ impl<M: Message<Result = ()> + Send + Unpin + 'static> Notes<M> {
         self.0.take()
     }
 
-    /// Whether nobody holds the recipient any more.
+    /// Whether the recipient was dropped.
     pub(crate) fn is_over(&self) -> bool {
         Rc::strong_count(&self.0) == 1
     }
@@ -38,7 +38,7 @@ impl<M: Message<Result = ()> + Send + Unpin + 'static> Notes<M> {
 
 struct Recorder<M> {
     notes: Rc<RefCell<Vec<M>>>,
-    /// Where somebody waits to see what happens.
+    /// Notified of each message.
     network: Network,
 }
 
@@ -53,8 +53,8 @@ impl<M: Unpin + 'static> Actor for Recorder<M> {
 impl<M: Message<Result = ()> + Unpin + 'static> Handler<M> for Recorder<M> {
     type Result = ();
 
-    fn handle(&mut self, told: M, _: &mut Context<Self>) {
-        self.notes.borrow_mut().push(told);
+    fn handle(&mut self, message: M, _: &mut Context<Self>) {
+        self.notes.borrow_mut().push(message);
         self.network.lock().something_happened();
     }
 }

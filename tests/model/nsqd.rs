@@ -1,4 +1,4 @@
-//! A simulated nsqd: it executes whole commands only, answers them in order, and ends a connection with the first refusal.
+//! A simulated nsqd: it executes whole commands in order, and closes after an error response.
 
 use std::time::Duration;
 
@@ -10,23 +10,23 @@ use super::{
     network::{Last, Wire},
 };
 
-/// What nsqd is like now.
+/// The state of nsqd.
 #[derive(Debug)]
 pub(crate) struct Nsqd {
     pub(crate) max_msg_size: usize,
     pub(crate) max_body_size: usize,
-    /// Of so many whole commands, one meets trouble; 0 for none.
+    /// One of this many whole commands fails; 0 for none.
     pub(crate) trouble: u32,
-    /// The next batch meets trouble, and of this kind.
+    /// The next batch fails in this way.
     pub(crate) grudge: Option<u32>,
-    /// Whether it refuses topics.
+    /// Whether it rejects topics.
     pub(crate) strict: bool,
 }
 
-/// A frame that was said.
+/// A frame that nsqd sent.
 #[derive(Debug)]
 pub(crate) struct Frame {
-    /// Where it ends in all that was said.
+    /// Where it ends among the sent bytes.
     pub(crate) end: usize,
     pub(crate) what: What,
     /// When the client has read all of it.
@@ -37,24 +37,24 @@ pub(crate) struct Frame {
 pub(crate) enum What {
     Greeting,
     Heartbeat,
-    /// The answer to the command that begins there.
+    /// The response to the command that begins there.
     Ok(usize),
-    /// The last word: the command that begins there is refused.
+    /// The command that begins there is rejected.
     Error(usize, String),
-    /// What no nsqd says to a publisher.
+    /// Something that no nsqd sends to a publisher.
     Odd(Oddity),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Oddity {
-    /// A good frame that answers nothing.
+    /// A valid frame that is no response to a command.
     OutOfStep,
     /// No frame.
     Garbage,
     Http,
 }
 
-/// What comes of a handshake.
+/// The outcome of a handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Handshake {
     Fine,
@@ -89,14 +89,14 @@ pub(crate) enum Stage {
     Magic,
     Identify,
     Open,
-    /// It executes nothing more, whatever arrives.
+    /// It executes nothing more.
     Dead,
 }
 
-/// What execution has come to.
+/// The outcome of execution.
 pub(crate) enum Done {
     Greeted,
-    /// The command was executed: so many of its messages are stored.
+    /// The command, and how many of its messages are stored.
     Stored(Command, usize),
     Refused(Command, usize),
     Idle,
@@ -122,7 +122,8 @@ impl Peer {
         self.say_bytes(wire, &frame, frame.len(), what);
     }
 
-    /// Says what is seen for what it is after its first bytes; nothing more once the connection has ended.
+    /// Sends bytes that are recognised after the first `seen` of them; nothing once the connection
+    /// has ended.
     pub(crate) fn say_bytes(&mut self, wire: &mut Wire, bytes: &[u8], seen: usize, what: What) {
         if wire.last.is_some() || wire.gone {
             return;
@@ -152,7 +153,7 @@ impl Peer {
         self.next_heartbeat = self.heartbeat.map(|interval| now + interval);
     }
 
-    /// Two heartbeat intervals pass in the midst of a command: nsqd gives up, if it has read a line and not its body.
+    /// Rejects a command whose line has arrived and whose body takes too long.
     pub(crate) fn lose_patience(&mut self, wire: &mut Wire) -> bool {
         if self.stage != Stage::Open {
             return false;
@@ -222,7 +223,7 @@ impl Peer {
 }
 
 impl Nsqd {
-    /// Executes the next command of what has arrived, as far as it can be read.
+    /// Executes the next command as far as it has arrived.
     pub(crate) fn execute(
         &mut self,
         peer: &mut Peer,
@@ -276,8 +277,9 @@ impl Nsqd {
         }
     }
 
-    /// In the order in which nsqd looks: the topic, permission to MPUB, sizes as they are read, permission to PUB, the disk.
-    /// With the verdict comes how many of the messages are stored.
+    /// Checks in the order of nsqd: topic, permission to MPUB, sizes as they arrive, permission to
+    /// PUB, disk.
+    /// Returns the number of messages stored, and the response.
     fn judge(&mut self, command: &Command, rng: &mut Rng) -> Option<(usize, Result<(), String>)> {
         let Command { verb, topic, .. } = command;
         let (name, batch) = (verb.name(), *verb == Verb::Mpub);
@@ -324,7 +326,7 @@ impl Nsqd {
         if grudge.is_none() && !troubled(rng) {
             return Some((all, Ok(())));
         }
-        // A part of a batch may be stored; and what an unknown code means is anybody's guess.
+        // A part of a batch may be stored, and an unknown code may mean anything.
         let part = rng.usize(0..=all);
         Some(match grudge.unwrap_or_else(|| rng.u32(0..3)) {
             0 => (part, Err("E_SHINY something new".into())),

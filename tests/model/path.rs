@@ -1,4 +1,4 @@
-//! The way of the state machine as its events tell it: possible, for a reason, and counted.
+//! Checks that each event of the producer is possible and has a cause.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ impl At {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Idle => "idle",
-            Self::Dialling => "dialling",
+            Self::Dialling => "connecting",
             Self::Up => "up",
             Self::Lost => "lost",
             Self::BackingOff => "backing off",
@@ -39,29 +39,29 @@ impl At {
     }
 }
 
-/// Where the producer is, as far as it has told.
+/// The state of the producer according to its events.
 #[derive(Debug, Default)]
 pub(crate) struct Path {
     pub(crate) at: At,
     since: Option<Instant>,
     delay: Duration,
     failed: u32,
-    /// What must come of the latest dial.
+    /// The outcome that the latest connect must have.
     pub(crate) dial: &'static str,
     pub(crate) connects: u64,
     pub(crate) losses: u64,
     pub(crate) draining: bool,
     pub(crate) report: Option<DrainReport>,
-    /// How the last connection ended.
+    /// Whether the last connection ended with an error response after an `OK`.
     flat: bool,
-    /// It may have lived long enough for the delays to start over.
+    /// It may have lasted long enough to reset the backoff.
     may_start_over: bool,
     may_leave: bool,
     must_leave: bool,
-    /// The line that is up, or was last, and how many of them are known to be over.
+    /// The current or latest line, and the number of lines seen.
     line: usize,
     lines_seen: usize,
-    /// The last failure, by its name.
+    /// The name of the last failure.
     pub(crate) last_error: String,
 }
 
@@ -95,26 +95,26 @@ impl World {
                 self.path.failed = failed;
                 let asked = self.reconnect.is_some_and(|at| at >= since);
                 match from {
-                    At::Idle => self.count.add("idle -> dialling"),
+                    At::Idle => self.count.add("idle -> connecting"),
                     At::BackingOff if now >= since + self.path.delay => {
-                        assert!(now <= since + self.path.delay + TICK, "dialled late");
-                        self.count.add("backing off -> dialling");
+                        assert!(now <= since + self.path.delay + TICK, "connects late");
+                        self.count.add("backing off -> connecting");
                     }
                     At::BackingOff => {
-                        assert!(asked, "dialled too early");
-                        self.count.add("backing off -> dialling, asked to");
+                        assert!(asked, "connects early");
+                        self.count.add("backing off -> connecting, requested");
                     }
                     At::Lost => {
-                        assert!(self.path.may_leave, "dialled at once");
-                        self.count.add("lost -> dialling, asked to");
+                        assert!(self.path.may_leave, "connects at once");
+                        self.count.add("lost -> connecting, requested");
                     }
-                    _ => panic!("dialled while {}", from.name()),
+                    _ => panic!("connects while {}", from.name()),
                 }
                 self.path.go(At::Dialling);
             }
             ConnectionEvent::Connected { .. } => {
                 assert_eq!((from, self.path.dial), (At::Dialling, "fine"));
-                self.count.add("dialling -> up");
+                self.count.add("connecting -> up");
                 self.path.connects += 1;
                 let fresh = self.lines.iter().skip(self.path.lines_seen);
                 let place = fresh.take_while(|line| !line.is_greeted()).count();
@@ -132,18 +132,18 @@ impl World {
                     At::Dialling => {
                         let dial = self.dial_failure();
                         self.path.last_error = name_of(dial).into();
-                        // What will most likely be so again is not tried again soon.
+                        // A failure that is likely to repeat is retried after a long delay.
                         let most = if dial == "auth" { cap } else { most };
-                        self.folding.forget_limit();
+                        self.batching.forget_limit();
                         self.path.lines_seen = self.lines.len();
-                        self.count.add(format!("dialling -> backing off: {dial}"));
+                        self.count.add(format!("connecting -> backing off: {dial}"));
                         assert_eq!(failed, self.path.failed + 1);
                         assert!(ms(1) <= delay && delay <= most, "{delay:?} after {failed}");
                     }
                     At::Lost => {
                         assert!(
                             !self.path.must_leave,
-                            "{delay:?} although asked to connect anew"
+                            "{delay:?} although a reconnect was requested"
                         );
                         let flat = self.path.flat;
                         let grown = u32::from(!flat);
@@ -193,10 +193,10 @@ impl World {
         }
     }
 
-    /// How the latest dial must have failed.
+    /// The failure of the latest connect.
     fn dial_failure(&self) -> &'static str {
         let dial = self.path.dial;
-        if dial == "refused" || dial == "time-out" {
+        if dial == "rejected" || dial == "timeout" {
             return dial;
         }
         let line = self.lines.last().expect("a connection");
@@ -206,10 +206,10 @@ impl World {
             _ if wire.write_failed => "handshake reset",
             (_, Some(Last::Fin)) if dial == "fine" => "handshake closed",
             (_, Some(Last::Reset)) if dial == "fine" => "handshake reset",
-            // It was not even looked at.
-            (Stage::Magic | Stage::Identify, None) => "handshake time-out",
-            // Without room for its answer to a heartbeat the client did not come to the greeting.
-            (Stage::Open, None) if wire.is_full() && !line.is_greeted() => "handshake time-out",
+            // nsqd did not read it.
+            (Stage::Magic | Stage::Identify, None) => "handshake timeout",
+            // The client could not write its NOP and so did not read the response.
+            (Stage::Open, None) if wire.is_full() && !line.is_greeted() => "handshake timeout",
             _ => dial,
         }
     }
@@ -228,7 +228,7 @@ impl World {
             ms(1000)
         };
         let flat = line.is_refused() && served;
-        // Its life ends when its end begins, of which nobody else hears, and which takes a second at most.
+        // The lifetime ends when closing begins, at most a second before the event.
         let reset = flat || now >= since + good_life + ms(1000);
         let may_reset = reset || now >= since + good_life;
         let perhaps = line
@@ -239,27 +239,27 @@ impl World {
             .flat_map(|command| &command.publishes)
             .map(|number| &self.publishes[*number]);
         let perhaps: Vec<_> = perhaps
-            .filter(|publish| match &publish.told {
+            .filter(|publish| match &publish.answered {
                 None => true,
                 Some((at, Err(error))) => *at == now && error.kind() == ErrorKind::ConnectionLost,
                 Some((_, Ok(()))) => false,
             })
             .collect();
         let expected = if line.is_refused() { 0 } else { perhaps.len() };
-        // Nobody heard whether one whose caller had gone away ran out of time.
+        // A cancelled publish may have timed out unobserved.
         let gone = perhaps
             .iter()
             .filter(|publish| publish.cancelled.is_some())
             .count();
         assert!(
             unknown <= expected && expected <= unknown + gone,
-            "{unknown} may be stored, it says, and not {expected}"
+            "{unknown} may be stored, and not {expected}"
         );
         assert!(!self.setup.retry_maybe_written || resent >= unknown);
         let refused = line.is_refused();
         drop(network);
         if !refused {
-            self.folding.forget_limit();
+            self.batching.forget_limit();
         }
         self.count_lost_batches(place);
         self.path.flat = flat;
@@ -271,7 +271,7 @@ impl World {
         self.path.must_leave = self.reconnect.is_some_and(|at| at > since && at < now);
     }
 
-    /// No connection is given up without a cause.
+    /// Checks that the connection was closed for a reason.
     fn may_be_lost(&self, line: &Line, wire: &Wire, why: &ConnectionError) {
         let now = Instant::now();
         let opened = line.opened.expect("a connection that was up");
@@ -312,7 +312,7 @@ impl World {
             }
             _ => false,
         };
-        // After a failed write it has listened for a second, unless there was nobody to listen to.
+        // After a failed write the read side is drained for a second.
         if let Some(failed) = wire.failed_at
             && !wire.end_heard
             && line.odd().is_none()
@@ -321,26 +321,29 @@ impl World {
             let silent = interval
                 .checked_mul(2)
                 .is_some_and(|after| quiet(line.frame_heard, after));
-            assert!(now >= failed + ms(1000) || silent, "it did not listen");
+            assert!(
+                now >= failed + ms(1000) || silent,
+                "the read side was not drained"
+            );
         }
-        assert!(justified, "lost, as it says: {why:?}; {line:?}");
+        assert!(justified, "disconnected because of {why:?}; {line:?}");
     }
 }
 
-/// What the failure of a dial is called.
+/// The error variant of a failed connect.
 fn name_of(failure: &str) -> &'static str {
     match failure {
-        "refused" => "Dial",
-        "time-out" => "DialTimeout",
-        "handshake time-out" => "HandshakeTimeout",
+        "rejected" => "Dial",
+        "timeout" => "DialTimeout",
+        "handshake timeout" => "HandshakeTimeout",
         "handshake closed" => "HandshakeClosed",
         "handshake reset" => "Io",
-        "handshake refused" => "HandshakeRefused",
-        "handshake not understood" => "HandshakeAnswer",
+        "handshake rejected" => "HandshakeRefused",
+        "handshake invalid" => "HandshakeAnswer",
         "http" => "HttpServer",
         "absurd frame" => "Protocol",
         "auth" => "AuthSecretMissing",
-        _ => panic!("a dial that failed, and was {failure}"),
+        _ => panic!("unexpected failure: {failure}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What callers do, and what is known of each publish.
+//! Callers and their publishes.
 
 use std::{task::Context, time::Duration};
 
@@ -10,15 +10,15 @@ use futures::future::{FutureExt, LocalBoxFuture};
 use tokio::time::Instant;
 
 use super::{
+    batching::LARGE,
     command::Verb,
-    folding::LARGE,
     record::Id,
     world::{TOPICS, World, ms},
 };
 
 pub(crate) type Answer = LocalBoxFuture<'static, Result<(), PublishError>>;
 
-/// How a publish comes to the producer.
+/// How a publish reaches the producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     Send,
@@ -26,32 +26,32 @@ pub(crate) enum Way {
     DoSend,
 }
 
-/// A publish, and what became of it.
+/// A publish and what became of it.
 pub(crate) struct Publish {
     pub(crate) verb: Verb,
     pub(crate) topic: usize,
     pub(crate) way: Way,
     pub(crate) delay: Option<u64>,
     pub(crate) ids: Vec<Id>,
-    /// The longest body, all of them, and all as a batch has them on the wire.
+    /// Size of the largest body, of all bodies, and of the MPUB body.
     pub(crate) longest: usize,
     pub(crate) bytes: usize,
     pub(crate) batch: usize,
     pub(crate) sent: Instant,
     pub(crate) turn: u64,
     pub(crate) timeout: Duration,
-    /// It must be refused at once, and like this.
+    /// The error with which it must be rejected at once.
     pub(crate) refused: Option<ErrorKind>,
     pub(crate) answer: Option<Answer>,
-    pub(crate) told: Option<(Instant, Result<(), PublishError>)>,
+    pub(crate) answered: Option<(Instant, Result<(), PublishError>)>,
     pub(crate) cancelled: Option<Instant>,
-    /// It was let go of before it can have been handed over.
+    /// It was cancelled before it can have been written.
     pub(crate) never: bool,
-    /// It was in a batch that nsqd refused without having stored anything of it.
+    /// It was in an automatic batch that nsqd rejected without storing anything.
     pub(crate) alone: bool,
-    /// On which lines it was wholly written, and where.
+    /// The lines and positions at which it was wholly written.
     pub(crate) written: Vec<(usize, usize)>,
-    /// When its OK was heard.
+    /// When its `OK` was read.
     pub(crate) confirmed: Option<Instant>,
     /// How often each of its messages is stored.
     pub(crate) copies: Vec<u32>,
@@ -63,7 +63,7 @@ impl Publish {
     }
 }
 
-/// What is about to be published.
+/// A publish before it is sent.
 struct Draft {
     verb: Verb,
     topic: usize,
@@ -73,7 +73,7 @@ struct Draft {
 }
 
 impl World {
-    /// Several things are published: often to one topic, so that there is something to be folded.
+    /// Publishes several messages, often to one topic, so that they can be batched.
     pub(crate) fn publish_some(&mut self) {
         if self.rng.bool() {
             return (0..self.rng.u32(1..5)).for_each(|_| self.publish());
@@ -82,14 +82,14 @@ impl World {
         (0..self.rng.u32(2..8)).for_each(|_| self.publish_to(topic, None));
     }
 
-    /// What is folded into one command, if the producer may.
+    /// Publishes what becomes one batch, if batching is on.
     pub(crate) fn publish_together(&mut self, topic: usize, sizes: &[usize]) {
         for size in sizes {
             self.publish_to(topic, Some(*size));
         }
     }
 
-    /// Something is published, somewhere.
+    /// Publishes something to a random topic.
     pub(crate) fn publish(&mut self) {
         let topic = self.draw_topic();
         self.publish_to(topic, None);
@@ -103,7 +103,7 @@ impl World {
         }
     }
 
-    /// A single message, where its size is given.
+    /// A single message where its size is given.
     fn publish_to(&mut self, topic: usize, size: Option<usize>) {
         let draft = self.draft(topic, size);
         let way = match self.rng.u32(0..10) {
@@ -111,7 +111,7 @@ impl World {
             6..8 => Way::Handle,
             _ => Way::DoSend,
         };
-        // Only the messages have a time of their own.
+        // Only messages have their own timeout.
         let own = (way != Way::Handle && self.rng.u32(0..4) == 0).then(|| {
             ms([0, self.rng.u64(1..100), self.rng.u64(100..3000), 1_000_000][self.rng.usize(0..4)])
         });
@@ -140,7 +140,7 @@ impl World {
             timeout,
             refused,
             answer: None,
-            told: None,
+            answered: None,
             cancelled: None,
             never: refused.is_some(),
             alone: false,
@@ -203,7 +203,7 @@ impl World {
             },
         };
         if let Some(mut answer) = answer {
-            // A handle's publish comes when its future is first polled.
+            // The future of a handle sends when first polled.
             let at_once = (&mut answer).now_or_never();
             assert!(
                 at_once.is_none(),
@@ -263,7 +263,7 @@ impl World {
         }
     }
 
-    /// How the producer must refuse it at once, if it must.
+    /// The error with which the producer must reject it at once, if any.
     fn foresee(&self, draft: &Draft) -> Option<ErrorKind> {
         let Draft {
             verb,
@@ -292,7 +292,7 @@ impl World {
         (*verb == Verb::Mpub && size > self.setup.max_batch_size).then_some(ErrorKind::TooLarge)
     }
 
-    /// A caller goes away.
+    /// Cancels a publish.
     pub(crate) fn cancel(&mut self) {
         let waiting: Vec<usize> = self
             .open
@@ -303,7 +303,7 @@ impl World {
         if waiting.is_empty() || !self.callers_leave {
             return;
         }
-        // The youngest has the best chance to be let go of in time.
+        // The youngest is most likely not written yet.
         let youngest = self.rng.bool();
         let place = if youngest {
             waiting.len() - 1
@@ -312,7 +312,7 @@ impl World {
         };
         let number = waiting[place];
         let unhandled = self.publishes[number].turn == self.turns;
-        // Without a connection since it came it cannot have been handed over.
+        // Without a connection since then it cannot have been written.
         let sent = self.publishes[number].sent;
         let unreachable = self
             .lines
@@ -337,16 +337,16 @@ impl World {
             let Some(answer) = &mut self.publishes[number].answer else {
                 continue;
             };
-            if let std::task::Poll::Ready(told) = answer.as_mut().poll(cx) {
+            if let std::task::Poll::Ready(answered) = answer.as_mut().poll(cx) {
                 self.publishes[number].answer = None;
-                self.told(number, told);
+                self.answered(number, answered);
             }
         }
         let mut asks = std::mem::take(&mut self.asks);
         asks.retain_mut(|ask| match ask.answer.as_mut().poll(cx) {
             std::task::Poll::Pending => true,
-            std::task::Poll::Ready(told) => {
-                self.ask_answered(ask, told);
+            std::task::Poll::Ready(answered) => {
+                self.ask_answered(ask, answered);
                 false
             }
         });
@@ -364,7 +364,7 @@ impl World {
                 AnyPublish::MultiPublish(_) => Verb::Mpub,
                 AnyPublish::DeferredPublish(_) => Verb::Dpub,
             };
-            // One without a body that says whose it is: the oldest of them.
+            // Without a body to identify it: the oldest such publish.
             let number = match id {
                 Some(id) => self.owners[id.publisher][id.number],
                 None => *self
@@ -379,7 +379,7 @@ impl World {
             assert_eq!(self.publishes[number].verb, verb);
             assert_eq!(self.publishes[number].way, Way::DoSend);
             self.count.add("PublishFailure");
-            self.told(number, Err(failed.error));
+            self.answered(number, Err(failed.error));
         }
     }
 }

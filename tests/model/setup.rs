@@ -1,4 +1,4 @@
-//! The configurations over which schedules are drawn.
+//! The configurations of schedules.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use fastrand::Rng;
 
 use super::world::ms;
 
-/// In which order publishes are written.
+/// The order in which publishes are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// As they came, over all topics.
+    /// In arrival order, over all topics.
     All,
-    /// As they came, for each topic: publishes of one topic that wait together are folded into one command.
+    /// In arrival order within each topic, with automatic batches.
     PerTopic,
 }
 
-/// How a producer is set up.
+/// The configuration of a producer.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
     pub(crate) variant: &'static str,
@@ -43,7 +43,7 @@ pub(crate) struct Setup {
 
 type Change = fn(&mut Setup, &mut Rng);
 
-/// Another way to set up a producer is another line here.
+/// Each variant changes the default setup.
 const VARIANTS: &[(&str, Change)] = &[
     ("plain", |_, _| {}),
     ("retry_maybe_written", |setup, _| {
@@ -54,7 +54,7 @@ const VARIANTS: &[(&str, Change)] = &[
         setup.window_bytes = [1, 200, 5000][rng.usize(0..3)];
         setup.retry_maybe_written = rng.bool();
     }),
-    ("little room", |setup, rng| {
+    ("small capacity", |setup, rng| {
         setup.max_pending = rng.usize(1..6);
         (setup.max_publish_size, setup.max_batch_size) = (500, 900);
         setup.max_pending_bytes = [900, 2000, 1 << 20][rng.usize(0..3)];

@@ -1,4 +1,4 @@
-//! What may happen next.
+//! The steps of a schedule.
 
 use std::io;
 
@@ -65,7 +65,7 @@ impl World {
             .for_each(super::network::Wire::wake);
     }
 
-    /// nsqd reads, executes and says some.
+    /// nsqd reads, executes and sends a part.
     fn by_hand(&mut self) {
         let Some(place) = self.current().filter(|_| self.mood == Mood::ByHand) else {
             return;
@@ -101,7 +101,7 @@ impl World {
         }
     }
 
-    /// nsqd reads no more for as long as a socket may take nothing.
+    /// nsqd stops reading for longer than `write_timeout`.
     async fn stop_reading(&mut self) {
         if !self.hard_times || self.current().is_none() {
             return;
@@ -109,28 +109,28 @@ impl World {
         if self.rng.bool()
             && let Some(interval) = self.setup.heartbeat
         {
-            // Or says no more, which takes longer to be found.
+            // Or stops sending, which takes longer to detect.
             self.mood = Mood::Silent;
             return self.run(interval * 2 + ms(5)).await;
         }
         self.mood = Mood::Deaf;
         self.leave_little_room();
-        // More than the room, whatever the window is.
+        // More than the capacity, whatever the window.
         (0..self.rng.u32(2..6)).for_each(|_| self.publish());
         self.run(self.setup.write_timeout + ms(5)).await;
     }
 
-    /// One batch after the other meets trouble, for as long as there is a connection again soon.
+    /// Several batches fail in turn, while the producer reconnects quickly.
     async fn batches_meet_trouble(&mut self) {
         if !self.hard_times || self.setup.order == Order::All {
             return;
         }
         for _ in 0..self.rng.u32(1..6) {
             self.mood = Mood::Prompt;
-            // After a refusal it is dialled again after 20 ms.
+            // After an error response it reconnects after 20 ms.
             self.run(ms(22)).await;
             let topic = self.rng.usize(2..TOPICS.len());
-            // Trouble of before is over with an OK.
+            // An `OK` ends earlier trouble.
             self.publish_together(topic, &[40]);
             self.settle_down().await;
             let Some(place) = self.current().filter(|_| self.path.at == At::Up) else {
@@ -140,7 +140,7 @@ impl World {
         }
     }
 
-    /// The publishes of a batch, and nsqd or the network is not well disposed to it.
+    /// Publishes a batch that nsqd or the network fails.
     async fn a_batch_meets_trouble(&mut self, place: usize, topic: usize) {
         let sizes = [40; 5];
         match self.rng.u32(0..11) {
@@ -206,7 +206,7 @@ impl World {
         self.note(|| format!("{:?}", self.mood));
     }
 
-    /// The connection ends, at any byte in either direction, and in any way.
+    /// The connection ends at any byte in either direction, in any way.
     fn cut(&mut self) {
         let Some(place) = self.current().filter(|_| self.hard_times) else {
             return;
@@ -217,14 +217,14 @@ impl World {
         if wire.last.is_some() {
             return;
         }
-        // Mostly as nsqd ends: without a word.
+        // Mostly without an error response.
         let how = self.rng.u32(0..8) % 6;
         self.note(|| format!("line {place} is cut: {how}"));
-        // What is under way may be lost.
+        // Bytes on their way may be lost.
         let left = match how {
             0 | 1 => wire.said.len(),
             2 | 3 => self.rng.usize(wire.audible..=wire.said.len()),
-            // Even what has come.
+            // Even those that have arrived.
             4 => wire.heard,
             _ => {
                 wire.broken = Some(io::ErrorKind::BrokenPipe);
@@ -242,7 +242,7 @@ impl World {
             .any(|frame| matches!(frame.what, What::Error(..)));
         line.refusal = line.refusal.take().filter(|_| refused);
         if line.peer.frames.is_empty() {
-            // In the midst of the handshake: it fails by the end of the connection.
+            // During the handshake.
             self.path.dial = "fine";
         }
         let reset = how > 2;
@@ -253,7 +253,7 @@ impl World {
         self.count.add("cut");
     }
 
-    /// Says what no nsqd says to a publisher.
+    /// Sends something that no nsqd sends to a publisher.
     fn say_something_odd(&mut self) {
         let Some(place) = self.current().filter(|_| self.hard_times) else {
             return;
@@ -276,7 +276,7 @@ impl World {
         let which = self.rng.u32(0..11);
         match which {
             0 | 1 if all_answered => {
-                // An OK for nothing must not meet a command that it could be taken to answer.
+                // A stray `OK` must not meet a command.
                 wire.sealed = true;
                 peer.say(wire, 0, b"OK", out_of_step);
                 wire.audible = wire.said.len();
@@ -330,7 +330,7 @@ impl World {
         }
     }
 
-    /// What the socket of a connection that has ended took may still arrive at nsqd, and be executed.
+    /// Bytes of an ended connection may still arrive at nsqd and be executed.
     pub(crate) fn ghost_works(&mut self, place: usize, most: usize) {
         let network = self.network.clone();
         let mut locked = network.lock();

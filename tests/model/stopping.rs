@@ -19,13 +19,13 @@ use super::{
 pub(crate) struct Stopping {
     drain: Option<Draining>,
     answers: Vec<LocalBoxFuture<'static, DrainReport>>,
-    /// When nothing was left to wait for.
+    /// When nothing was outstanding.
     idle: Option<Instant>,
 }
 
 struct Draining {
     deadline: Instant,
-    /// The publishes outstanding when it began, and how many besides whose callers had gone away.
+    /// The publishes outstanding when it began, and the number of cancelled ones.
     outstanding: Vec<usize>,
     unsure: u64,
     report: Option<DrainReport>,
@@ -43,7 +43,7 @@ impl Stopping {
 }
 
 impl World {
-    /// A drain; of several the earliest dead-line counts.
+    /// Drains; of several drains the earliest deadline counts.
     pub(crate) async fn drain(&mut self) {
         let deadline =
             ms([0, self.rng.u64(1..50), self.rng.u64(50..3000), 3_600_000][self.rng.usize(0..4)]);
@@ -80,11 +80,11 @@ impl World {
                 });
             }
         }
-        let answer = async move { request.await.expect("the producer lives") };
+        let answer = async move { request.await.expect("the producer runs") };
         self.stopping.answers.push(answer.boxed_local());
         self.settle_down().await;
         if self.rng.u32(0..10) == 0 && self.stopping.report().is_none() {
-            // Begun, it goes on.
+            // It continues without its caller.
             self.stopping.answers.pop();
         }
     }
@@ -99,7 +99,7 @@ impl World {
             assert_eq!(network.open(), 0, "drained, with a socket");
             assert!(
                 !network.dials.iter().any(|dial| dial.is_waiting()),
-                "drained, and dialling"
+                "drained, and connecting"
             );
             drop(network);
             let drain = self.stopping.drain.as_mut().expect("a drain");
@@ -117,7 +117,7 @@ impl World {
         self.stopping.answers = answers;
     }
 
-    /// At rest: a drain that has ended has told the truth, one that can end has ended.
+    /// While idle: a drain that ended has a true report, and one that can end has ended.
     pub(crate) fn check_stopping(&mut self) {
         if self.path.report.is_some() {
             let own = self.stopping.report();
@@ -135,7 +135,7 @@ impl World {
             let mut counts = [0; 4];
             for number in &drain.outstanding {
                 let publish = &self.publishes[*number];
-                let outcome = match &publish.told {
+                let outcome = match &publish.answered {
                     Some((_, Ok(()))) => 0,
                     Some((_, Err(error))) => match error.delivery() {
                         Delivery::NotWritten => 1,
@@ -147,18 +147,18 @@ impl World {
                         drain.unsure += 1;
                         continue;
                     }
-                    None => panic!("{number} has no answer, and the drain has ended"),
+                    None => panic!("{number} has no answer, although the drain has ended"),
                 };
                 counts[outcome] += 1;
             }
-            let told = [
+            let answered = [
                 report.ok,
                 report.not_written,
                 report.maybe_written,
                 report.maybe_partial,
             ];
-            for (told, count) in told.into_iter().zip(counts) {
-                let right = count <= told && told <= count + drain.unsure;
+            for (answered, count) in answered.into_iter().zip(counts) {
+                let right = count <= answered && answered <= count + drain.unsure;
                 assert!(right, "{report:?}: {counts:?}, {} unsure", drain.unsure);
             }
             self.count.add(if report.is_clean() {
@@ -171,7 +171,7 @@ impl World {
             let late = Instant::now().saturating_duration_since(drain.deadline);
             assert!(
                 late <= GRANULARITY,
-                "the drain goes on {late:?} after its dead-line"
+                "the drain continues {late:?} after its deadline"
             );
             let busy = !self.open.is_empty()
                 || !self.asks.is_empty()
@@ -185,15 +185,15 @@ impl World {
             let idle = Instant::now().saturating_duration_since(idle);
             assert!(
                 idle <= ms(5),
-                "the drain goes on although nothing is outstanding"
+                "the drain continues although nothing is outstanding"
             );
         }
     }
 
-    /// Trouble is over: what is published now is stored, and in time.
+    /// nsqd is well: publishes are stored in time.
     async fn heal(&mut self) {
         self.count.add("healed");
-        self.note(|| "all is well".into());
+        self.note(|| "nsqd is well".into());
         self.healed = true;
         self.mood = Mood::Prompt;
         self.reach = Reach::Good;
@@ -214,9 +214,9 @@ impl World {
         self.run(time).await;
         for number in first..self.publishes.len() {
             let publish = &self.publishes[number];
-            let well = match &publish.told {
+            let well = match &publish.answered {
                 Some((_, Ok(()))) => true,
-                // For want of room, or of time, or for what it is.
+                // Full, out of time, or invalid.
                 Some((_, Err(error))) => {
                     publish.refused.is_some()
                         || matches!(
@@ -230,19 +230,19 @@ impl World {
             };
             assert!(
                 well,
-                "{number} is not stored, and all is well: {:?}",
-                publish.told
+                "{number} is not stored, although nsqd is well: {:?}",
+                publish.answered
             );
         }
     }
 
-    /// The end, in one way or another; afterwards nothing is left.
+    /// Ends the producer in one of several ways; afterwards nothing is left.
     pub(crate) async fn end(&mut self) {
         let mut first = 0;
         if self.path.at == At::Idle {
             first = 2;
         } else if self.rng.u32(0..4) == 0 {
-            // Nobody answers the next dial any more.
+            // No further connect is answered.
             self.reach = Reach::Hanging;
             self.address().do_send(Reconnect);
             self.reconnect = Some(Instant::now());
@@ -293,13 +293,13 @@ impl World {
         assert_eq!(network.open(), 0, "ended, with a socket");
         assert!(
             !network.dials.iter().any(|dial| dial.is_waiting()),
-            "ended, and dialling"
+            "ended, and connecting"
         );
         drop(network);
         self.last_execution();
     }
 
-    /// Whatever the sockets took may still be executed, in part or all of it.
+    /// Bytes that the sockets took may still be executed.
     fn last_execution(&mut self) {
         for place in 0..self.lines.len() {
             self.ghost_works(place, usize::MAX);

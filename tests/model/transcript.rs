@@ -1,4 +1,4 @@
-//! What the client has heard, and what it has written: read from the wire, command by command.
+//! What the client has read and written, command by command.
 
 use actix_nsq::{Delivery, ErrorKind};
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ impl World {
         (0..self.lines.len()).for_each(|place| self.transcribe(place));
     }
 
-    /// Takes note of what the client has heard since the last look: what it writes then is written upon that.
+    /// Processes what the client has read since the last call.
     fn hear(&mut self, place: usize) {
         let now = Instant::now();
         let network = self.network.clone();
@@ -40,7 +40,7 @@ impl World {
         }
     }
 
-    /// Takes note of the commands that the client's socket has wholly taken since the last look.
+    /// Processes the commands that the client's socket has wholly taken since the last call.
     pub(crate) fn transcribe(&mut self, place: usize) {
         self.hear(place);
         let network = self.network.clone();
@@ -69,7 +69,7 @@ impl World {
                     verb: command.verb,
                     publishes: Vec::new(),
                     bytes: 0,
-                    folded: false,
+                    batched: false,
                     at: Instant::now(),
                     confirmed: None,
                 });
@@ -82,7 +82,7 @@ impl World {
         }
     }
 
-    /// A command was wholly taken by the client's socket.
+    /// The client's socket has wholly taken a command.
     fn written(&mut self, place: usize, command: &Command, bodies: &[Vec<u8>]) {
         let Command { verb, topic, .. } = command;
         let mut publishes: Vec<usize> = Vec::new();
@@ -103,21 +103,21 @@ impl World {
                 verb.name()
             )
         });
-        let folded = self.is_folded(*verb, &publishes);
+        let batched = self.is_batched(*verb, &publishes);
         match &publishes[..] {
-            _ if folded => self.check_batch(place, command, &publishes),
+            _ if batched => self.check_batch(place, command, &publishes),
             [single] => self.count_alone(*single),
             _ => {}
         }
         for publish in &publishes {
-            self.publish_written(*publish, place, command, folded);
+            self.publish_written(*publish, place, command, batched);
         }
         self.lines[place].commands.push(Written {
             start: command.start,
             verb: *verb,
             bytes: bodies.iter().map(Vec::len).sum(),
             publishes,
-            folded,
+            batched,
             at: Instant::now(),
             confirmed: None,
         });
@@ -130,39 +130,39 @@ impl World {
         number: usize,
         place: usize,
         command: &Command,
-        folded: bool,
+        batched: bool,
     ) {
         let publish = &self.publishes[number];
         assert!(
             !publish.never,
-            "{number} was refused or cancelled before it can have been sent"
+            "{number} was rejected or cancelled before it can have been sent"
         );
-        let verb = if folded { Verb::Mpub } else { publish.verb };
+        let verb = if batched { Verb::Mpub } else { publish.verb };
         assert_eq!((verb, publish.delay), (command.verb, command.delay));
         assert_eq!(TOPICS[publish.topic], command.topic);
-        if let Some((at, told)) = &publish.told {
-            // Handed over already, it keeps its place.
-            let late = matches!(told, Err(error) if error.kind() == ErrorKind::Timeout && error.delivery() != Delivery::NotWritten);
+        if let Some((at, answered)) = &publish.answered {
+            // It keeps its place if it was in flight.
+            let late = matches!(answered, Err(error) if error.kind() == ErrorKind::Timeout && error.delivery() != Delivery::NotWritten);
             assert!(
                 late && self.lines[place].opened.is_some_and(|opened| opened <= *at),
-                "{number} is sent after it was told {told:?}"
+                "{number} is sent after it was answered: {answered:?}"
             );
         }
         let again = !publish.written.is_empty();
         if again && self.unrefused(publish).next().is_some() {
             assert!(
                 self.setup.retry_maybe_written,
-                "{number} is sent again, and may be stored"
+                "{number} is retried, and may be stored"
             );
-            self.count.add("sent again, though perhaps stored");
+            self.count.add("retried, may be stored");
         } else if again {
-            self.count.add("sent again");
+            self.count.add("retried");
         }
         self.check_order(number, place);
         self.publishes[number].written.push((place, command.start));
     }
 
-    /// It is written behind nothing that came later: of its topic where publishes are folded, of all where they are not.
+    /// Checks the order: of its topic with batching, of all topics without.
     fn check_order(&mut self, number: usize, place: usize) {
         let publish = &self.publishes[number];
         let (topic, again) = (publish.topic, !publish.written.is_empty());
@@ -175,7 +175,7 @@ impl World {
         let last = before.find(in_order);
         assert!(
             last.is_none_or(|last| last < number),
-            "{number} is written behind {last:?}"
+            "{number} is written after {last:?}"
         );
         if again {
             return;
@@ -192,7 +192,7 @@ impl World {
                     .iter()
                     .any(|(line, _)| *line == place)
         });
-        assert_eq!(before, None, "{number} is written behind a younger one");
+        assert_eq!(before, None, "{number} is written after a younger one");
         self.last_first[lane] = self.last_first[lane].max(Some(number));
     }
 
@@ -201,8 +201,8 @@ impl World {
         let command = commands.iter_mut().find(|command| command.start == start);
         let command = command.expect("an answer to what was written");
         command.confirmed = Some(now);
-        let (publishes, folded) = (command.publishes.clone(), command.folded);
-        if folded {
+        let (publishes, batched) = (command.publishes.clone(), command.batched);
+        if batched {
             self.count.add("one OK for a batch");
         }
         self.all_is_well_with(&publishes);
@@ -212,7 +212,7 @@ impl World {
         }
     }
 
-    /// What is sent and not answered is within the window; one publish may always be.
+    /// What is in flight is within the window; one publish always fits.
     fn check_window(&self, place: usize) {
         let line = &self.lines[place];
         let flying = line
@@ -226,12 +226,15 @@ impl World {
             bytes += command.bytes;
         }
         let within = count <= self.setup.window && bytes <= self.setup.window_bytes;
-        assert!(within || count == 1, "{count} publishes, {bytes} bytes fly");
-        // No answer can have come sooner than that to IDENTIFY.
+        assert!(
+            within || count == 1,
+            "{count} publishes, {bytes} bytes in flight"
+        );
+        // No response is faster than that to IDENTIFY.
         let most = LEAST as u128 + line.round_trip.as_micros() / 50;
         assert!(
             self.setup.order == Order::All || commands <= most,
-            "{commands} commands fly, with answers after {:?}",
+            "{commands} commands in flight, with responses after {:?}",
             line.round_trip
         );
     }

@@ -1,4 +1,4 @@
-//! What must be true of every answer, whatever happened: held against what was on the wire, and what nsqd has stored.
+//! Compares every answer with what was on the wire and what nsqd has stored.
 
 use actix_nsq::{Delivery, ErrorKind, PublishError, protocol::ErrorCode};
 use tokio::time::Instant;
@@ -12,41 +12,41 @@ use super::{
 };
 
 impl World {
-    /// A caller has its answer.
-    pub(crate) fn told(&mut self, number: usize, told: Result<(), PublishError>) {
-        self.told_at(number, told, Instant::now());
+    /// A publish is answered.
+    pub(crate) fn answered(&mut self, number: usize, answered: Result<(), PublishError>) {
+        self.answered_at(number, answered, Instant::now());
     }
 
-    fn told_at(&mut self, number: usize, told: Result<(), PublishError>, now: Instant) {
-        self.note(|| format!("publish {number} is told {told:?}"));
+    fn answered_at(&mut self, number: usize, answered: Result<(), PublishError>, now: Instant) {
+        self.note(|| format!("publish {number} is answered: {answered:?}"));
         let publish = &self.publishes[number];
-        assert!(publish.told.is_none(), "{number} is answered twice");
+        assert!(publish.answered.is_none(), "{number} is answered twice");
         for id in &publish.ids {
-            self.record.answer(*id, &told);
+            self.record.answer(*id, &answered);
         }
         let late = now.saturating_duration_since(publish.deadline());
         assert!(late <= GRANULARITY, "{number} is answered {late:?} late");
-        match &told {
+        match &answered {
             Ok(()) => self.may_be_ok(number),
             Err(error) => self.may_fail(number, error),
         }
-        if told.as_ref().is_err_and(is_remembered) {
-            self.count.add("a closed topic is remembered");
+        if answered.as_ref().is_err_and(is_remembered) {
+            self.count.add("a denied topic is remembered");
         }
-        self.count.add(match &told {
-            Ok(()) => "told Ok".into(),
-            Err(error) => format!("told {} {:?}", kind_name(error), error.delivery()),
+        self.count.add(match &answered {
+            Ok(()) => "answered Ok".into(),
+            Err(error) => format!("answered {} {:?}", kind_name(error), error.delivery()),
         });
-        self.publishes[number].told = Some((now, told));
+        self.publishes[number].answered = Some((now, answered));
         self.open.retain(|open| *open != number);
     }
 
     fn may_be_ok(&self, number: usize) {
         let publish = &self.publishes[number];
-        assert_eq!(publish.refused, None, "{number} is to be refused");
+        assert_eq!(publish.refused, None, "{number} should be rejected");
         assert!(
             publish.confirmed.is_some(),
-            "{number}: Ok, and no OK was heard"
+            "{number}: Ok, and no OK was read"
         );
         assert!(
             publish.copies.iter().all(|copies| *copies > 0),
@@ -59,21 +59,18 @@ impl World {
         let publish = &self.publishes[number];
         let (kind, delivery) = (error.kind(), error.delivery());
         let heard = publish.confirmed.filter(|heard| *heard < now);
-        assert_eq!(
-            heard, None,
-            "{number}: its OK was heard, and then {error:?}"
-        );
+        assert_eq!(heard, None, "{number}: its OK was read, and then {error:?}");
         if let Some(refused) = publish.refused {
             assert_eq!(
                 (kind, delivery),
                 (refused, Delivery::NotWritten),
                 "{number}"
             );
-            assert_eq!(now, publish.sent, "{number} is refused at once");
+            assert_eq!(now, publish.sent, "{number} is not rejected at once");
             return;
         }
         let unknown = match kind {
-            // Told at once, whatever is said behind it.
+            // Answered at once, whatever follows.
             ErrorKind::Refused(_) => self.may_be_stored_before(publish, now),
             _ => self.unrefused(publish).next().is_some(),
         };
@@ -112,7 +109,7 @@ impl World {
                 let own = self.own_refusal(publish, code);
                 let guessed = own && is_open(code);
                 let others = self.is_verdict(publish, code) || self.is_foreseen(publish, code);
-                assert!(own || others, "{number} was not refused: {error:?}");
+                assert!(own || others, "{number} was not rejected: {error:?}");
                 if is_remembered(error) {
                     let heard = self.refusals().any(|refusal| {
                         is(refusal, ErrorCode::Unauthorized)
@@ -126,11 +123,11 @@ impl World {
             ErrorKind::ConnectionLost => {
                 assert!(
                     unknown && maybe,
-                    "{number} was not wholly sent, or refused: {error:?}"
+                    "{number} was not wholly sent, or was rejected: {error:?}"
                 );
                 assert!(
                     !self.setup.retry_maybe_written,
-                    "{number} is to be sent again"
+                    "{number} should be retried"
                 );
             }
             ErrorKind::Drained => {
@@ -144,12 +141,12 @@ impl World {
         }
     }
 
-    /// The lines on which a publish was wholly written, and which were not ended by a refusal, so that it may be stored.
+    /// The lines on which a publish was wholly written and may be stored.
     pub(crate) fn unrefused<'a>(&'a self, publish: &'a Publish) -> impl Iterator<Item = &'a Line> {
         self.lines_of(publish).filter(|line| !line.is_refused())
     }
 
-    /// The same without the latest line, if that is where it is refused now.
+    /// The same without the latest line, if it is rejected there now.
     fn may_be_stored_before(&self, publish: &Publish, now: Instant) -> bool {
         let latest = publish.written.last().map(|(place, _)| &self.lines[*place]);
         let refused_now = |line: &Line| {
@@ -164,7 +161,7 @@ impl World {
         publish.written.iter().map(|(place, _)| &self.lines[*place])
     }
 
-    /// Whether nsqd was heard to refuse this publish so. It does not when it only gave up waiting for the rest.
+    /// Whether the client has read this error for this very publish.
     fn own_refusal(&self, publish: &Publish, code: ErrorCode) -> bool {
         publish.written.iter().any(|(place, start)| {
             let refusal = self.lines[*place].refusal.as_ref();
@@ -173,8 +170,8 @@ impl World {
                     && refusal.heard.is_some()
                     && is(refusal, code)
                     && !refusal.is_slow_upload()
-                    // Of a batch that was refused as a whole, nobody is told more than what is known of each.
-                    && (!refusal.folded || is_open(code))
+                    // The members of a rejected automatic batch are retried.
+                    && (!refusal.batched || is_open(code))
             })
         })
     }
@@ -184,7 +181,7 @@ impl World {
         refusals.filter(|refusal| refusal.heard.is_some())
     }
 
-    /// Whether another publish of its topic was refused for its topic.
+    /// Whether another publish was rejected for the same topic.
     fn is_verdict(&self, publish: &Publish, code: ErrorCode) -> bool {
         matches!(code, ErrorCode::BadTopic | ErrorCode::Unauthorized)
             && self
@@ -192,7 +189,7 @@ impl World {
                 .any(|refusal| is(refusal, code) && refusal.topic == TOPICS[publish.topic])
     }
 
-    /// Whether nsqd has named a limit that it exceeds.
+    /// Whether it exceeds a limit that nsqd reported.
     fn is_foreseen(&self, publish: &Publish, code: ErrorCode) -> bool {
         let size = match code {
             ErrorCode::BadMessage => publish.longest,
@@ -203,18 +200,22 @@ impl World {
             .any(|refusal| is(refusal, code) && refusal.limit().is_some_and(|limit| size > limit))
     }
 
-    /// Full only where what is held, at most, and the first who waits leave no room.
+    /// Checks that the queue can have been full.
     fn may_be_full(&self, number: usize, error: &PublishError) {
         let publish = &self.publishes[number];
         assert_eq!(error.delivery(), Delivery::NotWritten);
         assert!(publish.way != Way::Handle, "{number} would have waited");
-        assert_eq!(Instant::now(), publish.sent, "{number} is refused at once");
+        assert_eq!(
+            Instant::now(),
+            publish.sent,
+            "{number} is not rejected at once"
+        );
         let (mut count, mut bytes) = (1, publish.bytes);
         for other in &self.publishes[..number] {
-            let place = match &other.told {
+            let place = match &other.answered {
                 None => other.confirmed.is_none_or(|at| at >= publish.sent),
                 Some((at, Ok(()))) => *at == publish.sent,
-                // An empty place, until its command is answered or its connection gone.
+                // It is held until its command has its response or the connection ends.
                 Some((_, Err(error))) => {
                     error.kind() != ErrorKind::Full
                         && other.refused.is_none()
@@ -229,7 +230,7 @@ impl World {
         let room = count <= self.setup.max_pending && bytes <= self.setup.max_pending_bytes;
         assert!(
             !room,
-            "{number} is refused as {error:?}, with at most {count} and {bytes} bytes held"
+            "{number} is rejected with {error:?}, with at most {count} and {bytes} bytes held"
         );
     }
 
@@ -238,7 +239,7 @@ impl World {
         self.lines
             .iter()
             .any(|line| line.opened.is_some() && line.gone.is_none_or(|gone| gone == now))
-            || publish.told.as_ref().is_some_and(|(at, _)| *at == now)
+            || publish.answered.as_ref().is_some_and(|(at, _)| *at == now)
     }
 
     /// nsqd has stored a message.
@@ -264,7 +265,7 @@ impl World {
         if twice {
             self.count.add("stored twice");
         }
-        if let Some((_, Err(error))) = &publish.told {
+        if let Some((_, Err(error))) = &publish.answered {
             assert!(
                 error.delivery() != Delivery::NotWritten,
                 "{number} is stored after {error:?}"
@@ -272,8 +273,8 @@ impl World {
         }
     }
 
-    /// Nobody waits for longer than was promised.
-    pub(crate) fn check_dead_lines(&self) {
+    /// Checks that each answer comes in time.
+    pub(crate) fn check_deadlines(&self) {
         let now = Instant::now();
         for number in &self.open {
             let publish = &self.publishes[*number];
@@ -281,17 +282,17 @@ impl World {
             let unheard = publish.way == Way::DoSend && publish.confirmed.is_some();
             assert!(
                 unheard || late <= GRANULARITY,
-                "{number} has no answer {late:?} after its dead-line"
+                "{number} has no answer {late:?} after its deadline"
             );
         }
         for ask in &self.asks {
             let late = now.saturating_duration_since(ask.sent + ask.timeout);
             assert!(
                 late <= GRANULARITY,
-                "a question has no answer {late:?} after its dead-line"
+                "a ping or wait has no answer {late:?} after its deadline"
             );
         }
-        // What does not fit was told so already.
+        // What exceeds the limits was answered already.
         let held = self
             .open
             .iter()
@@ -308,7 +309,7 @@ impl World {
         );
     }
 
-    /// Nobody hears the answer to a publish by `do_send`: what nsqd has confirmed, and nobody was told of, went well.
+    /// A publish by `do_send` that nsqd has confirmed and that was not reported as failed is `Ok`.
     pub(crate) fn see_successes(&mut self) {
         let now = Instant::now();
         for number in self.open.clone() {
@@ -316,7 +317,7 @@ impl World {
             if publish.way == Way::DoSend
                 && let Some(heard) = publish.confirmed.filter(|heard| *heard < now)
             {
-                self.told_at(number, Ok(()), heard);
+                self.answered_at(number, Ok(()), heard);
             }
         }
     }
@@ -327,7 +328,7 @@ fn is(refusal: &Refusal, code: ErrorCode) -> bool {
     word == code.as_str() || (word == "E_SHINY" && code == ErrorCode::Unknown)
 }
 
-/// Whether something may be stored although it is refused so.
+/// Whether something may be stored although it is rejected with this code.
 fn is_open(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::MpubFailed | ErrorCode::Unknown)
 }
@@ -336,7 +337,7 @@ pub(crate) fn kind_name(error: &PublishError) -> String {
     format!("{:?}", error.kind())
 }
 
-/// Whether it was refused here because nsqd refused its topic a moment ago.
+/// Whether it was rejected locally because nsqd denied its topic a moment ago.
 pub(crate) fn is_remembered(error: &PublishError) -> bool {
     error.to_string().starts_with("nsqd refused this topic ")
 }

@@ -1,4 +1,4 @@
-//! One schedule: the producer in the midst of what happens to it, and all that is known of it.
+//! One schedule: the producer, its surroundings, and what is known of it.
 
 use std::{
     cell::RefCell,
@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     asks::Ask,
-    folding::Folding,
+    batching::Batching,
     line::Line,
     network::Network,
     notes::Notes,
@@ -33,12 +33,12 @@ pub(crate) const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// Dead-lines are looked at no more often than every 20 ms, and timers fire on the next whole millisecond.
+/// Deadlines are checked at most every 20 ms, and timers fire on the next whole millisecond.
 pub(crate) const GRANULARITY: Duration = ms(22);
 
 pub(crate) const TOPICS: [&str; 5] = ["bad", "locked", "a", "b", "c"];
 
-/// How often what happened.
+/// How often each event happened.
 #[derive(Debug, Default)]
 pub(crate) struct Count(pub(crate) BTreeMap<String, u64>);
 
@@ -49,7 +49,7 @@ impl Count {
 }
 
 thread_local! {
-    /// What is noted of a schedule that is played once more, for people to read.
+    /// The trace of a schedule that is replayed.
     pub(crate) static TRACE: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
@@ -58,17 +58,17 @@ thread_local! {
 pub(crate) enum Mood {
     /// Everything, at once.
     Prompt,
-    /// It reads, executes and answers as much as a step tells it to; heartbeats are sent.
+    /// Steps decide what it reads, executes and sends; it sends heartbeats.
     ByHand,
     /// Heartbeats, and nothing else.
     Busy,
-    /// It reads all, and says nothing at all.
+    /// It reads and sends nothing.
     Silent,
-    /// It does not even read.
+    /// It does not read.
     Deaf,
 }
 
-/// What becomes of those who dial.
+/// What becomes of connects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
     Good,
@@ -90,7 +90,7 @@ pub(crate) struct World {
     pub(crate) dials_seen: usize,
     pub(crate) record: Record,
     pub(crate) publishes: Vec<Publish>,
-    /// Which publish a message belongs to, by its publisher and number.
+    /// The publish of a message, by its publisher and number.
     pub(crate) owners: Vec<Vec<usize>>,
     /// The publishes without an answer.
     pub(crate) open: Vec<usize>,
@@ -100,24 +100,24 @@ pub(crate) struct World {
     pub(crate) events: Notes<ConnectionEvent>,
     pub(crate) failures: Notes<PublishFailure>,
     pub(crate) stopping: Stopping,
-    /// When the producer was last asked to connect anew.
+    /// When `Reconnect` was last sent.
     pub(crate) reconnect: Option<Instant>,
-    /// A publish first written must be younger than this one: of its topic, or, at the first place, of all.
+    /// The latest publish that was written first, by topic, or at index 0 of all.
     pub(crate) last_first: [Option<usize>; TOPICS.len()],
-    pub(crate) folding: Folding,
+    pub(crate) batching: Batching,
     pub(crate) began: Instant,
-    /// Grows whenever others had a turn.
+    /// Counts the turns of other tasks.
     pub(crate) turns: u64,
-    /// Callers may go away, which leaves less to be known for certain.
+    /// Callers may cancel, which makes some checks weaker.
     pub(crate) callers_leave: bool,
     pub(crate) hard_times: bool,
-    /// All trouble is over.
+    /// nsqd is well and nothing fails any more.
     pub(crate) healed: bool,
 }
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
-        // The producer draws its delays from the thread's own generator.
+        // The producer draws its delays from the generator of the thread.
         fastrand::seed(seed);
         let mut rng = Rng::with_seed(seed);
         let setup = Setup::draw(&mut rng);
@@ -180,7 +180,7 @@ impl World {
             stopping: Stopping::default(),
             reconnect: None,
             last_first: [None; TOPICS.len()],
-            folding: Folding::default(),
+            batching: Batching::default(),
             began: Instant::now(),
             turns: 0,
             hard_times,
@@ -188,16 +188,16 @@ impl World {
             rng,
         };
         world.note(|| format!("{:?}, {:?}", world.setup, world.nsqd));
-        // The first life dials before it hears who wants to know.
+        // The first connect begins before there is a subscriber.
         if world.setup.connect_at_start {
             world.path.at = At::Dialling;
-            world.count.add("idle -> dialling");
+            world.count.add("idle -> connecting");
         }
         world.count.add(format!("variant: {}", world.setup.variant));
         world
     }
 
-    /// For people, where the schedule is played for them.
+    /// Adds to the trace of a replayed schedule.
     pub(crate) fn note(&self, what: impl FnOnce() -> String) {
         TRACE.with_borrow_mut(|trace| {
             if let Some(trace) = trace {
@@ -206,7 +206,7 @@ impl World {
         });
     }
 
-    /// All that waits for others at this moment comes about, and the clock stands still.
+    /// Runs all tasks until they are idle, without time passing.
     pub(crate) async fn settle_down(&mut self) {
         let mut quiet = 0;
         while quiet < 4 {
@@ -218,7 +218,7 @@ impl World {
             quiet = if unchanged { quiet + 1 } else { 0 };
         }
         self.look_around().await;
-        self.check_dead_lines();
+        self.check_deadlines();
         self.check_stopping();
     }
 
@@ -230,7 +230,7 @@ impl World {
         .await;
     }
 
-    /// Time passes, and what comes about in it.
+    /// Lets time pass.
     pub(crate) async fn run(&mut self, time: Duration) {
         let end = Instant::now() + time;
         loop {
@@ -242,7 +242,7 @@ impl World {
                 timer.as_mut().poll(cx)
             })
             .await;
-            self.check_dead_lines();
+            self.check_deadlines();
             if Instant::now() >= end {
                 break;
             }
@@ -250,7 +250,7 @@ impl World {
         self.settle_down().await;
     }
 
-    /// What nsqd does by itself, and all that there is to see.
+    /// One turn of nsqd and of all observers.
     fn turn(&mut self, cx: &mut Context<'_>) {
         self.network.lock().watcher = Some(cx.waker().clone());
         self.answer_dials();
