@@ -155,14 +155,6 @@ mod tests {
     }
 
     #[test]
-    fn new_outbox_is_empty() {
-        let mut out = Outbox::default();
-        assert!(out.is_empty());
-        assert_eq!((out.len(), out.total()), (0, 0));
-        assert!(out.take().is_empty());
-    }
-
-    #[test]
     fn small_parts_become_one_piece() {
         let mut out = Outbox::new();
         out.put(b"PUB ");

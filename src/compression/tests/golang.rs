@@ -3,7 +3,7 @@
 
 use bytes::BytesMut;
 
-use super::{DEFLATE, Method, decode_all, outcome};
+use super::{DEFLATE, Method, decode_all};
 
 const SNAPPY: &[u8] = include_bytes!("golang/snappy.bin");
 const DEFLATED: &[u8] = include_bytes!("golang/deflate.bin");
@@ -66,14 +66,4 @@ fn snappy_stream_of_nsqd_is_decoded_frame_by_frame() {
 #[test]
 fn deflate_stream_of_nsqd_is_decoded_frame_by_frame() {
     assert_each_frame_is_decoded_after_its_flush(DEFLATE, DEFLATED, 2);
-}
-
-/// checklist: 96, 97, 98, 99
-#[test]
-fn streams_of_nsqd_are_decoded_byte_by_byte() {
-    for (method, stream) in [(Method::Snappy, SNAPPY), (DEFLATE, DEFLATED)] {
-        let (plain, error) = outcome(method, stream.chunks(1), 512);
-        assert_eq!(error, None);
-        assert!(plain == frames().concat(), "{method:?}");
-    }
 }

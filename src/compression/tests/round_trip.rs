@@ -7,22 +7,6 @@ use super::{METHODS, decode_all, decode_into, noise, outcome};
 
 /// checklist: 96, 97, 98, 99
 #[test]
-fn flushed_bytes_are_decoded_completely() {
-    for method in METHODS {
-        let (mut encoder, mut decoder) = (method.encoder(), method.decoder());
-        let mut wire = BytesMut::new();
-        for text in ["a first message", "a second one", "a second one", "a"] {
-            encoder.write(text.as_bytes(), &mut wire).unwrap();
-            encoder.flush(&mut wire).unwrap();
-            let plain = decode_all(&mut decoder, &mut wire, 1024).unwrap();
-            assert_eq!(plain, text.as_bytes(), "{method:?}");
-            assert!(wire.is_empty(), "{method:?}");
-        }
-    }
-}
-
-/// checklist: 96, 97, 98, 99
-#[test]
 fn flush_without_new_bytes_writes_nothing() {
     for method in METHODS {
         let (mut encoder, mut wire) = (method.encoder(), BytesMut::new());
