@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::{
     config::ProducerConfig,
-    error::PublishError,
+    error::{PublishError, WaitError},
     producer::{
         DeferredPublish, Drain, DrainReport, MultiPublish, Patient, Ping, Producer, Publish,
         WaitConnected,
@@ -122,7 +122,7 @@ impl ProducerHandle {
     /// # Cancel safety
     ///
     /// As [`WaitConnected`].
-    pub async fn wait_connected(&self, timeout: Duration) -> Result<(), PublishError> {
+    pub async fn wait_connected(&self, timeout: Duration) -> Result<(), WaitError> {
         self.producer.send(WaitConnected { timeout }).await?
     }
 

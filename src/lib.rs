@@ -6,7 +6,7 @@
 //! ```no_run
 //! use actix_nsq::{ProducerConfig, Producer, Publish, Topic};
 //!
-//! # async fn example() -> Result<(), actix_nsq::PublishError> {
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let producer = Producer::start(ProducerConfig::new("127.0.0.1:4150")?);
 //! let topic = Topic::new("orders")?;
 //! producer.send(Publish::new(&topic, "an order")).await??;
@@ -112,6 +112,7 @@ mod handle;
 mod producer;
 pub mod protocol;
 mod secret;
+pub mod testing;
 
 #[cfg(feature = "embedded")]
 #[cfg_attr(docsrs, doc(cfg(feature = "embedded")))]
@@ -120,7 +121,10 @@ pub mod embedded;
 pub use self::{
     config::{ConfigOption, ProducerConfig, ProducerConfigBuilder, TlsVersion},
     conn::{ConnectFuture, ConnectTarget, Connector, Transport},
-    error::{ConnectionError, Delivery, ErrorKind, PublishError, TlsFailure},
+    error::{
+        ConfigError, ConnectionError, Delivery, ErrorKind, ErrorScope, PublishError, TlsFailure,
+        WaitError,
+    },
     handle::ProducerHandle,
     producer::{
         AnyPublish, ConnectionEvent, DeferredPublish, Drain, DrainReport, GetState, GetStats,

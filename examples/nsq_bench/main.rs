@@ -139,7 +139,7 @@ async fn connect(options: &Options) -> Result<(Addr<Producer>, Option<Arbiter>),
     let connected = producer.send(WaitConnected { timeout }).await?;
     if let Err(error) = connected {
         if producer.send(GetStats).await?.last_error.is_some() {
-            return Err(error);
+            return Err(error.into());
         }
         let timeout = handshake;
         producer.send(WaitConnected { timeout }).await??;

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use actix_nsq::{NameError, ProducerConfig, PublishError, Topic};
+use actix_nsq::{ConfigError, NameError, ProducerConfig, Topic};
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 use crate::{bodies::Bodies, producer_opt::producer_opt};
@@ -164,7 +164,7 @@ impl Options {
     }
 }
 
-fn config(flags: &Publish) -> Result<ProducerConfig, PublishError> {
+fn config(flags: &Publish) -> Result<ProducerConfig, ConfigError> {
     let version = env!("CARGO_PKG_VERSION");
     let builder = ProducerConfig::builder(&flags.nsqd_tcp_address)
         .user_agent(format!("nsq_bench/{version} actix-nsq/{version}"))

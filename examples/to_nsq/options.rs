@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use actix_nsq::{ProducerConfig, PublishError, Topic};
+use actix_nsq::{ConfigError, ProducerConfig, Topic};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use crate::producer_opt::producer_opt;
@@ -115,7 +115,7 @@ fn delimiter(text: &str) -> Result<u8, String> {
 }
 
 /// A configuration for each address, however often it was given.
-fn configs(flags: &Flags) -> Result<Vec<ProducerConfig>, PublishError> {
+fn configs(flags: &Flags) -> Result<Vec<ProducerConfig>, ConfigError> {
     let mut addresses: Vec<&str> = Vec::new();
     for address in &flags.nsqd_tcp_address {
         if !addresses.contains(&address.as_str()) {
@@ -134,7 +134,7 @@ fn configs(flags: &Flags) -> Result<Vec<ProducerConfig>, PublishError> {
 fn config(
     address: &str,
     producer_opts: &[(String, String)],
-) -> Result<ProducerConfig, PublishError> {
+) -> Result<ProducerConfig, ConfigError> {
     let version = env!("CARGO_PKG_VERSION");
     let builder = ProducerConfig::builder(address)
         .user_agent(format!("to_nsq/{version} actix-nsq/{version}"));

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use actix_nsq::{ProducerConfig, PublishError};
+use actix_nsq::{ConfigError, ProducerConfig};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use crate::{producer_opt::producer_opt, sabotage::Sabotage, support::chaos::Faults};
@@ -158,7 +158,7 @@ impl Options {
     }
 
     /// What a producer needs to know.
-    pub(crate) fn config(&self, address: &str) -> Result<ProducerConfig, PublishError> {
+    pub(crate) fn config(&self, address: &str) -> Result<ProducerConfig, ConfigError> {
         let mut options = self.producer_opt.iter();
         options
             .try_fold(ProducerConfig::builder(address), |config, (name, value)| {

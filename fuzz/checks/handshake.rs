@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use actix_nsq::{ConnectionError, Delivery, ErrorKind, Producer, Publish, Topic, WaitConnected};
+use actix_nsq::{
+    ConnectionError, Delivery, ErrorKind, Producer, Publish, Topic, WaitConnected, WaitError,
+};
 use serde_json::Value;
 use tokio::{
     task::{JoinHandle, spawn_local},
@@ -87,10 +89,10 @@ async fn run(mut network: Network, manner: &Manner, answer: &[u8]) {
     assert!(after <= HANDSHAKE_TIMEOUT + ms(6), "after {after:?}");
     let outcome = match outcome {
         Ok(()) => Outcome::Connected,
-        Err(error) => match error.connection_error() {
-            Some(error) => Outcome::of(error),
-            None => panic!("no outcome within the timeout: {error}"),
-        },
+        Err(WaitError::Timeout {
+            last: Some(error), ..
+        }) => Outcome::of(&error),
+        Err(error) => panic!("no outcome within the timeout: {error}"),
     };
     let meaning = Meaning::of(answer, manner.end);
     let too_slow = outcome == Outcome::TimedOut && sent_after + ms(10) >= HANDSHAKE_TIMEOUT;
@@ -174,8 +176,8 @@ enum Outcome {
 impl Outcome {
     fn of(error: &ConnectionError) -> Self {
         match error {
-            ConnectionError::HandshakeRefused(_) => Self::Rejected,
-            ConnectionError::HandshakeAnswer { .. } => Self::Invalid,
+            ConnectionError::HandshakeRejected(_) => Self::Rejected,
+            ConnectionError::HandshakeResponse { .. } => Self::Invalid,
             ConnectionError::AuthSecretMissing => Self::AuthRequired,
             ConnectionError::HttpServer => Self::Http,
             ConnectionError::Protocol(_) => Self::NotNsq,

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 
 use super::{options::LONGEST_NAME, shown};
 use crate::{
-    error::{Cause, Delivery, PublishError},
+    error::{ConfigCause, ConfigError},
     protocol::one_line,
 };
 
 /// Accepts what can be dialled: `host:port`, where the host is a name, an IPv4 address, or an IPv6 one in brackets. Names
 /// need not be ASCII, but they are shown in logs: with nothing in them that is not plainly to be seen.
-pub(super) fn check_address(address: &str) -> Result<(), PublishError> {
+pub(super) fn check_address(address: &str) -> Result<(), ConfigError> {
     let refused = |problem| Err(address_error(address, problem));
     if let Ok(address) = address.parse::<SocketAddr>() {
         return if address.port() == 0 {
@@ -45,14 +45,11 @@ fn is_of_a_name(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '-' | '_' | '.')
 }
 
-pub(super) fn address_error(address: &str, problem: &'static str) -> PublishError {
-    PublishError::new(
-        Cause::Address {
-            address: shown_address(address),
-            problem,
-        },
-        Delivery::NotWritten,
-    )
+pub(super) fn address_error(address: &str, problem: &'static str) -> ConfigError {
+    ConfigError::from(ConfigCause::Address {
+        address: shown_address(address),
+        problem,
+    })
 }
 
 /// What may be seen of an address that was not checked: what stands before an @ may be a secret, and so may what stands

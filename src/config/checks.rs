@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use super::{ProducerConfigBuilder, TlsVersion, options::Options, value::Value};
-use crate::error::{Cause, Delivery, PublishError};
+use crate::error::{ConfigCause, ConfigError};
 
 #[cfg(feature = "tls")]
 const OWN: &str = "rustls_0_23_config";
 
 impl ProducerConfigBuilder {
-    pub(super) fn check_bounds(&self) -> Result<(), PublishError> {
+    pub(super) fn check_bounds(&self) -> Result<(), ConfigError> {
         let options = &self.options;
         let largest = options.max_publish_size.max(options.max_batch_size);
         if options.max_pending_bytes < largest {
@@ -33,7 +33,7 @@ impl ProducerConfigBuilder {
         Ok(())
     }
 
-    pub(super) fn check_ack_timeout(&mut self) -> Result<(), PublishError> {
+    pub(super) fn check_ack_timeout(&mut self) -> Result<(), ConfigError> {
         let Options {
             ack_timeout,
             publish_timeout,
@@ -56,7 +56,7 @@ impl ProducerConfigBuilder {
     }
 
     /// What would have no effect is an error where somebody may rely on the effect.
-    pub(super) fn check_layers(&self) -> Result<(), PublishError> {
+    pub(super) fn check_layers(&self) -> Result<(), ConfigError> {
         const IN_CLEAR_TEXT: &str = "the connection would not be encrypted";
         let options = &self.options;
         let is_given = |path: &Path| !path.as_os_str().is_empty();
@@ -115,8 +115,8 @@ impl ProducerConfigBuilder {
     }
 }
 
-fn incomplete(name: &'static str, lacks: &'static str) -> PublishError {
-    PublishError::new(Cause::Incomplete { name, lacks }, Delivery::NotWritten)
+fn incomplete(name: &'static str, needs: &'static str) -> ConfigError {
+    ConfigError::from(ConfigCause::Incomplete { name, needs })
 }
 
 fn meaningless(
@@ -124,16 +124,13 @@ fn meaningless(
     other: &'static str,
     bound: &'static str,
     rule: &'static str,
-) -> PublishError {
-    PublishError::new(
-        Cause::Meaningless {
-            name,
-            other,
-            bound,
-            rule,
-        },
-        Delivery::NotWritten,
-    )
+) -> ConfigError {
+    ConfigError::from(ConfigCause::Unused {
+        name,
+        other,
+        bound,
+        rule,
+    })
 }
 
 fn contradiction<T: Value>(
@@ -142,15 +139,12 @@ fn contradiction<T: Value>(
     other: &'static str,
     bound: &T,
     rule: &'static str,
-) -> PublishError {
-    PublishError::new(
-        Cause::Options {
-            name,
-            value: value.show(),
-            other,
-            bound: bound.show(),
-            rule,
-        },
-        Delivery::NotWritten,
-    )
+) -> ConfigError {
+    ConfigError::from(ConfigCause::Conflict {
+        name,
+        value: value.show(),
+        other,
+        bound: bound.show(),
+        rule,
+    })
 }

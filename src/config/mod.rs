@@ -23,7 +23,7 @@ use crate::{
     conn::{
         AuthSecret, Compression, ConnOptions, Connector, SecretError, SecretProvider, TcpConnector,
     },
-    error::PublishError,
+    error::ConfigError,
     protocol::{Identify, one_line},
     secret::Secret,
 };
@@ -39,7 +39,7 @@ use crate::{
 ///     .set("max_pending", "5000")?
 ///     .build()?;
 /// assert_eq!(config.max_pending(), 5000);
-/// # Ok::<_, actix_nsq::PublishError>(())
+/// # Ok::<_, actix_nsq::ConfigError>(())
 /// ```
 #[derive(Clone)]
 pub struct ProducerConfig {
@@ -56,8 +56,8 @@ impl ProducerConfig {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when the address has no host or no port.
-    pub fn new(address: impl Into<String>) -> Result<Self, PublishError> {
+    /// [`ConfigError`] when the address has no host or no port.
+    pub fn new(address: impl Into<String>) -> Result<Self, ConfigError> {
         Self::builder(address).build()
     }
 
@@ -183,7 +183,7 @@ pub struct ProducerConfigBuilder {
     secret_provider: Option<SecretProvider>,
     #[cfg(feature = "tls")]
     rustls: Option<Arc<tokio_rustls::rustls::ClientConfig>>,
-    problem: Option<PublishError>,
+    problem: Option<ConfigError>,
 }
 
 impl ProducerConfigBuilder {
@@ -193,9 +193,9 @@ impl ProducerConfigBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming option, value and bounds, when there is no such option
+    /// [`ConfigError`], naming option, value and bounds, when there is no such option
     /// or it cannot have this value.
-    pub fn set(self, name: &str, value: &str) -> Result<Self, PublishError> {
+    pub fn set(self, name: &str, value: &str) -> Result<Self, ConfigError> {
         options::set(self, &name.replace('-', "_"), value)
     }
 
@@ -249,7 +249,7 @@ impl ProducerConfigBuilder {
     /// let config = ProducerConfig::builder("127.0.0.1:4150")
     ///     .auth_secret_provider(|| async { Ok(Secret::from(current().await?)) })
     ///     .build()?;
-    /// # Ok::<_, actix_nsq::PublishError>(())
+    /// # Ok::<_, actix_nsq::ConfigError>(())
     /// ```
     pub fn auth_secret_provider<F>(
         mut self,
@@ -275,9 +275,9 @@ impl ProducerConfigBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config): a value is out of its bounds, two contradict each other, a file
+    /// [`ConfigError`]: a value is out of its bounds, two contradict each other, a file
     /// cannot be read, or the address is not `host:port`.
-    pub fn build(mut self) -> Result<ProducerConfig, PublishError> {
+    pub fn build(mut self) -> Result<ProducerConfig, ConfigError> {
         if let Some(problem) = self.problem.take() {
             return Err(problem);
         }

@@ -7,7 +7,7 @@ use super::{
     value::{TlsVersion, Value},
 };
 use crate::{
-    error::{Cause, Delivery, PublishError},
+    error::{ConfigCause, ConfigError},
     secret::Secret,
 };
 
@@ -19,30 +19,46 @@ const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// The options of go-nsq that are not there: whoever sets one is told so.
-const MISSING: &[&str] = &[
-    "read_timeout",
-    "lookupd_poll_interval",
-    "lookupd_poll_jitter",
-    "lookupd_poll_timeout",
-    "max_requeue_delay",
-    "default_requeue_delay",
-    "backoff_strategy",
-    "max_backoff_duration",
-    "backoff_multiplier",
-    "max_attempts",
-    "low_rdy_idle_timeout",
-    "low_rdy_timeout",
-    "rdy_redistribute_interval",
-    "sample_rate",
-    "tls_config",
-    "max_in_flight",
-    "msg_timeout",
-    "skip_lookupd_authorization",
+const CONSUMER: &str = "it is an option of consumers, which this crate does not have yet";
+const LOOKUP: &str = "it is an option of nsqlookupd, which this crate does not support yet";
+
+/// The options of go-nsq that this crate does not support, and what to do instead.
+const UNSUPPORTED: &[(&str, &str)] = &[
+    (
+        "read_timeout",
+        "use heartbeat_interval and handshake_timeout",
+    ),
+    (
+        "lookupd_poll_interval",
+        "use reconnect_backoff and max_reconnect_backoff for the delay between attempts to connect",
+    ),
+    ("lookupd_poll_jitter", LOOKUP),
+    ("lookupd_poll_timeout", LOOKUP),
+    ("max_requeue_delay", CONSUMER),
+    ("default_requeue_delay", CONSUMER),
+    ("backoff_strategy", CONSUMER),
+    ("max_backoff_duration", CONSUMER),
+    ("backoff_multiplier", CONSUMER),
+    ("max_attempts", CONSUMER),
+    ("low_rdy_idle_timeout", CONSUMER),
+    ("low_rdy_timeout", CONSUMER),
+    ("rdy_redistribute_interval", CONSUMER),
+    ("sample_rate", CONSUMER),
+    (
+        "tls_config",
+        "use the tls_* options or the builder's method rustls_0_23_config",
+    ),
+    (
+        "max_in_flight",
+        "it is an option of consumers; a producer has max_pending and publish_window",
+    ),
+    ("msg_timeout", CONSUMER),
+    ("skip_lookupd_authorization", LOOKUP),
 ];
 
-pub(super) fn is_go_nsqs(name: &str) -> bool {
-    MISSING.contains(&name)
+/// Returns the name in the table and the alternative, if `name` is an unsupported option of go-nsq.
+pub(super) fn go_nsq(name: &str) -> Option<&'static (&'static str, &'static str)> {
+    UNSUPPORTED.iter().find(|(known, _)| *known == name)
 }
 
 /// The largest length that nsqd's wire format can carry, and half of what it would read as negative.
@@ -103,7 +119,7 @@ macro_rules! options {
         }
 
         /// That the option `name` cannot have this value; `None` where there is no such option.
-        pub(super) fn refused_by_name(name: &str, text: &str, bounds: &str) -> Option<PublishError> {
+        pub(super) fn refused_by_name(name: &str, text: &str, bounds: &str) -> Option<ConfigError> {
             match name {
                 $(stringify!($name) => {
                     let text = <$kind as Value>::quote(text);
@@ -114,7 +130,7 @@ macro_rules! options {
         }
 
         /// The value of an option whose name stands alone.
-        pub(super) fn alone(name: &str) -> Result<&'static str, PublishError> {
+        pub(super) fn alone(name: &str) -> Result<&'static str, ConfigError> {
             match name {
                 $(stringify!($name) if !<$kind as Value>::IS_SWITCH => Err(valueless(stringify!($name))),)+
                 _ => Ok("true"),
@@ -122,7 +138,7 @@ macro_rules! options {
         }
 
         /// Reads `text` as the value of the option `name`.
-        pub(super) fn set(builder: ProducerConfigBuilder, name: &str, text: &str) -> Result<ProducerConfigBuilder, PublishError> {
+        pub(super) fn set(builder: ProducerConfigBuilder, name: &str, text: &str) -> Result<ProducerConfigBuilder, ConfigError> {
             match name {
                 $(stringify!($name) => match <$kind as Value>::parse(<$kind as Value>::trim(text)) {
                     $(_ if !is_built_with($feature) => Err(needs(stringify!($name), $feature)),)?
@@ -133,14 +149,11 @@ macro_rules! options {
                         Err(refused(stringify!($name), text, bounds))
                     }
                 },)+
-                _ if is_go_nsqs(name) => Err(missing(name)),
-                _ => Err(PublishError::new(
-                    Cause::UnknownOption {
+                _ if let Some((name, alternative)) = go_nsq(name) => Err(missing(name, alternative)),
+                _ => Err(ConfigError::from(ConfigCause::Unknown {
                         name: shown(&plain_name(name)),
                         known: [$(stringify!($name)),+].join(", "),
-                    },
-                    Delivery::NotWritten,
-                )),
+                    })),
             }
         }
 
@@ -191,13 +204,13 @@ fn is_built_with(feature: &str) -> bool {
     FEATURES.contains(&(feature, true))
 }
 
-fn needs(name: &'static str, feature: &'static str) -> PublishError {
-    PublishError::new(Cause::FeatureOption { name, feature }, Delivery::NotWritten)
+fn needs(name: &'static str, feature: &'static str) -> ConfigError {
+    ConfigError::from(ConfigCause::Feature { name, feature })
 }
 
-fn valueless(name: &'static str) -> PublishError {
-    let lacks = "a value: only a switch may stand alone";
-    PublishError::new(Cause::Incomplete { name, lacks }, Delivery::NotWritten)
+fn valueless(name: &'static str) -> ConfigError {
+    let needs = "a value: only a switch may stand alone";
+    ConfigError::from(ConfigCause::Incomplete { name, needs })
 }
 
 /// The beginning of a name that is not known, up to what no name of an option has: a value may stand behind it, and be a secret.
@@ -210,22 +223,16 @@ pub(super) fn plain_name(name: &str) -> Cow<'_, str> {
 }
 
 /// An option of go-nsq that is asked for, whatever its value.
-pub(super) fn missing(name: &str) -> PublishError {
-    PublishError::new(
-        Cause::MissingOption { name: name.into() },
-        Delivery::NotWritten,
-    )
+pub(super) fn missing(name: &'static str, alternative: &'static str) -> ConfigError {
+    ConfigCause::GoNsq { name, alternative }.into()
 }
 
-fn refused(name: &'static str, value: &str, bounds: String) -> PublishError {
-    PublishError::new(
-        Cause::Option {
-            name,
-            value: shown(value),
-            bounds,
-        },
-        Delivery::NotWritten,
-    )
+fn refused(name: &'static str, value: &str, bounds: String) -> ConfigError {
+    ConfigError::from(ConfigCause::Value {
+        name,
+        value: shown(value),
+        bounds,
+    })
 }
 
 options! {

@@ -4,7 +4,7 @@ use log::debug;
 use percent_encoding::percent_decode_str;
 
 use super::{ProducerConfig, ProducerConfigBuilder, address::address_error, options};
-use crate::error::PublishError;
+use crate::error::ConfigError;
 
 /// The variable with nsqd's address.
 const ADDRESS: &str = "NSQD_TCP_ADDRESS";
@@ -21,13 +21,13 @@ impl ProducerConfig {
     /// ```
     /// let config = actix_nsq::ProducerConfig::from_url("nsq://nsqd.example.org:4150?publish_timeout=10s")?;
     /// assert_eq!(config.publish_timeout().as_secs(), 10);
-    /// # Ok::<_, actix_nsq::PublishError>(())
+    /// # Ok::<_, actix_nsq::ConfigError>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when it is no such URL, or by an option as with [`ProducerConfigBuilder::set`].
-    pub fn from_url(url: &str) -> Result<Self, PublishError> {
+    /// [`ConfigError`] when it is no such URL, or by an option as with [`ProducerConfigBuilder::set`].
+    pub fn from_url(url: &str) -> Result<Self, ConfigError> {
         builder(url)?.build()
     }
 
@@ -39,8 +39,8 @@ impl ProducerConfig {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) when there is no address, or by an option as with [`ProducerConfigBuilder::set`].
-    pub fn from_env() -> Result<Self, PublishError> {
+    /// [`ConfigError`] when there is no address, or by an option as with [`ProducerConfigBuilder::set`].
+    pub fn from_env() -> Result<Self, ConfigError> {
         let mut vars = Vec::new();
         for (name, value) in std::env::vars_os() {
             // The names that matter are.
@@ -62,13 +62,15 @@ impl ProducerConfig {
     /// As [`from_env`](Self::from_env).
     pub fn from_vars(
         vars: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, PublishError> {
+    ) -> Result<Self, ConfigError> {
         let mut address = None;
         let mut set = Vec::new();
         for (name, value) in vars {
             match name.strip_prefix(PREFIX).map(str::to_ascii_lowercase) {
                 _ if name == ADDRESS => address = Some(value),
-                Some(option) if options::is_known(&option) || options::is_go_nsqs(&option) => {
+                Some(option)
+                    if options::is_known(&option) || options::go_nsq(&option).is_some() =>
+                {
                     set.push((option, value));
                 }
                 Some(_) => debug!(
@@ -90,7 +92,7 @@ impl ProducerConfig {
 }
 
 /// A value that is not UTF-8 can be ignored only where it is not for this crate.
-fn check_ignored(name: &str, value: &str) -> Result<(), PublishError> {
+fn check_ignored(name: &str, value: &str) -> Result<(), ConfigError> {
     const PROBLEM: &str = "not UTF-8";
     if name == ADDRESS {
         return Err(address_error(value, PROBLEM));
@@ -98,8 +100,8 @@ fn check_ignored(name: &str, value: &str) -> Result<(), PublishError> {
     let Some(option) = name.strip_prefix(PREFIX).map(str::to_ascii_lowercase) else {
         return Ok(());
     };
-    if options::is_go_nsqs(&option) {
-        return Err(options::missing(&option));
+    if let Some((name, alternative)) = options::go_nsq(&option) {
+        return Err(options::missing(name, alternative));
     }
     match options::refused_by_name(&option, value, "UTF-8") {
         Some(error) => Err(error),
@@ -107,7 +109,7 @@ fn check_ignored(name: &str, value: &str) -> Result<(), PublishError> {
     }
 }
 
-fn builder(url: &str) -> Result<ProducerConfigBuilder, PublishError> {
+fn builder(url: &str) -> Result<ProducerConfigBuilder, ConfigError> {
     let refused = |problem| Err(address_error(url, problem));
     let Some(rest) = url.strip_prefix(SCHEME) else {
         return refused("no nsq:// in front");
@@ -134,9 +136,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::ErrorKind;
 
-    fn vars(vars: &[(&str, &str)]) -> Result<ProducerConfig, PublishError> {
+    fn vars(vars: &[(&str, &str)]) -> Result<ProducerConfig, ConfigError> {
         ProducerConfig::from_vars(
             vars.iter()
                 .map(|(name, value)| ((*name).into(), (*value).into())),
@@ -188,7 +189,6 @@ mod tests {
             ),
         ] {
             let error = ProducerConfig::from_url(url).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Config, "{url}");
             assert!(error.to_string().contains(reason), "{url}: {error}");
         }
     }
@@ -242,7 +242,7 @@ mod tests {
         let error = vars(&[address, ("NSQ_TLS_CONFIG", "hunter2")]).unwrap_err();
         let text = error.to_string();
         assert!(
-            text.starts_with("option tls_config of go-nsq is not"),
+            text.starts_with("unsupported option tls_config of go-nsq: use "),
             "{text}"
         );
         assert!(!text.contains("hunter2"), "{text}");

@@ -8,12 +8,12 @@ use tokio_rustls::rustls::pki_types::{
 };
 
 use super::shown;
-use crate::error::{Cause, Delivery, PublishError};
+use crate::error::{ConfigCause, ConfigError};
 
 pub(super) fn certificates(
     option: &'static str,
     file: &Path,
-) -> Result<Vec<CertificateDer<'static>>, PublishError> {
+) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
     let pem = read(option, file)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let problem = match found {
@@ -27,7 +27,7 @@ pub(super) fn certificates(
 pub(super) fn private_key(
     option: &'static str,
     file: &Path,
-) -> Result<PrivateKeyDer<'static>, PublishError> {
+) -> Result<PrivateKeyDer<'static>, ConfigError> {
     let pem = read(option, file)?;
     let problem = match PrivateKeyDer::from_pem_slice(&pem) {
         Ok(key) => return Ok(key),
@@ -40,7 +40,7 @@ pub(super) fn private_key(
     Err(file_error(option, file, problem))
 }
 
-fn read(option: &'static str, file: &Path) -> Result<Vec<u8>, PublishError> {
+fn read(option: &'static str, file: &Path) -> Result<Vec<u8>, ConfigError> {
     fs::read(file).map_err(|error| file_error(option, file, error.to_string()))
 }
 
@@ -71,15 +71,12 @@ fn words(error: &PemError) -> String {
     }
 }
 
-pub(super) fn file_error(name: &'static str, file: &Path, problem: String) -> PublishError {
-    PublishError::new(
-        Cause::File {
-            name,
-            path: shown(&file.to_string_lossy()),
-            problem,
-        },
-        Delivery::NotWritten,
-    )
+pub(super) fn file_error(name: &'static str, file: &Path, problem: String) -> ConfigError {
+    ConfigError::from(ConfigCause::File {
+        name,
+        path: shown(&file.to_string_lossy()),
+        problem,
+    })
 }
 
 #[cfg(test)]
@@ -88,7 +85,7 @@ mod tests {
 
     use rcgen::{CertificateParams, KeyPair};
 
-    use crate::{ErrorKind, ProducerConfig, ProducerConfigBuilder};
+    use crate::{ProducerConfig, ProducerConfigBuilder};
 
     /// Files, by name and what is in them.
     struct Files(tempfile::TempDir);
@@ -131,7 +128,6 @@ mod tests {
         ) -> String {
             let config = options(ProducerConfig::builder("nsqd:4150").tls_v1(true));
             let error = config.build().unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Config);
             let folder = format!("{}/", self.0.path().display());
             error.to_string().replace(&folder, "")
         }

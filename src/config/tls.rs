@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     conn::Tls,
-    error::{Cause, Delivery, PublishError},
+    error::{ConfigCause, ConfigError},
 };
 
 /// What the options ask for, with `own` in the place of most of them where the program gives it.
@@ -28,7 +28,7 @@ pub(super) fn tls(
     options: &Options,
     address: &str,
     own: Option<Arc<ClientConfig>>,
-) -> Result<Tls, PublishError> {
+) -> Result<Tls, ConfigError> {
     if options.tls_insecure_skip_verify {
         warn!("{address}: tls_insecure_skip_verify is set: anybody can pass for this nsqd");
     }
@@ -38,7 +38,7 @@ pub(super) fn tls(
     })
 }
 
-fn server_name(options: &Options, address: &str) -> Result<ServerName<'static>, PublishError> {
+fn server_name(options: &Options, address: &str) -> Result<ServerName<'static>, ConfigError> {
     let is_given = !options.tls_server_name.is_empty();
     let name = if !is_given {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
@@ -53,16 +53,16 @@ fn server_name(options: &Options, address: &str) -> Result<ServerName<'static>, 
                 "\"{value}\" is no name that a certificate could be for; tls_server_name gives another"
             ));
         }
-        let cause = Cause::Option {
+        let cause = ConfigCause::Value {
             name: "tls_server_name",
             value,
             bounds: "a name or an IP address, without a port".into(),
         };
-        PublishError::new(cause, Delivery::NotWritten)
+        ConfigError::from(cause)
     })
 }
 
-fn client_config(options: &Options) -> Result<Arc<ClientConfig>, PublishError> {
+fn client_config(options: &Options) -> Result<Arc<ClientConfig>, ConfigError> {
     let provider = Arc::new(ring::default_provider());
     let versions: &[&SupportedProtocolVersion] = match options.tls_min_version {
         TlsVersion::Tls12 => &[&TLS12, &TLS13],
@@ -101,7 +101,7 @@ fn client_config(options: &Options) -> Result<Arc<ClientConfig>, PublishError> {
 }
 
 /// Those of the file, or where none is given, those that the system trusts.
-fn roots(file: &Path) -> Result<RootCertStore, PublishError> {
+fn roots(file: &Path) -> Result<RootCertStore, ConfigError> {
     let mut roots = RootCertStore::empty();
     if file.as_os_str().is_empty() {
         let found = rustls_native_certs::load_native_certs();
@@ -132,12 +132,12 @@ fn broken(fault: &CertificateError) -> String {
     format!("a certificate in it is broken: {fault}")
 }
 
-fn refused(error: RustlsError) -> PublishError {
+fn refused(error: RustlsError) -> ConfigError {
     tls_error(error.to_string())
 }
 
-fn tls_error(problem: String) -> PublishError {
-    PublishError::new(Cause::Tls { problem }, Delivery::NotWritten)
+fn tls_error(problem: String) -> ConfigError {
+    ConfigError::from(ConfigCause::Tls { problem })
 }
 
 /// Takes every certificate. That the peer holds the key of what it shows is verified all the same.

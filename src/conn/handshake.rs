@@ -219,11 +219,11 @@ async fn authenticate(
             .map(Some)
             .map_err(|error| not_json(STEP, &error)),
         Ok(other) => Err(unexpected(STEP, &other)),
-        Err(ConnectionError::HandshakeRefused(refusal)) if refusal.is_tls_required() => {
+        Err(ConnectionError::HandshakeRejected(refusal)) if refusal.is_tls_required() => {
             Err(ConnectionError::TlsRequired(refusal))
         }
-        Err(ConnectionError::HandshakeRefused(refusal)) => {
-            Err(ConnectionError::AuthRefused(refusal))
+        Err(ConnectionError::HandshakeRejected(refusal)) => {
+            Err(ConnectionError::AuthRejected(refusal))
         }
         Err(error) => Err(error),
     }
@@ -232,7 +232,7 @@ async fn authenticate(
 /// Whether what was asked for is granted; an error where it was not asked for, since nothing after it could be understood.
 fn is_granted(step: &'static str, asked: bool, answer: bool) -> Result<bool, ConnectionError> {
     if answer && !asked {
-        return Err(ConnectionError::HandshakeAnswer {
+        return Err(ConnectionError::HandshakeResponse {
             step: "IDENTIFY",
             problem: format!("{step} is granted, which was not asked for"),
         });
@@ -246,14 +246,14 @@ fn not_json(step: &'static str, error: &serde_json::Error) -> ConnectionError {
         Category::Data => "JSON, but not nsqd's",
         Category::Io | Category::Syntax | Category::Eof => "not JSON",
     };
-    ConnectionError::HandshakeAnswer {
+    ConnectionError::HandshakeResponse {
         step,
         problem: problem.into(),
     }
 }
 
 fn unexpected(step: &'static str, frame: &Frame) -> ConnectionError {
-    ConnectionError::HandshakeAnswer {
+    ConnectionError::HandshakeResponse {
         step,
         problem: format!("unexpected {frame}"),
     }
@@ -301,7 +301,7 @@ impl Peer {
         loop {
             match self.frame().await? {
                 Frame::Heartbeat => self.command(&Command::Nop).await?,
-                Frame::Error(refusal) => return Err(ConnectionError::HandshakeRefused(refusal)),
+                Frame::Error(refusal) => return Err(ConnectionError::HandshakeRejected(refusal)),
                 frame => return Ok(frame),
             }
         }

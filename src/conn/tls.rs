@@ -52,7 +52,7 @@ impl Tls {
         use AlertDescription::HandshakeFailure;
         use RustlsError::{AlertReceived, InvalidMessage};
         if let ConnectionError::Tls { failure, source } = &mut error {
-            let refused = *failure == TlsFailure::CertificateRefused
+            let refused = *failure == TlsFailure::CertificateRejected
                 || matches!(rustls(source), Some(AlertReceived(HandshakeFailure)));
             if refused && !self.config.client_auth_cert_resolver.has_certs() {
                 *failure = TlsFailure::CertificateRequired;
@@ -201,7 +201,7 @@ impl TlsFailure {
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateUnknown
             | AlertDescription::UnknownCA
-            | AlertDescription::AccessDenied => Self::CertificateRefused,
+            | AlertDescription::AccessDenied => Self::CertificateRejected,
             AlertDescription::ProtocolVersion => Self::Version,
             _ => Self::Other,
         }

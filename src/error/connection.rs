@@ -2,9 +2,13 @@
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
+use serde::{Serialize, Serializer};
+
 use crate::protocol::{DecodeError, ServerError};
 
-/// Why there is no connection to nsqd: it could not be made, or it was lost.
+/// Why there is no connection to nsqd: connecting failed, or the connection was lost.
+///
+/// `Serialize` writes the text.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
@@ -16,7 +20,7 @@ pub enum ConnectionError {
         /// The resolver's error.
         source: Arc<io::Error>,
     },
-    /// None of the host's addresses took the connection; the error is the last one's.
+    /// No address of the host accepted the connection. The error is that of the last address.
     #[error("cannot connect to {address}: {source}")]
     Dial {
         /// The address as configured.
@@ -24,149 +28,155 @@ pub enum ConnectionError {
         /// The operating system's or the connector's error.
         source: Arc<io::Error>,
     },
-    /// Name resolution and dialling took longer than `dial_timeout`.
-    #[error("cannot connect to {address}: no answer within dial_timeout = {after:?}")]
+    /// Name resolution and connecting took longer than `dial_timeout`.
+    #[error("cannot connect to {address} within dial_timeout ({after:?})")]
     DialTimeout {
         /// The address as configured.
         address: String,
         /// The limit.
         after: Duration,
     },
-    /// The peer took the connection and then did not finish the handshake within `handshake_timeout`.
-    #[error("no answer to the handshake within handshake_timeout = {after:?}")]
+    /// The peer accepted the connection, but the handshake did not finish within `handshake_timeout`.
+    #[error("handshake not finished within handshake_timeout ({after:?})")]
     HandshakeTimeout {
         /// The limit.
         after: Duration,
     },
     /// The peer closed the connection during the handshake.
-    #[error("the peer closed the connection during the handshake")]
+    #[error("closed by the peer during the handshake")]
     HandshakeClosed,
-    /// nsqd answered the handshake with an error.
-    #[error("nsqd refused the handshake: {0}")]
-    HandshakeRefused(#[source] ServerError),
-    /// An answer of the handshake is none that nsqd gives there.
-    #[error("the answer to {step} is not understood: {problem}")]
-    HandshakeAnswer {
-        /// What it should answer: IDENTIFY, TLS, a kind of compression, or AUTH.
+    /// nsqd rejected the handshake.
+    #[error("nsqd rejected the handshake: {0}")]
+    HandshakeRejected(#[source] ServerError),
+    /// A response in the handshake is not one of nsqd's.
+    #[error("unexpected response to {step}: {problem}")]
+    HandshakeResponse {
+        /// The step that it answers: IDENTIFY, TLS, a compression method, or AUTH.
         step: &'static str,
-        /// What is wrong with it, without its text.
+        /// What is wrong with it, without its content.
         problem: String,
     },
-    /// TLS was asked for, and nsqd has none to offer. Nothing else was sent.
-    #[error("nsqd declines TLS, which tls_v1 asks for; nothing else was sent in clear text")]
+    /// `tls_v1` is set, but nsqd does not offer TLS. Nothing but IDENTIFY was sent.
+    #[error("nsqd does not offer TLS, but tls_v1 is set; nothing but IDENTIFY was sent")]
     TlsDeclined,
-    /// nsqd runs with `--tls-required`, and this client was not asked to do TLS.
+    /// nsqd runs with `--tls-required`, but `tls_v1` is not set.
     #[error("nsqd requires TLS; set tls_v1: {0}")]
     TlsRequired(#[source] ServerError),
-    /// The TLS handshake failed, or what came inside TLS is broken.
-    #[error("TLS failed, {failure}: {source}")]
+    /// The TLS handshake failed, or the TLS stream is corrupt.
+    #[error("TLS failed: {failure}: {source}")]
     Tls {
-        /// What is wrong, to decide by.
+        /// The kind of failure.
         failure: TlsFailure,
-        /// What is wrong, in the words of the TLS library.
+        /// The TLS library's error.
         source: Arc<io::Error>,
     },
-    /// Compression was asked for, and nsqd declines it; `allow_uncompressed` would go on without.
-    #[error("nsqd declines {method}, and allow_uncompressed is not set")]
+    /// Compression is configured, but nsqd does not offer it.
+    #[error("nsqd does not offer {method}; set allow_uncompressed to connect without compression")]
     CompressionDeclined {
         /// `snappy` or `deflate`.
         method: &'static str,
     },
-    /// nsqd asks for AUTH, and there is no secret to send.
-    #[error("nsqd requires AUTH, and no auth_secret is set")]
+    /// nsqd requires AUTH, but there is no secret.
+    #[error("nsqd requires AUTH; set auth_secret")]
     AuthSecretMissing,
-    /// nsqd asks for AUTH, and the program could not give its secret.
-    #[error("nsqd requires AUTH, and there is no secret for it: {source}")]
+    /// nsqd requires AUTH, but the program's secret provider failed.
+    #[error("nsqd requires AUTH, but auth_secret_provider failed: {source}")]
     AuthSecretProvider {
         /// The error of the [provider](crate::ProducerConfigBuilder::auth_secret_provider).
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
-    /// nsqd does not let this client in, or could not ask its auth server.
-    #[error("nsqd refused AUTH: {0}")]
-    AuthRefused(#[source] ServerError),
-    /// An HTTP server answered: nsqd's HTTP port was given for its TCP port.
+    /// nsqd rejected AUTH: the secret is not valid, or nsqd could not reach its auth server.
+    #[error("nsqd rejected AUTH: {0}")]
+    AuthRejected(#[source] ServerError),
+    /// An HTTP server responded: the address is that of nsqd's HTTP port instead of its TCP port.
     #[error("{}", DecodeError::Http)]
     HttpServer,
-    /// The peer sent what no nsqd sends.
-    #[error("the peer broke the protocol: {0}")]
+    /// The peer violated the protocol.
+    #[error("protocol violation: {0}")]
     Protocol(#[source] DecodeError),
-    /// An answer came that belongs to no command.
-    #[error("out of step: {problem}")]
+    /// A response arrived that belongs to no command.
+    #[error("unexpected response: {problem}")]
     UnexpectedResponse {
-        /// What came, and when.
+        /// What arrived, and when.
         problem: String,
     },
-    /// nsqd refused a publish, and closes the connection whenever it does.
-    #[error("closed by nsqd after it refused: {0}")]
-    Refused(#[source] ServerError),
-    /// The peer closed the connection. nsqd does so when it stops, without a word.
+    /// nsqd rejected a command. It closes the connection after that.
+    #[error("closed by nsqd after it rejected a command: {0}")]
+    Rejected(#[source] ServerError),
+    /// The peer closed the connection. nsqd does so when it stops.
     #[error("closed by the peer")]
     ClosedByPeer,
     /// The peer closed the connection in the middle of a frame.
     #[error("closed by the peer in the middle of a frame")]
     Truncated,
     /// Reading or writing failed.
-    #[error("connection broken: {0}")]
+    #[error("connection failed: {0}")]
     Io(#[source] Arc<io::Error>),
-    /// No frame, not even a heartbeat, came for two heartbeat intervals.
-    #[error("nothing heard from nsqd for {after:?}, two heartbeat intervals")]
+    /// No frame, not even a heartbeat, arrived for two heartbeat intervals.
+    #[error("nothing received from nsqd for {after:?} (two heartbeat intervals)")]
     HeartbeatTimeout {
         /// The limit.
         after: Duration,
     },
-    /// Commands are in flight, and none was answered for `ack_timeout`.
-    #[error("no publish answered for ack_timeout = {after:?}")]
+    /// Commands are in flight, but nsqd responded to none of them for `ack_timeout`.
+    #[error("no response to any publish within ack_timeout ({after:?})")]
     AckTimeout {
         /// The limit.
         after: Duration,
     },
-    /// The peer stopped reading: the socket took too little for `write_timeout`.
-    #[error("the peer stopped reading: write_timeout = {after:?} passed")]
+    /// The socket accepted too few bytes within `write_timeout`: the peer has stopped reading, or is too slow.
+    #[error("too few bytes written within write_timeout ({after:?})")]
     WriteTimeout {
         /// The limit.
         after: Duration,
     },
-    /// The producer closed the connection itself, because it was asked to drain or to stop.
-    #[error("closed by the producer")]
+    /// This client closed the connection: for a drain, a stop or a reconnect.
+    #[error("closed by this client")]
     ClosedLocally,
 }
 
 impl ConnectionError {
-    /// Whether it will most likely be so again at the next attempt: somebody has to change something first.
+    /// Returns whether the next attempt is likely to fail in the same way, until a setting is changed.
     pub(crate) fn is_lasting(&self) -> bool {
         match self {
             Self::TlsDeclined
             | Self::TlsRequired(_)
             | Self::CompressionDeclined { .. }
             | Self::AuthSecretMissing
-            | Self::AuthRefused(_) => true,
+            | Self::AuthRejected(_) => true,
             Self::Tls { failure, .. } => *failure != TlsFailure::Other,
             _ => false,
         }
     }
 }
 
-/// What is wrong with a TLS connection.
+impl Serialize for ConnectionError {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The kind of failure of a TLS connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsFailure {
-    /// nsqd's certificate is by nobody whom this client trusts: self-signed, or by another authority.
+    /// The server certificate was issued by an untrusted CA, or is self-signed.
     UnknownIssuer,
-    /// nsqd's certificate has expired.
+    /// The server certificate has expired.
     Expired,
-    /// nsqd's certificate is not valid yet; or the clock here is wrong.
+    /// The server certificate is not valid yet, or the local clock is wrong.
     NotYetValid,
-    /// nsqd's certificate is for another name than the one that was dialled, or that `tls_server_name` gives.
+    /// The server certificate is for another name than the host of the address or `tls_server_name`.
     WrongName,
-    /// nsqd's certificate has another fault.
+    /// The server certificate has another fault.
     BadCertificate,
-    /// nsqd wants a certificate of this client, and got none: set `tls_cert` and `tls_key`.
+    /// nsqd requires a client certificate: set `tls_cert` and `tls_key`.
     CertificateRequired,
-    /// nsqd does not take the certificate of this client.
-    CertificateRefused,
-    /// There is no version of TLS that both sides take.
+    /// nsqd rejected the client certificate.
+    CertificateRejected,
+    /// There is no TLS version that both sides support.
     Version,
-    /// What answered does not speak TLS.
+    /// The peer does not speak TLS.
     NotTls,
     /// Another failure.
     Other,
@@ -174,7 +184,7 @@ pub enum TlsFailure {
 
 #[cfg(not(feature = "tls"))]
 impl TlsFailure {
-    /// Without TLS there is none.
+    /// Without the feature `tls` there is no such failure.
     fn of(_: &io::Error) -> Option<Self> {
         None
     }
@@ -183,18 +193,20 @@ impl TlsFailure {
 impl fmt::Display for TlsFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::UnknownIssuer => "nsqd's certificate is by an unknown issuer (tls_root_ca_file)",
-            Self::Expired => "nsqd's certificate has expired",
-            Self::NotYetValid => "nsqd's certificate is not valid yet",
-            Self::WrongName => "nsqd's certificate is for another name (tls_server_name)",
-            Self::BadCertificate => "nsqd's certificate is not acceptable",
-            Self::CertificateRequired => {
-                "nsqd wants a certificate of this client (tls_cert, tls_key)"
+            Self::UnknownIssuer => {
+                "the server certificate was issued by an untrusted CA (set tls_root_ca_file)"
             }
-            Self::CertificateRefused => "nsqd does not take this client's certificate",
-            Self::Version => "no common version",
-            Self::NotTls => "the peer does not speak it",
-            Self::Other => "the peer and this client do not agree",
+            Self::Expired => "the server certificate has expired",
+            Self::NotYetValid => "the server certificate is not valid yet",
+            Self::WrongName => "the server certificate is for another name (set tls_server_name)",
+            Self::BadCertificate => "the server certificate is not acceptable",
+            Self::CertificateRequired => {
+                "nsqd requires a client certificate (set tls_cert and tls_key)"
+            }
+            Self::CertificateRejected => "nsqd rejected the client certificate",
+            Self::Version => "no TLS version in common",
+            Self::NotTls => "the peer does not speak TLS",
+            Self::Other => "TLS error",
         })
     }
 }

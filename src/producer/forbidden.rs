@@ -35,9 +35,9 @@ impl Forbidden {
         let known =
             |(since, of, _): &&(Instant, Topic, ServerError)| of == topic && is_fresh(*since, now);
         let (_, _, refusal) = self.0.iter().find(known)?;
-        Some(Cause::Forbidden {
+        Some(Cause::TopicDenied {
             within: REMEMBERED,
-            refusal: refusal.clone(),
+            error: refusal.clone(),
         })
     }
 }

@@ -150,7 +150,7 @@ impl Session {
                 let verdict = topic.map(|topic| (topic, refusal.clone()));
                 let reason = match refusal.is_tls_required() {
                     true => ConnectionError::TlsRequired(refusal),
-                    false => ConnectionError::Refused(refusal),
+                    false => ConnectionError::Rejected(refusal),
                 };
                 self.close(reason, now);
                 self.heed(heed);
@@ -245,7 +245,7 @@ impl Session {
         } else {
             let cause = match drained {
                 true => Cause::Drained,
-                false => Cause::Lost(reason.clone()),
+                false => Cause::ConnectionLost(reason.clone()),
             };
             queue.on_disconnected(ConnectionEnd::Lost {
                 written: taken,

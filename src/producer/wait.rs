@@ -15,20 +15,20 @@ use actix::{
 use super::{
     Producer, ProducerState, caller::Caller, link::Link, publish::Desk, queue::deadline_after,
 };
-use crate::error::{Cause, Delivery, PublishError};
+use crate::error::{Cause, Delivery, PublishError, WaitError};
 
 /// Waits until the producer is connected, after a [`Reconnect`] by the new connection. It begins to connect if it has not.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) with the last failure of the connection when `timeout` passes first,
-/// [`ErrorKind::Drained`](crate::ErrorKind::Drained) when it will not connect any more.
+/// [`WaitError::Timeout`] with the last failure of the connection when `timeout` passes first, [`WaitError::Drained`] when
+/// the producer will not connect any more.
 ///
 /// # Cancel safety
 ///
 /// Dropping the request ends the waiting, and nothing else.
 #[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "Result<(), PublishError>")]
+#[rtype(result = "Result<(), WaitError>")]
 pub struct WaitConnected {
     /// How long to wait.
     pub timeout: Duration,
@@ -43,7 +43,7 @@ pub struct WaitConnected {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when `timeout` passes first, [`ErrorKind::Refused`](crate::ErrorKind::Refused)
+/// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when `timeout` passes first, [`ErrorKind::Rejected`](crate::ErrorKind::Rejected)
 /// when nsqd refuses it, [`ErrorKind::Drained`](crate::ErrorKind::Drained); nothing is written to a topic in any case.
 ///
 /// # Cancel safety
@@ -103,7 +103,7 @@ struct Waiter {
     timeout: Duration,
     deadline: Instant,
     /// `None` once answered.
-    sender: Option<OneshotSender<Result<(), PublishError>>>,
+    sender: Option<OneshotSender<Result<(), WaitError>>>,
 }
 
 impl Waiter {
@@ -144,7 +144,7 @@ impl MessageResponse<Producer, WaitConnected> for Place {
     fn handle(
         self,
         _: &mut Context<Producer>,
-        sender: Option<OneshotSender<Result<(), PublishError>>>,
+        sender: Option<OneshotSender<Result<(), WaitError>>>,
     ) {
         let Self {
             waiters,
@@ -188,18 +188,20 @@ impl Producer {
         let draining = self.is_draining();
         let last = if connected { None } else { self.last.as_ref() };
         self.waiters.0.borrow_mut().retain_mut(|waiter| {
-            let cause = match () {
-                () if draining => Some(Cause::Drained),
-                () if connected => None,
-                () if waiter.deadline <= now => Some(Cause::NotConnected {
+            let result = if draining {
+                Err(WaitError::Drained)
+            } else if connected {
+                Ok(())
+            } else if waiter.deadline <= now {
+                Err(WaitError::Timeout {
                     after: waiter.timeout,
                     last: last.cloned(),
-                }),
-                () => return !waiter.is_gone(),
+                })
+            } else {
+                return !waiter.is_gone();
             };
-            let error = cause.map(|cause| PublishError::new(cause, Delivery::NotWritten));
             if let Some(sender) = waiter.sender.take() {
-                let _ = sender.send(error.map_or(Ok(()), Err));
+                let _ = sender.send(result);
             }
             false
         });

@@ -39,7 +39,7 @@ async fn a_refused_publish_in_the_midst_of_a_batch_fails_alone(broker: Broker) {
         publish(producer, vec![b'x'; 1_001]).await
     });
     let error = error.await;
-    assert_eq!(error.kind(), ErrorKind::Refused(ErrorCode::BadMessage));
+    assert_eq!(error.kind(), ErrorKind::Rejected(ErrorCode::BadMessage));
     let text = error.to_string();
     assert!(text.contains("E_BAD_MESSAGE MPUB message too big 1001 > 1000"));
     let stats = producer.send(GetStats).await.unwrap();
@@ -51,7 +51,7 @@ async fn a_refused_publish_in_the_midst_of_a_batch_fails_alone(broker: Broker) {
 #[track_caller]
 fn assert_all_open(answers: &Answers, code: ErrorCode) {
     for error in answers.errors() {
-        assert_eq!(error.kind(), ErrorKind::Refused(code), "{error}");
+        assert_eq!(error.kind(), ErrorKind::Rejected(code), "{error}");
     }
     assert_eq!(answers.failed(Delivery::MaybeWritten), answers.len());
 }

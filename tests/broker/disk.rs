@@ -86,7 +86,7 @@ fn assert_no_space(answer: Result<(), PublishError>, code: ErrorCode, delivery: 
     let error = answer.expect_err("nsqd has no room for it");
     assert_eq!(
         (error.kind(), error.delivery()),
-        (ErrorKind::Refused(code), delivery),
+        (ErrorKind::Rejected(code), delivery),
         "{error}"
     );
     assert!(
@@ -152,12 +152,16 @@ async fn full_for_a_while(broker: Broker, batching: bool) {
         assert!(!is_time_out(error), "{error}");
         let told = match error.delivery() {
             // Behind a refusal, nothing is executed: such ones are sent again and not told.
-            Delivery::NotWritten => error.kind() == ErrorKind::Refused(ErrorCode::PubFailed),
+            Delivery::NotWritten => error.kind() == ErrorKind::Rejected(ErrorCode::PubFailed),
             // Or the refusal is lost, when nsqd closes with something unread.
-            Delivery::MaybePartial if error.kind() == ErrorKind::Refused(ErrorCode::MpubFailed) => {
+            Delivery::MaybePartial
+                if error.kind() == ErrorKind::Rejected(ErrorCode::MpubFailed) =>
+            {
                 true
             }
-            Delivery::MaybeWritten if error.kind() == ErrorKind::Refused(ErrorCode::MpubFailed) => {
+            Delivery::MaybeWritten
+                if error.kind() == ErrorKind::Rejected(ErrorCode::MpubFailed) =>
+            {
                 batching
             }
             _ => error.kind() == ErrorKind::ConnectionLost,

@@ -51,7 +51,7 @@ async fn a_caller_whose_messages_nsqd_refuses_fails_alone_and_costs_nobody_a_bac
         let message = Publish::new(topic("guilty"), vec![b'x'; 1_001]);
         producer.send(message).await?
     };
-    let refused = ErrorKind::Refused(ErrorCode::BadMessage);
+    let refused = ErrorKind::Rejected(ErrorCode::BadMessage);
     among_innocents(&broker, 1_000, guilty, refused, 1..=2).await;
 }
 
@@ -59,7 +59,7 @@ async fn a_caller_whose_messages_nsqd_refuses_fails_alone_and_costs_nobody_a_bac
 /// contract: 4
 /// fault: P25
 async fn a_caller_whose_delays_nsqd_refuses_fails_alone_and_costs_nobody_a_backoff(broker: Broker) {
-    let refused = ErrorKind::Refused(ErrorCode::Invalid);
+    let refused = ErrorKind::Rejected(ErrorCode::Invalid);
     among_innocents(&broker, 50, delay_too_much, refused, 50..=50).await;
 }
 
@@ -129,7 +129,10 @@ async fn refused_amid_many(broker: Broker, batching: bool) {
         let error = delay_too_much(&producer).await.expect_err("it is refused");
         let told = (error.kind(), error.delivery());
         let lost = (ErrorKind::ConnectionLost, Delivery::MaybeWritten);
-        let known = (ErrorKind::Refused(ErrorCode::Invalid), Delivery::NotWritten);
+        let known = (
+            ErrorKind::Rejected(ErrorCode::Invalid),
+            Delivery::NotWritten,
+        );
         assert!(told == known || told == lost, "{error}");
         refused += u64::from(told == known);
     }

@@ -194,7 +194,7 @@ async fn nsq_bench_tells_what_nsqd_refuses_and_gives_up(broker: Broker) {
     let address = broker.address().await;
     let ended = run(command(&address, "refused", &cold)).await;
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-    let told = "x Refused(BadMessage), NotWritten: ";
+    let told = "x Rejected(BadMessage), NotWritten: ";
     assert!(ended.stderr.contains(told), "{}", ended.stderr);
     let said = ended.object();
     assert_eq!(said["ok"], 0, "{said}");

@@ -91,7 +91,7 @@ async fn a_refused_publish_fails_alone(broker: Broker) {
         publish(producer, vec![b'x'; 1_001]).await
     });
     let error = error.await;
-    assert_eq!(error.kind(), ErrorKind::Refused(ErrorCode::BadMessage));
+    assert_eq!(error.kind(), ErrorKind::Rejected(ErrorCode::BadMessage));
     assert!(
         error
             .to_string()
@@ -109,7 +109,7 @@ async fn a_refused_batch_fails_alone(broker: Broker) {
             .await?
     });
     let error = error.await;
-    assert_eq!(error.kind(), ErrorKind::Refused(ErrorCode::BadMessage));
+    assert_eq!(error.kind(), ErrorKind::Rejected(ErrorCode::BadMessage));
     assert!(
         error
             .to_string()
@@ -128,7 +128,7 @@ async fn a_batch_that_is_too_large_fails_alone(broker: Broker) {
             .await?
     });
     let error = error.await;
-    assert_eq!(error.kind(), ErrorKind::Refused(ErrorCode::BadBody));
+    assert_eq!(error.kind(), ErrorKind::Rejected(ErrorCode::BadBody));
     assert!(
         error
             .to_string()
@@ -147,7 +147,7 @@ async fn a_refused_delay_fails_alone(broker: Broker) {
             .await?
     });
     let error = error.await;
-    assert_eq!(error.kind(), ErrorKind::Refused(ErrorCode::Invalid));
+    assert_eq!(error.kind(), ErrorKind::Rejected(ErrorCode::Invalid));
     assert!(
         error.to_string().contains("1001 out of range 0-1000"),
         "{error}"
@@ -182,7 +182,7 @@ where
     for (good, guilty) in sent {
         good.await.unwrap().unwrap();
         let error = guilty.await.unwrap().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Refused(code), "{error}");
+        assert_eq!(error.kind(), ErrorKind::Rejected(code), "{error}");
         assert_eq!(error.delivery(), Delivery::NotWritten, "{error}");
     }
     assert_eq!(
@@ -230,7 +230,7 @@ async fn nsqds_reason_is_heard_although_the_write_fails(broker: Broker) {
     for attempt in 0..20 {
         let producer = start(config(&broker).await.max_publish_size(32 << 20));
         let error = publish(&producer, body.clone()).await.unwrap_err();
-        let refused = ErrorKind::Refused(ErrorCode::BadMessage);
+        let refused = ErrorKind::Rejected(ErrorCode::BadMessage);
         assert_eq!(error.kind(), refused, "attempt {attempt}: {error}");
         assert_eq!(error.delivery(), Delivery::NotWritten);
         assert!(error.to_string().contains("20971520 > 1048576"), "{error}");
@@ -290,7 +290,7 @@ async fn a_failing_disk_refuses_one_publish(broker: Broker) {
     let producer = one_by_one(&broker).await;
     let (first, others) = tokio::join!(publish(&producer, "x"), publish_all(&producer, 0..50));
     let error = first.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Refused(ErrorCode::PubFailed));
+    assert_eq!(error.kind(), ErrorKind::Rejected(ErrorCode::PubFailed));
     assert_eq!(error.delivery(), Delivery::NotWritten);
     assert!(
         error.is_retryable() && error.to_string().contains(disk),
@@ -314,7 +314,7 @@ async fn a_failing_disk_may_store_a_part_of_a_batch(broker: Broker) {
     let batch = MultiPublish::new(topic(TOPIC), (0..5).map(numbered));
     let (batch, others) = tokio::join!(producer.send(batch), publish_all(&producer, 5..50));
     let error = batch.unwrap().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Refused(ErrorCode::MpubFailed));
+    assert_eq!(error.kind(), ErrorKind::Rejected(ErrorCode::MpubFailed));
     assert_eq!(error.delivery(), Delivery::MaybePartial);
     others.assert_all_ok();
     let expected: Vec<_> = (0..2).chain(5..50).collect();
@@ -334,7 +334,7 @@ async fn an_unknown_refusal_leaves_it_open(broker: Broker) {
         publish_all(&producer, 1..50)
     );
     let error = first.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Refused(ErrorCode::Unknown));
+    assert_eq!(error.kind(), ErrorKind::Rejected(ErrorCode::Unknown));
     assert_eq!(error.delivery(), Delivery::MaybeWritten);
     assert!(error.to_string().contains("E_TOMORROW"), "{error}");
     others.assert_all_ok();
@@ -365,7 +365,7 @@ pub async fn assert_all_forbidden(
 ) {
     for answer in answers {
         let error = answer.unwrap().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Refused(ErrorCode::Unauthorized));
+        assert_eq!(error.kind(), ErrorKind::Rejected(ErrorCode::Unauthorized));
         assert_eq!(error.delivery(), Delivery::NotWritten);
     }
     assert_eq!(
@@ -392,11 +392,11 @@ async fn a_topic_deleted_under_load_comes_back(broker: Broker) {
         let expected = [
             // nsqd says so of what arrives while the topic is closing,
             (
-                ErrorKind::Refused(ErrorCode::PubFailed),
+                ErrorKind::Rejected(ErrorCode::PubFailed),
                 Delivery::NotWritten,
             ),
             (
-                ErrorKind::Refused(ErrorCode::MpubFailed),
+                ErrorKind::Rejected(ErrorCode::MpubFailed),
                 Delivery::MaybeWritten,
             ),
             // and its word can be lost in the reset when it closes with unread commands behind.

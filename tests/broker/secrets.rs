@@ -84,13 +84,13 @@ async fn until_refused(producer: &Addr<Producer>) -> (PublishError, usize) {
 }
 
 fn assert_refused(error: &PublishError, code: &ErrorCode) {
-    assert_eq!(error.kind(), ErrorKind::Refused(*code), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Rejected(*code), "{error}");
     assert_eq!(error.delivery(), Delivery::NotWritten, "{error}");
 }
 
 fn assert_auth_refused(why: &ConnectionError, code: &ErrorCode) {
     match why {
-        ConnectionError::AuthRefused(refusal) => assert_eq!(refusal.code(), *code),
+        ConnectionError::AuthRejected(refusal) => assert_eq!(refusal.code(), *code),
         other => panic!("{other:?}"),
     }
 }
@@ -406,8 +406,8 @@ async fn a_secret_shows_nowhere(broker: Broker) {
     }
 }
 
-fn seen_of(error: &PublishError, look: &mut impl FnMut(&dyn std::fmt::Debug)) {
-    look(error);
+fn seen_of(error: &(dyn std::error::Error + 'static), look: &mut impl FnMut(&dyn std::fmt::Debug)) {
+    look(&error);
     let mut source: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = source {
         look(&error.to_string());

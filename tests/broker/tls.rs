@@ -230,7 +230,7 @@ async fn a_client_whose_certificate_is_not_taken_is_told_so(broker: Broker) {
         let identity = broker.certificates().client(flaw);
         for config in by_both_versions(&broker, Some(&identity)).await {
             let failure = tls_failure(config).await;
-            assert_eq!(failure, TlsFailure::CertificateRefused, "{flaw:?}");
+            assert_eq!(failure, TlsFailure::CertificateRejected, "{flaw:?}");
         }
     }
     assert_eq!(broker.message_count(TOPIC).await, 0);

@@ -277,7 +277,7 @@ fn ten_thousand_outstanding_publishes_are_answered_in_order() {
         let refused = publishes.remove(0);
         assert_error(
             refused.await,
-            ErrorKind::Refused(ErrorCode::PubFailed),
+            ErrorKind::Rejected(ErrorCode::PubFailed),
             Delivery::NotWritten,
         );
         let mut nsqd = network.connected().await;

@@ -100,7 +100,7 @@ fn who_gives_up_in_flight_keeps_its_place_in_the_batch() {
         patient.await.unwrap();
         nsqd.send(error_frame("E_PUB_FAILED PUB failed exiting"))
             .await;
-        let refused = ErrorKind::Refused(ErrorCode::PubFailed);
+        let refused = ErrorKind::Rejected(ErrorCode::PubFailed);
         assert_error(next.await, refused, Delivery::NotWritten);
     });
 }
@@ -131,7 +131,7 @@ fn the_members_of_a_refused_batch_are_sent_again_one_by_one_and_only_the_guilty_
         nsqd.send(error_frame("E_INVALID PUB of something guilty"))
             .await;
         nsqd.fin().await;
-        let refused = ErrorKind::Refused(ErrorCode::Invalid);
+        let refused = ErrorKind::Rejected(ErrorCode::Invalid);
         assert_error(guilty.await, refused, Delivery::NotWritten);
         let mut nsqd = network.connected().await;
         nsqd.expect_pub("t", "2").await;
@@ -153,7 +153,7 @@ fn after_a_batch_that_failed_each_of_it_is_open_and_nothing_is_folded_until_an_o
             .await;
         nsqd.fin().await;
         for each in batch {
-            let failed = ErrorKind::Refused(ErrorCode::MpubFailed);
+            let failed = ErrorKind::Rejected(ErrorCode::MpubFailed);
             assert_error(each.await, failed, Delivery::MaybeWritten);
         }
         let next = ["3", "4", "5"].map(|body| publish(&producer, body));

@@ -290,7 +290,7 @@ fn what_was_cancelled_in_flight_keeps_its_place() {
         nsqd.send(error_frame("E_PUB_FAILED PUB failed")).await;
         assert_error(
             kept.await,
-            ErrorKind::Refused(ErrorCode::PubFailed),
+            ErrorKind::Rejected(ErrorCode::PubFailed),
             Delivery::NotWritten,
         );
     });

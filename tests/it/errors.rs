@@ -138,7 +138,7 @@ fn no_error_shows_a_body() {
 #[test]
 fn debug_shows_kind_delivery_and_text() {
     let shown = format!("{:?}", PublishError::from(MailboxError::Closed));
-    for part in ["Closed", "NotWritten", "the producer is gone"] {
+    for part in ["Closed", "NotWritten", "the producer has stopped"] {
         assert!(shown.contains(part), "{shown}");
     }
 }
@@ -154,9 +154,9 @@ fn a_refusal_tells_nsqds_code_and_text_and_its_source() {
         nsqd.send(error_frame("E_PUB_FAILED PUB failed topic: exiting"))
             .await;
         nsqd.fin().await;
-        let kind = ErrorKind::Refused(ErrorCode::PubFailed);
+        let kind = ErrorKind::Rejected(ErrorCode::PubFailed);
         let error = assert_error(publish.await, kind, Delivery::NotWritten);
-        let refusal = error.refusal().expect("what nsqd said");
+        let refusal = error.server_error().expect("what nsqd said");
         assert_eq!(refusal.code(), ErrorCode::PubFailed);
         assert_eq!(refusal.text(), "E_PUB_FAILED PUB failed topic: exiting");
         assert!(error.to_string().contains(refusal.text()), "{error}");
@@ -194,7 +194,7 @@ fn a_lost_connection_is_told_with_its_cause_and_source() {
             error.source().expect("a source").to_string(),
             "closed by the peer"
         );
-        assert!(error.is_retryable() && error.refusal().is_none());
+        assert!(error.is_retryable() && error.server_error().is_none());
         assert_eq!(error.clone().to_string(), error.to_string());
     });
 }

@@ -238,7 +238,7 @@ fn an_nsqd_that_refuses_the_question_fails_the_ping_alone() {
         nsqd.send(error_frame("E_INVALID cannot IDENTIFY in current state"))
             .await;
         nsqd.fin().await;
-        let invalid = ErrorKind::Refused(actix_nsq::protocol::ErrorCode::Invalid);
+        let invalid = ErrorKind::Rejected(actix_nsq::protocol::ErrorCode::Invalid);
         assert_error(answer.await, invalid, Delivery::NotWritten);
         let mut nsqd = network.connected().await;
         nsqd.expect_pub("t", "a").await;

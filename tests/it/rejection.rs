@@ -44,7 +44,7 @@ fn an_error_frame_fails_exactly_its_publish_and_the_others_are_sent_again_in_ord
         one.await.unwrap();
         assert_error(
             two.await,
-            ErrorKind::Refused(ErrorCode::PubFailed),
+            ErrorKind::Rejected(ErrorCode::PubFailed),
             Delivery::NotWritten,
         );
         let younger = publish(&producer, "5");
@@ -76,7 +76,7 @@ fn every_known_code_but_that_of_a_batch_means_that_nothing_is_stored() {
         (ErrorCode::Unauthorized, "E_UNAUTHORIZED no"),
     ] {
         let error = refused(error_frame(text), |producer| publish(producer, "a"));
-        assert_error(Err(error), ErrorKind::Refused(code), Delivery::NotWritten);
+        assert_error(Err(error), ErrorKind::Rejected(code), Delivery::NotWritten);
     }
 }
 
@@ -87,7 +87,7 @@ fn a_batch_that_failed_may_be_stored_in_part() {
     let error = refused(error_frame("E_MPUB_FAILED MPUB failed disk full"), batch);
     assert_error(
         Err(error),
-        ErrorKind::Refused(ErrorCode::MpubFailed),
+        ErrorKind::Rejected(ErrorCode::MpubFailed),
         Delivery::MaybePartial,
     );
     let error = refused(
@@ -96,7 +96,7 @@ fn a_batch_that_failed_may_be_stored_in_part() {
     );
     assert_error(
         Err(error),
-        ErrorKind::Refused(ErrorCode::BadBody),
+        ErrorKind::Rejected(ErrorCode::BadBody),
         Delivery::NotWritten,
     );
 }
@@ -113,7 +113,7 @@ fn what_an_unknown_code_means_is_unknown() {
         "E_NEWS\nE_BAD_TOPIC",
     ] {
         let error = refused(error_frame(text), |producer| publish(producer, "a"));
-        let kind = ErrorKind::Refused(ErrorCode::Unknown);
+        let kind = ErrorKind::Rejected(ErrorCode::Unknown);
         assert!(!error.is_retryable());
         assert_error(Err(error), kind, Delivery::MaybeWritten);
     }
@@ -126,7 +126,7 @@ fn any_text_is_told_on_one_line_of_bounded_length() {
     let error = refused(frame(1, b"E_PUB_FAILED \xff\xfe\nbroken"), |producer| {
         publish(producer, "a")
     });
-    let text = error.refusal().unwrap().text();
+    let text = error.server_error().unwrap().text();
     assert!(
         text.starts_with("E_PUB_FAILED \u{fffd}") && text.ends_with("broken"),
         "{text}"
@@ -141,7 +141,7 @@ fn any_text_is_told_on_one_line_of_bounded_length() {
     );
     assert_error(
         Err(error),
-        ErrorKind::Refused(ErrorCode::PubFailed),
+        ErrorKind::Rejected(ErrorCode::PubFailed),
         Delivery::NotWritten,
     );
 }
@@ -172,7 +172,7 @@ fn a_verdict_on_a_topic_answers_all_of_that_topic_and_nothing_of_others() {
             nsqd.send(error_frame(text)).await;
             nsqd.fin().await;
             for each in [bad, behind, waiting] {
-                assert_error(each.await, ErrorKind::Refused(code), Delivery::NotWritten);
+                assert_error(each.await, ErrorKind::Rejected(code), Delivery::NotWritten);
             }
             let mut nsqd = network.connected().await;
             nsqd.expect_pub("good", "2").await;
@@ -207,7 +207,7 @@ fn after_a_refusal_the_peer_hears_at_once_that_no_more_will_come() {
             "{:?}",
             network.elapsed() - told
         );
-        let bad_topic = ErrorKind::Refused(ErrorCode::BadTopic);
+        let bad_topic = ErrorKind::Rejected(ErrorCode::BadTopic);
         assert_error(refused.await, bad_topic, Delivery::NotWritten);
     });
 }
@@ -229,7 +229,7 @@ fn a_topic_that_is_closed_to_the_producer_costs_one_connection_a_second_however_
             ))
             .await;
             nsqd.fin().await;
-            let unauthorized = ErrorKind::Refused(ErrorCode::Unauthorized);
+            let unauthorized = ErrorKind::Rejected(ErrorCode::Unauthorized);
             assert_error(refused.await, unauthorized, Delivery::NotWritten);
             nsqd = network.connected().await;
             nsqd.expect_pub("good", "2").await;
@@ -243,10 +243,10 @@ fn a_topic_that_is_closed_to_the_producer_costs_one_connection_a_second_however_
                 );
                 let text = error.to_string();
                 assert!(
-                    text.starts_with("nsqd refused this topic within the last 1s: E_UNAU"),
+                    text.starts_with("nsqd denied this topic within the last 1s: E_UNAU"),
                     "{text}"
                 );
-                assert!(error.refusal().is_some());
+                assert!(error.server_error().is_some());
                 let good = to(&producer, "good", "4");
                 nsqd.expect_pub("good", "4").await;
                 nsqd.send(ok_frame()).await;
@@ -328,7 +328,7 @@ fn a_limit_that_nsqd_names_is_kept_and_costs_one_connection() {
         nsqd.expect_pub("t", body(1000)).await;
         nsqd.send(ok_frame()).await;
         small.await.unwrap();
-        let kind = ErrorKind::Refused(ErrorCode::BadMessage);
+        let kind = ErrorKind::Rejected(ErrorCode::BadMessage);
         let late = publish(&producer, body(1001));
         for each in [first, large, batch, late] {
             assert_error(each.await, kind, Delivery::NotWritten);
@@ -456,7 +456,7 @@ fn a_server_that_does_not_close_after_its_refusal_is_left_within_a_second() {
         good.await.unwrap();
         assert_error(
             bad.await,
-            ErrorKind::Refused(ErrorCode::PubFailed),
+            ErrorKind::Rejected(ErrorCode::PubFailed),
             Delivery::NotWritten,
         );
         let refused = network.elapsed();

@@ -32,7 +32,9 @@ impl World {
         let address = self.address();
         let answer = match ping {
             true => async move { address.send(Ping { timeout }).await? }.boxed_local(),
-            false => async move { address.send(WaitConnected { timeout }).await? }.boxed_local(),
+            false => {
+                async move { Ok(address.send(WaitConnected { timeout }).await??) }.boxed_local()
+            }
         };
         self.add_ask(ping, timeout, answer);
     }
@@ -82,7 +84,7 @@ impl World {
         match error.kind() {
             ErrorKind::Timeout => assert!(now >= due, "{name} has time left"),
             ErrorKind::Drained => assert!(self.stopping.is_draining()),
-            ErrorKind::Refused(_) => {
+            ErrorKind::Rejected(_) => {
                 let refused = |refusal: &Refusal| {
                     refusal.topic.is_empty() && refusal.heard.is_some_and(|heard| heard >= ask.sent)
                 };

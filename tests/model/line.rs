@@ -267,7 +267,7 @@ impl World {
                 return true;
             }
             Done::Stored(command, stored) => (command, stored),
-            Done::Refused(command, stored) => {
+            Done::Rejected(command, stored) => {
                 let text = line
                     .peer
                     .frames

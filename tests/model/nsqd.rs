@@ -98,7 +98,7 @@ pub(crate) enum Done {
     Greeted,
     /// The command, and how many of its messages are stored.
     Stored(Command, usize),
-    Refused(Command, usize),
+    Rejected(Command, usize),
     Idle,
 }
 
@@ -272,7 +272,7 @@ impl Nsqd {
             }
             Err(text) => {
                 peer.refuse(wire, command.start, &text);
-                Done::Refused(command, stored)
+                Done::Rejected(command, stored)
             }
         }
     }

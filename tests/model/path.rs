@@ -277,7 +277,7 @@ impl World {
         let opened = line.opened.expect("a connection that was up");
         let quiet = |since: Option<Instant>, time: Duration| now >= since.unwrap_or(opened) + time;
         let justified = match why {
-            ConnectionError::Refused(refused) => line
+            ConnectionError::Rejected(refused) => line
                 .refusal
                 .as_ref()
                 .is_some_and(|refusal| refusal.heard.is_some() && refusal.text == refused.text()),
@@ -338,8 +338,8 @@ fn name_of(failure: &str) -> &'static str {
         "handshake timeout" => "HandshakeTimeout",
         "handshake closed" => "HandshakeClosed",
         "handshake reset" => "Io",
-        "handshake rejected" => "HandshakeRefused",
-        "handshake invalid" => "HandshakeAnswer",
+        "handshake rejected" => "HandshakeRejected",
+        "handshake invalid" => "HandshakeResponse",
         "http" => "HttpServer",
         "absurd frame" => "Protocol",
         "auth" => "AuthSecretMissing",

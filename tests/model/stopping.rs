@@ -221,7 +221,7 @@ impl World {
                     publish.refused.is_some()
                         || matches!(
                             error.kind(),
-                            ErrorKind::Refused(ErrorCode::BadMessage | ErrorCode::BadBody)
+                            ErrorKind::Rejected(ErrorCode::BadMessage | ErrorCode::BadBody)
                         )
                         || publish.timeout < time
                         || self.setup.max_pending < 100

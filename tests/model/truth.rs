@@ -71,7 +71,7 @@ impl World {
         }
         let unknown = match kind {
             // Answered at once, whatever follows.
-            ErrorKind::Refused(_) => self.may_be_stored_before(publish, now),
+            ErrorKind::Rejected(_) => self.may_be_stored_before(publish, now),
             _ => self.unrefused(publish).next().is_some(),
         };
         match delivery {
@@ -105,7 +105,7 @@ impl World {
                     "{number} cannot have been sent: {error:?}"
                 );
             }
-            ErrorKind::Refused(code) => {
+            ErrorKind::Rejected(code) => {
                 let own = self.own_refusal(publish, code);
                 let guessed = own && is_open(code);
                 let others = self.is_verdict(publish, code) || self.is_foreseen(publish, code);
@@ -339,5 +339,5 @@ pub(crate) fn kind_name(error: &PublishError) -> String {
 
 /// Whether it was rejected locally because nsqd denied its topic a moment ago.
 pub(crate) fn is_remembered(error: &PublishError) -> bool {
-    error.to_string().starts_with("nsqd refused this topic ")
+    error.to_string().starts_with("nsqd denied this topic ")
 }

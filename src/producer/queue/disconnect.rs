@@ -42,7 +42,7 @@ impl<R: Reply> TransactionQueue<R> {
         };
         if window.load.publishes == 0 {
             self.in_flight.pop_front();
-            let cause = Cause::Refused(refusal.clone());
+            let cause = Cause::Rejected(refusal.clone());
             let error = PublishError::new(cause, Delivery::NotWritten);
             self.pings.answer_oldest(Err(error));
             return Ok(());
@@ -89,7 +89,7 @@ impl<R: Reply> TransactionQueue<R> {
             } else {
                 publish.maybe()
             };
-            PublishError::new(Cause::Refused(refusal.clone()), delivery)
+            PublishError::new(Cause::Rejected(refusal.clone()), delivery)
         };
         self.answer_oldest(|publish| Err(error(publish)));
         if on_topic || on_all {

@@ -81,7 +81,7 @@ impl<R: Reply> TransactionQueue<R> {
         } in self.admission.overdue(now)
         {
             let (after, last) = (transaction.timeout, last.cloned());
-            let error = PublishError::new(Cause::Unsent { after, last }, Delivery::NotWritten);
+            let error = PublishError::new(Cause::NotSent { after, last }, Delivery::NotWritten);
             self.accounting.reject(reply, error);
         }
         self.due = [due, self.pings.expire(now, last), self.admission.due()]

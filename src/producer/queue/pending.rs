@@ -110,7 +110,7 @@ impl<R> Pending<R> {
         // What an earlier connection may have delivered was sent, even if it waits again.
         match self.maybe_written {
             true => Cause::Unanswered { after },
-            false => Cause::Unsent { after, last },
+            false => Cause::NotSent { after, last },
         }
     }
 }
@@ -123,9 +123,9 @@ impl<R: Reply> Pending<R> {
         }
         server_limits.iter().find_map(|refusal| {
             let size = self.payload.exceeds(refusal)?;
-            Some(Cause::Foreseen {
+            Some(Cause::ExceedsServerLimit {
                 size,
-                refusal: refusal.clone(),
+                error: refusal.clone(),
             })
         })
     }

@@ -108,7 +108,7 @@ impl<R: Reply> Pings<R> {
             let after = ping.timeout;
             (ping.deadline <= now).then(|| match in_flight {
                 true => Cause::Unanswered { after },
-                false => Cause::Unsent {
+                false => Cause::NotSent {
                     after,
                     last: last.cloned(),
                 },

@@ -142,7 +142,7 @@ fn answered(answer: Vec<u8>) -> ConnectionError {
 fn what_is_no_answer_to_auth_ends_the_handshake() {
     let refused = |text: &str, code: ErrorCode| {
         let why = answered(error_frame(text));
-        let is_it = matches!(&why, ConnectionError::AuthRefused(it) if it.code() == code);
+        let is_it = matches!(&why, ConnectionError::AuthRejected(it) if it.code() == code);
         assert!(is_it, "{why:?}");
     };
     refused(
@@ -163,7 +163,7 @@ fn what_is_no_answer_to_auth_ends_the_handshake() {
         let why = answered(answer);
         let is_it = matches!(
             why,
-            ConnectionError::HandshakeAnswer { step: "AUTH", .. } | ConnectionError::Protocol(_)
+            ConnectionError::HandshakeResponse { step: "AUTH", .. } | ConnectionError::Protocol(_)
         );
         assert!(is_it, "{why:?}");
         assert!(!format!("{why} {why:?}").contains("sesame"), "{why:?}");

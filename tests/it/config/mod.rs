@@ -5,14 +5,14 @@ mod environment;
 mod options;
 
 use actix::Addr;
-use actix_nsq::{Producer, PublishError};
+use actix_nsq::Producer;
 
 use crate::harness::{Network, in_virtual_time, publish, s};
 use crate::support::spoken::ok_frame;
 
 /// What an error says, whatever it is about: one line, not too long for a log, and nothing that could disguise it.
 #[track_caller]
-pub(crate) fn one_short_line(error: &PublishError) -> String {
+pub(crate) fn one_short_line(error: &dyn std::error::Error) -> String {
     for text in [error.to_string(), format!("{error:?}")] {
         // The longest is that of an unknown option, which names all that are known.
         assert!(text.len() < 1_200, "{} bytes: {text:.300}", text.len());

@@ -206,7 +206,7 @@ fn a_frame_after_the_error_frame_leaves_the_bystanders_unknown() {
             nsqd.fin().await;
             assert_error(
                 one.await,
-                ErrorKind::Refused(actix_nsq::protocol::ErrorCode::PubFailed),
+                ErrorKind::Rejected(actix_nsq::protocol::ErrorCode::PubFailed),
                 Delivery::NotWritten,
             );
             for each in [two, three] {

@@ -4,8 +4,9 @@ use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
 use actix::Addr;
 use actix_nsq::{
-    ConnectionError, DeferredPublish, Delivery, Drain, ErrorKind, MultiPublish, Producer,
-    ProducerConfig, ProducerConfigBuilder, Publish, PublishError, TlsFailure, Topic, WaitConnected,
+    ConfigError, ConnectionError, DeferredPublish, Delivery, Drain, ErrorKind, MultiPublish,
+    Producer, ProducerConfig, ProducerConfigBuilder, Publish, PublishError, TlsFailure, Topic,
+    WaitConnected,
     embedded::EmbeddedNsqd,
     protocol::{DecodeError, ErrorCode, Frame, ServerError},
 };
@@ -43,22 +44,22 @@ fn the_page_prints_what_failures_of_a_connection_print() {
         },
         ConnectionError::HandshakeTimeout { after: s(5) },
         ConnectionError::HandshakeClosed,
-        ConnectionError::HandshakeRefused(refused(
+        ConnectionError::HandshakeRejected(refused(
             "E_BAD_BODY IDENTIFY heartbeat interval (60000) is invalid",
         )),
-        ConnectionError::HandshakeAnswer {
+        ConnectionError::HandshakeResponse {
             step: "IDENTIFY",
             problem: "not JSON".into(),
         },
-        ConnectionError::HandshakeAnswer {
+        ConnectionError::HandshakeResponse {
             step: "IDENTIFY",
             problem: "JSON, but not nsqd's".into(),
         },
-        ConnectionError::HandshakeAnswer {
+        ConnectionError::HandshakeResponse {
             step: "IDENTIFY",
             problem: format!("unexpected {}", Frame::CloseWait),
         },
-        ConnectionError::HandshakeAnswer {
+        ConnectionError::HandshakeResponse {
             step: "IDENTIFY",
             problem: "TLS is granted, which was not asked for".into(),
         },
@@ -99,7 +100,7 @@ fn the_page_prints_what_failures_of_a_connection_print() {
             "received fatal alert: CertificateRequired",
         ),
         tls(
-            TlsFailure::CertificateRefused,
+            TlsFailure::CertificateRejected,
             "received fatal alert: BadCertificate",
         ),
         tls(TlsFailure::Version, "received fatal alert: ProtocolVersion"),
@@ -113,8 +114,8 @@ fn the_page_prints_what_failures_of_a_connection_print() {
         ConnectionError::AuthSecretProvider {
             source: Arc::new(io::Error::other("the vault is sealed")),
         },
-        ConnectionError::AuthRefused(refused("E_UNAUTHORIZED AUTH no authorizations found")),
-        ConnectionError::AuthRefused(refused("E_AUTH_FAILED AUTH failed")),
+        ConnectionError::AuthRejected(refused("E_UNAUTHORIZED AUTH no authorizations found")),
+        ConnectionError::AuthRejected(refused("E_AUTH_FAILED AUTH failed")),
         ConnectionError::HttpServer,
         ConnectionError::Protocol(DecodeError::TooLarge {
             size: 2_000_000,
@@ -133,7 +134,7 @@ fn the_page_prints_what_failures_of_a_connection_print() {
         ConnectionError::UnexpectedResponse {
             problem: "a message is no answer to a publish".into(),
         },
-        ConnectionError::Refused(refused("E_BAD_MESSAGE PUB message too big 1048576 > 65536")),
+        ConnectionError::Rejected(refused("E_BAD_MESSAGE PUB message too big 1048576 > 65536")),
         ConnectionError::ClosedByPeer,
         ConnectionError::Truncated,
         ConnectionError::Io(Arc::new(io(104))),
@@ -151,7 +152,11 @@ fn the_page_prints_what_failures_of_a_connection_print() {
 
 #[actix::test]
 async fn the_page_prints_what_errors_print() {
-    let mut printed: Vec<String> = configurations().iter().map(ToString::to_string).collect();
+    prints(
+        "## By configuration error",
+        configurations().iter().map(ToString::to_string),
+    );
+    let mut printed: Vec<String> = Vec::new();
     printed.extend(names().iter().map(ToString::to_string));
     printed.extend(refused_here().await.iter().map(ToString::to_string));
     printed.extend(full().await.iter().map(ToString::to_string));
@@ -169,7 +174,7 @@ async fn a_code_has_the_consequences_that_the_page_tells() {
         let told = (error.kind(), error.delivery(), error.is_retryable());
         assert_eq!(
             told,
-            (ErrorKind::Refused(code), *delivery, *retryable),
+            (ErrorKind::Rejected(code), *delivery, *retryable),
             "{text}"
         );
         let entry = section(&read(PAGE), "## By nsqd's code");
@@ -204,11 +209,11 @@ async fn a_code_that_no_publish_draws_has_the_consequences_that_the_page_tells()
         let error = refused_with(&format!("{token} no"), Message::Publish).await;
         let code = ErrorCode::from_token(token.as_bytes());
         let consequence = match code.is_fatal() {
-            true => "`Refused`, `NotWritten`",
+            true => "`Rejected`, `NotWritten`",
             false => "out of step: `ConnectionLost`, `MaybeWritten`",
         };
         let (kind, delivery) = match code.is_fatal() {
-            true => (ErrorKind::Refused(code), Delivery::NotWritten),
+            true => (ErrorKind::Rejected(code), Delivery::NotWritten),
             false => (ErrorKind::ConnectionLost, Delivery::MaybeWritten),
         };
         assert_eq!(
@@ -395,7 +400,7 @@ fn start(
     Producer::start(options(config).build().unwrap())
 }
 
-fn configurations() -> Vec<PublishError> {
+fn configurations() -> Vec<ConfigError> {
     let builder = || ProducerConfig::builder("nsqd:4150");
     vec![
         builder().max_pending(0).build().unwrap_err(),
@@ -521,7 +526,7 @@ async fn out_of_time() -> Vec<PublishError> {
         .await
         .unwrap()
         .unwrap_err();
-    let not_connected = [not_connected, not_again];
+    let not_connected = [not_connected, not_again].map(PublishError::from);
     let mut errors = vec![connecting, impatient, refused, sent];
     errors.extend(not_connected);
     assert!(

@@ -153,7 +153,7 @@ fn a_time_out_a_refusal_and_a_drain_are_told() {
             .iter()
             .map(|failed| failed.error.kind())
             .collect();
-        let bad_topic = ErrorKind::Refused(actix_nsq::protocol::ErrorCode::BadTopic);
+        let bad_topic = ErrorKind::Rejected(actix_nsq::protocol::ErrorCode::BadTopic);
         let drained = ErrorKind::Drained;
         assert_eq!(kinds, [ErrorKind::Timeout, bad_topic, drained, drained]);
     });

@@ -221,8 +221,7 @@ fn a_refusal_counts_the_bystanders() {
         bad.await.unwrap_err();
         let mut nsqd = network.connected().await;
         let events = told(&seen).await;
-        let lost =
-            "lost: closed by nsqd after it refused: E_PUB_FAILED PUB failed: 2 resent, 0 unknown";
+        let lost = "lost: closed by nsqd after it rejected a command: E_PUB_FAILED PUB failed: 2 resent, 0 unknown";
         assert_eq!(events[0], lost);
         // 20 ms, since nsqd is well: no attempt has failed.
         assert_eq!(events[1], "backing off after 0");

@@ -147,7 +147,7 @@ fn an_error_in_place_of_an_answer_is_told_with_code_and_text() {
     answer_fails(
         error_frame("E_BAD_BODY IDENTIFY heartbeat interval (1) is invalid"),
         |lost| {
-            let ConnectionError::HandshakeRefused(refusal) = lost else {
+            let ConnectionError::HandshakeRejected(refusal) = lost else {
                 panic!("{lost}");
             };
             assert_eq!(refusal.code(), ErrorCode::BadBody);
@@ -176,7 +176,7 @@ fn an_answer_that_is_no_json_is_told_without_its_text() {
     ] {
         answer_fails(response_frame(said), |lost| {
             assert!(
-                matches!(lost, ConnectionError::HandshakeAnswer { .. }),
+                matches!(lost, ConnectionError::HandshakeResponse { .. }),
                 "{lost}"
             );
             assert!(!lost.to_string().contains("private"), "{lost}");
@@ -192,7 +192,7 @@ fn a_message_in_place_of_an_answer_is_told_without_its_body() {
     let message = [&[0; 10][..], b"0123456789abcdef", b"private"].concat();
     answer_fails(frame(2, &message), |lost| {
         assert!(
-            matches!(lost, ConnectionError::HandshakeAnswer { .. }),
+            matches!(lost, ConnectionError::HandshakeResponse { .. }),
             "{lost}"
         );
         assert!(!lost.to_string().contains("private"), "{lost}");

@@ -16,13 +16,14 @@ pub(crate) fn topic(name: &str) -> Topic {
 pub(crate) type Answer = LocalBoxFuture<'static, Result<(), PublishError>>;
 
 /// Sends a message at once, and returns its future result.
-pub(crate) fn send<M>(producer: &Addr<Producer>, message: M) -> Answer
+pub(crate) fn send<M, E>(producer: &Addr<Producer>, message: M) -> Answer
 where
-    M: actix::Message<Result = Result<(), PublishError>> + Send + 'static,
+    M: actix::Message<Result = Result<(), E>> + Send + 'static,
+    E: Into<PublishError> + Send + 'static,
     Producer: Handler<M>,
 {
     let request = producer.send(message);
-    Box::pin(async move { request.await? })
+    Box::pin(async move { request.await?.map_err(Into::into) })
 }
 
 /// Publishes to the topic `t`, at once.

@@ -160,7 +160,7 @@ fn what_may_be_stored_is_never_told_as_not_written_again() {
         nsqd.expect_pub("t", "1").await;
         nsqd.send(error_frame("E_PUB_FAILED PUB failed")).await;
         nsqd.fin().await;
-        let kind = ErrorKind::Refused(ErrorCode::PubFailed);
+        let kind = ErrorKind::Rejected(ErrorCode::PubFailed);
         assert_error(refused.await, kind, Delivery::MaybeWritten);
         // From here on it is not in flight, and was once.
         let _dial = network.dial().await;

@@ -105,7 +105,7 @@ fn when_the_time_is_over_it_tells_the_last_failure() {
         assert_eq!(after, s(7));
         let why = error.connection_error();
         assert!(matches!(why, Some(ConnectionError::Dial { .. })), "{error}");
-        let text = "not connected within 7s; the last failure of the connection: ";
+        let text = "not connected within 7s; last connection error: ";
         assert!(error.to_string().starts_with(text), "{error}");
         assert!(error.is_retryable());
         assert!(std::error::Error::source(&error).is_some());

@@ -38,12 +38,12 @@ fn a_refusal_by_a_known_code_means_not_written() {
         bench.hand_over();
         bench.refuse(text);
         let code = refusal(text).code();
-        assert_eq!(bench.told(), [format!("1 Refused({code:?}) NotWritten")]);
-        assert_eq!(bench.latest(), format!("nsqd refused: {text}"));
+        assert_eq!(bench.told(), [format!("1 Rejected({code:?}) NotWritten")]);
+        assert_eq!(bench.latest(), format!("rejected by nsqd: {text}"));
         // The same for a batch.
         bench.hand_over();
         bench.refuse(text);
-        assert_eq!(bench.told(), [format!("2 Refused({code:?}) NotWritten")]);
+        assert_eq!(bench.told(), [format!("2 Rejected({code:?}) NotWritten")]);
     }
 }
 
@@ -54,7 +54,7 @@ fn a_failed_batch_may_be_partly_stored() {
     bench.publish("a");
     bench.hand_over();
     bench.refuse("E_MPUB_FAILED MPUB failed no space left on device");
-    assert_eq!(bench.told(), ["1 Refused(MpubFailed) MaybePartial"]);
+    assert_eq!(bench.told(), ["1 Rejected(MpubFailed) MaybePartial"]);
 }
 
 #[test]
@@ -65,10 +65,10 @@ fn what_an_unknown_code_means_for_its_command_is_unknown() {
     bench.publish("a");
     bench.hand_over();
     bench.refuse("E_SHINY something new");
-    assert_eq!(bench.told(), ["1 Refused(Unknown) MaybeWritten"]);
+    assert_eq!(bench.told(), ["1 Rejected(Unknown) MaybeWritten"]);
     bench.hand_over();
     bench.refuse("");
-    assert_eq!(bench.told(), ["2 Refused(Unknown) MaybePartial"]);
+    assert_eq!(bench.told(), ["2 Rejected(Unknown) MaybePartial"]);
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn behind_a_refusal_nobody_is_answered_until_the_next_connection_does() {
     }
     bench.hand_over();
     bench.refuse("E_PUB_FAILED PUB failed exiting");
-    assert_eq!(bench.told(), ["1 Refused(PubFailed) NotWritten"]);
+    assert_eq!(bench.told(), ["1 Rejected(PubFailed) NotWritten"]);
     assert_eq!(bench.hand_over(), ["PUB a 2", "PUB a 3"]);
     bench.ok();
     bench.ok();
@@ -153,7 +153,7 @@ fn at_least_once_answers_a_refusal_all_the_same() {
     bench.batch("a", 1);
     bench.hand_over();
     bench.refuse("E_MPUB_FAILED MPUB failed");
-    assert_eq!(bench.told(), ["1 Refused(MpubFailed) MaybePartial"]);
+    assert_eq!(bench.told(), ["1 Rejected(MpubFailed) MaybePartial"]);
     assert!(bench.hand_over().is_empty());
 }
 
@@ -183,7 +183,7 @@ fn what_an_earlier_connection_may_have_stored_is_never_not_written_again() {
     let mut bench = lost_once();
     bench.wait(30 * SECOND);
     assert_eq!(bench.told(), both("Timeout"));
-    assert!(bench.latest().starts_with("sent, but not answered"));
+    assert!(bench.latest().starts_with("sent, but nsqd did not respond"));
 
     let mut bench = lost_once();
     bench.queue().fail_all(&Cause::Drained);
@@ -197,14 +197,14 @@ fn what_an_earlier_connection_may_have_stored_is_never_not_written_again() {
     let mut bench = lost_once();
     bench.hand_over();
     bench.refuse("E_UNAUTHORIZED PUB failed");
-    assert_eq!(bench.told(), both("Refused(Unauthorized)")[..2]);
+    assert_eq!(bench.told(), both("Rejected(Unauthorized)")[..2]);
 
     // A limit that nsqd named, for one that is not even sent.
     let mut bench = lost_once();
     bench.hand_over();
     bench.refuse("E_BAD_MESSAGE PUB message too big 1 > 0");
     bench.hand_over();
-    assert_eq!(bench.told(), both("Refused(BadMessage)"));
+    assert_eq!(bench.told(), both("Rejected(BadMessage)"));
 
     // Cancelled, which only the tally tells.
     let mut bench = lost_once();
@@ -228,7 +228,7 @@ fn timed_out_before_hand_over_is_not_written_and_never_sent() {
     bench.wait(SECOND);
     assert_eq!(bench.told(), ["1 Timeout NotWritten"]);
     assert_eq!(bench.held(), (1, 1));
-    assert!(bench.latest().starts_with("not sent within 1s; the last"));
+    assert!(bench.latest().starts_with("not sent within 1s; last"));
     assert_eq!(bench.hand_over(), ["PUB a 2"]);
 }
 
@@ -239,7 +239,7 @@ fn timed_out_after_hand_over_may_be_written_even_if_the_socket_took_nothing() {
     bench.hand_over();
     bench.wait(SECOND);
     assert_eq!(bench.told(), ["1 Timeout MaybeWritten"]);
-    assert!(bench.latest().starts_with("sent, but not answered"));
+    assert!(bench.latest().starts_with("sent, but nsqd did not respond"));
     bench.lose(0);
     assert!(bench.told().is_empty());
     assert!(bench.hand_over().is_empty());

@@ -26,7 +26,7 @@ fn full_by_count_is_told_at_once_and_not_written() {
     assert!(bench.told().is_empty());
     bench.publish("a");
     assert_eq!(bench.told(), ["3 Full NotWritten"]);
-    let text = "2 publishes are outstanding and 1 more would exceed max_pending = 2";
+    let text = "queue is full: 2 publishes are outstanding and 1 more would exceed max_pending (2)";
     assert_eq!(bench.latest(), text);
     assert_eq!(bench.hand_over(), ["PUB a 1", "PUB a 2"]);
     bench.ok();
@@ -42,7 +42,8 @@ fn full_by_bytes_counts_bodies_up_to_the_very_limit() {
     assert!(bench.told().is_empty());
     bench.publish_sized("a", 1);
     assert_eq!(bench.told(), ["3 Full NotWritten"]);
-    let text = "20 bytes are outstanding and 1 more would exceed max_pending_bytes = 20";
+    let text =
+        "queue is full: 20 bytes are outstanding and 1 more would exceed max_pending_bytes (20)";
     assert_eq!(bench.latest(), text);
     assert_eq!(bench.held(), (2, 20));
 }
@@ -212,7 +213,7 @@ fn the_tally_is_the_answers_given() {
         "7 Full NotWritten",
         "2 Timeout MaybeWritten",
         "1 Ok",
-        "3 Refused(MpubFailed) MaybePartial",
+        "3 Rejected(MpubFailed) MaybePartial",
         "4 ConnectionLost MaybeWritten",
         "5 ConnectionLost MaybePartial",
         "6 Timeout NotWritten",

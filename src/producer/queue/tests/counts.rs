@@ -150,7 +150,7 @@ fn only_an_ok_has_a_latency_and_it_is_counted_from_the_acceptance() {
     let told = [
         "1 Ok",
         "2 Timeout MaybeWritten",
-        "3 Refused(PubFailed) NotWritten",
+        "3 Rejected(PubFailed) NotWritten",
     ];
     let mut said = bench.told();
     said.sort();

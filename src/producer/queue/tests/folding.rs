@@ -330,7 +330,7 @@ fn at_least_once_sends_a_batch_again_and_never_calls_it_not_written() {
     bench.refuse("E_BAD_MESSAGE MPUB invalid message");
     assert_eq!(bench.hand_over(), ["PUB a 1", "PUB a 3"]);
     bench.refuse("E_BAD_MESSAGE PUB invalid message");
-    assert_eq!(bench.told(), ["1 Refused(BadMessage) MaybeWritten"]);
+    assert_eq!(bench.told(), ["1 Rejected(BadMessage) MaybeWritten"]);
 }
 
 /// contract: 2, 3, 4, 7, 9

@@ -87,7 +87,8 @@ fn a_small_one_does_not_pass_a_large_one_that_waits_for_bytes() {
     bench.publish_patiently("a", 1);
     bench.publish("a");
     assert_eq!(bench.told(), ["4 Full NotWritten"]);
-    let text = "5 bytes are outstanding and 9 more would exceed max_pending_bytes = 10";
+    let text =
+        "queue is full: 5 bytes are outstanding and 9 more would exceed max_pending_bytes (10)";
     assert_eq!(bench.latest(), text);
     assert_eq!(bench.round(), ["PUB a 1"]);
     assert_eq!(bench.round(), ["PUB a 2", "PUB a 3"]);
@@ -121,7 +122,7 @@ fn waiting_for_room_is_part_of_its_time() {
     assert_eq!(bench.queue().next_deadline(), Some(due + SECOND));
     assert_eq!(
         bench.latest(),
-        "not sent within 3s; the last failure of the connection: closed by the peer"
+        "not sent within 3s; last connection error: closed by the peer"
     );
     bench.queue().admit_waiters();
     bench.hand_over();

@@ -265,7 +265,7 @@ impl Bench {
 
     /// The end of the connection without an error frame, where the socket took so many bytes.
     fn lose(&mut self, taken: u64) -> DisconnectOutcome {
-        let cause = Cause::Lost(ConnectionError::ClosedByPeer);
+        let cause = Cause::ConnectionLost(ConnectionError::ClosedByPeer);
         let cause = &cause;
         self.out = Outbox::new();
         self.queue().on_disconnected(ConnectionEnd::Lost {

@@ -94,7 +94,7 @@ fn a_ping_that_times_out_in_flight_keeps_its_place_and_its_late_ok_is_swallowed(
     assert_eq!(bench.hand_over(), ["IDENTIFY {}", "PUB a 3"]);
     bench.wait(SECOND);
     assert_eq!(bench.told(), ["2 Timeout NotWritten"]);
-    let text = "sent, but not answered by nsqd within 1s in all";
+    let text = "sent, but nsqd did not respond within 1s";
     assert_eq!(bench.latest(), text);
     bench.ok();
     assert_eq!(bench.told(), ["1 Ok"]);
@@ -224,7 +224,7 @@ fn behind_a_publish_that_is_refused_it_is_sent_again() {
     bench.ping();
     bench.hand_over();
     assert_eq!(bench.refuse("E_BAD_TOPIC no"), DisconnectOutcome::default());
-    assert_eq!(bench.told(), ["1 Refused(BadTopic) NotWritten"]);
+    assert_eq!(bench.told(), ["1 Rejected(BadTopic) NotWritten"]);
     assert_eq!(bench.hand_over(), ["IDENTIFY {}"]);
     bench.ok();
     assert_eq!(bench.told(), ["2 Ok"]);
@@ -244,7 +244,7 @@ fn a_ping_that_is_refused_fails_alone() {
         maybe_written: 0,
     };
     assert_eq!(settlement, expected);
-    assert_eq!(bench.told(), ["1 Refused(Invalid) NotWritten"]);
+    assert_eq!(bench.told(), ["1 Rejected(Invalid) NotWritten"]);
     assert_eq!(bench.hand_over(), ["IDENTIFY {}", "PUB a 3"]);
     bench.ok();
     bench.ok();
@@ -302,7 +302,7 @@ fn a_ping_is_not_in_the_tally_whatever_becomes_of_it() {
     let told = [
         "1 Ok",
         "2 Timeout NotWritten",
-        "3 Refused(Invalid) NotWritten",
+        "3 Rejected(Invalid) NotWritten",
         "4 Drained NotWritten",
     ];
     assert_eq!(bench.told(), told);
@@ -400,7 +400,7 @@ fn of_pings_that_time_out_together_only_those_that_were_sent_are_called_so() {
     bench.wait(SECOND);
     let told = ["1 Timeout NotWritten", "2 Timeout NotWritten"];
     assert_eq!(bench.told(), told);
-    let text = "not sent within 1s; the last failure of the connection: closed by the peer";
+    let text = "not sent within 1s; last connection error: closed by the peer";
     assert_eq!(bench.latest(), text);
     assert_eq!(bench.queue().pings.len(), 1);
 }

@@ -32,7 +32,7 @@ fn of_a_refused_batch_only_the_guilty_one_fails() {
         bench.ok();
         bench.ok();
         bench.refuse("E_BAD_MESSAGE PUB invalid message body size -5");
-        let told = ["4 Ok", "1 Ok", "2 Refused(BadMessage) NotWritten"];
+        let told = ["4 Ok", "1 Ok", "2 Rejected(BadMessage) NotWritten"];
         assert_eq!(bench.told(), told);
         assert_eq!(bench.hand_over(), ["PUB a 3"]);
         bench.ok();
@@ -78,7 +78,7 @@ fn a_message_limit_that_nsqd_names_is_met_by_the_guilty_alone_and_without_anothe
     bench.refuse("E_BAD_MESSAGE MPUB message too big 11 > 10");
     assert!(bench.told().is_empty());
     assert_eq!(bench.hand_over(), ["PUB a 1", "PUB a 3"]);
-    let told = [2, 4].map(|id| format!("{id} Refused(BadMessage) NotWritten"));
+    let told = [2, 4].map(|id| format!("{id} Rejected(BadMessage) NotWritten"));
     assert_eq!(bench.told(), told);
 }
 
@@ -118,7 +118,7 @@ fn a_verdict_on_the_topic_answers_the_batch_and_all_else_of_its_topic() {
         bench.refuse(text);
         let mut told = bench.told();
         told.sort();
-        let all = [1, 2, 3, 5, 7].map(|id| format!("{id} Refused({code}) NotWritten"));
+        let all = [1, 2, 3, 5, 7].map(|id| format!("{id} Rejected({code}) NotWritten"));
         assert_eq!(told, all);
         assert_eq!(bench.hand_over(), ["MPUB b 4 6"]);
         assert_eq!(bench.held(), (2, 2));
@@ -133,7 +133,7 @@ fn a_batch_that_failed_may_be_written_and_so_may_one_refused_for_a_reason_nobody
         ("E_SHINY something new", "Unknown"),
     ] {
         let (mut bench, again) = refused(text);
-        let told = [1, 2, 3].map(|id| format!("{id} Refused({code}) MaybeWritten"));
+        let told = [1, 2, 3].map(|id| format!("{id} Rejected({code}) MaybeWritten"));
         assert_eq!(bench.told(), told);
         assert_eq!(again, ["PUB b 4"]);
     }

@@ -93,7 +93,7 @@ fn a_verdict_on_a_topic_answers_all_that_was_accepted_for_it() {
         bench.batch("a", 1);
         bench.hand_over();
         bench.queue().on_error(&refusal(text)).unwrap();
-        let told = ["1", "3", "5", "7"].map(|id| format!("{id} Refused({code}) NotWritten"));
+        let told = ["1", "3", "5", "7"].map(|id| format!("{id} Rejected({code}) NotWritten"));
         assert_eq!(bench.told(), told);
         // What was in flight keeps its share until the connection has ended.
         assert_eq!(bench.held(), (4, 4));
@@ -182,7 +182,7 @@ fn a_limit_that_nsqd_names_costs_two_connections_and_not_one_for_each_publish() 
     let told = bench.told();
     let refused = told
         .iter()
-        .filter(|told| told.ends_with(" Refused(BadMessage) NotWritten"));
+        .filter(|told| told.ends_with(" Rejected(BadMessage) NotWritten"));
     assert_eq!((refused.count(), told.len()), (500, 1000));
     assert_eq!(bench.queue().counters().ok, 500);
 }
@@ -236,8 +236,8 @@ fn both_limits_stand_side_by_side_and_the_latest_of_each_counts() {
     bench.batch("a", 5);
     assert_eq!(bench.hand_over(), ["PUB a 4", "MPUB a 7 7"]);
     let told = [
-        "5 Refused(BadMessage) NotWritten",
-        "6 Refused(BadBody) NotWritten",
+        "5 Rejected(BadMessage) NotWritten",
+        "6 Rejected(BadBody) NotWritten",
     ];
     assert_eq!(bench.told(), told);
 }
@@ -255,7 +255,7 @@ fn a_named_limit_is_forgotten_when_a_connection_ends_without_a_refusal() {
     bench.told();
     bench.publish_sized("a", 20);
     assert!(bench.hand_over().is_empty());
-    assert_eq!(bench.told(), ["3 Refused(BadMessage) NotWritten"]);
+    assert_eq!(bench.told(), ["3 Rejected(BadMessage) NotWritten"]);
     bench.lose(0);
     bench.publish_sized("a", 20);
     assert_eq!(bench.hand_over(), ["PUB a 4"]);
@@ -272,7 +272,7 @@ fn a_refusal_that_finds_its_caller_answered_still_names_its_limit() {
     bench.refuse("E_BAD_MESSAGE PUB message too big 20 > 10");
     bench.publish_sized("a", 20);
     assert!(bench.hand_over().is_empty());
-    assert_eq!(bench.told(), ["3 Refused(BadMessage) NotWritten"]);
+    assert_eq!(bench.told(), ["3 Rejected(BadMessage) NotWritten"]);
 }
 
 /// fault: P18
@@ -329,7 +329,7 @@ fn when_more_follows_an_error_frame_what_was_in_flight_is_lost() {
     bench.queue().on_error(&refusal("E_PUB_FAILED")).unwrap();
     bench.lose(2 * pub_size(1));
     let told = [
-        "1 Refused(PubFailed) NotWritten",
+        "1 Rejected(PubFailed) NotWritten",
         "2 ConnectionLost MaybeWritten",
     ];
     assert_eq!(bench.told(), told);

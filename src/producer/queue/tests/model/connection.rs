@@ -135,7 +135,7 @@ impl World<'_> {
             let is_right = match said {
                 Said::Failed(ErrorKind::Closed, _) => publish.gone.get(),
                 Said::Failed(ErrorKind::Timeout, _) => publish.deadline <= self.now,
-                Said::Failed(ErrorKind::Refused(_), _) => {
+                Said::Failed(ErrorKind::Rejected(_), _) => {
                     publish.invalid || publish.sizes.len() > 1
                 }
                 _ => false,
@@ -322,7 +322,7 @@ impl World<'_> {
                 true => publish.not_now(),
                 false => publish.maybe_now(),
             };
-            Said::Failed(ErrorKind::Refused(code), delivery)
+            Said::Failed(ErrorKind::Rejected(code), delivery)
         };
         link.in_flight.pop_front();
         let mut due = self.complete(&ids, said);
@@ -403,7 +403,7 @@ impl World<'_> {
         }
         let (taken, cause) = (
             link.taken as u64,
-            Cause::Lost(ConnectionError::ClosedByPeer),
+            Cause::ConnectionLost(ConnectionError::ClosedByPeer),
         );
         let settlement = match lost {
             true => self.queue.on_disconnected(ConnectionEnd::Lost {

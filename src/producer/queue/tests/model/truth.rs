@@ -68,8 +68,8 @@ impl World<'_> {
                 let not_written = delivery == Delivery::NotWritten;
                 assert!(!(not_written && stored), "{id}: NotWritten, stored");
                 match kind {
-                    ErrorKind::Refused(ErrorCode::BadMessage) => assert!(publish.invalid),
-                    ErrorKind::Refused(ErrorCode::BadBody) => assert_eq!(publish.verb, Verb::Mpub),
+                    ErrorKind::Rejected(ErrorCode::BadMessage) => assert!(publish.invalid),
+                    ErrorKind::Rejected(ErrorCode::BadBody) => assert_eq!(publish.verb, Verb::Mpub),
                     _ => {}
                 }
             }

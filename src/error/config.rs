@@ -1,0 +1,118 @@
+//! Why a configuration is invalid.
+
+use std::fmt;
+
+/// Why a configuration is invalid: an option is unknown, unreadable, out of its bounds or in conflict with another
+/// one, or an address cannot be used.
+///
+/// The text names the option, the value and the bounds. It never shows a secret.
+#[derive(Clone)]
+pub struct ConfigError {
+    cause: Box<ConfigCause>,
+}
+
+impl ConfigError {
+    /// Returns the name of the option that the error is about, if it is about one.
+    #[must_use]
+    pub fn option(&self) -> Option<&str> {
+        match &*self.cause {
+            ConfigCause::Unknown { name, .. } => Some(name),
+            ConfigCause::GoNsq { name, .. }
+            | ConfigCause::Value { name, .. }
+            | ConfigCause::Feature { name, .. }
+            | ConfigCause::Conflict { name, .. }
+            | ConfigCause::Unused { name, .. }
+            | ConfigCause::Incomplete { name, .. } => Some(name),
+            #[cfg(feature = "tls")]
+            ConfigCause::File { name, .. } => Some(name),
+            #[cfg(feature = "tls")]
+            ConfigCause::Tls { .. } => None,
+            ConfigCause::Address { .. } => None,
+        }
+    }
+}
+
+impl From<ConfigCause> for ConfigError {
+    fn from(cause: ConfigCause) -> Self {
+        Self {
+            cause: Box::new(cause),
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConfigError")
+            .field("option", &self.option())
+            .field("text", &format_args!("{self}"))
+            .finish()
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// The causes of a [`ConfigError`]. Values are redacted where they are made.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum ConfigCause {
+    #[error("option {name} = \"{value}\": must be {bounds}")]
+    Value {
+        name: &'static str,
+        value: String,
+        bounds: String,
+    },
+    #[error("unknown option \"{name}\"; known are: {known}")]
+    Unknown { name: String, known: String },
+    #[error("unsupported option {name} of go-nsq: {alternative}")]
+    GoNsq {
+        name: &'static str,
+        alternative: &'static str,
+    },
+    #[error("option {name} needs the feature `{feature}` of actix-nsq, which is not compiled in")]
+    Feature {
+        name: &'static str,
+        feature: &'static str,
+    },
+    #[cfg(feature = "tls")]
+    #[error("option {name} = \"{path}\": {problem}")]
+    File {
+        name: &'static str,
+        path: String,
+        problem: String,
+    },
+    #[cfg(feature = "tls")]
+    #[error("TLS: {problem}")]
+    Tls { problem: String },
+    #[error(
+        "nsqd address \"{address}\": {problem}; expected host:port, such as 127.0.0.1:4150 or [::1]:4150"
+    )]
+    Address {
+        address: String,
+        problem: &'static str,
+    },
+    #[error("option {name} = {value} conflicts with {other} = {bound}: {rule}")]
+    Conflict {
+        name: &'static str,
+        value: String,
+        other: &'static str,
+        bound: String,
+        rule: &'static str,
+    },
+    #[error("option {name} conflicts with {other} = {bound}: {rule}")]
+    Unused {
+        name: &'static str,
+        other: &'static str,
+        bound: &'static str,
+        rule: &'static str,
+    },
+    #[error("option {name} needs {needs}")]
+    Incomplete {
+        name: &'static str,
+        needs: &'static str,
+    },
+}
