@@ -34,13 +34,13 @@ fn as_many_publishes_are_held_as_max_pending_allows() {
         producer.do_send(Publish::new(topic("t"), "1"));
         let two = publish(&producer, "2");
         let three = publish(&producer, "3");
-        full(publish(&producer, "4"), &["3 publishes", "max_pending = 3"]).await;
+        full(publish(&producer, "4"), &["3 publishes", "max_pending (3)"]).await;
         let mut nsqd = network.connected().await;
         nsqd.expect_pub("t", "1").await;
         nsqd.send(ok_frame()).await;
         tokio::time::sleep(ms(1)).await;
         let five = publish(&producer, "5");
-        full(publish(&producer, "6"), &["max_pending = 3"]).await;
+        full(publish(&producer, "6"), &["max_pending (3)"]).await;
         for body in ["2", "3", "5"] {
             nsqd.expect_pub("t", body).await;
         }
@@ -64,13 +64,13 @@ fn as_many_bytes_are_held_as_max_pending_bytes_allows() {
         let sixty = publish(&producer, vec![b'x'; 60]);
         full(
             publish(&producer, vec![b'x'; 41]),
-            &["60 bytes", "41 more", "max_pending_bytes = 100"],
+            &["60 bytes", "41 more", "max_pending_bytes (100)"],
         )
         .await;
         let batch = MultiPublish::new(topic("t"), [vec![b'x'; 20], vec![b'x'; 21]]);
         full(
             send(&producer, batch),
-            &["41 more", "max_pending_bytes = 100"],
+            &["41 more", "max_pending_bytes (100)"],
         )
         .await;
         let forty = publish(&producer, vec![b'x'; 40]);
@@ -95,7 +95,7 @@ fn what_timed_out_in_flight_keeps_its_share_until_its_answer_comes() {
         let mut nsqd = network.connected().await;
         let hasty = send(&producer, Publish::new(topic("t"), "hasty").timeout(s(1)));
         assert_error(hasty.await, ErrorKind::Timeout, Delivery::MaybeWritten);
-        full(publish(&producer, "a"), &["max_pending = 1"]).await;
+        full(publish(&producer, "a"), &["max_pending (1)"]).await;
         nsqd.expect_pub("t", "hasty").await;
         nsqd.send(ok_frame()).await;
         tokio::time::sleep(ms(1)).await;

@@ -291,7 +291,7 @@ fn a_certificate_by_an_authority_of_the_same_name_with_another_key_is_by_an_unkn
         let text = error.to_string();
         assert!(
             text.ends_with(
-                "by an unknown issuer (tls_root_ca_file): invalid peer certificate: BadSignature"
+                "issued by an untrusted CA (set tls_root_ca_file): invalid peer certificate: BadSignature"
             ),
             "{text}"
         );

@@ -36,7 +36,7 @@ fn a_value_that_is_not_utf_8_is_refused_by_name() {
         (
             "NSQ_MAX_IN_FLIGHT",
             not_utf_8,
-            "refused: option max_in_flight of go-nsq is not there",
+            "refused: unsupported option max_in_flight of go-nsq: ",
         ),
         (
             "NSQ_AUTH_SECRET",

@@ -76,7 +76,7 @@ impl Case {
         let one = |size: usize| match size {
             0 => Some((ErrorKind::EmptyBody, Vec::new())),
             size if size > MAX => {
-                let words = vec![size.to_string(), format!("max_publish_size = {MAX}")];
+                let words = vec![size.to_string(), format!("max_publish_size ({MAX})")];
                 Some((ErrorKind::TooLarge, words))
             }
             _ => None,
@@ -84,7 +84,7 @@ impl Case {
         let refused = match &self.what {
             What::One(size) => one(*size),
             What::Deferred(_, delay) if delay.as_millis() > 1_000 => {
-                let words = vec!["max_req_timeout = 1s".to_owned()];
+                let words = vec!["max_req_timeout (1s)".to_owned()];
                 Some((ErrorKind::DelayTooLong, words))
             }
             What::Deferred(size, _) => one(*size),
@@ -97,7 +97,7 @@ impl Case {
                 });
                 let total = 4 + sizes.iter().map(|size| 4 + size).sum::<usize>();
                 bad.or((total > MAX_BATCH).then(|| {
-                    let limit = format!("max_batch_size = {MAX_BATCH}");
+                    let limit = format!("max_batch_size ({MAX_BATCH})");
                     (ErrorKind::TooLarge, vec![total.to_string(), limit])
                 }))
             }

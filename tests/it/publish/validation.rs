@@ -77,7 +77,7 @@ fn a_body_above_max_publish_size_is_refused_with_size_and_limit() {
         |producer| publish(producer, zeros(1001)),
         ErrorKind::TooLarge,
     );
-    says(&error, &["1001", "max_publish_size = 1000"]);
+    says(&error, &["1001", "max_publish_size (1000)"]);
     let deferred = |producer: &_| {
         send(
             producer,
@@ -86,7 +86,7 @@ fn a_body_above_max_publish_size_is_refused_with_size_and_limit() {
     };
     says(
         &refused(options, deferred, ErrorKind::TooLarge),
-        &["1001", "max_publish_size = 1000"],
+        &["1001", "max_publish_size (1000)"],
     );
 }
 
@@ -104,7 +104,7 @@ fn by_default_the_limits_are_those_of_nsqd() {
     let error = refused(|config| config, batch(full), ErrorKind::TooLarge);
     says(
         &error,
-        &["5 messages", "5242904", "max_batch_size = 5242880"],
+        &["5 messages", "5242904", "max_batch_size (5242880)"],
     );
     let hour_and_more = |producer: &_| {
         send(
@@ -128,7 +128,7 @@ fn an_empty_batch_is_refused() {
 fn an_empty_member_of_a_batch_is_refused_with_its_place() {
     let bodies = vec!["a".into(), "b".into(), "".into(), "c".into()];
     let error = refused(|config| config, batch(bodies), ErrorKind::EmptyBody);
-    says(&error, &["place 2"]);
+    says(&error, &["index 2"]);
 }
 
 /// contract: 5
@@ -138,7 +138,7 @@ fn a_member_of_a_batch_above_max_publish_size_is_refused_with_its_place() {
     let bodies = vec!["a".into(), zeros(1001), "c".into()];
     let options = |config: ProducerConfigBuilder| config.max_publish_size(1000);
     let error = refused(options, batch(bodies), ErrorKind::TooLarge);
-    says(&error, &["place 1", "1001", "max_publish_size = 1000"]);
+    says(&error, &["index 1", "1001", "max_publish_size (1000)"]);
 }
 
 /// contract: 5
@@ -152,7 +152,7 @@ fn a_batch_above_max_batch_size_is_refused_with_its_size_on_the_wire() {
         batch(vec![zeros(10), zeros(10)]),
         ErrorKind::TooLarge,
     );
-    says(&error, &["2 messages", "32 bytes", "max_batch_size = 31"]);
+    says(&error, &["2 messages", "32 bytes", "max_batch_size (31)"]);
 }
 
 /// contract: 5
@@ -162,7 +162,7 @@ fn a_delay_above_max_req_timeout_is_refused() {
     let options = |config: ProducerConfigBuilder| config.max_req_timeout(s(10));
     let deferred = |producer: &_| send(producer, DeferredPublish::new(topic("t"), ms(10_001), "a"));
     let error = refused(options, deferred, ErrorKind::DelayTooLong);
-    says(&error, &["10.001s", "max_req_timeout = 10s"]);
+    says(&error, &["10.001s", "max_req_timeout (10s)"]);
 }
 
 /// contract: 5
