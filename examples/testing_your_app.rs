@@ -1,11 +1,12 @@
-//! Tests of an application against an nsqd inside the process that fails on demand: no docker, no ports, no sleeping.
+//! Tests an application in two ways: against an nsqd inside the process that fails on demand, and with
+//! a mock in place of the producer.
 //!
-//! ```text
+//! ```sh
 //! cargo test --example testing_your_app     # the tests
 //! cargo run --example testing_your_app      # the application itself
 //! ```
 //!
-//! In your `Cargo.toml`, the feature is for tests only:
+//! In your `Cargo.toml` the feature is for tests only:
 //!
 //! ```toml
 //! [dependencies]
@@ -15,16 +16,13 @@
 //! actix-nsq = { version = "0.1", features = ["embedded"] }
 //! ```
 
-use std::time::Duration;
+use actix::Recipient;
+use actix_nsq::{Delivery, Producer, ProducerConfig, Publish, Topic, embedded::EmbeddedNsqd};
 
-use actix_nsq::{
-    Delivery, ProducerConfig, ProducerHandle, PublishError, Topic, embedded::EmbeddedNsqd,
-};
-
-/// The application: it takes orders, and tells the customer how it went.
+/// The application: it takes orders, and reports to the customer.
 struct Shop {
-    nsq: ProducerHandle,
-    orders: Topic,
+    /// A producer, or a mock.
+    nsq: Recipient<Publish>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -32,18 +30,22 @@ enum Reply {
     Ordered,
     /// Nothing has happened.
     TryAgain,
-    /// The order may have gone through: a person has to look.
+    /// The order may have been stored: a person has to check.
     WeWillCheck,
 }
 
 impl Shop {
-    fn new(nsq: ProducerHandle) -> Result<Self, PublishError> {
-        let orders = Topic::new("orders")?;
-        Ok(Self { nsq, orders })
-    }
+    const ORDERS: Topic = Topic::from_static("orders");
 
     async fn order(&self, item: &str) -> Reply {
-        match self.nsq.publish(&self.orders, item.to_owned()).await {
+        let order = Publish::new(&Self::ORDERS, item.to_owned());
+        // An error of the mailbox means that the producer has stopped: nothing was sent.
+        match self
+            .nsq
+            .send(order)
+            .await
+            .unwrap_or_else(|error| Err(error.into()))
+        {
             Ok(()) => Reply::Ordered,
             Err(error) if error.delivery() == Delivery::NotWritten => Reply::TryAgain,
             Err(_) => Reply::WeWillCheck,
@@ -53,84 +55,70 @@ impl Shop {
 
 #[actix::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let own = std::env::var_os("NSQD_TCP_ADDRESS").is_none();
-    let own = own.then(EmbeddedNsqd::start).transpose()?;
-    let config = match &own {
-        Some(nsqd) => ProducerConfig::new(nsqd.address().to_string())?,
-        None => ProducerConfig::from_env()?,
-    };
-    let nsq = ProducerHandle::start(config);
-    let reply = Shop::new(nsq.clone())?.order("tea").await;
-    println!("tea: {reply:?}");
-    nsq.drain(Duration::from_secs(5)).await?;
-    match reply {
-        Reply::Ordered => Ok(()),
-        other => Err(format!("{other:?}").into()),
-    }
+    let nsqd = EmbeddedNsqd::start()?;
+    let producer = Producer::start(ProducerConfig::new(nsqd.address().to_string())?);
+    let nsq = producer.recipient();
+    println!("tea: {:?}", Shop { nsq }.order("tea").await);
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use actix_nsq::{GetState, ProducerState, WaitConnected};
+    use std::time::Duration;
+
+    use actix::{Actor, Addr, Context, Handler};
+    use actix_nsq::{
+        ErrorKind, ProducerState, PublishError, WaitConnected, producer::GetState, testing,
+    };
 
     use super::*;
 
-    /// A shop with an nsqd of its own: tests run side by side without troubling each other.
-    async fn shop() -> (EmbeddedNsqd, Shop) {
+    /// A shop with an nsqd of its own, so that tests do not affect each other.
+    async fn shop() -> (EmbeddedNsqd, Addr<Producer>, Shop) {
         let nsqd = EmbeddedNsqd::start().unwrap();
-        // Short, so that the tests of failures are.
         let config = ProducerConfig::builder(nsqd.address().to_string())
             .publish_timeout(Duration::from_secs(1))
             .build()
             .unwrap();
-        let nsq = ProducerHandle::start(config);
-        // Or else a fault could strike the handshake in place of an order.
+        let producer = Producer::start(config);
+        // A fault should hit an order, not the handshake.
         let timeout = Duration::from_secs(10);
-        let connected = nsq.address().send(WaitConnected { timeout }).await.unwrap();
-        connected.unwrap();
-        (nsqd, Shop::new(nsq).unwrap())
+        producer
+            .send(WaitConnected { timeout })
+            .await
+            .unwrap()
+            .unwrap();
+        let nsq = producer.clone().recipient();
+        (nsqd, producer, Shop { nsq })
     }
 
-    /// Until the producer has noticed that the connection is gone, an order goes out to nobody, which is `WeWillCheck`.
-    async fn until_noticed(shop: &Shop) {
-        while shop.nsq.address().send(GetState).await.unwrap() == ProducerState::Connected {
+    /// Until the producer has noticed a lost connection, an order is `WeWillCheck`.
+    async fn disconnected(producer: &Addr<Producer>) {
+        while producer.send(GetState).await.unwrap() == ProducerState::Connected {
             tokio::task::yield_now().await;
         }
     }
 
     #[actix::test]
-    async fn an_order_is_published() {
-        let (nsqd, shop) = shop().await;
+    async fn order_is_published() {
+        let (nsqd, _, shop) = shop().await;
         assert_eq!(shop.order("tea").await, Reply::Ordered);
-        let stored = nsqd.messages("orders");
-        assert_eq!(stored.len(), 1);
-        assert_eq!(stored[0].body, "tea");
+        assert_eq!(nsqd.messages("orders")[0].body, "tea");
     }
 
     #[actix::test]
-    async fn an_order_survives_a_restart_of_nsqd() {
-        let (nsqd, shop) = shop().await;
+    async fn order_survives_a_restart_of_nsqd() {
+        let (nsqd, producer, shop) = shop().await;
         nsqd.stop();
-        until_noticed(&shop).await;
+        disconnected(&producer).await;
         let (reply, restarted) = tokio::join!(shop.order("tea"), async { nsqd.restart() });
         restarted.unwrap();
         assert_eq!(reply, Reply::Ordered);
-        assert_eq!(nsqd.message_count("orders"), 1);
     }
 
     #[actix::test]
-    async fn an_order_that_nsqd_does_not_take_can_be_tried_again() {
-        let (nsqd, shop) = shop().await;
-        nsqd.faults().refuse_connections(true);
-        nsqd.faults().close_connections();
-        until_noticed(&shop).await;
-        assert_eq!(shop.order("tea").await, Reply::TryAgain);
-        assert_eq!(nsqd.message_count("orders"), 0);
-    }
-
-    #[actix::test]
-    async fn an_order_that_nsqd_refuses_can_be_tried_again() {
-        let (nsqd, shop) = shop().await;
+    async fn rejected_order_can_be_tried_again() {
+        let (nsqd, _, shop) = shop().await;
         nsqd.faults().fail_next("PUB", "E_PUB_FAILED PUB failed");
         assert_eq!(shop.order("tea").await, Reply::TryAgain);
         assert_eq!(shop.order("tea").await, Reply::Ordered);
@@ -138,20 +126,32 @@ mod tests {
     }
 
     #[actix::test]
-    async fn an_order_that_may_have_gone_through_is_not_sent_again() {
-        let (nsqd, shop) = shop().await;
+    async fn order_without_a_response_has_to_be_checked() {
+        let (nsqd, _, shop) = shop().await;
         nsqd.faults().close_after_commands(1);
         assert_eq!(shop.order("tea").await, Reply::WeWillCheck);
         assert_eq!(nsqd.message_count("orders"), 1);
     }
 
+    /// A mock answers each publish with the same error.
+    struct Failing(PublishError);
+
+    impl Actor for Failing {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<Publish> for Failing {
+        type Result = Result<(), PublishError>;
+
+        fn handle(&mut self, _: Publish, _: &mut Context<Self>) -> Self::Result {
+            Err(self.0.clone())
+        }
+    }
+
     #[actix::test]
-    async fn an_nsqd_that_is_slow_to_answer_is_told_from_one_that_is_away() {
-        let (nsqd, shop) = shop().await;
-        nsqd.faults().stall(true);
-        assert_eq!(shop.order("tea").await, Reply::WeWillCheck);
-        nsqd.faults().stall(false);
-        assert_eq!(shop.order("more tea").await, Reply::Ordered);
-        assert_eq!(nsqd.message_count("orders"), 2);
+    async fn order_is_tried_again_when_the_queue_is_full() {
+        let error = testing::publish_error(ErrorKind::Full);
+        let nsq = Failing(error).start().recipient();
+        assert_eq!(Shop { nsq }.order("tea").await, Reply::TryAgain);
     }
 }

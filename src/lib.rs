@@ -1,116 +1,128 @@
-//! The NSQ client for Actix applications: every publish gets exactly one, truthful answer.
+//! The [NSQ](https://nsq.io) client for [Actix](https://docs.rs/actix) applications: every publish gets
+//! exactly one result, in bounded time, and the result is true.
 //!
-//! An application starts a [`Producer`], keeps its address, and sends it [`Publish`], [`MultiPublish`] and
-//! [`DeferredPublish`] messages.
+//! Start a [`Producer`], keep its address, and publish:
 //!
 //! ```no_run
-//! use actix_nsq::{ProducerConfig, Producer, Publish, Topic};
+//! use actix_nsq::{Delivery, Producer, ProducerConfig, PublishExt};
 //!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let producer = Producer::start(ProducerConfig::new("127.0.0.1:4150")?);
-//! let topic = Topic::new("orders")?;
-//! producer.send(Publish::new(&topic, "an order")).await??;
-//! # Ok(())
-//! # }
+//! #[actix::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let producer = Producer::start(ProducerConfig::new("127.0.0.1:4150")?);
+//!     match producer.publish("orders", r#"{"id":1}"#).await {
+//!         Ok(()) => println!("stored by nsqd"),
+//!         Err(error) if error.delivery() == Delivery::NotWritten => println!("not stored: {error}"),
+//!         Err(error) => println!("may be stored, a retry may duplicate it: {error}"),
+//!     }
+//!     Ok(())
+//! }
 //! ```
 //!
-//! Those who do not want actors take a [`ProducerHandle`], which waits where a message is told that there is no room.
-//! [`SubscribeEvents`], [`GetState`] and [`GetStats`] show what a producer does; [`WaitConnected`], [`Ping`], [`Reconnect`]
-//! and [`Drain`] steer it.
+//! | to | use |
+//! |---|---|
+//! | publish one message, several, or one with a delay | [`Publish`], [`MultiPublish`], [`DeferredPublish`] |
+//! | publish without actors, with backpressure | [`ProducerHandle`] |
+//! | configure: builder, URL, environment | [`ProducerConfig`] |
+//! | wait for nsqd, check it, reconnect | [`WaitConnected`], [`Ping`], [`Reconnect`] |
+//! | observe | [`SubscribeEvents`], [`SubscribeFailures`], [`producer::GetState`], [`producer::GetStats`] |
+//! | shut down gracefully | [`producer::Drain`] |
+//! | test an application | [`testing`], and `embedded`, an nsqd inside the process |
 //!
-//! # The ring
+//! The [`guide`] has the longer texts: delivery, options, tuning, troubleshooting, migration.
 //!
-//! Three actors, and messages that travel one way round:
+//! # How it works
+//!
+//! Three actors exchange typed messages:
 //!
 //! ```text
 //!           Publish                 Write (one per burst)     bytes
 //!  caller -----------> Producer -----------------> ConnWriter -----------> nsqd
 //!         <-----------    ^                           ^                     |
-//!      Result<(), PublishError>  | Frames (one per read)     | NOP                 |
+//!      Result<(), Error>  | Frames (one per read)     | NOP                 |
 //!                         +---------- ConnReader -----+ (heartbeat)         |
 //!                                         ^            bytes                |
 //!                                         +---------------------------------+
 //! ```
 //!
-//! One publish, file by file: `producer/publish.rs` checks it and makes it a transaction with the caller's reply in it;
-//! `producer/queue/mod.rs` queues it; at the end of the actor's turn (`producer/tail.rs`) `producer/session.rs`
-//! asks for commands, which `producer/queue/dispatch.rs` forms and encodes, and hands the burst to `conn/writer.rs`; `conn/reader.rs` brings nsqd's answer back to the session, and
-//! the queue answers the caller.
+//! The producer keeps a queue of transactions and completes the oldest one with each response of nsqd.
+//! Reader and writer are new for each connection. When a connection is lost, the supervised producer
+//! settles what was in flight and reconnects, indefinitely and with backoff; its address, mailbox and
+//! queued publishes survive.
 //!
 //! # Automatic batching
 //!
-//! Publishes of one topic that wait at the same moment leave as one MPUB, and nsqd's one `OK` answers all of them: nsqd spends
-//! most of its time on answers, so this is several times faster. There is no timer: a lone [`Publish`] leaves at once, as
-//! PUB, and what waits only waits for answers to what is in flight. A [`MultiPublish`], a [`DeferredPublish`] and bodies above 64 KiB go by themselves, and nothing of their
-//! topic overtakes them. Two things are other than without it. Order is kept within a topic, and not across topics. And when nsqd
-//! fails in the midst of such a batch (`E_MPUB_FAILED`: a full disk), each of its publishes is
-//! [`MaybeWritten`](Delivery::MaybeWritten), since any of them may be stored. When nsqd refuses a batch for what is in it, it
-//! has stored nothing: its publishes are sent again one by one, so that only the guilty one fails. The options `auto_batch`, `auto_batch_messages` and `auto_batch_bytes` turn it off and bound it.
+//! Publishes of one topic that are queued at the same moment are sent as one MPUB, and nsqd's one `OK`
+//! completes all of them. nsqd spends most of its time on sending responses, so this is several times
+//! faster. There is no timer: a single [`Publish`] is sent at once, and queued publishes only wait for
+//! responses to commands in flight. [`MultiPublish`], [`DeferredPublish`] and bodies above 64 KiB are
+//! never batched, and nothing of their topic overtakes them. Two properties differ from sending each
+//! publish by itself: order is kept within a topic, not across topics; and if nsqd fails while it stores
+//! a batch (`E_MPUB_FAILED`: its disk is full), each publish of the batch is
+//! [`MaybeWritten`](Delivery::MaybeWritten). If nsqd rejects a batch because of its content, it has
+//! stored nothing: the publishes are retried one by one, and only the invalid one fails. The options
+//! `auto_batch`, `auto_batch_messages` and `auto_batch_bytes` turn batching off and limit it.
 //!
 //! # The delivery contract
 //!
-//! 1. Every publish that the producer accepted gets exactly one answer, within `publish_timeout` of its acceptance.
-//! 2. `Ok` only when nsqd's `OK` frame for that very command was read.
-//! 3. Every [`PublishError`] tells its [`Delivery`]. Refused here, refused by nsqd with an error code known to come before
-//!    anything is stored, queued behind such a refusal, or never wholly handed to the socket (nsqd executes nothing
-//!    of half a command): [`NotWritten`](Delivery::NotWritten). Wholly handed over and not answered, or refused with a code
-//!    that is not known, or with the `E_MPUB_FAILED` of an automatic batch: [`MaybeWritten`](Delivery::MaybeWritten). The
-//!    same for a [`MultiPublish`]: [`MaybePartial`](Delivery::MaybePartial). What an earlier connection may have stored is never called not written
-//!    again.
-//! 4. nsqd closes the connection when it refuses a publish. The publishes behind that one were not executed, and are
-//!    sent again in order, unless the refusal is a verdict on their topic (`E_BAD_TOPIC`, `E_UNAUTHORIZED`; after the latter
-//!    the topic is refused here for a second). A refusal
-//!    that is itself lost, as may happen when much was sent behind it and nsqd resets the connection, leaves a lost
-//!    connection. What was never wholly sent when a connection is lost is sent again as well. What may be stored is
-//!    answered so, or sent again with `retry_maybe_written`.
-//! 5. Sizes, counts and delays are checked before anything is sent, and names are types that are parsed. What is
-//!    refused here touches nobody else.
-//! 6. Memory is bounded: publishes accepted and not answered by count and bytes (`max_pending`, `max_pending_bytes`),
-//!    those sent by `publish_window` and `publish_window_bytes`, frames by `max_msg_size`. Beyond, the answer is
-//!    [`Full`](ErrorKind::Full) at once; a [`ProducerHandle`] waits for room instead, with its caller's message in hand.
-//! 7. A caller that gives up or times out changes nobody else's answer. Handed over already, its publish keeps its place and
-//!    the late answer is swallowed; else it is never sent.
-//! 8. When writing fails, what nsqd said before is still read: its answers are real.
-//! 9. Publishes of one topic are written in the order in which their messages arrived; without automatic batching, those of
-//!    all topics. One that is sent again keeps its place before everything younger of its topic.
-//! 10. [`Drain`] refuses new publishes, waits for the outstanding ones, answers the rest truthfully, and reports counts.
-//!     After it the producer holds no socket, no timer and no other actor.
-//! 11. What was to be encrypted never goes in clear text: where nsqd declines TLS, or shows a certificate that is not
-//!     acceptable, there is no connection, and all that was sent is the IDENTIFY that asked. The secret of AUTH goes only to an
-//!     nsqd that requires it, and inside TLS where that was asked for.
-//! 12. Nothing that a peer sends makes this crate panic, allocate beyond the bounds, or loop.
+//! 1. Every accepted publish gets exactly one result, within `publish_timeout` (30 s by default) of its
+//!    acceptance, provided that the producer's arbiter runs.
+//! 2. The result is `Ok` only if nsqd's `OK` for that very command was read.
+//! 3. Every [`PublishError`] has a [`Delivery`]. [`NotWritten`](Delivery::NotWritten): rejected locally,
+//!    rejected by nsqd with an error code that is known to come before anything is stored, queued behind
+//!    such a rejection, or never wholly accepted by the socket (nsqd executes nothing of half a command).
+//!    [`MaybeWritten`](Delivery::MaybeWritten): wholly accepted by the socket without a response,
+//!    rejected with an unknown code, or part of an automatic batch that failed with `E_MPUB_FAILED`. A
+//!    [`MultiPublish`] is [`MaybePartial`](Delivery::MaybePartial) in these cases. A publish that an
+//!    earlier connection may have stored is never `NotWritten` later.
+//! 4. nsqd closes the connection when it rejects a publish. The publishes in flight behind it were not
+//!    executed, and are retried in order, unless the error concerns their whole topic (`E_BAD_TOPIC`;
+//!    `E_UNAUTHORIZED`, after which publishes to the topic are rejected locally for a second). Commands
+//!    that were never wholly written are retried as well. If the error response itself is lost because
+//!    nsqd resets the connection, the connection counts as lost. Publishes that may be stored are
+//!    answered as such, or retried if `retry_maybe_written` is on.
+//! 5. Names, sizes, counts and delays are validated before anything is sent. A local rejection affects
+//!    no other publish.
+//! 6. Memory is bounded: publishes without a result by `max_pending` and `max_pending_bytes`, publishes
+//!    in flight by `publish_window` and `publish_window_bytes`, frames by `max_msg_size`. Beyond that the
+//!    result is [`Full`](ErrorKind::Full) at once; a [`ProducerHandle`] waits for capacity instead.
+//! 7. A caller that cancels or times out changes no other result. A publish in flight keeps its place,
+//!    and its late response is discarded; a publish that is not in flight is never sent.
+//! 8. After a write error the responses that nsqd has sent already are still read and count.
+//! 9. Publishes of one topic are written in the order in which their messages arrived; without automatic
+//!    batching, those of all topics. A retried publish precedes every younger one of its topic.
+//! 10. [`Drain`](producer::Drain) rejects new publishes, waits for outstanding ones, answers the rest
+//!     truthfully, and reports counts. Afterwards the producer holds no socket, timer or other actor.
+//! 11. TLS and AUTH are enforced: if nsqd declines TLS or its certificate is not acceptable, the
+//!     connection fails, and nothing but the IDENTIFY that asks for TLS was sent. The secret is sent only
+//!     to an nsqd that requires AUTH, and inside TLS if TLS is configured.
+//! 12. No input of a peer causes a panic, an allocation beyond the limits, or a busy loop.
 //!
-//! # What is absent
+//! # Limitations
 //!
-//! One producer speaks to one nsqd. The consumer and nsqlookupd are to come.
+//! A producer publishes to one nsqd. There is no consumer and no discovery by nsqlookupd yet.
 //!
 //! # Features
 //!
 //! | feature | |
 //! |---|---|
-//! | `tls` | TLS by rustls, with ring: the options `tls_v1` and its kin |
+//! | `tls` | TLS by rustls with ring: the option `tls_v1` and its relatives |
 //! | `snappy`, `deflate` | compression: the options of these names |
-//! | `embedded` | an nsqd inside the process, for tests, with faults on demand |
+//! | `embedded` | an nsqd inside the process for tests, with faults on demand |
 //!
-//! AUTH needs no feature. What needs a feature that is not there is refused by name, not passed over.
-//!
-//! # The map
-//!
-//! Each folder may import only what stands left of it: `protocol` <- `conn` <- `producer`; `config`, `error`, `secret`,
-//! `compression` and `backoff` stand beside `conn`, and `handle` is a user of `producer`. `embedded` imports nothing of the
-//! crate, so that a mistake cannot cancel out, but `compression`, which is held against nsqd's own, and the name [`TlsVersion`].
+//! None is on by default. AUTH needs no feature. An option whose feature is off is rejected by name.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
-mod backoff;
 #[cfg(any(feature = "deflate", feature = "snappy"))]
 mod compression;
 mod config;
 mod conn;
 mod error;
 mod handle;
-mod producer;
+mod link;
+pub mod producer;
 pub mod protocol;
+mod runtime;
 mod secret;
 pub mod testing;
 
@@ -125,26 +137,36 @@ pub use self::{
         ConfigError, ConnectionError, Delivery, ErrorKind, ErrorScope, PublishError, TlsFailure,
         WaitError,
     },
-    handle::ProducerHandle,
+    handle::{HandleEvent, ProducerHandle, Readiness},
+    link::{
+        ConnectionEvent, DeferredReply, Reconnect, SubscribeEvents, Unsubscribe, WaitConnected,
+    },
     producer::{
-        AnyPublish, ConnectionEvent, DeferredPublish, Drain, DrainReport, GetState, GetStats,
-        Latency, MultiPublish, Ping, Producer, ProducerState, Publish, PublishFailure, Reconnect,
-        Stats, SubscribeEvents, SubscribeFailures, WaitConnected,
+        AnyPublish, DeferredPublish, Latency, MultiPublish, Ping, Producer, ProducerEvent,
+        ProducerState, Publish, PublishExt, PublishFailure, SubscribeFailures,
     },
     protocol::{Channel, NameError, Topic},
     secret::Secret,
 };
 pub use {actix, bytes};
 
-/// The examples of the README and of the pages, compiled.
-#[cfg(doctest)]
-mod pages {
-    #[doc = include_str!("../README.md")]
-    struct Readme;
-    #[doc = include_str!("../MIGRATION.md")]
-    struct Migration;
+/// Longer texts: what a result means, options, tuning, troubleshooting, migration.
+pub mod guide {
     #[doc = include_str!("../docs/delivery.md")]
-    struct Delivery;
+    pub mod delivery {}
+    #[doc = include_str!("../docs/actix-web.md")]
+    pub mod actix_web {}
+    #[doc = include_str!("../docs/options.md")]
+    pub mod options {}
     #[doc = include_str!("../docs/tuning.md")]
-    struct Tuning;
+    pub mod tuning {}
+    #[doc = include_str!("../docs/troubleshooting.md")]
+    pub mod troubleshooting {}
+    #[doc = include_str!("../MIGRATION.md")]
+    pub mod migration {}
 }
+
+/// The examples of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -12,10 +12,11 @@ use std::{
 };
 
 use actix_nsq::{
-    GetStats, Producer, ProducerConfig, Publish, Reconnect, Topic,
+    Producer, ProducerConfig, Publish, Reconnect, Topic,
     actix::{Addr, System},
     bytes::Bytes,
     embedded::EmbeddedNsqd,
+    producer::GetStats,
 };
 
 /// Loses the connection so many times, in turn by a reset, by an end, and by its own wish, with publishes on their way.

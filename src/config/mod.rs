@@ -85,10 +85,6 @@ impl ProducerConfig {
         &self.address
     }
 
-    pub(crate) fn shared_address(&self) -> &Arc<str> {
-        &self.address
-    }
-
     /// The settings of a connection.
     pub(crate) fn conn_options(&self) -> ConnOptions {
         let options = &self.options;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use actix_nsq::protocol::ErrorCode;
-use actix_nsq::{Delivery, ErrorKind, GetStats, Publish};
+use actix_nsq::{Delivery, ErrorKind, Publish, producer::GetStats};
 
 use super::load::{
     Answers, TOPIC, config, numbered, numbers, producer, publish, publish_all, start, topic,
@@ -45,7 +45,7 @@ async fn a_refused_publish_in_the_midst_of_a_batch_fails_alone(broker: Broker) {
     let stats = producer.send(GetStats).await.unwrap();
     assert_eq!((stats.batches, stats.batched), (1, 101));
     // Each of the others was sent twice, and the guilty one once.
-    assert_eq!((stats.commands, stats.resent), (101, 100));
+    assert_eq!((stats.commands, stats.requeued), (101, 100));
 }
 
 #[track_caller]

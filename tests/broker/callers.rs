@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix_nsq::actix::{Addr, Arbiter, Recipient};
-use actix_nsq::{Delivery, ErrorKind, GetStats, MultiPublish, Producer, Publish};
+use actix_nsq::{Delivery, ErrorKind, MultiPublish, Producer, Publish, producer::GetStats};
 use futures::future::join_all;
 
 use super::load::{
@@ -228,7 +228,7 @@ async fn ten_thousand_of_whom_a_hundred_give_up(
         .map(|number| {
             let message = Publish::new(topic(TOPIC), numbered(number));
             let patience = if is_hasty(number) { 100 } else { 30_000 };
-            producer.send(message.timeout(Duration::from_millis(patience)))
+            producer.send(message.expires_in(Duration::from_millis(patience)))
         })
         .collect();
 
@@ -265,7 +265,7 @@ async fn a_caller_that_goes_away_shifts_nobodys_answer(broker: Broker) {
             let mut message = Publish::new(topic(TOPIC), numbered(number));
             // Those that time out stand between those that do not, so that a shifted answer shows.
             if number % 4 == 1 {
-                message = message.timeout(Duration::from_millis(200));
+                message = message.expires_in(Duration::from_millis(200));
             }
             Some(Box::pin(producer.send(message)))
         })

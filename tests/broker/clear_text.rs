@@ -104,7 +104,7 @@ async fn with_tls_nobody_reads_a_secret_or_a_body(broker: Broker) {
 async fn fails(config: ProducerConfigBuilder) -> PublishError {
     let producer = start(config);
     let told = Told::by(&producer);
-    let body = Publish::new(topic(TOPIC), BODY).timeout(Duration::from_millis(400));
+    let body = Publish::new(topic(TOPIC), BODY).expires_in(Duration::from_millis(400));
     let error = producer.send(body).await.unwrap().unwrap_err();
     wait::until("it tries again", || told.backing_off() >= 2).await;
     error

@@ -123,7 +123,7 @@ async fn a_producer_without_heartbeats_publishes(broker: Broker) {
 async fn the_http_port_of_nsqd_is_recognised(broker: Broker) {
     let http = broker.real().with_nsqd(|nsqd| nsqd.http_address()).await;
     let producer = start(ProducerConfig::builder(http));
-    let hello = Publish::new(topic(TOPIC), "hello").timeout(Duration::from_millis(500));
+    let hello = Publish::new(topic(TOPIC), "hello").expires_in(Duration::from_millis(500));
     let error = producer.send(hello).await.unwrap().unwrap_err();
     assert_eq!(
         (error.kind(), error.delivery()),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use actix_nsq::actix::Addr;
-use actix_nsq::{Delivery, Drain, DrainReport, ErrorKind, Producer};
+use actix_nsq::{Delivery, ErrorKind, Producer, producer::Drain, producer::DrainReport};
 
 use super::load::{
     Answers, TOPIC, config, numbered, numbers, producer, publish, publish_all, start,

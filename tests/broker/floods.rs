@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use actix_nsq::actix::{Actor, Addr, Context, Handler};
 use actix_nsq::{
-    Delivery, Drain, ErrorKind, GetStats, Producer, ProducerConfigBuilder, Publish, PublishError,
-    PublishFailure, Stats, SubscribeFailures, Topic,
+    Delivery, ErrorKind, Producer, ProducerConfigBuilder, Publish, PublishError, PublishFailure,
+    SubscribeFailures, Topic, producer::Drain, producer::GetStats, producer::Stats,
 };
 use actix_rt::Arbiter;
 use futures::FutureExt;
@@ -150,14 +150,14 @@ async fn a_flood_of_sends_while_connections_are_given_up_meets_the_bound(broker:
     let mut kept = Vec::new();
     flood.freeze(true).await;
     let (mut full, mut waves) = (0, 0);
-    while waves < flood.size / WAVE || flood.stats().await.losses == 0 {
+    while waves < flood.size / WAVE || flood.stats().await.disconnects == 0 {
         full += flood.wave(&mut kept).await;
         flood.look_at(&mut kept);
         waves += 1;
     }
     flood.assert_bounded();
     let stats = flood.stats().await;
-    assert_eq!(stats.full, full as u64);
+    assert_eq!(stats.rejected_full, full as u64);
     assert!(full > 0, "nothing was refused");
     flood.freeze(false).await;
     for (id, answer) in kept {
@@ -332,10 +332,10 @@ impl Flood {
     async fn assert_held(&self, room: usize) {
         self.assert_bounded();
         let stats = self.stats().await;
-        assert_eq!(stats.waiting + stats.in_flight, room);
-        assert_eq!(stats.full, (self.size - room) as u64);
+        assert_eq!(stats.queued + stats.in_flight, room);
+        assert_eq!(stats.rejected_full, (self.size - room) as u64);
         assert_eq!((stats.published, stats.ok), (self.size as u64 + 1, 1));
-        assert_eq!(stats.losses, 0, "{stats:?}");
+        assert_eq!(stats.disconnects, 0, "{stats:?}");
     }
 
     /// All is as it was before, and every answer was the truth.

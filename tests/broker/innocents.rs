@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use actix_nsq::actix::Addr;
 use actix_nsq::protocol::ErrorCode;
-use actix_nsq::{DeferredPublish, Delivery, ErrorKind, GetStats, Producer, Publish, PublishError};
+use actix_nsq::{
+    DeferredPublish, Delivery, ErrorKind, Producer, Publish, PublishError, producer::GetStats,
+};
 
 use super::load::{config, start, topic};
 use super::recorded::{RecordedLoad, Waits};
@@ -99,7 +101,7 @@ async fn among_innocents(
     assert!(failed.is_none(), "an innocent was told {failed:?}");
     assert!(longest < NO_BACKOFF, "an innocent waited for {longest:?}");
     assert!(waits.longest() <= FLAT, "{:?}", waits.longest());
-    let losses = producer.send(GetStats).await.unwrap().losses;
+    let losses = producer.send(GetStats).await.unwrap().disconnects;
     assert!(connections.contains(&losses), "{losses} were lost");
     let verdict = load.judge(broker).await;
     verdict.assert_clean();
@@ -140,7 +142,7 @@ async fn refused_amid_many(broker: Broker, batching: bool) {
     assert!(load.longest() < NO_BACKOFF, "{:?}", load.longest());
     let stats = producer.send(GetStats).await.unwrap();
     assert_eq!(stats.batches > 0, batching, "{stats:?}");
-    let resets = stats.losses - refused;
+    let resets = stats.disconnects - refused;
     for error in load.errors().iter() {
         assert_eq!(error.kind(), ErrorKind::ConnectionLost, "{error}");
         assert!(resets > 0, "with every reason heard: {error}");

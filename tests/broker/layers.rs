@@ -6,7 +6,8 @@ use std::time::Duration;
 use actix_nsq::actix::Addr;
 use actix_nsq::bytes::Bytes;
 use actix_nsq::{
-    Delivery, GetStats, MultiPublish, Ping, Producer, ProducerConfigBuilder, Publish, PublishError,
+    Delivery, MultiPublish, Ping, Producer, ProducerConfigBuilder, Publish, PublishError,
+    producer::GetStats,
 };
 use futures::future::join_all;
 

@@ -138,7 +138,7 @@ async fn hundreds_of_failed_attempts_leave_nothing_behind(broker: Broker) {
 }
 
 async fn fail(producer: &Addr<Producer>, outage: Duration) {
-    let message = actix_nsq::Publish::new(topic(super::load::TOPIC), "x").timeout(outage);
+    let message = actix_nsq::Publish::new(topic(super::load::TOPIC), "x").expires_in(outage);
     producer.send(message).await.unwrap().unwrap_err();
 }
 

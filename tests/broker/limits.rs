@@ -40,7 +40,7 @@ async fn without_a_descriptor_to_be_had_publishes_wait_and_nothing_spins(broker:
 
     let producer = start(config.max_reconnect_backoff(Duration::from_millis(50)));
     let waits = Waits::of(&producer).await;
-    let hasty = Publish::new(topic(TOPIC), "hasty").timeout(patience);
+    let hasty = Publish::new(topic(TOPIC), "hasty").expires_in(patience);
     let error = producer.send(hasty).await.unwrap().unwrap_err();
     let waited = producer.send(Publish::new(topic(TOPIC), "patient"));
     setrlimit(Resource::Nofile, before).expect("and raised again up to its maximum");
@@ -84,7 +84,7 @@ async fn a_topic_paused_and_emptied_under_load_takes_every_publish(broker: Broke
     load.cease().await;
     assert_eq!(load.errors().len(), 0, "{:?}", load.errors().first());
     let stats = stats_once(&producer, "all is answered", |stats| stats.in_flight == 0).await;
-    assert_eq!((stats.connects, stats.losses), (1, 0));
+    assert_eq!((stats.connects, stats.disconnects), (1, 0));
     // And what comes after the last time is there.
     publish(&producer, "after all").await.unwrap();
     assert_eq!(broker.bodies(TOPIC, 1).await, [b"after all"]);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use actix_nsq::actix::{Addr, Arbiter};
 use actix_nsq::{
-    Drain, ErrorKind, GetState, Producer, ProducerConfig, ProducerState, Publish, PublishError,
-    WaitConnected,
+    ErrorKind, Producer, ProducerConfig, ProducerState, Publish, PublishError, WaitConnected,
+    producer::Drain, producer::GetState,
 };
 use futures::future::join_all;
 use tokio::task::LocalSet;

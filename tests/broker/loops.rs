@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use actix_nsq::ProducerConfigBuilder;
 use actix_nsq::actix::Addr;
-use actix_nsq::{Producer, Stats};
+use actix_nsq::{Producer, producer::Stats};
 
 use super::load::{config, start};
 use super::recorded::{RecordedLoad, Waits, is_time_out, of_many_sizes, stats_once};

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use actix_nsq::actix::Addr;
 use actix_nsq::{
-    ConnectFuture, ConnectTarget, Connector, DeferredPublish, Delivery, Drain, GetStats, Producer,
-    Publish, Reconnect, Stats, Transport,
+    ConnectFuture, ConnectTarget, Connector, DeferredPublish, Delivery, Producer, Publish,
+    Reconnect, Transport, producer::Drain, producer::GetStats, producer::Stats,
 };
 use tokio::net::TcpStream;
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use actix_nsq::actix::{Actor, Addr, Context, Handler};
 use actix_nsq::{
-    ConnectionEvent, Delivery, ErrorKind, GetStats, MultiPublish, Producer, Publish, PublishError,
-    Stats, SubscribeEvents, Topic,
+    ConnectionEvent, Delivery, ErrorKind, MultiPublish, Producer, Publish, PublishError,
+    SubscribeEvents, Topic, producer::GetStats, producer::Stats,
 };
 use actix_rt::task::JoinHandle;
 

@@ -152,7 +152,8 @@ async fn frozen_for_longer_than_two_heartbeats_and_thawed(broker: Broker) {
 async fn a_broker_may_start_after_the_producer(broker: Broker) {
     broker.kill().await;
     let producer = producer(&broker).await;
-    let hasty = actix_nsq::Publish::new(topic(TOPIC), "hasty").timeout(Duration::from_millis(200));
+    let hasty =
+        actix_nsq::Publish::new(topic(TOPIC), "hasty").expires_in(Duration::from_millis(200));
     let error = producer.send(hasty).await.unwrap().unwrap_err();
     assert_eq!(
         (error.kind(), error.delivery()),
@@ -248,7 +249,7 @@ async fn what_was_in_flight_at_the_end_is_told_from_what_was_not(broker: Broker)
         // Behind all others; its time-out tells that those in the window are handed over.
         let hasty = actix_nsq::Publish::new(topic(TOPIC), "hasty");
         let hasty = producer
-            .send(hasty.timeout(Duration::from_millis(50)))
+            .send(hasty.expires_in(Duration::from_millis(50)))
             .await;
         let error = hasty.unwrap().unwrap_err();
         assert_eq!(

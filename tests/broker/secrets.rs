@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use actix_nsq::actix::Addr;
 use actix_nsq::protocol::ErrorCode;
 use actix_nsq::{
-    ConnectionError, Delivery, ErrorKind, GetStats, Producer, ProducerConfig,
-    ProducerConfigBuilder, Publish, PublishError, Reconnect, Secret,
+    ConnectionError, Delivery, ErrorKind, Producer, ProducerConfig, ProducerConfigBuilder, Publish,
+    PublishError, Reconnect, Secret, producer::GetStats,
 };
 use futures::future::join_all;
 
@@ -205,7 +205,7 @@ async fn a_secret_that_is_revoked_serves_until_its_time_is_over_and_again_once_i
     // Then it is not let in any more.
     let failed = told.backing_off();
     wait::until("it is refused", || told.backing_off() >= failed + 2).await;
-    let hello = Publish::new(topic("another"), "hello").timeout(Duration::from_millis(20));
+    let hello = Publish::new(topic("another"), "hello").expires_in(Duration::from_millis(20));
     let error = producer.send(hello).await.unwrap().unwrap_err();
     let why = error.connection_error().expect("why it is not connected");
     assert_auth_refused(why, &ErrorCode::Unauthorized);
@@ -377,7 +377,7 @@ async fn a_secret_shows_nowhere(broker: Broker) {
             seen_of(&error, &mut look);
         }
         wait::until("it is refused", || told.backing_off() >= 2).await;
-        let hello = Publish::new(topic("another"), "hello").timeout(Duration::from_millis(20));
+        let hello = Publish::new(topic("another"), "hello").expires_in(Duration::from_millis(20));
         let error = producer.send(hello).await.unwrap().unwrap_err();
         seen_of(&error, &mut look);
         look(&producer.send(GetStats).await.unwrap());

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use actix_nsq::actix::{Actor, Addr, Context, Handler};
 use actix_nsq::{
-    ConnectionEvent, Delivery, GetStats, Ping, Producer, ProducerHandle, PublishError, Reconnect,
-    Stats, SubscribeEvents, WaitConnected, WaitError,
+    ConnectionEvent, Delivery, Ping, Producer, ProducerEvent, ProducerHandle, PublishError,
+    Reconnect, SubscribeEvents, WaitConnected, WaitError, producer::GetStats, producer::Stats,
 };
 
 use super::load::{
@@ -58,7 +58,7 @@ fn assert_agree(stats: &Stats, answers: &Answers) {
         count(stats.maybe_written),
     );
     assert_eq!(counted, told, "{stats:#?}");
-    assert_eq!((stats.waiting, stats.in_flight), (0, 0), "{stats:#?}");
+    assert_eq!((stats.queued, stats.in_flight), (0, 0), "{stats:#?}");
 }
 
 /// checklist: 44
@@ -101,7 +101,7 @@ async fn pings_among_64_publishers_are_all_answered(broker: Broker) {
     answers.assert_all_ok();
     let stats = stats(&producer).await;
     assert_agree(&stats, &answers);
-    assert_eq!((stats.connects, stats.resent), (1, 0));
+    assert_eq!((stats.connects, stats.requeued), (1, 0));
     answers.assert_true_of(&broker.bodies(TOPIC, answers.ok()).await);
 }
 
@@ -134,14 +134,24 @@ async fn waiting_for_a_connection_lasts_as_long_as_the_outage(broker: Broker) {
     publish(&producer, numbered(0)).await.unwrap();
 }
 
-/// Keeps the events that it is told.
-struct Watcher(Rc<RefCell<Vec<ConnectionEvent>>>);
+/// Collects the events of a producer.
+#[derive(Default)]
+struct Events {
+    connection: Vec<ConnectionEvent>,
+    requeued: u64,
+    maybe_written: u64,
+}
+
+struct Watcher(Rc<RefCell<Events>>);
 
 impl Watcher {
-    fn of(producer: &Addr<Producer>) -> Rc<RefCell<Vec<ConnectionEvent>>> {
+    fn of(producer: &Addr<Producer>) -> Rc<RefCell<Events>> {
         let events = Rc::default();
         let watcher = Self(Rc::clone(&events)).start();
-        producer.do_send(SubscribeEvents(watcher.recipient()));
+        producer.do_send(SubscribeEvents::<ConnectionEvent>(
+            watcher.clone().recipient(),
+        ));
+        producer.do_send(SubscribeEvents::<ProducerEvent>(watcher.recipient()));
         events
     }
 }
@@ -154,7 +164,24 @@ impl Handler<ConnectionEvent> for Watcher {
     type Result = ();
 
     fn handle(&mut self, event: ConnectionEvent, _: &mut Context<Self>) {
-        self.0.borrow_mut().push(event);
+        self.0.borrow_mut().connection.push(event);
+    }
+}
+
+impl Handler<ProducerEvent> for Watcher {
+    type Result = ();
+
+    fn handle(&mut self, event: ProducerEvent, _: &mut Context<Self>) {
+        if let ProducerEvent::Settled {
+            requeued,
+            maybe_written,
+            ..
+        } = event
+        {
+            let mut events = self.0.borrow_mut();
+            events.requeued += requeued as u64;
+            events.maybe_written += maybe_written as u64;
+        }
     }
 }
 
@@ -168,31 +195,30 @@ struct Sum {
 }
 
 impl Sum {
-    fn of(events: &[ConnectionEvent]) -> Self {
-        let mut sum = Self::default();
+    fn of(events: &Events) -> Self {
+        let mut sum = Self {
+            resent: events.requeued,
+            unknown: events.maybe_written,
+            ..Self::default()
+        };
         let mut last: Option<&ConnectionEvent> = None;
-        for event in events {
+        for event in &events.connection {
             match (last, event) {
                 (
-                    None | Some(ConnectionEvent::BackingOff { .. } | ConnectionEvent::Lost { .. }),
+                    None
+                    | Some(ConnectionEvent::BackingOff { .. } | ConnectionEvent::Disconnected { .. }),
                     ConnectionEvent::Connecting { .. },
                 ) => {}
                 (
                     None | Some(ConnectionEvent::Connecting { .. }),
                     ConnectionEvent::Connected { .. },
                 ) => sum.connected += 1,
-                (
-                    Some(ConnectionEvent::Connected { .. }),
-                    ConnectionEvent::Lost {
-                        resent, unknown, ..
-                    },
-                ) => {
-                    sum.lost += 1;
-                    sum.resent += *resent as u64;
-                    sum.unknown += *unknown as u64;
+                (Some(ConnectionEvent::Connected { .. }), ConnectionEvent::Disconnected { .. }) => {
+                    sum.lost += 1
                 }
                 (
-                    None | Some(ConnectionEvent::Lost { .. } | ConnectionEvent::Connecting { .. }),
+                    None
+                    | Some(ConnectionEvent::Disconnected { .. } | ConnectionEvent::Connecting { .. }),
                     ConnectionEvent::BackingOff { .. },
                 ) => {}
                 (last, event) => panic!("{event:?} after {last:?}"),
@@ -214,7 +240,7 @@ async fn events_and_statistics_agree_with_callers_and_broker_through_outages(bro
         // In the midst of it the sums hold as well.
         let now = stats(&producer).await;
         let answered = now.ok + now.not_written + now.maybe_written + now.maybe_partial;
-        let held = (now.waiting + now.in_flight) as u64;
+        let held = (now.queued + now.in_flight) as u64;
         assert_eq!(now.published, answered + held, "{now:#?}");
         match outage % 2 {
             0 => broker.kill().await,
@@ -227,11 +253,11 @@ async fn events_and_statistics_agree_with_callers_and_broker_through_outages(bro
     let stats = stats(&producer).await;
     assert_agree(&stats, &answers);
     let sum = Sum::of(&events.borrow());
-    assert_eq!((stats.connects, stats.losses), (outages + 1, outages));
+    assert_eq!((stats.connects, stats.disconnects), (outages + 1, outages));
     assert_eq!((sum.connected, sum.lost), (outages + 1, outages));
     assert_eq!(
         (sum.unknown, sum.resent),
-        (stats.maybe_written, stats.resent)
+        (stats.maybe_written, stats.requeued)
     );
     assert!(stats.last_error.is_some());
     let median = stats.latency.quantile(0.5);
@@ -253,8 +279,8 @@ async fn reconnecting_under_load_loses_nothing_and_repeats_nothing(broker: Broke
     answers.assert_all_ok();
     let stats = stats(&producer).await;
     assert_agree(&stats, &answers);
-    assert_eq!((stats.connects, stats.losses), (times + 1, times));
-    assert_eq!(stats.resent, 0);
+    assert_eq!((stats.connects, stats.disconnects), (times + 1, times));
+    assert_eq!(stats.requeued, 0);
     answers.assert_true_of(&broker.bodies(TOPIC, answers.ok()).await);
 }
 
@@ -273,8 +299,8 @@ async fn call(handle: &ProducerHandle, numbers: std::ops::Range<usize>) -> Answe
 
 /// contract: 10
 async fn five_thousand_publishes_by_a_handle_are_stored_before_the_drain_ends(broker: Broker) {
-    let producer = start(config(&broker).await.max_pending(100));
-    let handle = ProducerHandle::from(producer.clone());
+    let handle = ProducerHandle::start(config(&broker).await.max_pending(100).build().unwrap());
+    let producer = handle.address().clone();
     let (answers, report) = tokio::join!(call(&handle, 0..5_000), handle.drain(LONG));
     let report = report.unwrap();
     answers.assert_all_ok();
@@ -283,13 +309,13 @@ async fn five_thousand_publishes_by_a_handle_are_stored_before_the_drain_ends(br
     assert_eq!(stored, Vec::from_iter(0..5_000));
     let stats = stats(&producer).await;
     assert_agree(&stats, &answers);
-    assert_eq!(stats.full, 0);
+    assert_eq!(stats.rejected_full, 0);
 }
 
 /// checklist: 33
 async fn callers_of_a_handle_wait_out_an_outage_in_little_room(broker: Broker) {
-    let producer = start(config(&broker).await.max_pending(10));
-    let handle = ProducerHandle::from(producer.clone());
+    let handle = ProducerHandle::start(config(&broker).await.max_pending(10).build().unwrap());
+    let producer = handle.address().clone();
     publish_all(&producer, 0..5).await.assert_all_ok();
     broker.kill().await;
     let (answers, ()) = tokio::join!(call(&handle, 5..2_000), async {

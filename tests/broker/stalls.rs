@@ -103,7 +103,7 @@ async fn a_broker_that_never_answers_the_handshake_is_left(broker: Broker) {
             .await
             .handshake_timeout(Duration::from_millis(100)),
     );
-    let hasty = Publish::new(topic(TOPIC), "hasty").timeout(SOON);
+    let hasty = Publish::new(topic(TOPIC), "hasty").expires_in(SOON);
     let error = producer.send(hasty).await.unwrap().unwrap_err();
     assert_eq!(
         (error.kind(), error.delivery()),
@@ -145,7 +145,7 @@ async fn a_late_answer_to_who_gave_up_is_swallowed(broker: Broker) {
     let producer = producer(&broker).await;
     publish(&producer, numbered(0)).await.unwrap();
     broker.embedded().faults().stall(true);
-    let hasty = Publish::new(topic(TOPIC), numbered(1)).timeout(Duration::from_millis(50));
+    let hasty = Publish::new(topic(TOPIC), numbered(1)).expires_in(Duration::from_millis(50));
     let error = producer.send(hasty).await.unwrap().unwrap_err();
     assert_eq!(
         (error.kind(), error.delivery()),
@@ -153,7 +153,7 @@ async fn a_late_answer_to_who_gave_up_is_swallowed(broker: Broker) {
     );
     let next = producer.send(Publish::new(topic(TOPIC), numbered(2)));
     broker.embedded().wait_for_command("PUB", 3).await;
-    let after = producer.send(Publish::new(topic(TOPIC), numbered(3)).timeout(SOON));
+    let after = producer.send(Publish::new(topic(TOPIC), numbered(3)).expires_in(SOON));
     broker.embedded().faults().stall(false);
     next.await.unwrap().unwrap();
     after.await.unwrap().unwrap();
@@ -201,7 +201,7 @@ async fn half_a_command_is_sent_again(broker: Broker) {
     let sent: Vec<_> = (0..24)
         .map(|_| producer.send(Publish::new(topic("large"), large.clone())))
         .collect();
-    let hasty = Publish::new(topic(TOPIC), "hasty").timeout(SOON);
+    let hasty = Publish::new(topic(TOPIC), "hasty").expires_in(SOON);
     let hasty = producer.send(hasty).await.unwrap().unwrap_err();
     assert_eq!(hasty.kind(), ErrorKind::Timeout);
     broker.embedded().faults().reset_connections();

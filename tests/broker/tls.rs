@@ -62,7 +62,7 @@ pub async fn refused(config: ProducerConfigBuilder) -> ConnectionError {
     let producer = start(config);
     let told = Told::by(&producer);
     wait::until("the first attempt fails", || told.backing_off() >= 1).await;
-    let hello = Publish::new(topic(TOPIC), "hello").timeout(Duration::from_millis(20));
+    let hello = Publish::new(topic(TOPIC), "hello").expires_in(Duration::from_millis(20));
     let error = producer.send(hello).await.unwrap().unwrap_err();
     assert_eq!(
         (error.kind(), error.delivery()),

@@ -69,7 +69,7 @@ impl Told {
     /// Why connections were lost that had been made.
     pub fn lost(&self) -> Vec<ConnectionError> {
         let lost = |event| match event {
-            ConnectionEvent::Lost { why, .. } => Some(why),
+            ConnectionEvent::Disconnected { reason, .. } => Some(reason),
             _ => None,
         };
         self.all().into_iter().filter_map(lost).collect()

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use actix_nsq::actix::{Addr, Message, dev::ToEnvelope};
 use actix_nsq::{
-    DeferredPublish, Delivery, Drain, ErrorKind, MultiPublish, Producer, ProducerConfig,
-    ProducerConfigBuilder, Publish, PublishError, Topic,
+    DeferredPublish, Delivery, ErrorKind, MultiPublish, Producer, ProducerConfig,
+    ProducerConfigBuilder, Publish, PublishError, Topic, producer::Drain,
 };
 use futures::future::join_all;
 
@@ -62,7 +62,7 @@ async fn ask_for_everything_wrong(producer: &Addr<Producer>, round: usize) -> Ve
     let secret = |what: &str| topic(&format!("unsaid.{what}.{round}"));
     let body = |size: usize| format!("{:x<size$}", format!("unsaid body {round} "));
     let (small, large) = (body(30), body(1_001));
-    let no_time = Publish::new(secret("hurry"), small.clone()).timeout(Duration::ZERO);
+    let no_time = Publish::new(secret("hurry"), small.clone()).expires_in(Duration::ZERO);
     let too_late = DeferredPublish::new(secret("late"), Duration::from_secs(61), small.clone());
     let deferred = DeferredPublish::new(secret("later"), Duration::ZERO, large.clone());
     let empty_member = [small.clone(), String::new(), small.clone()];

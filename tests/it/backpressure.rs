@@ -93,7 +93,10 @@ fn what_timed_out_in_flight_keeps_its_share_until_its_answer_comes() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(|config| config.max_pending(1));
         let mut nsqd = network.connected().await;
-        let hasty = send(&producer, Publish::new(topic("t"), "hasty").timeout(s(1)));
+        let hasty = send(
+            &producer,
+            Publish::new(topic("t"), "hasty").expires_in(s(1)),
+        );
         assert_error(hasty.await, ErrorKind::Timeout, Delivery::MaybeWritten);
         full(publish(&producer, "a"), &["max_pending (1)"]).await;
         nsqd.expect_pub("t", "hasty").await;
@@ -113,7 +116,7 @@ fn what_timed_out_or_was_cancelled_before_its_turn_leaves_its_room() {
         let producer = network.start_with(|config| config.max_pending(1).dial_timeout(s(60)));
         let dial = network.dial().await;
         for _ in 0..3 {
-            let hasty = send(&producer, Publish::new(topic("t"), "a").timeout(s(1)));
+            let hasty = send(&producer, Publish::new(topic("t"), "a").expires_in(s(1)));
             assert_error(hasty.await, ErrorKind::Timeout, Delivery::NotWritten);
         }
         drop(publish(&producer, "b"));

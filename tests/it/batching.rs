@@ -68,7 +68,7 @@ fn who_gave_up_before_its_turn_is_in_no_batch() {
         let producer = start(&network);
         let first = publish(&producer, "first");
         let cancelled = publish(&producer, "cancelled");
-        let hasty = Publish::new(topic("t"), "hasty").timeout(ms(100));
+        let hasty = Publish::new(topic("t"), "hasty").expires_in(ms(100));
         let hasty = send(&producer, hasty);
         let last = publish(&producer, "last");
         tokio::time::sleep(ms(1)).await;
@@ -88,7 +88,7 @@ fn who_gave_up_before_its_turn_is_in_no_batch() {
 fn who_gives_up_in_flight_keeps_its_place_in_the_batch() {
     in_virtual_time(async |mut network: Network| {
         let producer = start(&network);
-        let hasty = Publish::new(topic("t"), "hasty").timeout(ms(100));
+        let hasty = Publish::new(topic("t"), "hasty").expires_in(ms(100));
         let hasty = send(&producer, hasty);
         let patient = publish(&producer, "patient");
         let mut nsqd = network.connected().await;

@@ -10,7 +10,7 @@ use crate::harness::{
 use crate::support::spoken::{Command, error_frame, ok_frame};
 
 fn within(timeout: std::time::Duration, body: &'static str) -> Publish {
-    Publish::new(topic("t"), body).timeout(timeout)
+    Publish::new(topic("t"), body).expires_in(timeout)
 }
 
 /// contract: 7

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use actix::{Addr, MailboxError};
 use actix_nsq::{
-    ConnectionError, DeferredPublish, Delivery, Drain, DrainReport, ErrorKind, MultiPublish,
-    Producer, ProducerConfig, Publish, PublishError, protocol::ErrorCode,
+    ConnectionError, DeferredPublish, Delivery, ErrorKind, MultiPublish, Producer, ProducerConfig,
+    Publish, PublishError, producer::Drain, producer::DrainReport, protocol::ErrorCode,
 };
 
 use crate::harness::{Network, assert_error, in_virtual_time, ms, publish, s, send, topic};
@@ -208,7 +208,10 @@ fn a_timeout_while_connected_blames_no_earlier_failure() {
         let mut nsqd = network.connected().await;
         let first = publish(&producer, "first");
         tokio::time::sleep(ms(1)).await;
-        let second = send(&producer, Publish::new(topic("t"), "second").timeout(s(1)));
+        let second = send(
+            &producer,
+            Publish::new(topic("t"), "second").expires_in(s(1)),
+        );
         let error = assert_error(second.await, ErrorKind::Timeout, Delivery::NotWritten);
         assert!(error.connection_error().is_none(), "{error}");
         assert!(

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use actix::Addr;
 use actix_nsq::{
-    Delivery, Drain, ErrorKind, GetStats, Producer, ProducerConfig, ProducerHandle, Publish,
-    PublishError, Stats, Topic,
+    Delivery, ErrorKind, Producer, ProducerConfig, ProducerHandle, Publish, PublishError, Topic,
+    producer::Drain, producer::GetStats, producer::Stats,
 };
 use futures::{FutureExt, future::join_all};
 use tokio::{task::JoinHandle, time::sleep};
@@ -75,7 +75,7 @@ fn every_method_says_what_it_is_called() {
 #[test]
 fn a_topic_is_a_topic_or_text_that_is_one() {
     in_virtual_time(async |mut network: Network| {
-        let handle = ProducerHandle::from(network.start());
+        let handle = network.start_handle_with(|config| config);
         let mut nsqd = network.connected().await;
         let (parsed, owned) = (Topic::new("t").unwrap(), "t".to_owned());
         let calls = async {
@@ -117,8 +117,8 @@ fn a_topic_is_a_topic_or_text_that_is_one() {
 #[test]
 fn callers_have_their_turn_in_the_order_in_which_they_came() {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.max_pending(1));
-        let handle = ProducerHandle::from(producer.clone());
+        let handle = network.start_handle_with(|config| config.max_pending(1));
+        let producer = handle.address().clone();
         let mut nsqd = network.connected().await;
         let numbers = 0..100;
         let calls: Vec<_> = numbers
@@ -137,7 +137,10 @@ fn callers_have_their_turn_in_the_order_in_which_they_came() {
             call.unwrap().unwrap();
         }
         let stats = stats(&producer).await;
-        assert_eq!((stats.published, stats.ok, stats.full), (100, 100, 0));
+        assert_eq!(
+            (stats.published, stats.ok, stats.rejected_full),
+            (100, 100, 0)
+        );
     });
 }
 
@@ -145,8 +148,8 @@ fn callers_have_their_turn_in_the_order_in_which_they_came() {
 #[test]
 fn whoever_waits_is_not_overtaken_by_messages_to_the_address() {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.max_pending(1));
-        let handle = ProducerHandle::from(producer.clone());
+        let handle = network.start_handle_with(|config| config.max_pending(1));
+        let producer = handle.address().clone();
         let mut nsqd = network.connected().await;
         let first = publish(&producer, "first");
         nsqd.expect_pub("t", "first").await;
@@ -167,11 +170,11 @@ fn whoever_waits_is_not_overtaken_by_messages_to_the_address() {
 #[test]
 fn waiting_for_room_is_a_part_of_the_time() {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| {
+        let handle = network.start_handle_with(|config| {
             let config = config.max_pending(1).publish_timeout(s(10));
             config.dial_timeout(s(300))
         });
-        let handle = ProducerHandle::from(producer.clone());
+        let producer = handle.address().clone();
         let _hangs = network.dial().await;
         let call = async |after| {
             sleep(after).await;
@@ -185,7 +188,7 @@ fn waiting_for_room_is_a_part_of_the_time() {
         join_all(calls).await;
         let stats = stats(&producer).await;
         assert_eq!((stats.published, stats.timed_out), (6, 6));
-        assert_eq!((stats.not_written, stats.full), (6, 0));
+        assert_eq!((stats.not_written, stats.rejected_full), (6, 0));
     });
 }
 
@@ -193,8 +196,8 @@ fn waiting_for_room_is_a_part_of_the_time() {
 #[test]
 fn whoever_goes_away_while_waiting_leaves_no_trace() {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.max_pending(1));
-        let handle = ProducerHandle::from(producer.clone());
+        let handle = network.start_handle_with(|config| config.max_pending(1));
+        let producer = handle.address().clone();
         let mut nsqd = network.connected().await;
         let first = publishing(&handle, "first");
         nsqd.expect_pub("t", "first").await;
@@ -227,8 +230,8 @@ fn whoever_goes_away_while_waiting_leaves_no_trace() {
 #[test]
 fn a_drain_waits_for_those_who_wait_for_room() {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.max_pending(1));
-        let handle = ProducerHandle::from(producer.clone());
+        let handle = network.start_handle_with(|config| config.max_pending(1));
+        let producer = handle.address().clone();
         let mut nsqd = network.connected().await;
         let calls = ["1", "2", "3"].map(|body| publishing(&handle, body));
         nsqd.expect_pub("t", "1").await;
@@ -256,11 +259,10 @@ fn a_drain_waits_for_those_who_wait_for_room() {
 #[test]
 fn a_large_batch_has_its_turn_among_small_publishes() {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| {
+        let handle = network.start_handle_with(|config| {
             let config = config.max_pending_bytes(100).max_publish_size(100);
             config.max_batch_size(100)
         });
-        let handle = ProducerHandle::from(producer);
         let mut nsqd = network.connected().await;
         let small = publishing(&handle, "x".repeat(60));
         let batch = {
@@ -290,8 +292,9 @@ fn a_producer_that_is_gone_answers_those_who_wait() {
     in_system(async |_| {
         let arbiter = actix::Arbiter::new();
         let config = ProducerConfig::builder("127.0.0.1:9").max_pending(1);
-        let producer = Producer::start_in_arbiter(&arbiter.handle(), config.build().unwrap());
-        let handle = ProducerHandle::from(producer.clone());
+        let config = config.build().unwrap();
+        let handle = ProducerHandle::start_in_arbiter(&arbiter.handle(), config);
+        let producer = handle.address().clone();
         let first = send(&producer, Publish::new(topic("t"), "first"));
         let mut waiting = Box::pin(handle.publish("t", "waiting"));
         assert!(waiting.as_mut().now_or_never().is_none());
@@ -361,7 +364,10 @@ fn from_plain_tokio_tasks_on_other_threads_ten_thousand_calls_share_little_room(
             thread.join().unwrap();
         }
         let stats = stats(&producer).await;
-        assert_eq!((stats.published, stats.ok, stats.full), (10_000, 10_000, 0));
+        assert_eq!(
+            (stats.published, stats.ok, stats.rejected_full),
+            (10_000, 10_000, 0)
+        );
         assert!(stats.latency.max() < Some(Duration::from_secs(30)));
         drop(producer);
         peer.finish().await;

@@ -1,7 +1,9 @@
 //! `Ping`: a question that nsqd answers, in its place among the publishes, and that changes nothing.
 
 use actix::Addr;
-use actix_nsq::{Delivery, Drain, ErrorKind, GetStats, Ping, Producer, ProducerState};
+use actix_nsq::{
+    Delivery, ErrorKind, Ping, Producer, ProducerState, producer::Drain, producer::GetStats,
+};
 use tokio::time::sleep;
 
 use crate::harness::{
@@ -194,7 +196,10 @@ fn an_unanswered_ping_ends_the_connection_at_ack_timeout_and_asks_the_next() {
         nsqd.send(ok_frame()).await;
         answer.await.unwrap();
         let stats = producer.send(GetStats).await.unwrap();
-        assert_eq!((stats.losses, stats.published, stats.resent), (1, 0, 0));
+        assert_eq!(
+            (stats.disconnects, stats.published, stats.requeued),
+            (1, 0, 0)
+        );
     });
 }
 

@@ -98,7 +98,7 @@ fn begun_with(said: Vec<u8>) -> ConnectionError {
     in_virtual_time(async |mut network: Network| {
         let options = |config| pair.asked(config).auth_secret("sesame");
         let producer = network.start_with(options);
-        let publish = send(&producer, Publish::new(topic("t"), "a").timeout(ms(100)));
+        let publish = send(&producer, Publish::new(topic("t"), "a").expires_in(ms(100)));
         let mut nsqd = network.accept().await;
         nsqd.expect_magic().await;
         nsqd.expect_identify().await;
@@ -146,7 +146,7 @@ fn a_tls_handshake_that_does_not_begin_is_given_up_after_handshake_timeout() {
     let pair = Pair::new(Flaw::None);
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(|config| pair.asked(config));
-        let publish = send(&producer, Publish::new(topic("t"), "a").timeout(s(6)));
+        let publish = send(&producer, Publish::new(topic("t"), "a").expires_in(s(6)));
         let mut nsqd = network.accept().await;
         granted(&mut nsqd).await;
         let (after, _client_hello) = timed(nsqd.wait_closed()).await;
@@ -207,7 +207,7 @@ fn ended_by(end: impl AsyncFn(&mut Nsqd)) -> (ConnectionError, Result<(), Delive
         let answer = publish.await.map_err(|error| error.delivery());
         sleep(ms(1)).await;
         let lost = seen.take().into_iter().find_map(|event| match event {
-            ConnectionEvent::Lost { why, .. } => Some(why),
+            ConnectionEvent::Disconnected { reason, .. } => Some(reason),
             _ => None,
         });
         outcome.replace(lost.map(|why| (why, answer)));
@@ -281,7 +281,7 @@ fn a_certificate_by_an_authority_of_the_same_name_with_another_key_is_by_an_unkn
     in_virtual_time(async |mut network: Network| {
         let options = |config| pair.asked(config).tls_root_ca_file(namesake.authority());
         let producer = network.start_with(options);
-        let publish = send(&producer, Publish::new(topic("t"), "a").timeout(ms(100)));
+        let publish = send(&producer, Publish::new(topic("t"), "a").expires_in(ms(100)));
         let mut nsqd = network.accept().await;
         granted(&mut nsqd).await;
         let refused = pair.acceptor.accept(nsqd.stream()).await;

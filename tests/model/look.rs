@@ -1,6 +1,8 @@
 //! State and statistics of the producer, compared with what was observed.
 
-use actix_nsq::{Delivery, ErrorKind, GetState, GetStats, ProducerState, Stats};
+use actix_nsq::{
+    Delivery, ErrorKind, ProducerState, producer::GetState, producer::GetStats, producer::Stats,
+};
 use futures::FutureExt;
 
 use super::{
@@ -28,7 +30,7 @@ impl World {
         self.note(|| {
             format!(
                 "{:?}, {} waiting, {} in flight",
-                stats.state, stats.waiting, stats.in_flight
+                stats.state, stats.queued, stats.in_flight
             )
         });
         self.count.add(format!("looked at: {:?}", stats.state));
@@ -56,8 +58,8 @@ impl World {
                         .refusal
                         .as_ref()
                         .is_some_and(|refusal| refusal.heard.is_some());
-                if over || state == ProducerState::Lost {
-                    ProducerState::Lost
+                if over || state == ProducerState::Disconnecting {
+                    ProducerState::Disconnecting
                 } else {
                     ProducerState::Connected
                 }
@@ -112,7 +114,7 @@ impl World {
         between("maybe_partial", stats.maybe_partial, &|publish| {
             failed(publish, &|_, delivery| delivery == Delivery::MaybePartial)
         });
-        between("full", stats.full, &|publish| {
+        between("full", stats.rejected_full, &|publish| {
             failed(publish, &|kind, _| kind == ErrorKind::Full)
         });
         between("timed_out", stats.timed_out, &|publish| {
@@ -120,7 +122,7 @@ impl World {
         });
         between(
             "refused",
-            stats.refused,
+            stats.rejected,
             &|publish| match &publish.answered {
                 Some((_, answered)) => {
                     let remembered = answered.as_ref().is_err_and(is_remembered);
@@ -130,31 +132,31 @@ impl World {
             },
         );
         assert_eq!(
-            (stats.connects, stats.losses),
-            (self.path.connects, self.path.losses)
+            (stats.connects, stats.disconnects),
+            (self.path.connects, self.path.disconnects)
         );
         let last = stats.last_error.as_ref().map(variant).unwrap_or_default();
         assert_eq!(
             last, self.path.last_error,
             "why there was no connection last"
         );
-        assert_eq!(stats.bytes, self.bytes_taken(), "bytes");
+        assert_eq!(stats.bytes_written, self.bytes_taken(), "bytes");
         let again: usize = self
             .publishes
             .iter()
             .map(|publish| publish.written.len().saturating_sub(1))
             .sum();
-        assert!(stats.resent >= again as u64, "retried");
+        assert!(stats.requeued >= again as u64, "retried");
         let answered = stats.ok + stats.not_written + stats.maybe_written + stats.maybe_partial;
         let unanswered = stats.published - answered;
         assert!(
-            unanswered <= (stats.waiting + stats.in_flight) as u64,
+            unanswered <= (stats.queued + stats.in_flight) as u64,
             "{stats:?}"
         );
         assert!(
             stats.timed_out > 0
                 || self.verdicts()
-                || unanswered == (stats.waiting + stats.in_flight) as u64,
+                || unanswered == (stats.queued + stats.in_flight) as u64,
             "{stats:?}"
         );
     }
@@ -189,9 +191,9 @@ impl World {
 
     fn check_flight(&self, stats: &Stats) {
         let setup = &self.setup;
-        let held = stats.waiting + stats.in_flight;
+        let held = stats.queued + stats.in_flight;
         assert!(held <= setup.max_pending, "{held} held");
-        assert!(stats.waiting_bytes + stats.in_flight_bytes <= setup.max_pending_bytes);
+        assert!(stats.queued_bytes + stats.in_flight_bytes <= setup.max_pending_bytes);
         let within = stats.in_flight <= setup.window && stats.in_flight_bytes <= setup.window_bytes;
         assert!(
             within || stats.in_flight == 1,
@@ -219,11 +221,11 @@ impl World {
             let least = self.may_pile_up(line);
             assert!(
                 !room
-                    || least.is_none_or(|least| stats.waiting <= least)
+                    || least.is_none_or(|least| stats.queued <= least)
                     || leaving
                     || setup.window_bytes < 10_000,
                 "{} wait although the window is open",
-                stats.waiting
+                stats.queued
             );
         }
     }

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use actix_nsq::{ConnectionError, ConnectionEvent, DrainReport, ErrorKind};
+use actix_nsq::{
+    ConnectionError, ConnectionEvent, ErrorKind, ProducerEvent, producer::DrainReport,
+};
 use tokio::time::Instant;
 
 use super::{
     line::Line,
     network::{Last, Wire},
+    notes::Event,
     nsqd::{Oddity, Stage},
     world::{World, ms},
 };
@@ -49,7 +52,9 @@ pub(crate) struct Path {
     /// The outcome that the latest connect must have.
     pub(crate) dial: &'static str,
     pub(crate) connects: u64,
-    pub(crate) losses: u64,
+    pub(crate) disconnects: u64,
+    /// Why the connection ended whose publishes are not settled yet.
+    reason: Option<ConnectionError>,
     pub(crate) draining: bool,
     pub(crate) report: Option<DrainReport>,
     /// Whether the last connection ended with an error response after an `OK`.
@@ -83,13 +88,19 @@ impl World {
         }
     }
 
-    fn go(&mut self, event: ConnectionEvent) {
+    fn go(&mut self, event: Event) {
         let now = Instant::now();
         let from = self.path.at;
         let since = self.path.since.unwrap_or(self.began);
         assert_ne!(from, At::Drained, "{event:?} after the last event");
+        let event = match event {
+            Event::Connection(event) => event,
+            Event::Producer(event) => return self.go_producer(event),
+        };
         match event {
-            ConnectionEvent::Connecting { failed, .. } => {
+            ConnectionEvent::Connecting {
+                failures: failed, ..
+            } => {
                 let starts_over = from == At::Lost && self.path.may_start_over && failed == 0;
                 assert!(failed == self.path.failed || starts_over);
                 self.path.failed = failed;
@@ -122,7 +133,11 @@ impl World {
                 self.path.lines_seen = self.path.line + 1;
                 self.path.go(At::Up);
             }
-            ConnectionEvent::BackingOff { delay, failed, .. } => {
+            ConnectionEvent::BackingOff {
+                delay,
+                failures: failed,
+                ..
+            } => {
                 let (unit, cap) = (self.setup.backoff, self.setup.max_backoff);
                 let most = unit
                     .saturating_mul(1 << failed.saturating_sub(1).min(20))
@@ -165,25 +180,43 @@ impl World {
                 (self.path.delay, self.path.failed) = (delay, failed);
                 self.path.go(At::BackingOff);
             }
-            ConnectionEvent::Lost {
-                why,
-                resent,
-                unknown,
+            ConnectionEvent::Disconnected { reason, .. } => {
+                assert_eq!(from, At::Up);
+                self.count.add(format!("up -> lost: {}", variant(&reason)));
+                self.path.reason = Some(reason);
+            }
+            // The state before the first event; and the end of the connection, which `Drained` follows.
+            ConnectionEvent::Idle { .. } | ConnectionEvent::Closed { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn go_producer(&mut self, event: ProducerEvent) {
+        let from = self.path.at;
+        let since = self.path.since.unwrap_or(self.began);
+        match event {
+            ProducerEvent::Accepting { .. } => {}
+            ProducerEvent::Settled {
+                requeued,
+                maybe_written,
                 ..
             } => {
-                assert_eq!(from, At::Up);
-                self.count.add(format!("up -> lost: {}", variant(&why)));
-                self.lost(since, &why, resent, unknown);
-                self.path.last_error = variant(&why);
-                self.path.losses += 1;
+                let reason = self
+                    .path
+                    .reason
+                    .take()
+                    .expect("`Disconnected` comes before");
+                self.lost(since, &reason, requeued, maybe_written);
+                self.path.last_error = variant(&reason);
+                self.path.disconnects += 1;
                 self.path.go(At::Lost);
             }
-            ConnectionEvent::Draining { .. } => {
+            ProducerEvent::Draining { .. } => {
                 assert!(self.stopping.is_draining() && !self.path.draining);
                 self.path.draining = true;
                 self.count.add(format!("a drain begins: {}", from.name()));
             }
-            ConnectionEvent::Drained { report, .. } => {
+            ProducerEvent::Drained { report, .. } => {
                 assert!(self.path.draining);
                 self.path.report = Some(report);
                 self.count.add(format!("{} -> drained", from.name()));

@@ -164,10 +164,10 @@ impl World {
                 let body = bodies.into_iter().next().expect("a body");
                 match way {
                     Way::Handle => {
-                        let handle = ProducerHandle::from(self.address());
+                        let handle = self.handle();
                         Some(async move { handle.publish(topic, body).await }.boxed_local())
                     }
-                    _ => self.send(way, within(Pub::new(topic, body), own, Pub::timeout)),
+                    _ => self.send(way, within(Pub::new(topic, body), own, Pub::expires_in)),
                 }
             }
             Verb::Dpub => {
@@ -175,7 +175,7 @@ impl World {
                 let delay = ms(delay.expect("a delay"));
                 match way {
                     Way::Handle => {
-                        let handle = ProducerHandle::from(self.address());
+                        let handle = self.handle();
                         Some(
                             async move { handle.deferred_publish(topic, delay, body).await }
                                 .boxed_local(),
@@ -186,19 +186,23 @@ impl World {
                         within(
                             DeferredPublish::new(topic, delay, body),
                             own,
-                            DeferredPublish::timeout,
+                            DeferredPublish::expires_in,
                         ),
                     ),
                 }
             }
             _ => match way {
                 Way::Handle => {
-                    let handle = ProducerHandle::from(self.address());
+                    let handle = self.handle();
                     Some(async move { handle.multi_publish(topic, bodies).await }.boxed_local())
                 }
                 _ => self.send(
                     way,
-                    within(MultiPublish::new(topic, bodies), own, MultiPublish::timeout),
+                    within(
+                        MultiPublish::new(topic, bodies),
+                        own,
+                        MultiPublish::expires_in,
+                    ),
                 ),
             },
         };
@@ -356,13 +360,17 @@ impl World {
     pub(crate) fn see_failures(&mut self) {
         for failed in self.failures.take() {
             let id = match failed.publish.bodies().iter().find(|body| !body.is_empty()) {
-                Some(body) => super::record::read(failed.publish.topic().as_str(), body),
+                Some(body) => super::record::read(
+                    failed.publish.topic().expect("a valid name").as_str(),
+                    body,
+                ),
                 None => None,
             };
             let verb = match failed.publish {
                 AnyPublish::Publish(_) => Verb::Pub,
                 AnyPublish::MultiPublish(_) => Verb::Mpub,
                 AnyPublish::DeferredPublish(_) => Verb::Dpub,
+                other => panic!("{other:?}"),
             };
             // Without a body to identify it: the oldest such publish.
             let number = match id {

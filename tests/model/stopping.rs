@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use actix_nsq::{Delivery, Drain, DrainReport, ErrorKind, Reconnect, protocol::ErrorCode};
+use actix_nsq::{
+    Delivery, ErrorKind, Reconnect, producer::Drain, producer::DrainReport, protocol::ErrorCode,
+};
 use futures::future::{FutureExt, LocalBoxFuture};
 use tokio::time::Instant;
 
@@ -269,7 +271,7 @@ impl World {
         }
         self.settle_down().await;
         self.note(|| "the last address is dropped".into());
-        self.producer = None;
+        self.handle = None;
         let publishes = self.publishes.iter().map(|publish| publish.deadline());
         let asks = self.asks.iter().map(|ask| ask.sent + ask.timeout);
         let last = publishes

@@ -10,7 +10,8 @@ use std::{
 
 use actix::{Addr, Recipient};
 use actix_nsq::{
-    ConnectionEvent, Producer, ProducerConfig, PublishFailure, SubscribeEvents, SubscribeFailures,
+    ConnectionEvent, Producer, ProducerConfig, ProducerHandle, PublishFailure, SubscribeEvents,
+    SubscribeFailures,
 };
 use fastrand::Rng;
 use tokio::time::{Instant, sleep_until};
@@ -20,7 +21,7 @@ use super::{
     batching::Batching,
     line::Line,
     network::Network,
-    notes::Notes,
+    notes::{Event, Notes},
     nsqd::Nsqd,
     path::{At, Path},
     publish::Publish,
@@ -95,9 +96,9 @@ pub(crate) struct World {
     /// The publishes without an answer.
     pub(crate) open: Vec<usize>,
     pub(crate) asks: Vec<Ask>,
-    pub(crate) producer: Option<Addr<Producer>>,
+    pub(crate) handle: Option<ProducerHandle>,
     pub(crate) path: Path,
-    pub(crate) events: Notes<ConnectionEvent>,
+    pub(crate) events: Notes<Event>,
     pub(crate) failures: Notes<PublishFailure>,
     pub(crate) stopping: Stopping,
     /// When `Reconnect` was last sent.
@@ -148,12 +149,13 @@ impl World {
         for topic in TOPICS {
             record.publisher(topic);
         }
-        let (to, events) = Notes::by_a_recorder(&network);
+        let (connection_events, producer_events, events) = Notes::of_events(&network);
         let (failures_to, failures): (Recipient<PublishFailure>, _) =
             Notes::by_a_recorder(&network);
-        let producer = Producer::start(config);
-        producer.do_send(SubscribeEvents(to));
-        producer.do_send(SubscribeFailures(failures_to));
+        let handle = ProducerHandle::start(config);
+        handle.subscribe(connection_events);
+        handle.subscribe(producer_events);
+        handle.address().do_send(SubscribeFailures(failures_to));
         let mut world = Self {
             callers_leave: rng.bool(),
             count: Count::default(),
@@ -173,7 +175,7 @@ impl World {
             owners: vec![Vec::new(); TOPICS.len()],
             open: Vec::new(),
             asks: Vec::new(),
-            producer: Some(producer),
+            handle: Some(handle),
             path: Path::default(),
             events,
             failures,
@@ -188,11 +190,6 @@ impl World {
             rng,
         };
         world.note(|| format!("{:?}, {:?}", world.setup, world.nsqd));
-        // The first connect begins before there is a subscriber.
-        if world.setup.connect_at_start {
-            world.path.at = At::Dialling;
-            world.count.add("idle -> connecting");
-        }
         world.count.add(format!("variant: {}", world.setup.variant));
         world
     }
@@ -263,7 +260,11 @@ impl World {
         self.see_successes();
     }
 
+    pub(crate) fn handle(&self) -> ProducerHandle {
+        self.handle.clone().expect("a handle")
+    }
+
     pub(crate) fn address(&self) -> Addr<Producer> {
-        self.producer.clone().expect("an address")
+        self.handle().address().clone()
     }
 }

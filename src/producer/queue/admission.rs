@@ -112,7 +112,7 @@ impl<R: Reply> Admission<R> {
         self.waiting.iter().map(Waiter::deadline).min()
     }
 
-    #[cfg(test)]
+    /// How many publishes wait for capacity, those cancelled a moment ago included.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }

@@ -52,7 +52,7 @@ use self::{
 pub(crate) use self::{
     accounting::Counters,
     disconnect::{ConnectionEnd, DisconnectOutcome},
-    limits::{Batch, Limits, Usage, WhenFull, deadline_after},
+    limits::{Batch, Limits, Usage, WhenFull},
     pending::{Reply, Transaction},
 };
 use crate::{

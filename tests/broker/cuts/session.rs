@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use actix_nsq::bytes::Bytes;
 use actix_nsq::{
-    DeferredPublish, Drain, MultiPublish, Producer, ProducerConfig, ProducerConfigBuilder, Publish,
-    PublishError,
+    DeferredPublish, MultiPublish, Producer, ProducerConfig, ProducerConfigBuilder, Publish,
+    PublishError, producer::Drain,
 };
 use futures::future::{LocalBoxFuture, join_all};
 

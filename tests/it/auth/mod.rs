@@ -123,7 +123,7 @@ fn answered(answer: Vec<u8>) -> ConnectionError {
     let why = RefCell::new(None);
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(with_a_secret);
-        let publish = send(&producer, Publish::new(topic("t"), "a").timeout(ms(100)));
+        let publish = send(&producer, Publish::new(topic("t"), "a").expires_in(ms(100)));
         let mut nsqd = asked(&mut network).await;
         nsqd.expect(AUTH).await;
         nsqd.send(&answer).await;
@@ -259,7 +259,7 @@ fn a_callback_that_does_not_come_back_is_a_handshake_that_does_not() {
             std::future::pending()
         };
         let producer = network.start_with(|config| config.auth_secret_provider(never));
-        let publish = send(&producer, Publish::new(topic("t"), "a").timeout(s(6)));
+        let publish = send(&producer, Publish::new(topic("t"), "a").expires_in(s(6)));
         let mut nsqd = asked(&mut network).await;
         let began = network.elapsed();
         assert_eq!(nsqd.wait_closed().await, b"");
@@ -283,7 +283,7 @@ fn an_empty_secret_of_the_callback_is_none() {
     };
     in_virtual_time(async move |mut network: Network| {
         let producer = network.start_with(provider);
-        let publish = send(&producer, Publish::new(topic("t"), "a").timeout(ms(100)));
+        let publish = send(&producer, Publish::new(topic("t"), "a").expires_in(ms(100)));
         let mut nsqd = asked(&mut network).await;
         assert_eq!(nsqd.wait_closed().await, b"");
         let error = assert_error(publish.await, ErrorKind::Timeout, Delivery::NotWritten);

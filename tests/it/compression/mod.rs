@@ -265,7 +265,7 @@ fn answered(method: Method, said: &[u8]) -> (Option<ConnectionError>, Result<(),
         };
         sleep(ms(1)).await;
         let lost = seen.take().into_iter().find_map(|event| match event {
-            ConnectionEvent::Lost { why, .. } => Some(why),
+            ConnectionEvent::Disconnected { reason, .. } => Some(reason),
             _ => None,
         });
         let answer = answer.map_err(|error| error.delivery());
@@ -367,7 +367,7 @@ fn a_layer_that_does_not_begin_with_ok_ends_the_handshake() {
         ] {
             in_virtual_time(async |mut network: Network| {
                 let producer = network.start_with(|config| method.asked(config));
-                let body = Publish::new(topic("t"), "a").timeout(s(6));
+                let body = Publish::new(topic("t"), "a").expires_in(s(6));
                 let publish = send(&producer, body);
                 let mut client = network.accept().await;
                 client.expect_magic().await;

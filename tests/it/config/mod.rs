@@ -4,8 +4,7 @@
 mod environment;
 mod options;
 
-use actix::Addr;
-use actix_nsq::Producer;
+use actix_nsq::ProducerHandle;
 
 use crate::harness::{Network, in_virtual_time, publish, s};
 use crate::support::spoken::ok_frame;
@@ -24,14 +23,15 @@ pub(crate) fn one_short_line(error: &dyn std::error::Error) -> String {
 
 /// Does hostile things to a producer between two good publishes. These are answered and are the peer's to read, byte by byte;
 /// so nothing else is on the wire, and the peer would have seen it.
-pub(crate) fn touches_nobody(hostile: impl AsyncFnOnce(&Addr<Producer>)) {
+pub(crate) fn touches_nobody(hostile: impl AsyncFnOnce(&ProducerHandle)) {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
+        let handle = network.start_handle_with(|config| config);
+        let producer = handle.address();
         let mut nsqd = network.connected().await;
         let greeted = nsqd.script().received().len();
-        let before = publish(&producer, "before");
-        hostile(&producer).await;
-        let after = publish(&producer, "after");
+        let before = publish(producer, "before");
+        hostile(&handle).await;
+        let after = publish(producer, "after");
         nsqd.expect_pub("t", "before").await;
         nsqd.expect_pub("t", "after").await;
         nsqd.send(ok_frame().repeat(2)).await;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use actix_nsq::{
-    Delivery, Drain, ErrorKind, GetStats, Ping, ProducerHandle, ProducerState, Publish, Reconnect,
+    Delivery, ErrorKind, Ping, ProducerHandle, ProducerState, Publish, Reconnect, producer::Drain,
+    producer::GetStats,
 };
 
 use crate::harness::{Network, assert_error, in_virtual_time, ms, publish, s, topic};
@@ -50,11 +51,11 @@ fn a_drain_goes_on_when_its_request_is_dropped() {
 #[test]
 fn a_handle_that_waits_for_room_can_be_dropped() {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.max_pending(1));
+        let handle = network.start_handle_with(|config| config.max_pending(1));
+        let producer = handle.address().clone();
         let mut nsqd = network.connected().await;
         let first = publish(&producer, "a");
         nsqd.expect_pub("t", "a").await;
-        let handle = ProducerHandle::from(producer.clone());
         let waited = tokio::time::timeout(s(1), handle.publish("t", "b")).await;
         assert!(waited.is_err(), "there is no room");
         nsqd.send(ok_frame()).await;

@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
 use actix::Addr;
 use actix_nsq::{
-    ConfigError, ConnectionError, DeferredPublish, Delivery, Drain, ErrorKind, MultiPublish,
-    Producer, ProducerConfig, ProducerConfigBuilder, Publish, PublishError, TlsFailure, Topic,
-    WaitConnected,
+    ConfigError, ConnectionError, DeferredPublish, Delivery, ErrorKind, MultiPublish, Producer,
+    ProducerConfig, ProducerConfigBuilder, Publish, PublishError, TlsFailure, Topic, WaitConnected,
     embedded::EmbeddedNsqd,
+    producer::Drain,
     protocol::{DecodeError, ErrorCode, Frame, ServerError},
 };
 
@@ -495,7 +495,7 @@ async fn full() -> Vec<PublishError> {
 
 async fn out_of_time() -> Vec<PublishError> {
     let nsqd = EmbeddedNsqd::start().unwrap();
-    let soon = |body: &'static str| Publish::new(topic("t"), body).timeout(ms(60));
+    let soon = |body: &'static str| Publish::new(topic("t"), body).expires_in(ms(60));
     nsqd.faults().freeze(true);
     let producer = start(&nsqd, |config| config);
     let connecting = producer.send(soon("a")).await.unwrap().unwrap_err();
@@ -511,7 +511,7 @@ async fn out_of_time() -> Vec<PublishError> {
     nsqd.faults().refuse_connections(true);
     let away = start(&nsqd, |config| config);
     let refused = away
-        .send(soon("c").timeout(ms(500)))
+        .send(soon("c").expires_in(ms(500)))
         .await
         .unwrap()
         .unwrap_err();
@@ -522,7 +522,7 @@ async fn out_of_time() -> Vec<PublishError> {
     stalled.send(connected).await.unwrap().unwrap();
     nsqd.faults().stall(true);
     let sent = stalled
-        .send(Publish::new(topic("t"), "d").timeout(ms(500)))
+        .send(Publish::new(topic("t"), "d").expires_in(ms(500)))
         .await
         .unwrap()
         .unwrap_err();

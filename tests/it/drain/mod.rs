@@ -4,8 +4,8 @@ mod repeated;
 
 use actix::Addr;
 use actix_nsq::{
-    Delivery, Drain, DrainReport, ErrorKind, MultiPublish, Producer, ProducerConfigBuilder,
-    Publish, PublishError,
+    Delivery, ErrorKind, MultiPublish, Producer, ProducerConfigBuilder, Publish, PublishError,
+    producer::Drain, producer::DrainReport,
 };
 use futures::{FutureExt, future::LocalBoxFuture};
 use tokio::time::sleep;
@@ -194,7 +194,7 @@ fn at_the_dead_line_the_rest_is_answered_with_what_is_known() {
         let stored = publish(&producer, "1");
         let batch = send(&producer, MultiPublish::new(topic("t"), ["2", "3"]));
         let sent = publish(&producer, "4");
-        let hasty = send(&producer, Publish::new(topic("t"), "5").timeout(s(1)));
+        let hasty = send(&producer, Publish::new(topic("t"), "5").expires_in(s(1)));
         let waiting = ["6", "7"].map(|body| publish(&producer, body));
         let report = drain(&producer, 5);
         nsqd.expect_pub("t", "1").await;

@@ -4,7 +4,8 @@ use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture,
 };
 use actix_nsq::{
-    ConnectionEvent, Delivery, Drain, DrainReport, ErrorKind, Producer, SubscribeEvents,
+    ConnectionEvent, Delivery, ErrorKind, Producer, SubscribeEvents, producer::Drain,
+    producer::DrainReport,
 };
 use tokio::time::sleep;
 

@@ -2,8 +2,8 @@
 
 use actix::{Addr, Handler, Recipient};
 use actix_nsq::{
-    AnyPublish, DeferredPublish, Delivery, Drain, ErrorKind, MultiPublish, Producer, Publish,
-    PublishFailure, SubscribeFailures,
+    AnyPublish, DeferredPublish, Delivery, ErrorKind, MultiPublish, Producer, Publish,
+    PublishFailure, SubscribeFailures, producer::Drain,
 };
 use log::Level;
 use tokio::time::sleep;
@@ -31,6 +31,7 @@ fn send_again(producer: &Addr<Producer>, publish: AnyPublish) {
         AnyPublish::Publish(publish) => producer.do_send(publish),
         AnyPublish::MultiPublish(publish) => producer.do_send(publish),
         AnyPublish::DeferredPublish(publish) => producer.do_send(publish),
+        other => producer.do_send(other),
     }
 }
 
@@ -63,7 +64,7 @@ fn each_kind_is_told_with_the_message_which_can_be_sent_again() {
         let bodies: Vec<_> = told.iter().map(|failed| failed.publish.bodies()).collect();
         assert_eq!(bodies, [&["one"][..], &["two", "three"], &["four"]]);
         for failed in told {
-            assert_eq!(failed.publish.topic(), &topic("t"));
+            assert_eq!(failed.publish.topic(), Ok(&topic("t")));
             send_again(&producer, failed.publish);
         }
         nsqd.expect_pub("t", "one").await;
@@ -135,7 +136,7 @@ fn a_time_out_a_refusal_and_a_drain_are_told() {
         let producer = network.start();
         let seen = subscribe(&producer);
         let mut nsqd = network.connected().await;
-        producer.do_send(Publish::new(topic("t"), "hasty").timeout(s(1)));
+        producer.do_send(Publish::new(topic("t"), "hasty").expires_in(s(1)));
         producer.do_send(Publish::new(topic("t"), "bad"));
         nsqd.expect_pub("t", "hasty").await;
         nsqd.expect_pub("t", "bad").await;
@@ -197,7 +198,7 @@ fn a_subscriber_keeps_no_producer_alive_and_hears_of_what_was_outstanding() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(|config| config.dial_timeout(s(300)));
         let seen = subscribe(&producer);
-        producer.do_send(Publish::new(topic("t"), "a").timeout(s(3)));
+        producer.do_send(Publish::new(topic("t"), "a").expires_in(s(3)));
         drop(producer);
         let _hangs = network.dial().await;
         sleep(s(4)).await;
@@ -213,7 +214,7 @@ fn a_subscriber_that_sends_again_at_once_ends_when_nsqd_is_back() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(|config| config.retry_maybe_written(false));
         producer.do_send(SubscribeFailures(Again::start(producer.clone())));
-        producer.do_send(Publish::new(topic("t"), "once").timeout(s(2)));
+        producer.do_send(Publish::new(topic("t"), "once").expires_in(s(2)));
         while network.elapsed() < s(21) {
             tokio::select! {
                 dial = network.dial() => dial.refuse(),

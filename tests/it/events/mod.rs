@@ -1,86 +1,116 @@
-//! `SubscribeEvents`: what happens to a connection is told as it happens, in order, and with the numbers that are true.
+//! Events of connections and of the producer: their order, their content, and their subscribers.
 
 mod failures;
 
-use actix::{Addr, Recipient};
-use actix_nsq::{ConnectionEvent, Drain, Producer, Publish, SubscribeEvents};
+use std::{cell::Cell, rc::Rc};
+
+use actix::{Actor, ActorContext, Addr, Context, Handler, Message, Recipient};
+use actix_nsq::{
+    ConnectionEvent, Producer, ProducerEvent, Publish, SubscribeEvents, Unsubscribe,
+    producer::Drain,
+};
 use tokio::time::sleep;
 
 use crate::harness::{HOUR, Network, Recorder, in_virtual_time, ms, publish, s, send, topic};
 use crate::support::spoken::{error_frame, ok_frame};
 
-type Events = Recorder<ConnectionEvent>;
-
-fn subscribe(producer: &Addr<Producer>) -> Events {
-    let (recipient, seen) = Events::start();
+/// Subscribes a recorder to one kind of events.
+fn subscribe<E>(producer: &Addr<Producer>) -> Recorder<E>
+where
+    E: Message<Result = ()> + Send + Unpin + 'static,
+    Producer: Handler<SubscribeEvents<E>>,
+{
+    let (recipient, seen) = Recorder::start();
     producer.do_send(SubscribeEvents(recipient));
     seen
 }
 
-/// An event for people, without the address, which must be the one that was configured, and without a delay.
-fn show(event: ConnectionEvent) -> String {
-    let (address, text) = match event {
-        ConnectionEvent::Connecting { address, failed } => {
-            (address, format!("connecting after {failed}"))
+/// The connection events since the last call, as text without their address and delay.
+async fn connection_events(seen: &Recorder<ConnectionEvent>) -> Vec<String> {
+    sleep(ms(1)).await;
+    let show = |event: ConnectionEvent| {
+        assert_eq!(event.address(), "nsqd in memory");
+        match event {
+            ConnectionEvent::BackingOff { failures, .. } => format!("backing off after {failures}"),
+            ConnectionEvent::Connecting { failures, .. } => format!("connecting after {failures}"),
+            other => other.to_string().replace("nsqd in memory: ", ""),
         }
-        ConnectionEvent::Connected {
-            address,
-            negotiated,
-            auth: None,
-        } => (address, format!("connected to {}", negotiated.version)),
-        ConnectionEvent::Lost {
-            address,
-            why,
-            resent,
-            unknown,
-        } => (
-            address,
-            format!("lost: {why}: {resent} resent, {unknown} unknown"),
-        ),
-        ConnectionEvent::BackingOff {
-            address, failed, ..
-        } => (address, format!("backing off after {failed}")),
-        ConnectionEvent::Draining { address } => (address, "draining".into()),
-        ConnectionEvent::Drained { address, report } => {
-            let (ok, not, maybe) = (report.ok, report.not_written, report.maybe_written);
-            (address, format!("drained: {ok} {not} {maybe}"))
-        }
-        other => panic!("{other:?} is new"),
     };
-    assert_eq!(&*address, "nsqd in memory");
-    text
+    seen.take().into_iter().map(show).collect()
 }
 
-/// What was told since the last look, once all is quiet.
-async fn told(seen: &Events) -> Vec<String> {
+/// The producer events since the last call, as text.
+async fn producer_events(seen: &Recorder<ProducerEvent>) -> Vec<String> {
     sleep(ms(1)).await;
+    let show = |event| match event {
+        ProducerEvent::Accepting { .. } => "accepting".to_owned(),
+        ProducerEvent::Settled {
+            requeued,
+            maybe_written,
+            ..
+        } => format!("settled: {requeued} requeued, {maybe_written} maybe written"),
+        ProducerEvent::Draining { .. } => "draining".to_owned(),
+        ProducerEvent::Drained { report, .. } => format!("drained: {report}"),
+        other => panic!("{other:?}"),
+    };
     seen.take().into_iter().map(show).collect()
 }
 
 /// checklist: 103, 106
 #[test]
-fn a_connection_is_told_from_its_dial_to_its_loss() {
+fn connection_events_follow_the_connection() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
         let seen = subscribe(&producer);
         let dial = network.dial().await;
-        // Whoever subscribes after the start hears of what comes from then on.
-        let first = told(&seen).await;
-        assert!(first.len() <= 1, "{first:?}");
+        // The current state comes first.
+        assert_eq!(connection_events(&seen).await, ["connecting after 0"]);
         let mut nsqd = dial.accept();
         nsqd.greet().await;
-        assert_eq!(told(&seen).await, ["connected to 1.3.0"]);
+        assert_eq!(connection_events(&seen).await, ["connected to nsqd 1.3.0"]);
         nsqd.fin().await;
-        let lost = "lost: closed by the peer: 0 resent, 0 unknown";
-        assert_eq!(told(&seen).await, [lost, "backing off after 1"]);
+        let [disconnected, backing_off] = &connection_events(&seen).await[..] else {
+            panic!("two events");
+        };
+        assert!(disconnected.starts_with("disconnected: "), "{disconnected}");
+        assert_eq!(backing_off, "backing off after 1");
         let _hangs = network.dial().await;
-        assert_eq!(told(&seen).await, ["connecting after 1"]);
+        assert_eq!(connection_events(&seen).await, ["connecting after 1"]);
     });
 }
 
 /// checklist: 106
 #[test]
-fn what_was_negotiated_is_shown() {
+fn new_subscriber_first_receives_the_current_state() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start_with(|config| config.connect_at_start(false));
+        let first = subscribe(&producer);
+        assert_eq!(connection_events(&first).await, ["idle"]);
+        let result = publish(&producer, "x");
+        let _nsqd = network.connected().await;
+        let second = subscribe(&producer);
+        assert_eq!(
+            connection_events(&second).await,
+            ["connected to nsqd 1.3.0"]
+        );
+        let state = subscribe(&producer);
+        assert_eq!(producer_events(&state).await, ["accepting"]);
+        let drain = producer.send(Drain { timeout: s(1) });
+        let state = subscribe(&producer);
+        assert_eq!(producer_events(&state).await, ["draining"]);
+        drain.await.unwrap();
+        let state = subscribe(&producer);
+        let last = "drained: 0 ok, 0 not written, 1 maybe written, 0 maybe partial";
+        assert_eq!(producer_events(&state).await, [last]);
+        let third = subscribe(&producer);
+        assert_eq!(connection_events(&third).await, ["closed"]);
+        result.await.unwrap_err();
+    });
+}
+
+/// checklist: 106
+#[test]
+fn connected_event_contains_what_was_negotiated() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
         let seen = subscribe(&producer);
@@ -98,51 +128,46 @@ fn what_was_negotiated_is_shown() {
 
 /// checklist: 106
 #[test]
-fn every_wait_is_told_as_long_as_it_takes_and_attempts_are_counted() {
+fn backoff_event_has_the_delay_and_the_number_of_failures() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
-        let seen = subscribe(&producer);
+        let seen = subscribe::<ConnectionEvent>(&producer);
         let attempts = 12;
         for _ in 0..attempts {
             network.dial().await.refuse();
         }
-        network.connected().await;
+        let _nsqd = network.connected().await;
         sleep(ms(1)).await;
-        let mut events = seen.take_timed();
-        events.retain(|(_, event)| !matches!(event, ConnectionEvent::Connected { .. }));
-        // The attempt at the start may have been before the subscription.
-        let off = events
-            .iter()
-            .position(|(_, event)| matches!(event, ConnectionEvent::BackingOff { .. }));
-        let pairs = &events[off.unwrap()..];
-        let mut waits = 0;
-        for pair in pairs.chunks(2) {
-            let [(began, waits_for), (ended, then)] = pair else {
-                // Of the connection that is lost at the end of this test.
-                break;
+        let events = seen.take_timed();
+        let mut failed = 0;
+        for pair in events.windows(2) {
+            let [(began, event), (ended, next)] = pair else {
+                unreachable!()
             };
-            let ConnectionEvent::BackingOff { delay, failed, .. } = waits_for else {
-                break;
+            let ConnectionEvent::BackingOff {
+                delay, failures, ..
+            } = event
+            else {
+                continue;
             };
-            waits += 1;
-            assert_eq!(*failed, waits);
-            let ConnectionEvent::Connecting { failed, .. } = then else {
-                panic!("{then:?}");
-            };
-            assert_eq!(*failed, waits);
+            failed += 1;
+            assert_eq!(*failures, failed);
+            assert!(
+                matches!(next, ConnectionEvent::Connecting { failures, .. } if *failures == failed)
+            );
             let took = *ended - *began;
             assert!(
                 took >= *delay && took <= *delay + ms(2),
-                "told {delay:?}, took {took:?}"
+                "{delay:?}, {took:?}"
             );
         }
-        assert!(waits >= attempts, "{waits} waits");
+        assert_eq!(failed, attempts);
     });
 }
 
 /// checklist: 106
 #[test]
-fn attempts_are_counted_anew_after_a_good_connection() {
+fn number_of_failures_restarts_after_a_stable_connection() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
         let seen = subscribe(&producer);
@@ -151,116 +176,109 @@ fn attempts_are_counted_anew_after_a_good_connection() {
         }
         let nsqd = network.connected().await;
         sleep(s(2)).await;
-        told(&seen).await;
+        connection_events(&seen).await;
         drop(nsqd);
         let _hangs = network.dial().await;
-        let events = told(&seen).await;
-        assert_eq!(
-            events[1..],
-            ["backing off after 1", "connecting after 1"],
-            "{events:?}"
-        );
+        let events = connection_events(&seen).await;
+        assert_eq!(events[1..], ["backing off after 1", "connecting after 1"]);
     });
 }
 
 /// checklist: 106
 #[test]
-fn a_loss_counts_what_may_be_stored_and_what_is_sent_again() {
+fn settled_event_counts_requeued_and_ambiguous_publishes() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
         let seen = subscribe(&producer);
-        // 11 bytes each: three are taken whole, the fourth by half, the fifth and the sixth not at all.
+        // 11 bytes each: three are wholly accepted, the fourth by half, the others not at all.
         let (mut nsqd, _line) = network.connected_over(40).await;
         let publishes: Vec<_> = ["1", "2", "3", "4", "5", "6"]
             .map(|body| publish(&producer, body))
             .into();
         sleep(ms(1)).await;
-        told(&seen).await;
         nsqd.fin().await;
         let mut nsqd = network.connected().await;
-        let events = told(&seen).await;
-        let lost = "lost: closed by the peer: 3 resent, 3 unknown";
-        let again = [
-            "backing off after 1",
-            "connecting after 1",
-            "connected to 1.3.0",
-        ];
-        assert_eq!(events[0], lost);
-        assert_eq!(events[1..], again);
+        let settled = "settled: 3 requeued, 3 maybe written";
+        assert_eq!(producer_events(&seen).await, ["accepting", settled]);
         for body in ["4", "5", "6"] {
             nsqd.expect_pub("t", body).await;
             nsqd.send(ok_frame()).await;
         }
-        for (number, answer) in publishes.into_iter().enumerate() {
-            assert_eq!(answer.await.is_ok(), number >= 3, "{number}");
+        for (number, result) in publishes.into_iter().enumerate() {
+            assert_eq!(result.await.is_ok(), number >= 3, "{number}");
         }
     });
 }
 
 /// checklist: 106
 #[test]
-fn a_refusal_counts_the_bystanders() {
+fn settled_event_after_a_rejection_counts_requeued_publishes() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
+        let connection = subscribe(&producer);
         let seen = subscribe(&producer);
         let mut nsqd = network.connected().await;
         let first = publish(&producer, "good");
         nsqd.expect_pub("t", "good").await;
         nsqd.send(ok_frame()).await;
         first.await.unwrap();
-        told(&seen).await;
+        connection_events(&connection).await;
         let bad = publish(&producer, "bad");
-        let bystanders = ["1", "2"].map(|body| publish(&producer, body));
-        // Out of time before the refusal comes: answered already, and sent again for nobody.
-        let hasty = send(&producer, Publish::new(topic("t"), "h").timeout(s(1)));
+        let others = ["1", "2"].map(|body| publish(&producer, body));
+        // It times out before the rejection: it has its result, and is not requeued.
+        let expired = send(&producer, Publish::new(topic("t"), "h").expires_in(s(1)));
         nsqd.expect_pub("t", "bad").await;
         sleep(s(2)).await;
-        hasty.await.unwrap_err();
+        expired.await.unwrap_err();
         nsqd.send(error_frame("E_PUB_FAILED PUB failed")).await;
         nsqd.fin().await;
         bad.await.unwrap_err();
         let mut nsqd = network.connected().await;
-        let events = told(&seen).await;
-        let lost = "lost: closed by nsqd after it rejected a command: E_PUB_FAILED PUB failed: 2 resent, 0 unknown";
-        assert_eq!(events[0], lost);
-        // 20 ms, since nsqd is well: no attempt has failed.
+        let settled = "settled: 2 requeued, 0 maybe written";
+        assert_eq!(producer_events(&seen).await, ["accepting", settled]);
+        let events = connection_events(&connection).await;
+        assert!(events[0].contains("E_PUB_FAILED PUB failed"), "{events:?}");
+        // The connection had served: this is a pause of 20 ms, not a failure.
         assert_eq!(events[1], "backing off after 0");
-        for (body, answer) in ["1", "2"].into_iter().zip(bystanders) {
+        for (body, result) in ["1", "2"].into_iter().zip(others) {
             nsqd.expect_pub("t", body).await;
             nsqd.send(ok_frame()).await;
-            answer.await.unwrap();
+            result.await.unwrap();
         }
     });
 }
 
 /// checklist: 106
 #[test]
-fn a_drain_is_told_at_its_begin_and_with_its_report_at_its_end() {
+fn drain_events_come_at_its_begin_and_at_its_end() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
-        let seen = subscribe(&producer);
+        let (seen, connection) = (subscribe(&producer), subscribe(&producer));
         let mut nsqd = network.connected().await;
         let publishes = ["1", "2"].map(|body| publish(&producer, body));
         nsqd.expect_pub("t", "1").await;
         nsqd.expect_pub("t", "2").await;
-        told(&seen).await;
-        let deadline = s(5);
-        let drain = producer.send(Drain { timeout: deadline });
-        let again = producer.send(Drain { timeout: deadline });
+        producer_events(&seen).await;
+        connection_events(&connection).await;
+        let timeout = s(5);
+        let drain = producer.send(Drain { timeout });
+        let again = producer.send(Drain { timeout });
         sleep(ms(1)).await;
         let drain = tokio::task::spawn_local(drain);
-        assert_eq!(told(&seen).await, ["draining"]);
+        assert_eq!(producer_events(&seen).await, ["draining"]);
         nsqd.send(ok_frame()).await;
         let report = again.await.unwrap();
         assert_eq!(drain.await.unwrap().unwrap(), report);
-        assert_eq!(told(&seen).await, ["drained: 1 0 1"]);
-        assert_eq!((report.ok, report.maybe_written), (1, 1));
-        // It is over, and nothing more is told.
-        producer.send(Drain { timeout: deadline }).await.unwrap();
+        let drained = "drained: 1 ok, 0 not written, 1 maybe written, 0 maybe partial";
+        assert_eq!(producer_events(&seen).await, [drained]);
+        assert_eq!(connection_events(&connection).await, ["closed"]);
+        // Nothing follows.
+        producer.send(Drain { timeout }).await.unwrap();
         producer.do_send(actix_nsq::Reconnect);
         publish(&producer, "late").await.unwrap_err();
         sleep(HOUR).await;
-        assert_eq!(told(&seen).await, [""; 0]);
+        assert!(producer_events(&seen).await.is_empty());
+        assert!(connection_events(&connection).await.is_empty());
         let [one, two] = publishes;
         one.await.unwrap();
         two.await.unwrap_err();
@@ -269,59 +287,94 @@ fn a_drain_is_told_at_its_begin_and_with_its_report_at_its_end() {
 
 /// checklist: 106
 #[test]
-fn a_drain_during_an_outage_goes_on_telling_of_attempts() {
+fn connection_events_continue_while_a_drain_waits() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
-        let seen = subscribe(&producer);
+        let (seen, connection) = (subscribe(&producer), subscribe(&producer));
         network.dial().await.refuse();
         let _late = publish(&producer, "a");
-        let report = producer.send(Drain { timeout: s(1) });
-        let report = tokio::task::spawn_local(report);
+        let report = tokio::task::spawn_local(producer.send(Drain { timeout: s(1) }));
         while !report.is_finished() {
             tokio::select! {
                 dial = network.dial() => dial.refuse(),
                 () = sleep(ms(100)) => {}
             }
         }
-        let events = told(&seen).await;
-        let last = events.last().unwrap();
-        assert_eq!(last, "drained: 0 1 0");
-        assert!(events.contains(&"draining".into()), "{events:?}");
+        let drained = "drained: 0 ok, 1 not written, 0 maybe written, 0 maybe partial";
+        assert_eq!(
+            producer_events(&seen).await,
+            ["accepting", "draining", drained]
+        );
+        let events = connection_events(&connection).await;
         let waits = events.iter().filter(|event| event.starts_with("backing"));
         assert!(waits.count() > 1, "{events:?}");
+        assert_eq!(events.last().unwrap(), "closed");
     });
 }
 
 /// checklist: 106
 #[test]
-fn all_subscribers_are_told_the_same_and_one_that_is_gone_is_forgotten() {
+fn subscribers_receive_the_same_events_until_they_unsubscribe() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
         let (first, second) = (subscribe(&producer), subscribe(&producer));
-        let (stays, gone) = Stopping::start();
-        producer.do_send(SubscribeEvents(stays));
+        let (leaves, left) = Recorder::<ConnectionEvent>::start();
+        producer.do_send(SubscribeEvents(leaves.clone()));
         let mut nsqd = network.connected().await;
-        assert_eq!(told(&first).await.last().unwrap(), "connected to 1.3.0");
-        assert_eq!(told(&second).await.last().unwrap(), "connected to 1.3.0");
-        // It has stopped at its first event.
-        assert_eq!(gone.get(), 1);
+        let connected = "connected to nsqd 1.3.0";
+        for seen in [&first, &second, &left] {
+            assert_eq!(connection_events(seen).await.last().unwrap(), connected);
+        }
+        producer.do_send(Unsubscribe(leaves));
         nsqd.fin().await;
         let _hangs = network.dial().await;
-        let events = told(&first).await;
+        let events = connection_events(&first).await;
         assert_eq!(events.len(), 3);
-        assert_eq!(told(&second).await, events);
-        assert_eq!(gone.get(), 1);
+        assert_eq!(connection_events(&second).await, events);
+        assert!(connection_events(&left).await.is_empty());
     });
 }
 
 /// checklist: 106
 #[test]
-fn a_subscriber_keeps_no_producer_alive() {
+fn subscriber_that_has_stopped_is_removed() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let received = Rc::new(Cell::new(0));
+        let stopping = Stopping(Rc::clone(&received)).start();
+        let recipient: Recipient<ConnectionEvent> = stopping.recipient();
+        producer.do_send(SubscribeEvents(recipient));
+        let mut nsqd = network.connected().await;
+        nsqd.fin().await;
+        let _hangs = network.dial().await;
+        assert_eq!(received.get(), 1);
+    });
+}
+
+/// A subscriber that stops at its first event.
+struct Stopping(Rc<Cell<u32>>);
+
+impl Actor for Stopping {
+    type Context = Context<Self>;
+}
+
+impl Handler<ConnectionEvent> for Stopping {
+    type Result = ();
+
+    fn handle(&mut self, _: ConnectionEvent, ctx: &mut Context<Self>) {
+        self.0.set(self.0.get() + 1);
+        ctx.stop();
+    }
+}
+
+/// checklist: 106
+#[test]
+fn subscriber_does_not_keep_the_producer_running() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
         let seen = subscribe(&producer);
         let mut nsqd = network.connected().await;
-        told(&seen).await;
+        connection_events(&seen).await;
         let before = network.elapsed();
         drop(producer);
         nsqd.wait_closed().await;
@@ -332,17 +385,17 @@ fn a_subscriber_keeps_no_producer_alive() {
 
 /// checklist: 106
 #[test]
-fn a_subscriber_that_holds_the_address_keeps_the_producer_alive_as_a_user_does() {
+fn subscriber_that_holds_the_address_keeps_the_producer_running() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
-        let (recipient, seen) = Events::start_holding(producer.clone());
+        let (recipient, seen) = Recorder::<ConnectionEvent>::start_holding(producer.clone());
         producer.do_send(SubscribeEvents(recipient));
         network.connected().await;
         drop(producer);
         let mut nsqd = network.connected().await;
-        let events = told(&seen).await;
+        let events = connection_events(&seen).await;
         assert!(events.len() >= 4, "{events:?}");
-        // The circle of the two is the user's to break; a drain leaves it idle.
+        // The application has to break the circle; a drain leaves it idle.
         nsqd.expect_silence(s(10)).await;
         seen.drop_held();
         nsqd.wait_closed().await;
@@ -350,47 +403,21 @@ fn a_subscriber_that_holds_the_address_keeps_the_producer_alive_as_a_user_does()
     });
 }
 
-/// A subscriber that stops at its first event, and how many it heard.
-struct Stopping(std::rc::Rc<std::cell::Cell<u32>>);
-
-impl Stopping {
-    fn start() -> (
-        Recipient<ConnectionEvent>,
-        std::rc::Rc<std::cell::Cell<u32>>,
-    ) {
-        let heard = std::rc::Rc::default();
-        let stopping = Self(std::rc::Rc::clone(&heard));
-        (actix::Actor::start(stopping).recipient(), heard)
-    }
-}
-
-impl actix::Actor for Stopping {
-    type Context = actix::Context<Self>;
-}
-
-impl actix::Handler<ConnectionEvent> for Stopping {
-    type Result = ();
-
-    fn handle(&mut self, _: ConnectionEvent, ctx: &mut Self::Context) {
-        self.0.set(self.0.get() + 1);
-        actix::ActorContext::stop(ctx);
-    }
-}
-
 /// checklist: 106
 #[test]
-fn after_the_last_event_a_subscriber_and_the_producer_let_go_of_each_other() {
+fn drained_producer_releases_its_subscribers() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
-        let (recipient, seen) = Events::start_holding(producer.clone());
+        let (recipient, seen) = Recorder::<ConnectionEvent>::start_holding(producer.clone());
         let weak = producer.downgrade();
         producer.do_send(SubscribeEvents(recipient));
         network.connected().await;
         producer.send(Drain { timeout: s(1) }).await.unwrap();
-        let (late, never) = Events::start_holding(producer.clone());
+        let (late, current) = Recorder::<ConnectionEvent>::start_holding(producer.clone());
         producer.send(SubscribeEvents(late)).await.unwrap();
-        assert!(!seen.take().is_empty() && never.take().is_empty());
-        drop((producer, seen, never));
+        assert!(!seen.take().is_empty());
+        assert_eq!(connection_events(&current).await, ["closed"]);
+        drop((producer, seen, current));
         sleep(s(1)).await;
         assert!(weak.upgrade().is_none(), "they hold each other");
     });

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use actix_nsq::{
-    ConnectionError, Delivery, ErrorKind, GetStats, ProducerConfig, ProducerConfigBuilder,
-    TlsFailure, protocol::ErrorCode,
+    ConnectionError, Delivery, ErrorKind, ProducerConfig, ProducerConfigBuilder, TlsFailure,
+    producer::GetStats, protocol::ErrorCode,
 };
 
 use crate::harness::{Network, Peer, assert_error, in_virtual_time, ms, publish, s};

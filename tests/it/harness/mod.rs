@@ -28,7 +28,7 @@ use std::{
 use actix::Addr;
 use actix_nsq::{
     ConnectFuture, ConnectTarget, Connector, Producer, ProducerConfig, ProducerConfigBuilder,
-    Transport,
+    ProducerHandle, Transport,
 };
 use tokio::{
     io::DuplexStream,
@@ -140,6 +140,15 @@ impl Network {
                 .build()
                 .expect("a valid configuration"),
         )
+    }
+
+    /// Starts a producer with a handle.
+    pub(crate) fn start_handle_with(
+        &self,
+        options: impl FnOnce(ProducerConfigBuilder) -> ProducerConfigBuilder,
+    ) -> ProducerHandle {
+        let config = options(self.config()).build();
+        ProducerHandle::start(config.expect("a valid configuration"))
     }
 
     /// Starts a producer and accepts its connection.

@@ -212,7 +212,7 @@ fn a_flood_from_another_thread_leaves_the_arbiters_timers_their_turn() {
             "a timer of 10 ms had {ticks} turns in the whole flood"
         );
         // What is in flight must not keep the test.
-        let drain = actix_nsq::Drain {
+        let drain = actix_nsq::producer::Drain {
             timeout: Duration::ZERO,
         };
         producer.send(drain).await.unwrap();

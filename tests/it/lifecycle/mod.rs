@@ -300,7 +300,7 @@ fn what_is_sent_at_the_very_last_moment_is_not_lost() {
         // It times out at once. So it is dropped when the mailbox has been emptied, and just before the producer looks
         // whether anybody is left that could send to it.
         let body = Bytes::from_owner(LastWish(producer.clone()));
-        producer.do_send(Publish::new(topic("t"), body).timeout(s(0)));
+        producer.do_send(Publish::new(topic("t"), body).expires_in(s(0)));
         drop(producer);
         let mut nsqd = network.connected().await;
         nsqd.expect_pub("t", "last wish").await;

@@ -62,7 +62,7 @@ fn an_answer_that_trickles_in_after_its_caller_timed_out_is_swallowed() {
         };
         let producer = network.start_with(options);
         let mut nsqd = network.connected().await;
-        let hasty = Publish::new(topic("t"), "hasty").timeout(s(7));
+        let hasty = Publish::new(topic("t"), "hasty").expires_in(s(7));
         let hasty = timed(send(&producer, hasty));
         let patient = timed(publish(&producer, "patient"));
         nsqd.expect_pub("t", "hasty").await;

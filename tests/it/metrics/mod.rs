@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use actix::Addr;
 use actix_nsq::{
-    ConnectionError, DeferredPublish, Drain, GetStats, MultiPublish, Ping, Producer, ProducerState,
-    Publish, Stats,
+    ConnectionError, DeferredPublish, MultiPublish, Ping, Producer, ProducerState, Publish,
+    producer::Drain, producer::GetStats, producer::Stats,
 };
 use tokio::time::sleep;
 
@@ -23,10 +23,10 @@ async fn stats(producer: &Addr<Producer>) -> Stats {
 async fn sums_hold(producer: &Addr<Producer>, late: u64) -> Stats {
     let stats = stats(producer).await;
     let answered = stats.ok + stats.not_written + stats.maybe_written + stats.maybe_partial;
-    let held = (stats.waiting + stats.in_flight) as u64;
+    let held = (stats.queued + stats.in_flight) as u64;
     assert_eq!(stats.published + late, answered + held, "{stats:#?}");
     assert!(
-        stats.refused + stats.full <= stats.not_written,
+        stats.rejected + stats.rejected_full <= stats.not_written,
         "{stats:#?}"
     );
     stats
@@ -43,13 +43,13 @@ fn the_sums_hold_through_a_life_with_every_outcome() {
         });
         let nothing = sums_hold(&producer, 0).await;
         assert_eq!(
-            (nothing.published, nothing.connects, nothing.bytes),
+            (nothing.published, nothing.connects, nothing.bytes_written),
             (0, 0, 0)
         );
         assert!(nothing.last_error.is_none());
 
         // Waiting, full, and refused for what they are.
-        let hasty = send(&producer, Publish::new(topic("t"), "1").timeout(s(1)));
+        let hasty = send(&producer, Publish::new(topic("t"), "1").expires_in(s(1)));
         let whole = publish(&producer, "22");
         let batch = send(&producer, MultiPublish::new(topic("t"), ["33", "3"]));
         let deferred = send(&producer, DeferredPublish::new(topic("t"), s(1), "4444"));
@@ -58,9 +58,12 @@ fn the_sums_hold_through_a_life_with_every_outcome() {
         let full = publish(&producer, "7");
         let empty = publish(&producer, "");
         let now = sums_hold(&producer, 0).await;
-        assert_eq!((now.published, now.waiting, now.in_flight), (8, 6, 0));
-        assert_eq!((now.waiting_bytes, now.in_flight_bytes), (21, 0));
-        assert_eq!((now.refused, now.full, now.not_written), (1, 1, 2));
+        assert_eq!((now.published, now.queued, now.in_flight), (8, 6, 0));
+        assert_eq!((now.queued_bytes, now.in_flight_bytes), (21, 0));
+        assert_eq!(
+            (now.rejected, now.rejected_full, now.not_written),
+            (1, 1, 2)
+        );
         full.await.unwrap_err();
         empty.await.unwrap_err();
 
@@ -77,9 +80,12 @@ fn the_sums_hold_through_a_life_with_every_outcome() {
         nsqd.expect_mpub("t", &["33", "3"]).await;
         nsqd.expect_dpub("t", 1000, "4444").await;
         let now = sums_hold(&producer, 0).await;
-        assert_eq!((now.waiting, now.in_flight), (2, 4));
-        assert_eq!((now.waiting_bytes, now.in_flight_bytes), (11, 10));
-        assert_eq!(now.bytes, (nsqd.script().received().len() - hello) as u64);
+        assert_eq!((now.queued, now.in_flight), (2, 4));
+        assert_eq!((now.queued_bytes, now.in_flight_bytes), (11, 10));
+        assert_eq!(
+            now.bytes_written,
+            (nsqd.script().received().len() - hello) as u64
+        );
         hasty.await.unwrap_err();
         let now = sums_hold(&producer, 1).await;
         assert_eq!((now.maybe_written, now.timed_out, now.in_flight), (1, 1, 4));
@@ -102,7 +108,10 @@ fn the_sums_hold_through_a_life_with_every_outcome() {
         last.await.unwrap_err();
         let now = sums_hold(&producer, 0).await;
         assert_eq!((now.maybe_written, now.maybe_partial), (3, 1));
-        assert_eq!((now.connects, now.losses, now.bytes), (1, 1, first as u64));
+        assert_eq!(
+            (now.connects, now.disconnects, now.bytes_written),
+            (1, 1, first as u64)
+        );
         assert!(matches!(
             now.last_error,
             Some(ConnectionError::ClosedByPeer)
@@ -126,8 +135,8 @@ fn the_sums_hold_through_a_life_with_every_outcome() {
         nsqd.send(ok_frame()).await;
         bystander.await.unwrap();
         let now = sums_hold(&producer, 0).await;
-        assert_eq!((now.ok, now.resent, now.not_written), (2, 1, 4));
-        assert_eq!((now.connects, now.losses), (3, 2));
+        assert_eq!((now.ok, now.requeued, now.not_written), (2, 1, 4));
+        assert_eq!((now.connects, now.disconnects), (3, 2));
 
         // A drain with one that nobody answers.
         let never = publish(&producer, "never");
@@ -151,11 +160,11 @@ fn the_sums_hold_through_a_life_with_every_outcome() {
             now.maybe_partial,
         );
         assert_eq!((now.published, answered), (13, (2, 6, 4, 1)));
-        assert_eq!((now.refused, now.full, now.timed_out), (3, 1, 1));
-        assert_eq!((now.connects, now.losses), (3, 2));
-        assert_eq!(now.bytes, (first + second + third) as u64);
-        assert_eq!((now.waiting, now.in_flight), (0, 0));
-        assert_eq!((now.waiting_bytes, now.in_flight_bytes), (0, 0));
+        assert_eq!((now.rejected, now.rejected_full, now.timed_out), (3, 1, 1));
+        assert_eq!((now.connects, now.disconnects), (3, 2));
+        assert_eq!(now.bytes_written, (first + second + third) as u64);
+        assert_eq!((now.queued, now.in_flight), (0, 0));
+        assert_eq!((now.queued_bytes, now.in_flight_bytes), (0, 0));
     });
 }
 
@@ -168,7 +177,7 @@ fn bytes_are_those_of_commands_as_the_peer_counts_them() {
         let (mut nsqd, _line) = network.connected_over(25).await;
         let answers = ["1", "2", "3"].map(|body| publish(&producer, body));
         sleep(ms(1)).await;
-        assert_eq!(stats(&producer).await.bytes, 25);
+        assert_eq!(stats(&producer).await.bytes_written, 25);
         let hello = nsqd.script().received().len();
         for body in ["1", "2", "3"] {
             nsqd.expect_pub("t", body).await;
@@ -177,7 +186,7 @@ fn bytes_are_those_of_commands_as_the_peer_counts_them() {
         for answer in answers {
             answer.await.unwrap();
         }
-        assert_eq!(stats(&producer).await.bytes, 33);
+        assert_eq!(stats(&producer).await.bytes_written, 33);
         // A ping is a command; the answer to a heartbeat is no command of the producer's.
         let ping = send(&producer, Ping { timeout: s(1) });
         nsqd.next_command().await;
@@ -187,7 +196,7 @@ fn bytes_are_those_of_commands_as_the_peer_counts_them() {
         nsqd.send(heartbeat_frame()).await;
         nsqd.expect_nop().await;
         let now = stats(&producer).await;
-        assert_eq!(now.bytes, received as u64);
+        assert_eq!(now.bytes_written, received as u64);
         assert_eq!(now.published, 3);
     });
 }
@@ -224,7 +233,7 @@ fn latencies_are_those_of_a_peer_that_takes_its_time() {
         assert_near(latency.quantile(0.999), ms(999));
         assert_near(latency.max(), ms(1000));
         // A failure has no latency, and neither has the late OK that is swallowed.
-        let hasty = Publish::new(topic("t"), "b").timeout(s(2));
+        let hasty = Publish::new(topic("t"), "b").expires_in(s(2));
         let hasty = send(&producer, hasty);
         nsqd.expect_pub("t", "b").await;
         sleep(s(3)).await;
@@ -264,7 +273,7 @@ fn what_nobody_awaits_is_counted_like_everything_else() {
         nsqd.send(ok_frame()).await;
         sleep(ms(1)).await;
         let now = sums_hold(&producer, 0).await;
-        assert_eq!((now.published, now.ok, now.refused), (3, 1, 1));
+        assert_eq!((now.published, now.ok, now.rejected), (3, 1, 1));
         assert_eq!(now.in_flight, 1);
     });
 }
@@ -280,11 +289,11 @@ fn what_was_to_be_sent_again_and_never_was_is_not_counted_as_such() {
         drop(nsqd);
         let (nsqd, _line) = network.connected_over(4).await;
         sleep(ms(1)).await;
-        assert_eq!(stats(&producer).await.resent, 1);
+        assert_eq!(stats(&producer).await.requeued, 1);
         producer.send(Drain { timeout: s(0) }).await.unwrap();
         half.await.unwrap_err();
         let now = sums_hold(&producer, 0).await;
-        assert_eq!((now.resent, now.not_written), (1, 1));
+        assert_eq!((now.requeued, now.not_written), (1, 1));
         drop(nsqd);
     });
 }
@@ -308,7 +317,7 @@ fn the_counts_of_a_thousand_connections_add_up() {
         let _nsqd = network.connected().await;
         sleep(ms(1)).await;
         let now = sums_hold(&producer, 0).await;
-        assert_eq!((now.connects, now.losses), (1001, 1000));
-        assert_eq!((now.maybe_written, now.bytes), (1000, bytes as u64));
+        assert_eq!((now.connects, now.disconnects), (1001, 1000));
+        assert_eq!((now.maybe_written, now.bytes_written), (1000, bytes as u64));
     });
 }

@@ -1,7 +1,7 @@
 //! `GetState`: how far the producer is, at every point of its life.
 
 use actix::Addr;
-use actix_nsq::{Drain, GetState, Producer, ProducerState, Publish};
+use actix_nsq::{Producer, ProducerState, Publish, producer::Drain, producer::GetState};
 use futures::FutureExt;
 use tokio::time::sleep;
 
@@ -48,7 +48,7 @@ fn a_life_from_idle_to_drained() {
         nsqd.expect_pub("t", "bad").await;
         nsqd.send(error_frame("E_PUB_FAILED PUB failed")).await;
         bad.await.unwrap_err();
-        assert_eq!(state(&producer).await, ProducerState::Lost);
+        assert_eq!(state(&producer).await, ProducerState::Disconnecting);
         nsqd.fin().await;
         sleep(ms(1)).await;
         assert_eq!(state(&producer).await, ProducerState::BackingOff);
@@ -108,7 +108,7 @@ fn asking_does_not_begin_to_connect() {
         let producer = network.start_with(|config| config.connect_at_start(false));
         for _ in 0..600 {
             assert_eq!(state(&producer).await, ProducerState::Idle);
-            producer.send(actix_nsq::GetStats).await.unwrap();
+            producer.send(actix_nsq::producer::GetStats).await.unwrap();
         }
         network.expect_no_dial(HOUR).await;
     });

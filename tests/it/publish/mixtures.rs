@@ -106,23 +106,27 @@ impl Case {
         refused.or(out_of_time.then(|| (ErrorKind::Timeout, Vec::new())))
     }
 
-    fn send(&self, number: usize, producer: &Addr<Producer>) -> Answer {
+    fn send(&self, number: usize, handle: &ProducerHandle) -> Answer {
         let topic = topic("t");
         let timeout = self.timeout.unwrap_or(s(30));
-        let handle = ProducerHandle::from(producer.clone());
+        let producer = handle.address();
+        let handle = handle.clone();
         match (self.what.clone(), self.by_handle) {
             (What::One(size), true) => {
                 Box::pin(async move { handle.publish(&topic, body(number, size)).await })
             }
             (What::One(size), false) => send(
                 producer,
-                Publish::new(topic, body(number, size)).timeout(timeout),
+                Publish::new(topic, body(number, size)).expires_in(timeout),
             ),
             (What::Batch(sizes), by_handle) => {
                 let bodies: Vec<_> = sizes.iter().map(|size| body(number, *size)).collect();
                 match by_handle {
                     true => Box::pin(async move { handle.multi_publish(&topic, bodies).await }),
-                    false => send(producer, MultiPublish::new(topic, bodies).timeout(timeout)),
+                    false => send(
+                        producer,
+                        MultiPublish::new(topic, bodies).expires_in(timeout),
+                    ),
                 }
             }
             (What::Deferred(size, delay), true) => Box::pin(async move {
@@ -131,7 +135,7 @@ impl Case {
             }),
             (What::Deferred(size, delay), false) => send(
                 producer,
-                DeferredPublish::new(topic, delay, body(number, size)).timeout(timeout),
+                DeferredPublish::new(topic, delay, body(number, size)).expires_in(timeout),
             ),
         }
     }
@@ -160,7 +164,7 @@ impl Case {
 
 fn play(cases: &[Case]) {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| {
+        let handle = network.start_handle_with(|config| {
             config
                 .max_publish_size(MAX)
                 .max_batch_size(MAX_BATCH)
@@ -171,7 +175,7 @@ fn play(cases: &[Case]) {
         let mut good = Vec::new();
         for (number, case) in cases.iter().enumerate() {
             // One after the other: a ProducerHandle's publish begins when it is first polled.
-            let answer = case.send(number, &producer);
+            let answer = case.send(number, &handle);
             match case.refusal() {
                 Some((kind, words)) => {
                     let error = answer.await.expect_err("a refusal");

@@ -1,7 +1,8 @@
 //! `Reconnect`: a new connection at once, and nothing is lost by it, whatever the old one was doing.
 
 use actix_nsq::{
-    ConnectionEvent, Drain, GetState, GetStats, ProducerState, Reconnect, SubscribeEvents,
+    ConnectionEvent, ProducerState, Reconnect, SubscribeEvents, producer::Drain,
+    producer::GetState, producer::GetStats,
 };
 use tokio::time::sleep;
 
@@ -49,8 +50,8 @@ fn what_is_in_flight_is_answered_first_and_nothing_is_sent_twice() {
         next.send(ok_frame()).await;
         younger.await.unwrap();
         let stats = producer.send(GetStats).await.unwrap();
-        assert_eq!((stats.ok, stats.resent, stats.published), (4, 0, 4));
-        assert_eq!((stats.connects, stats.losses), (2, 1));
+        assert_eq!((stats.ok, stats.requeued, stats.published), (4, 0, 4));
+        assert_eq!((stats.connects, stats.disconnects), (2, 1));
     });
 }
 

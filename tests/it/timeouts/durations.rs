@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext, Addr, Context, Handler};
 use actix_nsq::{
-    ConnectionEvent, Delivery, Drain, ErrorKind, GetState, Ping, Producer, ProducerHandle,
-    ProducerState, Publish, PublishError, PublishFailure, Reconnect, SubscribeEvents,
-    SubscribeFailures, WaitConnected,
+    ConnectionEvent, Delivery, ErrorKind, Ping, Producer, ProducerHandle, ProducerState, Publish,
+    PublishError, PublishFailure, Reconnect, SubscribeEvents, SubscribeFailures, WaitConnected,
+    producer::Drain, producer::GetState,
 };
 
 use crate::config::{one_short_line, touches_nobody};
@@ -156,10 +156,11 @@ fn a_drain_takes_any_time() {
 #[test]
 fn a_publish_takes_any_time_and_a_handle_any_for_its_own_methods() {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
+        let handle = network.start_handle_with(|config| config);
+        let producer = handle.address().clone();
         let mut nsqd = network.connected().await;
         for timeout in durations() {
-            let message = Publish::new(topic("t"), "x").timeout(timeout);
+            let message = Publish::new(topic("t"), "x").expires_in(timeout);
             let answer = send(&producer, message);
             if timeout.is_zero() {
                 assert_error(answer.await, ErrorKind::Timeout, Delivery::NotWritten);
@@ -169,7 +170,6 @@ fn a_publish_takes_any_time_and_a_handle_any_for_its_own_methods() {
             nsqd.send(ok_frame()).await;
             answer.await.unwrap();
         }
-        let handle = ProducerHandle::from(producer);
         for timeout in durations() {
             handle.wait_connected(timeout).await.unwrap();
         }
@@ -181,10 +181,12 @@ fn a_publish_takes_any_time_and_a_handle_any_for_its_own_methods() {
 
 #[test]
 fn recipients_that_are_gone_and_questions_without_an_answer_touch_nobody() {
-    touches_nobody(async |producer| {
+    touches_nobody(async |handle| {
+        let producer = handle.address();
         for _ in 0..100 {
             let gone = Gone.start();
-            let (events, failures) = (gone.clone().recipient(), gone.clone().recipient());
+            let events = gone.clone().recipient::<ConnectionEvent>();
+            let failures = gone.clone().recipient();
             while gone.connected() {
                 tokio::task::yield_now().await;
             }

@@ -4,7 +4,8 @@ mod durations;
 
 use actix::Addr;
 use actix_nsq::{
-    ConnectionError, Delivery, Drain, ErrorKind, Producer, PublishError, Reconnect, WaitConnected,
+    ConnectionError, Delivery, ErrorKind, Producer, PublishError, Reconnect, WaitConnected,
+    producer::Drain,
 };
 use tokio::time::sleep;
 

@@ -1,0 +1,34 @@
+//! Shuts a producer down gracefully: outstanding publishes are finished, new ones rejected.
+//!
+//! ```sh
+//! cargo run --example drain
+//! ```
+
+use std::{error::Error, time::Duration};
+
+use actix_nsq::{
+    Producer, ProducerConfig, Publish, PublishExt, embedded::EmbeddedNsqd, producer::Drain,
+};
+
+#[actix::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let nsqd = EmbeddedNsqd::start()?;
+    let producer = Producer::start(ProducerConfig::new(nsqd.address().to_string())?);
+
+    // `do_send` discards the result, and returns before they are sent.
+    for number in 0..10_000 {
+        producer.do_send(Publish::new("numbers", number.to_string()));
+    }
+
+    let report = producer
+        .send(Drain {
+            timeout: Duration::from_secs(10),
+        })
+        .await?;
+    println!("{report}; clean: {}", report.is_clean());
+    println!("{} messages stored", nsqd.message_count("numbers"));
+
+    let error = producer.publish("numbers", "too late").await.unwrap_err();
+    println!("{error}");
+    Ok(())
+}

@@ -1,0 +1,26 @@
+//! What the verifier shares with the tests of the crate: a real nsqd, a bad network, a plain consumer, and the record of
+//! what was offered, answered and found. None of it uses the crate's protocol code.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests use more of it, and may panic"
+)]
+
+#[path = "../../../tests/support/chaos/mod.rs"]
+pub mod chaos;
+#[path = "../../../tests/support/diskqueue.rs"]
+pub mod diskqueue;
+#[path = "../../../tests/support/nsqd_program.rs"]
+pub mod nsqd_program;
+#[path = "../../../tests/support/raw_client.rs"]
+pub mod raw_client;
+#[path = "../../../tests/support/real_nsqd.rs"]
+pub mod real_nsqd;
+#[path = "../../../tests/support/record.rs"]
+pub mod record;
+#[path = "../../../tests/support/small_disk.rs"]
+pub mod small_disk;
+#[path = "../../../tests/support/wait.rs"]
+pub mod wait;

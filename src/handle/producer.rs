@@ -1,0 +1,300 @@
+//! Publishing without actors.
+
+use std::{io, thread, time::Duration};
+
+use actix::{Addr, Message, Recipient, System};
+use actix_rt::{Arbiter, ArbiterHandle};
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::Readiness;
+use crate::{
+    config::ProducerConfig,
+    error::{PublishError, WaitError},
+    link::{ConnectionEvent, Reconnect, SubscribeEvents, Unsubscribe, WaitConnected},
+    producer::{
+        AnyPublish, DeferredPublish, Drain, DrainReport, GetState, GetStats, MultiPublish, Ping,
+        Producer, ProducerEvent, ProducerState, Publish, PublishWhenPossible, Stats,
+    },
+    protocol::{NameError, Topic},
+};
+
+/// A [`Producer`] for programs without actors: the same queue and the same guarantees as async methods.
+/// It is cheap to clone and works from every thread and runtime.
+///
+/// Instead of failing with [`ErrorKind::Full`](crate::ErrorKind::Full) its methods apply backpressure:
+/// they wait until the queue has capacity, as part of the publish's time. Waiting publishes are accepted
+/// in the order in which their futures were first polled, before all publishes sent to the actor's
+/// address. A [`Drain`] counts them as outstanding.
+///
+/// The producer stops when the last handle is dropped and everything it accepted is answered.
+///
+/// ```no_run
+/// use actix_nsq::{ProducerConfig, ProducerHandle};
+///
+/// #[tokio::main(flavor = "current_thread")]
+/// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let config = ProducerConfig::new("127.0.0.1:4150")?;
+///     let nsq = ProducerHandle::start_in_thread(config)?;
+///     nsq.publish("orders", "an order").await?;
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct ProducerHandle {
+    producer: Addr<Producer>,
+}
+
+impl ProducerHandle {
+    /// Starts a producer on the current arbiter.
+    ///
+    /// # Panics
+    ///
+    /// Outside of an actix `System` and a tokio `LocalSet`; use
+    /// [`start_in_thread`](Self::start_in_thread) there.
+    #[track_caller]
+    pub fn start(config: ProducerConfig) -> Self {
+        Self {
+            producer: Producer::start(config),
+        }
+    }
+
+    /// Starts a producer on `arbiter`, together with its connection; see
+    /// [`Producer::start_in_arbiter`].
+    pub fn start_in_arbiter(arbiter: &ArbiterHandle, config: ProducerConfig) -> Self {
+        Self {
+            producer: Producer::start_in_arbiter(arbiter, config),
+        }
+    }
+
+    /// Starts a producer in a thread of its own, with an actix `System` of its own, for programs without
+    /// one. The thread ends when the producer stops: when the last handle is dropped and everything it
+    /// accepted is answered.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's error if the thread cannot be started.
+    pub fn start_in_thread(config: ProducerConfig) -> io::Result<Self> {
+        let (started, address) = std::sync::mpsc::sync_channel(1);
+        thread::Builder::new()
+            .name("actix-nsq".into())
+            .spawn(move || {
+                System::new().block_on(async move {
+                    let (guard, stopped) = oneshot::channel::<()>();
+                    // Fails only if the starter has panicked: then the address is dropped at once.
+                    let _ = started.send(Producer::start_with_guard(config, Box::new(guard)));
+                    // Fails when the guard is dropped together with the producer.
+                    let _ = stopped.await;
+                    Arbiter::current().stop();
+                });
+            })?;
+        let producer = address.recv().map_err(io::Error::other)?;
+        Ok(Self { producer })
+    }
+
+    /// The producer's address, for messages that have no method here.
+    pub fn address(&self) -> &Addr<Producer> {
+        &self.producer
+    }
+
+    /// Publishes one message (PUB). The topic is a [`Topic`] or its name.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Publish`], except `Full`; [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) (not
+    /// written) if the queue had no capacity in time.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before the message was handed to the connection, the message is never
+    /// sent. Later it is sent all the same, and its result is discarded.
+    pub async fn publish<T>(&self, topic: T, body: impl Into<Bytes>) -> Result<(), PublishError>
+    where
+        T: TryInto<Topic, Error: Into<NameError>>,
+    {
+        self.publish_message(Publish::new(topic, body)).await
+    }
+
+    /// Publishes several messages of one topic with one command (MPUB) and one result for all.
+    ///
+    /// # Errors
+    ///
+    /// As for [`MultiPublish`] and [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`publish`](Self::publish).
+    pub async fn multi_publish<T, B>(
+        &self,
+        topic: T,
+        bodies: impl IntoIterator<Item = B>,
+    ) -> Result<(), PublishError>
+    where
+        T: TryInto<Topic, Error: Into<NameError>>,
+        B: Into<Bytes>,
+    {
+        self.publish_message(MultiPublish::new(topic, bodies)).await
+    }
+
+    /// Publishes one message that nsqd delivers after `delay` (DPUB).
+    ///
+    /// # Errors
+    ///
+    /// As for [`DeferredPublish`] and [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`publish`](Self::publish).
+    pub async fn deferred_publish<T>(
+        &self,
+        topic: T,
+        delay: Duration,
+        body: impl Into<Bytes>,
+    ) -> Result<(), PublishError>
+    where
+        T: TryInto<Topic, Error: Into<NameError>>,
+    {
+        self.publish_message(DeferredPublish::new(topic, delay, body))
+            .await
+    }
+
+    /// Publishes a message that was made before, for example one with a deadline of its own.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use actix_nsq::{ProducerHandle, Publish};
+    ///
+    /// # async fn example(nsq: ProducerHandle) -> Result<(), actix_nsq::PublishError> {
+    /// let order = Publish::new("orders", "an order").expires_in(Duration::from_secs(2));
+    /// nsq.publish_message(order).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`publish`](Self::publish).
+    pub async fn publish_message(
+        &self,
+        message: impl Into<AnyPublish>,
+    ) -> Result<(), PublishError> {
+        self.producer
+            .send(PublishWhenPossible(message.into()))
+            .await?
+    }
+
+    /// Waits until the producer is connected; see [`WaitConnected`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`WaitConnected`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`WaitConnected`].
+    pub async fn wait_connected(&self, timeout: Duration) -> Result<(), WaitError> {
+        self.producer.send(WaitConnected { timeout }).await?
+    }
+
+    /// Checks that nsqd responds; see [`Ping`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Ping`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`Ping`].
+    pub async fn ping(&self, timeout: Duration) -> Result<(), PublishError> {
+        self.producer.send(Ping { timeout }).await?
+    }
+
+    /// Replaces the connection; see [`Reconnect`].
+    pub fn reconnect(&self) {
+        self.producer.do_send(Reconnect);
+    }
+
+    /// Returns how many connections are up: 1 of 1, or 0 of 1 if the producer is not connected or has
+    /// stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing.
+    pub async fn state(&self) -> Readiness {
+        let state = self.producer.send(GetState).await;
+        let is_up = state.is_ok_and(|state| state == ProducerState::Connected);
+        Readiness::new(usize::from(is_up), 1)
+    }
+
+    /// Returns the producer's statistics.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) if the producer has stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing.
+    pub async fn stats(&self) -> Result<Stats, PublishError> {
+        Ok(self.producer.send(GetStats).await?)
+    }
+
+    /// Sends the events of the connection or of the producer to `recipient`, beginning with the current
+    /// state; see [`SubscribeEvents`].
+    pub fn subscribe<E: HandleEvent>(&self, recipient: Recipient<E>) {
+        E::subscribe(&self.producer, recipient);
+    }
+
+    /// Ends a subscription; see [`Unsubscribe`].
+    pub fn unsubscribe<E: HandleEvent>(&self, recipient: Recipient<E>) {
+        E::unsubscribe(&self.producer, recipient);
+    }
+
+    /// Shuts the producer down without loss; see [`Drain`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) if the producer has stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// A drain that has begun goes on.
+    pub async fn drain(&self, timeout: Duration) -> Result<DrainReport, PublishError> {
+        Ok(self.producer.send(Drain { timeout }).await?)
+    }
+}
+
+/// The events that a [`ProducerHandle`] can be asked for: [`ConnectionEvent`] and [`ProducerEvent`].
+pub trait HandleEvent: Message<Result = ()> + Send + Sized + sealed::Sealed + 'static {
+    #[doc(hidden)]
+    fn subscribe(producer: &Addr<Producer>, recipient: Recipient<Self>);
+    #[doc(hidden)]
+    fn unsubscribe(producer: &Addr<Producer>, recipient: Recipient<Self>);
+}
+
+macro_rules! handle_events {
+    ($($event:ident)+) => {$(
+        impl sealed::Sealed for $event {}
+
+        impl HandleEvent for $event {
+            fn subscribe(producer: &Addr<Producer>, recipient: Recipient<Self>) {
+                producer.do_send(SubscribeEvents(recipient));
+            }
+
+            fn unsubscribe(producer: &Addr<Producer>, recipient: Recipient<Self>) {
+                producer.do_send(Unsubscribe(recipient));
+            }
+        }
+    )+};
+}
+
+handle_events! { ConnectionEvent ProducerEvent }
+
+mod sealed {
+    pub trait Sealed {}
+}

@@ -1,0 +1,32 @@
+//! How many connections are up.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// How many of the connections that are wanted are up. A producer has one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[non_exhaustive]
+pub struct Readiness {
+    /// Connections that are up.
+    pub up: usize,
+    /// Connections that are wanted.
+    pub of: usize,
+}
+
+impl Readiness {
+    pub(crate) fn new(up: usize, of: usize) -> Self {
+        Self { up, of }
+    }
+
+    /// Whether every connection is up.
+    pub fn is_ready(&self) -> bool {
+        self.up == self.of
+    }
+}
+
+impl fmt::Display for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} connections up", self.up, self.of)
+    }
+}

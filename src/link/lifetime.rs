@@ -1,0 +1,355 @@
+//! The lifetime of the connection to one nsqd.
+//!
+//! ```text
+//!            connect              handshake done             close            both sides closed
+//!   Idle ------------> Connecting ---------------> Up (open) -----> Up (closing) ----------> Idle
+//!                       ^      |                                                              |
+//!                 delay |      | failed                        owner calls connect with delay |
+//!                 over  |      v                                                              |
+//!                      BackingOff <-----------------------------------------------------------'
+//!
+//!   any state, owner drained ---------> Closed, for good
+//! ```
+//!
+//! A [`Link`] is plain data inside its owner, an actor that implements [`LinkOwner`]. What takes time
+//! runs as futures of that actor; [`retry`] decides the delays.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, WrapFuture, fut};
+use log::{Level, log};
+use tokio::time::sleep;
+
+use super::{
+    clock::now,
+    event::{ConnectionEvent, Subscribers},
+    retry::Retry,
+    session::{Ended, Session},
+};
+use crate::{
+    conn::{Closed, Conn, ConnId, ConnOptions, Connected, Frames, connect},
+    error::ConnectionError,
+    protocol::{IdentifyResponse, one_line},
+};
+
+/// An actor that holds links.
+pub(crate) trait LinkOwner:
+    Actor<Context = Context<Self>> + Handler<Frames> + Handler<Closed>
+{
+    /// Tells the owner's links apart.
+    type Key: Copy + 'static;
+    /// What the owner keeps for a connection as long as it is up.
+    type Session: 'static;
+
+    /// The link with this key; `None` if the owner has dropped it meanwhile.
+    fn link(&mut self, key: Self::Key) -> Option<&mut Link<Self::Session>>;
+
+    /// The subscribers to the events of all links.
+    fn connection_subscribers(&mut self) -> &mut Subscribers<ConnectionEvent>;
+
+    /// A connection is up, whose handshake took `round_trip` for one response.
+    fn on_connected(&mut self, key: Self::Key, round_trip: Duration, now: Instant)
+    -> Self::Session;
+
+    /// An attempt to connect failed; the link backs off and tries again.
+    fn on_connect_failed(&mut self, key: Self::Key);
+
+    /// Connects after `delay`.
+    fn connect(&mut self, key: Self::Key, delay: Duration, ctx: &mut Context<Self>) {
+        if delay.is_zero() {
+            return self.connect_now(key, ctx);
+        }
+        let wait = sleep(delay)
+            .into_actor(self)
+            .map(move |(), owner: &mut Self, ctx| owner.connect_now(key, ctx));
+        let Some(link) = self.link(key) else { return };
+        link.state = State::BackingOff(ctx.spawn(wait));
+        let event = ConnectionEvent::BackingOff {
+            address: link.shared_address(),
+            delay,
+            failures: link.retry.failures(),
+        };
+        self.emit(key, event);
+    }
+
+    /// Connects without waiting for the end of a backoff.
+    fn connect_now(&mut self, key: Self::Key, ctx: &mut Context<Self>) {
+        let Some(link) = self.link(key) else { return };
+        if let State::BackingOff(wait) = link.state {
+            ctx.cancel_future(wait);
+        }
+        let options = Arc::clone(&link.options);
+        let event = ConnectionEvent::Connecting {
+            address: link.shared_address(),
+            failures: link.retry.failures(),
+        };
+        link.state = State::Connecting;
+        self.emit(key, event);
+        let attempt = async move { connect(&options).await };
+        ctx.spawn(
+            attempt
+                .into_actor(self)
+                .map(move |result, owner: &mut Self, ctx| owner.on_attempt(key, result, ctx)),
+        );
+    }
+
+    /// Takes the result of an attempt to connect.
+    fn on_attempt(
+        &mut self,
+        key: Self::Key,
+        result: Result<Connected, ConnectionError>,
+        ctx: &mut Context<Self>,
+    ) {
+        match result {
+            Ok(connected) => self.on_handshake(key, connected, ctx),
+            Err(error) => {
+                let Some(link) = self.link(key) else { return };
+                let delay = link
+                    .retry
+                    .after_failure(error.is_lasting(), fastrand::f64());
+                let attempt = link.retry.failures();
+                link.log(
+                    Level::Warn,
+                    &format!("{error}; attempt {attempt} in {delay:?}"),
+                );
+                link.last_error = Some(error);
+                self.on_connect_failed(key);
+                self.connect(key, delay, ctx);
+            }
+        }
+    }
+
+    /// Starts the actors of an established connection.
+    fn on_handshake(&mut self, key: Self::Key, connected: Connected, ctx: &mut Context<Self>) {
+        if self.link(key).is_none() {
+            return;
+        }
+        let now = now();
+        let state = self.on_connected(key, connected.round_trip, now);
+        let Some(link) = self.link(key) else { return };
+        let (negotiated, auth) = (connected.negotiated.clone(), connected.auth.clone());
+        link.log(Level::Info, &describe(&negotiated));
+        let conn = Conn::open(connected, &link.options, ctx);
+        link.state = State::Up(Box::new(Session::new(conn, state, now)));
+        link.connects += 1;
+        let event = ConnectionEvent::Connected {
+            address: link.shared_address(),
+            negotiated,
+            auth,
+        };
+        self.emit(key, event);
+        // The pump was polled before this future. A new future makes actix poll all of them again, so
+        // that the pump hands over what is queued and sets its timer.
+        ctx.spawn(fut::ready(()));
+    }
+
+    /// Replaces the connection: at once where none is up, else when nothing is in flight.
+    fn reconnect(&mut self, key: Self::Key, ctx: &mut Context<Self>) {
+        let Some(link) = self.link(key) else { return };
+        match &mut link.state {
+            State::Up(session) => session.close_when_idle(),
+            State::BackingOff(_) | State::Idle => self.connect_now(key, ctx),
+            State::Connecting | State::Closed => {}
+        }
+    }
+
+    /// Emits the event of a link, and keeps it as its current state.
+    fn emit(&mut self, key: Self::Key, event: ConnectionEvent) {
+        self.connection_subscribers().emit(&event);
+        if let Some(link) = self.link(key) {
+            link.event = event;
+        }
+    }
+}
+
+/// One connection to one nsqd over its lifetime.
+pub(crate) struct Link<S> {
+    options: Arc<ConnOptions>,
+    state: State<S>,
+    retry: Retry,
+    /// Why there is no connection, or why the one before was lost.
+    last_error: Option<ConnectionError>,
+    /// The latest event, which describes the current state.
+    event: ConnectionEvent,
+    connects: u64,
+    disconnects: u64,
+    /// Bytes that the sockets of earlier connections have accepted.
+    bytes_written: u64,
+}
+
+enum State<S> {
+    Idle,
+    BackingOff(SpawnHandle),
+    Connecting,
+    Up(Box<Session<S>>),
+    Closed,
+}
+
+/// The state of a link as its owner reports it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LinkState {
+    Idle,
+    BackingOff,
+    Connecting,
+    Connected,
+    Closing,
+    Closed,
+}
+
+impl<S> Link<S> {
+    /// `initial_backoff` and `max_backoff` bound the delays between attempts to connect.
+    pub(crate) fn new(
+        options: ConnOptions,
+        initial_backoff: Duration,
+        max_backoff: Duration,
+    ) -> Self {
+        Self {
+            state: State::Idle,
+            retry: Retry::new(initial_backoff, max_backoff),
+            last_error: None,
+            event: ConnectionEvent::Idle {
+                address: Arc::clone(&options.address),
+            },
+            connects: 0,
+            disconnects: 0,
+            bytes_written: 0,
+            options: Arc::new(options),
+        }
+    }
+
+    pub(crate) fn shared_address(&self) -> Arc<str> {
+        Arc::clone(&self.options.address)
+    }
+
+    pub(crate) fn state(&self) -> LinkState {
+        match &self.state {
+            State::Idle => LinkState::Idle,
+            State::BackingOff(_) => LinkState::BackingOff,
+            State::Connecting => LinkState::Connecting,
+            State::Up(session) if session.is_closing() => LinkState::Closing,
+            State::Up(_) => LinkState::Connected,
+            State::Closed => LinkState::Closed,
+        }
+    }
+
+    /// The event that describes the current state, for a new subscriber.
+    pub(crate) fn current_event(&self) -> ConnectionEvent {
+        self.event.clone()
+    }
+
+    /// Whether a connection is up that is to stay.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.state() == LinkState::Connected
+            && self.up().is_some_and(|session| !session.closes_when_idle())
+    }
+
+    /// Why there is no connection, or why the one before was lost.
+    pub(crate) fn last_error(&self) -> Option<&ConnectionError> {
+        self.last_error.as_ref()
+    }
+
+    /// Connections made.
+    pub(crate) fn connects(&self) -> u64 {
+        self.connects
+    }
+
+    /// Connections lost or replaced.
+    pub(crate) fn disconnects(&self) -> u64 {
+        self.disconnects
+    }
+
+    /// Bytes of commands that sockets have accepted, those of the current connection included.
+    pub(crate) fn bytes_written(&self) -> u64 {
+        let current = self.up().map_or(0, Session::bytes_written);
+        self.bytes_written + current
+    }
+
+    /// The connection that is up or closing.
+    pub(crate) fn up(&self) -> Option<&Session<S>> {
+        match &self.state {
+            State::Up(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn up_mut(&mut self) -> Option<&mut Session<S>> {
+        match &mut self.state {
+            State::Up(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// The connection `id`. Messages of an earlier connection are late and have none.
+    pub(crate) fn session(&mut self, id: ConnId) -> Option<&mut Session<S>> {
+        self.up_mut().filter(|session| session.id() == id)
+    }
+
+    /// Notes that one side of a connection has closed. When both have, the link is idle, and the owner
+    /// settles what was in flight on the connection and decides whether to connect again.
+    pub(crate) fn on_closed(&mut self, closed: Closed, now: Instant) -> Option<Ended> {
+        let session = self.session(closed.id)?;
+        if !session.on_closed(closed, now) {
+            return None;
+        }
+        let State::Up(session) = std::mem::replace(&mut self.state, State::Idle) else {
+            return None;
+        };
+        let ended = session.end();
+        self.bytes_written += ended.bytes_written;
+        Some(ended)
+    }
+
+    /// Notes that a connection has ended that is to be replaced; returns the delay of the next attempt.
+    pub(crate) fn after_end(&mut self, ended: &Ended) -> Duration {
+        self.disconnects += 1;
+        let delay = self.retry.after_end(ended.end, fastrand::f64());
+        let (level, what) = if ended.end.is_requested() {
+            (Level::Info, "connection closed for a reconnect")
+        } else {
+            (Level::Warn, "connection lost")
+        };
+        let reason = &ended.reason;
+        self.log(
+            level,
+            &format!("{what}: {reason}; connecting again in {delay:?}"),
+        );
+        self.last_error = Some(reason.clone());
+        delay
+    }
+
+    /// Closes the link for good; the owner has closed its connection before.
+    pub(crate) fn close(&mut self) {
+        self.state = State::Closed;
+    }
+
+    /// Logs a message about this link, at a lower level while rejections follow one another.
+    pub(crate) fn log(&self, level: Level, message: &str) {
+        log!(
+            self.retry.level(level),
+            "{}: {message}",
+            self.options.address
+        );
+    }
+}
+
+/// What is connected, and through which layers.
+fn describe(negotiated: &IdentifyResponse) -> String {
+    // The version is the peer's text.
+    let version = one_line(negotiated.version.chars(), 64);
+    let layers: Vec<_> = [
+        (negotiated.tls_v1, "TLS"),
+        (negotiated.snappy, "snappy"),
+        (negotiated.deflate, "deflate"),
+    ]
+    .into_iter()
+    .filter_map(|(is_used, layer)| is_used.then_some(layer))
+    .collect();
+    if layers.is_empty() {
+        format!("connected to nsqd {version}")
+    } else {
+        format!("connected to nsqd {version}, {}", layers.join(" and "))
+    }
+}

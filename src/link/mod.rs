@@ -1,0 +1,29 @@
+//! One connection to one nsqd over its lifetime, for any owner: the producer has one, a consumer one
+//! per nsqd.
+
+mod clock;
+mod drain;
+mod event;
+mod lifetime;
+mod pump;
+mod reply;
+mod retry;
+mod session;
+#[cfg(all(test, feature = "embedded"))]
+mod tests;
+mod waiters;
+
+pub(crate) use self::{
+    clock::{deadline_after, now},
+    drain::DrainState,
+    event::Subscribers,
+    lifetime::{Link, LinkOwner, LinkState},
+    pump::{Burst, Pump, Pumped},
+    session::{Ended, FrameDisposition, Session},
+    waiters::{Connectivity, Waiters},
+};
+pub use self::{
+    event::{ConnectionEvent, SubscribeEvents, Unsubscribe},
+    reply::DeferredReply,
+    waiters::{Reconnect, WaitConnected},
+};

@@ -1,0 +1,164 @@
+//! What runs at the end of each poll of an actor, when its mailbox is empty: it hands over what the
+//! burst of messages has produced, keeps the one timer, and stops an actor that is not used any more.
+
+use std::{
+    pin::{Pin, pin},
+    task::{Context as TaskContext, Poll},
+    time::Instant,
+};
+
+use actix::{Actor, ActorFuture, AsyncContext, Context};
+use tokio::task::yield_now;
+
+use super::clock::now;
+use crate::conn::LazyTimer;
+
+/// Messages handled before other tasks of the arbiter run. actix empties a mailbox without yielding,
+/// however fast it is filled. Tokio's own budget per poll is 128.
+const BURST: usize = 256;
+
+/// An actor whose work is done at the end of each poll.
+pub(crate) trait Pumped: Actor<Context = Context<Self>> {
+    fn burst(&mut self) -> &mut Burst;
+
+    /// Ends a burst: does what is due at `now`, and hands over what has become ready.
+    fn flush(&mut self, now: Instant, ctx: &mut Context<Self>);
+
+    /// When the next flush is due at the latest.
+    fn next_deadline(&self) -> Option<Instant>;
+
+    /// Whether callers still have to be answered.
+    fn is_busy(&self) -> bool;
+
+    /// The last address is dropped and nothing is outstanding: stops for good.
+    fn stop_unused(&mut self, ctx: &mut Context<Self>);
+
+    /// Counts a message and returns the time of its burst.
+    fn on_message(&mut self, ctx: &mut Context<Self>) -> Instant {
+        self.burst().messages += 1;
+        if self.burst().messages >= BURST {
+            flush(self, ctx);
+            ctx.wait(YieldOnce::default());
+        }
+        self.burst().on_message()
+    }
+}
+
+/// The messages that are handled in one poll.
+#[derive(Debug, Default)]
+pub(crate) struct Burst {
+    /// Messages since other tasks of the arbiter last ran.
+    messages: usize,
+    /// All messages of the actor, by which the pump sees whether the mailbox is at rest.
+    messages_seen: u64,
+    /// The time of this burst: the clock is read once.
+    now: Option<Instant>,
+}
+
+impl Burst {
+    /// Counts a message that a connection sent, and returns the time of its burst.
+    pub(crate) fn on_message(&mut self) -> Instant {
+        self.messages_seen += 1;
+        *self.now.get_or_insert_with(now)
+    }
+}
+
+fn flush<A: Pumped>(actor: &mut A, ctx: &mut Context<A>) {
+    let burst = actor.burst();
+    burst.messages = 0;
+    // A burst is short: what becomes due during it is due at its end.
+    let now = burst.now.take().unwrap_or_else(now);
+    actor.flush(now, ctx);
+}
+
+/// The actor's one permanent future.
+#[derive(Default)]
+pub(crate) struct Pump {
+    timer: Option<LazyTimer>,
+    /// How many messages were seen when no address was left.
+    unused_since: Option<u64>,
+}
+
+impl<A: Pumped> ActorFuture<A> for Pump {
+    type Output = ();
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        actor: &mut A,
+        ctx: &mut Context<A>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        loop {
+            flush(actor, ctx);
+            if self.poll_timer(actor, cx).is_pending() {
+                break;
+            }
+        }
+        self.stop_unused(actor, ctx, cx);
+        Poll::Pending
+    }
+}
+
+impl Pump {
+    /// Ready when the next flush is due now. The timer is moved only if it is late or has fired, so
+    /// that a message costs no timer.
+    fn poll_timer<A: Pumped>(&mut self, actor: &A, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let Some(due) = actor.next_deadline() else {
+            self.timer = None;
+            return Poll::Pending;
+        };
+        let due = tokio::time::Instant::from_std(due);
+        let timer = self.timer.get_or_insert_with(|| LazyTimer::new(due));
+        if timer.due() > due || timer.has_fired() {
+            timer.set(due);
+        }
+        timer.poll(cx)
+    }
+
+    /// Stops the actor when no address is left and no caller waits. It looks twice: the last message
+    /// may arrive after the mailbox was emptied, and its sender drop the last address right after.
+    fn stop_unused<A: Pumped>(
+        &mut self,
+        actor: &mut A,
+        ctx: &mut Context<A>,
+        cx: &mut TaskContext<'_>,
+    ) {
+        let messages_seen = actor.burst().messages_seen;
+        if ctx.connected() || actor.is_busy() {
+            self.unused_since = None;
+        } else if self.unused_since == Some(messages_seen) {
+            actor.stop_unused(ctx);
+        } else {
+            self.unused_since = Some(messages_seen);
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
+/// Lets the other tasks of the arbiter run, and its I/O and timer drivers.
+#[derive(Debug, Default)]
+struct YieldOnce {
+    has_yielded: bool,
+}
+
+impl<A: Pumped> ActorFuture<A> for YieldOnce {
+    type Output = ();
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        actor: &mut A,
+        _: &mut Context<A>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        // However long the other tasks took, the next burst begins now.
+        actor.burst().now = None;
+        if self.has_yielded {
+            return Poll::Ready(());
+        }
+        self.has_yielded = true;
+        // tokio wakes a yielded task after it has polled its drivers; waking the task directly would
+        // not do that.
+        let _ = pin!(yield_now()).poll(cx);
+        Poll::Pending
+    }
+}

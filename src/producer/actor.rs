@@ -1,0 +1,443 @@
+//! The producer actor.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Running, Supervised, Supervisor};
+use actix_rt::ArbiterHandle;
+use log::Level;
+
+use super::{
+    denied_topics::DeniedTopics,
+    drain::DrainReport,
+    failures::FailureSink,
+    publish::Shared,
+    queue::{Batch, Counters, Limits, TransactionQueue, Usage},
+    session::Publishing,
+    stats::{ProducerEvent, ProducerState},
+};
+use crate::{
+    config::ProducerConfig,
+    error::{Cause, ConnectionError},
+    link::{
+        Burst, ConnectionEvent, Connectivity, DrainState, Ended, Link, LinkOwner, LinkState, Pump,
+        Pumped, Subscribers, Waiters,
+    },
+};
+
+/// Shortest time between two checks of deadlines, since each check visits all publishes.
+const EXPIRY_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Publishes to one nsqd.
+///
+/// Start it, keep its address, and send it [`Publish`], [`MultiPublish`] and [`DeferredPublish`]
+/// messages. The address works from every thread. The producer reconnects indefinitely, with backoff;
+/// its address, mailbox and queued publishes survive. It stops when its last address is dropped and
+/// everything it accepted is answered.
+///
+/// It answers nsqd's heartbeats on its arbiter: code that blocks that arbiter for two heartbeat
+/// intervals (1 minute by default) loses the connection. [`start_in_arbiter`](Self::start_in_arbiter)
+/// gives the producer an arbiter of its own.
+///
+/// Like everything that uses threads it does not survive a `fork`: start producers in the child.
+///
+/// ```no_run
+/// use actix_nsq::{Producer, ProducerConfig, PublishExt};
+///
+/// #[actix::main]
+/// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let producer = Producer::start(ProducerConfig::new("127.0.0.1:4150")?);
+///     producer.publish("orders", r#"{"id":1}"#).await?;
+///     Ok(())
+/// }
+/// ```
+///
+/// # States
+///
+/// ```text
+///            started, or                    handshake
+///            first publish                     done
+///   Idle ---------------------> Connecting ------------> Connected
+///                                ^      |                    | lost, closed
+///                        backoff |      | failed             v
+///                                |      v              Disconnecting
+///                               BackingOff <---------------- | publishes settled; the actor restarts
+///
+///   any state, after Drain -----------> Draining ----------> Drained, for good
+/// ```
+pub struct Producer {
+    pub(super) config: ProducerConfig,
+    pub(super) shared: Rc<Shared>,
+    pub(super) link: Link<Publishing>,
+    pub(super) waiters: Waiters,
+    pub(super) drain: DrainState<DrainReport>,
+    pub(super) counters_before_drain: Counters,
+    pub(super) observers: Observers,
+    /// Publishes that were rejected before the queue.
+    pub(super) rejected: u64,
+    pub(super) denied_topics: DeniedTopics,
+    /// When deadlines were last checked.
+    expired_at: Option<Instant>,
+    pub(super) burst: Burst,
+    lifetime: Lifetime,
+}
+
+/// The subscribers to the producer's events.
+#[derive(Default)]
+pub(super) struct Observers {
+    pub(super) connection: Subscribers<ConnectionEvent>,
+    pub(super) producer: Subscribers<ProducerEvent>,
+}
+
+/// How the actor's contexts follow one another.
+#[derive(Default)]
+struct Lifetime {
+    /// How the next context begins to connect; `None` if it waits for the first publish.
+    connect_after: Option<Duration>,
+    /// Address held while the actor restarts: the supervisor restarts only an actor that has one.
+    restarting: Option<Addr<Producer>>,
+    /// The last address is dropped: the actor is not restarted.
+    is_unused: bool,
+    /// Dropped together with the producer.
+    _guard: Option<Box<dyn Send>>,
+}
+
+impl Producer {
+    /// Starts a supervised producer on the current arbiter.
+    ///
+    /// # Panics
+    ///
+    /// Outside of an actix `System` and a tokio `LocalSet`.
+    #[track_caller]
+    pub fn start(config: ProducerConfig) -> Addr<Self> {
+        crate::runtime::assert_can_spawn("a Producer");
+        Supervisor::start(|ctx| Self::new(config, None, ctx))
+    }
+
+    /// Starts a supervised producer on `arbiter`, together with its connection. On an arbiter that has
+    /// stopped already, every message to the returned address fails with `MailboxError::Closed`.
+    ///
+    /// Until the arbiter has started the producer, actix's own mailbox limit of 16 applies: of more
+    /// concurrent `send`s the excess enters the queue in the order in which the futures are polled.
+    /// Await the first result if that order matters.
+    pub fn start_in_arbiter(arbiter: &ArbiterHandle, config: ProducerConfig) -> Addr<Self> {
+        Supervisor::start_in_arbiter(arbiter, |ctx| Self::new(config, None, ctx))
+    }
+
+    /// Starts a producer that drops `guard` when it has stopped for good.
+    pub(crate) fn start_with_guard(config: ProducerConfig, guard: Box<dyn Send>) -> Addr<Self> {
+        Supervisor::start(|ctx| Self::new(config, Some(guard), ctx))
+    }
+
+    fn new(config: ProducerConfig, guard: Option<Box<dyn Send>>, ctx: &mut Context<Self>) -> Self {
+        // A mailbox without a bound keeps the order of the calls and never parks a caller; the queue is
+        // what bounds memory.
+        ctx.set_mailbox_capacity(0);
+        let limits = Limits {
+            pending: Usage {
+                publishes: config.max_pending(),
+                bytes: config.max_pending_bytes(),
+            },
+            window: Usage {
+                publishes: config.publish_window(),
+                bytes: config.publish_window_bytes(),
+            },
+            batch: config.auto_batch().then(|| Batch {
+                messages: config.auto_batch_messages(),
+                bytes: config.auto_batch_bytes().min(config.max_batch_size()),
+            }),
+            retry_maybe_written: config.retry_maybe_written(),
+        };
+        let link = Link::new(
+            config.conn_options(),
+            config.reconnect_backoff(),
+            config.max_reconnect_backoff(),
+        );
+        let shared = Shared {
+            queue: RefCell::new(TransactionQueue::new(limits)),
+            failures: Rc::new(FailureSink::new(link.shared_address())),
+        };
+        Self {
+            shared: Rc::new(shared),
+            link,
+            waiters: Waiters::default(),
+            drain: DrainState::new(),
+            counters_before_drain: Counters::default(),
+            observers: Observers::default(),
+            rejected: 0,
+            denied_topics: DeniedTopics::default(),
+            expired_at: None,
+            burst: Burst::default(),
+            lifetime: Lifetime {
+                connect_after: config.connect_at_start().then_some(Duration::ZERO),
+                _guard: guard,
+                ..Lifetime::default()
+            },
+            config,
+        }
+    }
+
+    fn has_outstanding(&self) -> bool {
+        !self.shared.queue.borrow().is_empty()
+    }
+
+    /// Answers the publishes whose deadlines have passed.
+    fn expire(&mut self, now: Instant) {
+        if self.deadline(Timer::Expiry).is_some_and(|due| due <= now) {
+            self.expired_at = Some(now);
+            let is_up = self.link.up().is_some();
+            let not_connected = self.link.last_error().filter(|_| !is_up);
+            self.shared.queue.borrow_mut().expire(now, not_connected);
+        }
+    }
+
+    fn answer_waiters(&mut self, now: Instant) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        let connectivity = if self.drain.has_begun() {
+            Connectivity::Drained
+        } else if self.link.is_connected() {
+            Connectivity::Connected
+        } else {
+            let last = self.link.last_error();
+            Connectivity::Pending(last.filter(|_| self.link.state() != LinkState::Connected))
+        };
+        self.waiters.answer(&connectivity, now);
+    }
+
+    /// Both sides of the connection have closed: settles what was in flight, and restarts.
+    pub(super) fn on_disconnected(&mut self, ended: &Ended, now: Instant, ctx: &mut Context<Self>) {
+        let is_drained = self.drain.is_over(self.has_outstanding(), now);
+        let outcome = ended.settle(&mut self.shared.queue.borrow_mut(), is_drained);
+        if is_drained {
+            return self.finish_drain(ctx);
+        }
+        self.lifetime.connect_after = Some(self.link.after_end(ended));
+        let event = ConnectionEvent::Disconnected {
+            address: self.link.shared_address(),
+            reason: ended.reason.clone(),
+        };
+        self.emit((), event);
+        self.emit_event(|address| ProducerEvent::Settled {
+            address,
+            requeued: outcome.requeued,
+            maybe_written: outcome.maybe_written,
+        });
+        ctx.stop();
+    }
+
+    /// Ends a drain for which nothing is waited any more.
+    pub(super) fn check_drain(&mut self, now: Instant, ctx: &mut Context<Self>) {
+        if !self.drain.is_over(self.has_outstanding(), now) {
+            return;
+        }
+        match self.link.up_mut() {
+            Some(session) => session.abort(ConnectionError::ClosedLocally, now),
+            None => self.finish_drain(ctx),
+        }
+    }
+
+    /// Answers what is left, and restarts the actor: after the restart it holds no timer and no future,
+    /// and sends the report.
+    pub(super) fn finish_drain(&mut self, ctx: &mut Context<Self>) {
+        let mut queue = self.shared.queue.borrow_mut();
+        queue.fail_all(&Cause::Drained);
+        let report = DrainReport::between(self.counters_before_drain, queue.counters());
+        drop(queue);
+        // No timer is left that would log them later.
+        self.shared.failures.log();
+        self.link.close();
+        self.link.log(Level::Info, &format!("drained: {report}"));
+        self.drain.finish(report);
+        let address = self.link.shared_address();
+        self.emit((), ConnectionEvent::Closed { address });
+        self.emit_event(|address| ProducerEvent::Drained { address, report });
+        self.forget_subscribers_if_drained();
+        ctx.stop();
+    }
+
+    /// Emits an event of the producer; `event` is given the address of nsqd.
+    pub(super) fn emit_event(&mut self, event: impl FnOnce(Arc<str>) -> ProducerEvent) {
+        let event = event(self.link.shared_address());
+        self.observers.producer.emit(&event);
+    }
+
+    /// No event follows `Drained` and `Closed`.
+    pub(super) fn forget_subscribers_if_drained(&mut self) {
+        if self.drain.report().is_some() {
+            self.observers.connection.clear();
+            self.observers.producer.clear();
+        }
+    }
+
+    pub(super) fn state(&self) -> ProducerState {
+        if self.drain.report().is_some() {
+            return ProducerState::Drained;
+        }
+        if self.drain.has_begun() {
+            return ProducerState::Draining;
+        }
+        match self.link.state() {
+            LinkState::Idle => ProducerState::Idle,
+            LinkState::BackingOff => ProducerState::BackingOff,
+            LinkState::Connecting => ProducerState::Connecting,
+            LinkState::Connected => ProducerState::Connected,
+            LinkState::Closing => ProducerState::Disconnecting,
+            LinkState::Closed => ProducerState::Drained,
+        }
+    }
+}
+
+/// Why the producer wakes up without a message.
+#[derive(Debug, Clone, Copy)]
+enum Timer {
+    /// A publish or a ping has reached its deadline.
+    Expiry,
+    /// nsqd has not responded for `ack_timeout` while commands are in flight.
+    Stall,
+    /// The deadline of a drain has passed.
+    Drain,
+    /// A `WaitConnected` has reached its deadline.
+    Waiters,
+    /// Discarded failures are to be logged that were held back.
+    FailureLog,
+}
+
+impl Timer {
+    const ALL: [Self; 5] = [
+        Self::Expiry,
+        Self::Stall,
+        Self::Drain,
+        Self::Waiters,
+        Self::FailureLog,
+    ];
+}
+
+impl Producer {
+    fn deadline(&self, timer: Timer) -> Option<Instant> {
+        match timer {
+            Timer::Expiry => {
+                let due = self.shared.queue.borrow().next_deadline()?;
+                let earliest = self.expired_at.map(|at| at + EXPIRY_INTERVAL);
+                Some(earliest.map_or(due, |earliest| due.max(earliest)))
+            }
+            Timer::Stall => {
+                let queue = self.shared.queue.borrow();
+                let session = self.link.up()?;
+                session.stall_deadline(&queue, self.config.ack_timeout())
+            }
+            Timer::Drain => self.drain.deadline(),
+            Timer::Waiters => self.waiters.deadline(),
+            Timer::FailureLog => self.shared.failures.deadline(),
+        }
+    }
+}
+
+impl Pumped for Producer {
+    fn burst(&mut self) -> &mut Burst {
+        &mut self.burst
+    }
+
+    fn flush(&mut self, now: Instant, ctx: &mut Context<Self>) {
+        self.expire(now);
+        self.shared.queue.borrow_mut().admit_waiters();
+        let has_waiters = !self.waiters.is_empty() && !self.drain.has_begun();
+        if self.link.state() == LinkState::Idle && (has_waiters || self.has_outstanding()) {
+            self.connect_now((), ctx);
+        }
+        self.answer_waiters(now);
+        if let Some(session) = self.link.up_mut()
+            && !self.drain.is_expired(now)
+        {
+            let mut queue = self.shared.queue.borrow_mut();
+            session.check_stall(&queue, self.config.ack_timeout(), now);
+            session.hand_over(&mut queue, now);
+        }
+        // Comes last: removing cancelled publishes while handing over may leave nothing outstanding, and
+        // no other flush may follow.
+        self.check_drain(now, ctx);
+        self.shared.failures.log_if_due(now);
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        Timer::ALL
+            .into_iter()
+            .filter_map(|timer| self.deadline(timer))
+            .min()
+    }
+
+    fn is_busy(&self) -> bool {
+        self.has_outstanding() || self.drain.has_waiters() || !self.waiters.is_empty()
+    }
+
+    fn stop_unused(&mut self, ctx: &mut Context<Self>) {
+        self.lifetime.is_unused = true;
+        ctx.stop();
+    }
+}
+
+/// The producer has one link.
+impl LinkOwner for Producer {
+    type Key = ();
+    type Session = Publishing;
+
+    fn link(&mut self, (): ()) -> Option<&mut Link<Publishing>> {
+        Some(&mut self.link)
+    }
+
+    fn connection_subscribers(&mut self) -> &mut Subscribers<ConnectionEvent> {
+        &mut self.observers.connection
+    }
+
+    fn on_connected(&mut self, (): (), round_trip: Duration, now: Instant) -> Publishing {
+        self.shared.queue.borrow_mut().on_connected(round_trip);
+        Publishing::new(self.config.identify().names_only().to_json(), now)
+    }
+
+    fn on_connect_failed(&mut self, (): ()) {
+        self.shared.queue.borrow_mut().forget_server_limits();
+    }
+}
+
+impl Actor for Producer {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.spawn(Pump::default());
+        if let Some(delay) = self.lifetime.connect_after.take()
+            && self.link.state() == LinkState::Idle
+        {
+            self.connect((), delay, ctx);
+        }
+    }
+
+    fn stopping(&mut self, ctx: &mut Context<Self>) -> Running {
+        // Whether the actor is still used is decided by the next context's pump: the mailbox may hold a
+        // message whose sender has dropped the last address.
+        if !self.lifetime.is_unused {
+            self.lifetime.restarting = Some(ctx.address());
+        }
+        Running::Stop
+    }
+}
+
+impl Supervised for Producer {
+    fn restarting(&mut self, _: &mut Context<Self>) {
+        self.lifetime.restarting = None;
+        self.drain.answer_waiters();
+    }
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,173 @@
+//! Failures of publishes whose result is discarded (`do_send`, `try_send`): they go to a subscriber or
+//! to the log.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix::{Message, Recipient, dev::OneshotSender};
+use log::warn;
+
+use super::{
+    message::{AnyPublish, PublishRequest},
+    queue::Reply,
+};
+use crate::error::PublishError;
+
+/// Shortest time between two log records about failures.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A publish sent by `do_send` or `try_send` has failed.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+#[non_exhaustive]
+pub struct PublishFailure {
+    /// Address of the nsqd, as it was configured.
+    pub address: Arc<str>,
+    /// The message; it can be published again.
+    pub publish: AnyPublish,
+    /// Why it failed, and whether nsqd may have stored it.
+    pub error: PublishError,
+}
+
+/// Sends every failure of a publish from now on whose result is discarded (`do_send`, `try_send`) to
+/// this recipient. It replaces the log record (at most one per second) and an earlier recipient;
+/// [`Unsubscribe`](crate::Unsubscribe) ends it.
+///
+/// The recipient's mailbox is not bounded by the producer. A recipient that holds the producer's
+/// address keeps the producer running, as any other address does.
+///
+/// ```no_run
+/// use actix::prelude::*;
+/// use actix_nsq::{Producer, ProducerConfig, Publish, PublishFailure, SubscribeFailures};
+///
+/// struct Failures;
+///
+/// impl Actor for Failures {
+///     type Context = Context<Self>;
+/// }
+///
+/// impl Handler<PublishFailure> for Failures {
+///     type Result = ();
+///
+///     fn handle(&mut self, failure: PublishFailure, _: &mut Context<Self>) {
+///         println!("{}: {}", failure.address, failure.error);
+///     }
+/// }
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let producer = Producer::start(ProducerConfig::new("127.0.0.1:4150")?);
+/// producer.do_send(SubscribeFailures(Failures.start().recipient()));
+/// producer.do_send(Publish::new("orders", "an order"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct SubscribeFailures(pub Recipient<PublishFailure>);
+
+/// Where the result of a publish goes.
+pub(super) enum ReplyTo {
+    /// To the caller of `send`, who may have dropped the request meanwhile.
+    Caller(OneshotSender<Result<(), PublishError>>),
+    /// Sent by `do_send` or `try_send`. The message is kept only for a subscriber.
+    Detached(Rc<FailureSink>, Option<Box<AnyPublish>>),
+}
+
+impl ReplyTo {
+    pub(super) fn detached(failures: &Rc<FailureSink>, request: &PublishRequest) -> Self {
+        let has_subscriber = failures.to.borrow().is_some();
+        let kept = has_subscriber.then(|| Box::new(request.clone().into_any()));
+        Self::Detached(Rc::clone(failures), kept)
+    }
+}
+
+impl Reply for ReplyTo {
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Caller(sender) => sender.is_closed(),
+            Self::Detached(..) => false,
+        }
+    }
+
+    fn answer(self, answer: Result<(), PublishError>) {
+        match (self, answer) {
+            // Fails if the caller has dropped its request.
+            (Self::Caller(sender), answer) => drop(sender.send(answer)),
+            (Self::Detached(..), Ok(())) => {}
+            (Self::Detached(failures, publish), Err(error)) => failures.report(publish, error),
+        }
+    }
+}
+
+/// Receives failures whose result is discarded: passes them to the subscriber, or counts and logs them.
+pub(super) struct FailureSink {
+    address: Arc<str>,
+    pub(super) to: RefCell<Option<Recipient<PublishFailure>>>,
+    /// Failures since the last log record.
+    count: Cell<u64>,
+    latest: Cell<Option<PublishError>>,
+    logged: Cell<Option<Instant>>,
+}
+
+impl FailureSink {
+    pub(super) fn new(address: Arc<str>) -> Self {
+        Self {
+            address,
+            to: RefCell::default(),
+            count: Cell::default(),
+            latest: Cell::default(),
+            logged: Cell::default(),
+        }
+    }
+
+    fn report(&self, publish: Option<Box<AnyPublish>>, error: PublishError) {
+        let to = self.to.borrow();
+        match (publish, to.as_ref().filter(|to| to.connected())) {
+            (Some(publish), Some(to)) => to.do_send(PublishFailure {
+                address: Arc::clone(&self.address),
+                publish: *publish,
+                error,
+            }),
+            _ => {
+                self.count.set(self.count.get().saturating_add(1));
+                self.latest.set(Some(error));
+            }
+        }
+    }
+
+    /// When failures are to be logged that were held back; `None` if that is at once, or there are none.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let logged = self.logged.get().filter(|_| self.count.get() > 0);
+        logged.map(|logged| logged + LOG_INTERVAL)
+    }
+
+    pub(super) fn log_if_due(&self, now: Instant) {
+        if self.deadline().is_none_or(|due| due <= now) && self.log() {
+            self.logged.set(Some(now));
+        }
+    }
+
+    /// Logs the failures since the last log record; returns whether there were any.
+    pub(super) fn log(&self) -> bool {
+        let count = self.count.take();
+        let latest = self.latest.take();
+        if let Some(error) = &latest {
+            let address = &self.address;
+            let delivery = error.delivery();
+            warn!(
+                "{address}: {count} publishes failed whose result is discarded; the latest ({delivery:?}): {error}"
+            );
+        }
+        latest.is_some()
+    }
+}
+
+impl Drop for FailureSink {
+    fn drop(&mut self) {
+        self.log();
+    }
+}

@@ -1,0 +1,305 @@
+//! What the producer does with each message.
+
+use std::{rc::Rc, time::Instant};
+
+use actix::{Context, Handler};
+
+use super::{
+    actor::Producer,
+    drain::{Drain, DrainReport},
+    failures::{PublishFailure, ReplyTo, SubscribeFailures},
+    message::{AnyPublish, DeferredPublish, MultiPublish, Publish, PublishRequest},
+    ping::Ping,
+    publish::{PublishReply, PublishWhenPossible},
+    queue::{Usage, WhenFull},
+    stats::{GetState, GetStats, ProducerEvent, ProducerState, Stats},
+};
+use crate::{
+    conn::{Closed, Frames},
+    error::{Cause, Delivery, PublishError, WaitError},
+    link::{
+        ConnectionEvent, DeferredReply, LinkOwner, Pumped, Reconnect, SubscribeEvents, Unsubscribe,
+        WaitConnected, deadline_after, now,
+    },
+    protocol::Frame,
+};
+
+macro_rules! handle_publishes {
+    ($($message:ident)+) => {$(
+        impl Handler<$message> for Producer {
+            type Result = PublishReply;
+
+            fn handle(&mut self, message: $message, ctx: &mut Context<Self>) -> PublishReply {
+                self.accept(message.0, WhenFull::Reject, ctx)
+            }
+        }
+    )+};
+}
+
+handle_publishes! { Publish MultiPublish DeferredPublish }
+
+impl Handler<AnyPublish> for Producer {
+    type Result = PublishReply;
+
+    fn handle(&mut self, message: AnyPublish, ctx: &mut Context<Self>) -> PublishReply {
+        self.accept(message.into_request(), WhenFull::Reject, ctx)
+    }
+}
+
+impl Handler<PublishWhenPossible> for Producer {
+    type Result = PublishReply;
+
+    fn handle(&mut self, message: PublishWhenPossible, ctx: &mut Context<Self>) -> PublishReply {
+        self.accept(message.0.into_request(), WhenFull::Wait, ctx)
+    }
+}
+
+impl Producer {
+    fn accept(
+        &mut self,
+        request: PublishRequest,
+        when_full: WhenFull,
+        ctx: &mut Context<Self>,
+    ) -> PublishReply {
+        let now = self.on_message(ctx);
+        let timeout = request.timeout(self.config.publish_timeout());
+        let rejected = self.check(&request, now).err();
+        self.rejected += u64::from(rejected.is_some());
+        PublishReply {
+            shared: Rc::clone(&self.shared),
+            request,
+            rejected: rejected.map(|cause| PublishError::new(cause, Delivery::NotWritten)),
+            when_full,
+            timeout,
+            now,
+        }
+    }
+
+    /// Checks what must not reach nsqd, because nsqd would close the connection.
+    fn check(&self, request: &PublishRequest, now: Instant) -> Result<(), Cause> {
+        if self.drain.has_begun() {
+            return Err(Cause::Drained);
+        }
+        let topic = request
+            .topic
+            .as_ref()
+            .map_err(|error| Cause::Name(error.clone()))?;
+        request.payload.check(&self.config)?;
+        self.denied_topics.check(topic, now)
+    }
+}
+
+impl Handler<Frames> for Producer {
+    type Result = ();
+
+    fn handle(&mut self, Frames { id, oks, then }: Frames, _: &mut Context<Self>) {
+        let now = self.burst.on_message();
+        // Frames of an earlier connection respond to nothing.
+        let Some(session) = self.link.session(id) else {
+            return;
+        };
+        let mut queue = self.shared.queue.borrow_mut();
+        for frame in std::iter::repeat_n(Frame::Ok, oks).chain(then) {
+            if let Some((topic, error)) = session.on_frame(frame, &mut queue, now) {
+                self.denied_topics.on_error(topic, error, now);
+            }
+        }
+    }
+}
+
+impl Handler<Closed> for Producer {
+    type Result = ();
+
+    fn handle(&mut self, closed: Closed, ctx: &mut Context<Self>) {
+        self.burst.on_message();
+        let now = now();
+        if let Some(ended) = self.link.on_closed(closed, now) {
+            self.on_disconnected(&ended, now, ctx);
+        }
+    }
+}
+
+impl Handler<WaitConnected> for Producer {
+    type Result = DeferredReply<Result<(), WaitError>>;
+
+    fn handle(&mut self, message: WaitConnected, ctx: &mut Context<Self>) -> Self::Result {
+        let now = self.on_message(ctx);
+        self.waiters.add(message, now)
+    }
+}
+
+impl Handler<Reconnect> for Producer {
+    type Result = ();
+
+    fn handle(&mut self, _: Reconnect, ctx: &mut Context<Self>) {
+        self.on_message(ctx);
+        self.reconnect((), ctx);
+    }
+}
+
+impl Handler<Drain> for Producer {
+    type Result = DeferredReply<DrainReport>;
+
+    fn handle(
+        &mut self,
+        Drain { timeout }: Drain,
+        ctx: &mut Context<Self>,
+    ) -> DeferredReply<DrainReport> {
+        let now = self.on_message(ctx);
+        let mut queue = self.shared.queue.borrow_mut();
+        // Publishes whose callers have dropped their requests are not waited for.
+        queue.remove_cancelled();
+        if !self.drain.has_begun() {
+            self.counters_before_drain = queue.counters();
+            drop(queue);
+            self.emit_event(|address| ProducerEvent::Draining { address });
+        }
+        self.drain.begin(deadline_after(now, timeout))
+    }
+}
+
+impl Handler<SubscribeEvents<ConnectionEvent>> for Producer {
+    type Result = ();
+
+    fn handle(
+        &mut self,
+        SubscribeEvents(to): SubscribeEvents<ConnectionEvent>,
+        ctx: &mut Context<Self>,
+    ) {
+        self.on_message(ctx);
+        let current = self.link.current_event();
+        self.observers.connection.add(to, [current]);
+        self.forget_subscribers_if_drained();
+    }
+}
+
+impl Handler<SubscribeEvents<ProducerEvent>> for Producer {
+    type Result = ();
+
+    fn handle(
+        &mut self,
+        SubscribeEvents(to): SubscribeEvents<ProducerEvent>,
+        ctx: &mut Context<Self>,
+    ) {
+        self.on_message(ctx);
+        let address = self.link.shared_address();
+        let current = match self.drain.report() {
+            Some(&report) => ProducerEvent::Drained { address, report },
+            None if self.drain.has_begun() => ProducerEvent::Draining { address },
+            None => ProducerEvent::Accepting { address },
+        };
+        self.observers.producer.add(to, [current]);
+        self.forget_subscribers_if_drained();
+    }
+}
+
+impl Handler<Unsubscribe<ConnectionEvent>> for Producer {
+    type Result = ();
+
+    fn handle(&mut self, Unsubscribe(to): Unsubscribe<ConnectionEvent>, ctx: &mut Context<Self>) {
+        self.on_message(ctx);
+        self.observers.connection.remove(&to);
+    }
+}
+
+impl Handler<Unsubscribe<ProducerEvent>> for Producer {
+    type Result = ();
+
+    fn handle(&mut self, Unsubscribe(to): Unsubscribe<ProducerEvent>, ctx: &mut Context<Self>) {
+        self.on_message(ctx);
+        self.observers.producer.remove(&to);
+    }
+}
+
+impl Handler<GetState> for Producer {
+    type Result = ProducerState;
+
+    fn handle(&mut self, _: GetState, ctx: &mut Context<Self>) -> ProducerState {
+        self.on_message(ctx);
+        self.state()
+    }
+}
+
+impl Handler<GetStats> for Producer {
+    type Result = Stats;
+
+    fn handle(&mut self, _: GetStats, ctx: &mut Context<Self>) -> Stats {
+        self.on_message(ctx);
+        let queue = self.shared.queue.borrow();
+        let counters = queue.counters();
+        let Usage {
+            publishes: queued,
+            bytes: queued_bytes,
+        } = queue.queued();
+        let Usage {
+            publishes: in_flight,
+            bytes: in_flight_bytes,
+        } = queue.in_flight();
+        Stats {
+            state: self.state(),
+            published: counters.published + self.rejected,
+            ok: counters.ok,
+            not_written: counters.not_written + self.rejected,
+            maybe_written: counters.maybe_written,
+            maybe_partial: counters.maybe_partial,
+            rejected: self.rejected,
+            rejected_full: counters.rejected_full,
+            timed_out: counters.timed_out,
+            requeued: counters.requeued,
+            commands: counters.commands,
+            batches: counters.batches,
+            batched: counters.batched,
+            connects: self.link.connects(),
+            disconnects: self.link.disconnects(),
+            bytes_written: self.link.bytes_written(),
+            queued,
+            queued_bytes,
+            in_flight,
+            in_flight_bytes,
+            waiting_for_capacity: queue.waiting_for_capacity(),
+            latency: queue.latency(),
+            last_error: self.link.last_error().cloned(),
+        }
+    }
+}
+
+impl Handler<Ping> for Producer {
+    type Result = DeferredReply<Result<(), PublishError>>;
+
+    fn handle(&mut self, Ping { timeout }: Ping, ctx: &mut Context<Self>) -> Self::Result {
+        let now = self.on_message(ctx);
+        if self.drain.has_begun() {
+            let error = PublishError::new(Cause::Drained, Delivery::NotWritten);
+            return DeferredReply::now(Err(error));
+        }
+        let shared = Rc::clone(&self.shared);
+        DeferredReply::later(move |sender| {
+            // Without a caller a ping has no use.
+            if let Some(sender) = sender {
+                let reply = ReplyTo::Caller(sender);
+                shared.queue.borrow_mut().ping(timeout, now, reply);
+            }
+        })
+    }
+}
+impl Handler<SubscribeFailures> for Producer {
+    type Result = ();
+
+    fn handle(&mut self, SubscribeFailures(to): SubscribeFailures, ctx: &mut Context<Self>) {
+        self.on_message(ctx);
+        self.shared.failures.to.replace(Some(to));
+    }
+}
+
+impl Handler<Unsubscribe<PublishFailure>> for Producer {
+    type Result = ();
+
+    fn handle(&mut self, Unsubscribe(to): Unsubscribe<PublishFailure>, ctx: &mut Context<Self>) {
+        self.on_message(ctx);
+        self.shared
+            .failures
+            .to
+            .borrow_mut()
+            .take_if(|current| *current == to);
+    }
+}
