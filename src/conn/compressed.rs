@@ -1,4 +1,4 @@
-//! A stream whose both directions are compressed.
+//! A compressed stream: compresses what is written, decompresses what is read.
 
 use std::{
     io::{self, IoSlice},
@@ -7,75 +7,74 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    task::yield_now,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
+use super::coop::wake_deferred;
 use crate::compression::{Decoder, Encoder, Method};
 
-/// So much may wait for the stream below before more is compressed. The flush writes it.
-const WAITING: usize = 64 << 10;
+/// Maximum number of compressed bytes that wait for the inner stream while more is compressed.
+const MAX_BUFFERED: usize = 64 << 10;
 
-/// So much is compressed at a time, which bounds what it adds to that.
-const PIECE: usize = 64 << 10;
+/// Maximum number of plain bytes that one write compresses. It bounds how far a write can exceed
+/// [`MAX_BUFFERED`].
+const MAX_WRITE: usize = 64 << 10;
 
-/// So much is compressed before others get their turn: what becomes small is never held up by the stream below, and a
-/// large batch takes its time.
-const TURN: usize = 256 << 10;
+/// Number of plain bytes after which a writer yields to other tasks. Compressible data never fills
+/// [`MAX_BUFFERED`], and compressing a large batch takes long.
+const YIELD_AFTER: usize = 256 << 10;
 
-/// So much is asked of the stream below, and given to the caller, at a time.
+/// Maximum number of bytes per read, from the inner stream and to the caller.
 const READ_SIZE: usize = 16 << 10;
 
-/// So many reads in a row may bring nothing before others get their turn: a peer can send what says nothing without an
-/// end.
-const READS: usize = 16;
+/// Maximum number of consecutive reads that yield no plain byte before the reader yields to other
+/// tasks. A peer can send empty blocks without end.
+const MAX_EMPTY_READS: usize = 16;
 
 /// Compresses what is written to `S`, and decompresses what is read from it.
 ///
-/// What is written reaches the peer with the flush. Of a write that was taken, nobody can tell how much has left before
-/// that.
-pub(crate) struct Compressed<S> {
+/// Written bytes reach the peer with the next flush; before that, it is not known how much of a
+/// write has been sent.
+pub(super) struct Compressed<S> {
     stream: S,
     encoder: Encoder,
     decoder: Decoder,
-    /// What was read, and is not decompressed yet.
-    coming: BytesMut,
-    /// What is compressed, and not taken by the stream yet.
-    going: BytesMut,
-    /// So much was compressed since others had their turn.
-    turn: usize,
+    /// Bytes read and not yet decompressed.
+    read_buffer: BytesMut,
+    /// Bytes compressed and not yet accepted by the inner stream.
+    write_buffer: BytesMut,
+    /// Plain bytes compressed since the last yield.
+    since_yield: usize,
     /// The encoder has failed.
     is_broken: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Compressed<S> {
-    pub(crate) fn new(stream: S, method: Method) -> Self {
+    pub(super) fn new(stream: S, method: Method) -> Self {
         Self {
             stream,
             encoder: method.encoder(),
             decoder: method.decoder(),
-            coming: BytesMut::new(),
-            going: BytesMut::new(),
-            turn: 0,
+            read_buffer: BytesMut::new(),
+            write_buffer: BytesMut::new(),
+            since_yield: 0,
             is_broken: false,
         }
     }
 
-    /// Writes all that was taken.
+    /// Writes everything that was accepted to the inner stream.
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.is_broken {
-            self.encoder.flush(&mut self.going)?;
+            self.encoder.flush(&mut self.write_buffer)?;
         }
         self.poll_drain(cx, 0)
     }
 
-    /// Writes until at most `rest` bytes of what is compressed wait.
-    fn poll_drain(&mut self, cx: &mut Context<'_>, rest: usize) -> Poll<io::Result<()>> {
-        while self.going.len() > rest {
-            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.going))? {
+    /// Writes until at most `limit` compressed bytes are buffered.
+    fn poll_drain(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<io::Result<()>> {
+        while self.write_buffer.len() > limit {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.write_buffer))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => self.going.advance(written),
+                written => self.write_buffer.advance(written),
             }
         }
         Poll::Ready(Ok(()))
@@ -89,26 +88,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Compressed<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let room = buf.remaining().min(READ_SIZE);
-        if room == 0 {
+        let capacity = buf.remaining().min(READ_SIZE);
+        if capacity == 0 {
             return Poll::Ready(Ok(()));
         }
-        for _ in 0..READS {
-            let out = buf.initialize_unfilled_to(room);
-            let read = this.decoder.read(&mut this.coming, out)?;
+        for _ in 0..MAX_EMPTY_READS {
+            let out = buf.initialize_unfilled_to(capacity);
+            let read = this.decoder.read(&mut this.read_buffer, out)?;
             if read > 0 {
                 buf.advance(read);
                 return Poll::Ready(Ok(()));
             }
-            if this.coming.capacity() - this.coming.len() < READ_SIZE / 4 {
-                this.coming.reserve(READ_SIZE);
+            if this.read_buffer.capacity() - this.read_buffer.len() < READ_SIZE / 4 {
+                this.read_buffer.reserve(READ_SIZE);
             }
-            let some = &mut (&mut this.stream).take(READ_SIZE as u64);
-            if ready!(pin!(some.read_buf(&mut this.coming)).poll(cx))? == 0 {
+            let limited = &mut (&mut this.stream).take(READ_SIZE as u64);
+            if ready!(pin!(limited.read_buf(&mut this.read_buffer)).poll(cx))? == 0 {
                 return Poll::Ready(Ok(()));
             }
         }
-        after_the_others(cx)
+        wake_deferred(cx);
+        Poll::Pending
     }
 }
 
@@ -127,24 +127,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Compressed<S> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        ready!(this.poll_drain(cx, WAITING))?;
-        if this.turn >= TURN {
-            this.turn = 0;
-            return after_the_others(cx);
+        ready!(this.poll_drain(cx, MAX_BUFFERED))?;
+        if this.since_yield >= YIELD_AFTER {
+            this.since_yield = 0;
+            wake_deferred(cx);
+            return Poll::Pending;
         }
-        let mut taken = 0;
+        let mut accepted = 0;
         for buf in bufs {
-            let part = buf.get(..PIECE - taken).unwrap_or(buf);
-            if let Err(error) = this.encoder.write(part, &mut this.going) {
-                // Nothing of this write counts as taken, and so nothing of it may leave.
-                this.going.clear();
+            let part = buf.get(..MAX_WRITE - accepted).unwrap_or(buf);
+            if let Err(error) = this.encoder.write(part, &mut this.write_buffer) {
+                // Nothing of this write is reported as accepted, so nothing of it may be sent.
+                this.write_buffer.clear();
                 this.is_broken = true;
                 return Poll::Ready(Err(error));
             }
-            taken += part.len();
+            accepted += part.len();
         }
-        this.turn += taken;
-        Poll::Ready(Ok(taken))
+        this.since_yield += accepted;
+        Poll::Ready(Ok(accepted))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -157,18 +158,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Compressed<S> {
         Pin::new(&mut this.stream).poll_flush(cx)
     }
 
-    /// The stream's own flush is a part of its own shutdown.
+    /// The inner shutdown includes the inner flush.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_write_all(cx))?;
         Pin::new(&mut this.stream).poll_shutdown(cx)
     }
-}
-
-/// Comes back after the sockets and timers of others were looked at, as a waker would not.
-fn after_the_others<T>(cx: &mut Context<'_>) -> Poll<T> {
-    let _ = pin!(yield_now()).poll(cx);
-    Poll::Pending
 }
 
 #[cfg(test)]

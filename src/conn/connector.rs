@@ -53,11 +53,11 @@ pub type ConnectFuture = LocalBoxFuture<'static, Result<Transport, ConnectionErr
 ///
 /// [`ProducerConfigBuilder::connector`]: crate::ProducerConfigBuilder::connector
 pub trait Connector: fmt::Debug + Send + Sync + 'static {
-    /// Starts one attempt to connect to `target`. It is called once per attempt, and the owner of the
-    /// connection waits between attempts.
+    /// Starts one attempt to connect to `target`. It is called once per attempt, and the owner of
+    /// the connection waits between attempts.
     ///
-    /// The future runs on the arbiter of the connection's owner, so it must not block the thread. If it
-    /// panics, the owner stops.
+    /// The future runs on the arbiter of the connection's owner, so it must not block the thread.
+    /// If it panics, the owner stops.
     ///
     /// # Cancel safety
     ///
@@ -67,8 +67,8 @@ pub trait Connector: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// - [`ConnectionError::Dial`] if the connection cannot be established. An [`io::Error`] that is
-    ///   returned by `?` becomes one, with the address of `target`.
+    /// - [`ConnectionError::Dial`] if the connection cannot be established. An [`io::Error`] that
+    ///   is returned by `?` becomes one, with the address of `target`.
     /// - [`ConnectionError::Resolve`] if the address cannot be resolved.
     /// - [`ConnectionError::DialTimeout`] if the connector has a timeout of its own.
     ///
@@ -142,8 +142,8 @@ impl Connector for TcpConnector {
             );
             let mut left = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
             for candidate in candidates {
-                // An equal share of the remaining time, so that an unreachable address leaves time for
-                // the others.
+                // An equal share of the remaining time, so that an unreachable address leaves time
+                // for the others.
                 let now = Instant::now();
                 let share = deadline.saturating_duration_since(now) / left.max(1);
                 left = left.saturating_sub(1);

@@ -1,4 +1,4 @@
-//! How a connection comes about: awaits in a row, and what they return is the proof that all went well.
+//! The handshake: from connecting to a transport on which nsqd accepts commands.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     counter::BytesWritten,
-    options::{Compression, ConnOptions},
+    options::{Compression, ConnOptions, SecretError},
     transport::Transport,
 };
 use crate::{
@@ -19,40 +19,40 @@ use crate::{
     protocol::{AuthResponse, Command, Frame, FrameDecoder, IdentifyResponse, MAGIC, Outbox},
 };
 
-/// A stream over which nsqd waits for commands, and what was agreed upon.
+/// A transport on which nsqd accepts commands, and the outcome of the handshake.
 #[derive(Debug)]
 pub(crate) struct Connected {
-    pub(super) stream: Transport,
-    /// Counts what the stream beneath the layers takes, if there are any.
+    pub(super) transport: Transport,
+    /// Bytes that the transport below TLS or compression has accepted.
     pub(super) transport_written: BytesWritten,
     pub(crate) negotiated: IdentifyResponse,
-    /// Whom nsqd takes this client for, if it asked.
+    /// The identity that nsqd derived from the secret. `None`: nsqd requires no AUTH.
     pub(crate) auth: Option<AuthResponse>,
-    /// From IDENTIFY to its answer.
+    /// Time between IDENTIFY and its response.
     pub(crate) round_trip: Duration,
 }
 
-/// Dials nsqd and shakes hands.
+/// Connects to nsqd and performs the handshake.
 ///
-/// Cancel safe: dropped, it closes what it has opened.
+/// Cancel safe: dropping the future closes the transport.
 pub(crate) async fn connect(options: &ConnOptions) -> Result<Connected, ConnectionError> {
-    let stream = dial(options).await?;
-    let transport_written = stream.bytes_written();
+    let transport = dial(options).await?;
+    let transport_written = transport.bytes_written();
     let after = options.handshake_timeout;
     let handshake = async {
         let mut peer = Peer {
-            stream,
+            transport,
             decoder: FrameDecoder::new(options.max_msg_size),
         };
         peer.send(Bytes::from_static(MAGIC)).await?;
-        let asked = Instant::now();
+        let sent = Instant::now();
         let negotiated = identify(&mut peer, options).await?;
-        let round_trip = asked.elapsed();
+        let round_trip = sent.elapsed();
         let peer = start_tls(peer, options, &negotiated).await?;
         let mut peer = start_compression(peer, options, &negotiated).await?;
         let auth = authenticate(&mut peer, options, &negotiated).await?;
         Ok(Connected {
-            stream: peer.stream,
+            transport: peer.transport,
             transport_written,
             negotiated,
             auth,
@@ -87,7 +87,7 @@ async fn identify(
     const STEP: &str = "IDENTIFY";
     let json = options.identify.to_json();
     peer.command(&Command::Identify(&json)).await?;
-    match peer.answer().await? {
+    match peer.response().await? {
         Frame::Ok => Ok(IdentifyResponse::legacy()),
         Frame::Response(json) => {
             IdentifyResponse::parse(&json).map_err(|error| not_json(STEP, &error))
@@ -192,7 +192,7 @@ fn compressed(_: Transport, method: Compression, _: i64) -> Result<Transport, Co
     })
 }
 
-/// The secret, to an nsqd that requires it: it refuses one that it did not ask for.
+/// Sends the secret if nsqd requires AUTH. nsqd rejects AUTH if it does not require it.
 async fn authenticate(
     peer: &mut Peer,
     options: &ConnOptions,
@@ -202,19 +202,15 @@ async fn authenticate(
     if !negotiated.auth_required {
         return Ok(None);
     }
-    let secret =
-        options
-            .auth_secret
-            .load()
-            .await
-            .map_err(|error| ConnectionError::AuthSecretProvider {
-                source: error.into(),
-            })?;
+    let provider_error = |error: SecretError| ConnectionError::AuthSecretProvider {
+        source: error.into(),
+    };
+    let secret = options.auth_secret.load().await.map_err(provider_error)?;
     if secret.is_empty() {
         return Err(ConnectionError::AuthSecretMissing);
     }
     peer.command(&Command::Auth(secret.expose())).await?;
-    match peer.answer().await {
+    match peer.response().await {
         Ok(Frame::Response(json)) => AuthResponse::parse(&json)
             .map(Some)
             .map_err(|error| not_json(STEP, &error)),
@@ -229,19 +225,20 @@ async fn authenticate(
     }
 }
 
-/// Whether what was asked for is granted; an error where it was not asked for, since nothing after it could be understood.
-fn is_granted(step: &'static str, asked: bool, answer: bool) -> Result<bool, ConnectionError> {
-    if answer && !asked {
+/// Returns whether nsqd granted an upgrade. One that was not requested is an error, because the
+/// bytes that follow could not be decoded.
+fn is_granted(step: &'static str, requested: bool, granted: bool) -> Result<bool, ConnectionError> {
+    if granted && !requested {
         return Err(ConnectionError::HandshakeResponse {
             step: "IDENTIFY",
             problem: format!("{step} is granted, which was not asked for"),
         });
     }
-    Ok(answer)
+    Ok(granted)
 }
 
 fn not_json(step: &'static str, error: &serde_json::Error) -> ConnectionError {
-    // serde's own words quote the peer's, however long those are.
+    // Not serde's text, which quotes the peer's input at any length.
     let problem = match error.classify() {
         Category::Data => "JSON, but not nsqd's",
         Category::Io | Category::Syntax | Category::Eof => "not JSON",
@@ -259,24 +256,25 @@ fn unexpected(step: &'static str, frame: &Frame) -> ConnectionError {
     }
 }
 
-/// nsqd, during the handshake. Exact bytes are read, never more: what follows may belong to the next layer.
+/// nsqd during the handshake. It never reads beyond a frame, because the next bytes may belong to
+/// an upgrade.
 struct Peer {
-    stream: Transport,
+    transport: Transport,
     decoder: FrameDecoder,
 }
 
 impl Peer {
-    /// The same nsqd inside another layer, in which it says `OK` first of all.
+    /// Adds a layer to the transport. nsqd sends `OK` as its first frame inside the layer.
     async fn upgrade(
         self,
         step: &'static str,
         layer: impl AsyncFnOnce(Transport) -> Result<Transport, ConnectionError>,
     ) -> Result<Self, ConnectionError> {
         let mut peer = Self {
-            stream: layer(self.stream).await?,
+            transport: layer(self.transport).await?,
             decoder: self.decoder,
         };
-        match peer.answer().await? {
+        match peer.response().await? {
             Frame::Ok => Ok(peer),
             other => Err(unexpected(step, &other)),
         }
@@ -292,12 +290,16 @@ impl Peer {
     }
 
     async fn send(&mut self, bytes: Bytes) -> Result<(), ConnectionError> {
-        self.stream.write_all(&bytes).await.map_err(broken)?;
-        self.stream.flush().await.map_err(broken)
+        self.transport
+            .write_all(&bytes)
+            .await
+            .map_err(read_or_write_error)?;
+        self.transport.flush().await.map_err(read_or_write_error)
     }
 
-    /// The next frame that is no heartbeat. nsqd sends those at any time, also here.
-    async fn answer(&mut self) -> Result<Frame, ConnectionError> {
+    /// Returns the next frame, and responds to heartbeats, which nsqd may send during the
+    /// handshake.
+    async fn response(&mut self) -> Result<Frame, ConnectionError> {
         loop {
             match self.frame().await? {
                 Frame::Heartbeat => self.command(&Command::Nop).await?,
@@ -309,17 +311,20 @@ impl Peer {
 
     async fn frame(&mut self) -> Result<Frame, ConnectionError> {
         let mut header = [0; 4];
-        self.stream.read_exact(&mut header).await.map_err(broken)?;
+        self.transport
+            .read_exact(&mut header)
+            .await
+            .map_err(read_or_write_error)?;
         let size = self.decoder.frame_size(header)?;
-        // Grown as bytes arrive, and not beforehand to what the peer claims.
+        // Grows as bytes arrive: a peer that only claims a large frame causes no large allocation.
         let mut payload = BytesMut::new();
         while payload.len() < size {
             let missing = size - payload.len();
-            let read = (&mut self.stream)
+            let read = (&mut self.transport)
                 .take(missing as u64)
                 .read_buf(&mut payload)
                 .await
-                .map_err(broken)?;
+                .map_err(read_or_write_error)?;
             if read == 0 {
                 return Err(ConnectionError::HandshakeClosed);
             }
@@ -328,7 +333,7 @@ impl Peer {
     }
 }
 
-fn broken(error: std::io::Error) -> ConnectionError {
+fn read_or_write_error(error: std::io::Error) -> ConnectionError {
     match error.kind() {
         std::io::ErrorKind::UnexpectedEof => ConnectionError::HandshakeClosed,
         _ => error.into(),

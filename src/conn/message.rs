@@ -1,4 +1,4 @@
-//! The messages that travel between the actors of a connection and its owner.
+//! The messages between the two actors of a connection and its owner.
 
 use std::{
     fmt,
@@ -10,14 +10,15 @@ use bytes::Bytes;
 
 use crate::{error::ConnectionError, protocol::Frame};
 
-/// A number new for each connection of the process. What carries another one is a late echo of an earlier connection.
+/// Identifies a connection within the process, so that the owner can ignore late messages of an
+/// earlier connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ConnId(u64);
 
 impl ConnId {
     pub(crate) fn next() -> Self {
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        Self(LAST.fetch_add(1, Ordering::Relaxed))
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -27,43 +28,47 @@ impl fmt::Display for ConnId {
     }
 }
 
-/// Owner to writer: whole commands, to be written in this order, the last piece of them apart.
+/// Owner to writer: write these complete commands, in this order. The last piece is separate, since
+/// a burst often has only one.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Write(pub(crate) Vec<Bytes>, pub(crate) Bytes);
+pub(super) struct Write(pub(super) Vec<Bytes>, pub(super) Bytes);
 
-/// Reader to writer: a heartbeat came.
+/// Reader to writer: nsqd has sent a heartbeat.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Heartbeat;
 
-/// Owner to reader and writer: end now, without waiting for the peer.
+/// Owner to reader and writer: close now, without waiting for the peer.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Abort;
 
-/// Owner to reader: nothing more will be asked; read what nsqd said before, for a bounded time, and end.
+/// Owner to reader: read what nsqd has sent already, for a bounded time, then close.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct DrainReads;
 
-/// Reader to owner: the frames of one read, without heartbeats. So many `OK`s come first, which is nearly always all.
+/// Reader to owner: the frames of one read, without heartbeats. Most reads contain only `OK`
+/// frames, so the leading ones are counted.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Frames {
     pub(crate) id: ConnId,
+    /// Number of leading `OK` frames.
     pub(crate) oks: usize,
+    /// The frames after them.
     pub(crate) then: Vec<Frame>,
 }
 
-/// The two actors of a connection.
+/// The actor that sent a [`Closed`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     Reader,
     Writer,
 }
 
-/// Reader or writer to owner, as its last message: it has ended, and its half of the socket is out of use.
+/// Reader or writer to owner, as its last message: it has stopped using its half of the transport.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Closed {

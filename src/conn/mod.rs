@@ -1,11 +1,12 @@
-//! One connection to nsqd: how it comes about, and the two actors that read and write it.
+//! One connection to nsqd: its handshake, and the two actors that read and write it.
 //!
-//! It knows no producer: its actors tell a weak recipient what happens, and each message carries the [`ConnId`] of the
-//! connection it speaks of.
+//! A connection serves any owner. Its actors report to the owner through weak recipients, in
+//! messages that carry the [`ConnId`].
 
 #[cfg(any(feature = "deflate", feature = "snappy"))]
 mod compressed;
 mod connector;
+mod coop;
 mod counter;
 mod handshake;
 mod message;
@@ -41,7 +42,8 @@ use self::{
 };
 use crate::{error::ConnectionError, protocol::FrameDecoder};
 
-/// A connection as its owner holds it. Dropped, it ends both actors, and with them the socket.
+/// The owner's handle of an open connection. Dropping it stops both actors and closes the
+/// transport.
 #[derive(Debug)]
 pub(crate) struct Conn {
     id: ConnId,
@@ -51,13 +53,13 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    /// Starts the two actors of a connection on the current arbiter.
+    /// Starts the actors of a connection on the current arbiter. They report to the actor of `ctx`.
     pub(crate) fn open<A>(connected: Connected, options: &ConnOptions, ctx: &mut Context<A>) -> Self
     where
         A: Actor<Context = Context<A>> + Handler<Frames> + Handler<Closed>,
     {
         let id = ConnId::next();
-        let (read, write) = connected.stream.into_split();
+        let (read, write) = connected.transport.into_split();
         let owner = ctx.address().downgrade();
         let bytes_written = BytesWritten::default();
         let writer = ConnWriter::new(
@@ -73,7 +75,7 @@ impl Conn {
             id,
             half: read,
             decoder: FrameDecoder::new(options.max_msg_size),
-            silence: options.heartbeat_interval.map(|interval| interval * 2),
+            max_silence: options.heartbeat_interval.map(|interval| interval * 2),
             writer: writer.clone().recipient(),
             frames: owner.clone().recipient(),
             closed: owner.recipient(),
@@ -93,27 +95,28 @@ impl Conn {
         self.id
     }
 
-    /// Hands whole commands to the writer.
+    /// Writes complete commands. The parameter is what `Outbox::take_apart` returns.
     pub(crate) fn write(&self, (pieces, last): (Vec<Bytes>, Bytes)) {
         self.writer.do_send(Write(pieces, last));
     }
 
-    /// How many bytes of what was handed over the socket has taken. It is final when the writer has [`Closed`].
+    /// Returns how many bytes of commands the transport has accepted. The number is final when the
+    /// writer has [`Closed`].
     pub(crate) fn bytes_written(&self) -> u64 {
         self.bytes_written.get()
     }
 
-    /// Ends the writer. What the peer said before can still be read.
+    /// Stops the writer. The reader continues.
     pub(crate) fn abort_writer(&self) {
         self.writer.do_send(Abort);
     }
 
-    /// Lets the reader read to the end, for a bounded time.
+    /// Lets the reader read what nsqd has sent already, for a bounded time, and stops it then.
     pub(crate) fn drain_reads(&self) {
         self.reader.do_send(DrainReads);
     }
 
-    /// Ends the reader, once it has read what is there already.
+    /// Stops the reader after it has read what has arrived already.
     pub(crate) fn abort_reader(&self) {
         self.reader.do_send(Abort);
     }

@@ -1,4 +1,4 @@
-//! The actor that owns the read side: it decodes, answers heartbeats, and finds a peer that fell silent.
+//! The reader actor: decodes frames, reports heartbeats to the writer, and detects a silent peer.
 
 use std::{
     io,
@@ -11,9 +11,10 @@ use actix::{
     Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler, Recipient, WeakRecipient,
 };
 use bytes::BytesMut;
-use tokio::{io::AsyncReadExt, task::yield_now, time::Instant};
+use tokio::{io::AsyncReadExt, time::Instant};
 
 use super::{
+    coop::wake_deferred,
     message::{Abort, Closed, ConnId, DrainReads, Frames, Heartbeat, Side},
     timer::LazyTimer,
     transport::ReadHalf,
@@ -23,29 +24,30 @@ use crate::{
     protocol::{Frame, FrameDecoder},
 };
 
-/// So much is read at once: some 6,500 answers, or one large message in few reads.
+/// Maximum number of bytes per read: about 6,500 `OK` frames, or a large message in a few reads.
 const READ_SIZE: usize = 64 << 10;
 
-/// After so many reads the owner has its turn, so that what a peer says without end does not pile up before it.
-const READS: usize = 16;
+/// Maximum number of reads per poll. It bounds what a peer that sends without pause can add to the
+/// owner's mailbox before the owner runs.
+const MAX_READS: usize = 16;
 
-/// How long a peer may go on talking after the connection failed on the other side. What it said before is worth
-/// waiting for, since each `OK` is a message known to be stored; but not for long.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long to read after [`DrainReads`]. Each `OK` that nsqd sent before is a message known to be
+/// stored; a peer that keeps sending must not delay the close for longer.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Reads frames and hands them to the owner, those of one read at a time.
+/// Reads frames, and sends those of each read to the owner in one message.
 pub(crate) struct ConnReader {
     pub(super) id: ConnId,
     pub(super) half: ReadHalf,
     pub(super) decoder: FrameDecoder,
-    /// When nothing came for so long, the peer is dead.
-    pub(super) silence: Option<Duration>,
-    /// Heartbeats go this way round, so that they never wait for a busy owner.
+    /// Maximum time without a frame. `None`: unlimited.
+    pub(super) max_silence: Option<Duration>,
+    /// Heartbeats bypass the owner, so that a busy owner does not delay the response.
     pub(super) writer: Recipient<Heartbeat>,
     pub(super) frames: WeakRecipient<Frames>,
     pub(super) closed: WeakRecipient<Closed>,
     pub(super) reason: ConnectionError,
-    /// It is to end, and reads without a rest what is there.
+    /// An [`Abort`] was received.
     pub(super) aborting: bool,
 }
 
@@ -53,12 +55,12 @@ impl Actor for ConnReader {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        // The owner's window bounds what can be queued here, so the mailbox need not.
+        // 0 is unlimited. The owner sends only a few messages.
         ctx.set_mailbox_capacity(0);
-        ctx.spawn(ReadItem {
+        ctx.spawn(ReadLoop {
             buffer: BytesMut::new(),
-            heard: Instant::now(),
-            rest: false,
+            last_frame: Instant::now(),
+            skip_next: false,
             timer: None,
         });
     }
@@ -77,8 +79,8 @@ impl Actor for ConnReader {
 impl Handler<Abort> for ConnReader {
     type Result = ();
 
-    /// The arbiter may have been blocked for long, and what came meanwhile not even be noticed: a timer fires only after
-    /// the sockets were looked at.
+    /// Reads what has arrived before it stops. If the arbiter was blocked, tokio does not know yet
+    /// that the socket is readable; a timer fires only after tokio has checked the sockets.
     fn handle(&mut self, _: Abort, ctx: &mut Context<Self>) {
         self.aborting = true;
         ctx.run_later(Duration::ZERO, |_, ctx| ctx.stop());
@@ -89,24 +91,24 @@ impl Handler<DrainReads> for ConnReader {
     type Result = ();
 
     fn handle(&mut self, _: DrainReads, ctx: &mut Context<Self>) {
-        ctx.run_later(LAST_WORDS, |_, ctx| ctx.stop());
+        ctx.run_later(DRAIN_TIMEOUT, |_, ctx| ctx.stop());
     }
 }
 
 impl ConnReader {
-    /// Decodes what has come and hands it on; tells how many frames it was.
+    /// Decodes the buffered frames, sends them to the owner, and returns their number.
     fn deliver(&mut self, buffer: &mut BytesMut) -> Result<usize, ConnectionError> {
-        let (mut heard, mut heartbeat) = (0, false);
+        let (mut count, mut heartbeat) = (0, false);
         let (mut oks, mut then) = (0, Vec::new());
         let decoded = loop {
             match self.decoder.decode(buffer) {
-                Ok(None) => break Ok(heard),
+                Ok(None) => break Ok(count),
                 Err(error) => break Err(error.into()),
                 Ok(Some(Frame::Heartbeat)) => heartbeat = true,
                 Ok(Some(Frame::Ok)) if then.is_empty() => oks += 1,
                 Ok(Some(frame)) => then.push(frame),
             }
-            heard += 1;
+            count += 1;
         };
         if heartbeat {
             self.writer.do_send(Heartbeat);
@@ -124,17 +126,17 @@ impl ConnReader {
     }
 }
 
-/// The actor's one permanent item.
-struct ReadItem {
+/// The only long-running future of the reader.
+struct ReadLoop {
     buffer: BytesMut,
-    /// When the last frame came.
-    heard: Instant,
-    /// It does nothing when it is woken next, and reads the time after.
-    rest: bool,
+    /// When the last frame arrived.
+    last_frame: Instant,
+    /// The next poll reads nothing and yields.
+    skip_next: bool,
     timer: Option<LazyTimer>,
 }
 
-impl ActorFuture<ConnReader> for ReadItem {
+impl ActorFuture<ConnReader> for ReadLoop {
     type Output = ();
 
     fn poll(
@@ -143,21 +145,22 @@ impl ActorFuture<ConnReader> for ReadItem {
         ctx: &mut Context<ConnReader>,
         cx: &mut task::Context<'_>,
     ) -> Poll<()> {
-        // Without an owner nobody wants to hear more.
+        // The owner was dropped.
         if !ctx.connected() {
             ctx.stop();
             return Poll::Pending;
         }
-        if std::mem::take(&mut self.rest) && !reader.aborting {
-            // nsqd flushes each answer by itself. Where they come several at a time, those that come while sockets and
-            // timers are looked at once more are read with this one, and their callers' next publishes leave together.
-            let _ = pin!(yield_now()).poll(cx);
+        if std::mem::take(&mut self.skip_next) && !reader.aborting {
+            // nsqd flushes each response separately. If the last read contained several frames,
+            // more are probably on the way. Yielding once lets them arrive, so that they are read
+            // together and the next publishes of their callers form one burst.
+            wake_deferred(cx);
             return Poll::Pending;
         }
-        // What has come is read before silence is judged: the process may have been stopped for a while.
+        // Reads before it checks for silence: the process may have been suspended.
         let reason = self
             .read(reader, cx)
-            .or_else(|| self.silence(reader.silence, cx));
+            .or_else(|| self.check_silence(reader.max_silence, cx));
         if let Some(reason) = reason {
             reader.reason = reason;
             ctx.stop();
@@ -166,56 +169,59 @@ impl ActorFuture<ConnReader> for ReadItem {
     }
 }
 
-impl ReadItem {
-    /// Reads and delivers until the socket has no more for now; returns why there will be no more at all.
+impl ReadLoop {
+    /// Reads and delivers until the transport has no more bytes for now. Returns the reason if the
+    /// connection is to be closed.
     fn read(
         &mut self,
         reader: &mut ConnReader,
         cx: &mut task::Context<'_>,
     ) -> Option<ConnectionError> {
-        for _ in 0..READS {
+        for _ in 0..MAX_READS {
             if self.buffer.capacity() - self.buffer.len() < READ_SIZE / 16 {
                 self.buffer.reserve(READ_SIZE);
             }
             match pin!(reader.half.read_buf(&mut self.buffer)).poll(cx) {
                 Poll::Pending => return None,
-                Poll::Ready(Ok(0)) => return Some(self.end()),
+                Poll::Ready(Ok(0)) => return Some(self.eof()),
                 Poll::Ready(Ok(_)) => match reader.deliver(&mut self.buffer) {
                     Ok(0) => {}
-                    Ok(frames) => {
-                        self.heard = Instant::now();
-                        self.rest = frames > 1;
+                    Ok(count) => {
+                        self.last_frame = Instant::now();
+                        self.skip_next = count > 1;
                     }
                     Err(reason) => return Some(reason),
                 },
-                // TLS without a goodbye, which nsqd never says. Where the connection ends within a frame is seen all the same.
+                // TLS without close_notify, which nsqd never sends. Frame lengths reveal
+                // truncation.
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    return Some(self.end());
+                    return Some(self.eof());
                 }
                 Poll::Ready(Err(error)) => return Some(error.into()),
             }
         }
-        // Comes back after the sockets and timers of others were looked at, as a waker would not.
-        let _ = pin!(yield_now()).poll(cx);
+        wake_deferred(cx);
         None
     }
 
-    fn end(&self) -> ConnectionError {
-        match self.buffer.is_empty() {
-            true => ConnectionError::ClosedByPeer,
-            false => ConnectionError::Truncated,
+    fn eof(&self) -> ConnectionError {
+        if self.buffer.is_empty() {
+            ConnectionError::ClosedByPeer
+        } else {
+            ConnectionError::Truncated
         }
     }
 
-    /// The timer is moved only when it fires, so that a frame costs no timer.
-    fn silence(
+    /// Returns the reason if no frame arrived for `limit`. The timer is moved only when it fires,
+    /// so that a frame costs no timer operation.
+    fn check_silence(
         &mut self,
         limit: Option<Duration>,
         cx: &mut task::Context<'_>,
     ) -> Option<ConnectionError> {
         let after = limit?;
         loop {
-            let due = self.heard + after;
+            let due = self.last_frame + after;
             let timer = self.timer.get_or_insert_with(|| LazyTimer::new(due));
             if timer.poll(cx).is_pending() {
                 return None;

@@ -1,4 +1,4 @@
-//! A timer that costs next to nothing while it is not due.
+//! A timer that costs almost nothing while it is not due.
 
 use std::{
     pin::{Pin, pin},
@@ -10,11 +10,11 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// A [`Sleep`] that is asked only when it has fired, or has to know of another waker.
+/// A [`Sleep`] that is polled only when it has fired or when the waker has changed.
 #[derive(Debug)]
 pub(crate) struct LazyTimer {
     sleep: Pin<Box<Sleep>>,
-    /// Whom it wakes.
+    /// The waker that `sleep` has stored.
     waker: Option<Waker>,
 }
 
@@ -40,11 +40,12 @@ impl LazyTimer {
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let is_known = |waker: &Waker| waker.will_wake(cx.waker());
-        if self.waker.as_ref().is_some_and(is_known) && !self.has_fired() {
+        let is_stored = |waker: &Waker| waker.will_wake(cx.waker());
+        if self.waker.as_ref().is_some_and(is_stored) && !self.has_fired() {
             return Poll::Pending;
         }
-        // A task that has done much in one go would be put off by tokio, and the timer not know whom to wake.
+        // Without `unconstrained`, tokio returns `Pending` to a task that has used up its coop
+        // budget, and does not store the waker.
         let polled = pin!(unconstrained(self.sleep.as_mut())).poll(cx);
         self.waker = polled.is_pending().then(|| cx.waker().clone());
         polled
@@ -62,12 +63,11 @@ mod tests {
 
     use super::*;
 
-    /// A task that has done much in one go is refused by tokio's timers, which then do not know whom to wake.
     #[tokio::test(start_paused = true)]
-    async fn it_rings_for_a_task_that_had_no_budget_left() {
+    async fn timer_polled_without_coop_budget_still_fires() {
         let mut timer = LazyTimer::new(Instant::now() + Duration::from_secs(1));
         let mut polls = 0;
-        let rings = poll_fn(move |cx| {
+        let fired = poll_fn(move |cx| {
             polls += 1;
             while polls == 1 && has_budget_remaining() {
                 let _ = pin!(consume_budget()).poll(cx);
@@ -75,10 +75,10 @@ mod tests {
             timer.poll(cx)
         });
         let start = Instant::now();
-        let rings = tokio::spawn(async move {
-            let _ = timeout(Duration::from_secs(5), rings).await;
+        let elapsed = tokio::spawn(async move {
+            let _ = timeout(Duration::from_secs(5), fired).await;
             start.elapsed()
         });
-        assert!(rings.await.unwrap() < Duration::from_secs(2));
+        assert!(elapsed.await.unwrap() < Duration::from_secs(2));
     }
 }

@@ -1,4 +1,4 @@
-//! TLS: the upgrade of a stream, and what its failures mean.
+//! TLS: upgrades a transport, and classifies failures.
 
 use std::{
     io::{self, IoSlice},
@@ -20,7 +20,7 @@ use tokio_rustls::{
 use super::{counter::BytesWritten, transport::Transport};
 use crate::error::{ConnectionError, TlsFailure};
 
-/// How connections are encrypted, and whose certificate nsqd has to show.
+/// The TLS settings of a connection.
 #[derive(Clone)]
 pub(crate) struct Tls {
     pub(crate) config: Arc<ClientConfig>,
@@ -28,11 +28,11 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    /// Shakes hands over `stream`, of which nothing of TLS has been read yet.
-    pub(super) async fn connect(&self, stream: Transport) -> Result<Transport, ConnectionError> {
+    /// Performs the TLS handshake over `transport`.
+    pub(super) async fn connect(&self, transport: Transport) -> Result<Transport, ConnectionError> {
         let connector = TlsConnector::from(Arc::clone(&self.config));
-        let transport_written = stream.bytes_written();
-        match connector.connect(self.server_name.clone(), stream).await {
+        let transport_written = transport.bytes_written();
+        match connector.connect(self.server_name.clone(), transport).await {
             Ok(stream) => Ok(Transport::new(Encrypted {
                 stream,
                 transport_written,
@@ -42,13 +42,15 @@ impl Tls {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(ConnectionError::HandshakeClosed)
             }
-            Err(error) => Err(self.in_the_handshake(error.into())),
+            Err(error) => Err(self.handshake_error(error.into())),
         }
     }
 
-    /// Up to TLS 1.2 a missing certificate has no alert of its own, and is refused before the handshake is over: as a bad one
-    /// by an nsqd that is built with an older Go, as a handshake that failed by newer ones.
-    fn in_the_handshake(&self, mut error: ConnectionError) -> ConnectionError {
+    /// Refines the kind of a handshake failure.
+    ///
+    /// Up to TLS 1.2 there is no alert for a missing client certificate. An nsqd built with an
+    /// older Go sends `bad_certificate`, one built with a newer Go `handshake_failure`.
+    fn handshake_error(&self, mut error: ConnectionError) -> ConnectionError {
         use AlertDescription::HandshakeFailure;
         use RustlsError::{AlertReceived, InvalidMessage};
         if let ConnectionError::Tls { failure, source } = &mut error {
@@ -68,24 +70,26 @@ fn rustls(error: &io::Error) -> Option<&RustlsError> {
     error.get_ref()?.downcast_ref()
 }
 
-/// A stream inside TLS that owns up to what has left.
+/// A TLS stream that reports how much of a failed write may have reached the peer.
 ///
-/// Of a write that fails half-way the TLS stream says only that it failed, though a part of it may be with the peer. So all of
-/// it counts as taken then, and the next call tells the error. Where nothing had left, nothing leaves afterwards.
+/// If a write fails halfway, [`TlsStream`] returns only an error, although the peer may have
+/// received a part of it. Then the whole write counts as accepted, and the next call returns the
+/// error. If the transport accepted nothing, the write fails at once, and nothing is sent
+/// afterwards.
 struct Encrypted {
     stream: TlsStream<Transport>,
-    /// What the stream beneath TLS has taken.
+    /// Bytes that the transport below TLS has accepted.
     transport_written: BytesWritten,
     is_broken: bool,
-    /// Why, as long as nobody was told.
+    /// The error, until it has been returned.
     error: Option<io::Error>,
 }
 
 impl Encrypted {
-    /// A write of so many bytes.
+    /// Performs a write of `length` bytes.
     fn write(
         &mut self,
-        bytes: usize,
+        length: usize,
         write: impl FnOnce(Pin<&mut TlsStream<Transport>>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         self.check()?;
@@ -97,20 +101,18 @@ impl Encrypted {
                     return Poll::Ready(Err(error));
                 }
                 self.error = Some(error);
-                Poll::Ready(Ok(bytes))
+                Poll::Ready(Ok(length))
             }
             written => written,
         }
     }
 
     fn check(&mut self) -> io::Result<()> {
-        match self.is_broken {
-            true => {
-                let told = || io::ErrorKind::BrokenPipe.into();
-                Err(self.error.take().unwrap_or_else(told))
-            }
-            false => Ok(()),
+        if !self.is_broken {
+            return Ok(());
         }
+        let returned_before = || io::ErrorKind::BrokenPipe.into();
+        Err(self.error.take().unwrap_or_else(returned_before))
     }
 }
 
@@ -138,8 +140,8 @@ impl AsyncWrite for Encrypted {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let bytes = bufs.iter().map(|buf| buf.len()).sum();
-        self.write(bytes, |stream| stream.poll_write_vectored(cx, bufs))
+        let length = bufs.iter().map(|buf| buf.len()).sum();
+        self.write(length, |stream| stream.poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -151,11 +153,12 @@ impl AsyncWrite for Encrypted {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// What TLS still holds after an error is no longer for the peer.
+    /// After an error, bytes that TLS has buffered must not reach the peer.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.is_broken {
-            true => Pin::new(self.stream.get_mut().0).poll_shutdown(cx),
-            false => Pin::new(&mut self.stream).poll_shutdown(cx),
+        if self.is_broken {
+            Pin::new(self.stream.get_mut().0).poll_shutdown(cx)
+        } else {
+            Pin::new(&mut self.stream).poll_shutdown(cx)
         }
     }
 }

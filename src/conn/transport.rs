@@ -1,4 +1,4 @@
-//! The stream below a connection, whole during the handshake and in two halves after it.
+//! The byte stream of a connection: one object during the handshake, two halves afterwards.
 
 use std::{
     cell::RefCell,
@@ -24,10 +24,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
 
 pub(super) type BoxedDuplex = Box<dyn Duplex>;
 
-/// A connected stream of bytes, as a [`Connector`](crate::Connector) returns it.
+/// A connected byte stream to nsqd, as returned by a [`Connector`](crate::Connector).
 pub struct Transport {
     kind: Kind,
-    /// Counts while it is whole: in the handshake, and for as long as it lies beneath a layer.
+    /// Counts until [`into_split`](Self::into_split), so also while it is below TLS or compression.
     bytes_written: BytesWritten,
 }
 
@@ -37,9 +37,11 @@ enum Kind {
 }
 
 impl Transport {
-    /// Any stream of bytes in both directions. What is written to it must reach the peer without a flush, or its
-    /// `poll_flush` must send it. Of a write that fails nothing may reach the peer, then or later: what it carried is sent
-    /// again. (A stream that encrypts by itself has to see to that.)
+    /// Wraps a bidirectional byte stream.
+    ///
+    /// Written bytes must reach the peer without a flush, or `poll_flush` must send them. If a
+    /// write fails, none of its bytes may reach the peer, then or later, because the producer
+    /// retries them. A stream that encrypts by itself has to ensure that.
     pub fn new(stream: impl AsyncRead + AsyncWrite + Unpin + 'static) -> Self {
         Self {
             kind: Kind::Other(Box::new(stream)),
@@ -47,26 +49,19 @@ impl Transport {
         }
     }
 
-    pub(super) fn tcp(stream: TcpStream) -> Self {
-        Self {
-            kind: Kind::Tcp(stream),
-            bytes_written: BytesWritten::default(),
-        }
-    }
-
-    /// What the stream below has taken.
+    /// Returns the counter of accepted bytes, which continues to count.
     pub(super) fn bytes_written(&self) -> BytesWritten {
         self.bytes_written.clone()
     }
 
-    fn took(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn count(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = written {
             self.bytes_written.add(bytes as u64);
         }
         written
     }
 
-    /// Two halves for two actors of one arbiter: so neither a lock nor an atomic is needed between them.
+    /// Splits into two halves for two actors on the same arbiter, so without locks or atomics.
     pub(super) fn into_split(self) -> (ReadHalf, WriteHalf) {
         match self.kind {
             Kind::Tcp(stream) => {
@@ -86,7 +81,10 @@ impl Transport {
 
 impl From<TcpStream> for Transport {
     fn from(stream: TcpStream) -> Self {
-        Self::tcp(stream)
+        Self {
+            kind: Kind::Tcp(stream),
+            bytes_written: BytesWritten::default(),
+        }
     }
 }
 
@@ -128,7 +126,7 @@ impl AsyncWrite for Transport {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = on_stream!(self, stream => stream.poll_write(cx, buf));
-        self.took(written)
+        self.count(written)
     }
 
     fn poll_write_vectored(
@@ -137,7 +135,7 @@ impl AsyncWrite for Transport {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = on_stream!(self, stream => stream.poll_write_vectored(cx, bufs));
-        self.took(written)
+        self.count(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -156,7 +154,7 @@ impl AsyncWrite for Transport {
     }
 }
 
-/// The half that a [`ConnReader`](super::ConnReader) owns.
+/// The half that the reader owns.
 pub(super) enum ReadHalf {
     Tcp(OwnedReadHalf),
     Shared(Rc<RefCell<BoxedDuplex>>),
@@ -178,7 +176,7 @@ impl AsyncRead for ReadHalf {
     }
 }
 
-/// The half that a [`ConnWriter`](super::ConnWriter) owns.
+/// The half that the writer owns.
 pub(super) enum WriteHalf {
     Tcp(OwnedWriteHalf),
     Shared(Rc<RefCell<BoxedDuplex>>),
@@ -237,7 +235,8 @@ impl AsyncWrite for WriteHalf {
     }
 }
 
-/// A stream whose poll polls the connection that owns it cannot be served, and must not bring the arbiter down.
+/// The error for a custom stream that polls its own connection from within a poll. A panic would
+/// stop the arbiter.
 fn reentered() -> io::Error {
     io::Error::other("the stream was polled from within its own poll")
 }

@@ -1,8 +1,8 @@
-//! The actor that owns the write side: one vectored write for all that waits, and a count of what the socket took.
+//! The writer actor: writes each burst with one vectored write, and counts the bytes accepted.
 
 use std::{
     collections::VecDeque,
-    io::IoSlice,
+    io::{self, IoSlice},
     pin::Pin,
     task::{self, Poll, ready},
     time::Duration,
@@ -22,33 +22,35 @@ use super::{
 };
 use crate::error::ConnectionError;
 
-/// So many pieces go into one write.
-const SLICES: usize = 64;
+/// Maximum number of buffers per vectored write. It bounds the array on the stack.
+const MAX_SLICES: usize = 64;
 
-/// So much must be taken within each `write_timeout`, or all that waits: by the stream that is written to, or by what
-/// lies beneath its layers, which hold some themselves.
-const PROGRESS: u64 = 64 << 10;
+/// Minimum progress per `write_timeout`, in bytes: accepted by the transport, or by the transport
+/// below TLS or compression, which buffer some themselves.
+const MIN_PROGRESS: u64 = 64 << 10;
 
-/// A piece of what waits to be written.
+/// A part of what is to be written.
 struct Piece {
     bytes: Bytes,
-    /// Whether it is of the owner's commands, and so counts.
-    counted: bool,
+    /// Whether it belongs to the owner's commands and counts as [`BytesWritten`].
+    is_counted: bool,
 }
 
-/// Writes what it is given, in order, and tells its owner when it can write no more.
+/// Writes commands and heartbeat responses in order.
 pub(crate) struct ConnWriter {
-    pub(super) id: ConnId,
-    pub(super) half: WriteHalf,
-    pub(super) bytes_written: BytesWritten,
-    /// What lies beneath the layers has taken, if there are any.
-    pub(super) transport_written: BytesWritten,
-    pub(super) write_timeout: Duration,
-    pub(super) closed: WeakRecipient<Closed>,
-    pub(super) reason: ConnectionError,
-    waiting: VecDeque<Piece>,
-    /// An answer to a heartbeat waits already; one is enough for however many the peer sends.
-    nop_waits: bool,
+    id: ConnId,
+    half: WriteHalf,
+    /// Bytes of the owner's commands.
+    bytes_written: BytesWritten,
+    /// Bytes that the transport below TLS or compression has accepted; constant without such
+    /// layers.
+    transport_written: BytesWritten,
+    write_timeout: Duration,
+    closed: WeakRecipient<Closed>,
+    reason: ConnectionError,
+    queued: VecDeque<Piece>,
+    /// A NOP is queued. One is enough for any number of heartbeats.
+    is_nop_queued: bool,
 }
 
 impl ConnWriter {
@@ -60,8 +62,6 @@ impl ConnWriter {
         write_timeout: Duration,
         closed: WeakRecipient<Closed>,
     ) -> Self {
-        let reason = ConnectionError::ClosedLocally;
-        let waiting = VecDeque::new();
         Self {
             id,
             half,
@@ -69,56 +69,54 @@ impl ConnWriter {
             transport_written,
             write_timeout,
             closed,
-            reason,
-            waiting,
-            nop_waits: false,
+            reason: ConnectionError::ClosedLocally,
+            queued: VecDeque::new(),
+            is_nop_queued: false,
         }
     }
 
-    /// Writes all that waits; `Pending` when the socket takes no more for now.
+    /// Writes and flushes everything that is queued. `Pending`: the transport accepts no more for
+    /// now.
     fn poll_write(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), ConnectionError>> {
-        while !self.waiting.is_empty() {
+        while !self.queued.is_empty() {
             match ready!(self.poll_write_some(cx))? {
-                0 => {
-                    return Poll::Ready(Err(
-                        std::io::Error::from(std::io::ErrorKind::WriteZero).into()
-                    ));
-                }
-                written => self.took(written),
+                0 => return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into())),
+                written => self.advance(written),
             }
         }
         Poll::Ready(Ok(ready!(Pin::new(&mut self.half).poll_flush(cx))?))
     }
 
-    fn poll_write_some(&mut self, cx: &mut task::Context<'_>) -> Poll<std::io::Result<usize>> {
+    fn poll_write_some(&mut self, cx: &mut task::Context<'_>) -> Poll<io::Result<usize>> {
         let half = Pin::new(&mut self.half);
-        // A lone piece, as that of a lone publish, needs no list.
-        if let (1, Some(piece)) = (self.waiting.len(), self.waiting.front()) {
+        // A single piece, such as that of a lone publish, needs no array.
+        if let (1, Some(piece)) = (self.queued.len(), self.queued.front()) {
             return half.poll_write(cx, &piece.bytes);
         }
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        for (slice, piece) in slices.iter_mut().zip(&self.waiting) {
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        for (slice, piece) in slices.iter_mut().zip(&self.queued) {
             *slice = IoSlice::new(&piece.bytes);
         }
-        let filled = slices.get(..self.waiting.len()).unwrap_or(&slices);
+        let filled = slices.get(..self.queued.len()).unwrap_or(&slices);
         half.poll_write_vectored(cx, filled)
     }
 
-    fn took(&mut self, mut written: usize) {
-        while let Some(piece) = self.waiting.front_mut() {
+    /// Removes the bytes that were written from the queue, and counts them.
+    fn advance(&mut self, mut written: usize) {
+        while let Some(piece) = self.queued.front_mut() {
             let part = written.min(piece.bytes.len());
             piece.bytes.advance(part);
             written -= part;
-            if piece.counted {
+            if piece.is_counted {
                 self.bytes_written.add(part as u64);
             }
             if piece.bytes.has_remaining() {
                 return;
             }
-            if !piece.counted {
-                self.nop_waits = false;
+            if !piece.is_counted {
+                self.is_nop_queued = false;
             }
-            self.waiting.pop_front();
+            self.queued.pop_front();
         }
     }
 }
@@ -127,15 +125,15 @@ impl Actor for ConnWriter {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        // The owner's window bounds what can be queued here, so the mailbox need not.
+        // 0 is unlimited. The owner's in-flight limit bounds the mailbox.
         ctx.set_mailbox_capacity(0);
-        ctx.spawn(WriteItem { stalled: None });
+        ctx.spawn(WriteLoop { stall: None });
     }
 
+    /// Shuts down the write half so that the peer sees EOF. Best effort.
     fn stopped(&mut self, _: &mut Context<Self>) {
-        // The peer hears that no more will come, so that it can end, too; where its ears are stopped, it will see it later.
-        let _ = Pin::new(&mut self.half)
-            .poll_shutdown(&mut task::Context::from_waker(task::Waker::noop()));
+        let mut cx = task::Context::from_waker(task::Waker::noop());
+        let _ = Pin::new(&mut self.half).poll_shutdown(&mut cx);
         if let Some(owner) = self.closed.upgrade() {
             owner.do_send(Closed {
                 id: self.id,
@@ -152,11 +150,11 @@ impl Handler<Write> for ConnWriter {
     fn handle(&mut self, Write(pieces, last): Write, _: &mut Context<Self>) {
         let counted = |bytes| Piece {
             bytes,
-            counted: true,
+            is_counted: true,
         };
-        self.waiting.extend(pieces.into_iter().map(counted));
+        self.queued.extend(pieces.into_iter().map(counted));
         if !last.is_empty() {
-            self.waiting.push_back(counted(last));
+            self.queued.push_back(counted(last));
         }
     }
 }
@@ -164,13 +162,13 @@ impl Handler<Write> for ConnWriter {
 impl Handler<Heartbeat> for ConnWriter {
     type Result = ();
 
-    /// What was handed over is whole commands, so behind them is always a place for one more.
+    /// The queue ends with a complete command, so a NOP can follow.
     fn handle(&mut self, _: Heartbeat, _: &mut Context<Self>) {
-        if !self.nop_waits {
-            self.nop_waits = true;
-            self.waiting.push_back(Piece {
+        if !self.is_nop_queued {
+            self.is_nop_queued = true;
+            self.queued.push_back(Piece {
                 bytes: Bytes::from_static(b"NOP\n"),
-                counted: false,
+                is_counted: false,
             });
         }
     }
@@ -184,19 +182,21 @@ impl Handler<Abort> for ConnWriter {
     }
 }
 
-/// The actor's one permanent item. It runs when the mailbox is empty, and so writes whole bursts.
-struct WriteItem {
-    stalled: Option<Stall>,
+/// The only long-running future of the writer. actix polls it when the mailbox is empty, so it
+/// writes complete bursts.
+struct WriteLoop {
+    /// Present while the transport accepts no more bytes.
+    stall: Option<Stall>,
 }
 
-/// A time in which the socket must take something.
+/// One `write_timeout` in which the transport must make progress.
 struct Stall {
     timer: Pin<Box<Sleep>>,
-    /// The count from which progress is measured.
+    /// The byte count at its start.
     from: u64,
 }
 
-impl ActorFuture<ConnWriter> for WriteItem {
+impl ActorFuture<ConnWriter> for WriteLoop {
     type Output = ();
 
     fn poll(
@@ -207,39 +207,39 @@ impl ActorFuture<ConnWriter> for WriteItem {
     ) -> Poll<()> {
         let reason = match writer.poll_write(cx) {
             Poll::Ready(Ok(())) => {
-                self.stalled = None;
+                self.stall = None;
                 None
             }
             Poll::Ready(Err(reason)) => Some(reason),
-            Poll::Pending => self.stall(writer, cx),
+            Poll::Pending => self.check_progress(writer, cx),
         };
         if let Some(reason) = reason {
             writer.reason = reason;
             ctx.stop();
         } else if !ctx.connected() {
+            // The owner was dropped.
             ctx.stop();
         }
         Poll::Pending
     }
 }
 
-impl WriteItem {
-    fn stall(
+impl WriteLoop {
+    /// Returns the reason if a `write_timeout` has passed with too little progress.
+    fn check_progress(
         &mut self,
         writer: &ConnWriter,
         cx: &mut task::Context<'_>,
     ) -> Option<ConnectionError> {
         let after = writer.write_timeout;
-        let written = writer
-            .bytes_written
-            .get()
-            .saturating_add(writer.transport_written.get());
-        let stall = self.stalled.get_or_insert_with(|| Stall {
+        let layered = writer.transport_written.get();
+        let written = writer.bytes_written.get().saturating_add(layered);
+        let stall = self.stall.get_or_insert_with(|| Stall {
             timer: Box::pin(sleep_until(Instant::now() + after)),
             from: written,
         });
         while stall.timer.as_mut().poll(cx).is_ready() {
-            if written - stall.from < PROGRESS {
+            if written - stall.from < MIN_PROGRESS {
                 return Some(ConnectionError::WriteTimeout { after });
             }
             stall.from = written;
