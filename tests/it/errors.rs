@@ -67,7 +67,7 @@ fn the_callers_own_timeout_tells_the_truth_whether_sent_or_not() {
         let request = producer.send(Publish::new(topic("t"), "a")).timeout(s(2));
         let answer = async { request.await? };
         let error = assert_error(answer.await, ErrorKind::Timeout, Delivery::MaybeWritten);
-        assert!(error.to_string().contains("caller's own"), "{error}");
+        assert!(error.to_string().contains("request's own"), "{error}");
         nsqd.expect_pub("t", "a").await;
         // Its late answer is nobody else's.
         let mut next = publish(&producer, "b");

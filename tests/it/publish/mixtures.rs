@@ -92,7 +92,7 @@ impl Case {
             What::Batch(sizes) => {
                 let bad = sizes.iter().enumerate().find_map(|(place, size)| {
                     let (kind, mut words) = one(*size)?;
-                    words.push(format!("place {place}"));
+                    words.push(format!("index {place}"));
                     Some((kind, words))
                 });
                 let total = 4 + sizes.iter().map(|size| 4 + size).sum::<usize>();
