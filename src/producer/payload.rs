@@ -1,4 +1,4 @@
-//! What a publish sends, and how much that is. Pure.
+//! The content of a publish: its bodies, their sizes and their encoding.
 
 use std::{fmt, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     protocol::{Command, ErrorCode, Outbox, ServerError, Topic, batch_size},
 };
 
-/// What a publish sends.
+/// The bodies of a publish.
 #[derive(Clone)]
 pub(crate) enum Payload {
     Publish(Bytes),
@@ -19,7 +19,7 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
-    /// Refuses what nsqd would refuse, with the whole connection.
+    /// Rejects what nsqd would reject by closing the connection.
     pub(super) fn check(&self, config: &ProducerConfig) -> Result<(), Cause> {
         let check = |body: &Bytes, index| match (body.len(), config.max_publish_size()) {
             (0, _) => Err(Cause::EmptyBody { index }),
@@ -52,7 +52,7 @@ impl Payload {
         }
     }
 
-    /// The bytes of its bodies, which is what it holds of the memory budget.
+    /// Returns the bytes of all bodies, which count against `max_pending_bytes`.
     pub(crate) fn size(&self) -> usize {
         match self {
             Self::Publish(body) | Self::Deferred { body, .. } => body.len(),
@@ -87,11 +87,11 @@ impl Payload {
         .encode(out);
     }
 
-    /// The size by which this exceeds the limit that nsqd named in an earlier refusal, if it does.
-    pub(super) fn exceeds(&self, refusal: &ServerError) -> Option<usize> {
-        let limit = refusal.named_limit()?.limit;
+    /// Returns the size that exceeds the limit named in an earlier error response, if one does.
+    pub(super) fn exceeds(&self, error: &ServerError) -> Option<usize> {
+        let limit = error.named_limit()?.limit;
         let above = |size: &usize| *size as u64 > limit;
-        match (refusal.code(), self) {
+        match (error.code(), self) {
             (ErrorCode::BadMessage, Self::Publish(body) | Self::Deferred { body, .. }) => {
                 Some(body.len()).filter(above)
             }
@@ -104,7 +104,7 @@ impl Payload {
     }
 }
 
-/// Never the bodies, which may be anyone's secrets.
+/// Shows sizes only: bodies may contain secrets.
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! What the queue counts: how much it holds against how much it may hold, and how it answered.
+//! What the queue holds, how it answered, and how long that took.
 
 use super::{
     latency::Latency,
@@ -7,31 +7,31 @@ use super::{
 };
 use crate::error::{Cause, Delivery, ErrorKind, PublishError};
 
-/// How many publishes were answered how.
+/// Numbers of publishes and commands since the queue was created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counters {
-    /// Brought to the queue, with or without success.
+    /// Accepted, or rejected by the queue.
     pub(crate) published: u64,
     pub(crate) ok: u64,
     pub(crate) not_written: u64,
     pub(crate) maybe_written: u64,
     pub(crate) maybe_partial: u64,
-    /// Of those not written: for want of room.
+    /// Of `not_written`: rejected because the queue was full.
     pub(crate) rejected_full: u64,
-    /// Of all but the ok: for want of time.
+    /// Of all that failed: timed out.
     pub(crate) timed_out: u64,
-    /// Handed over again after a connection that did not execute them.
+    /// Sent again after a connection that did not execute them.
     pub(crate) requeued: u64,
-    /// Commands handed over that publish.
+    /// Commands sent that publish.
     pub(crate) commands: u64,
-    /// Of those: automatic batches.
+    /// Of `commands`: automatic batches.
     pub(crate) batches: u64,
     /// Publishes in automatic batches.
     pub(crate) batched: u64,
 }
 
 impl Counters {
-    fn add(&mut self, answer: &Result<(), PublishError>) {
+    fn count(&mut self, answer: &Result<(), PublishError>) {
         let Err(error) = answer else {
             self.ok += 1;
             return;
@@ -49,12 +49,11 @@ impl Counters {
     }
 }
 
-/// The books of the queue.
+/// The capacity of the queue, and the only place that answers publishes.
 pub(super) struct Accounting {
     limit: Usage,
-    /// From a publish's acceptance until its slot leaves, which for an empty place is later than its answer.
+    /// From the acceptance of a publish until its entry leaves, which may be after its answer.
     pub(super) held: Usage,
-    /// Publishes that have no answer yet.
     pub(super) unanswered: usize,
     pub(super) counters: Counters,
     pub(super) latency: Latency,
@@ -71,22 +70,25 @@ impl Accounting {
         }
     }
 
-    /// Whether so much can be accepted beside what is held.
-    pub(super) fn has_capacity(&self, load: Usage) -> bool {
-        let Self { limit, held, .. } = self;
-        held.publishes.saturating_add(load.publishes) <= limit.publishes
-            && held.bytes.saturating_add(load.bytes) <= limit.bytes
+    /// Returns whether `usage` can be accepted now.
+    pub(super) fn has_capacity(&self, usage: Usage) -> bool {
+        self.held.plus(usage).fits(self.limit)
     }
 
-    /// Why so much cannot be accepted.
-    pub(super) fn full_cause(&self, load: Usage) -> Cause {
+    /// Returns whether `usage` could be accepted by an empty queue.
+    pub(super) fn may_fit(&self, usage: Usage) -> bool {
+        usage.fits(self.limit)
+    }
+
+    /// The cause if `usage` exceeds the capacity.
+    pub(super) fn full_cause(&self, usage: Usage) -> Cause {
         let Self { limit, held, .. } = self;
-        if held.publishes.saturating_add(load.publishes) > limit.publishes {
+        if held.plus(usage).publishes > limit.publishes {
             Cause::Full {
                 option: "max_pending",
                 unit: "publishes",
                 held: held.publishes,
-                size: load.publishes,
+                size: usage.publishes,
                 limit: limit.publishes,
             }
         } else {
@@ -94,29 +96,35 @@ impl Accounting {
                 option: "max_pending_bytes",
                 unit: "bytes",
                 held: held.bytes,
-                size: load.bytes,
+                size: usage.bytes,
                 limit: limit.bytes,
             }
         }
     }
 
-    /// Whether so much can be accepted at all, be it alone.
-    pub(super) fn may_fit(&self, load: Usage) -> bool {
-        load.publishes <= self.limit.publishes && load.bytes <= self.limit.bytes
-    }
-
+    /// A publish was accepted.
     pub(super) fn accept<R>(&mut self, publish: &Pending<R>) {
-        self.held.add(1, publish.size);
+        self.held.add(publish.usage());
         self.unanswered += 1;
         self.counters.published += 1;
     }
 
-    /// A slot leaves the queue.
+    /// The entry of a publish leaves the queue.
     pub(super) fn release<R>(&mut self, publish: &Pending<R>) {
-        self.held.remove(1, publish.size);
+        self.held.remove(publish.usage());
     }
 
-    /// The one place that answers what was accepted: at most once for each slot.
+    /// A command with this many publishes was sent, of which `requeued` had been sent before.
+    pub(super) fn command_sent(&mut self, publishes: usize, requeued: usize) {
+        self.counters.commands += 1;
+        self.counters.requeued += requeued as u64;
+        if publishes > 1 {
+            self.counters.batches += 1;
+            self.counters.batched += publishes as u64;
+        }
+    }
+
+    /// Answers an accepted publish, unless it is answered already.
     pub(super) fn answer<R: Reply>(
         &mut self,
         publish: &mut Pending<R>,
@@ -124,18 +132,18 @@ impl Accounting {
     ) {
         if let Some(reply) = publish.reply.take() {
             self.unanswered = self.unanswered.saturating_sub(1);
-            self.tell(reply, answer);
+            self.reply(reply, answer);
         }
     }
 
-    /// Answers what was not accepted.
-    pub(super) fn reject<R: Reply>(&mut self, reply: R, error: PublishError) {
+    /// Answers a publish that was never accepted.
+    pub(super) fn reject<R: Reply>(&mut self, reply: R, cause: Cause) {
         self.counters.published += 1;
-        self.tell(reply, Err(error));
+        self.reply(reply, Err(PublishError::new(cause, Delivery::NotWritten)));
     }
 
-    fn tell<R: Reply>(&mut self, reply: R, answer: Result<(), PublishError>) {
-        self.counters.add(&answer);
+    fn reply<R: Reply>(&mut self, reply: R, answer: Result<(), PublishError>) {
+        self.counters.count(&answer);
         reply.answer(answer);
     }
 }

@@ -1,119 +1,134 @@
-//! Publishes that wait for room in the order in which they came, each for as long as its dead-line allows.
+//! Publishes that wait for capacity.
 
 use std::{
     collections::VecDeque,
+    mem,
     time::{Duration, Instant},
 };
 
 use super::{
-    limits::{Usage, deadline_after},
+    expiry::Expiry,
+    limits::Usage,
     pending::{Reply, Transaction},
 };
+use crate::link::deadline_after;
 
+/// A publish that waits for capacity.
 pub(super) struct Waiter<R> {
     pub(super) transaction: Transaction,
-    pub(super) came: Instant,
+    pub(super) since: Instant,
     pub(super) reply: R,
 }
 
-impl<R: Reply> Waiter<R> {
-    pub(super) fn usage(&self) -> Usage {
-        self.transaction.usage()
-    }
-
-    pub(super) fn deadline(&self) -> Instant {
-        deadline_after(self.came, self.transaction.timeout)
+impl<R> Waiter<R> {
+    fn deadline(&self) -> Instant {
+        deadline_after(self.since, self.transaction.timeout)
     }
 }
 
-/// Who waits for room, the longest first. Each is the message of a caller that awaits its answer, and so holds
-/// no memory that its caller would not hold.
+/// The publishes that wait for capacity, in order of arrival.
+///
+/// Each of them is the message of a caller that awaits the result, so the memory is the caller's.
 pub(super) struct Admission<R> {
-    waiting: VecDeque<Waiter<R>>,
-    /// At this length those whose caller is gone are let go.
+    waiters: VecDeque<Waiter<R>>,
+    /// Number of waiters from which cancelled ones are removed before another is added.
     crowded: usize,
     /// When cancelled publishes were last removed for lack of capacity.
     purged: Option<Instant>,
 }
 
 impl<R: Reply> Admission<R> {
+    /// Minimum of `crowded`: a removal visits all waiters, so a few cancelled ones may stay.
     const CROWDED: usize = 64;
 
-    /// Cancelled publishes are removed at most once per interval, because each removal visits all publishes.
+    /// Minimum time between two removals for lack of capacity: each visits all publishes.
     const PURGE_INTERVAL: Duration = Duration::from_millis(20);
 
     pub(super) fn new() -> Self {
         Self {
-            waiting: VecDeque::new(),
+            waiters: VecDeque::new(),
             crowded: Self::CROWDED,
             purged: None,
         }
     }
 
-    /// Whether cancelled publishes may be removed now; if so, the interval starts again.
-    pub(super) fn may_purge(&mut self, now: Instant) -> bool {
-        let may_purge = self
-            .purged
-            .is_none_or(|purged| purged + Self::PURGE_INTERVAL <= now);
-        if may_purge {
-            self.purged = Some(now);
-        }
-        may_purge
+    /// Returns the number of waiters that are not cancelled.
+    pub(super) fn len(&self) -> usize {
+        let waiters = self.waiters.iter();
+        waiters.filter(|waiter| !waiter.reply.is_closed()).count()
     }
 
-    /// Whether nobody waits. Those who have gone away do not.
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.iter().all(|waiting| waiting.reply.is_closed())
+        self.waiters.iter().all(|waiter| waiter.reply.is_closed())
     }
 
-    /// Returns the number of publishes that wait and are not cancelled.
-    pub(super) fn waiting(&self) -> usize {
-        let waiting = self.waiting.iter();
-        waiting.filter(|waiter| !waiter.reply.is_closed()).count()
-    }
-
-    /// What must have room before anything else, where somebody waits.
+    /// Returns what the first waiter needs. Cancelled waiters in front of it are removed.
     #[inline]
     pub(super) fn first(&mut self) -> Option<Usage> {
-        while self.waiting.front()?.reply.is_closed() {
-            self.waiting.pop_front();
+        while self.waiters.front()?.reply.is_closed() {
+            self.waiters.pop_front();
         }
-        self.waiting.front().map(Waiter::usage)
+        self.waiters
+            .front()
+            .map(|waiter| waiter.transaction.usage())
     }
 
-    pub(super) fn pop(&mut self) -> Option<Waiter<R>> {
-        self.waiting.pop_front()
+    /// Removes the first waiter if `may_pass` returns true for what it needs.
+    pub(super) fn pop_if(&mut self, may_pass: impl FnOnce(Usage) -> bool) -> Option<Waiter<R>> {
+        self.first().filter(|usage| may_pass(*usage))?;
+        self.waiters.pop_front()
     }
 
-    pub(super) fn push(&mut self, waiting: Waiter<R>) {
-        if self.waiting.len() >= self.crowded {
-            self.purge();
-            self.crowded = Self::CROWDED.max(self.waiting.len().saturating_mul(2));
+    /// Adds a waiter and returns its deadline.
+    pub(super) fn push(&mut self, transaction: Transaction, now: Instant, reply: R) -> Instant {
+        if self.waiters.len() >= self.crowded {
+            self.remove_cancelled();
+            self.crowded = Self::CROWDED.max(self.waiters.len().saturating_mul(2));
         }
-        self.waiting.push_back(waiting);
+        let waiter = Waiter {
+            transaction,
+            since: now,
+            reply,
+        };
+        let deadline = waiter.deadline();
+        self.waiters.push_back(waiter);
+        deadline
     }
 
-    /// Lets go of those whose caller is gone.
-    pub(super) fn purge(&mut self) {
-        self.waiting.retain(|waiting| !waiting.reply.is_closed());
+    pub(super) fn remove_cancelled(&mut self) {
+        self.waiters.retain(|waiter| !waiter.reply.is_closed());
     }
 
-    /// Takes out those whose dead-line has come.
-    pub(super) fn overdue(&mut self, now: Instant) -> Vec<Waiter<R>> {
-        let (overdue, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting)
+    /// Returns whether cancelled publishes are to be removed for lack of capacity, at most once per
+    /// interval.
+    pub(super) fn start_purge(&mut self, now: Instant) -> bool {
+        let is_due = self
+            .purged
+            .is_none_or(|purged| purged + Self::PURGE_INTERVAL <= now);
+        if is_due {
+            self.purged = Some(now);
+        }
+        is_due
+    }
+
+    /// Removes the waiters whose deadline has passed, and cancelled ones, which are not returned.
+    pub(super) fn expire(&mut self, now: Instant, expiry: &mut Expiry) -> Vec<Waiter<R>> {
+        let (expired, waiters): (Vec<_>, Vec<_>) = mem::take(&mut self.waiters)
             .into_iter()
-            .filter(|waiting| !waiting.reply.is_closed())
-            .partition(|waiting| waiting.deadline() <= now);
-        self.waiting = waiting.into();
-        overdue
+            .filter(|waiter| !waiter.reply.is_closed())
+            .partition(|waiter| expiry.has_passed(waiter.deadline(), now));
+        self.waiters = waiters.into();
+        expired
     }
 
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.waiting.iter().map(Waiter::deadline).min()
+    /// Removes all waiters, and returns those that are not cancelled.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Waiter<R>> + use<R> {
+        let waiters = mem::take(&mut self.waiters).into_iter();
+        waiters.filter(|waiter| !waiter.reply.is_closed())
     }
 
-    /// How many publishes wait for capacity, those cancelled a moment ago included.
-    pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> usize {
+        self.waiters.len()
     }
 }

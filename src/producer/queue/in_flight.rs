@@ -1,36 +1,128 @@
-//! How much is kept in flight where publishes are folded: enough to keep nsqd busy, and so little that what waits can pile up
-//! to large batches, and that a lone publish has not much before it.
+//! Commands in flight on the current connection.
 
-use std::time::Duration;
+use std::{
+    collections::VecDeque,
+    mem,
+    time::{Duration, Instant},
+};
 
-/// The pace of a connection, by its shortest round trip.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct InFlightLimit {
-    round_trip: Duration,
+use super::{in_flight_limit::InFlightLimit, limits::Usage};
+
+/// A command in flight.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InFlight {
+    pub(super) topic_queue: usize,
+    /// It carries this many publishes of its topic queue, those behind the older commands. A ping
+    /// carries none.
+    pub(super) usage: Usage,
+    /// Offset of its end in the bytes sent on the connection.
+    pub(super) end: u64,
+    pub(super) since: Instant,
 }
 
-impl InFlightLimit {
-    /// A new connection; its handshake took so long for one answer.
-    pub(super) fn begin(&mut self, round_trip: Duration) {
-        self.round_trip = round_trip;
+impl InFlight {
+    pub(super) fn ping(end: u64, now: Instant) -> Self {
+        Self {
+            topic_queue: 0,
+            usage: Usage::default(),
+            end,
+            since: now,
+        }
     }
 
-    /// A command was answered after so long.
-    pub(super) fn heard(&mut self, after: Duration) {
-        self.round_trip = self.round_trip.min(after);
+    pub(super) fn is_ping(&self) -> bool {
+        self.usage.publishes == 0
+    }
+}
+
+/// All commands in flight, the oldest first, and how many there may be.
+///
+/// nsqd answers commands in order, so each response belongs to the oldest.
+pub(super) struct CommandsInFlight {
+    commands: VecDeque<InFlight>,
+    usage: Usage,
+    /// Maximum of publishes and bytes in flight.
+    window: Usage,
+    limit: InFlightLimit,
+}
+
+impl CommandsInFlight {
+    pub(super) fn new(window: Usage) -> Self {
+        Self {
+            commands: VecDeque::new(),
+            usage: Usage::default(),
+            window,
+            limit: InFlightLimit::default(),
+        }
     }
 
-    /// At most so many commands in flight.
-    pub(super) fn commands(self) -> usize {
-        self.micros().div_euclid(50).saturating_add(8)
+    /// A new connection was made, whose handshake took `round_trip` for one response.
+    pub(super) fn on_connected(&mut self, round_trip: Duration) {
+        self.limit = InFlightLimit::new(round_trip);
     }
 
-    /// A further command is formed while fewer publishes than this are in flight.
-    pub(super) fn publishes(self) -> usize {
-        self.micros().saturating_add(256)
+    pub(super) fn is_empty(&self) -> bool {
+        self.commands.is_empty()
     }
 
-    fn micros(self) -> usize {
-        self.round_trip.as_micros().try_into().unwrap_or(usize::MAX)
+    pub(super) fn oldest(&self) -> Option<&InFlight> {
+        self.commands.front()
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// What the window allows beside the publishes in flight.
+    pub(super) fn capacity(&self) -> Usage {
+        self.window.minus(self.usage)
+    }
+
+    pub(super) fn limit(&self) -> InFlightLimit {
+        self.limit
+    }
+
+    /// Returns whether the limit for batches allows another command; pings do not count.
+    pub(super) fn is_within_limit(&self, pings: usize) -> bool {
+        let commands = self.commands.len().saturating_sub(pings);
+        commands < self.limit.commands() && self.usage.publishes < self.limit.publishes()
+    }
+
+    pub(super) fn push(&mut self, command: InFlight) {
+        self.usage.add(command.usage);
+        self.commands.push_back(command);
+    }
+
+    pub(super) fn pop_oldest(&mut self) -> Option<InFlight> {
+        let command = self.commands.pop_front()?;
+        self.usage.remove(command.usage);
+        Some(command)
+    }
+
+    /// Removes the oldest command, for which nsqd's `OK` was read when the transport had accepted
+    /// `written` bytes.
+    pub(super) fn pop_ok(&mut self, written: u64, now: Instant) -> Result<InFlight, &'static str> {
+        if self.oldest().is_some_and(|command| command.end > written) {
+            return Err("OK for a command that is not completely sent");
+        }
+        let command = self
+            .pop_oldest()
+            .ok_or("OK while no command is in flight")?;
+        if !command.is_ping() {
+            let round_trip = now.saturating_duration_since(command.since);
+            self.limit.on_response(round_trip);
+        }
+        Ok(command)
+    }
+
+    /// Removes all commands: the connection has ended.
+    pub(super) fn take_all(&mut self) -> VecDeque<InFlight> {
+        self.usage = Usage::default();
+        mem::take(&mut self.commands)
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_window(&mut self, window: Usage) {
+        self.window = window;
     }
 }

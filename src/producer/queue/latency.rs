@@ -351,7 +351,10 @@ mod tests {
         );
         assert_eq!(
             serde_json::to_string(&latency).unwrap(),
-            r#"{"count":2,"sum_us":3000,"p50_us":1024,"p90_us":2000,"p99_us":2000,"p999_us":2000,"max_us":2000}"#
+            concat!(
+                r#"{"count":2,"sum_us":3000,"p50_us":1024,"p90_us":2000,"#,
+                r#""p99_us":2000,"p999_us":2000,"max_us":2000}"#
+            )
         );
     }
 

@@ -1,16 +1,15 @@
-//! Limits of the queue and how much it holds: the small types that every part of the queue shares.
+//! Limits of the queue, and the small types that its parts share.
 
-use std::time::{Duration, Instant};
-
-/// A body larger than this is never batched: nsqd's flush per command costs little beside it.
+/// Body size in bytes above which a publish is never batched: nsqd's flush per command costs little
+/// beside such a body.
 pub(super) const LARGE: usize = 64 << 10;
 
-/// What may be combined into one MPUB.
+/// Limits of one automatic batch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Batch {
     /// Maximum number of messages.
     pub(crate) messages: usize,
-    /// Maximum size, as nsqd counts it against its `max_body_size`.
+    /// Maximum size in bytes, as nsqd compares it with its `max_body_size`.
     pub(crate) bytes: usize,
 }
 
@@ -22,23 +21,45 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    pub(super) fn add(&mut self, publishes: usize, bytes: usize) {
-        self.publishes = self.publishes.saturating_add(publishes);
-        self.bytes = self.bytes.saturating_add(bytes);
+    /// The usage of one publish.
+    pub(super) fn one(bytes: usize) -> Self {
+        Self {
+            publishes: 1,
+            bytes,
+        }
     }
 
-    pub(super) fn remove(&mut self, publishes: usize, bytes: usize) {
-        self.publishes = self.publishes.saturating_sub(publishes);
-        self.bytes = self.bytes.saturating_sub(bytes);
+    pub(super) fn add(&mut self, other: Self) {
+        self.publishes = self.publishes.saturating_add(other.publishes);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+
+    pub(super) fn remove(&mut self, other: Self) {
+        self.publishes = self.publishes.saturating_sub(other.publishes);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+    }
+
+    pub(super) fn plus(mut self, other: Self) -> Self {
+        self.add(other);
+        self
+    }
+
+    pub(super) fn minus(mut self, other: Self) -> Self {
+        self.remove(other);
+        self
+    }
+
+    pub(super) fn fits(self, limit: Self) -> bool {
+        self.publishes <= limit.publishes && self.bytes <= limit.bytes
     }
 }
 
-/// What the queue may hold.
+/// Configuration of the queue.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Accepted and not answered.
+    /// Maximum of publishes accepted and not answered.
     pub(crate) pending: Usage,
-    /// Sent and not answered.
+    /// Maximum of publishes in flight.
     pub(crate) window: Usage,
     /// Limits of an automatic batch; `None` turns batching off.
     pub(crate) batch: Option<Batch>,
@@ -53,10 +74,4 @@ pub(crate) enum WhenFull {
     Reject,
     /// It waits for capacity until its deadline.
     Wait,
-}
-
-/// `now + after`; about 30 years from now where that overflows.
-pub(crate) fn deadline_after(now: Instant, after: Duration) -> Instant {
-    now.checked_add(after)
-        .unwrap_or(now + Duration::from_secs(1 << 30))
 }

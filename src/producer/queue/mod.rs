@@ -1,26 +1,22 @@
-//! The transaction queue: every publish from its acceptance to its answer. Pure: time and counts come in as arguments.
+//! The transaction queue: all publishes from acceptance to answer. Time is passed in.
 //!
-//! It is the one place that bounds memory and the one place that answers. A publish never moves: it is pushed at the
-//! back of its lane and leaves when its fate is known. A command in flight is a [`InFlight`] over the front of a lane:
+//! A publish never moves: it is pushed at the back of its topic queue and leaves when it is
+//! answered. A command in flight covers the publishes at the front of a topic queue:
 //!
 //! ```text
-//!   lane a   | publish | publish | publish | publish | publish | ...
-//!            '---- window 1 ----'  '-window 3-'  '-- not handed over
-//!            '------------ sent --------------'
-//!   lane b   | publish | publish | ...
-//!            '-window 2-'
+//!   topic a  | publish | publish | publish | publish | publish | ...
+//!            '--- command 1 ----'  '-command 3-'  '-- unsent
+//!            '------------- in flight --------'
+//!   topic b  | publish | publish | ...
+//!            '-command 2-'
 //! ```
 //!
-//! With automatic batching each topic has its lane, the lanes take turns, and one command may carry several publishes;
-//! without it there is a single lane, and each publish is a command. An answer takes the oldest window and answers the
-//! publishes under it. A lost connection takes the windows away; what nsqd did not execute still stands in its place, in
-//! order, and is handed over again. A publish that timed out after it was handed over leaves an empty place, so that no
-//! answer is ever shifted.
+//! With automatic batching each topic has a queue, the queues take turns, and one command may carry
+//! several publishes. Without it there is a single queue, and each publish is one command.
 //!
-//! `slot` is one publish and what is known of it; `lane` is where they stand; `next` forms the next command, for which
-//! `fold` decides what it carries, and `pace` how many are in flight; `line` is where publishes wait for room that is not there; `ending` is
-//! what the end of a connection means; `leaving` is what leaves without a word of nsqd; `ledger` counts what is held and
-//! how it was answered.
+//! nsqd's response completes the oldest command. A lost connection discards the commands; publishes
+//! that nsqd did not execute are still in their place, in order, and are sent again. A publish that
+//! times out in flight leaves an empty entry, so that later responses still match.
 
 mod accounting;
 mod admission;
@@ -29,24 +25,30 @@ mod disconnect;
 mod dispatch;
 mod expiry;
 mod in_flight;
+mod in_flight_limit;
 mod latency;
 mod limits;
 mod pending;
 mod ping;
+mod rejection;
+mod server_limits;
 mod topic_queue;
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 pub use self::latency::Latency;
 use self::{
     accounting::Accounting,
     admission::{Admission, Waiter},
-    in_flight::InFlightLimit,
+    batching::Batching,
+    disconnect::take_back,
+    dispatch::{Bounds, Selection, encode, select_batch, waits_for_more},
+    expiry::Expiry,
+    in_flight::{CommandsInFlight, InFlight},
     pending::Pending,
     ping::Pings,
+    rejection::{Rejection, Scope},
+    server_limits::ServerLimits,
     topic_queue::TopicQueues,
 };
 pub(crate) use self::{
@@ -56,41 +58,24 @@ pub(crate) use self::{
     pending::{Reply, Transaction},
 };
 use crate::{
-    error::{Cause, Delivery, PublishError},
-    protocol::{ServerError, Topic},
+    error::{Cause, ConnectionError, Delivery, PublishError},
+    protocol::{Command, Outbox, ServerError, Topic},
 };
 
-/// A command in flight.
-#[derive(Debug, Clone, Copy)]
-struct InFlight {
-    topic_queue: usize,
-    /// It carries so many publishes of the lane, those behind the older windows; a ping carries none.
-    load: Usage,
-    /// Where its last byte is in the connection's stream of commands.
-    end: u64,
-    since: Instant,
-}
-
-/// The publishes outstanding. When it is dropped, it answers what it holds.
+/// The publishes and pings of a producer. When it is dropped, it answers all of them.
 pub(crate) struct TransactionQueue<R: Reply> {
-    window: Usage,
-    batch: Option<Batch>,
-    retry_maybe_written: bool,
     topics: TopicQueues<R>,
-    in_flight: VecDeque<InFlight>,
-    in_flight_load: Usage,
-    limit: InFlightLimit,
-    /// The lane of the command that nsqd refused: on the next connection it stands last, or the others would not get far.
+    in_flight: CommandsInFlight,
+    batching: Batching,
+    server_limits: ServerLimits,
+    /// The topic queue of the last rejected command. It is the last to send on the next connection:
+    /// if it were the first, each rejection would hold up all other topics.
     last_rejected: Option<usize>,
-    /// nsqd had trouble: nothing is folded until it has answered a publish with `OK`.
-    batching_suspended: bool,
+    retry_maybe_written: bool,
     pings: Pings<R>,
     admission: Admission<R>,
-    /// No dead-line is earlier than this.
-    due: Option<Instant>,
-    /// Refusals in which nsqd named a limit of its own: what exceeds it is refused here, not by a lost connection.
-    server_limits: Vec<ServerError>,
     accounting: Accounting,
+    expiry: Expiry,
 }
 
 impl<R: Reply> TransactionQueue<R> {
@@ -102,54 +87,47 @@ impl<R: Reply> TransactionQueue<R> {
             retry_maybe_written,
         } = limits;
         Self {
-            window,
-            batch,
-            retry_maybe_written,
             topics: match batch {
                 Some(_) => TopicQueues::per_topic(),
                 None => TopicQueues::single(),
             },
-            in_flight: VecDeque::new(),
-            in_flight_load: Usage::default(),
-            limit: InFlightLimit::default(),
+            in_flight: CommandsInFlight::new(window),
+            batching: Batching::new(batch),
+            server_limits: ServerLimits::default(),
             last_rejected: None,
-            batching_suspended: false,
+            retry_maybe_written,
             pings: Pings::new(),
             admission: Admission::new(),
-            due: None,
-            server_limits: Vec::new(),
             accounting: Accounting::new(pending),
+            expiry: Expiry::default(),
         }
     }
 
-    /// Whether every publish and every ping is answered.
+    /// Returns whether every publish and ping is answered.
     pub(crate) fn is_empty(&self) -> bool {
         self.accounting.unanswered == 0 && self.pings.is_empty() && self.admission.is_empty()
     }
 
-    /// Whether commands are in flight.
+    /// Returns whether commands are in flight.
     pub(crate) fn has_in_flight(&self) -> bool {
         !self.in_flight.is_empty()
     }
 
-    /// Where the last byte of the oldest command in flight is.
+    /// Returns the offset of the end of the oldest command in flight.
     pub(crate) fn oldest_end(&self) -> Option<u64> {
-        self.in_flight.front().map(|window| window.end)
+        self.in_flight.oldest().map(|command| command.end)
     }
 
-    /// The topic of the oldest command in flight; a ping has none.
-    pub(crate) fn oldest_topic(&mut self) -> Option<Topic> {
-        let window = self
-            .in_flight
-            .front()
-            .filter(|window| window.load.publishes > 0)?;
-        let publish = self.topics.get_mut(window.topic_queue)?.pending.front()?;
-        Some(publish.topic.clone())
+    /// Returns the topic of the oldest command in flight; a ping has none.
+    pub(crate) fn oldest_topic(&self) -> Option<Topic> {
+        let command = self.in_flight.oldest()?;
+        let topic = self.topics.oldest_topic(command.topic_queue);
+        topic.filter(|_| !command.is_ping()).cloned()
     }
 
-    /// The time before which no dead-line passes.
+    /// Returns a time before which no deadline passes.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.due
+        self.expiry.next()
     }
 
     pub(crate) fn counters(&self) -> Counters {
@@ -160,40 +138,32 @@ impl<R: Reply> TransactionQueue<R> {
         self.accounting.latency.clone()
     }
 
-    /// What waits to be handed over.
+    /// Returns what is accepted and not in flight.
     pub(crate) fn queued(&self) -> Usage {
-        let (held, in_flight_load) = (self.accounting.held, self.in_flight_load);
-        Usage {
-            publishes: held.publishes.saturating_sub(in_flight_load.publishes),
-            bytes: held.bytes.saturating_sub(in_flight_load.bytes),
-        }
+        self.accounting.held.minus(self.in_flight.usage())
+    }
+
+    /// Returns what is in flight.
+    pub(crate) fn in_flight(&self) -> Usage {
+        self.in_flight.usage()
     }
 
     /// Returns the number of publishes that wait for capacity.
     pub(crate) fn waiting_for_capacity(&self) -> usize {
-        self.admission.waiting()
+        self.admission.len()
     }
 
-    /// What is handed over and not answered by nsqd.
-    pub(crate) fn in_flight(&self) -> Usage {
-        self.in_flight_load
-    }
-
-    /// Accepts a ping. It needs no room, and is sent before any publish that waits.
+    /// Adds a ping. It needs no capacity, and is sent before all queued publishes.
     pub(crate) fn ping(&mut self, timeout: Duration, now: Instant, reply: R) {
         let deadline = self.pings.push(timeout, now, reply);
-        self.expect(deadline);
+        self.expiry.add(deadline);
     }
 
-    fn expect(&mut self, deadline: Instant) {
-        if self.due.is_none_or(|due| deadline < due) {
-            self.due = Some(deadline);
-        }
-    }
-
-    /// Accepts a publish if there is capacity; otherwise rejects it or lets it wait. Publishes that wait already come first.
+    /// Accepts a publish if there is capacity; otherwise rejects it or lets it wait. Publishes that
+    /// wait already come first.
     ///
-    /// A waiting publish is counted when it is accepted or answered; one that is cancelled before is not counted.
+    /// A waiting publish is counted when it is accepted or answered; one that is cancelled before
+    /// is not counted.
     pub(crate) fn push(
         &mut self,
         transaction: Transaction,
@@ -205,119 +175,297 @@ impl<R: Reply> TransactionQueue<R> {
         if self.admission.first().is_none() && self.accounting.has_capacity(usage) {
             return self.accept(transaction, now, reply);
         }
-        if self.admission.may_purge(now) {
-            self.purge();
-        } else {
-            self.admit_waiters();
-        }
-        let mut required = usage;
-        if let Some(first) = self.admission.first() {
-            required.add(first.publishes, first.bytes);
-        }
-        if self.accounting.has_capacity(required) {
+        self.purge(now);
+        let first = self.admission.first().unwrap_or_default();
+        let needed = usage.plus(first);
+        if self.accounting.has_capacity(needed) {
             self.accept(transaction, now, reply);
         } else if when_full == WhenFull::Wait && self.accounting.may_fit(usage) {
-            let waiter = Waiter {
-                transaction,
-                came: now,
-                reply,
-            };
-            self.expect(waiter.deadline());
-            self.admission.push(waiter);
+            let deadline = self.admission.push(transaction, now, reply);
+            self.expiry.add(deadline);
         } else {
-            let cause = self.accounting.full_cause(required);
-            let error = PublishError::new(cause, Delivery::NotWritten);
-            self.accounting.reject(reply, error);
+            let cause = self.accounting.full_cause(needed);
+            self.accounting.reject(reply, cause);
         }
     }
 
-    /// Accepts those who wait for room, the longest first, as far as there is room.
+    /// Accepts publishes that wait for capacity, in order of arrival, as far as there is capacity.
     pub(crate) fn admit_waiters(&mut self) {
-        while let Some(load) = self.admission.first()
-            && self.accounting.has_capacity(load)
-            && let Some(waiting) = self.admission.pop()
+        while let Some(waiter) = self
+            .admission
+            .pop_if(|usage| self.accounting.has_capacity(usage))
         {
             let Waiter {
                 transaction,
-                came,
+                since,
                 reply,
-            } = waiting;
-            self.accept(transaction, came, reply);
+            } = waiter;
+            self.accept(transaction, since, reply);
         }
     }
 
-    fn accept(&mut self, transaction: Transaction, came: Instant, reply: R) {
-        let publish = Pending::new(transaction, came, reply);
+    fn accept(&mut self, transaction: Transaction, since: Instant, reply: R) {
+        let publish = Pending::new(transaction, since, reply);
         self.accounting.accept(&publish);
-        self.expect(publish.deadline);
+        self.expiry.add(publish.deadline);
         self.topics.push(publish);
     }
 
-    /// A connection is up, whose handshake took `round_trip` for one answer.
-    pub(crate) fn on_connected(&mut self, round_trip: Duration) {
-        self.limit.begin(round_trip);
+    /// Removes publishes that will not be sent, unless that was done a short time ago, and accepts
+    /// waiting ones instead.
+    fn purge(&mut self, now: Instant) {
+        if self.admission.start_purge(now) {
+            let server_limits = &self.server_limits;
+            self.topics
+                .fail_where(&mut self.accounting, |publish, in_flight| {
+                    let cause = publish.undeliverable(server_limits);
+                    let cause = cause.filter(|_| !in_flight)?;
+                    Some(PublishError::new(cause, publish.not_written()))
+                });
+            self.admission.remove_cancelled();
+        }
+        self.admit_waiters();
     }
 
-    /// Forgets the limits that nsqd named: the next nsqd may be another one.
+    /// Removes cancelled publishes that are not in flight, and accepts waiting ones instead.
+    pub(crate) fn remove_cancelled(&mut self) {
+        self.topics
+            .fail_where(&mut self.accounting, |publish, in_flight| {
+                let is_removed = !in_flight && publish.is_cancelled();
+                is_removed.then(|| PublishError::new(Cause::Closed, publish.not_written()))
+            });
+        self.admission.remove_cancelled();
+        self.admit_waiters();
+    }
+
+    /// A connection was made, whose handshake took `round_trip` for one response.
+    pub(crate) fn on_connected(&mut self, round_trip: Duration) {
+        self.in_flight.on_connected(round_trip);
+    }
+
+    /// Encodes the next command into `out`, if there is one and the window allows it. `ping` is the
+    /// body of the IDENTIFY that is sent as a ping.
+    ///
+    /// All commands of a connection must be encoded into the same `out`: its total identifies them.
+    pub(crate) fn next_command(&mut self, ping: &[u8], out: &mut Outbox, now: Instant) -> bool {
+        if self.pings.send_next() {
+            Command::Identify(ping).encode(out);
+            self.in_flight.push(InFlight::ping(out.total(), now));
+            return true;
+        }
+        let mut turns = self.topics.ready();
+        while turns > 0
+            && self.may_send()
+            && let Some(index) = self.topics.take_turn()
+            && let Some(queue) = self.topics.get_mut(index)
+        {
+            turns -= 1;
+            let suspended = queue.batching_suspended;
+            let batch = self.batching.limits(suspended, &self.server_limits);
+            if batch.is_some() && waits_for_more(queue, self.in_flight.limit()) {
+                self.topics.make_ready(index);
+                continue;
+            }
+            let bounds = Bounds {
+                batch,
+                capacity: self.in_flight.capacity(),
+                any_in_flight: self.in_flight.usage().publishes > 0,
+                server_limits: &self.server_limits,
+                now,
+            };
+            let Selection {
+                usage,
+                undeliverable,
+                blocked,
+            } = select_batch(queue, &bounds, &mut self.accounting);
+            let publishes = usage.publishes;
+            if publishes > 0 {
+                encode(queue, usage, out);
+                let requeued = queue.mark_sent(publishes);
+                self.accounting.command_sent(publishes, requeued);
+                self.in_flight.push(InFlight {
+                    topic_queue: index,
+                    usage,
+                    end: out.total(),
+                    since: now,
+                });
+            }
+            if blocked {
+                // Before a publish is accepted below, which could give the queue a later turn.
+                self.topics.keep_turn(index);
+            }
+            if undeliverable > 0 {
+                self.topics
+                    .remove_next(index, undeliverable, &mut self.accounting);
+                self.admit_waiters();
+                // The accepted ones may be undeliverable as well.
+                turns = self.topics.ready() + 1;
+            }
+            if blocked {
+                return false;
+            }
+            self.topics.make_ready(index);
+            if publishes > 0 {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Returns whether another command may be in flight, apart from the window.
+    fn may_send(&self) -> bool {
+        !self.batching.is_on() || self.in_flight.is_within_limit(self.pings.in_flight())
+    }
+
+    /// nsqd's `OK` for the oldest command was read. `written` is the number of bytes that the
+    /// transport has accepted.
+    ///
+    /// # Errors
+    ///
+    /// The problem, if the response cannot belong to the command; nothing is answered then.
+    pub(crate) fn on_ok(&mut self, written: u64, now: Instant) -> Result<(), &'static str> {
+        let command = self.in_flight.pop_ok(written, now)?;
+        if command.is_ping() {
+            self.pings.answer_oldest(Ok(()));
+            return Ok(());
+        }
+        self.batching.resume();
+        let (index, count) = (command.topic_queue, command.usage.publishes);
+        if let Some(queue) = self.topics.get_mut(index) {
+            queue.batching_suspended = false;
+            let unanswered = queue
+                .oldest(count)
+                .filter(|publish| publish.reply.is_some());
+            let accepted = unanswered.map(|publish| publish.accepted);
+            self.accounting.latency.record_all(accepted, now);
+        }
+        self.topics
+            .complete_oldest(index, count, &mut self.accounting, |_| Ok(()));
+        Ok(())
+    }
+
+    /// nsqd's error response for the oldest command was read. It is the last response of the
+    /// connection: [`on_disconnected`](Self::on_disconnected) must follow.
+    ///
+    /// # Errors
+    ///
+    /// The problem, if no command is in flight; nothing is answered then.
+    pub(crate) fn on_error(&mut self, error: &ServerError) -> Result<(), &'static str> {
+        let command = *self
+            .in_flight
+            .oldest()
+            .ok_or("an error while no command is in flight")?;
+        if command.is_ping() {
+            self.in_flight.pop_oldest();
+            let cause = Cause::Rejected(error.clone());
+            let error = PublishError::new(cause, Delivery::NotWritten);
+            self.pings.answer_oldest(Err(error));
+            return Ok(());
+        }
+        let (index, count) = (command.topic_queue, command.usage.publishes);
+        let rejection = Rejection::new(error, count);
+        self.last_rejected = Some(index);
+        self.server_limits.learn(error);
+        let Some(queue) = self.topics.get_mut(index) else {
+            return Ok(());
+        };
+        if rejection.suspends_batching {
+            queue.batching_suspended = true;
+            self.batching.suspend();
+        }
+        match rejection.scope {
+            Scope::Retry => return Ok(()),
+            Scope::Members => {
+                let members = queue.oldest(count);
+                members.for_each(|publish| publish.no_batch = true);
+                return Ok(());
+            }
+            Scope::Command | Scope::Topic | Scope::All => {}
+        }
+        let topic = self.topics.oldest_topic(index).cloned();
+        self.in_flight.pop_oldest();
+        self.topics
+            .complete_oldest(index, count, &mut self.accounting, |publish| {
+                Err(rejection.error(publish))
+            });
+        if rejection.scope != Scope::Command {
+            self.topics.fail_where(&mut self.accounting, |publish, _| {
+                let is_concerned =
+                    rejection.scope == Scope::All || Some(&publish.topic) == topic.as_ref();
+                is_concerned.then(|| rejection.error(publish))
+            });
+        }
+        Ok(())
+    }
+
+    /// The connection has ended and can write no more. Settles the publishes in flight, once per
+    /// connection.
+    pub(crate) fn on_disconnected(&mut self, end: ConnectionEnd<'_>) -> DisconnectOutcome {
+        let (written, cause) = match end {
+            ConnectionEnd::Rejected => (0, None),
+            ConnectionEnd::Lost { written, cause } => {
+                self.forget_server_limits();
+                (written, Some(cause).filter(|_| !self.retry_maybe_written))
+            }
+        };
+        let (outcome, order) = take_back(
+            &mut self.in_flight,
+            &mut self.topics,
+            written,
+            self.retry_maybe_written,
+        );
+        self.pings.take_back();
+        self.topics.fail_where(&mut self.accounting, |publish, _| {
+            let cause = cause.filter(|_| publish.maybe_written)?;
+            Some(PublishError::new(cause.clone(), publish.ambiguous()))
+        });
+        self.topics
+            .rearrange_turns(order, self.last_rejected.take());
+        outcome
+    }
+
+    /// Forgets the limits that nsqd named: the next connection may be to another nsqd.
     pub(crate) fn forget_server_limits(&mut self) {
         self.server_limits.clear();
     }
 
-    /// nsqd's `OK` for the oldest command. `written` is how many bytes the socket has written.
-    ///
-    /// # Errors
-    ///
-    /// What is out of step: an `OK` for no command, or for one that is not wholly sent, answers nothing.
-    pub(crate) fn on_ok(&mut self, written: u64, now: Instant) -> Result<(), &'static str> {
-        match self.in_flight.front() {
-            None => Err("OK while no command is in flight"),
-            Some(window) if window.end > written => Err("OK for a command that is not wholly sent"),
-            Some(window) if window.load.publishes == 0 => {
-                self.in_flight.pop_front();
-                self.pings.answer_oldest(Ok(()));
-                Ok(())
-            }
-            Some(window) => {
-                self.limit
-                    .heard(now.saturating_duration_since(window.since));
-                self.batching_suspended = false;
-                if let Some(topic_queue) = self.topics.get_mut(window.topic_queue) {
-                    topic_queue.batching_suspended = false;
-                    let members = topic_queue.pending.range(..window.load.publishes);
-                    let waiting = members.filter(|publish| publish.reply.is_some());
-                    let accepted = waiting.map(|publish| publish.accepted);
-                    self.accounting.latency.record_all(accepted, now);
-                }
-                self.answer_oldest(|_| Ok(()));
-                Ok(())
-            }
+    /// Answers all publishes and pings whose deadline has passed. `last` is the reason why there is
+    /// no connection, if there is none.
+    pub(crate) fn expire(&mut self, now: Instant, last: Option<&ConnectionError>) {
+        if !self.expiry.start_pass(now) {
+            return;
         }
+        self.topics
+            .fail_where(&mut self.accounting, |publish, in_flight| {
+                self.expiry.has_passed(publish.deadline, now).then(|| {
+                    let cause = publish.timeout_cause(in_flight, last);
+                    PublishError::new(cause, publish.delivery(in_flight))
+                })
+            });
+        for waiter in self.admission.expire(now, &mut self.expiry) {
+            let (after, last) = (waiter.transaction.timeout, last.cloned());
+            let cause = Cause::NotSent { after, last };
+            self.accounting.reject(waiter.reply, cause);
+        }
+        self.pings.expire(now, last, &mut self.expiry);
     }
-    /// Answers the publishes of the oldest command, which leave.
-    fn answer_oldest(&mut self, answer: impl Fn(&Pending<R>) -> Result<(), PublishError>) {
-        let Some(InFlight {
-            topic_queue: index,
-            load,
-            ..
-        }) = self.in_flight.pop_front()
-        else {
-            return;
-        };
-        self.in_flight_load.remove(load.publishes, load.bytes);
-        let Some(topic_queue) = self.topics.get_mut(index) else {
-            return;
-        };
-        topic_queue.sent = topic_queue.sent.saturating_sub(load.publishes);
-        for mut publish in topic_queue.pending.drain(..load.publishes) {
-            let answer = answer(&publish);
-            self.accounting.answer(&mut publish, answer);
-            self.accounting.release(&publish);
+
+    /// Answers all publishes and pings with `cause`.
+    pub(crate) fn fail_all(&mut self, cause: &Cause) {
+        self.topics
+            .fail_where(&mut self.accounting, |publish, in_flight| {
+                let delivery = publish.delivery(in_flight);
+                Some(PublishError::new(cause.clone(), delivery))
+            });
+        self.pings.fail_all(cause);
+        for waiter in self.admission.take_all() {
+            self.accounting.reject(waiter.reply, cause.clone());
         }
-        self.topics.rest(index);
+        self.expiry.clear();
     }
 }
 
-/// The last answer: an actor that is dropped, whatever the reason, leaves nobody waiting.
+/// An actor that is dropped for any reason leaves no caller without an answer.
 impl<R: Reply> Drop for TransactionQueue<R> {
     fn drop(&mut self) {
         self.fail_all(&Cause::Closed);

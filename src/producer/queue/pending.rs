@@ -1,22 +1,26 @@
-//! One publish in the queue: what it sends, until when, who waits for the answer, and what is known of it.
+//! One publish in the queue.
 
 use std::time::{Duration, Instant};
 
-use super::limits::{LARGE, Usage, deadline_after};
+use super::{
+    limits::{LARGE, Usage},
+    server_limits::ServerLimits,
+};
 use crate::{
     error::{Cause, ConnectionError, Delivery, PublishError},
+    link::deadline_after,
     producer::payload::Payload,
-    protocol::{ServerError, Topic},
+    protocol::Topic,
 };
 
-/// Who waits for the answer to a publish.
+/// The receiver of the result of a publish or ping.
 pub(crate) trait Reply {
-    /// Whether nobody waits any more.
+    /// Returns whether the caller has cancelled the request.
     fn is_closed(&self) -> bool;
     fn answer(self, answer: Result<(), PublishError>);
 }
 
-/// A publish as it is accepted.
+/// A publish before it is accepted.
 #[derive(Debug)]
 pub(crate) struct Transaction {
     pub(crate) topic: Topic,
@@ -27,111 +31,102 @@ pub(crate) struct Transaction {
 
 impl Transaction {
     pub(super) fn usage(&self) -> Usage {
-        Usage {
-            publishes: 1,
-            bytes: self.payload.size(),
-        }
+        Usage::one(self.payload.size())
     }
 }
 
-/// A publish in its place.
+/// A publish from its acceptance until it leaves the queue.
 pub(super) struct Pending<R> {
     pub(super) topic: Topic,
     pub(super) payload: Payload,
+    /// Bytes of all bodies.
     pub(super) size: usize,
     pub(super) accepted: Instant,
     pub(super) deadline: Instant,
-    /// `None`: answered already, an empty place until its command is answered.
+    /// `None`: answered in flight. The entry stays until nsqd answers its command, so that later
+    /// responses still match.
     pub(super) reply: Option<R>,
-    /// An earlier connection may have delivered it.
+    /// An earlier connection may have stored it.
     pub(super) maybe_written: bool,
-    /// It was handed over before.
-    pub(super) again: bool,
-    /// It is never folded with others.
+    /// It was sent before.
+    pub(super) retried: bool,
+    /// It is always sent in a command of its own.
     pub(super) no_batch: bool,
 }
 
 impl<R> Pending<R> {
-    pub(super) fn new(transaction: Transaction, now: Instant, reply: R) -> Self {
+    pub(super) fn new(transaction: Transaction, accepted: Instant, reply: R) -> Self {
         let Transaction {
             topic,
             payload,
             timeout,
         } = transaction;
-        let deadline = deadline_after(now, timeout);
         let size = payload.size();
         Self {
             topic,
             size,
             no_batch: size > LARGE || !matches!(payload, Payload::Publish(_)),
             payload,
-            accepted: now,
-            deadline,
+            accepted,
+            deadline: deadline_after(accepted, timeout),
             reply: Some(reply),
             maybe_written: false,
-            again: false,
+            retried: false,
         }
     }
 
-    /// Time from its acceptance to its answer.
-    pub(super) fn timeout(&self) -> Duration {
-        self.deadline.saturating_duration_since(self.accepted)
+    pub(super) fn usage(&self) -> Usage {
+        Usage::one(self.size)
     }
 
-    /// What to say of it if nsqd may have executed its command.
-    pub(super) fn maybe(&self) -> Delivery {
+    /// The delivery if nsqd may have executed the command.
+    pub(super) fn ambiguous(&self) -> Delivery {
         match self.payload {
             Payload::Batch(_) => Delivery::MaybePartial,
             _ => Delivery::MaybeWritten,
         }
     }
 
-    /// What to say of it if the latest connection certainly did not execute its command.
+    /// The delivery if the latest connection did not execute the command.
     pub(super) fn not_written(&self) -> Delivery {
         if self.maybe_written {
-            self.maybe()
+            self.ambiguous()
         } else {
             Delivery::NotWritten
         }
     }
 
-    /// What to say of it if it must be answered before the fate of its command is known.
-    pub(super) fn unsettled(&self, in_flight: bool) -> Delivery {
+    /// The delivery if the publish is answered before nsqd's response is known.
+    pub(super) fn delivery(&self, in_flight: bool) -> Delivery {
         if in_flight {
-            self.maybe()
+            self.ambiguous()
         } else {
             self.not_written()
         }
     }
 
-    /// Why its time was over before it was handed over. `last` is why there is no connection, if there is none.
-    pub(super) fn overdue(&self, last: Option<&ConnectionError>) -> Cause {
-        let (after, last) = (self.timeout(), last.cloned());
-        // What an earlier connection may have delivered was sent, even if it waits again.
-        match self.maybe_written {
-            true => Cause::Unanswered { after },
-            false => Cause::NotSent { after, last },
+    /// The cause of a timeout. `last` is the reason why there is no connection, if there is none.
+    pub(super) fn timeout_cause(&self, in_flight: bool, last: Option<&ConnectionError>) -> Cause {
+        let after = self.deadline.saturating_duration_since(self.accepted);
+        if in_flight || self.maybe_written {
+            Cause::Unanswered { after }
+        } else {
+            let last = last.cloned();
+            Cause::NotSent { after, last }
         }
     }
 }
 
 impl<R: Reply> Pending<R> {
-    /// Why it is not to be handed over, if it is not: its caller is gone, or nsqd is known to refuse it.
-    pub(super) fn undeliverable(&self, server_limits: &[ServerError]) -> Option<Cause> {
-        if self.reply.as_ref().is_none_or(Reply::is_closed) {
-            return Some(Cause::Closed);
-        }
-        server_limits.iter().find_map(|refusal| {
-            let size = self.payload.exceeds(refusal)?;
-            Some(Cause::ExceedsServerLimit {
-                size,
-                error: refusal.clone(),
-            })
-        })
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.reply.as_ref().is_none_or(Reply::is_closed)
     }
 
-    /// Whether it is to be answered instead of being handed over.
-    pub(super) fn is_undeliverable(&self, server_limits: &[ServerError], now: Instant) -> bool {
-        self.deadline <= now || self.undeliverable(server_limits).is_some()
+    /// Why it is answered instead of being sent, apart from its deadline.
+    pub(super) fn undeliverable(&self, server_limits: &ServerLimits) -> Option<Cause> {
+        if self.is_cancelled() {
+            return Some(Cause::Closed);
+        }
+        server_limits.exceeded_by(&self.payload)
     }
 }

@@ -1,37 +1,43 @@
-//! Pings: commands without publishes, which take their place among the others, so that answers are matched by one rule.
+//! Pings: commands without publishes, which take their place among the others in flight.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-use super::{limits::deadline_after, pending::Reply};
-use crate::error::{Cause, ConnectionError, Delivery, PublishError};
+use super::{expiry::Expiry, pending::Reply};
+use crate::{
+    error::{Cause, ConnectionError, Delivery, PublishError},
+    link::deadline_after,
+};
 
 struct Ping<R> {
     timeout: Duration,
     deadline: Instant,
-    /// `None`: timed out in flight; its place waits for its answer.
+    /// `None`: answered in flight. The entry stays until nsqd answers the command.
     reply: Option<R>,
 }
 
-/// The pings outstanding, the oldest first; so many of the front are in flight. One whose connection is lost is sent
-/// again on the next, since it changes nothing.
-pub(super) struct Pings<R> {
-    pings: VecDeque<Ping<R>>,
-    sent: usize,
-    /// At this length those not sent whose caller is gone are let go.
-    crowded: usize,
-}
-
 impl<R: Reply> Ping<R> {
-    /// Whether it is answered, or its caller is gone.
-    fn is_forgotten(&self) -> bool {
+    /// Returns whether it is answered or cancelled.
+    fn is_done(&self) -> bool {
         self.reply.as_ref().is_none_or(Reply::is_closed)
     }
 }
 
+/// The pings outstanding, the oldest first. The first `sent` are in flight.
+///
+/// A ping has no effect in nsqd, so it is retried after a lost connection, and its failure is
+/// always `NotWritten`.
+pub(super) struct Pings<R> {
+    pings: VecDeque<Ping<R>>,
+    sent: usize,
+    /// Number of pings from which cancelled ones are removed before another is added.
+    crowded: usize,
+}
+
 impl<R: Reply> Pings<R> {
+    /// Minimum of `crowded`: a removal visits all pings, so a few cancelled ones may stay.
     const CROWDED: usize = 64;
 
     pub(super) fn new() -> Self {
@@ -42,19 +48,19 @@ impl<R: Reply> Pings<R> {
         }
     }
 
-    /// Whether nobody waits for an answer. Those who have gone away do not.
+    /// Returns whether no caller awaits a response.
     pub(super) fn is_empty(&self) -> bool {
-        self.pings.iter().all(Ping::is_forgotten)
+        self.pings.iter().all(Ping::is_done)
     }
 
-    /// Accepts a ping, and returns its dead-line.
+    /// Adds a ping and returns its deadline.
     pub(super) fn push(&mut self, timeout: Duration, now: Instant, reply: R) -> Instant {
         if self.pings.len() >= self.crowded {
             let mut index = 0;
             self.pings.retain(|ping| {
                 let in_flight = index < self.sent;
                 index += 1;
-                in_flight || !ping.is_forgotten()
+                in_flight || !ping.is_done()
             });
             self.crowded = Self::CROWDED.max(self.pings.len().saturating_mul(2));
         }
@@ -67,15 +73,15 @@ impl<R: Reply> Pings<R> {
         deadline
     }
 
-    /// How many are in flight.
+    /// Number of pings in flight.
     pub(super) fn in_flight(&self) -> usize {
         self.sent
     }
 
-    /// Whether one is to be sent now; it counts as sent then.
-    pub(super) fn send(&mut self) -> bool {
+    /// Returns whether a ping is to be sent now; it counts as sent then.
+    pub(super) fn send_next(&mut self) -> bool {
         while let Some(ping) = self.pings.get(self.sent) {
-            if !ping.is_forgotten() {
+            if !ping.is_done() {
                 self.sent += 1;
                 return true;
             }
@@ -84,7 +90,7 @@ impl<R: Reply> Pings<R> {
         false
     }
 
-    /// nsqd has answered the oldest.
+    /// Answers the oldest ping, which leaves.
     pub(super) fn answer_oldest(&mut self, answer: Result<(), PublishError>) {
         self.sent = self.sent.saturating_sub(1);
         if let Some(reply) = self.pings.pop_front().and_then(|ping| ping.reply) {
@@ -92,48 +98,49 @@ impl<R: Reply> Pings<R> {
         }
     }
 
-    /// The connection has ended: those in flight are to be sent again.
-    pub(super) fn rewind(&mut self) {
+    /// The connection has ended: pings in flight are sent again.
+    pub(super) fn take_back(&mut self) {
         self.sent = 0;
         self.pings.retain(|ping| ping.reply.is_some());
     }
 
-    /// Answers those whose dead-line has come, and returns the next dead-line.
+    /// Answers the pings whose deadline has passed. `last` is the reason why there is no
+    /// connection, if there is none.
     pub(super) fn expire(
         &mut self,
         now: Instant,
         last: Option<&ConnectionError>,
-    ) -> Option<Instant> {
-        self.fail(|ping, in_flight| {
+        expiry: &mut Expiry,
+    ) {
+        self.fail_where(|ping, in_flight| {
             let after = ping.timeout;
-            (ping.deadline <= now).then(|| match in_flight {
-                true => Cause::Unanswered { after },
-                false => Cause::NotSent {
-                    after,
-                    last: last.cloned(),
-                },
-            })
+            let cause = || {
+                if in_flight {
+                    Cause::Unanswered { after }
+                } else {
+                    let last = last.cloned();
+                    Cause::NotSent { after, last }
+                }
+            };
+            expiry.has_passed(ping.deadline, now).then(cause)
         });
-        self.pings
-            .iter()
-            .filter(|ping| ping.reply.is_some())
-            .map(|ping| ping.deadline)
-            .min()
     }
 
     pub(super) fn fail_all(&mut self, cause: &Cause) {
-        self.fail(|_, _| Some(cause.clone()));
+        self.fail_where(|_, _| Some(cause.clone()));
     }
 
-    fn fail(&mut self, mut verdict: impl FnMut(&Ping<R>, bool) -> Option<Cause>) {
+    /// Answers each unanswered ping for which `cause` returns one; `cause` also receives whether
+    /// the ping is in flight.
+    fn fail_where(&mut self, mut cause: impl FnMut(&Ping<R>, bool) -> Option<Cause>) {
         let mut index = 0;
         self.pings.retain_mut(|ping| {
             let in_flight = index < self.sent;
             index += 1;
-            if let Some(cause) = verdict(ping, in_flight)
+            if ping.reply.is_some()
+                && let Some(cause) = cause(ping, in_flight)
                 && let Some(reply) = ping.reply.take()
             {
-                // A ping writes nothing, whatever becomes of it.
                 reply.answer(Err(PublishError::new(cause, Delivery::NotWritten)));
             }
             in_flight || ping.reply.is_some()
@@ -141,7 +148,7 @@ impl<R: Reply> Pings<R> {
     }
 
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn entries(&self) -> usize {
         self.pings.len()
     }
 }

@@ -1,208 +1,314 @@
-//! Where publishes stand: in a lane for each topic, or in a single one for all.
+//! Publishes by topic: one queue per topic, or a single one for all topics.
 
 use std::{
     collections::{HashMap, VecDeque},
     mem, ptr,
 };
 
-use super::pending::Pending;
-use crate::protocol::Topic;
+use super::{
+    accounting::Accounting,
+    pending::{Pending, Reply},
+};
+use crate::{error::PublishError, protocol::Topic};
 
-/// So many topics keep their lane when nothing stands in it.
-const KEPT: usize = 64;
+/// Number of topics that keep their queue while it is empty. Beyond it an empty queue is reused for
+/// another topic, so that topics that come and go do not accumulate.
+const IDLE_QUEUES: usize = 64;
 
-/// So much room an empty lane keeps, in publishes.
-const ROOMY: usize = 1_024;
+/// Number of publishes for which an empty queue keeps its memory.
+const IDLE_CAPACITY: usize = 1_024;
 
-/// Publishes in the order in which they came. Those of the front are in flight.
+/// Publishes in order of arrival. The first `sent` are in flight.
 pub(super) struct TopicQueue<R> {
-    /// Whose lane it is, where each topic has its own.
+    /// `None` if it is the single queue, or not in use.
     topic: Option<Topic>,
-    pub(super) pending: VecDeque<Pending<R>>,
-    /// So many slots of the front are in flight.
-    pub(super) sent: usize,
-    /// nsqd had trouble with it: nothing of it is folded until nsqd has answered one of its commands with `OK`.
+    publishes: VecDeque<Pending<R>>,
+    sent: usize,
+    /// nsqd failed to store from this queue, and has not answered it with `OK` since.
     pub(super) batching_suspended: bool,
-    /// It stands in the line of lanes that take turns.
-    listed: bool,
+    /// It is in the list of queues that take turns.
+    is_ready: bool,
 }
 
 impl<R> TopicQueue<R> {
     fn new(topic: Option<Topic>) -> Self {
         Self {
             topic,
-            pending: VecDeque::new(),
+            publishes: VecDeque::new(),
             sent: 0,
             batching_suspended: false,
-            listed: false,
+            is_ready: false,
         }
     }
 
-    /// How many publishes wait to be handed over.
-    pub(super) fn pile(&self) -> usize {
-        self.pending.len().saturating_sub(self.sent)
+    /// Number of publishes in flight.
+    pub(super) fn in_flight(&self) -> usize {
+        self.sent
+    }
+
+    /// Number of publishes that are not in flight.
+    pub(super) fn unsent(&self) -> usize {
+        self.publishes.len().saturating_sub(self.sent)
+    }
+
+    /// Returns a publish by its position among those that are not in flight.
+    pub(super) fn get_unsent(&mut self, position: usize) -> Option<&mut Pending<R>> {
+        self.publishes.get_mut(self.sent + position)
+    }
+
+    /// Swaps two publishes that are not in flight.
+    pub(super) fn swap_unsent(&mut self, first: usize, second: usize) {
+        self.publishes.swap(self.sent + first, self.sent + second);
+    }
+
+    /// The publishes of the next command.
+    pub(super) fn next(&self, count: usize) -> impl Iterator<Item = &Pending<R>> + Clone {
+        self.publishes.range(self.sent..self.sent + count)
+    }
+
+    /// The next publishes are in flight now. Returns how many of them had been sent before.
+    pub(super) fn mark_sent(&mut self, count: usize) -> usize {
+        let members = self.publishes.range_mut(self.sent..self.sent + count);
+        let retried = members.map(|publish| mem::replace(&mut publish.retried, true));
+        let requeued = retried.map(usize::from).sum();
+        self.sent += count;
+        requeued
+    }
+
+    /// The publishes of the oldest command in flight.
+    pub(super) fn oldest(&mut self, count: usize) -> impl Iterator<Item = &mut Pending<R>> {
+        self.publishes.iter_mut().take(count)
+    }
+
+    /// The publishes of the youngest command in flight, which are no longer in flight.
+    pub(super) fn take_back(&mut self, count: usize) -> impl Iterator<Item = &mut Pending<R>> {
+        self.sent = self.sent.saturating_sub(count);
+        self.publishes.iter_mut().skip(self.sent).take(count)
     }
 }
 
-/// All lanes, and whose turn it is.
+/// All topic queues, and whose turn it is.
 pub(super) struct TopicQueues<R> {
-    topics: Vec<TopicQueue<R>>,
-    /// The lane of each topic; `None` where there is a single one.
-    names: Option<HashMap<Topic, usize>>,
-    /// Lanes that are nobody's.
+    queues: Vec<TopicQueue<R>>,
+    /// `None`: a single queue for all topics.
+    by_topic: Option<HashMap<Topic, usize>>,
+    /// Queues that are not in use.
     free: Vec<usize>,
-    /// Lanes with something to hand over, each once, and perhaps some without.
+    /// Queues that have something to send, each once, in turn. Some may have become empty.
     ready: VecDeque<usize>,
-    /// Where the latest publish went, which is where the next one often goes.
+    /// The queue of the latest publish, which is often that of the next.
     latest: usize,
 }
 
 impl<R> TopicQueues<R> {
-    /// A single lane: the order of all topics is kept.
+    /// A single queue, which keeps the order of all publishes.
     pub(super) fn single() -> Self {
         Self {
-            topics: vec![TopicQueue::new(None)],
-            names: None,
+            queues: vec![TopicQueue::new(None)],
+            by_topic: None,
             free: Vec::new(),
             ready: VecDeque::new(),
             latest: 0,
         }
     }
 
-    /// A lane for each topic: the order of each is kept.
+    /// One queue per topic, which keeps the order of each topic.
     pub(super) fn per_topic() -> Self {
         Self {
-            topics: Vec::new(),
-            names: Some(HashMap::new()),
+            queues: Vec::new(),
+            by_topic: Some(HashMap::new()),
             ..Self::single()
         }
     }
 
-    pub(super) fn get_mut(&mut self, topic_queue: usize) -> Option<&mut TopicQueue<R>> {
-        self.topics.get_mut(topic_queue)
+    pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut TopicQueue<R>> {
+        self.queues.get_mut(index)
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut TopicQueue<R>> {
-        self.topics.iter_mut()
+    /// The topic of the oldest publish of a queue.
+    pub(super) fn oldest_topic(&self, index: usize) -> Option<&Topic> {
+        let oldest = self.queues.get(index)?.publishes.front()?;
+        Some(&oldest.topic)
     }
 
-    /// Lets a publish stand behind all others of its lane.
+    /// Adds a publish behind all others of its queue.
     pub(super) fn push(&mut self, publish: Pending<R>) {
         self.latest = self.index(&publish.topic);
-        if let Some(topic_queue) = self.topics.get_mut(self.latest) {
-            topic_queue.pending.push_back(publish);
-            self.list(self.latest);
+        if let Some(queue) = self.queues.get_mut(self.latest) {
+            queue.publishes.push_back(publish);
+            self.make_ready(self.latest);
         }
     }
 
     fn index(&mut self, topic: &Topic) -> usize {
-        let Some(names) = &mut self.names else {
+        let Some(by_topic) = &mut self.by_topic else {
             return 0;
         };
-        let latest = self.topics.get(self.latest);
-        let latest = latest.and_then(|topic_queue| topic_queue.topic.as_ref());
-        // A clone is mostly what it is, and soon seen.
+        let latest = self.queues.get(self.latest);
+        let latest = latest.and_then(|queue| queue.topic.as_ref());
+        // Usually the topic is a clone of the latest one.
         let is_same = |latest: &Topic| ptr::eq(latest.as_str(), topic.as_str()) || latest == topic;
         if latest.is_some_and(is_same) {
             return self.latest;
         }
-        if let Some(index) = names.get(topic) {
+        if let Some(index) = by_topic.get(topic) {
             return *index;
         }
         let index = self.free.pop().unwrap_or_else(|| {
-            self.topics.push(TopicQueue::new(None));
-            self.topics.len() - 1
+            self.queues.push(TopicQueue::new(None));
+            self.queues.len() - 1
         });
-        if let Some(topic_queue) = self.topics.get_mut(index) {
-            topic_queue.topic = Some(topic.clone());
+        if let Some(queue) = self.queues.get_mut(index) {
+            queue.topic = Some(topic.clone());
         }
-        names.insert(topic.clone(), index);
+        by_topic.insert(topic.clone(), index);
         index
     }
 
-    /// How many lanes stand in line.
-    pub(super) fn turns(&self) -> usize {
+    /// Number of queues that take turns.
+    pub(super) fn ready(&self) -> usize {
         self.ready.len()
     }
 
-    /// The lane whose turn it is; it leaves the line.
-    pub(super) fn turn(&mut self) -> Option<usize> {
+    /// Removes the queue whose turn it is from those that take turns.
+    pub(super) fn take_turn(&mut self) -> Option<usize> {
         let index = self.ready.pop_front()?;
-        if let Some(topic_queue) = self.topics.get_mut(index) {
-            topic_queue.listed = false;
+        if let Some(queue) = self.queues.get_mut(index) {
+            queue.is_ready = false;
         }
         Some(index)
     }
 
-    /// Puts a lane at the end of the line, if it has something to hand over and does not stand there.
-    pub(super) fn list(&mut self, index: usize) {
-        if let Some(topic_queue) = self.topics.get_mut(index)
-            && !topic_queue.listed
-            && topic_queue.pile() > 0
+    /// Gives a queue a turn after all others, if it has something to send and no turn yet.
+    pub(super) fn make_ready(&mut self, index: usize) {
+        if let Some(queue) = self.queues.get_mut(index)
+            && !queue.is_ready
+            && queue.unsent() > 0
         {
-            topic_queue.listed = true;
+            queue.is_ready = true;
             self.ready.push_back(index);
         }
     }
 
-    /// The lane whose turn it was keeps it.
+    /// Gives the queue whose turn it was the next turn again.
     pub(super) fn keep_turn(&mut self, index: usize) {
-        if let Some(topic_queue) = self.topics.get_mut(index)
-            && !topic_queue.listed
+        if let Some(queue) = self.queues.get_mut(index)
+            && !queue.is_ready
         {
-            topic_queue.listed = true;
+            queue.is_ready = true;
             self.ready.push_front(index);
         }
     }
 
-    /// Lines the lanes up anew: `first` in their order, then those that stand in line, and `last` behind all.
-    pub(super) fn line_up(&mut self, first: VecDeque<usize>, last: Option<usize>) {
-        let waiting = mem::take(&mut self.ready);
-        for topic_queue in &mut self.topics {
-            topic_queue.listed = false;
+    /// Arranges the turns anew: `first` in this order, then the others as before, then `last`.
+    pub(super) fn rearrange_turns(&mut self, first: VecDeque<usize>, last: Option<usize>) {
+        let others = mem::take(&mut self.ready);
+        for queue in &mut self.queues {
+            queue.is_ready = false;
         }
-        for index in first.into_iter().chain(waiting) {
+        for index in first.into_iter().chain(others) {
             if Some(index) != last {
-                self.list(index);
+                self.make_ready(index);
             }
         }
         if let Some(last) = last {
-            self.list(last);
+            self.make_ready(last);
         }
     }
 
-    /// Takes from a lane what it does not need.
-    pub(super) fn rest(&mut self, index: usize) {
-        let Some(topic_queue) = self.topics.get_mut(index) else {
+    /// Returns memory that a queue does not need, and the queue itself if it is empty.
+    fn shrink(&mut self, index: usize) {
+        let Some(queue) = self.queues.get_mut(index) else {
             return;
         };
-        if !topic_queue.pending.is_empty() {
-            // A crowd has gone, and left a few behind.
-            if topic_queue.pending.len() < topic_queue.pending.capacity() / 4 {
-                topic_queue
-                    .pending
-                    .shrink_to(ROOMY.max(2 * topic_queue.pending.len()));
+        if !queue.publishes.is_empty() {
+            if queue.publishes.len() < queue.publishes.capacity() / 4 {
+                let capacity = IDLE_CAPACITY.max(2 * queue.publishes.len());
+                queue.publishes.shrink_to(capacity);
             }
             return;
         }
-        match &mut self.names {
-            Some(names) if names.len() > KEPT => {
-                if let Some(topic) = &topic_queue.topic {
-                    names.remove(topic);
+        match &mut self.by_topic {
+            Some(by_topic) if by_topic.len() > IDLE_QUEUES => {
+                if let Some(topic) = queue.topic.take() {
+                    by_topic.remove(&topic);
                     self.free.push(index);
-                    let listed = topic_queue.listed;
-                    *topic_queue = TopicQueue::new(None);
-                    topic_queue.listed = listed;
+                    let is_ready = queue.is_ready;
+                    *queue = TopicQueue::new(None);
+                    queue.is_ready = is_ready;
                 }
             }
-            _ => topic_queue.pending.shrink_to(ROOMY),
+            _ => queue.publishes.shrink_to(IDLE_CAPACITY),
         }
     }
 
-    /// Takes from all lanes what they do not need.
-    pub(super) fn rest_all(&mut self) {
-        for index in 0..self.topics.len() {
-            self.rest(index);
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.queues.len()
+    }
+}
+
+impl<R: Reply> TopicQueues<R> {
+    /// Answers the publishes of the oldest command of a queue, which leave.
+    pub(super) fn complete_oldest(
+        &mut self,
+        index: usize,
+        count: usize,
+        accounting: &mut Accounting,
+        answer: impl Fn(&Pending<R>) -> Result<(), PublishError>,
+    ) {
+        let Some(queue) = self.queues.get_mut(index) else {
+            return;
+        };
+        queue.sent = queue.sent.saturating_sub(count);
+        for mut publish in queue.publishes.drain(..count) {
+            let answer = answer(&publish);
+            accounting.answer(&mut publish, answer);
+            accounting.release(&publish);
+        }
+        self.shrink(index);
+    }
+
+    /// Removes publishes that are next to be sent and are answered already.
+    pub(super) fn remove_next(&mut self, index: usize, count: usize, accounting: &mut Accounting) {
+        let Some(queue) = self.queues.get_mut(index) else {
+            return;
+        };
+        for publish in queue.publishes.drain(queue.sent..queue.sent + count) {
+            accounting.release(&publish);
+        }
+        self.shrink(index);
+    }
+
+    /// Answers each unanswered publish for which `error` returns one; `error` also receives whether
+    /// the publish is in flight.
+    ///
+    /// A publish in flight keeps its entry until nsqd answers its command; others leave.
+    pub(super) fn fail_where(
+        &mut self,
+        accounting: &mut Accounting,
+        mut error: impl FnMut(&Pending<R>, bool) -> Option<PublishError>,
+    ) {
+        for queue in &mut self.queues {
+            let mut index = 0;
+            let sent = queue.sent;
+            queue.publishes.retain_mut(|publish| {
+                let in_flight = index < sent;
+                index += 1;
+                if publish.reply.is_some()
+                    && let Some(error) = error(publish, in_flight)
+                {
+                    accounting.answer(publish, Err(error));
+                }
+                let stays = in_flight || publish.reply.is_some();
+                if !stays {
+                    accounting.release(publish);
+                }
+                stays
+            });
+        }
+        for index in 0..self.queues.len() {
+            self.shrink(index);
         }
     }
 }
@@ -211,8 +317,8 @@ impl<R> TopicQueues<R> {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::*;
-    use crate::producer::{payload::Payload, queue::Transaction};
+    use super::{super::pending::Transaction, *};
+    use crate::producer::payload::Payload;
 
     fn publish(topics: &mut TopicQueues<()>, topic: usize) -> usize {
         let transaction = Transaction {
@@ -225,37 +331,30 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_that_is_done_with_leaves_its_lane_to_another() {
+    fn empty_queue_is_reused_for_another_topic() {
         let mut topics = TopicQueues::per_topic();
         for topic in 0..100_000 {
             let index = publish(&mut topics, topic);
-            assert_eq!(topics.turn(), Some(index));
-            topics.topics[index].pending.clear();
-            topics.rest(index);
+            assert_eq!(topics.take_turn(), Some(index));
+            topics.queues[index].publishes.clear();
+            topics.shrink(index);
         }
-        assert_eq!(topics.topics.len(), KEPT + 1);
-        assert_eq!(topics.names.map(|names| names.len()), Some(KEPT));
+        assert_eq!(topics.queues.len(), IDLE_QUEUES + 1);
+        assert_eq!(topics.by_topic.map(|names| names.len()), Some(IDLE_QUEUES));
     }
 
     #[test]
-    fn a_crowd_of_one_topic_leaves_little_room_behind() {
+    fn queue_returns_memory_after_many_publishes() {
         let mut topics = TopicQueues::per_topic();
-        for _ in 0..100_000 {
-            publish(&mut topics, 1);
+        for left in [0, 1] {
+            for _ in 0..100_000 {
+                publish(&mut topics, 1);
+            }
+            assert!(topics.queues[0].publishes.capacity() >= 100_000);
+            topics.queues[0].publishes.truncate(left);
+            topics.shrink(0);
+            let capacity = topics.queues[0].publishes.capacity();
+            assert!((1..=2 * IDLE_CAPACITY).contains(&capacity), "{capacity}");
         }
-        let topic_queue = &mut topics.topics[0];
-        topic_queue.pending.clear();
-        assert!(topic_queue.pending.capacity() >= 100_000);
-        topics.rest(0);
-        let room = topics.topics[0].pending.capacity();
-        assert!((1..=2 * ROOMY).contains(&room), "{room}");
-        // The same where somebody has always come before the last one left.
-        for _ in 0..100_000 {
-            publish(&mut topics, 1);
-        }
-        topics.topics[0].pending.truncate(1);
-        topics.rest(0);
-        let room = topics.topics[0].pending.capacity();
-        assert!((1..=2 * ROOMY).contains(&room), "{room}");
     }
 }

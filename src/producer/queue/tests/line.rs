@@ -174,11 +174,11 @@ fn the_line_of_those_who_have_gone_does_not_grow() {
         let id = bench.publish_patiently("a", 1);
         bench.cancel(id);
     }
-    assert!(bench.queue().admission.len() <= 64);
+    assert!(bench.queue().admission.entries() <= 64);
     let ids: Vec<_> = (0..1000).map(|_| bench.publish_patiently("a", 1)).collect();
     ids.iter().for_each(|id| bench.cancel(*id));
     bench.publish_patiently("a", 1);
-    assert!(bench.queue().admission.len() <= 2 * 1000 + 64);
+    assert!(bench.queue().admission.entries() <= 2 * 1000 + 64);
 }
 
 /// checklist: 33
@@ -234,7 +234,7 @@ fn the_room_of_those_who_went_away_is_given_to_those_who_wait_at_once() {
     bench.cancel(gone_too);
     // No answer will come that could bring another look.
     assert_eq!(bench.hand_over(), ["PUB a 3", "PUB a 4"]);
-    assert_eq!(bench.queue().admission.len(), 0);
+    assert_eq!(bench.queue().admission.entries(), 0);
 }
 
 /// checklist: 33
@@ -248,7 +248,7 @@ fn one_who_waits_and_is_unfit_does_not_hold_up_those_behind() {
     bench
         .queue()
         .server_limits
-        .push(refusal("E_BAD_MESSAGE PUB message too big 50 > 9"));
+        .learn(&refusal("E_BAD_MESSAGE PUB message too big 50 > 9"));
     assert_eq!(bench.hand_over(), ["PUB a 3"]);
     assert_eq!(bench.told().len(), 2);
 }
@@ -275,8 +275,8 @@ fn the_line_is_looked_through_only_when_it_has_grown() {
     for length in 2..=64 {
         let id = bench.publish_patiently("a", 1);
         bench.cancel(id);
-        assert_eq!(bench.queue().admission.len(), length);
+        assert_eq!(bench.queue().admission.entries(), length);
     }
     bench.publish_patiently("a", 1);
-    assert_eq!(bench.queue().admission.len(), 2);
+    assert_eq!(bench.queue().admission.entries(), 2);
 }

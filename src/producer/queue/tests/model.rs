@@ -332,7 +332,7 @@ impl<'a> World<'a> {
         for publish in &self.publishes[self.done..] {
             let waits = matches!(publish.place, Place::Line | Place::Done);
             if !waits && !publish.is_ping() {
-                held.add(1, publish.size());
+                held.add(Usage::one(publish.size()));
             }
         }
         held
@@ -340,7 +340,7 @@ impl<'a> World<'a> {
 
     fn has_capacity(&self, publishes: usize, bytes: usize) -> bool {
         let mut held = self.held();
-        held.add(publishes, bytes);
+        held.add(Usage { publishes, bytes });
         let limit = self.kind.limits.pending;
         held.publishes <= limit.publishes && held.bytes <= limit.bytes
     }

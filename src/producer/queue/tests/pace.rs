@@ -159,7 +159,7 @@ fn what_is_not_folded_does_not_wait_for_company() {
         publishes: 100,
         bytes: 1 << 20,
     };
-    bench.queue().window = window;
+    bench.queue().in_flight.set_window(window);
     bench.publish_sized("a", (64 << 10) + 1);
     assert_eq!(bench.hand_over(), ["PUB a 25"]);
 }

@@ -355,7 +355,7 @@ fn pings_whose_callers_are_gone_do_not_pile_up() {
         let id = bench.ping_within(Duration::MAX);
         bench.cancel(id);
     }
-    assert!(bench.queue().pings.len() <= 64 + 1);
+    assert!(bench.queue().pings.entries() <= 64 + 1);
     bench.ok();
     assert_eq!(bench.told(), ["1 Ok"]);
     assert!(bench.hand_over().is_empty());
@@ -376,9 +376,9 @@ fn letting_go_of_a_crowd_keeps_the_places_in_flight_and_all_that_are_awaited() {
         bench.cancel(id);
     }
     let waits = bench.ping();
-    assert_eq!(bench.queue().pings.len(), 64);
+    assert_eq!(bench.queue().pings.entries(), 64);
     let last = bench.ping();
-    assert_eq!(bench.queue().pings.len(), 5);
+    assert_eq!(bench.queue().pings.entries(), 5);
     bench.ok();
     assert_eq!(bench.told(), ["1 Ok"]);
     (0..2).for_each(|_| bench.ok());
@@ -402,5 +402,5 @@ fn of_pings_that_time_out_together_only_those_that_were_sent_are_called_so() {
     assert_eq!(bench.told(), told);
     let text = "not sent within 1s; last connection error: closed by the peer";
     assert_eq!(bench.latest(), text);
-    assert_eq!(bench.queue().pings.len(), 1);
+    assert_eq!(bench.queue().pings.entries(), 1);
 }

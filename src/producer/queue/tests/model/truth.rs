@@ -87,7 +87,7 @@ impl World<'_> {
         let within = in_flight.publishes <= window.publishes && in_flight.bytes <= window.bytes;
         assert!(within || in_flight.publishes == 1, "{in_flight:?}");
         let mut together = queue.queued();
-        together.add(in_flight.publishes, in_flight.bytes);
+        together.add(in_flight);
         assert_eq!(together, held, "waiting and in flight");
         assert_eq!(queue.oldest_end(), self.oldest_end(), "oldest end");
         let is_open = |publish: &&Publish| {

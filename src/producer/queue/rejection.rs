@@ -1,0 +1,115 @@
+//! What an error response of nsqd means for the rejected command and for other publishes.
+
+use super::pending::Pending;
+use crate::{
+    error::{Cause, PublishError},
+    protocol::{ErrorCode, ServerError},
+};
+
+/// Which publishes an error response answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// None: the command is retried as it is.
+    Retry,
+    /// None: the publishes of the batch are retried one by one, and only the invalid one fails.
+    Members,
+    /// Those of the command.
+    Command,
+    /// Those of the command, and all others of its topic: each would cost a connection.
+    Topic,
+    /// All accepted publishes: each would cost a connection.
+    All,
+}
+
+/// The meaning of an error response.
+#[derive(Debug)]
+pub(super) struct Rejection<'a> {
+    error: &'a ServerError,
+    pub(super) scope: Scope,
+    /// nsqd stored nothing of the command.
+    is_certain: bool,
+    /// nsqd has trouble to store, so the next commands may fail as well.
+    pub(super) suspends_batching: bool,
+}
+
+impl<'a> Rejection<'a> {
+    /// The meaning of `error` for a command with this many publishes.
+    pub(super) fn new(error: &'a ServerError, publishes: usize) -> Self {
+        use ErrorCode::{BadTopic, DpubFailed, MpubFailed, PubFailed, Unauthorized, Unknown};
+        let code = error.code();
+        // E_MPUB_FAILED may come after a part of the batch was stored.
+        let is_certain = !matches!(code, MpubFailed | Unknown);
+        let scope = if error.is_slow_upload() {
+            Scope::Retry
+        } else if error.is_tls_required() {
+            Scope::All
+        } else if matches!(code, BadTopic | Unauthorized) {
+            Scope::Topic
+        } else if publishes > 1 && is_certain {
+            Scope::Members
+        } else {
+            Scope::Command
+        };
+        Self {
+            error,
+            scope,
+            is_certain,
+            suspends_batching: matches!(code, PubFailed | MpubFailed | DpubFailed),
+        }
+    }
+
+    /// The error of a publish that is answered.
+    pub(super) fn error<R>(&self, publish: &Pending<R>) -> PublishError {
+        let delivery = if self.is_certain {
+            publish.not_written()
+        } else {
+            publish.ambiguous()
+        };
+        PublishError::new(Cause::Rejected(self.error.clone()), delivery)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meaning(text: &str, publishes: usize) -> (Scope, bool, bool) {
+        let error = ServerError::parse(text.as_bytes());
+        let rejection = Rejection::new(&error, publishes);
+        let Rejection {
+            scope,
+            is_certain,
+            suspends_batching,
+            ..
+        } = rejection;
+        (scope, is_certain, suspends_batching)
+    }
+
+    /// contract: 3, 4
+    #[test]
+    fn error_code_decides_scope_certainty_and_batching() {
+        use Scope::{All, Command, Members, Retry, Topic};
+        let table = [
+            ("E_BAD_MESSAGE PUB message too big 2 > 1", Command, Members),
+            ("E_BAD_BODY MPUB body too big 2 > 1", Command, Members),
+            ("E_INVALID no", Command, Members),
+            ("E_BAD_TOPIC PUB no", Topic, Topic),
+            ("E_UNAUTHORIZED PUB failed", Topic, Topic),
+            ("E_INVALID cannot PUB (TLS required)", All, All),
+            (
+                "E_BAD_MESSAGE PUB failed to read message body",
+                Retry,
+                Retry,
+            ),
+            ("E_BAD_BODY MPUB failed to read message count", Retry, Retry),
+        ];
+        for (text, single, batch) in table {
+            assert_eq!(meaning(text, 1), (single, true, false), "{text}");
+            assert_eq!(meaning(text, 2), (batch, true, false), "{text}");
+        }
+        assert_eq!(meaning("E_PUB_FAILED PUB no", 1), (Command, true, true));
+        assert_eq!(meaning("E_DPUB_FAILED DPUB no", 1), (Command, true, true));
+        assert_eq!(meaning("E_MPUB_FAILED MPUB no", 2), (Command, false, true));
+        assert_eq!(meaning("E_NEW something new", 2), (Command, false, false));
+    }
+}
