@@ -34,8 +34,8 @@ fn coverage_page_lists_every_tagged_test() {
         fs::write(path(PAGE), generated).unwrap();
         return;
     }
-    let lines = page.lines().zip(generated.lines());
-    let (is, should) = lines.into_iter().find(|(is, should)| is != should).unwrap();
+    let mut lines = page.lines().zip(generated.lines());
+    let (is, should) = lines.find(|(is, should)| is != should).unwrap_or_default();
     panic!(
         "{PAGE} is out of date: it says\n  {is}\nand should say\n  {should}\n\
          {UPDATE}=1 cargo test --test it docs updates it",
@@ -64,7 +64,7 @@ fn tag_above_attributes_belongs_to_the_next_test() {
     assert_eq!(problems, ["it::x: `b` is tagged and not a test"]);
 }
 
-/// The table row of a line: its kind, id and text.
+/// The rows of the page: kind, id and text.
 fn rows(page: &str) -> impl Iterator<Item = (Row, &str)> {
     let mut kind = "";
     page.lines().filter_map(move |line| {
@@ -78,7 +78,7 @@ fn rows(page: &str) -> impl Iterator<Item = (Row, &str)> {
     })
 }
 
-/// The page with its last column as the tags have it, and its rows.
+/// The page with its last column generated from the tags, and its rows.
 fn render(page: &str, tests: &Tests) -> (String, BTreeSet<Row>) {
     let mut rows = rows(page);
     let (mut out, mut seen) = (String::new(), BTreeSet::new());
@@ -112,7 +112,7 @@ fn modules(tests: &BTreeSet<(String, String)>) -> String {
     cells.join(",")
 }
 
-/// The tags below `src` and `tests`, and what is wrong with some of them.
+/// The tagged tests below `src` and `tests`, and invalid tags.
 fn tagged_tests() -> (Tests, Vec<String>) {
     let (mut tests, mut problems) = (Tests::new(), Vec::new());
     let mut folders = vec![path("src"), path("tests")];
@@ -136,7 +136,7 @@ fn tagged_tests() -> (Tests, Vec<String>) {
     (tests, problems)
 }
 
-/// Reads the tags of a file, and returns what is wrong with some of them.
+/// Reads the tags of a file, and returns the invalid ones.
 fn read_tags(text: &str, module: &str, tests: &mut Tests) -> Vec<String> {
     let (mut problems, mut rows) = (Vec::new(), Vec::new());
     let mut is_test = false;
