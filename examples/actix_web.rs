@@ -65,7 +65,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .route("/publish/{topic}", web::post().to(publish))
             .route("/ready", web::get().to(ready))
     })
-    // The server's own signal handling stops the System, and the producer with it, before the drain.
+    // The server's own signal handling stops the System, and the producer with it, before the
+    // drain.
     .disable_signals()
     .shutdown_timeout(SHUTDOWN_SECONDS)
     .bind(&flags.listen)?;
@@ -78,7 +79,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     stop_signal().await?;
     println!("stopping");
-    // First the server: when its requests have finished, nothing publishes any more. Then the producer.
+    // First the server: when its requests have finished, nothing publishes any more. Then the
+    // producer.
     handle.stop(true).await;
     let timeout = PUBLISH_TIMEOUT;
     println!("drained: {}", producer.send(Drain { timeout }).await?);

@@ -16,7 +16,7 @@ use actix_nsq::{
     embedded::{EmbeddedNsqd, Grant},
 };
 
-/// Where a program keeps its secrets: a mounted file, a vault.
+/// Stands for the place where a program keeps its secrets, such as a mounted file.
 type Vault = Arc<Mutex<String>>;
 
 fn read(vault: &Vault) -> io::Result<Secret> {
@@ -50,11 +50,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // The secret changes: the next connection uses the new one.
     *vault.lock().map_err(|_| "the vault is broken")? = "second".to_owned();
     producer.send(Reconnect).await?;
-    producer
-        .send(WaitConnected {
-            timeout: Duration::from_secs(5),
-        })
-        .await??;
+    let timeout = Duration::from_secs(5);
+    producer.send(WaitConnected { timeout }).await??;
     producer.publish("orders", "another order").await?;
 
     // A topic for which the secret is not authorized.
@@ -62,7 +59,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .publish("invoices", "an invoice")
         .await
         .unwrap_err();
-    println!("{error}");
+    println!("invoices: {error}");
     println!("{} orders stored", nsqd.message_count("orders"));
     Ok(())
 }

@@ -18,10 +18,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .deferred_publish("reminders", delay, "call back")
         .await?;
     for message in nsqd.messages("reminders") {
-        println!("stored: {}", String::from_utf8_lossy(&message.body));
+        let body = String::from_utf8_lossy(&message.body);
+        let delay = message.defer.unwrap_or_default();
+        println!("stored: {body:?}, delivered after {delay:?}");
     }
 
-    // nsqd's limit is `--max-req-timeout`, 1 hour by default; the option `max_req_timeout` must match.
+    // The limit is nsqd's flag `--max-req-timeout`, 1 hour by default. If you change it, set the
+    // producer's option `max_req_timeout` to the same value.
     let too_long = Duration::from_secs(2 * 3_600);
     let error = producer
         .deferred_publish("reminders", too_long, "too late")

@@ -15,17 +15,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let nsqd = EmbeddedNsqd::start()?;
     let producer = Producer::start(ProducerConfig::new(nsqd.address().to_string())?);
 
-    // `do_send` discards the result, and returns before they are sent.
+    // `do_send` discards the result, and returns before the message is sent.
     for number in 0..10_000 {
         producer.do_send(Publish::new("numbers", number.to_string()));
     }
 
-    let report = producer
-        .send(Drain {
-            timeout: Duration::from_secs(10),
-        })
-        .await?;
-    println!("{report}; clean: {}", report.is_clean());
+    let timeout = Duration::from_secs(10);
+    let report = producer.send(Drain { timeout }).await?;
+    println!("drained: {report}; clean: {}", report.is_clean());
     println!("{} messages stored", nsqd.message_count("numbers"));
 
     let error = producer.publish("numbers", "too late").await.unwrap_err();

@@ -17,7 +17,9 @@ fn advice(error: &PublishError) -> &'static str {
         (Delivery::NotWritten, true, _) => "publish again: it cannot duplicate the message",
         (_, true, _) => "publish again, if consumers tolerate duplicates",
         (_, false, ErrorScope::Message) => "fix this message; others are not affected",
-        (_, false, ErrorScope::Topic) => "check the topic and its authorization",
+        (_, false, ErrorScope::Topic) => {
+            "check the topic: its name, and the permission to publish to it"
+        }
         (_, false, _) => "alert a person",
     }
 }
@@ -35,10 +37,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .publish("not a topic", "an order")
         .await
         .unwrap_err();
+    // The first publish is in flight when the connection is lost; the second waits for a new one.
     nsqd.stop();
+    let lost = producer.publish("orders", "an order").await.unwrap_err();
     let timeout = producer.publish("orders", "an order").await.unwrap_err();
 
-    for error in [empty, invalid, timeout] {
+    for error in [empty, invalid, lost, timeout] {
         println!("{error}");
         println!(
             "    {:?}, {:?}: {}",

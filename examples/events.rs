@@ -30,7 +30,15 @@ impl Handler<ProducerEvent> for Watcher {
     type Result = ();
 
     fn handle(&mut self, event: ProducerEvent, _: &mut Context<Self>) {
-        println!("producer: {event:?}");
+        match event {
+            ProducerEvent::Settled {
+                requeued,
+                maybe_written,
+                ..
+            } => println!("producer: settled: {requeued} retried, {maybe_written} maybe written"),
+            ProducerEvent::Drained { report, .. } => println!("producer: drained: {report}"),
+            other => println!("producer: {other:?}"),
+        }
     }
 }
 
@@ -48,23 +56,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let producer = Producer::start(ProducerConfig::new(nsqd.address().to_string())?);
     let watcher = Watcher.start();
     // A new subscriber first receives the current state.
-    producer.do_send(SubscribeEvents::<ConnectionEvent>(
-        watcher.clone().recipient(),
-    ));
-    producer.do_send(SubscribeEvents::<ProducerEvent>(
-        watcher.clone().recipient(),
-    ));
+    let recipient = watcher.clone().recipient::<ConnectionEvent>();
+    producer.do_send(SubscribeEvents(recipient));
+    let recipient = watcher.clone().recipient::<ProducerEvent>();
+    producer.do_send(SubscribeEvents(recipient));
     producer.do_send(SubscribeFailures(watcher.recipient()));
 
     producer.publish("orders", "an order").await?;
     producer.do_send(Publish::new("orders", ""));
     nsqd.stop();
-    nsqd.restart()?;
-    producer.publish("orders", "another order").await?;
-    producer
-        .send(Drain {
-            timeout: Duration::from_secs(5),
-        })
-        .await?;
+    // Until the producer has noticed it, a publish fails as "maybe written".
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let publish = producer.publish("orders", "queued while nsqd is down");
+    let (published, restarted) = tokio::join!(publish, async { nsqd.restart() });
+    restarted?;
+    published?;
+    let timeout = Duration::from_secs(5);
+    producer.send(Drain { timeout }).await?;
     Ok(())
 }

@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let urgent = Publish::new("numbers", "1000").expires_in(Duration::from_secs(2));
     nsq.publish_message(urgent).await?;
 
-    println!("{}", nsq.stats().await?);
-    println!("{}", nsq.drain(Duration::from_secs(5)).await?);
+    println!("stats: {}", nsq.stats().await?);
+    println!("drained: {}", nsq.drain(Duration::from_secs(5)).await?);
     Ok(())
 }

@@ -17,8 +17,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .multi_publish("orders", ["one", "two", "three"])
         .await?;
 
-    // nsqd checks the whole batch before it stores any of it, so an invalid message fails all of them.
-    // Here it is the producer that rejects the empty body, before it sends anything.
+    // nsqd checks the whole batch before it stores any of it, so an invalid message fails all of
+    // them. Here it is the producer that rejects the empty body, before it sends anything.
     let error = producer
         .send(MultiPublish::new("orders", ["four", ""]))
         .await?

@@ -1,11 +1,11 @@
-//! Reaches nsqd by another transport than TCP: a Unix socket, as a sidecar proxy offers one.
+//! Reaches nsqd by another transport than TCP: a Unix socket, such as a sidecar proxy offers.
 //!
 //! ```sh
 //! cargo run --example own_connector
 //! ```
 //!
-//! nsqd itself listens on TCP only, so a small forwarder in this process plays the proxy. A connector
-//! may return any stream of bytes: a SOCKS proxy, a tunnel, a pipe in memory.
+//! nsqd itself listens on TCP only, so a small forwarder in this process plays the proxy. A
+//! connector may return any stream of bytes: a SOCKS proxy, a tunnel, a pipe in memory.
 
 #[cfg(unix)]
 #[actix::main]

@@ -1,12 +1,12 @@
-//! A guided tour: three ways to publish, a local rejection, a restart of nsqd, and a graceful shutdown.
+//! A guided tour: three ways to publish, a local rejection, a restart of nsqd, a graceful shutdown.
 //!
 //! ```sh
 //! cargo run --example quickstart                                   # an nsqd inside this process
 //! NSQD_TCP_ADDRESS=127.0.0.1:4150 cargo run --example quickstart   # your nsqd
 //! ```
 //!
-//! With its own nsqd it also restarts that nsqd while it publishes. It ends with counts, and with exit
-//! code 0 only if every result was as expected.
+//! With its own nsqd it also restarts that nsqd while it publishes. It ends with counts; the exit
+//! code is 0 only if every result was as expected.
 
 use std::{error::Error, process::ExitCode, time::Duration};
 

@@ -1,4 +1,4 @@
-//! A service of the application in front of a producer: it knows the topics, and encodes the events.
+//! A service of the application in front of a producer: it knows the topics and encodes the events.
 //!
 //! ```sh
 //! cargo run --example registry

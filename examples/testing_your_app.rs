@@ -1,4 +1,4 @@
-//! Tests an application in two ways: against an nsqd inside the process that fails on demand, and with
+//! Tests an application in two ways: with an nsqd inside the process that fails on demand, and with
 //! a mock in place of the producer.
 //!
 //! ```sh
