@@ -1,51 +1,65 @@
-//! The connection: whom nsqd sees, how long it lives, and what is said of a peer that is no nsqd.
+//! The connection: what nsqd sees of the client, heartbeats, pings, and what prevents it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use actix_nsq::{ConnectionError, Delivery, ErrorKind, ProducerConfig, Publish};
+use actix_nsq::actix::{Addr, Arbiter};
+use actix_nsq::bytes::Bytes;
+use actix_nsq::{
+    ConnectionError, Delivery, ErrorKind, Ping, Producer, ProducerConfig, Publish, PublishError,
+};
+use futures::future::join_all;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
-use super::load::{TOPIC, config, numbered, numbers, publish, publish_all, start, topic};
+use super::event_log::EventLog;
+use super::fixture::{
+    LONG, TOPIC, assert_error, assert_stored, config, numbered, publish, publish_all, start, stats,
+    topic,
+};
 use crate::harness::{Scenario, scenarios};
 use crate::support::broker::{Broker, Kind};
+use crate::support::our_process::thread_cpu_time;
 
 pub fn scenarios() -> Vec<Scenario> {
     scenarios![
-        nsqd_is_told_who_publishes,
-        nsqd_is_told_where_the_publisher_is.only(
-            Kind::Embedded,
-            "nsqd 1.3.0 does not show where its clients are"
-        ),
-        an_idle_producer_keeps_its_connection,
-        large_messages_do_not_hold_up_heartbeats,
-        a_busy_handler_elsewhere_holds_up_no_heartbeat,
-        a_producer_without_heartbeats_publishes,
-        the_http_port_of_nsqd_is_recognised.only(Kind::Real, "the embedded nsqd has no HTTP port"),
-        a_producer_connects_from_the_address_it_was_given,
-        a_producer_may_connect_at_its_first_publish_only,
-        several_addresses_of_a_name_are_tried,
+        nsqd_shows_the_names_of_the_client,
+        nsqd_receives_region_zone_and_heartbeat_interval
+            .only(Kind::Embedded, "nsqd 1.3.0 does not show them"),
+        heartbeats_keep_an_idle_connection,
+        large_messages_do_not_delay_heartbeats,
+        blocked_arbiter_does_not_delay_heartbeats_of_another,
+        producer_without_heartbeats_publishes,
+        ping_is_answered_and_stores_nothing,
+        http_port_of_nsqd_is_reported.only(Kind::Real, "the embedded nsqd has no HTTP port"),
+        missing_file_descriptors_delay_publishes_without_spinning
+            .only(
+                Kind::Real,
+                "the embedded nsqd needs descriptors of this process"
+            )
+            .in_own_process(),
     ]
 }
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// checklist: 23
-async fn nsqd_is_told_who_publishes(broker: Broker) {
+async fn nsqd_shows_the_names_of_the_client(broker: Broker) {
     let config = config(&broker)
         .await
-        .client_id("teller")
-        .hostname("desk.example.org");
-    let producer = start(config.user_agent("bank/7"));
+        .client_id("client")
+        .hostname("host.example.org");
+    let producer = start(config.user_agent("agent/7"));
     publish(&producer, "hello").await.unwrap();
     let clients = broker.clients().await;
     assert_eq!(clients.len(), 1);
-    assert_eq!(clients[0]["client_id"], "teller");
-    assert_eq!(clients[0]["hostname"], "desk.example.org");
-    assert_eq!(clients[0]["user_agent"], "bank/7");
+    assert_eq!(clients[0]["client_id"], "client");
+    assert_eq!(clients[0]["hostname"], "host.example.org");
+    assert_eq!(clients[0]["user_agent"], "agent/7");
 }
 
 /// checklist: 23
-async fn nsqd_is_told_where_the_publisher_is(broker: Broker) {
+async fn nsqd_receives_region_zone_and_heartbeat_interval(broker: Broker) {
     let config = config(&broker)
         .await
         .topology_region("north")
@@ -58,28 +72,26 @@ async fn nsqd_is_told_where_the_publisher_is(broker: Broker) {
     assert_eq!(clients[0]["heartbeat_interval"], 2_500);
 }
 
-/// nsqd cuts a client that was silent for two intervals.
+/// nsqd closes a connection that was silent for two intervals.
 /// checklist: 9
-async fn an_idle_producer_keeps_its_connection(broker: Broker) {
+async fn heartbeats_keep_an_idle_connection(broker: Broker) {
     let producer = start(config(&broker).await.heartbeat_interval(SECOND));
     publish(&producer, numbered(0)).await.unwrap();
-    // Nothing tells the passing of idle time but time.
-    tokio::time::sleep(5 * SECOND).await;
+    tokio::time::sleep(3 * SECOND).await;
     publish(&producer, numbered(1)).await.unwrap();
-    assert_eq!(numbers(&broker.bodies(TOPIC, 2).await), [0, 1]);
+    assert_stored(&broker, 0..2).await;
     assert_eq!(broker.handshakes().await, 1);
 }
 
 /// checklist: 9
-async fn large_messages_do_not_hold_up_heartbeats(broker: Broker) {
+async fn large_messages_do_not_delay_heartbeats(broker: Broker) {
     let producer = start(config(&broker).await.heartbeat_interval(SECOND));
-    let body = actix_nsq::bytes::Bytes::from(vec![b'x'; 1 << 20]);
-    let begun = Instant::now();
-    let mut published = 0;
-    while begun.elapsed() < 4 * SECOND {
-        let sent = [(); 8].map(|()| producer.send(Publish::new(topic("large"), body.clone())));
-        for answer in sent {
-            answer.await.unwrap().unwrap();
+    let body = Bytes::from(vec![b'x'; 1 << 20]);
+    let (began, mut published) = (Instant::now(), 0);
+    while began.elapsed() < 3 * SECOND {
+        let sent = (0..8).map(|_| producer.send(Publish::new(topic("large"), body.clone())));
+        for answer in join_all(sent).await {
+            answer.unwrap().unwrap();
             published += 1;
         }
         if published % 64 == 0 {
@@ -89,15 +101,17 @@ async fn large_messages_do_not_hold_up_heartbeats(broker: Broker) {
     assert_eq!(broker.handshakes().await, 1, "after {published} MiB");
 }
 
-/// Heartbeats are answered on the arbiter of the connection: a blocked one elsewhere does not matter.
 /// checklist: 9
-async fn a_busy_handler_elsewhere_holds_up_no_heartbeat(broker: Broker) {
-    let config = config(&broker).await.heartbeat_interval(SECOND);
-    let arbiter = actix_nsq::actix::Arbiter::new();
-    let producer =
-        actix_nsq::Producer::start_in_arbiter(&arbiter.handle(), config.build().unwrap());
+async fn blocked_arbiter_does_not_delay_heartbeats_of_another(broker: Broker) {
+    let config = config(&broker)
+        .await
+        .heartbeat_interval(SECOND)
+        .build()
+        .unwrap();
+    let arbiter = Arbiter::new();
+    let producer = Producer::start_in_arbiter(&arbiter.handle(), config);
     publish(&producer, numbered(0)).await.unwrap();
-    // This arbiter does nothing else meanwhile, not even look.
+    // Blocks the arbiter of the scenario.
     std::thread::sleep(3 * SECOND);
     publish(&producer, numbered(1)).await.unwrap();
     assert_eq!(broker.handshakes().await, 1);
@@ -106,70 +120,87 @@ async fn a_busy_handler_elsewhere_holds_up_no_heartbeat(broker: Broker) {
 }
 
 /// checklist: 11
-async fn a_producer_without_heartbeats_publishes(broker: Broker) {
+async fn producer_without_heartbeats_publishes(broker: Broker) {
     let producer = start(config(&broker).await.heartbeat_interval(None));
     publish_all(&producer, 0..100).await.assert_all_ok();
-    assert_eq!(
-        numbers(&broker.bodies(TOPIC, 100).await),
-        Vec::from_iter(0..100)
-    );
+    assert_stored(&broker, 0..100).await;
     if broker.kind() == Kind::Embedded {
         assert_eq!(broker.clients().await[0]["heartbeat_interval"], -1);
     }
 }
 
+async fn ping(producer: &Addr<Producer>) -> Result<(), PublishError> {
+    producer.send(Ping { timeout: LONG }).await?
+}
+
+/// checklist: 44
+async fn ping_is_answered_and_stores_nothing(broker: Broker) {
+    let producer = start(config(&broker).await.client_id("me").user_agent("test/1"));
+    publish(&producer, numbered(0)).await.unwrap();
+    let before = broker.clients().await;
+    for _ in 0..10 {
+        ping(&producer).await.unwrap();
+    }
+    let (pings, answers) = tokio::join!(
+        join_all((0..10).map(|_| ping(&producer))),
+        publish_all(&producer, 1..100)
+    );
+    pings.into_iter().for_each(Result::unwrap);
+    answers.assert_all_ok();
+    let after = broker.clients().await;
+    for name in ["client_id", "hostname", "user_agent"] {
+        assert_eq!(before[0][name], after[0][name], "{name}");
+    }
+    assert_stored(&broker, 0..100).await;
+    assert_eq!(stats(&producer).await.connects, 1);
+}
+
 /// fault: P6
 /// checklist: 13, 14, 15
-async fn the_http_port_of_nsqd_is_recognised(broker: Broker) {
+async fn http_port_of_nsqd_is_reported(broker: Broker) {
     let http = broker.real().with_nsqd(|nsqd| nsqd.http_address()).await;
     let producer = start(ProducerConfig::builder(http));
-    let hello = Publish::new(topic(TOPIC), "hello").expires_in(Duration::from_millis(500));
-    let error = producer.send(hello).await.unwrap().unwrap_err();
-    assert_eq!(
-        (error.kind(), error.delivery()),
-        (ErrorKind::Timeout, Delivery::NotWritten)
+    let message = Publish::new(topic(TOPIC), "hello").expires_in(SECOND / 2);
+    let error = producer.send(message).await.unwrap().unwrap_err();
+    assert_error(&error, ErrorKind::Timeout, Delivery::NotWritten);
+    let reason = error.connection_error();
+    assert!(
+        matches!(reason, Some(ConnectionError::HttpServer)),
+        "{error}"
     );
-    let why = error.connection_error();
-    assert!(matches!(why, Some(ConnectionError::HttpServer)), "{error}");
     assert!(error.to_string().contains("HTTP"), "{error}");
 }
 
-/// checklist: 20, 21
-async fn a_producer_connects_from_the_address_it_was_given(broker: Broker) {
-    let from = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 9), 0));
-    let producer = start(config(&broker).await.local_addr(from));
-    publish(&producer, "hello").await.unwrap();
-    let peer: SocketAddr = match broker.kind() {
-        Kind::Embedded => broker.embedded().connections()[0].peer,
-        Kind::Real => broker.clients().await[0]["remote_address"]
-            .as_str()
-            .unwrap()
-            .parse()
-            .unwrap(),
+/// fault: P30
+async fn missing_file_descriptors_delay_publishes_without_spinning(broker: Broker) {
+    let config = config(&broker)
+        .await
+        .max_reconnect_backoff(Duration::from_millis(50));
+    let (cpu_before, outage) = (thread_cpu_time(), 2 * SECOND);
+    let limits = getrlimit(Resource::Nofile);
+    let mut exhausted = limits;
+    // A new descriptor is the lowest free one.
+    let next = File::open("/dev/null").expect("a descriptor is available");
+    exhausted.current = Some(next.as_raw_fd().try_into().expect("it is positive"));
+    drop(next);
+    setrlimit(Resource::Nofile, exhausted).expect("the limit can be lowered");
+
+    let producer = start(config);
+    let events = EventLog::of(&producer);
+    let expiring = Publish::new(topic(TOPIC), "expires").expires_in(outage);
+    let error = producer.send(expiring).await.unwrap().unwrap_err();
+    let queued = producer.send(Publish::new(topic(TOPIC), "queued"));
+    setrlimit(Resource::Nofile, limits).expect("the limit can be raised again");
+    let cpu = thread_cpu_time() - cpu_before;
+
+    assert_error(&error, ErrorKind::Timeout, Delivery::NotWritten);
+    let Some(ConnectionError::Dial { source, .. }) = error.connection_error() else {
+        panic!("{error}");
     };
-    assert_eq!(peer.ip(), from.ip());
-}
-
-async fn a_producer_may_connect_at_its_first_publish_only(broker: Broker) {
-    let producer = start(config(&broker).await.connect_at_start(false));
-    // Refused without a connection, and so the producer is alive by now.
-    publish(&producer, "").await.unwrap_err();
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(broker.handshakes().await, 0);
-    publish(&producer, "hello").await.unwrap();
-    assert_eq!(broker.handshakes().await, 1);
-}
-
-/// `localhost` has often an IPv6 address, on which nothing listens here.
-/// fault: P3
-/// checklist: 20, 21
-async fn several_addresses_of_a_name_are_tried(broker: Broker) {
-    let address: SocketAddr = broker.address().await.parse().unwrap();
-    assert_eq!(address.ip(), IpAddr::from(Ipv4Addr::LOCALHOST));
-    let producer = start(ProducerConfig::builder(format!(
-        "localhost:{}",
-        address.port()
-    )));
-    publish(&producer, "hello").await.unwrap();
-    assert_eq!(broker.bodies(TOPIC, 1).await, [b"hello"]);
+    let too_many_files = rustix::io::Errno::MFILE.raw_os_error();
+    assert_eq!(source.raw_os_error(), Some(too_many_files), "{error}");
+    assert!(events.backoffs().len() >= 10, "{:?}", events.backoffs());
+    assert!(cpu < outage / 8, "{cpu:?} of CPU time in {outage:?}");
+    queued.await.unwrap().unwrap();
+    assert_eq!(broker.bodies(TOPIC, 1).await, [b"queued"]);
 }

@@ -1,32 +1,32 @@
-//! Runs every scenario against every kind of nsqd: each on a thread and an actix System of its own, and under a watchdog.
+//! Runs every scenario against both kinds of nsqd, each on its own thread and actix System, with
+//! a timeout.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Completion, Failed, Trial};
 
 use crate::support::broker::{Broker, Kind, Settings};
 use crate::support::trials;
 
-/// Set for a process that was started to run one scenario alone.
-const ALONE: &str = "BROKER_SCENARIO_ALONE";
+/// Set for a process that runs one scenario.
+const OWN_PROCESS: &str = "BROKER_SCENARIO_PROCESS";
 
-/// A scenario that takes longer has hung, unless it says otherwise.
-const LONGEST: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Something that must hold whichever nsqd is there.
+/// A test that runs against every kind of nsqd.
 #[derive(Clone)]
 pub struct Scenario {
     name: &'static str,
     run: fn(Broker) -> Pin<Box<dyn Future<Output = ()>>>,
     settings: Settings,
     only: Option<(Kind, &'static str)>,
-    missing: fn() -> Option<String>,
-    alone: bool,
-    longest: Duration,
+    problem: fn() -> Option<String>,
+    in_own_process: bool,
+    timeout: Duration,
 }
 
 impl Scenario {
@@ -37,18 +37,18 @@ impl Scenario {
             run,
             settings: Settings::default(),
             only: None,
-            missing: || None,
-            alone: false,
-            longest: LONGEST,
+            problem: || None,
+            in_own_process: false,
+            timeout: TIMEOUT,
         }
     }
 
-    /// The same with a broker set up otherwise.
+    /// Starts the broker with these settings.
     pub fn with(self, settings: Settings) -> Self {
         Self { settings, ..self }
     }
 
-    /// The same for one kind only, and why: the other is reported as ignored for this reason.
+    /// Runs against one kind; the other is ignored for this reason.
     pub fn only(self, kind: Kind, reason: &'static str) -> Self {
         Self {
             only: Some((kind, reason)),
@@ -56,36 +56,40 @@ impl Scenario {
         }
     }
 
-    /// The same for a real nsqd where something else is to be had, too; else it is reported as ignored for this reason, or
-    /// fails where a real nsqd is required.
-    pub fn unless(self, missing: fn() -> Option<String>) -> Self {
-        Self { missing, ..self }
+    /// Runs against a real nsqd only where there is no problem. Otherwise it is ignored, or fails
+    /// if a real nsqd is required.
+    pub fn unless(self, problem: fn() -> Option<String>) -> Self {
+        Self { problem, ..self }
     }
 
-    /// The same in a process of its own, because it measures what belongs to the whole process.
-    pub fn alone(self) -> Self {
+    /// Runs in its own process, because it measures or changes the process.
+    pub fn in_own_process(self) -> Self {
         Self {
-            alone: true,
+            in_own_process: true,
             ..self
         }
     }
 
-    /// The same with more time before it counts as hanging.
-    pub fn within(self, longest: Duration) -> Self {
-        Self { longest, ..self }
+    /// Fails after this time instead of [`TIMEOUT`].
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
     /// One trial per kind of nsqd.
     pub fn trials(&self) -> impl Iterator<Item = Trial> {
         [Kind::Embedded, Kind::Real].into_iter().map(|kind| {
             let scenario = self.clone();
-            // `broker::publish::a_thing_holds` is told as `real::publish::a_thing_holds`.
-            let name = scenario
-                .name
-                .split_once("::")
-                .map_or(scenario.name, |(_, name)| name);
-            let name = format!("{kind}::{name}");
-            Trial::ignorable_test(name.clone(), move || scenario.run(&name, kind))
+            // `broker::drain::name` becomes `real::drain::name`.
+            let path = scenario.name.split_once("::");
+            let name = format!("{kind}::{}", path.map_or(scenario.name, |(_, path)| path));
+            Trial::ignorable_test(name.clone(), move || {
+                let began = Instant::now();
+                let result = scenario.run(&name, kind);
+                if std::env::var_os("TIMES").is_some() && std::env::var_os(OWN_PROCESS).is_none() {
+                    eprintln!("{:7.2} s  {name}", began.elapsed().as_secs_f64());
+                }
+                result
+            })
         })
     }
 
@@ -99,12 +103,12 @@ impl Scenario {
             return instead;
         }
         if kind == Kind::Real
-            && let Some(reason) = (self.missing)()
+            && let Some(problem) = (self.problem)()
         {
-            return trials::missing("what the scenario needs", &reason);
+            return trials::missing("what the scenario needs", &problem);
         }
-        if self.alone && std::env::var_os(ALONE).is_none() {
-            return run_alone(name);
+        if self.in_own_process && std::env::var_os(OWN_PROCESS).is_none() {
+            return run_process(name);
         }
         let (done, outcome) = mpsc::channel();
         let play = move || {
@@ -114,34 +118,33 @@ impl Scenario {
             });
         };
         let thread = std::thread::Builder::new().name(name.to_owned());
-        // A scenario that hangs keeps its thread: there is no way to end one. The process ends all the same.
+        // After a timeout, the thread stays until the process exits.
         thread.spawn(move || done.send(catch_unwind(AssertUnwindSafe(play))))?;
-        let longest = self.longest;
-        match outcome.recv_timeout(longest) {
+        match outcome.recv_timeout(self.timeout) {
             Ok(Ok(())) => Ok(Completion::Completed),
             Ok(Err(panic)) => Err(trials::words_of(&*panic).into()),
-            Err(_) => Err(format!("{name} hangs: it has not ended within {longest:?}").into()),
+            Err(_) => Err(format!("{name} has not ended within {:?}", self.timeout).into()),
         }
     }
 }
 
-/// Runs one trial in a process of its own: this very program, told to run nothing else.
-fn run_alone(name: &str) -> Result<Completion, Failed> {
-    let program = std::env::current_exe()?;
-    let ran = Command::new(program)
+/// Runs one trial in a new process of this program.
+fn run_process(name: &str) -> Result<Completion, Failed> {
+    let ran = Command::new(std::env::current_exe()?)
         .args([name, "--exact"])
-        .env(ALONE, "1")
+        .env(OWN_PROCESS, "1")
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()?;
-    match ran.status.success() {
-        true => Ok(Completion::Completed),
-        false => Err(String::from_utf8_lossy(&ran.stdout).into_owned().into()),
+    if ran.status.success() {
+        Ok(Completion::Completed)
+    } else {
+        Err(String::from_utf8_lossy(&ran.stdout).into_owned().into())
     }
 }
 
-/// The table of a module's scenarios: names of `async fn(Broker)`, each with what is special about it
-/// (`name.with(settings)`, `name.only(kind, reason)`, `name.alone()`).
+/// The table of a module: names of `async fn(Broker)`, each with methods of [`Scenario`], such as
+/// `name.with(settings).only(kind, reason)`.
 macro_rules! scenarios {
     ($($scenario:ident $(.$how:ident($($what:expr),* $(,)?))*),* $(,)?) => {
         vec![$(

@@ -1,178 +1,27 @@
-//! Numbered publishes, what was answered to each, and whether the broker's messages bear the answers out.
+//! Concurrent callers that publish until they are stopped, with a record of their answers.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-use std::ops::Range;
+use std::cell::{Cell, Ref, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_nsq::actix::Addr;
 use actix_nsq::bytes::Bytes;
-use actix_nsq::{
-    Delivery, Producer, ProducerConfig, ProducerConfigBuilder, Publish, PublishError, Topic,
-};
+use actix_nsq::{Delivery, MultiPublish, Producer, Publish, PublishError, Topic};
 use actix_rt::task::JoinHandle;
 
+use super::fixture::topic;
 use crate::support::broker::Broker;
+use crate::support::record::{Audit, Id, Record};
 use crate::support::wait;
 
-/// The topic of a scenario that needs only one.
-pub const TOPIC: &str = "scenario";
+/// The callers are spread over this number of topics.
+const TOPICS: usize = 3;
+/// Every caller publishes a batch of three after this number of single messages.
+const BATCH_EVERY: usize = 20;
+const BATCH: usize = 3;
 
-pub fn topic(name: &str) -> Topic {
-    name.parse().expect("a scenario's topic has a good name")
-}
-
-/// What a scenario's producer is configured with, for it to change: nsqd's address, and a short first backoff.
-pub async fn config(broker: &Broker) -> ProducerConfigBuilder {
-    ProducerConfig::builder(broker.address().await).reconnect_backoff(Duration::from_millis(20))
-}
-
-/// A producer for this broker.
-pub async fn producer(broker: &Broker) -> Addr<Producer> {
-    start(config(broker).await)
-}
-
-pub fn start(config: ProducerConfigBuilder) -> Addr<Producer> {
-    Producer::start(config.build().expect("a scenario's configuration is valid"))
-}
-
-/// Publishes one message; its answer, with what actix has to say folded in.
-pub async fn publish(
-    producer: &Addr<Producer>,
-    body: impl Into<Bytes>,
-) -> Result<(), PublishError> {
-    producer.send(Publish::new(topic(TOPIC), body)).await?
-}
-
-/// The body of the message of this number, with a checksum.
-pub fn numbered(number: usize) -> Bytes {
-    format!("{number:08} {:016x}", checksum(number)).into()
-}
-
-/// The number of a message that was published with [`numbered`]; panics when it was not, or is damaged.
-#[track_caller]
-pub fn number_of(body: &[u8]) -> usize {
-    let text = String::from_utf8_lossy(body);
-    let number = text.split(' ').next().and_then(|word| word.parse().ok());
-    match number {
-        Some(number) if numbered(number) == body => number,
-        _ => panic!("a message that nobody published: {text:.100}"),
-    }
-}
-
-fn checksum(number: usize) -> u64 {
-    (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
-/// The numbers of messages, in the order the broker gave them out.
-#[track_caller]
-pub fn numbers(bodies: &[Vec<u8>]) -> Vec<usize> {
-    bodies.iter().map(|body| number_of(body)).collect()
-}
-
-/// Publishes the messages of these numbers in one breath, and waits for all their answers.
-pub async fn publish_all(producer: &Addr<Producer>, numbers: Range<usize>) -> Answers {
-    let topic = topic(TOPIC);
-    let sent: Vec<_> = numbers
-        .map(|number| {
-            let message = Publish::new(topic.clone(), numbered(number));
-            (number, producer.send(message))
-        })
-        .collect();
-    let mut answers = Answers::default();
-    for (number, answer) in sent {
-        answers.note(
-            number,
-            answer
-                .await
-                .map_err(PublishError::from)
-                .and_then(|answer| answer),
-        );
-    }
-    answers
-}
-
-/// What was answered to each publish, by number.
-#[derive(Debug, Default)]
-pub struct Answers(BTreeMap<usize, Result<(), PublishError>>);
-
-impl Answers {
-    #[track_caller]
-    pub fn note(&mut self, number: usize, answer: Result<(), PublishError>) {
-        let earlier = self.0.insert(number, answer);
-        assert!(
-            earlier.is_none(),
-            "{number} was answered twice: {earlier:?}"
-        );
-    }
-
-    /// Takes in the answers to other publishes.
-    pub fn merge(&mut self, others: Answers) {
-        for (number, answer) in others.0 {
-            self.note(number, answer);
-        }
-    }
-
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub fn ok(&self) -> usize {
-        self.0.values().filter(|answer| answer.is_ok()).count()
-    }
-
-    /// How many failed with nothing stored, or perhaps stored.
-    pub fn failed(&self, delivery: Delivery) -> usize {
-        self.errors()
-            .filter(|error| error.delivery() == delivery)
-            .count()
-    }
-
-    pub fn errors(&self) -> impl Iterator<Item = &PublishError> {
-        self.0.values().filter_map(|answer| answer.as_ref().err())
-    }
-
-    #[track_caller]
-    pub fn assert_all_ok(&self) {
-        let failed: Vec<_> = self
-            .0
-            .iter()
-            .filter(|(_, answer)| answer.is_err())
-            .collect();
-        let some = failed.iter().take(3).collect::<Vec<_>>();
-        assert!(
-            failed.is_empty(),
-            "{} of {} failed: {some:?}",
-            failed.len(),
-            self.len()
-        );
-    }
-
-    /// Every `Ok` is stored, nothing is stored twice, what is `NotWritten` is not stored, and nothing else is there.
-    #[track_caller]
-    pub fn assert_true_of(&self, bodies: &[Vec<u8>]) {
-        let mut stored = BTreeMap::<usize, usize>::new();
-        for body in bodies {
-            *stored.entry(number_of(body)).or_default() += 1;
-        }
-        for (number, answer) in &self.0 {
-            let times = stored.remove(number).unwrap_or(0);
-            let is_true = match answer {
-                Ok(()) => times == 1,
-                Err(error) if error.delivery() == Delivery::NotWritten => times == 0,
-                Err(_) => times <= 1,
-            };
-            assert!(
-                is_true,
-                "message {number} was answered {answer:?} and is stored {times} times"
-            );
-        }
-        assert!(stored.is_empty(), "stored, but never answered: {stored:?}");
-    }
-}
-
-/// Callers that each publish one message after the other, until they are told to stop.
+/// Callers that each publish one message, or now and then a batch, wait for the answer, and
+/// publish the next.
 pub struct Load {
     shared: Rc<Shared>,
     callers: Vec<JoinHandle<()>>,
@@ -180,54 +29,129 @@ pub struct Load {
 
 #[derive(Default)]
 struct Shared {
-    answers: RefCell<Answers>,
+    record: RefCell<Record>,
+    /// Publishes answered `Ok`. A batch counts once; [`Record`] counts messages.
     ok: Cell<usize>,
-    next: Cell<usize>,
-    over: Cell<bool>,
+    ambiguous: Cell<usize>,
+    longest: Cell<Duration>,
+    errors: RefCell<Vec<PublishError>>,
+    stop: Cell<bool>,
 }
 
 impl Load {
-    pub fn start(producer: &Addr<Producer>, callers: usize) -> Self {
+    /// Starts callers that publish to the topics `{prefix}_0`, `{prefix}_1` and `{prefix}_2`.
+    pub fn start(producer: &Addr<Producer>, callers: usize, prefix: &str) -> Self {
         let shared = Rc::new(Shared::default());
-        let call = |_| actix_rt::spawn(Rc::clone(&shared).call(producer.clone()));
-        let callers = (0..callers).map(call).collect();
+        let spawn = |number: usize| {
+            let name = format!("{prefix}_{}", number % TOPICS);
+            let publisher = shared.record.borrow_mut().publisher(&name);
+            let call = Rc::clone(&shared).call(producer.clone(), topic(&name), publisher);
+            actix_rt::spawn(call)
+        };
+        let callers = (0..callers).map(spawn).collect();
         Self { shared, callers }
     }
 
-    /// How many publishes were answered `Ok` so far.
+    /// Number of publishes answered `Ok`.
     pub fn ok(&self) -> usize {
         self.shared.ok.get()
     }
 
-    /// Waits until so many more are answered `Ok`.
-    pub async fn until_more_ok(&self, more: usize) {
-        let goal = self.ok() + more;
-        wait::until("the publishes are answered Ok", || self.ok() >= goal).await;
+    /// Number of publishes that may be stored. A batch counts once.
+    pub fn ambiguous(&self) -> usize {
+        self.shared.ambiguous.get()
     }
 
-    /// Waits for the answers still due, and returns all.
-    pub async fn stop(self) -> Answers {
-        self.shared.over.set(true);
-        for caller in self.callers {
+    /// The longest time until an `Ok`.
+    pub fn longest(&self) -> Duration {
+        self.shared.longest.get()
+    }
+
+    pub fn errors(&self) -> Ref<'_, Vec<PublishError>> {
+        self.shared.errors.borrow()
+    }
+
+    /// Waits for this number of further publishes to be answered `Ok`.
+    pub async fn until_more_ok(&self, more: usize) {
+        let goal = self.ok() + more;
+        wait::until("publishes are answered Ok", || self.ok() >= goal).await;
+    }
+
+    /// Stops the callers after their current publish.
+    pub async fn stop(&mut self) {
+        self.shared.stop.set(true);
+        for caller in self.callers.drain(..) {
             caller.await.expect("a caller does not panic");
         }
-        let answers = self.shared.answers.take();
-        assert_eq!(
-            answers.len(),
-            self.shared.next.get(),
-            "every publish is answered"
-        );
-        answers
+    }
+
+    /// Stops the load and compares the answers with what the broker stored. The broker must be
+    /// running without faults.
+    pub async fn audit(mut self, broker: &Broker) -> Audit {
+        self.stop().await;
+        audit(self.shared.record.take(), broker).await
     }
 }
 
+/// Compares a record with what the broker stored in the record's topics.
+pub async fn audit(mut record: Record, broker: &Broker) -> Audit {
+    for topic in record.topics() {
+        for body in broker.bodies(&topic, record.ok_in(&topic)).await {
+            record.found(&topic, &body);
+        }
+    }
+    record.finish()
+}
+
+/// Publishes the next messages of a publisher, as one command, and records the answer.
+pub async fn publish_recorded(
+    producer: &Addr<Producer>,
+    record: &RefCell<Record>,
+    (topic, publisher): (&Topic, usize),
+    sizes: &[usize],
+) -> Result<(), PublishError> {
+    let (ids, bodies): (Vec<Id>, Vec<Bytes>) = {
+        let mut record = record.borrow_mut();
+        let offers = sizes.iter().map(|size| record.offer(publisher, *size));
+        offers.unzip()
+    };
+    let answer = match &bodies[..] {
+        [body] => producer.send(Publish::new(topic, body.clone())).await,
+        _ => producer.send(MultiPublish::new(topic, bodies)).await,
+    };
+    let answer = answer.map_err(PublishError::from).and_then(|answer| answer);
+    let mut record = record.borrow_mut();
+    ids.into_iter().for_each(|id| record.answer(id, &answer));
+    answer
+}
+
 impl Shared {
-    async fn call(self: Rc<Self>, producer: Addr<Producer>) {
-        while !self.over.get() {
-            let number = self.next.replace(self.next.get() + 1);
-            let answer = publish(&producer, numbered(number)).await;
-            self.ok.set(self.ok.get() + usize::from(answer.is_ok()));
-            self.answers.borrow_mut().note(number, answer);
+    async fn call(self: Rc<Self>, producer: Addr<Producer>, topic: Topic, publisher: usize) {
+        let mut number = publisher;
+        while !self.stop.get() {
+            number += 1;
+            // Small messages, and a few larger ones.
+            let size = if number.is_multiple_of(50) {
+                5_000
+            } else {
+                number % 97
+            };
+            let is_batch = number.is_multiple_of(BATCH_EVERY);
+            let sizes = &[size; BATCH][..if is_batch { BATCH } else { 1 }];
+            let began = Instant::now();
+            let to = (&topic, publisher);
+            match publish_recorded(&producer, &self.record, to, sizes).await {
+                Ok(()) => {
+                    self.ok.set(self.ok.get() + 1);
+                    self.longest.set(self.longest.get().max(began.elapsed()));
+                }
+                Err(error) => {
+                    let ambiguous = error.delivery() != Delivery::NotWritten;
+                    self.ambiguous
+                        .set(self.ambiguous.get() + usize::from(ambiguous));
+                    self.errors.borrow_mut().push(error);
+                }
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
-//! The scenarios that need a broker, each run against the embedded nsqd and against a real one.
+//! Scenarios that run against the embedded nsqd and against a real one.
 //!
-//! A module of scenarios has a `pub fn scenarios()` with its table, and is named once more in `main`. Where there is no real
-//! nsqd, the `real::` scenarios are reported as ignored, with the reason; `NSQD_REQUIRED=1` makes them fail instead.
+//! Without a real nsqd, the `real::` scenarios are ignored, with the reason; `NSQD_REQUIRED=1`
+//! makes them fail instead. `FULL=1` runs the exhaustive form of those that sample by default, and
+//! `TIMES=1` prints how long each scenario took.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -11,88 +12,62 @@
 )]
 #![allow(
     unreachable_pub,
-    reason = "`pub` says here what a module offers to its neighbours; nothing leaves a test binary"
+    reason = "`pub` marks what a module offers to the others of this binary"
 )]
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod event_log;
+mod fixture;
 mod harness;
 mod load;
-mod recorded;
-mod told;
 
-mod batches;
-mod callers;
+mod auth;
+mod backpressure;
+mod batching;
 mod campaign;
-mod clear_text;
+mod compression;
 mod connection;
 mod cuts;
 mod disk;
 mod drain;
-mod floods;
-mod innocents;
-mod layered_cuts;
-mod layers;
+mod events;
 mod leaks;
-mod limits;
-mod lives;
-mod loops;
-mod nsq_bench;
-mod pieces;
 mod publish;
-mod reconnects;
-mod refusals;
-mod restarts;
-mod rig;
-mod secrets;
-mod seeing;
-mod stalls;
+mod reconnect;
+mod rejection;
 mod tls;
-mod to_nsq;
-mod unsaid;
+mod tools;
 mod verifier;
 mod web;
 
 fn main() {
-    let arguments = libtest_mimic::Arguments::from_args();
-    let tables = [
-        rig::scenarios(),
-        publish::scenarios(),
-        callers::scenarios(),
-        refusals::scenarios(),
-        batches::scenarios(),
-        restarts::scenarios(),
-        stalls::scenarios(),
-        clear_text::scenarios(),
+    let mut arguments = libtest_mimic::Arguments::from_args();
+    // Most scenarios wait more than they compute.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.test_threads.get_or_insert(2 * cores);
+    let modules = [
+        auth::scenarios(),
+        backpressure::scenarios(),
+        batching::scenarios(),
+        campaign::scenarios(),
+        compression::scenarios(),
         connection::scenarios(),
         cuts::scenarios(),
-        pieces::scenarios(),
-        unsaid::scenarios(),
-        drain::scenarios(),
-        floods::scenarios(),
-        layered_cuts::scenarios(),
-        layers::scenarios(),
-        leaks::scenarios(),
-        reconnects::scenarios(),
-        lives::scenarios(),
-        secrets::scenarios(),
-        seeing::scenarios(),
-        tls::scenarios(),
-        to_nsq::scenarios(),
-        campaign::scenarios(),
         disk::scenarios(),
-        innocents::scenarios(),
-        limits::scenarios(),
-        loops::scenarios(),
+        drain::scenarios(),
+        events::scenarios(),
+        leaks::scenarios(),
+        publish::scenarios(),
+        reconnect::scenarios(),
+        rejection::scenarios(),
+        tls::scenarios(),
+        tools::scenarios(),
         verifier::scenarios(),
-        nsq_bench::scenarios(),
         web::scenarios(),
     ];
-    let trials = tables
-        .iter()
-        .flatten()
-        .flat_map(|scenario| scenario.trials())
-        .collect();
+    let scenarios = modules.iter().flatten();
+    let trials = scenarios.flat_map(|scenario| scenario.trials()).collect();
     libtest_mimic::run(&arguments, trials).exit();
 }

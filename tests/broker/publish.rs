@@ -1,38 +1,51 @@
-//! What is published lands exactly once and unchanged: PUB, MPUB and DPUB, of every size and with every byte.
+//! Publishes are stored once, unchanged and in order: PUB, MPUB and DPUB, from many callers.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use actix_nsq::bytes::Bytes;
-use actix_nsq::{DeferredPublish, Delivery, ErrorKind, MultiPublish, Publish, Topic};
+use actix_nsq::actix::Addr;
+use actix_nsq::protocol::ErrorCode;
+use actix_nsq::{DeferredPublish, Delivery, ErrorKind, MultiPublish, Producer, Publish, Topic};
+use futures::future::join_all;
 
-use super::load::{TOPIC, numbered, numbers, producer, publish, publish_all, topic};
+use super::fixture::{
+    Answers, LONG, TOPIC, assert_stored, config, numbered, numbers, producer, publish, start,
+    stats, topic,
+};
+use super::load::Load;
 use crate::harness::{Scenario, scenarios};
 use crate::support::broker::{Broker, Kind, Settings};
+use crate::support::{raw_client, scaled};
 
 pub fn scenarios() -> Vec<Scenario> {
     scenarios![
-        a_publish_lands_once,
-        a_batch_lands_once_and_in_its_order,
-        a_deferred_publish_lands_once,
-        a_deferred_publish_tells_nsqd_its_milliseconds.only(
-            Kind::Embedded,
-            "a real nsqd does not show a message's delay"
-        ),
-        a_deferred_publish_is_not_delivered_before_its_time
+        pub_mpub_and_dpub_are_each_stored_once,
+        dpub_sends_the_delay_in_milliseconds
+            .only(Kind::Embedded, "nsqd does not show the delay of a message"),
+        deferred_message_is_delivered_after_its_delay
             .with(in_memory())
-            .only(Kind::Real, "the embedded nsqd delivers nothing yet"),
-        the_first_publish_makes_the_topic,
-        an_ephemeral_topic_takes_publishes.with(in_memory()),
-        a_paused_topic_takes_publishes.only(Kind::Real, "the embedded nsqd pauses no topics"),
-        every_byte_arrives_as_it_was_published,
-        the_smallest_and_the_largest_message_arrive,
-        the_largest_batch_arrives,
-        publishes_of_several_topics_land_each_in_its_own,
-        what_is_refused_here_touches_nobody,
+            .only(
+                Kind::Real,
+                "messages of the embedded nsqd are not consumed here"
+            ),
+        first_publish_creates_the_topic,
+        ephemeral_topic_accepts_publishes.with(in_memory()),
+        paused_and_emptied_topic_accepts_publishes.only(
+            Kind::Real,
+            "the embedded nsqd neither pauses nor empties topics"
+        ),
+        deleted_topic_is_created_again_under_load,
+        every_byte_value_is_stored_unchanged,
+        largest_message_and_batch_are_stored_unchanged,
+        publishes_to_several_topics_are_stored_in_each,
+        concurrent_callers_share_one_connection,
+        publishes_without_a_waiting_caller_are_stored,
+        single_and_batch_publishes_are_stored_in_arrival_order,
+        expired_callers_do_not_shift_the_answers_of_others,
+        topic_names_are_valid_exactly_if_nsqd_accepts_them,
     ]
 }
 
-/// checklist: 25
 fn in_memory() -> Settings {
     Settings {
         in_memory: true,
@@ -40,230 +53,350 @@ fn in_memory() -> Settings {
     }
 }
 
-/// checklist: 25
-async fn a_publish_lands_once(broker: Broker) {
+/// checklist: 25, 42
+async fn pub_mpub_and_dpub_are_each_stored_once(broker: Broker) {
     let producer = producer(&broker).await;
-    publish(&producer, "hello").await.unwrap();
-    assert_eq!(broker.message_count(TOPIC).await, 1);
-    assert_eq!(broker.bodies(TOPIC, 1).await, [b"hello"]);
-}
-
-/// checklist: 25
-async fn a_batch_lands_once_and_in_its_order(broker: Broker) {
-    let producer = producer(&broker).await;
-    let batch = MultiPublish::new(topic(TOPIC), (0..100).map(numbered));
+    publish(&producer, numbered(0)).await.unwrap();
+    let batch = MultiPublish::new(topic(TOPIC), (1..100).map(numbered));
     producer.send(batch).await.unwrap().unwrap();
     assert_eq!(broker.message_count(TOPIC).await, 100);
-    let expected: Vec<_> = (0..100).collect();
-    assert_eq!(numbers(&broker.bodies(TOPIC, 100).await), expected);
+    assert_stored(&broker, 0..100).await;
+
+    let deferred = DeferredPublish::new(topic("later"), Duration::from_millis(50), "later");
+    producer.send(deferred).await.unwrap().unwrap();
+    assert_eq!(broker.message_count("later").await, 1);
+    assert_eq!(broker.bodies("later", 1).await, [b"later"]);
 }
 
 /// checklist: 25, 42
-async fn a_deferred_publish_lands_once(broker: Broker) {
+async fn dpub_sends_the_delay_in_milliseconds(broker: Broker) {
     let producer = producer(&broker).await;
-    let later = DeferredPublish::new(topic(TOPIC), Duration::from_millis(50), "later");
-    producer.send(later).await.unwrap().unwrap();
-    assert_eq!(broker.message_count(TOPIC).await, 1);
-    assert_eq!(broker.bodies(TOPIC, 1).await, [b"later"]);
-}
-
-/// checklist: 25, 42
-async fn a_deferred_publish_tells_nsqd_its_milliseconds(broker: Broker) {
-    let producer = producer(&broker).await;
-    for delay in [
-        Duration::ZERO,
-        Duration::from_millis(1_500),
-        Duration::from_secs(3_600),
-    ] {
-        let later = DeferredPublish::new(topic(TOPIC), delay, "later");
-        producer.send(later).await.unwrap().unwrap();
+    for milliseconds in [0, 1_500, 3_600_000] {
+        let delay = Duration::from_millis(milliseconds);
+        let deferred = DeferredPublish::new(topic(TOPIC), delay, "later");
+        producer.send(deferred).await.unwrap().unwrap();
         let messages = broker.embedded().messages(TOPIC);
         assert_eq!(messages.last().unwrap().defer, Some(delay));
     }
 }
 
 /// checklist: 25, 42
-async fn a_deferred_publish_is_not_delivered_before_its_time(broker: Broker) {
+async fn deferred_message_is_delivered_after_its_delay(broker: Broker) {
     let producer = producer(&broker).await;
-    // A look makes the channel, where nsqd keeps what is deferred.
+    // Creates the channel, which keeps deferred messages.
     assert!(broker.bodies(TOPIC, 0).await.is_empty());
 
-    let published = Instant::now();
-    let delay = Duration::from_millis(700);
-    let later = DeferredPublish::new(topic(TOPIC), delay, "later");
-    producer.send(later).await.unwrap().unwrap();
+    let (published, delay) = (Instant::now(), Duration::from_millis(700));
+    let deferred = DeferredPublish::new(topic(TOPIC), delay, "later");
+    producer.send(deferred).await.unwrap().unwrap();
     publish(&producer, "at once").await.unwrap();
 
     assert_eq!(broker.bodies(TOPIC, 2).await, [&b"at once"[..], b"later"]);
-    assert!(
-        published.elapsed() >= delay,
-        "it came after {:?}",
-        published.elapsed()
-    );
+    let elapsed = published.elapsed();
+    assert!(elapsed >= delay, "delivered after {elapsed:?}");
 }
 
 /// checklist: 25, 43
-async fn the_first_publish_makes_the_topic(broker: Broker) {
+async fn first_publish_creates_the_topic(broker: Broker) {
     let producer = producer(&broker).await;
     for name in ["first", "second.with-all_signs", &"x".repeat(64)] {
         assert_eq!(broker.message_count(name).await, 0);
-        producer
-            .send(Publish::new(topic(name), "hello"))
-            .await
-            .unwrap()
-            .unwrap();
+        let message = Publish::new(topic(name), "hello");
+        producer.send(message).await.unwrap().unwrap();
         assert_eq!(broker.bodies(name, 1).await, [b"hello"]);
     }
 }
 
 /// checklist: 25
-async fn an_ephemeral_topic_takes_publishes(broker: Broker) {
+async fn ephemeral_topic_accepts_publishes(broker: Broker) {
+    const NAME: &str = "brief#ephemeral";
     let producer = producer(&broker).await;
-    let fleeting: Topic = topic("fleeting#ephemeral");
-    producer
-        .send(Publish::new(fleeting.clone(), "one"))
-        .await
-        .unwrap()
-        .unwrap();
-    let batch = MultiPublish::new(fleeting, ["two", "three"]);
+    let message = Publish::new(topic(NAME), "one");
+    producer.send(message).await.unwrap().unwrap();
+    let batch = MultiPublish::new(topic(NAME), ["two", "three"]);
     producer.send(batch).await.unwrap().unwrap();
-    let bodies = broker.bodies("fleeting#ephemeral", 3).await;
+    let bodies = broker.bodies(NAME, 3).await;
     assert_eq!(bodies, [&b"one"[..], b"two", b"three"]);
 }
 
 /// fault: P24
-/// checklist: 25
-async fn a_paused_topic_takes_publishes(broker: Broker) {
+async fn paused_and_emptied_topic_accepts_publishes(broker: Broker) {
     let producer = producer(&broker).await;
+    let mut load = Load::start(&producer, 64, TOPIC);
+    for _ in 0..3 {
+        load.until_more_ok(200).await;
+        let pause_and_empty = broker.real().with_nsqd(|nsqd| {
+            let topics = [0, 1, 2].map(|number| format!("{TOPIC}_{number}"));
+            for paused in [true, false] {
+                for topic in &topics {
+                    nsqd.pause_topic(topic, paused)?;
+                    nsqd.empty_topic(topic)?;
+                }
+            }
+            std::io::Result::Ok(())
+        });
+        pause_and_empty.await.unwrap();
+    }
+    load.until_more_ok(200).await;
+    load.stop().await;
+    assert_eq!(load.errors().first().map(ToString::to_string), None);
+    let stats = stats(&producer).await;
+    assert_eq!((stats.connects, stats.disconnects), (1, 0));
     publish(&producer, numbered(0)).await.unwrap();
-    let pause = |paused| {
-        broker
-            .real()
-            .with_nsqd(move |nsqd| nsqd.pause_topic(TOPIC, paused))
-    };
-    pause(true).await.unwrap();
-    publish_all(&producer, 1..100).await.assert_all_ok();
-    pause(false).await.unwrap();
-    assert_eq!(
-        numbers(&broker.bodies(TOPIC, 100).await),
-        Vec::from_iter(0..100)
-    );
-    assert_eq!(broker.handshakes().await, 1);
+    assert_stored(&broker, 0..1).await;
+}
+
+/// contract: 3
+/// fault: P24
+async fn deleted_topic_is_created_again_under_load(broker: Broker) {
+    let producer = producer(&broker).await;
+    let mut load = Load::start(&producer, 32, TOPIC);
+    let first = format!("{TOPIC}_0");
+    for _ in 0..3 {
+        load.until_more_ok(200).await;
+        broker.delete_topic(&first).await;
+    }
+    load.until_more_ok(200).await;
+    load.stop().await;
+    for error in load.errors().iter() {
+        let outcome = (error.kind(), error.delivery());
+        let rejected = |code| ErrorKind::Rejected(code);
+        let expected = [
+            // nsqd's response to what arrives while the topic is closing,
+            (rejected(ErrorCode::PubFailed), Delivery::NotWritten),
+            (rejected(ErrorCode::MpubFailed), Delivery::MaybeWritten),
+            (rejected(ErrorCode::MpubFailed), Delivery::MaybePartial),
+            // which is lost if nsqd closes the connection with unread commands.
+            (ErrorKind::ConnectionLost, Delivery::MaybeWritten),
+            (ErrorKind::ConnectionLost, Delivery::MaybePartial),
+        ];
+        assert!(expected.contains(&outcome), "{error}");
+        assert!(error.is_retryable(), "{error}");
+    }
+    assert!(broker.message_count(&first).await > 0);
 }
 
 /// checklist: 25
-async fn every_byte_arrives_as_it_was_published(broker: Broker) {
+async fn every_byte_value_is_stored_unchanged(broker: Broker) {
     let producer = producer(&broker).await;
     let every_byte: Vec<u8> = (0..=255).collect();
-    let like_commands = b"PUB scenario\n\x00\x00\x00\x01x\nCLS\n  V2\r\n".to_vec();
-    for body in [&every_byte, &like_commands] {
+    let commands = b"PUB scenario\n\x00\x00\x00\x01x\nCLS\n  V2\r\n".to_vec();
+    for body in [&every_byte, &commands] {
         publish(&producer, body.clone()).await.unwrap();
     }
-    let batch = MultiPublish::new(topic(TOPIC), [like_commands.clone(), every_byte.clone()]);
+    let batch = MultiPublish::new(topic(TOPIC), [commands.clone(), every_byte.clone()]);
     producer.send(batch).await.unwrap().unwrap();
-    let expected = [&every_byte, &like_commands, &like_commands, &every_byte];
-    assert_eq!(
-        broker.bodies(TOPIC, 4).await.iter().collect::<Vec<_>>(),
-        expected
-    );
+    let expected = [&every_byte, &commands, &commands, &every_byte];
+    assert_eq!(Vec::from_iter(&broker.bodies(TOPIC, 4).await), expected);
 }
 
 /// checklist: 25
-async fn the_smallest_and_the_largest_message_arrive(broker: Broker) {
+async fn largest_message_and_batch_are_stored_unchanged(broker: Broker) {
+    const MIB: usize = 1 << 20;
+    let random = |size| {
+        let mut body = vec![0; size];
+        fastrand::Rng::with_seed(7).fill(&mut body);
+        body
+    };
     let producer = producer(&broker).await;
-    let largest = random_bytes(1 << 20);
     publish(&producer, "x").await.unwrap();
-    publish(&producer, largest.clone()).await.unwrap();
-    let bodies = broker.bodies(TOPIC, 2).await;
-    assert_eq!(bodies[0], b"x");
-    assert!(
-        bodies[1] == largest,
-        "the largest message arrives as it was published"
-    );
-    assert_eq!(bodies.len(), 2);
-}
-
-/// checklist: 25
-async fn the_largest_batch_arrives(broker: Broker) {
-    let producer = producer(&broker).await;
-    // 5 MiB as nsqd counts: the count, and each message with its length.
-    let mut bodies = vec![random_bytes(1 << 20); 4];
-    bodies.push(random_bytes((1 << 20) - 4 - 5 * 4));
+    publish(&producer, random(MIB)).await.unwrap();
+    // 5 MiB on the wire: the count, and every body with its length.
+    let mut bodies = vec![random(MIB); 4];
+    bodies.push(random(MIB - 4 - 5 * 4));
     let batch = MultiPublish::new(topic(TOPIC), bodies.clone());
     producer.send(batch).await.unwrap().unwrap();
-    assert!(
-        broker.bodies(TOPIC, 5).await == bodies,
-        "the batch arrives as it was published"
-    );
+
+    let expected = [vec![b"x".to_vec(), random(MIB)], bodies].concat();
+    // Not `assert_eq`, which would print the bodies.
+    assert!(broker.bodies(TOPIC, 7).await == expected, "a body differs");
 }
 
 /// checklist: 25
-async fn publishes_of_several_topics_land_each_in_its_own(broker: Broker) {
+async fn publishes_to_several_topics_are_stored_in_each(broker: Broker) {
     let producer = producer(&broker).await;
     let names = ["a", "b", "c"];
-    let sent: Vec<_> = (0..300)
-        .map(|number| producer.send(Publish::new(topic(names[number % 3]), numbered(number))))
-        .collect();
-    for answer in sent {
-        answer.await.unwrap().unwrap();
+    let sent = (0..300).map(|number| {
+        let message = Publish::new(topic(names[number % 3]), numbered(number));
+        producer.send(message)
+    });
+    for answer in join_all(sent).await {
+        answer.unwrap().unwrap();
     }
-    for (offset, name) in names.into_iter().enumerate() {
-        let expected: Vec<_> = (offset..300).step_by(3).collect();
-        assert_eq!(numbers(&broker.bodies(name, 100).await), expected);
+    for (first, name) in names.into_iter().enumerate() {
+        let stored = numbers(&broker.bodies(name, 100).await);
+        assert_eq!(stored, Vec::from_iter((first..300).step_by(3)));
     }
 }
 
-/// contract: 5
-/// fault: P25
-/// checklist: 25, 26, 27, 40
-async fn what_is_refused_here_touches_nobody(broker: Broker) {
+/// contract: 1, 2
+/// checklist: 38
+async fn concurrent_callers_share_one_connection(broker: Broker) {
     let producer = producer(&broker).await;
-    let too_large = Bytes::from(vec![b'x'; (1 << 20) + 1]);
-    let too_long = Duration::from_secs(3_600) + Duration::from_millis(1);
-    let none: [&str; 0] = [];
-    let (before, empty, large, batch, with_empty, huge, late, behind) = tokio::join!(
-        publish_all(&producer, 0..50),
-        publish(&producer, ""),
-        publish(&producer, too_large.clone()),
-        producer.send(MultiPublish::new(topic(TOPIC), none)),
-        producer.send(MultiPublish::new(topic(TOPIC), ["good", ""])),
-        producer.send(MultiPublish::new(
-            topic(TOPIC),
-            vec![too_large.slice(1..); 5]
-        )),
-        producer.send(DeferredPublish::new(topic(TOPIC), too_long, "late")),
-        publish_all(&producer, 50..100),
-    );
-    let refused = [
-        (empty, ErrorKind::EmptyBody),
-        (large, ErrorKind::TooLarge),
-        (batch.unwrap(), ErrorKind::EmptyBatch),
-        (with_empty.unwrap(), ErrorKind::EmptyBody),
-        (huge.unwrap(), ErrorKind::TooLarge),
-        (late.unwrap(), ErrorKind::DelayTooLong),
-    ];
-    for (answer, kind) in refused {
-        let error = answer.unwrap_err();
-        assert_eq!(
-            (error.kind(), error.delivery()),
-            (kind, Delivery::NotWritten),
-            "{error}"
+    let call = |caller: usize| {
+        let producer = producer.clone();
+        actix_rt::spawn(async move {
+            for number in caller * 20..(caller + 1) * 20 {
+                publish(&producer, numbered(number)).await.unwrap();
+            }
+        })
+    };
+    for ended in join_all((0..64).map(call)).await {
+        ended.unwrap();
+    }
+
+    let mut stored = numbers(&broker.bodies(TOPIC, 64 * 20).await);
+    let mut last_of = BTreeMap::new();
+    for number in &stored {
+        let last = last_of.insert(number / 20, *number);
+        assert!(
+            last.is_none_or(|last| last + 1 == *number),
+            "{last:?}, then {number}"
         );
     }
-    before.assert_all_ok();
-    behind.assert_all_ok();
-    let expected: Vec<_> = (0..100).collect();
-    assert_eq!(numbers(&broker.bodies(TOPIC, 100).await), expected);
+    stored.sort_unstable();
+    assert_eq!(stored, Vec::from_iter(0..64 * 20));
     assert_eq!(broker.handshakes().await, 1);
 }
 
-fn random_bytes(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    };
-    (0..length).map(|_| next()).collect()
+/// contract: 1
+/// fault: A5
+async fn publishes_without_a_waiting_caller_are_stored(broker: Broker) {
+    let producer = producer(&broker).await;
+    for number in (0..100).step_by(2) {
+        producer.do_send(Publish::new(topic(TOPIC), numbered(number)));
+        let message = Publish::new(topic(TOPIC), numbered(number + 1));
+        producer
+            .try_send(message)
+            .expect("the mailbox is unbounded");
+    }
+    publish(&producer, numbered(100)).await.unwrap();
+    assert_stored(&broker, 0..101).await;
+}
+
+/// contract: 1, 9
+async fn single_and_batch_publishes_are_stored_in_arrival_order(broker: Broker) {
+    let producer = producer(&broker).await;
+    let mut sent = Vec::new();
+    for number in (0..2_000).step_by(4) {
+        let single = Publish::new(topic(TOPIC), numbered(number));
+        let batch = MultiPublish::new(topic(TOPIC), (number + 1..number + 4).map(numbered));
+        sent.push((producer.send(single), producer.send(batch)));
+    }
+    for (single, batch) in sent {
+        single.await.unwrap().unwrap();
+        batch.await.unwrap().unwrap();
+    }
+    assert_stored(&broker, 0..2_000).await;
+}
+
+/// contract: 1, 2, 7
+async fn expired_callers_do_not_shift_the_answers_of_others(broker: Broker) {
+    let count = scaled(2_000, 10_000);
+    let window = count / 10;
+    for batching in [false, true] {
+        let config = config(&broker)
+            .await
+            .publish_window(window)
+            .auto_batch(batching);
+        let producer = start(config);
+        let hello = Publish::new(topic("hello"), "hello");
+        producer.send(hello).await.unwrap().unwrap();
+        let answers = every_hundredth_expires(&broker, &producer, count).await;
+        let in_flight = answers.failed(Delivery::MaybeWritten);
+        let unsent = answers.failed(Delivery::NotWritten);
+        assert_eq!(in_flight + unsent, count / 100);
+        if batching {
+            // Fewer messages are in flight; expired ones leave their batch.
+            assert!(in_flight <= window / 100, "{in_flight}");
+            let stats = stats(&producer).await;
+            assert!(stats.batched > 9 * stats.batches, "{stats:?}");
+        } else {
+            assert_eq!(in_flight, window / 100);
+        }
+        broker.delete_topic(TOPIC).await;
+    }
+}
+
+/// While the broker is frozen. All others are answered `Ok` afterwards.
+async fn every_hundredth_expires(
+    broker: &Broker,
+    producer: &Addr<Producer>,
+    count: usize,
+) -> Answers {
+    broker.freeze(true).await;
+    let expires = |number: &usize| number % 100 == 99;
+    let sent = (0..count).map(|number| {
+        let timeout = if expires(&number) {
+            Duration::from_millis(100)
+        } else {
+            LONG
+        };
+        let message = Publish::new(topic(TOPIC), numbered(number)).expires_in(timeout);
+        (number, producer.send(message))
+    });
+    let (expired, others): (Vec<_>, Vec<_>) = sent.partition(|(number, _)| expires(number));
+
+    let mut answers = Answers::default();
+    for (number, answer) in expired {
+        let error = answer.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{number}: {error}");
+        answers.record(number, Err(error));
+    }
+    broker.freeze(false).await;
+    for (number, answer) in others {
+        let answer = answer.await.unwrap();
+        answer.as_ref().unwrap_or_else(|e| panic!("{number}: {e}"));
+        answers.record(number, answer);
+    }
+    let stored = answers.ok() + answers.failed(Delivery::MaybeWritten);
+    let bodies = broker.bodies(TOPIC, stored).await;
+    answers.assert_agree_with(&bodies);
+    assert!(numbers(&bodies).is_sorted(), "not in arrival order");
+    answers
+}
+
+/// contract: 3, 5
+/// fault: P26
+async fn topic_names_are_valid_exactly_if_nsqd_accepts_them(broker: Broker) {
+    let (longest, too_long) = ("x".repeat(64), "x".repeat(65));
+    let longest_ephemeral = format!("{}#ephemeral", "x".repeat(54));
+    let too_long_ephemeral = format!("{}#ephemeral", "x".repeat(55));
+    let names = [
+        "a",
+        ".",
+        "-_.09azAZ",
+        &longest,
+        &too_long,
+        &longest_ephemeral,
+        &too_long_ephemeral,
+        "x#ephemeral",
+        "#ephemeral",
+        "x#ephemera",
+        "x#ephemeral#ephemeral",
+        "x#",
+        "a/b",
+        "a:b",
+        "caf\u{e9}",
+        "\u{fc}",
+        "a\tb",
+        "a\0b",
+        "*",
+    ];
+    let address = broker.address().await;
+    for name in names {
+        let (address, to_nsqd) = (address.clone(), name.to_owned());
+        let publish = move || raw_client::publish(&address, &to_nsqd, &[b"x"]);
+        let nsqd = tokio::task::spawn_blocking(publish).await.unwrap();
+        let ours = name.parse::<Topic>();
+        assert_eq!(
+            ours.is_ok(),
+            nsqd.is_ok(),
+            "{name:?}: {ours:?}, nsqd: {nsqd:?}"
+        );
+    }
+    // On the wire, these would not be one name.
+    for name in ["", " ", "a b", "a\n", "a\r\nPUB b", "a\u{2028}b"] {
+        assert!(name.parse::<Topic>().is_err(), "{name:?}");
+    }
 }

@@ -1,28 +1,27 @@
-//! TLS with every certificate that can be wrong on either side, and with an nsqd that declines it: each is told apart, is tried again
-//! only after long, and nothing but IDENTIFY goes in clear text.
+//! TLS: valid and invalid certificates on both sides are told apart, and neither secret nor
+//! message is ever sent in clear text.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_nsq::{
-    ConnectionError, Delivery, ErrorKind, ProducerConfigBuilder, Publish, TlsFailure, TlsVersion,
+    ConnectionError, Delivery, ErrorKind, ProducerConfig, ProducerConfigBuilder, Publish,
+    TlsFailure, TlsVersion,
 };
+use futures::StreamExt;
 
-use super::layers::trusting;
-use super::load::{TOPIC, config, publish, start, topic};
-use super::told::Told;
+use super::compression::{Layers, trusting};
+use super::event_log::EventLog;
+use super::fixture::{TOPIC, assert_error, config, publish, start, topic};
 use crate::harness::{Scenario, scenarios};
+use crate::support::auth_server::Grant;
 use crate::support::broker::{Broker, Settings};
 use crate::support::certificates::{Flaw, Identity};
-use crate::support::chaos::{self, ChaosProxy, Faults, Recorded};
+use crate::support::chaos::{self, ChaosProxy, Direction, End, Faults, Recorded};
 use crate::support::settings::{ClientPolicy, Tls};
-use crate::support::wait;
+use crate::support::{scaled, wait};
 
 pub fn scenarios() -> Vec<Scenario> {
-    let with = |tls| Settings {
-        tls: Some(tls),
-        ..Settings::default()
-    };
     let clients = |clients| {
         with(Tls {
             clients,
@@ -30,95 +29,94 @@ pub fn scenarios() -> Vec<Scenario> {
         })
     };
     scenarios![
-        each_fault_of_nsqds_certificate_is_told_apart,
-        a_certificate_is_good_for_the_names_and_addresses_in_it,
-        a_certificate_that_is_trusted_itself_needs_no_authority,
-        a_client_without_a_certificate_is_told_that_one_is_required
-            .with(clients(ClientPolicy::RequireVerify)),
-        a_client_whose_certificate_is_not_taken_is_told_so
-            .with(clients(ClientPolicy::RequireVerify)),
-        a_client_with_a_certificate_is_let_in.with(clients(ClientPolicy::RequireVerify)),
-        any_certificate_will_do_where_nsqd_verifies_none.with(clients(ClientPolicy::Require)),
-        versions_of_tls_are_kept_on_both_sides.with(with(Tls {
+        every_flaw_of_the_server_certificate_is_reported,
+        certificate_is_valid_for_its_names_and_addresses,
+        trusted_self_signed_certificate_needs_no_authority,
+        missing_client_certificate_is_reported.with(clients(ClientPolicy::RequireVerify)),
+        rejected_client_certificate_is_reported.with(clients(ClientPolicy::RequireVerify)),
+        valid_client_certificate_is_accepted.with(clients(ClientPolicy::RequireVerify)),
+        any_client_certificate_is_accepted_if_none_is_verified.with(clients(ClientPolicy::Require)),
+        minimum_tls_version_holds_on_both_sides.with(with(Tls {
             only_tls13: true,
             ..Tls::default()
         })),
-        an_nsqd_that_requires_tls_is_told_apart.with(with(Tls::required())),
-        an_nsqd_that_declines_tls_is_left_before_anything_else_is_said.with(Settings {
-            auth: true,
-            ..Settings::default()
-        }),
-        compression_that_is_declined_is_an_error_unless_plain_is_allowed.with(Settings {
-            snappy: false,
-            deflate: false,
-            ..with(Tls::default())
-        }),
-        a_tls_handshake_that_stalls_is_given_up_after_handshake_timeout.with(with(Tls::default())),
+        nsqd_that_requires_tls_is_reported.with(with(Tls::required())),
+        tls_hides_secret_and_body.with(guarded(Tls::default())),
+        failed_tls_reveals_neither_secret_nor_body,
+        cut_tls_session_reveals_neither_secret_nor_body.with(guarded(Tls::default())),
     ]
 }
 
-/// Why this producer cannot connect: as a publish is told, which was not written.
-pub async fn refused(config: ProducerConfigBuilder) -> ConnectionError {
-    let producer = start(config);
-    let told = Told::by(&producer);
-    wait::until("the first attempt fails", || told.backing_off() >= 1).await;
-    let hello = Publish::new(topic(TOPIC), "hello").expires_in(Duration::from_millis(20));
-    let error = producer.send(hello).await.unwrap().unwrap_err();
-    assert_eq!(
-        (error.kind(), error.delivery()),
-        (ErrorKind::Timeout, Delivery::NotWritten)
-    );
-    let why = error
-        .connection_error()
-        .expect("why there is no connection");
-    assert!(error.to_string().contains(&why.to_string()), "{error}");
-    why.clone()
+fn with(tls: Tls) -> Settings {
+    Settings {
+        tls: Some(tls),
+        ..Settings::default()
+    }
 }
 
-/// The same, where it is TLS that fails.
+/// With TLS and AUTH.
+fn guarded(tls: Tls) -> Settings {
+    Settings {
+        auth: true,
+        ..with(tls)
+    }
+}
+
+/// Why a producer with this configuration cannot connect, as reported with a publish.
+pub async fn connection_error(config: ProducerConfigBuilder) -> ConnectionError {
+    let producer = start(config);
+    let events = EventLog::of(&producer);
+    events.until_backing_off(1).await;
+    let message = Publish::new(topic(TOPIC), "hello").expires_in(Duration::from_millis(20));
+    let error = producer.send(message).await.unwrap().unwrap_err();
+    assert_error(&error, ErrorKind::Timeout, Delivery::NotWritten);
+    let reason = error.connection_error().expect("a reason");
+    assert!(error.to_string().contains(&reason.to_string()), "{error}");
+    reason.clone()
+}
+
 async fn tls_failure(config: ProducerConfigBuilder) -> TlsFailure {
-    match refused(config).await {
+    match connection_error(config).await {
         ConnectionError::Tls { failure, .. } => failure,
         other => panic!("{other:?}"),
     }
 }
 
-/// A proxy before the broker that records all, by which nothing else befalls it.
-pub async fn recorder(broker: &Broker) -> ChaosProxy {
+/// A proxy that records all bytes.
+async fn recorder(broker: &Broker) -> ChaosProxy {
     let proxy = ChaosProxy::start(broker.address().await, Faults::default(), chaos::seed());
     let proxy = proxy.unwrap();
     proxy.start_recording();
     proxy
 }
 
-/// In clear text, the client has said the magic and IDENTIFY; how many bytes that is.
-fn introduction(recorded: &Recorded) -> usize {
-    let up = &recorded.up.said;
-    assert!(up.starts_with(b"  V2IDENTIFY\n"), "{up:?}");
-    let length = u32::from_be_bytes(up[13..17].try_into().unwrap());
-    17 + length as usize
-}
-
-/// Behind IDENTIFY, the client has spoken TLS only, and at least begun to.
-fn assert_only_tls_behind_identify(recorded: &Recorded) {
-    let mut rest = &recorded.up.said[introduction(recorded)..];
-    assert!(!rest.is_empty(), "nothing of TLS");
+/// Asserts that after magic and IDENTIFY, the client has sent TLS records only.
+fn assert_only_tls_after_identify(recorded: &Recorded) {
+    let sent = &recorded.up.said;
+    assert!(sent.starts_with(b"  V2IDENTIFY\n"), "{sent:?}");
+    let length = u32::from_be_bytes(sent[13..17].try_into().unwrap());
+    let mut rest = &sent[17 + length as usize..];
+    assert!(!rest.is_empty(), "no TLS");
     while !rest.is_empty() {
-        let [kind, 3, _, high, low, ..] = *rest else {
-            panic!("no record of TLS: {rest:?}");
+        let [20..=23, 3, _, high, low, ..] = *rest else {
+            panic!("not a TLS record: {rest:?}");
         };
-        assert!((20..=23).contains(&kind), "no record of TLS: {rest:?}");
         rest = &rest[5 + usize::from(u16::from_be_bytes([high, low]))..];
     }
 }
 
-fn by_name(broker_address: &str) -> String {
-    broker_address.replace("127.0.0.1", "localhost")
+/// A broker of the same kind with another certificate.
+async fn with_certificate(broker: &Broker, flaw: Flaw) -> Broker {
+    let tls = Tls {
+        flaw,
+        ..Tls::default()
+    };
+    Broker::start(broker.kind(), with(tls)).await
 }
 
 /// fault: T1
 /// checklist: 24, 92, 93, 94, 95
-async fn each_fault_of_nsqds_certificate_is_told_apart(broker: Broker) {
+async fn every_flaw_of_the_server_certificate_is_reported(broker: Broker) {
     for (flaw, failure) in [
         (Flaw::SelfSigned, TlsFailure::UnknownIssuer),
         (Flaw::OtherAuthority, TlsFailure::UnknownIssuer),
@@ -127,17 +125,17 @@ async fn each_fault_of_nsqds_certificate_is_told_apart(broker: Broker) {
         (Flaw::OtherName, TlsFailure::WrongName),
         (Flaw::NameOnly, TlsFailure::WrongName),
     ] {
-        let broker = other(&broker, flaw).await;
+        let broker = with_certificate(&broker, flaw).await;
         let proxy = recorder(&broker).await;
-        let asked = |config| trusting(&broker, config);
-        let address = || proxy.address().to_string();
-        let config = asked(actix_nsq::ProducerConfig::builder(address()));
-        let auth = config.clone().auth_secret("sesame");
-        assert_eq!(tls_failure(auth).await, failure, "{flaw:?}");
-        for recorded in proxy.record() {
-            assert_only_tls_behind_identify(&recorded);
-        }
-        // The control: nothing else is wrong, and whoever says so takes any.
+        let config = ProducerConfig::builder(proxy.address().to_string());
+        let config = trusting(&broker, config);
+        let with_secret = config.clone().auth_secret(SECRET);
+        assert_eq!(tls_failure(with_secret).await, failure, "{flaw:?}");
+        proxy
+            .record()
+            .iter()
+            .for_each(assert_only_tls_after_identify);
+        // Control: nothing else prevents the connection.
         let producer = start(config.tls_insecure_skip_verify(true));
         publish(&producer, "hello").await.unwrap();
         assert!(broker.agreed().await[0].tls);
@@ -145,24 +143,11 @@ async fn each_fault_of_nsqds_certificate_is_told_apart(broker: Broker) {
     }
 }
 
-/// One of the same kind with another certificate.
-async fn other(broker: &Broker, flaw: Flaw) -> Broker {
-    let tls = Tls {
-        flaw,
-        ..Tls::default()
-    };
-    let settings = Settings {
-        tls: Some(tls),
-        ..Settings::default()
-    };
-    Broker::start(broker.kind(), settings).await
-}
-
 /// fault: T1, T5
 /// checklist: 24, 92, 93, 94, 95
-async fn a_certificate_is_good_for_the_names_and_addresses_in_it(broker: Broker) {
-    // The certificate, whether nsqd is called by its name, which name is asked for, and whether that will do.
-    for (flaw, named, server_name, good) in [
+async fn certificate_is_valid_for_its_names_and_addresses(broker: Broker) {
+    // The certificate, whether nsqd is addressed by name, `tls_server_name`, whether it is valid.
+    for (flaw, by_name, server_name, valid) in [
         (Flaw::None, true, "", true),
         (Flaw::None, false, "", true),
         (Flaw::AddressOnly, false, "", true),
@@ -174,49 +159,52 @@ async fn a_certificate_is_good_for_the_names_and_addresses_in_it(broker: Broker)
         (Flaw::OtherName, false, "another.example.org", false),
         (Flaw::None, true, "other.example.org", false),
     ] {
-        let broker = other(&broker, flaw).await;
-        let address = broker.address().await;
-        let address = if named { by_name(&address) } else { address };
-        let config = trusting(&broker, actix_nsq::ProducerConfig::builder(address));
+        let broker = with_certificate(&broker, flaw).await;
+        let mut address = broker.address().await;
+        if by_name {
+            address = address.replace("127.0.0.1", "localhost");
+        }
+        let config = trusting(&broker, ProducerConfig::builder(address));
         let config = config.tls_server_name(server_name);
-        let told = format!("{flaw:?}, by its name: {named}, as {server_name:?}");
-        if good {
+        let case = format!("{flaw:?}, by name: {by_name}, {server_name:?}");
+        if valid {
             let published = publish(&start(config), "hello").await;
-            published.unwrap_or_else(|e| panic!("{told}: {e}"));
+            published.unwrap_or_else(|e| panic!("{case}: {e}"));
         } else {
-            let failure = tls_failure(config).await;
-            assert_eq!(failure, TlsFailure::WrongName, "{told}");
+            assert_eq!(tls_failure(config).await, TlsFailure::WrongName, "{case}");
         }
     }
 }
 
 /// fault: T1
 /// checklist: 24, 92, 93, 94, 95
-async fn a_certificate_that_is_trusted_itself_needs_no_authority(broker: Broker) {
-    let broker = other(&broker, Flaw::SelfSigned).await;
-    let itself = &broker.server_identity().cert;
-    let config = config(&broker).await.tls_v1(true).tls_root_ca_file(itself);
+async fn trusted_self_signed_certificate_needs_no_authority(broker: Broker) {
+    let broker = with_certificate(&broker, Flaw::SelfSigned).await;
+    let certificate = &broker.server_identity().cert;
+    let config = config(&broker)
+        .await
+        .tls_v1(true)
+        .tls_root_ca_file(certificate);
     publish(&start(config), "hello").await.unwrap();
 }
 
-/// With TLS 1.2, and with 1.3, where nsqd refuses a client that takes the handshake to be over.
-async fn by_both_versions(
+/// With TLS 1.2, and with TLS 1.3, where nsqd rejects a certificate after the client's handshake.
+async fn with_both_versions(
     broker: &Broker,
     identity: Option<&Identity>,
 ) -> [ProducerConfigBuilder; 2] {
-    let certificates = broker.certificates();
     let config = config(broker).await.tls_v1(true);
     [true, false].map(|only_tls12| {
-        let rustls = certificates.client_config(identity, only_tls12);
+        let rustls = broker.certificates().client_config(identity, only_tls12);
         config.clone().rustls_0_23_config(Arc::new(rustls))
     })
 }
 
 /// fault: T1
 /// checklist: 24, 92, 93, 94, 95
-async fn a_client_without_a_certificate_is_told_that_one_is_required(broker: Broker) {
+async fn missing_client_certificate_is_reported(broker: Broker) {
     let mut failures = vec![tls_failure(trusting(&broker, config(&broker).await)).await];
-    for config in by_both_versions(&broker, None).await {
+    for config in with_both_versions(&broker, None).await {
         failures.push(tls_failure(config).await);
     }
     assert_eq!(failures, [TlsFailure::CertificateRequired; 3]);
@@ -225,10 +213,10 @@ async fn a_client_without_a_certificate_is_told_that_one_is_required(broker: Bro
 
 /// fault: T1
 /// checklist: 24, 92, 93, 94, 95
-async fn a_client_whose_certificate_is_not_taken_is_told_so(broker: Broker) {
+async fn rejected_client_certificate_is_reported(broker: Broker) {
     for flaw in [Flaw::OtherAuthority, Flaw::SelfSigned, Flaw::Expired] {
         let identity = broker.certificates().client(flaw);
-        for config in by_both_versions(&broker, Some(&identity)).await {
+        for config in with_both_versions(&broker, Some(&identity)).await {
             let failure = tls_failure(config).await;
             assert_eq!(failure, TlsFailure::CertificateRejected, "{flaw:?}");
         }
@@ -238,12 +226,12 @@ async fn a_client_whose_certificate_is_not_taken_is_told_so(broker: Broker) {
 
 /// fault: T1
 /// checklist: 24, 92, 93, 94, 95
-async fn a_client_with_a_certificate_is_let_in(broker: Broker) {
+async fn valid_client_certificate_is_accepted(broker: Broker) {
     let identity = broker.certificates().client(Flaw::None);
     let config = trusting(&broker, config(&broker).await);
     let config = config.tls_cert(&identity.cert).tls_key(&identity.key);
     publish(&start(config), "one").await.unwrap();
-    for config in by_both_versions(&broker, Some(&identity)).await {
+    for config in with_both_versions(&broker, Some(&identity)).await {
         publish(&start(config), "two").await.unwrap();
     }
     let stored = broker.bodies(TOPIC, 3).await;
@@ -252,13 +240,13 @@ async fn a_client_with_a_certificate_is_let_in(broker: Broker) {
 
 /// fault: T1
 /// checklist: 24, 92, 93, 94, 95
-async fn any_certificate_will_do_where_nsqd_verifies_none(broker: Broker) {
-    for config in by_both_versions(&broker, None).await {
+async fn any_client_certificate_is_accepted_if_none_is_verified(broker: Broker) {
+    for config in with_both_versions(&broker, None).await {
         assert_eq!(tls_failure(config).await, TlsFailure::CertificateRequired);
     }
     for flaw in [Flaw::None, Flaw::OtherAuthority, Flaw::SelfSigned] {
         let identity = broker.certificates().client(flaw);
-        for config in by_both_versions(&broker, Some(&identity)).await {
+        for config in with_both_versions(&broker, Some(&identity)).await {
             let published = publish(&start(config), "hello").await;
             published.unwrap_or_else(|e| panic!("{flaw:?}: {e}"));
         }
@@ -267,106 +255,175 @@ async fn any_certificate_will_do_where_nsqd_verifies_none(broker: Broker) {
 
 /// fault: T1
 /// checklist: 24, 92, 93, 94, 95
-async fn versions_of_tls_are_kept_on_both_sides(broker: Broker) {
-    let rustls = broker.certificates().client_config(None, true);
-    let only_tls12 = config(&broker)
-        .await
-        .tls_v1(true)
-        .rustls_0_23_config(Arc::new(rustls));
+async fn minimum_tls_version_holds_on_both_sides(broker: Broker) {
+    let [only_tls12, _] = with_both_versions(&broker, None).await;
     assert_eq!(tls_failure(only_tls12).await, TlsFailure::Version);
-    for least in [TlsVersion::Tls12, TlsVersion::Tls13] {
-        let config = trusting(&broker, config(&broker).await).tls_min_version(least);
+    for minimum in [TlsVersion::Tls12, TlsVersion::Tls13] {
+        let config = trusting(&broker, config(&broker).await).tls_min_version(minimum);
         publish(&start(config), "hello").await.unwrap();
     }
 }
 
-/// nsqd takes the handshake of everybody, and says so to the first command only.
+/// nsqd accepts the handshake and reports it to the first command.
 /// fault: T2
 /// checklist: 24, 92, 93, 94, 95
-async fn an_nsqd_that_requires_tls_is_told_apart(broker: Broker) {
+async fn nsqd_that_requires_tls_is_reported(broker: Broker) {
     let producer = start(config(&broker).await);
-    let told = Told::by(&producer);
-    let error = publish(&producer, "refused").await.unwrap_err();
+    let events = EventLog::of(&producer);
+    let error = publish(&producer, "rejected").await.unwrap_err();
     assert_eq!(error.delivery(), Delivery::NotWritten);
     assert!(error.to_string().contains("TLS required"), "{error}");
-    wait::until("the connection is lost", || !told.lost().is_empty()).await;
-    let why = told.lost().remove(0);
-    assert!(matches!(why, ConnectionError::TlsRequired(_)), "{why:?}");
-    assert!(why.to_string().contains("tls_v1"), "{why}");
+    wait::until("the connection is lost", || {
+        !events.disconnects().is_empty()
+    })
+    .await;
+    let reason = events.disconnects().remove(0);
+    assert!(
+        matches!(reason, ConnectionError::TlsRequired(_)),
+        "{reason:?}"
+    );
+    assert!(reason.to_string().contains("tls_v1"), "{reason}");
 
     let config = trusting(&broker, config(&broker).await);
     publish(&start(config), "hello").await.unwrap();
     assert_eq!(broker.bodies(TOPIC, 1).await, [b"hello"]);
 }
 
+const SECRET: &str = "sesame of the vault 0123456789";
+const BODY: &str = "confidential body 9876543210";
+
+/// Whether the beginnings of the secret and of the body were recorded.
+fn readable(proxy: &ChaosProxy) -> (bool, bool) {
+    let records = proxy.record();
+    assert!(!records.is_empty(), "no connection was recorded");
+    let has = |text: &str| records.iter().any(|it| it.has(&text.as_bytes()[..12]));
+    (has(SECRET), has(BODY))
+}
+
+fn config_with_secret(proxy: &ChaosProxy) -> ProducerConfigBuilder {
+    ProducerConfig::builder(proxy.address().to_string())
+        .reconnect_backoff(Duration::from_millis(5))
+        .max_reconnect_backoff(Duration::from_millis(20))
+        .auth_secret(SECRET)
+}
+
+fn grant(broker: &Broker) {
+    broker
+        .auth()
+        .authority()
+        .grant(SECRET, Grant::everything("client"));
+}
+
 /// contract: 11
 /// fault: T2
-/// checklist: 24, 92, 93, 94, 95
-async fn an_nsqd_that_declines_tls_is_left_before_anything_else_is_said(broker: Broker) {
-    let proxy = recorder(&broker).await;
-    let config = actix_nsq::ProducerConfig::builder(proxy.address().to_string())
-        .tls_v1(true)
-        .auth_secret("sesame");
-    let why = refused(config).await;
-    assert!(matches!(why, ConnectionError::TlsDeclined), "{why:?}");
-    let recorded = proxy.record();
-    assert!(!recorded.is_empty());
-    for recorded in &recorded {
-        assert_eq!(introduction(recorded), recorded.up.said.len());
-        assert!(!recorded.has(b"sesame") && !recorded.has(b"hello"));
-    }
-    assert_eq!(broker.auth().authority().asked(), []);
-    assert_eq!(broker.message_count(TOPIC).await, 0);
-}
-
-/// fault: T2
-/// checklist: 24, 92, 93, 94, 95
-async fn compression_that_is_declined_is_an_error_unless_plain_is_allowed(broker: Broker) {
-    type Wish = fn(ProducerConfigBuilder) -> ProducerConfigBuilder;
-    let wishes: [(Wish, &str); 2] = [
-        (|config| config.snappy(true), "snappy"),
-        (|config| config.deflate(true), "deflate"),
-    ];
-    for (wish, name) in wishes {
-        let plain = wish(config(&broker).await);
-        let inside_tls = trusting(&broker, plain.clone());
-        for config in [plain, inside_tls] {
-            let why = refused(config.clone()).await;
-            let is_declined =
-                matches!(why, ConnectionError::CompressionDeclined { method } if method == name);
-            assert!(is_declined, "{why:?}");
-            let producer = start(config.allow_uncompressed(true));
-            let told = Told::by(&producer);
-            publish(&producer, "hello").await.unwrap();
-            told.until_connected(1).await;
-            let (negotiated, _) = told.connected().remove(0);
-            assert!(!negotiated.snappy && !negotiated.deflate);
+/// checklist: 100, 101, 102
+async fn tls_hides_secret_and_body(broker: Broker) {
+    grant(&broker);
+    for (number, layers) in Layers::ALL.into_iter().enumerate() {
+        let proxy = recorder(&broker).await;
+        let producer = start(layers.configure(&broker, config_with_secret(&proxy)));
+        for _ in 0..10 {
+            publish(&producer, BODY).await.unwrap();
         }
+        // Control: without TLS they are found. AUTH precedes compression.
+        if number == 0 {
+            assert_eq!(readable(&proxy), (true, true));
+        } else if layers.tls {
+            assert_eq!(readable(&proxy), (false, false), "{layers:?}");
+        }
+        let asked = broker.auth().authority().asked();
+        let last = asked.last().unwrap();
+        assert_eq!(
+            (asked.len(), &last.secret[..], last.tls),
+            (number + 1, SECRET, layers.tls)
+        );
+        assert_eq!(broker.message_count(TOPIC).await, 10 * (number + 1));
     }
-    assert_eq!(broker.bodies(TOPIC, 4).await, [b"hello"; 4]);
 }
 
-/// fault: T4
-/// checklist: 24, 92, 93, 94, 95
-async fn a_tls_handshake_that_stalls_is_given_up_after_handshake_timeout(broker: Broker) {
-    let whole = recorder(&broker).await;
-    let config = |proxy: &ChaosProxy| {
-        let config = actix_nsq::ProducerConfig::builder(proxy.address().to_string());
-        trusting(&broker, config)
+/// contract: 11
+/// fault: T2
+/// checklist: 93, 100, 101, 102
+async fn failed_tls_reveals_neither_secret_nor_body(broker: Broker) {
+    let flawed = |flaw| {
+        guarded(Tls {
+            flaw,
+            ..Tls::default()
+        })
     };
-    publish(&start(config(&whole)), "hello").await.unwrap();
-    let answer = {
-        let down = &whole.record()[0].down.said;
-        4 + u32::from_be_bytes(down[..4].try_into().unwrap()) as usize
+    let without_tls = Settings {
+        tls: None,
+        ..guarded(Tls::default())
     };
-    let after = Duration::from_millis(100);
-    // In the first record, and among the last ones.
-    for stall in [answer, answer + 3, answer + 100, answer + 700] {
-        let faults: Faults = format!("stall-down={stall}").parse().unwrap();
-        let proxy = ChaosProxy::start(broker.address().await, faults, chaos::seed()).unwrap();
-        let why = refused(config(&proxy).handshake_timeout(after)).await;
-        let is_timeout =
-            matches!(why, ConnectionError::HandshakeTimeout { after: it } if it == after);
-        assert!(is_timeout, "{why:?} after {stall} bytes");
+    let without_compression = Settings {
+        snappy: false,
+        ..guarded(Tls::default())
+    };
+    let requires_certificate = guarded(Tls {
+        clients: ClientPolicy::RequireVerify,
+        ..Tls::default()
+    });
+    for (settings, reason) in [
+        (without_tls, "TlsDeclined"),
+        (flawed(Flaw::OtherAuthority), "UnknownIssuer"),
+        (flawed(Flaw::Expired), "Expired"),
+        (flawed(Flaw::OtherName), "WrongName"),
+        (requires_certificate, "CertificateRequired"),
+        (without_compression, "CompressionDeclined"),
+    ] {
+        let broker = Broker::start(broker.kind(), settings.clone()).await;
+        grant(&broker);
+        let proxy = recorder(&broker).await;
+        let config = match settings.tls {
+            Some(_) => trusting(&broker, config_with_secret(&proxy)),
+            None => config_with_secret(&proxy).tls_v1(true),
+        };
+        let producer = start(config.snappy(true));
+        let events = EventLog::of(&producer);
+        let message = Publish::new(topic(TOPIC), BODY).expires_in(Duration::from_millis(100));
+        let error = producer.send(message).await.unwrap().unwrap_err();
+        events.until_backing_off(2).await;
+        let told = error.connection_error();
+        assert!(format!("{told:?}").contains(reason), "{reason}: {told:?}");
+        assert_eq!(readable(&proxy), (false, false), "{reason}");
+        // Not even inside TLS.
+        assert_eq!(broker.auth().authority().asked(), [], "{reason}");
+        assert_eq!(broker.message_count(TOPIC).await, 0, "{reason}");
     }
+}
+
+/// contract: 11
+/// fault: T2
+/// checklist: 100, 101, 102
+async fn cut_tls_session_reveals_neither_secret_nor_body(broker: Broker) {
+    grant(&broker);
+    let address = broker.address().await;
+    let session = async |proxy: &ChaosProxy| {
+        let config = trusting(&broker, config_with_secret(proxy));
+        publish(&start(config.retry_maybe_written(true)), BODY).await
+    };
+    let whole = recorder(&broker).await;
+    session(&whole).await.unwrap();
+    let recorded = whole.record().remove(0);
+    let step = scaled(97, 19);
+    let cases = [
+        (Direction::Up, recorded.up.said.len()),
+        (Direction::Down, recorded.down.said.len()),
+    ];
+    let cases = cases.into_iter().flat_map(|(direction, length)| {
+        (0..length)
+            .step_by(step)
+            .map(move |at| Faults::cut_once(direction, at, End::Fin))
+    });
+    let cut = async |faults| {
+        let proxy = ChaosProxy::start(address.clone(), faults, chaos::seed()).unwrap();
+        proxy.start_recording();
+        session(&proxy)
+            .await
+            .unwrap_or_else(|e| panic!("{proxy}: {e}"));
+        assert_eq!(readable(&proxy), (false, false), "{proxy}");
+    };
+    futures::stream::iter(cases)
+        .for_each_concurrent(4, cut)
+        .await;
 }

@@ -306,7 +306,7 @@ impl World {
         for place in 0..self.lines.len() {
             self.ghost_works(place, usize::MAX);
         }
-        let verdict = std::mem::take(&mut self.record).verdict();
+        let verdict = std::mem::take(&mut self.record).finish();
         let kept = |id: &super::record::Id| {
             self.publishes[self.owners[id.publisher][id.number]]
                 .cancelled

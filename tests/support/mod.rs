@@ -1,10 +1,10 @@
-//! What the integration tests are made of: peers to talk to, and ways to look at what a peer has got.
+//! Peers, brokers, proxies and records for the tests.
 //!
-//! Nothing here uses the crate's own protocol code, so that a mistake made there cannot cancel out.
+//! Uses none of the crate's protocol code: client and peer must not share a mistake.
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "several test binaries share this tree, and each uses its own part of it"
+    reason = "each test binary uses its own part of it"
 )]
 
 pub mod auth_server;
@@ -31,7 +31,12 @@ pub mod trials;
 pub mod wait;
 pub mod web_server;
 
-/// Whether tests with a longer form run it: `FULL=1`.
+/// Whether `FULL=1` asks for the exhaustive form of tests that sample by default.
 pub fn full() -> bool {
     std::env::var_os("FULL").is_some_and(|value| !value.is_empty() && value != "0")
+}
+
+/// The size of a test: `sample` by default, `all` with `FULL=1`.
+pub fn scaled<T>(sample: T, all: T) -> T {
+    if full() { all } else { sample }
 }

@@ -1,5 +1,5 @@
-//! The record of a campaign: numbered, checksummed messages, what was answered to each, and whether what the broker holds
-//! bears the answers out. Pure, and indifferent to how messages travel, be it alone or in batches.
+//! Records which messages were published and how each publish was answered, and compares the
+//! answers with the messages that the broker stored.
 
 use std::fmt;
 use std::ops::Range;
@@ -7,7 +7,7 @@ use std::ops::Range;
 use actix_nsq::bytes::Bytes;
 use actix_nsq::{Delivery, PublishError};
 
-/// One message: who published it, and its number there, counted from 0.
+/// Identifies a message: its publisher, and its number there, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
     pub publisher: usize,
@@ -20,32 +20,43 @@ impl fmt::Display for Id {
     }
 }
 
-/// What was answered to a message, and how often it was found.
-#[derive(Clone, Copy, Debug, Default)]
-struct Fate {
-    answer: Option<Answer>,
-    found: u16,
-    /// It may have been sent again because its first answer was lost, by one who was asked for that.
-    may_repeat: bool,
-}
-
+/// What the answer to a publish says about its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
+pub enum Outcome {
     Ok,
     NotWritten,
-    /// Or, of a batch, perhaps in part: of a single message that says the same.
+    /// May be stored. `MaybePartial` says the same of each message of a batch.
     Maybe,
+}
+
+impl From<&Result<(), PublishError>> for Outcome {
+    fn from(answer: &Result<(), PublishError>) -> Self {
+        match answer {
+            Ok(()) => Self::Ok,
+            Err(error) if error.delivery() == Delivery::NotWritten => Self::NotWritten,
+            Err(_) => Self::Maybe,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Message {
+    outcome: Option<Outcome>,
+    /// How often the broker stored it.
+    found: u16,
+    /// It was unanswered when a connection was lost, and its client retries ambiguous publishes.
+    may_repeat: bool,
 }
 
 #[derive(Debug)]
 struct Publisher {
     topic: String,
-    fates: Vec<Fate>,
-    /// All messages before that are answered.
-    settled: usize,
+    messages: Vec<Message>,
+    /// All messages before this one are answered.
+    first_open: usize,
 }
 
-/// What publishers have offered and heard. Every message of a publisher goes to the publisher's topic.
+/// The messages of all publishers. Every publisher has one topic.
 #[derive(Debug, Default)]
 pub struct Record {
     publishers: Vec<Publisher>,
@@ -60,269 +71,252 @@ impl Record {
         Self::default()
     }
 
-    /// Another publisher, who publishes to this topic.
+    /// Adds a publisher and returns its number.
     pub fn publisher(&mut self, topic: &str) -> usize {
         self.publishers.push(Publisher {
             topic: topic.to_owned(),
-            fates: Vec::new(),
-            settled: 0,
+            messages: Vec::new(),
+            first_open: 0,
         });
         self.publishers.len() - 1
     }
 
-    /// The publisher's next message, which is `size` bytes long where that is long enough for what it says of itself.
+    /// Creates the publisher's next message: `size` bytes, or more if its id and checksum need more.
     pub fn offer(&mut self, publisher: usize, size: usize) -> (Id, Bytes) {
-        let Publisher { topic, fates, .. } = &mut self.publishers[publisher];
+        let Publisher {
+            topic, messages, ..
+        } = &mut self.publishers[publisher];
         let id = Id {
             publisher,
-            number: fates.len(),
+            number: messages.len(),
         };
-        fates.push(Fate::default());
+        messages.push(Message::default());
         self.outstanding += 1;
         (id, body(topic, id, size))
     }
 
-    /// What the publisher of a message was told.
-    pub fn answer(&mut self, id: Id, answer: &Result<(), PublishError>) {
-        let answer = match answer {
-            Ok(()) => Answer::Ok,
-            Err(error) if error.delivery() == Delivery::NotWritten => Answer::NotWritten,
-            Err(_) => Answer::Maybe,
-        };
-        let fate = &mut self.publishers[id.publisher].fates[id.number];
-        match fate.answer.replace(answer) {
+    /// Records the answer to the publish of a message.
+    pub fn answer(&mut self, id: Id, answer: impl Into<Outcome>) {
+        let message = &mut self.publishers[id.publisher].messages[id.number];
+        match message.outcome.replace(answer.into()) {
             None => self.outstanding -= 1,
             Some(_) => self.answered_twice.push(id),
         }
     }
 
-    /// A connection was lost under these publishers' client, which was asked to send again what may be stored: of what is
-    /// not answered now, several copies are no fault.
+    /// Allows duplicates of the messages that are unanswered now. To be called when the connection
+    /// of a client with `retry_maybe_written` is lost.
     pub fn may_repeat(&mut self, publishers: Range<usize>) {
-        for Publisher { fates, settled, .. } in &mut self.publishers[publishers] {
-            let open = |fate: &Fate| fate.answer.is_none();
-            let rest = fates.get(*settled..).unwrap_or_default();
-            *settled += rest.iter().position(open).unwrap_or(rest.len());
-            for fate in fates.iter_mut().skip(*settled).filter(|fate| open(fate)) {
-                fate.may_repeat = true;
+        for publisher in &mut self.publishers[publishers] {
+            let open = |message: &Message| message.outcome.is_none();
+            let rest = &publisher.messages[publisher.first_open..];
+            publisher.first_open += rest.iter().position(open).unwrap_or(rest.len());
+            let rest = &mut publisher.messages[publisher.first_open..];
+            for message in rest.iter_mut().filter(|message| open(message)) {
+                message.may_repeat = true;
             }
         }
     }
 
-    /// The same for all that have no answer yet: for publishers who hear of nothing but failures.
-    pub fn answer_outstanding(&mut self, answer: &Result<(), PublishError>) {
-        let open: Vec<_> = self
-            .fates()
-            .filter(|(_, fate)| fate.answer.is_none())
-            .map(|(id, _)| id)
-            .collect();
-        for id in open {
-            self.answer(id, answer);
+    /// Records the same answer for all unanswered messages.
+    pub fn answer_outstanding(&mut self, outcome: Outcome) {
+        let open = self.messages().filter(|(_, it)| it.outcome.is_none());
+        for id in open.map(|(id, _)| id).collect::<Vec<_>>() {
+            self.answer(id, outcome);
         }
     }
 
-    /// How many messages were answered `Ok`.
+    /// Number of messages answered `Ok`.
     pub fn answered_ok(&self) -> usize {
-        self.fates()
-            .filter(|(_, fate)| fate.answer == Some(Answer::Ok))
-            .count()
+        let is_ok = |(_, message): &(Id, Message)| message.outcome == Some(Outcome::Ok);
+        self.messages().filter(is_ok).count()
     }
 
-    /// How many messages are offered and not answered.
+    /// Number of messages that are not answered.
     pub fn outstanding(&self) -> usize {
         self.outstanding
     }
 
-    /// How many messages to this topic were answered `Ok`: so many at least are there.
+    /// Number of messages to this topic that were answered `Ok`.
     pub fn ok_in(&self, topic: &str) -> usize {
-        let publishers = self.publishers.iter().filter(|p| p.topic == topic);
-        let fates = publishers.flat_map(|publisher| &publisher.fates);
-        fates.filter(|fate| fate.answer == Some(Answer::Ok)).count()
+        let publishers = self.publishers.iter().filter(|it| it.topic == topic);
+        let messages = publishers.flat_map(|publisher| &publisher.messages);
+        let is_ok = |message: &&Message| message.outcome == Some(Outcome::Ok);
+        messages.filter(is_ok).count()
     }
 
     pub fn topics(&self) -> Vec<String> {
-        let mut topics: Vec<_> = self.publishers.iter().map(|p| p.topic.clone()).collect();
+        let mut topics: Vec<_> = self.publishers.iter().map(|it| it.topic.clone()).collect();
         topics.sort();
         topics.dedup();
         topics
     }
 
-    fn fates(&self) -> impl Iterator<Item = (Id, Fate)> {
+    fn messages(&self) -> impl Iterator<Item = (Id, Message)> {
         let publishers = self.publishers.iter().enumerate();
-        publishers.flat_map(|(publisher, Publisher { fates, .. })| {
-            let numbered = fates.iter().enumerate();
-            numbered.map(move |(number, fate)| (Id { publisher, number }, *fate))
+        publishers.flat_map(|(publisher, Publisher { messages, .. })| {
+            let numbered = messages.iter().enumerate();
+            numbered.map(move |(number, message)| (Id { publisher, number }, *message))
         })
     }
 
-    /// The broker holds this message: found in it, or seen as it came in.
+    /// Records that the broker stored this message in this topic.
     pub fn found(&mut self, topic: &str, message: &[u8]) {
         self.stored += 1;
         let id = read(topic, message);
         let publisher = id.and_then(|id| Some((id, self.publishers.get_mut(id.publisher)?)));
-        let fate = publisher
+        let known = publisher
             .filter(|(_, publisher)| publisher.topic == topic)
-            .and_then(|(id, publisher)| publisher.fates.get_mut(id.number));
-        match fate {
-            Some(fate) => fate.found = fate.found.saturating_add(1),
-            // Damaged; or whole, but nobody published it here.
-            None => self.corrupt.push(abridged(topic, message)),
+            .and_then(|(id, publisher)| publisher.messages.get_mut(id.number));
+        match known {
+            Some(known) => known.found = known.found.saturating_add(1),
+            None => {
+                let text = String::from_utf8_lossy(message);
+                self.corrupt.push(format!("{text:.60?} in {topic}"));
+            }
         }
     }
 
-    /// Holds the answers against what the broker gave out: each message with the topic it was found in.
-    pub fn judge<'a>(mut self, found: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Verdict {
-        for (topic, message) in found {
+    /// Compares the answers with what the broker stored: pairs of topic and body.
+    pub fn audit<'a>(mut self, stored: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Audit {
+        for (topic, message) in stored {
             self.found(topic, message);
         }
-        self.verdict()
+        self.finish()
     }
 
-    /// Holds the answers against what was [`found`](Self::found).
-    pub fn verdict(mut self) -> Verdict {
-        let mut verdict = Verdict {
+    /// Compares the answers with what was [`found`](Self::found).
+    pub fn finish(mut self) -> Audit {
+        let mut audit = Audit {
             stored: self.stored,
             corrupt: std::mem::take(&mut self.corrupt),
-            ..Verdict::default()
+            ..Audit::default()
         };
-        for (id, fate) in self.fates() {
-            let Fate { answer, found, .. } = fate;
-            verdict.offered += 1;
-            match found > 1 {
-                true if fate.may_repeat => verdict.repeated += 1,
-                true => verdict.duplicate.push(id),
-                false => {}
+        for (id, message) in self.messages() {
+            let found = message.found;
+            audit.offered += 1;
+            if found > 1 && message.may_repeat {
+                audit.repeated += 1;
+            } else if found > 1 {
+                audit.duplicate.push(id);
             }
-            match answer {
-                None => verdict.unanswered.push(id),
-                Some(Answer::Ok) => {
-                    verdict.ok += 1;
+            match message.outcome {
+                None => audit.unanswered.push(id),
+                Some(Outcome::Ok) => {
+                    audit.ok += 1;
                     if found == 0 {
-                        verdict.lost.push(id);
+                        audit.lost.push(id);
                     }
                 }
-                Some(Answer::NotWritten) => {
-                    verdict.not_written += 1;
+                Some(Outcome::NotWritten) => {
+                    audit.not_written += 1;
                     if found > 0 {
-                        verdict.misattributed.push(id);
+                        audit.misattributed.push(id);
                     }
                 }
-                Some(Answer::Maybe) => {
-                    verdict.maybe += 1;
-                    verdict.maybe_stored += usize::from(found > 0);
+                Some(Outcome::Maybe) => {
+                    audit.maybe += 1;
+                    audit.maybe_stored += usize::from(found > 0);
                 }
             }
         }
-        verdict.answered_twice = self.answered_twice;
-        verdict
+        audit.answered_twice = self.answered_twice;
+        audit
     }
 }
 
-/// What a [`Record`] comes to. Clean when the lists are empty.
+/// Result of comparing a [`Record`] with what the broker stored. Clean if all lists are empty.
 #[derive(Debug, Default)]
-pub struct Verdict {
+pub struct Audit {
     pub offered: usize,
     pub ok: usize,
     pub not_written: usize,
     pub maybe: usize,
-    /// So many of `maybe` are stored.
+    /// Messages counted in `maybe` that are stored.
     pub maybe_stored: usize,
-    /// Messages found, whatever they are.
+    /// Stored messages, valid or not.
     pub stored: usize,
-    /// Messages found more than once that [may be](Record::may_repeat).
+    /// Messages stored more than once where [that is allowed](Record::may_repeat).
     pub repeated: usize,
 
-    /// Answered `Ok`, and not found.
+    /// Answered `Ok`, and not stored.
     pub lost: Vec<Id>,
-    /// Found more than once.
+    /// Stored more than once.
     pub duplicate: Vec<Id>,
-    /// Answered `NotWritten`, and found: the answer was another publish's, or a lie.
+    /// Answered `NotWritten`, and stored.
     pub misattributed: Vec<Id>,
     pub unanswered: Vec<Id>,
     pub answered_twice: Vec<Id>,
-    /// Found, and not what anybody published there.
+    /// Stored, and not equal to any message published to that topic.
     pub corrupt: Vec<String>,
 }
 
-impl Verdict {
-    /// Whether every answer was the truth, and each was given once.
+impl Audit {
+    /// Whether every message has exactly one answer, and every answer is correct.
     pub fn is_clean(&self) -> bool {
-        let faults = self.faults();
-        faults.iter().all(|(_, count, _)| *count == 0)
+        self.problems().iter().all(|(_, count, _)| *count == 0)
     }
 
-    /// What is wrong, by name: how often, and examples.
-    fn faults(&self) -> [(&'static str, usize, String); 6] {
-        let ids = |ids: &Vec<Id>| (ids.len(), some(ids));
-        let named = |name, (count, examples)| (name, count, examples);
-        [
-            named("lost", ids(&self.lost)),
-            named("duplicate", ids(&self.duplicate)),
-            named("misattributed", ids(&self.misattributed)),
-            named("unanswered", ids(&self.unanswered)),
-            named("answered twice", ids(&self.answered_twice)),
-            named("corrupt", (self.corrupt.len(), some(&self.corrupt))),
-        ]
-    }
-
-    /// Fails a test with what is wrong.
     #[track_caller]
     pub fn assert_clean(&self) {
         assert!(self.is_clean(), "{self}");
     }
+
+    /// Name, count and examples of each kind of problem.
+    fn problems(&self) -> [(&'static str, usize, String); 6] {
+        let ids = |name, ids: &Vec<Id>| (name, ids.len(), examples(ids));
+        [
+            ids("lost", &self.lost),
+            ids("duplicate", &self.duplicate),
+            ids("misattributed", &self.misattributed),
+            ids("unanswered", &self.unanswered),
+            ids("answered twice", &self.answered_twice),
+            ("corrupt", self.corrupt.len(), examples(&self.corrupt)),
+        ]
+    }
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             offered,
             ok,
-            not_written,
-            maybe,
-            maybe_stored,
             stored,
-            repeated,
             ..
         } = self;
+        let (not_written, maybe, maybe_stored) = (self.not_written, self.maybe, self.maybe_stored);
         writeln!(
             f,
-            "{offered} offered: {ok} ok, {not_written} not written, {maybe} maybe written ({maybe_stored} of them stored); {stored} stored"
+            "{offered} offered: {ok} ok, {not_written} not written, {maybe} maybe written \
+             ({maybe_stored} of them stored); {stored} stored"
         )?;
-        if *repeated > 0 {
-            writeln!(
-                f,
-                "{repeated} stored several times, as may be where unknown ones are sent again"
-            )?;
+        if self.repeated > 0 {
+            writeln!(f, "{} retried and stored more than once", self.repeated)?;
         }
-        let mut first = true;
-        for (name, count, examples) in self.faults() {
-            let comma = if std::mem::take(&mut first) { "" } else { ", " };
-            write!(f, "{comma}{count} {name}{examples}")?;
-        }
-        Ok(())
+        let problems = self
+            .problems()
+            .map(|(name, count, examples)| format!("{count} {name}{examples}"));
+        f.write_str(&problems.join(", "))
     }
 }
 
-/// A few examples, in parentheses, if there are any.
-fn some<T: fmt::Display>(all: &[T]) -> String {
-    let examples: Vec<_> = all.iter().take(5).map(T::to_string).collect();
+/// The first few items in parentheses, or nothing.
+fn examples<T: fmt::Display>(all: &[T]) -> String {
+    let first: Vec<_> = all.iter().take(5).map(T::to_string).collect();
     let more = if all.len() > 5 { ", ..." } else { "" };
-    match examples.is_empty() {
-        true => String::new(),
-        false => format!(" ({}{more})", examples.join(", ")),
+    if first.is_empty() {
+        String::new()
+    } else {
+        format!(" ({}{more})", first.join(", "))
     }
 }
 
-fn abridged(topic: &str, message: &[u8]) -> String {
-    format!("{:.60?} in {topic}", String::from_utf8_lossy(message))
-}
-
-/// A message that says who published it, and with what checksum: over its topic, its number and its padding.
+/// A message that contains its id and a checksum over topic, id and padding.
 fn body(topic: &str, id: Id, size: usize) -> Bytes {
     let head = |checksum: u32| format!("{id} {checksum:08x} ");
     let padding = size.saturating_sub(head(0).len());
     let seed = id.publisher.wrapping_mul(31).wrapping_add(id.number);
-    // Not all alike, so that what is shifted is seen.
+    // Varies with the position, so that shifted bytes are detected.
     let padding: Vec<u8> = (0..padding)
         .map(|place| b'a' + (seed.wrapping_add(place) % 26) as u8)
         .collect();
@@ -331,7 +325,7 @@ fn body(topic: &str, id: Id, size: usize) -> Bytes {
     body.into()
 }
 
-/// Which message this is, if it is whole, and was meant for this topic.
+/// Returns the id of a message if it is undamaged and was published to this topic.
 pub fn read(topic: &str, message: &[u8]) -> Option<Id> {
     let mut words = message.splitn(3, |byte| *byte == b' ');
     let mut text = || std::str::from_utf8(words.next()?).ok();
@@ -356,7 +350,7 @@ fn checksum(topic: &str, id: Id, padding: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// Two publishers' messages, answered Ok.
+    /// Two publishers with one message each, answered `Ok`.
     fn two_messages() -> (Record, [(Id, Bytes); 2]) {
         let mut record = Record::new();
         let messages = ["one", "two"].map(|topic| {
@@ -364,78 +358,70 @@ mod tests {
             record.offer(publisher, 40)
         });
         for (id, _) in &messages {
-            record.answer(*id, &Ok(()));
+            record.answer(*id, Outcome::Ok);
         }
         (record, messages)
     }
 
     #[test]
-    fn messages_that_were_answered_ok_and_are_found_once_are_clean() {
+    fn record_of_stored_messages_is_clean() {
         let (record, [(_, one), (_, two)]) = two_messages();
         assert_eq!((one.len(), two.len()), (40, 40));
-        let verdict = record.judge([("one", &one[..]), ("two", &two[..])]);
-        assert!(verdict.is_clean(), "{verdict}");
-        assert_eq!((verdict.offered, verdict.ok, verdict.stored), (2, 2, 2));
+        let audit = record.audit([("one", &one[..]), ("two", &two[..])]);
+        audit.assert_clean();
+        assert_eq!((audit.offered, audit.ok, audit.stored), (2, 2, 2));
     }
 
     #[test]
-    fn each_fault_is_seen_and_named() {
+    fn every_kind_of_problem_is_reported() {
         let (record, [(_, one), (two, _)]) = two_messages();
-        let verdict = record.judge([("one", &one[..]), ("one", &one[..])]);
-        assert_eq!(verdict.lost, [two]);
-        assert_eq!(verdict.duplicate.len(), 1);
-        assert!(
-            verdict
-                .to_string()
-                .contains("1 lost (1:0), 1 duplicate (0:0)"),
-            "{verdict}"
-        );
+        let audit = record.audit([("one", &one[..]), ("one", &one[..])]);
+        assert_eq!((&audit.lost[..], audit.duplicate.len()), (&[two][..], 1));
+        let text = audit.to_string();
+        assert!(text.contains("1 lost (1:0), 1 duplicate (0:0)"), "{text}");
 
         let (record, [(_, one), (_, two)]) = two_messages();
         let mut damaged = two.to_vec();
         damaged[39] ^= 1;
-        // Found, but in another topic, and damaged.
-        let verdict = record.judge([("two", &one[..]), ("two", &damaged)]);
-        assert_eq!((verdict.corrupt.len(), verdict.lost.len()), (2, 2));
+        let in_the_wrong_topic = &one[..];
+        let audit = record.audit([("two", in_the_wrong_topic), ("two", &damaged)]);
+        assert_eq!((audit.corrupt.len(), audit.lost.len()), (2, 2));
 
         let mut record = Record::new();
         let publisher = record.publisher("t");
-        let (id, body) = record.offer(publisher, 0);
-        let (silent, _) = record.offer(publisher, 0);
-        let refused = "".parse::<actix_nsq::Topic>().unwrap_err();
-        record.answer(id, &Err(refused.into()));
-        let verdict = record.judge([("t", &body[..])]);
+        let (stored, body) = record.offer(publisher, 0);
+        let (unanswered, _) = record.offer(publisher, 0);
+        record.answer(stored, Outcome::NotWritten);
+        let audit = record.audit([("t", &body[..])]);
+        assert_eq!(audit.misattributed, [stored]);
+        assert_eq!(audit.unanswered, [unanswered]);
+
+        let (mut record, [(id, one), (_, two)]) = two_messages();
+        record.answer(id, Outcome::Ok);
+        let audit = record.audit([("one", &one[..]), ("two", &two[..])]);
         assert_eq!(
-            (verdict.misattributed, verdict.unanswered),
-            (vec![id], vec![silent])
+            (&audit.answered_twice[..], audit.is_clean()),
+            (&[id][..], false)
         );
     }
 
     #[test]
-    fn an_answer_given_twice_is_seen() {
-        let (mut record, [(id, one), (_, two)]) = two_messages();
-        record.answer(id, &Ok(()));
-        let verdict = record.judge([("one", &one[..]), ("two", &two[..])]);
-        assert_eq!(verdict.answered_twice, [id]);
-        assert!(!verdict.is_clean());
-    }
-
-    #[test]
-    fn only_what_was_outstanding_when_a_connection_was_lost_may_be_found_twice() {
+    fn only_unanswered_messages_may_repeat() {
         let mut record = Record::new();
         let publisher = record.publisher("t");
-        let (before, old) = record.offer(publisher, 0);
-        record.answer(before, &Ok(()));
-        let (during, sent) = record.offer(publisher, 0);
+        let (before, first) = record.offer(publisher, 0);
+        record.answer(before, Outcome::Ok);
+        let (during, second) = record.offer(publisher, 0);
         assert_eq!(record.outstanding(), 1);
         record.may_repeat(0..1);
-        record.answer(during, &Ok(()));
-        let (after, new) = record.offer(publisher, 0);
-        record.answer(after, &Ok(()));
-        assert_eq!(record.outstanding(), 0);
-        let twice = [&old, &old, &sent, &sent, &new, &new].map(|body| ("t", &body[..]));
-        let verdict = record.judge(twice);
-        assert_eq!(verdict.repeated, 1);
-        assert_eq!(verdict.duplicate, [before, after]);
+        record.answer(during, Outcome::Ok);
+        let (after, third) = record.offer(publisher, 0);
+        record.answer(after, Outcome::Ok);
+        let twice = [&first, &first, &second, &second, &third, &third];
+        let audit = record.audit(twice.map(|body| ("t", &body[..])));
+        assert_eq!(
+            (audit.repeated, &audit.duplicate[..]),
+            (1, &[before, after][..])
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The example `actix_web_publish` as a child process, and a client for it that is typed by hand: HTTP/1.1 over kept-alive
+//! The example `actix_web_publish` as a child process, and an HTTP/1.1 client with kept-alive
 //! connections.
 
 use std::fs::{self, File};
@@ -13,10 +13,10 @@ use serde_json::Value;
 use super::example;
 use super::wait::{self, PATIENCE};
 
-/// Longer than any answer may take: the handler waits 5 s for nsqd.
-const LONGEST: Duration = Duration::from_secs(12);
+/// The handler's timeout is 5 s.
+const READ_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// A running `actix_web_publish`. It is killed when dropped.
+/// A running `actix_web_publish`. Killed when dropped.
 #[derive(Debug)]
 pub struct WebServer {
     child: Child,
@@ -25,7 +25,7 @@ pub struct WebServer {
 }
 
 impl WebServer {
-    /// Starts one on a free port. Returns when it listens.
+    /// Starts it on a free port and waits until it listens.
     pub fn start(nsqd: &str, flags: &[&str]) -> io::Result<Self> {
         let files = tempfile::tempdir()?;
         let child = Command::new(example::program("actix_web_publish")?)
@@ -40,8 +40,8 @@ impl WebServer {
             files,
         };
         let address = wait::poll(PATIENCE, || {
-            let said = server.stdout();
-            let (line, _) = said.split_once('\n')?;
+            let stdout = server.stdout();
+            let (line, _) = stdout.split_once('\n')?;
             line.strip_prefix("listening on ")?.parse().ok()
         });
         server.address = address.ok_or_else(|| {
@@ -54,7 +54,6 @@ impl WebServer {
         self.address
     }
 
-    /// What it has said so far.
     pub fn stdout(&self) -> String {
         fs::read_to_string(self.files.path().join("stdout")).unwrap_or_default()
     }
@@ -63,11 +62,11 @@ impl WebServer {
         Ok(kill_process(Pid::from_child(&self.child), signal)?)
     }
 
-    /// Waits until it has ended by itself; an error if it does not in time.
-    pub fn wait(&mut self, dead_line: Duration) -> io::Result<ExitStatus> {
-        let status = wait::poll(dead_line, || self.child.try_wait().transpose());
+    /// Waits for the server to exit.
+    pub fn wait(&mut self, timeout: Duration) -> io::Result<ExitStatus> {
+        let status = wait::poll(timeout, || self.child.try_wait().transpose());
         status.unwrap_or_else(|| {
-            let problem = format!("the server does not end; it said:\n{}", self.stdout());
+            let problem = format!("the server does not exit:\n{}", self.stdout());
             Err(io::Error::new(io::ErrorKind::TimedOut, problem))
         })
     }
@@ -75,28 +74,27 @@ impl WebServer {
 
 impl Drop for WebServer {
     fn drop(&mut self) {
-        // It has ended already, when all went well.
+        // Both fail if it has exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// An HTTP answer.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
-    /// The header lines, in small letters.
+    /// In lower case.
     pub headers: Vec<String>,
     pub body: Value,
 }
 
-impl Answer {
+impl Response {
     pub fn has(&self, header: &str) -> bool {
         self.headers.iter().any(|line| line == header)
     }
 }
 
-/// A connection for one request after the other.
+/// A connection to an HTTP server.
 #[derive(Debug)]
 pub struct HttpClient {
     stream: BufReader<TcpStream>,
@@ -106,22 +104,22 @@ impl HttpClient {
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(LONGEST))?;
+        stream.set_read_timeout(Some(READ_TIMEOUT))?;
         Ok(Self {
             stream: BufReader::new(stream),
         })
     }
 
-    pub fn get(&mut self, path: &str) -> io::Result<Answer> {
+    pub fn get(&mut self, path: &str) -> io::Result<Response> {
         self.exchange("GET", path, b"")
     }
 
-    pub fn post(&mut self, path: &str, body: &[u8]) -> io::Result<Answer> {
+    pub fn post(&mut self, path: &str, body: &[u8]) -> io::Result<Response> {
         self.exchange("POST", path, body)
     }
 
-    /// An error means that there was no answer, or half of one.
-    fn exchange(&mut self, method: &str, path: &str, body: &[u8]) -> io::Result<Answer> {
+    /// Fails if the response is missing or incomplete.
+    fn exchange(&mut self, method: &str, path: &str, body: &[u8]) -> io::Result<Response> {
         let length = body.len();
         let head =
             format!("{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n");
@@ -141,7 +139,7 @@ impl HttpClient {
             .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
         let mut body = vec![0; length.unwrap_or(0)];
         self.stream.read_exact(&mut body)?;
-        Ok(Answer {
+        Ok(Response {
             status: status.ok_or_else(|| io::Error::other(format!("no status: {status_line}")))?,
             headers,
             body: serde_json::from_slice(&body).unwrap_or_default(),

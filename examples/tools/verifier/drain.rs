@@ -9,7 +9,7 @@ use std::{
 use crate::support::{
     raw_client,
     real_nsqd::RealNsqd,
-    record::{Record, Verdict},
+    record::{Audit, Record},
 };
 
 /// Nobody knows how many there are: each topic ends with a silence.
@@ -20,7 +20,7 @@ const UNKNOWN: usize = usize::MAX;
 const FLAGS: &[&str] = &[];
 
 /// Empties all topics at a time, and judges.
-pub(crate) fn drain(nsqd: &mut RealNsqd, record: Record) -> io::Result<Verdict> {
+pub(crate) fn drain(nsqd: &mut RealNsqd, record: Record) -> io::Result<Audit> {
     // With the old process ends every connection, and what was still to be executed of it.
     nsqd.sigterm()?;
     nsqd.restart_with(FLAGS)?;
@@ -44,5 +44,5 @@ pub(crate) fn drain(nsqd: &mut RealNsqd, record: Record) -> io::Result<Verdict> 
         io::Result::Ok(())
     })?;
     let record = record.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(record.verdict())
+    Ok(record.finish())
 }

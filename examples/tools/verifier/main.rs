@@ -25,7 +25,7 @@
 //!
 //! How it works: the [load](load) offers messages in open loop; the [striker](striker) strikes on a thread of its own,
 //! by a [schedule](schedule); both write to one [board](board). The [drain](drain) and the record, which the tests of
-//! the crate use too, come to a verdict; the [report](report) tells it.
+//! the crate use too, are compared with what nsqd stored; the [report](report) tells it.
 
 mod board;
 mod drain;
@@ -122,20 +122,20 @@ fn hold(options: &Options, seed: u64) -> io::Result<bool> {
     let longest = Duration::from_secs(outcome.progress.offered / DRAINED_PER_SECOND) + LEEWAY;
     watchdog.stage("emptying nsqd", longest);
     let began = Instant::now();
-    let verdict = drain::drain(&mut nsqd, std::mem::take(&mut outcome.record))?;
+    let audit = drain::drain(&mut nsqd, std::mem::take(&mut outcome.record))?;
     say(format_args!(
         "{} messages were taken out of nsqd in {:.1} s",
-        verdict.stored,
+        audit.stored,
         began.elapsed().as_secs_f64()
     ));
     if let Some(log) = &options.log {
-        report::complete_log(log, &verdict)?;
+        report::complete_log(log, &audit)?;
     }
     let report = Report {
         options,
         seed,
         outcome: &outcome,
-        verdict: &verdict,
+        audit: &audit,
         took,
         interrupted,
     };

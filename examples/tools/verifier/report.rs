@@ -14,7 +14,7 @@ use crate::{
     board::{Board, Outcome, Progress, Strike},
     options::Options,
     schedule::Fault,
-    support::record::Verdict,
+    support::record::Audit,
 };
 
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -30,7 +30,7 @@ pub(crate) struct Report<'a> {
     pub(crate) options: &'a Options,
     pub(crate) seed: u64,
     pub(crate) outcome: &'a Outcome,
-    pub(crate) verdict: &'a Verdict,
+    pub(crate) audit: &'a Audit,
     /// From the beginning of the load to its end, or to the last answer.
     pub(crate) took: Duration,
     /// By somebody who did not wait for its end.
@@ -46,7 +46,7 @@ impl Report<'_> {
             log_failure,
             ..
         } = self.outcome;
-        if !self.verdict.is_clean() {
+        if !self.audit.is_clean() {
             failures.push("answers were not true (above)".into());
         }
         let all = |what: &str, is_wrong: fn(&Strike) -> bool| {
@@ -120,7 +120,7 @@ fn name(strike: &Strike) -> String {
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.verdict)?;
+        writeln!(f, "{}", self.audit)?;
         for fault in [Fault::Kill9, Fault::Sigterm, Fault::Sigstop] {
             let strikes: Vec<_> = self.strikes(fault).collect();
             if strikes.is_empty() {
@@ -181,10 +181,10 @@ fn range(strikes: &[&Strike], of: impl Fn(&Strike) -> u128) -> String {
 }
 
 /// Adds every message that is wrong to the log.
-pub(crate) fn complete_log(log: &Path, verdict: &Verdict) -> io::Result<()> {
+pub(crate) fn complete_log(log: &Path, audit: &Audit) -> io::Result<()> {
     let file = File::options().append(true).open(log)?;
     let mut log = BufWriter::new(file);
-    let Verdict {
+    let Audit {
         lost,
         duplicate,
         misattributed,
@@ -192,7 +192,7 @@ pub(crate) fn complete_log(log: &Path, verdict: &Verdict) -> io::Result<()> {
         answered_twice,
         corrupt,
         ..
-    } = verdict;
+    } = audit;
     let wrong = [
         ("lost", lost),
         ("duplicate", duplicate),

@@ -183,7 +183,7 @@ fn function(line: &str) -> Option<&str> {
 /// Whether the function is in the table of a module of `tests/broker`.
 fn is_scenario(text: &str, name: &str) -> bool {
     let table = text.split_once("scenarios![").map_or("", |(_, rest)| rest);
-    let table = table.split_once("\n    ]").map_or("", |(table, _)| table);
+    let table = table.split_once(']').map_or("", |(table, _)| table);
     let mut names = table.split(|c: char| !c.is_alphanumeric() && c != '_');
     names.any(|other| other == name)
 }
