@@ -1,4 +1,4 @@
-//! `docs/troubleshooting.md` prints what the crate prints, and each code has the consequences that the page tells.
+//! The texts and consequences in docs/troubleshooting.md are those of the crate.
 
 use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::harness::{ms, publish, s, topic};
 const PAGE: &str = "docs/troubleshooting.md";
 
 #[test]
-fn the_page_prints_what_failures_of_a_connection_print() {
+fn page_has_the_texts_of_connection_errors() {
     let refused = |text: &str| ServerError::parse(text.as_bytes());
     let io = |code| io::Error::from_raw_os_error(code);
     let tls = |failure, words: &str| ConnectionError::Tls {
@@ -151,25 +151,25 @@ fn the_page_prints_what_failures_of_a_connection_print() {
 }
 
 #[actix::test]
-async fn the_page_prints_what_errors_print() {
+async fn page_has_the_texts_of_publish_errors() {
     prints(
         "## By configuration error",
         configurations().iter().map(ToString::to_string),
     );
     let mut printed: Vec<String> = Vec::new();
     printed.extend(names().iter().map(ToString::to_string));
-    printed.extend(refused_here().await.iter().map(ToString::to_string));
+    printed.extend(rejected_locally().await.iter().map(ToString::to_string));
     printed.extend(full().await.iter().map(ToString::to_string));
-    printed.extend(out_of_time().await.iter().map(ToString::to_string));
-    printed.extend(ended().await.iter().map(ToString::to_string));
+    printed.extend(timed_out().await.iter().map(ToString::to_string));
+    printed.extend(stopped().await.iter().map(ToString::to_string));
     prints("## By kind of error", printed);
 }
 
 #[actix::test]
-async fn a_code_has_the_consequences_that_the_page_tells() {
+async fn error_code_has_the_consequences_on_the_page() {
     let mut printed = Vec::new();
     for (text, message, delivery, retryable) in REFUSALS {
-        let error = refused_with(text, *message).await;
+        let error = rejected_with(text, *message).await;
         let code = ServerError::parse(text.as_bytes()).code();
         let told = (error.kind(), error.delivery(), error.is_retryable());
         assert_eq!(
@@ -191,13 +191,13 @@ async fn a_code_has_the_consequences_that_the_page_tells() {
         assert_eq!(says_not, !retryable, "{text}: retryable or not");
         printed.push(error.to_string());
     }
-    printed.extend(foreseen().await.iter().map(ToString::to_string));
+    printed.extend(above_known_limits().await.iter().map(ToString::to_string));
     prints("## By nsqd's code", printed);
 }
 
-/// Those that the page has in its table of codes that no publish draws.
+/// Codes that no publish can cause.
 #[actix::test]
-async fn a_code_that_no_publish_draws_has_the_consequences_that_the_page_tells() {
+async fn code_of_the_handshake_has_the_consequences_on_the_page() {
     let drawn: BTreeSet<_> = REFUSALS
         .iter()
         .map(|row| ServerError::parse(row.0.as_bytes()).code().as_str())
@@ -206,7 +206,7 @@ async fn a_code_that_no_publish_draws_has_the_consequences_that_the_page_tells()
         .iter()
         .filter(|token| !drawn.contains(token.as_str()))
     {
-        let error = refused_with(&format!("{token} no"), Message::Publish).await;
+        let error = rejected_with(&format!("{token} no"), Message::Publish).await;
         let code = ErrorCode::from_token(token.as_bytes());
         let consequence = match code.is_fatal() {
             true => "`Rejected`, `NotWritten`",
@@ -232,9 +232,9 @@ async fn a_code_that_no_publish_draws_has_the_consequences_that_the_page_tells()
     }
 }
 
-/// nsqd's limits below the options, as the page has them: the words are nsqd's own.
+/// nsqd's limits are below the options; the texts are nsqd's own.
 #[actix::test]
-async fn an_nsqd_with_lower_limits_says_what_the_page_prints() {
+async fn nsqd_with_lower_limits_sends_the_texts_on_the_page() {
     let nsqd = EmbeddedNsqd::builder()
         .max_msg_size(1_000)
         .max_body_size(2_000)
@@ -272,7 +272,7 @@ enum Message {
     Deferred,
 }
 
-/// nsqd's words, the message that they answer, and what is known of it then.
+/// nsqd's text, the message that it rejects, and the delivery of the error.
 const REFUSALS: &[(&str, Message, Delivery, bool)] = &[
     (
         "E_INVALID DPUB timeout 7200000 out of range 0-3600000",
@@ -348,7 +348,7 @@ const REFUSALS: &[(&str, Message, Delivery, bool)] = &[
     ),
 ];
 
-async fn refused_with(words: &str, message: Message) -> PublishError {
+async fn rejected_with(words: &str, message: Message) -> PublishError {
     let nsqd = EmbeddedNsqd::start().unwrap();
     let (name, t) = (["PUB", "MPUB", "DPUB"][message as usize], topic("t"));
     nsqd.faults().fail_next(name, words);
@@ -361,8 +361,8 @@ async fn refused_with(words: &str, message: Message) -> PublishError {
     answer.unwrap().unwrap_err()
 }
 
-/// What nsqd would refuse, as it told before: the second of each kind is not sent.
-async fn foreseen() -> Vec<PublishError> {
+/// Publishes above a limit that nsqd named before: the second of each kind is rejected locally.
+async fn above_known_limits() -> Vec<PublishError> {
     let nsqd = EmbeddedNsqd::builder()
         .max_msg_size(1_000)
         .max_body_size(2_000)
@@ -434,7 +434,7 @@ fn names() -> Vec<PublishError> {
         .into()
 }
 
-async fn refused_here() -> Vec<PublishError> {
+async fn rejected_locally() -> Vec<PublishError> {
     let nsqd = EmbeddedNsqd::start().unwrap();
     let producer = start(&nsqd, |config| config);
     let (t, large) = (topic("t"), vec![b'x'; (1 << 20) + 1]);
@@ -493,7 +493,7 @@ async fn full() -> Vec<PublishError> {
     errors
 }
 
-async fn out_of_time() -> Vec<PublishError> {
+async fn timed_out() -> Vec<PublishError> {
     let nsqd = EmbeddedNsqd::start().unwrap();
     let soon = |body: &'static str| Publish::new(topic("t"), body).expires_in(ms(60));
     nsqd.faults().freeze(true);
@@ -538,7 +538,7 @@ async fn out_of_time() -> Vec<PublishError> {
     errors
 }
 
-async fn ended() -> Vec<PublishError> {
+async fn stopped() -> Vec<PublishError> {
     let nsqd = EmbeddedNsqd::start().unwrap();
     nsqd.faults().close_after_commands(2); // IDENTIFY, PUB
     let producer = start(&nsqd, |config| config);
@@ -571,7 +571,7 @@ async fn ended() -> Vec<PublishError> {
     vec![lost, drained, closed]
 }
 
-/// That a section prints exactly these texts, numbers and times apart.
+/// Asserts that a section has exactly these texts, except for numbers and times.
 #[track_caller]
 fn prints(heading: &str, printed: impl IntoIterator<Item = String>) {
     let printed: BTreeSet<_> = printed.into_iter().map(|text| plain(&text)).collect();
@@ -584,7 +584,7 @@ fn prints(heading: &str, printed: impl IntoIterator<Item = String>) {
     );
 }
 
-/// What stands in the blocks of text of a section.
+/// The lines of the `text` blocks of a section.
 fn lines(heading: &str) -> BTreeSet<String> {
     let section = section(&read(PAGE), heading);
     let blocks = section
@@ -594,8 +594,7 @@ fn lines(heading: &str) -> BTreeSet<String> {
     blocks.flat_map(str::lines).map(plain).collect()
 }
 
-/// A text with `#` for each number, and for what belongs to it: `127.0.0.1:4150`, `1.5s`, `30ms`. And without the long list
-/// of options.
+/// A text with `#` for each number or address (`127.0.0.1:4150`, `1.5s`), without the list of options.
 fn plain(text: &str) -> String {
     let text = text
         .split_once("known are: ")

@@ -1,9 +1,9 @@
-//! What `docs/cancel-safety.md` says of requests that are dropped early, where no other test says it.
+//! Statements of docs/delivery.md on dropped requests that no other test checks.
 
 use std::time::Duration;
 
 use actix_nsq::{
-    Delivery, ErrorKind, Ping, ProducerHandle, ProducerState, Publish, Reconnect, producer::Drain,
+    Delivery, ErrorKind, Ping, ProducerState, Publish, Reconnect, producer::Drain,
     producer::GetStats,
 };
 
@@ -12,7 +12,7 @@ use crate::support::spoken::ok_frame;
 
 /// fault: A4
 #[test]
-fn a_request_dropped_before_the_producer_comes_to_it_never_was() {
+fn request_dropped_before_it_is_received_has_no_effect() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
         let mut nsqd = network.connected().await;
@@ -32,7 +32,7 @@ fn a_request_dropped_before_the_producer_comes_to_it_never_was() {
 }
 
 #[test]
-fn a_drain_goes_on_when_its_request_is_dropped() {
+fn drain_continues_when_its_request_is_dropped() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
         let mut nsqd = network.connected().await;
@@ -49,7 +49,7 @@ fn a_drain_goes_on_when_its_request_is_dropped() {
 }
 
 #[test]
-fn a_handle_that_waits_for_room_can_be_dropped() {
+fn publish_dropped_while_it_waits_for_capacity_is_not_sent() {
     in_virtual_time(async |mut network: Network| {
         let handle = network.start_handle_with(|config| config.max_pending(1));
         let producer = handle.address().clone();
@@ -57,7 +57,7 @@ fn a_handle_that_waits_for_room_can_be_dropped() {
         let first = publish(&producer, "a");
         nsqd.expect_pub("t", "a").await;
         let waited = tokio::time::timeout(s(1), handle.publish("t", "b")).await;
-        assert!(waited.is_err(), "there is no room");
+        assert!(waited.is_err(), "the queue is full");
         nsqd.send(ok_frame()).await;
         first.await.unwrap();
         nsqd.expect_silence(s(1)).await;
