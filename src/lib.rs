@@ -1,5 +1,5 @@
-//! The [NSQ](https://nsq.io) client for [Actix](https://docs.rs/actix) applications: every publish gets
-//! exactly one result, in bounded time, and the result is true.
+//! The [NSQ](https://nsq.io) client for [Actix](https://docs.rs/actix) applications: every publish
+//! gets exactly one result, in bounded time, and the result is true.
 //!
 //! Start a [`Producer`], keep its address, and publish:
 //!
@@ -44,57 +44,61 @@
 //!                                         +---------------------------------+
 //! ```
 //!
-//! The producer keeps a queue of transactions and completes the oldest one with each response of nsqd.
-//! Reader and writer are new for each connection. When a connection is lost, the supervised producer
-//! settles what was in flight and reconnects, indefinitely and with backoff; its address, mailbox and
-//! queued publishes survive.
+//! The producer keeps a queue of transactions and completes the oldest one with each response of
+//! nsqd. Reader and writer are new for each connection. When a connection is lost, the supervised
+//! producer settles what was in flight and reconnects, indefinitely and with backoff; its address,
+//! mailbox and queued publishes survive.
 //!
 //! # Automatic batching
 //!
-//! Publishes of one topic that are queued at the same moment are sent as one MPUB, and nsqd's one `OK`
-//! completes all of them. nsqd spends most of its time on sending responses, so this is several times
-//! faster. There is no timer: a single [`Publish`] is sent at once, and queued publishes only wait for
-//! responses to commands in flight. [`MultiPublish`], [`DeferredPublish`] and bodies above 64 KiB are
-//! never batched, and nothing of their topic overtakes them. Two properties differ from sending each
-//! publish by itself: order is kept within a topic, not across topics; and if nsqd fails while it stores
-//! a batch (`E_MPUB_FAILED`: its disk is full), each publish of the batch is
-//! [`MaybeWritten`](Delivery::MaybeWritten). If nsqd rejects a batch because of its content, it has
-//! stored nothing: the publishes are retried one by one, and only the invalid one fails. The options
-//! `auto_batch`, `auto_batch_messages` and `auto_batch_bytes` turn batching off and limit it.
+//! Publishes of one topic that are queued at the same moment are sent as one MPUB, and nsqd's one
+//! `OK` completes all of them. nsqd spends most of its time on sending responses, so this is
+//! several times faster. There is no timer: a single [`Publish`] is sent at once, and queued
+//! publishes only wait for responses to commands in flight. [`MultiPublish`], [`DeferredPublish`]
+//! and bodies above 64 KiB are never batched, and nothing of their topic overtakes them. Two
+//! properties differ from sending each publish by itself: order is kept within a topic, not across
+//! topics; and if nsqd fails while it stores a batch (`E_MPUB_FAILED`: its disk is full), each
+//! publish of the batch is [`MaybeWritten`](Delivery::MaybeWritten). If nsqd rejects a batch
+//! because of its content, it has stored nothing: the publishes are retried one by one, and only
+//! the invalid one fails. The options `auto_batch`, `auto_batch_messages` and `auto_batch_bytes`
+//! turn batching off and limit it.
 //!
 //! # The delivery contract
 //!
-//! 1. Every accepted publish gets exactly one result, within `publish_timeout` (30 s by default) of its
-//!    acceptance, provided that the producer's arbiter runs.
+//! 1. Every accepted publish gets exactly one result, within `publish_timeout` (30 s by default) of
+//!    its acceptance, provided that the producer's arbiter runs.
 //! 2. The result is `Ok` only if nsqd's `OK` for that very command was read.
-//! 3. Every [`PublishError`] has a [`Delivery`]. [`NotWritten`](Delivery::NotWritten): rejected locally,
-//!    rejected by nsqd with an error code that is known to come before anything is stored, queued behind
-//!    such a rejection, or never wholly accepted by the socket (nsqd executes nothing of half a command).
-//!    [`MaybeWritten`](Delivery::MaybeWritten): wholly accepted by the socket without a response,
-//!    rejected with an unknown code, or part of an automatic batch that failed with `E_MPUB_FAILED`. A
-//!    [`MultiPublish`] is [`MaybePartial`](Delivery::MaybePartial) in these cases. A publish that an
-//!    earlier connection may have stored is never `NotWritten` later.
-//! 4. nsqd closes the connection when it rejects a publish. The publishes in flight behind it were not
-//!    executed, and are retried in order, unless the error concerns their whole topic (`E_BAD_TOPIC`;
-//!    `E_UNAUTHORIZED`, after which publishes to the topic are rejected locally for a second). Commands
-//!    that were never wholly written are retried as well. If the error response itself is lost because
-//!    nsqd resets the connection, the connection counts as lost. Publishes that may be stored are
-//!    answered as such, or retried if `retry_maybe_written` is on.
-//! 5. Names, sizes, counts and delays are validated before anything is sent. A local rejection affects
-//!    no other publish.
-//! 6. Memory is bounded: publishes without a result by `max_pending` and `max_pending_bytes`, publishes
-//!    in flight by `publish_window` and `publish_window_bytes`, frames by `max_msg_size`. Beyond that the
-//!    result is [`Full`](ErrorKind::Full) at once; a [`ProducerHandle`] waits for capacity instead.
-//! 7. A caller that cancels or times out changes no other result. A publish in flight keeps its place,
-//!    and its late response is discarded; a publish that is not in flight is never sent.
+//! 3. Every [`PublishError`] has a [`Delivery`]. [`NotWritten`](Delivery::NotWritten): rejected
+//!    locally, rejected by nsqd with an error code that is known to come before anything is stored,
+//!    queued behind such a rejection, or never wholly accepted by the socket (nsqd executes nothing
+//!    of half a command). [`MaybeWritten`](Delivery::MaybeWritten): wholly accepted by the socket
+//!    without a response, rejected with an unknown code, or part of an automatic batch that failed
+//!    with `E_MPUB_FAILED`. A [`MultiPublish`] is [`MaybePartial`](Delivery::MaybePartial) in these
+//!    cases. A publish that an earlier connection may have stored is never `NotWritten` later.
+//! 4. nsqd closes the connection when it rejects a publish. The publishes in flight behind it were
+//!    not executed, and are retried in order, unless the error concerns their whole topic
+//!    (`E_BAD_TOPIC`; `E_UNAUTHORIZED`, after which publishes to the topic are rejected locally for
+//!    a second). Commands that were never wholly written are retried as well. If the error response
+//!    itself is lost because nsqd resets the connection, the connection counts as lost. Publishes
+//!    that may be stored are answered as such, or retried if `retry_maybe_written` is on.
+//! 5. Names, sizes, counts and delays are validated before anything is sent. A local rejection
+//!    affects no other publish.
+//! 6. Memory is bounded: publishes without a result by `max_pending` and `max_pending_bytes`,
+//!    publishes in flight by `publish_window` and `publish_window_bytes`, frames by `max_msg_size`.
+//!    Beyond that the result is [`Full`](ErrorKind::Full) at once; a [`ProducerHandle`] waits for
+//!    capacity instead.
+//! 7. A caller that cancels or times out changes no other result. A publish in flight keeps its
+//!    place, and its late response is discarded; a publish that is not in flight is never sent.
 //! 8. After a write error the responses that nsqd has sent already are still read and count.
-//! 9. Publishes of one topic are written in the order in which their messages arrived; without automatic
-//!    batching, those of all topics. A retried publish precedes every younger one of its topic.
-//! 10. [`Drain`](producer::Drain) rejects new publishes, waits for outstanding ones, answers the rest
-//!     truthfully, and reports counts. Afterwards the producer holds no socket, timer or other actor.
+//! 9. Publishes of one topic are written in the order in which their messages arrived; without
+//!    automatic batching, those of all topics. A retried publish precedes every younger one of its
+//!    topic.
+//! 10. [`Drain`](producer::Drain) rejects new publishes, waits for outstanding ones, answers the
+//!     rest truthfully, and reports counts. Afterwards the producer holds no socket, timer or other
+//!     actor.
 //! 11. TLS and AUTH are enforced: if nsqd declines TLS or its certificate is not acceptable, the
-//!     connection fails, and nothing but the IDENTIFY that asks for TLS was sent. The secret is sent only
-//!     to an nsqd that requires AUTH, and inside TLS if TLS is configured.
+//!     connection fails, and nothing but the IDENTIFY that asks for TLS was sent. The secret is
+//!     sent only to an nsqd that requires AUTH, and inside TLS if TLS is configured.
 //! 12. No input of a peer causes a panic, an allocation beyond the limits, or a busy loop.
 //!
 //! # Limitations
@@ -109,7 +113,8 @@
 //! | `snappy`, `deflate` | compression: the options of these names |
 //! | `embedded` | an nsqd inside the process for tests, with faults on demand |
 //!
-//! None is on by default. AUTH needs no feature. An option whose feature is off is rejected by name.
+//! None is on by default. AUTH needs no feature. An option whose feature is off is rejected by
+//! name.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 

@@ -22,7 +22,7 @@ pub enum WaitError {
     /// The request's own timeout ([`Request::timeout`](actix::dev::Request::timeout)) passed first.
     #[error("the request's own timeout passed before the actor replied")]
     RequestTimeout,
-    /// A [`Drain`](crate::Drain) was sent: there will be no further connection.
+    /// A [`Drain`](crate::producer::Drain) was sent: there will be no further connection.
     #[error("drained: no further connection will be made")]
     Drained,
     /// The actor has stopped.

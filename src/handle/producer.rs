@@ -19,13 +19,13 @@ use crate::{
     protocol::{NameError, Topic},
 };
 
-/// A [`Producer`] for programs without actors: the same queue and the same guarantees as async methods.
-/// It is cheap to clone and works from every thread and runtime.
+/// A [`Producer`] for programs without actors: the same queue and the same guarantees as async
+/// methods. It is cheap to clone and works from every thread and runtime.
 ///
-/// Instead of failing with [`ErrorKind::Full`](crate::ErrorKind::Full) its methods apply backpressure:
-/// they wait until the queue has capacity, as part of the publish's time. Waiting publishes are accepted
-/// in the order in which their futures were first polled, before all publishes sent to the actor's
-/// address. A [`Drain`] counts them as outstanding.
+/// Instead of failing with [`ErrorKind::Full`](crate::ErrorKind::Full) its methods apply
+/// backpressure: they wait until the queue has capacity, as part of the publish's time. Waiting
+/// publishes are accepted in the order in which their futures were first polled, before all
+/// publishes sent to the actor's address. A [`Drain`] counts them as outstanding.
 ///
 /// The producer stops when the last handle is dropped and everything it accepted is answered.
 ///
@@ -67,9 +67,9 @@ impl ProducerHandle {
         }
     }
 
-    /// Starts a producer in a thread of its own, with an actix `System` of its own, for programs without
-    /// one. The thread ends when the producer stops: when the last handle is dropped and everything it
-    /// accepted is answered.
+    /// Starts a producer in a thread of its own, with an actix `System` of its own, for programs
+    /// without one. The thread ends when the producer stops: when the last handle is dropped and
+    /// everything it accepted is answered.
     ///
     /// # Errors
     ///
@@ -106,8 +106,8 @@ impl ProducerHandle {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before the message was handed to the connection, the message is never
-    /// sent. Later it is sent all the same, and its result is discarded.
+    /// If the future is dropped before the message was handed to the connection, the message is
+    /// never sent. Later it is sent all the same, and its result is discarded.
     pub async fn publish<T>(&self, topic: T, body: impl Into<Bytes>) -> Result<(), PublishError>
     where
         T: TryInto<Topic, Error: Into<NameError>>,
@@ -219,8 +219,8 @@ impl ProducerHandle {
         self.producer.do_send(Reconnect);
     }
 
-    /// Returns how many connections are up: 1 of 1, or 0 of 1 if the producer is not connected or has
-    /// stopped.
+    /// Returns how many connections are up: 1 of 1, or 0 of 1 if the producer is not connected or
+    /// has stopped.
     ///
     /// # Cancel safety
     ///
@@ -244,8 +244,8 @@ impl ProducerHandle {
         Ok(self.producer.send(GetStats).await?)
     }
 
-    /// Sends the events of the connection or of the producer to `recipient`, beginning with the current
-    /// state; see [`SubscribeEvents`].
+    /// Sends the events of the connection or of the producer to `recipient`, beginning with the
+    /// current state; see [`SubscribeEvents`].
     pub fn subscribe<E: HandleEvent>(&self, recipient: Recipient<E>) {
         E::subscribe(&self.producer, recipient);
     }
@@ -269,7 +269,8 @@ impl ProducerHandle {
     }
 }
 
-/// The events that a [`ProducerHandle`] can be asked for: [`ConnectionEvent`] and [`ProducerEvent`].
+/// The events that a [`ProducerHandle`] can be asked for: [`ConnectionEvent`] and
+/// [`ProducerEvent`].
 pub trait HandleEvent: Message<Result = ()> + Send + Sized + sealed::Sealed + 'static {
     #[doc(hidden)]
     fn subscribe(producer: &Addr<Producer>, recipient: Recipient<Self>);

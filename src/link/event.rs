@@ -10,8 +10,8 @@ use crate::{
     protocol::{AuthResponse, IdentifyResponse},
 };
 
-/// A change of a connection to one nsqd. Each event names the address of nsqd as it was configured, so
-/// that one recipient can serve several actors and connections.
+/// A change of a connection to one nsqd. Each event names the address of nsqd as it was configured,
+/// so that one recipient can serve several actors and connections.
 ///
 /// Every owner of connections handles [`SubscribeEvents<ConnectionEvent>`](SubscribeEvents).
 #[derive(Debug, Clone, Message, Serialize)]
@@ -19,7 +19,8 @@ use crate::{
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ConnectionEvent {
-    /// No connection is needed yet: with `connect_at_start` off, the first message begins to connect.
+    /// No connection is needed yet: with `connect_at_start` off, the first message begins to
+    /// connect.
     Idle {
         /// Address of nsqd.
         address: Arc<str>,
@@ -116,8 +117,8 @@ pub(crate) fn seconds<S: serde::Serializer>(
 /// Sends every event of type `E` to the recipient, beginning with the current state, until the
 /// recipient's actor stops or [`Unsubscribe`] is sent.
 ///
-/// A recipient that holds the address of the actor it observes keeps that actor running, as any other
-/// address does.
+/// A recipient that holds the address of the actor it observes keeps that actor running, as any
+/// other address does.
 ///
 /// ```no_run
 /// use actix::prelude::*;
@@ -166,7 +167,8 @@ impl<E: Message<Result = ()> + Send + Clone + 'static> Subscribers<E> {
         for event in current {
             to.do_send(event);
         }
-        // Events may be rare, and subscribers come and go: those that stopped are removed here, too.
+        // Events may be rare, and subscribers come and go: those that stopped are removed here,
+        // too.
         self.0.retain(Recipient::connected);
         self.0.push(to);
     }

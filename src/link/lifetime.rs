@@ -11,8 +11,8 @@
 //!   any state, owner drained ---------> Closed, for good
 //! ```
 //!
-//! A [`Link`] is plain data inside its owner, an actor that implements [`LinkOwner`]. What takes time
-//! runs as futures of that actor; [`retry`] decides the delays.
+//! A [`Link`] is plain data inside its owner, an actor that implements [`LinkOwner`]. What takes
+//! time runs as futures of that actor; [`retry`] decides the delays.
 
 use std::{
     sync::Arc,
@@ -141,8 +141,8 @@ pub(crate) trait LinkOwner:
             auth,
         };
         self.emit(key, event);
-        // The pump was polled before this future. A new future makes actix poll all of them again, so
-        // that the pump hands over what is queued and sets its timer.
+        // The pump was polled before this future. A new future makes actix poll all of them again,
+        // so that the pump hands over what is queued and sets its timer.
         ctx.spawn(fut::ready(()));
     }
 
@@ -287,8 +287,8 @@ impl<S> Link<S> {
         self.up_mut().filter(|session| session.id() == id)
     }
 
-    /// Notes that one side of a connection has closed. When both have, the link is idle, and the owner
-    /// settles what was in flight on the connection and decides whether to connect again.
+    /// Notes that one side of a connection has closed. When both have, the link is idle, and the
+    /// owner settles what was in flight on the connection and decides whether to connect again.
     pub(crate) fn on_closed(&mut self, closed: Closed, now: Instant) -> Option<Ended> {
         let session = self.session(closed.id)?;
         if !session.on_closed(closed, now) {
@@ -302,7 +302,8 @@ impl<S> Link<S> {
         Some(ended)
     }
 
-    /// Notes that a connection has ended that is to be replaced; returns the delay of the next attempt.
+    /// Notes that a connection has ended that is to be replaced; returns the delay of the next
+    /// attempt.
     pub(crate) fn after_end(&mut self, ended: &Ended) -> Duration {
         self.disconnects += 1;
         let delay = self.retry.after_end(ended.end, fastrand::f64());

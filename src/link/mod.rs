@@ -1,5 +1,5 @@
-//! One connection to one nsqd over its lifetime, for any owner: the producer has one, a consumer one
-//! per nsqd.
+//! One connection to one nsqd over its lifetime, for any owner: the producer has one, a consumer
+//! one per nsqd.
 
 mod clock;
 mod drain;

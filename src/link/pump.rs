@@ -1,5 +1,6 @@
 //! What runs at the end of each poll of an actor, when its mailbox is empty: it hands over what the
-//! burst of messages has produced, keeps the one timer, and stops an actor that is not used any more.
+//! burst of messages has produced, keeps the one timer, and stops an actor that is not used any
+//! more.
 
 use std::{
     pin::{Pin, pin},
@@ -13,8 +14,8 @@ use tokio::task::yield_now;
 use super::clock::now;
 use crate::conn::LazyTimer;
 
-/// Messages handled before other tasks of the arbiter run. actix empties a mailbox without yielding,
-/// however fast it is filled. Tokio's own budget per poll is 128.
+/// Messages handled before other tasks of the arbiter run. actix empties a mailbox without
+/// yielding, however fast it is filled. Tokio's own budget per poll is 128.
 const BURST: usize = 256;
 
 /// An actor whose work is done at the end of each poll.
@@ -115,8 +116,9 @@ impl Pump {
         timer.poll(cx)
     }
 
-    /// Stops the actor when no address is left and no caller waits. It looks twice: the last message
-    /// may arrive after the mailbox was emptied, and its sender drop the last address right after.
+    /// Stops the actor when no address is left and no caller waits. It looks twice: the last
+    /// message may arrive after the mailbox was emptied, and its sender drop the last address right
+    /// after.
     fn stop_unused<A: Pumped>(
         &mut self,
         actor: &mut A,
@@ -156,8 +158,8 @@ impl<A: Pumped> ActorFuture<A> for YieldOnce {
             return Poll::Ready(());
         }
         self.has_yielded = true;
-        // tokio wakes a yielded task after it has polled its drivers; waking the task directly would
-        // not do that.
+        // tokio wakes a yielded task after it has polled its drivers; waking the task directly
+        // would not do that.
         let _ = pin!(yield_now()).poll(cx);
         Poll::Pending
     }

@@ -7,8 +7,8 @@ use actix::{
     dev::{MessageResponse, OneshotSender},
 };
 
-/// Reply of a handler that answers its message later, for example when a connection is up or a drain
-/// has ended.
+/// Reply of a handler that answers its message later, for example when a connection is up or a
+/// drain has ended.
 ///
 /// Senders of messages do not see it: `addr.send(message)` returns the message's result.
 pub struct DeferredReply<T>(Reply<T>);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use log::Level;
 
-/// Delay after a rejection on a connection that had served: the rejection is no sign of trouble, and
-/// other publishes wait.
+/// Delay after a rejection on a connection that had served: the rejection is no sign of trouble,
+/// and other publishes wait.
 const AFTER_REJECTION: Duration = Duration::from_millis(20);
 
 /// A connection that lasted this long resets the backoff. If nsqd has responded `OK` on it, the

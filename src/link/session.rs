@@ -50,8 +50,8 @@ struct Closing {
 pub(crate) enum FrameDisposition {
     /// They respond to commands in flight.
     Respond,
-    /// nsqd has sent an error response, after which it executes nothing and closes the connection. If
-    /// another frame follows, the peer does not behave like nsqd, and nothing is known.
+    /// nsqd has sent an error response, after which it executes nothing and closes the connection.
+    /// If another frame follows, the peer does not behave like nsqd, and nothing is known.
     AfterRejection,
     /// They are ignored.
     Discard,

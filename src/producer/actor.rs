@@ -35,14 +35,15 @@ const EXPIRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Publishes to one nsqd.
 ///
-/// Start it, keep its address, and send it [`Publish`], [`MultiPublish`] and [`DeferredPublish`]
-/// messages. The address works from every thread. The producer reconnects indefinitely, with backoff;
-/// its address, mailbox and queued publishes survive. It stops when its last address is dropped and
+/// Start it, keep its address, and send it [`Publish`](super::Publish),
+/// [`MultiPublish`](super::MultiPublish) and [`DeferredPublish`](super::DeferredPublish) messages.
+/// The address works from every thread. The producer reconnects indefinitely, with backoff; its
+/// address, mailbox and queued publishes survive. It stops when its last address is dropped and
 /// everything it accepted is answered.
 ///
 /// It answers nsqd's heartbeats on its arbiter: code that blocks that arbiter for two heartbeat
-/// intervals (1 minute by default) loses the connection. [`start_in_arbiter`](Self::start_in_arbiter)
-/// gives the producer an arbiter of its own.
+/// intervals (1 minute by default) loses the connection.
+/// [`start_in_arbiter`](Self::start_in_arbiter) gives the producer an arbiter of its own.
 ///
 /// Like everything that uses threads it does not survive a `fork`: start producers in the child.
 ///
@@ -119,8 +120,9 @@ impl Producer {
         Supervisor::start(|ctx| Self::new(config, None, ctx))
     }
 
-    /// Starts a supervised producer on `arbiter`, together with its connection. On an arbiter that has
-    /// stopped already, every message to the returned address fails with `MailboxError::Closed`.
+    /// Starts a supervised producer on `arbiter`, together with its connection. On an arbiter that
+    /// has stopped already, every message to the returned address fails with
+    /// `MailboxError::Closed`.
     ///
     /// Until the arbiter has started the producer, actix's own mailbox limit of 16 applies: of more
     /// concurrent `send`s the excess enters the queue in the order in which the futures are polled.
@@ -135,8 +137,8 @@ impl Producer {
     }
 
     fn new(config: ProducerConfig, guard: Option<Box<dyn Send>>, ctx: &mut Context<Self>) -> Self {
-        // A mailbox without a bound keeps the order of the calls and never parks a caller; the queue is
-        // what bounds memory.
+        // A mailbox without a bound keeps the order of the calls and never parks a caller; the
+        // queue is what bounds memory.
         ctx.set_mailbox_capacity(0);
         let limits = Limits {
             pending: Usage {
@@ -243,8 +245,8 @@ impl Producer {
         }
     }
 
-    /// Answers what is left, and restarts the actor: after the restart it holds no timer and no future,
-    /// and sends the report.
+    /// Answers what is left, and restarts the actor: after the restart it holds no timer and no
+    /// future, and sends the report.
     pub(super) fn finish_drain(&mut self, ctx: &mut Context<Self>) {
         let mut queue = self.shared.queue.borrow_mut();
         queue.fail_all(&Cause::Drained);
@@ -359,8 +361,8 @@ impl Pumped for Producer {
             session.check_stall(&queue, self.config.ack_timeout(), now);
             session.hand_over(&mut queue, now);
         }
-        // Comes last: removing cancelled publishes while handing over may leave nothing outstanding, and
-        // no other flush may follow.
+        // Comes last: removing cancelled publishes while handing over may leave nothing
+        // outstanding, and no other flush may follow.
         self.check_drain(now, ctx);
         self.shared.failures.log_if_due(now);
     }
@@ -418,8 +420,8 @@ impl Actor for Producer {
     }
 
     fn stopping(&mut self, ctx: &mut Context<Self>) -> Running {
-        // Whether the actor is still used is decided by the next context's pump: the mailbox may hold a
-        // message whose sender has dropped the last address.
+        // Whether the actor is still used is decided by the next context's pump: the mailbox may
+        // hold a message whose sender has dropped the last address.
         if !self.lifetime.is_unused {
             self.lifetime.restarting = Some(ctx.address());
         }

@@ -7,8 +7,8 @@ use crate::{
     protocol::{ErrorCode, ServerError, Topic},
 };
 
-/// How long a denial is remembered: each one costs a connection, and each connection makes nsqd query
-/// its auth server.
+/// How long a denial is remembered: each one costs a connection, and each connection makes nsqd
+/// query its auth server.
 const REMEMBERED: Duration = Duration::from_secs(1);
 
 /// Maximum number of denied topics that are remembered, to bound memory.

@@ -7,13 +7,14 @@ use serde::Serialize;
 
 use super::queue::Counters;
 
-/// Shuts a producer down without loss: new publishes are rejected from now on, outstanding ones may be
-/// finished for up to `timeout`, and the rest is answered with what is known about it.
+/// Shuts a producer down without loss: new publishes are rejected from now on, outstanding ones may
+/// be finished for up to `timeout`, and the rest is answered with what is known about it.
 ///
-/// When the result arrives, the producer holds no connection, no timer and no other actor; its address
-/// stays valid and rejects every publish with [`ErrorKind::Drained`](crate::ErrorKind::Drained). A
-/// producer that is not connected keeps trying to connect until the deadline. A second `Drain` gets the
-/// same result as the first; the earliest deadline applies.
+/// When the result arrives, the producer holds no connection, no timer and no other actor; its
+/// address stays valid and rejects every publish with
+/// [`ErrorKind::Drained`](crate::ErrorKind::Drained). A producer that is not connected keeps trying
+/// to connect until the deadline. A second `Drain` gets the same result as the first; the earliest
+/// deadline applies.
 ///
 /// # Cancel safety
 ///

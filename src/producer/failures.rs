@@ -1,5 +1,5 @@
-//! Failures of publishes whose result is discarded (`do_send`, `try_send`): they go to a subscriber or
-//! to the log.
+//! Failures of publishes whose result is discarded (`do_send`, `try_send`): they go to a subscriber
+//! or to the log.
 
 use std::{
     cell::{Cell, RefCell},
@@ -33,8 +33,8 @@ pub struct PublishFailure {
     pub error: PublishError,
 }
 
-/// Sends every failure of a publish from now on whose result is discarded (`do_send`, `try_send`) to
-/// this recipient. It replaces the log record (at most one per second) and an earlier recipient;
+/// Sends every failure of a publish from now on whose result is discarded (`do_send`, `try_send`)
+/// to this recipient. It replaces the log record (at most one per second) and an earlier recipient;
 /// [`Unsubscribe`](crate::Unsubscribe) ends it.
 ///
 /// The recipient's mailbox is not bounded by the producer. A recipient that holds the producer's
@@ -103,7 +103,8 @@ impl Reply for ReplyTo {
     }
 }
 
-/// Receives failures whose result is discarded: passes them to the subscriber, or counts and logs them.
+/// Receives failures whose result is discarded: passes them to the subscriber, or counts and logs
+/// them.
 pub(super) struct FailureSink {
     address: Arc<str>,
     pub(super) to: RefCell<Option<Recipient<PublishFailure>>>,
@@ -139,7 +140,8 @@ impl FailureSink {
         }
     }
 
-    /// When failures are to be logged that were held back; `None` if that is at once, or there are none.
+    /// When failures are to be logged that were held back; `None` if that is at once, or there are
+    /// none.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let logged = self.logged.get().filter(|_| self.count.get() > 0);
         logged.map(|logged| logged + LOG_INTERVAL)

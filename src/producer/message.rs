@@ -14,8 +14,9 @@ use crate::{
 
 /// Publishes one message (nsqd's command PUB).
 ///
-/// The result is `Ok` once nsqd's `OK` for the command with this message was read. A [`PublishError`]
-/// says by [`delivery`](PublishError::delivery) whether nsqd may have stored the message all the same.
+/// The result is `Ok` once nsqd's `OK` for the command with this message was read. A
+/// [`PublishError`] says by [`delivery`](PublishError::delivery) whether nsqd may have stored the
+/// message all the same.
 ///
 /// Publishes of one topic that are queued at the same moment are sent as one MPUB, unless
 /// `auto_batch` is off; a single one is sent at once.
@@ -54,7 +55,8 @@ impl Publish {
     /// A message for `topic`, which is a [`Topic`] or its name. An invalid name is reported as
     /// [`ErrorKind::InvalidName`](crate::ErrorKind::InvalidName) when the message is published.
     ///
-    /// The body has 1 byte to `max_publish_size` bytes (1 MiB by default); a large one is not copied.
+    /// The body has 1 byte to `max_publish_size` bytes (1 MiB by default); a large one is not
+    /// copied.
     pub fn new<T>(topic: T, body: impl Into<Bytes>) -> Self
     where
         T: TryInto<Topic, Error: Into<NameError>>,
@@ -112,8 +114,8 @@ pub struct MultiPublish(pub(super) PublishRequest);
 impl MultiPublish {
     /// A batch for `topic`, which is a [`Topic`] or its name, as for [`Publish::new`].
     ///
-    /// It has at least one body, each of 1 byte to `max_publish_size` bytes. All bodies, with 4 bytes
-    /// for each and 4 for the batch, have at most `max_batch_size` bytes (5 MiB by default).
+    /// It has at least one body, each of 1 byte to `max_publish_size` bytes. All bodies, with 4
+    /// bytes for each and 4 for the batch, have at most `max_batch_size` bytes (5 MiB by default).
     pub fn new<T, B>(topic: T, bodies: impl IntoIterator<Item = B>) -> Self
     where
         T: TryInto<Topic, Error: Into<NameError>>,
@@ -126,9 +128,9 @@ impl MultiPublish {
 
 /// Publishes one message that nsqd delivers after a delay (DPUB).
 ///
-/// nsqd counts the delay from when it receives the message, and keeps the message in memory: after a
-/// restart of nsqd, or when the topic's queue went to disk before it had a channel, the message is
-/// delivered at once. See [`Publish`] for results, errors and cancel safety.
+/// nsqd counts the delay from when it receives the message, and keeps the message in memory: after
+/// a restart of nsqd, or when the topic's queue went to disk before it had a channel, the message
+/// is delivered at once. See [`Publish`] for results, errors and cancel safety.
 ///
 /// ```no_run
 /// # use actix::Addr;
@@ -149,7 +151,8 @@ pub struct DeferredPublish(pub(super) PublishRequest);
 impl DeferredPublish {
     /// A message for `topic`, which is a [`Topic`] or its name, as for [`Publish::new`].
     ///
-    /// The delay is at most `max_req_timeout` (1 hour by default), and rounded down to milliseconds.
+    /// The delay is at most `max_req_timeout` (1 hour by default), and rounded down to
+    /// milliseconds.
     pub fn new<T>(topic: T, delay: Duration, body: impl Into<Bytes>) -> Self
     where
         T: TryInto<Topic, Error: Into<NameError>>,

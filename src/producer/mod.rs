@@ -1,7 +1,8 @@
 //! Publishing to one nsqd: the [`Producer`] actor and its messages.
 //!
-//! The messages that every actor of this crate handles, such as [`WaitConnected`], stand at the root of
-//! the crate; those whose result is particular to the producer stand here.
+//! The messages that every actor of this crate handles, such as
+//! [`WaitConnected`](crate::WaitConnected), stand at the root of the crate; those whose result is
+//! particular to the producer stand here.
 
 mod actor;
 mod denied_topics;

@@ -9,10 +9,10 @@ use crate::error::PublishError;
 /// Sends nsqd a command and waits for its response. Success proves that nsqd executes commands, not
 /// that a publish would succeed.
 ///
-/// NSQ has no such command for producers: the producer repeats the names in its IDENTIFY, to which nsqd
-/// responds `OK` and which changes nothing. A ping is sent before queued publishes. nsqd may take 5 s to
-/// respond to a publish of a new topic while a nsqlookupd hangs, so `timeout` should be longer. If the
-/// connection is lost, the ping is sent on the next one.
+/// NSQ has no such command for producers: the producer repeats the names in its IDENTIFY, to which
+/// nsqd responds `OK` and which changes nothing. A ping is sent before queued publishes. nsqd may
+/// take 5 s to respond to a publish of a new topic while a nsqlookupd hangs, so `timeout` should be
+/// longer. If the connection is lost, the ping is sent on the next one.
 ///
 /// # Errors
 ///
@@ -22,7 +22,8 @@ use crate::error::PublishError;
 ///
 /// # Cancel safety
 ///
-/// If the request is dropped before the ping was sent, it is never sent; later its result is discarded.
+/// If the request is dropped before the ping was sent, it is never sent; later its result is
+/// discarded.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Result<(), PublishError>")]
 pub struct Ping {

@@ -16,9 +16,9 @@ use crate::{
 
 /// Publishes through a producer's address, with one `?` where `addr.send(message).await??` has two.
 ///
-/// As with `send`, the message enters the producer's mailbox when the method is called, and if the queue
-/// is full, the result is [`ErrorKind::Full`](crate::ErrorKind::Full) at once. See [`Publish`] for
-/// results, errors and cancel safety.
+/// As with `send`, the message enters the producer's mailbox when the method is called, and if the
+/// queue is full, the result is [`ErrorKind::Full`](crate::ErrorKind::Full) at once. See
+/// [`Publish`] for results, errors and cancel safety.
 ///
 /// ```no_run
 /// # use actix::Addr;

@@ -109,9 +109,9 @@ impl Session<Publishing> {
         topic.map(|topic| (topic, error))
     }
 
-    /// When nsqd is considered stalled if it responds to nothing until then. While the oldest command
-    /// is still being written it is checked more often, so that the time for the response begins soon
-    /// after the last byte was written.
+    /// When nsqd is considered stalled if it responds to nothing until then. While the oldest
+    /// command is still being written it is checked more often, so that the time for the response
+    /// begins soon after the last byte was written.
     pub(super) fn stall_deadline(&self, queue: &Queue, ack_timeout: Duration) -> Option<Instant> {
         if self.is_closing() {
             return None;
@@ -125,7 +125,8 @@ impl Session<Publishing> {
         Some(self.state.progress + after)
     }
 
-    /// Closes the connection if commands are in flight and nsqd has responded to nothing for too long.
+    /// Closes the connection if commands are in flight and nsqd has responded to nothing for too
+    /// long.
     pub(super) fn check_stall(&mut self, queue: &Queue, ack_timeout: Duration, now: Instant) {
         let deadline = self.stall_deadline(queue, ack_timeout);
         if deadline.is_none_or(|deadline| deadline > now) {

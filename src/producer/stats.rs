@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::{drain::DrainReport, queue::Latency};
 use crate::error::ConnectionError;
 
-/// A change of a producer. Each event names the address of nsqd, so that one recipient can serve several
-/// producers.
+/// A change of a producer. Each event names the address of nsqd, so that one recipient can serve
+/// several producers.
 ///
 /// The producer handles [`SubscribeEvents<ProducerEvent>`](crate::SubscribeEvents); changes of its
 /// connection are [`ConnectionEvent`](crate::ConnectionEvent)s.
@@ -27,8 +27,8 @@ pub enum ProducerEvent {
     Settled {
         /// Address of nsqd.
         address: Arc<str>,
-        /// Publishes that are retried on the next connection: nsqd has certainly not executed them, or
-        /// `retry_maybe_written` is on.
+        /// Publishes that are retried on the next connection: nsqd has certainly not executed them,
+        /// or `retry_maybe_written` is on.
         requeued: usize,
         /// Publishes that nsqd may have stored.
         maybe_written: usize,
@@ -105,8 +105,8 @@ pub struct GetStats;
 /// Statistics of a producer since it started, and what it holds now.
 ///
 /// `published` is always the sum of `ok`, `not_written`, `maybe_written`, `maybe_partial`, and the
-/// publishes without a result yet. Those are `queued` and `in_flight`, except publishes that timed out
-/// in flight: they have their result, and are counted in `in_flight` until nsqd responds.
+/// publishes without a result yet. Those are `queued` and `in_flight`, except publishes that timed
+/// out in flight: they have their result, and are counted in `in_flight` until nsqd responds.
 #[derive(Debug, Clone, MessageResponse, Serialize)]
 #[non_exhaustive]
 pub struct Stats {

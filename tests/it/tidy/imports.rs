@@ -39,7 +39,7 @@ const PURE: &[&str] = &[
 #[test]
 fn module_imports_only_the_layers_before_it() {
     let order = |name: &str| LAYERS.iter().position(|layer| *layer == name);
-    report(sources(&["src"], "rs"), |source| {
+    report(code(), |source| {
         let module = top_module(source);
         let mut found = Vec::new();
         for import in imports(source).iter().filter(|import| import[0] == "crate") {
@@ -83,7 +83,7 @@ fn pure_module_uses_no_actor_socket_or_clock() {
         "Instant::now",
         "SystemTime",
     ];
-    report(sources(&["src"], "rs"), |source| {
+    report(code(), |source| {
         let path = source.path.to_string_lossy();
         let is_pure = PURE.iter().any(|folder| path.starts_with(folder));
         let code = without_tests(source);
@@ -91,7 +91,7 @@ fn pure_module_uses_no_actor_socket_or_clock() {
             .iter()
             .filter(|word| code.lines().any(|line| mentions(line, word)));
         found
-            .filter(|_| is_pure && !is_test(source))
+            .filter(|_| is_pure)
             .map(|word| (1, format!("`{word}` in a pure module")))
             .collect::<Vec<_>>()
     });
@@ -100,10 +100,7 @@ fn pure_module_uses_no_actor_socket_or_clock() {
 /// Two files import each other, directly or through others, if each uses an item that the other defines.
 #[test]
 fn files_do_not_import_each_other_in_a_circle() {
-    let sources: Vec<_> = sources(&["src"], "rs")
-        .into_iter()
-        .filter(|source| !is_test(source))
-        .collect();
+    let sources = code();
     let files: BTreeMap<String, File> = sources
         .iter()
         .map(|source| (module_path(source), File::parse(source)))
@@ -257,6 +254,13 @@ fn top_module(source: &Source) -> String {
         .nth(1)
         .map(|part| part.to_string_lossy().into_owned())
         .unwrap_or_default()
+}
+
+/// The source files without those of unit tests.
+fn code() -> Vec<Source> {
+    let mut sources = sources(&["src"], "rs");
+    sources.retain(|source| !is_test(source));
+    sources
 }
 
 fn is_test(source: &Source) -> bool {
