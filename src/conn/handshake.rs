@@ -231,7 +231,7 @@ fn is_granted(step: &'static str, requested: bool, granted: bool) -> Result<bool
     if granted && !requested {
         return Err(ConnectionError::HandshakeResponse {
             step: "IDENTIFY",
-            problem: format!("{step} is granted, which was not asked for"),
+            problem: format!("nsqd enabled {step}, which was not requested"),
         });
     }
     Ok(granted)
@@ -240,7 +240,7 @@ fn is_granted(step: &'static str, requested: bool, granted: bool) -> Result<bool
 fn not_json(step: &'static str, error: &serde_json::Error) -> ConnectionError {
     // Not serde's text, which quotes the peer's input at any length.
     let problem = match error.classify() {
-        Category::Data => "JSON, but not nsqd's",
+        Category::Data => "JSON of an unexpected form",
         Category::Io | Category::Syntax | Category::Eof => "not JSON",
     };
     ConnectionError::HandshakeResponse {
@@ -252,7 +252,7 @@ fn not_json(step: &'static str, error: &serde_json::Error) -> ConnectionError {
 fn unexpected(step: &'static str, frame: &Frame) -> ConnectionError {
     ConnectionError::HandshakeResponse {
         step,
-        problem: format!("unexpected {frame}"),
+        problem: frame.to_string(),
     }
 }
 

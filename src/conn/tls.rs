@@ -1,4 +1,4 @@
-//! TLS: upgrades a transport, and classifies failures.
+//! TLS: upgrades a transport.
 
 use std::{
     io::{self, IoSlice},
@@ -11,14 +11,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
-    rustls::{
-        AlertDescription, CertificateError, ClientConfig, Error as RustlsError, PeerIncompatible,
-        pki_types::ServerName,
-    },
+    rustls::{ClientConfig, pki_types::ServerName},
 };
 
 use super::{counter::BytesWritten, transport::Transport};
-use crate::error::{ConnectionError, TlsFailure};
+use crate::error::ConnectionError;
 
 /// The TLS settings of a connection.
 #[derive(Clone)]
@@ -42,32 +39,20 @@ impl Tls {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(ConnectionError::HandshakeClosed)
             }
-            Err(error) => Err(self.handshake_error(error.into())),
+            Err(error) => Err(self.handshake_error(error)),
         }
     }
 
-    /// Refines the kind of a handshake failure.
-    ///
-    /// Up to TLS 1.2 there is no alert for a missing client certificate. An nsqd built with an
-    /// older Go sends `bad_certificate`, one built with a newer Go `handshake_failure`.
-    fn handshake_error(&self, mut error: ConnectionError) -> ConnectionError {
-        use AlertDescription::HandshakeFailure;
-        use RustlsError::{AlertReceived, InvalidMessage};
-        if let ConnectionError::Tls { failure, source } = &mut error {
-            let refused = *failure == TlsFailure::CertificateRejected
-                || matches!(rustls(source), Some(AlertReceived(HandshakeFailure)));
-            if refused && !self.config.client_auth_cert_resolver.has_certs() {
-                *failure = TlsFailure::CertificateRequired;
-            } else if matches!(rustls(source), Some(InvalidMessage(_))) {
-                *failure = TlsFailure::NotTls;
-            }
+    fn handshake_error(&self, error: io::Error) -> ConnectionError {
+        let has_certificate = self.config.client_auth_cert_resolver.has_certs();
+        match error.into() {
+            ConnectionError::Tls { failure, source } => ConnectionError::Tls {
+                failure: failure.in_handshake(&source, has_certificate),
+                source,
+            },
+            other => other,
         }
-        error
     }
-}
-
-fn rustls(error: &io::Error) -> Option<&RustlsError> {
-    error.get_ref()?.downcast_ref()
 }
 
 /// A TLS stream that reports how much of a failed write may have reached the peer.
@@ -159,54 +144,6 @@ impl AsyncWrite for Encrypted {
             Pin::new(self.stream.get_mut().0).poll_shutdown(cx)
         } else {
             Pin::new(&mut self.stream).poll_shutdown(cx)
-        }
-    }
-}
-
-impl TlsFailure {
-    /// What an error of a stream means, if it is one of TLS.
-    pub(crate) fn of(error: &io::Error) -> Option<Self> {
-        Some(match rustls(error)? {
-            RustlsError::InvalidCertificate(fault) => Self::of_certificate(fault),
-            RustlsError::AlertReceived(alert) => Self::of_alert(*alert),
-            RustlsError::PeerIncompatible(
-                PeerIncompatible::ServerDoesNotSupportTls12Or13
-                | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
-                | PeerIncompatible::Tls12NotOffered
-                | PeerIncompatible::Tls12NotOfferedOrEnabled,
-            ) => Self::Version,
-            _ => Self::Other,
-        })
-    }
-
-    fn of_certificate(fault: &CertificateError) -> Self {
-        match fault {
-            // Signed by another one than the issuer of that name whom this client trusts.
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::UnknownIssuer,
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                Self::NotYetValid
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                Self::WrongName
-            }
-            _ => Self::BadCertificate,
-        }
-    }
-
-    /// What nsqd's TLS says before it hangs up.
-    fn of_alert(alert: AlertDescription) -> Self {
-        match alert {
-            AlertDescription::CertificateRequired => Self::CertificateRequired,
-            AlertDescription::BadCertificate
-            | AlertDescription::UnsupportedCertificate
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::UnknownCA
-            | AlertDescription::AccessDenied => Self::CertificateRejected,
-            AlertDescription::ProtocolVersion => Self::Version,
-            _ => Self::Other,
         }
     }
 }

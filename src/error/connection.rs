@@ -1,9 +1,10 @@
 //! Why there is no connection.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use serde::{Serialize, Serializer};
 
+use super::tls::TlsFailure;
 use crate::protocol::{DecodeError, ServerError};
 
 /// Why there is no connection to nsqd: connecting failed, or the connection was lost.
@@ -153,61 +154,6 @@ impl ConnectionError {
 impl Serialize for ConnectionError {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-/// The kind of failure of a TLS connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TlsFailure {
-    /// The server certificate was issued by an untrusted CA, or is self-signed.
-    UnknownIssuer,
-    /// The server certificate has expired.
-    Expired,
-    /// The server certificate is not valid yet, or the local clock is wrong.
-    NotYetValid,
-    /// The server certificate is for another name than the host of the address or `tls_server_name`.
-    WrongName,
-    /// The server certificate has another fault.
-    BadCertificate,
-    /// nsqd requires a client certificate: set `tls_cert` and `tls_key`.
-    CertificateRequired,
-    /// nsqd rejected the client certificate.
-    CertificateRejected,
-    /// There is no TLS version that both sides support.
-    Version,
-    /// The peer does not speak TLS.
-    NotTls,
-    /// Another failure.
-    Other,
-}
-
-#[cfg(not(feature = "tls"))]
-impl TlsFailure {
-    /// Without the feature `tls` there is no such failure.
-    fn of(_: &io::Error) -> Option<Self> {
-        None
-    }
-}
-
-impl fmt::Display for TlsFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::UnknownIssuer => {
-                "the server certificate was issued by an untrusted CA (set tls_root_ca_file)"
-            }
-            Self::Expired => "the server certificate has expired",
-            Self::NotYetValid => "the server certificate is not valid yet",
-            Self::WrongName => "the server certificate is for another name (set tls_server_name)",
-            Self::BadCertificate => "the server certificate is not acceptable",
-            Self::CertificateRequired => {
-                "nsqd requires a client certificate (set tls_cert and tls_key)"
-            }
-            Self::CertificateRejected => "nsqd rejected the client certificate",
-            Self::Version => "no TLS version in common",
-            Self::NotTls => "the peer does not speak TLS",
-            Self::Other => "TLS error",
-        })
     }
 }
 

@@ -4,13 +4,15 @@ mod config;
 mod connection;
 mod delivery;
 mod publish;
+mod tls;
 mod wait;
 
 pub(crate) use self::{config::ConfigCause, publish::Cause};
 pub use self::{
     config::ConfigError,
-    connection::{ConnectionError, TlsFailure},
+    connection::ConnectionError,
     delivery::Delivery,
     publish::{ErrorKind, ErrorScope, PublishError},
+    tls::TlsFailure,
     wait::WaitError,
 };

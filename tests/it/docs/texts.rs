@@ -53,15 +53,15 @@ fn page_has_the_texts_of_connection_errors() {
         },
         ConnectionError::HandshakeResponse {
             step: "IDENTIFY",
-            problem: "JSON, but not nsqd's".into(),
+            problem: "JSON of an unexpected form".into(),
         },
         ConnectionError::HandshakeResponse {
             step: "IDENTIFY",
-            problem: format!("unexpected {}", Frame::CloseWait),
+            problem: Frame::CloseWait.to_string(),
         },
         ConnectionError::HandshakeResponse {
             step: "IDENTIFY",
-            problem: "TLS is granted, which was not asked for".into(),
+            problem: "nsqd enabled TLS, which was not requested".into(),
         },
         ConnectionError::TlsDeclined,
         ConnectionError::TlsRequired(refused(

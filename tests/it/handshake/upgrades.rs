@@ -111,7 +111,7 @@ fn what_was_not_asked_for_and_is_granted_is_not_understood() {
             |config| config,
             says(&format!(r#"{{"{key}":true}}"#)),
             |failed| {
-                let expected = format!("{layer} is granted, which was not asked for");
+                let expected = format!("nsqd enabled {layer}, which was not requested");
                 assert!(
                     matches!(&failed.why, ConnectionError::HandshakeResponse { problem, .. } if *problem == expected),
                     "{}",
