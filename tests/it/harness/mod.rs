@@ -40,8 +40,8 @@ use tokio::{
 
 pub(crate) use self::{
     publish::{
-        Answer, all_ok, assert_error, is_pending, publish, publish_each, send, timed, topic,
-        yield_once,
+        Answer, PUB_FAILED, all_ok, assert_error, is_pending, lost, never_sent, publish,
+        publish_each, publish_within, rejected, send, timed, topic, yield_once,
     },
     recorder::Recorder,
 };

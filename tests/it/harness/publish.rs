@@ -3,7 +3,10 @@
 use std::{future::poll_fn, task::Poll, time::Duration};
 
 use actix::{Addr, Handler};
-use actix_nsq::{Delivery, ErrorKind, Producer, Publish, PublishError, Topic};
+use actix_nsq::{
+    ConnectionError, Delivery, ErrorKind, Producer, Publish, PublishError, Topic,
+    protocol::ErrorCode,
+};
 use bytes::Bytes;
 use futures::{FutureExt, future::LocalBoxFuture};
 use tokio::time::Instant;
@@ -39,6 +42,15 @@ pub(crate) fn publish_each<const N: usize>(
     bodies.map(|body| publish(producer, body))
 }
 
+/// Publishes to the topic `t`, at once, with a timeout of its own.
+pub(crate) fn publish_within(
+    producer: &Addr<Producer>,
+    timeout: Duration,
+    body: &'static str,
+) -> Answer {
+    send(producer, Publish::new(topic("t"), body).timeout(timeout))
+}
+
 pub(crate) fn is_pending(answer: &mut Answer) -> bool {
     answer.now_or_never().is_none()
 }
@@ -61,6 +73,27 @@ pub(crate) fn assert_error(
     let is = (error.kind(), error.delivery());
     assert_eq!(is, (kind, delivery), "{error}");
     error
+}
+
+/// What nsqd answers to a publish that it cannot store.
+pub(crate) const PUB_FAILED: &str = "E_PUB_FAILED PUB failed";
+
+/// Waits for the error of a publish that was answered with [`PUB_FAILED`].
+pub(crate) async fn rejected(answer: Answer) {
+    let kind = ErrorKind::Refused(ErrorCode::PubFailed);
+    assert_error(answer.await, kind, Delivery::NotWritten);
+}
+
+/// Waits for the error of a publish that was in flight when its connection was lost.
+pub(crate) async fn lost(answer: Answer) -> ConnectionError {
+    let (kind, delivery) = (ErrorKind::ConnectionLost, Delivery::MaybeWritten);
+    let error = assert_error(answer.await, kind, delivery);
+    error.connection_error().expect("a reason").clone()
+}
+
+/// Waits for the error of a publish that was not sent in time.
+pub(crate) async fn never_sent(answer: Answer) -> PublishError {
+    assert_error(answer.await, ErrorKind::Timeout, Delivery::NotWritten)
 }
 
 /// Awaits a future, and returns how long that took.

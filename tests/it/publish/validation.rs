@@ -1,216 +1,157 @@
-//! What nsqd would refuse is refused here, before the wire, and touches nobody else.
+//! Publishes that nsqd would reject are rejected before anything is sent.
 
-use actix::Addr;
-use actix_nsq::{
-    DeferredPublish, Delivery, ErrorKind, MultiPublish, Producer, ProducerConfigBuilder,
-    PublishError,
-};
+use actix_nsq::{DeferredPublish, Delivery, ErrorKind, MultiPublish, ProducerHandle};
 use bytes::Bytes;
 
-use crate::harness::{Answer, Network, assert_error, in_virtual_time, ms, publish, s, send, topic};
-use crate::support::spoken::ok_frame;
-
-/// Publishes something between two good ones: it is refused at once, they are stored, and the connection lives on.
-fn refused(
-    options: impl FnOnce(ProducerConfigBuilder) -> ProducerConfigBuilder,
-    bad: impl FnOnce(&Addr<Producer>) -> Answer,
-    kind: ErrorKind,
-) -> PublishError {
-    let mut error = None;
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(options);
-        let mut nsqd = network.connected().await;
-        let before = publish(&producer, "before");
-        let bad = bad(&producer);
-        let after = publish(&producer, "after");
-        let refusal = assert_error(bad.await, kind, Delivery::NotWritten);
-        assert!(!refusal.is_retryable());
-        nsqd.expect_pub("t", "before").await;
-        nsqd.expect_pub("t", "after").await;
-        nsqd.send(ok_frame().repeat(2)).await;
-        before.await.unwrap();
-        after.await.unwrap();
-        nsqd.expect_silence(s(20)).await;
-        error = Some(refusal);
-    });
-    error.expect("the test ran")
-}
-
-#[track_caller]
-fn says(error: &PublishError, words: &[&str]) {
-    let text = error.to_string();
-    for word in words {
-        assert!(text.contains(word), "no {word:?} in {text:?}");
-    }
-}
-
-fn batch(bodies: Vec<Bytes>) -> impl FnOnce(&Addr<Producer>) -> Answer {
-    move |producer| send(producer, MultiPublish::new(topic("t"), bodies))
-}
+use crate::harness::{Network, all_ok, assert_error, in_virtual_time, ms, publish, s, send, topic};
 
 fn zeros(size: usize) -> Bytes {
     vec![0; size].into()
 }
 
-/// contract: 5
-/// fault: P25
-/// checklist: 26, 27, 40, 42
-#[test]
-fn an_empty_body_is_refused() {
-    refused(
-        |config| config,
-        |producer| publish(producer, ""),
-        ErrorKind::EmptyBody,
-    );
-    let deferred = |producer: &_| send(producer, DeferredPublish::new(topic("t"), s(1), ""));
-    refused(|config| config, deferred, ErrorKind::EmptyBody);
+fn multi(bodies: Vec<Bytes>) -> MultiPublish {
+    MultiPublish::new(topic("t"), bodies)
+}
+
+fn deferred(delay: std::time::Duration, size: usize) -> DeferredPublish {
+    DeferredPublish::new(topic("t"), delay, zeros(size))
+}
+
+/// 18 messages, the last of them of another size.
+fn with_last(size: usize) -> MultiPublish {
+    let mut bodies = vec![zeros(1); 17];
+    bodies.push(zeros(size));
+    multi(bodies)
 }
 
 /// contract: 5
 /// fault: P25
 /// checklist: 26, 27, 40, 42
 #[test]
-fn a_body_above_max_publish_size_is_refused_with_size_and_limit() {
-    let options = |config: ProducerConfigBuilder| config.max_publish_size(1000);
-    let error = refused(
-        options,
-        |producer| publish(producer, zeros(1001)),
-        ErrorKind::TooLarge,
-    );
-    says(&error, &["1001", "max_publish_size (1000)"]);
-    let deferred = |producer: &_| {
-        send(
-            producer,
-            DeferredPublish::new(topic("t"), s(1), zeros(1001)),
-        )
-    };
-    says(
-        &refused(options, deferred, ErrorKind::TooLarge),
-        &["1001", "max_publish_size (1000)"],
-    );
-}
-
-/// contract: 5
-/// checklist: 26, 27, 40, 42
-#[test]
-fn by_default_the_limits_are_those_of_nsqd() {
-    let mebibyte = 1 << 20;
-    refused(
-        |config| config,
-        |producer| publish(producer, zeros(mebibyte + 1)),
-        ErrorKind::TooLarge,
-    );
-    let full = vec![zeros(mebibyte); 5];
-    let error = refused(|config| config, batch(full), ErrorKind::TooLarge);
-    says(
-        &error,
-        &["5 messages", "5242904", "max_batch_size (5242880)"],
-    );
-    let hour_and_more = |producer: &_| {
-        send(
-            producer,
-            DeferredPublish::new(topic("t"), s(3600) + ms(1), "a"),
-        )
-    };
-    refused(|config| config, hour_and_more, ErrorKind::DelayTooLong);
-}
-
-/// contract: 5
-/// checklist: 26, 27, 40, 42
-#[test]
-fn an_empty_batch_is_refused() {
-    refused(|config| config, batch(Vec::new()), ErrorKind::EmptyBatch);
-}
-
-/// contract: 5
-/// checklist: 26, 27, 40, 42
-#[test]
-fn an_empty_member_of_a_batch_is_refused_with_its_place() {
-    let bodies = vec!["a".into(), "b".into(), "".into(), "c".into()];
-    let error = refused(|config| config, batch(bodies), ErrorKind::EmptyBody);
-    says(&error, &["index 2"]);
-}
-
-/// contract: 5
-/// checklist: 26, 27, 40, 42
-#[test]
-fn a_member_of_a_batch_above_max_publish_size_is_refused_with_its_place() {
-    let bodies = vec!["a".into(), zeros(1001), "c".into()];
-    let options = |config: ProducerConfigBuilder| config.max_publish_size(1000);
-    let error = refused(options, batch(bodies), ErrorKind::TooLarge);
-    says(&error, &["index 1", "1001", "max_publish_size (1000)"]);
-}
-
-/// contract: 5
-/// fault: P25
-/// checklist: 26, 27, 40, 42
-#[test]
-fn a_batch_above_max_batch_size_is_refused_with_its_size_on_the_wire() {
-    let options = |config: ProducerConfigBuilder| config.max_batch_size(4 + 2 * (4 + 10) - 1);
-    let error = refused(
-        options,
-        batch(vec![zeros(10), zeros(10)]),
-        ErrorKind::TooLarge,
-    );
-    says(&error, &["2 messages", "32 bytes", "max_batch_size (31)"]);
-}
-
-/// contract: 5
-/// checklist: 26, 27, 40, 42
-#[test]
-fn a_delay_above_max_req_timeout_is_refused() {
-    let options = |config: ProducerConfigBuilder| config.max_req_timeout(s(10));
-    let deferred = |producer: &_| send(producer, DeferredPublish::new(topic("t"), ms(10_001), "a"));
-    let error = refused(options, deferred, ErrorKind::DelayTooLong);
-    says(&error, &["10.001s", "max_req_timeout (10s)"]);
-}
-
-/// contract: 5
-/// fault: P25
-/// checklist: 26, 27, 40, 42
-#[test]
-fn what_is_exactly_at_its_limit_is_sent() {
+fn invalid_publish_is_rejected_with_value_and_limit() {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| {
-            config
-                .max_publish_size(1000)
-                .max_batch_size(4 + 2 * (4 + 1000))
-                .max_req_timeout(s(10))
-        });
-        let mut nsqd = network.connected().await;
-        let single = publish(&producer, zeros(1000));
-        let batch = send(
-            &producer,
-            MultiPublish::new(topic("t"), [zeros(1000), zeros(1000)]),
-        );
-        let deferred = send(
-            &producer,
-            DeferredPublish::new(topic("t"), s(10), zeros(1000)),
-        );
+        let (producer, mut nsqd) = network
+            .start_connected_with(|config| {
+                let config = config.max_publish_size(1000).max_batch_size(2012);
+                // Capacity for the two valid publishes: rejected ones occupy none.
+                config.max_req_timeout(s(10)).max_pending(2)
+            })
+            .await;
+        let before = publish(&producer, "before");
+        for (answer, kind, words) in [
+            (publish(&producer, ""), ErrorKind::EmptyBody, &[][..]),
+            (
+                send(&producer, deferred(s(1), 0)),
+                ErrorKind::EmptyBody,
+                &[],
+            ),
+            (
+                publish(&producer, zeros(1001)),
+                ErrorKind::TooLarge,
+                &["1001", "max_publish_size", "1000"],
+            ),
+            (
+                send(&producer, deferred(s(1), 1001)),
+                ErrorKind::TooLarge,
+                &["1001", "max_publish_size", "1000"],
+            ),
+            (
+                send(&producer, deferred(ms(10_001), 1)),
+                ErrorKind::DelayTooLong,
+                &["10.001s", "max_req_timeout", "10s"],
+            ),
+            (send(&producer, multi(vec![])), ErrorKind::EmptyBatch, &[]),
+            (send(&producer, with_last(0)), ErrorKind::EmptyBody, &["17"]),
+            (
+                send(&producer, with_last(1001)),
+                ErrorKind::TooLarge,
+                &["17", "1001", "max_publish_size", "1000"],
+            ),
+            (
+                send(&producer, multi(vec![zeros(1000), zeros(1000), zeros(1)])),
+                ErrorKind::TooLarge,
+                &["3 messages", "2017", "max_batch_size", "2012"],
+            ),
+        ] {
+            let error = assert_error(answer.await, kind, Delivery::NotWritten);
+            assert!(!error.is_retryable());
+            let text = error.to_string();
+            for word in words {
+                assert!(text.contains(word), "no {word:?} in {text:?}");
+            }
+        }
+        let after = publish(&producer, "after");
+        nsqd.confirm_all(&["before", "after"]).await;
+        all_ok([before, after]).await;
+        nsqd.expect_silence(s(20)).await;
+    });
+}
+
+/// contract: 5
+/// fault: P25
+/// checklist: 26, 27, 40, 42
+#[test]
+fn publish_at_the_limit_is_sent() {
+    in_virtual_time(async |mut network: Network| {
+        let (producer, mut nsqd) = network
+            .start_connected_with(|config| {
+                let config = config.max_publish_size(1000).max_batch_size(2012);
+                config.max_req_timeout(s(10))
+            })
+            .await;
+        let answers = [
+            publish(&producer, zeros(1000)),
+            send(&producer, multi(vec![zeros(1000); 2])),
+            send(&producer, deferred(s(10), 1000)),
+        ];
         nsqd.expect_pub("t", zeros(1000)).await;
         nsqd.expect_mpub("t", &[zeros(1000), zeros(1000)]).await;
         nsqd.expect_dpub("t", 10_000, zeros(1000)).await;
-        nsqd.send(ok_frame().repeat(3)).await;
-        for each in [single, batch, deferred] {
-            each.await.unwrap();
-        }
+        nsqd.send_oks(3).await;
+        all_ok(answers).await;
     });
 }
 
 /// contract: 5
 /// checklist: 26, 27, 40, 42
 #[test]
-fn what_is_refused_takes_no_room() {
+fn default_limits_are_those_of_nsqd() {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.max_pending(1));
-        for _ in 0..10 {
-            let refused = publish(&producer, "").await;
-            assert_error(refused, ErrorKind::EmptyBody, Delivery::NotWritten);
+        let (producer, mut nsqd) = network.start_connected().await;
+        let mebibyte = 1 << 20;
+        let batch = multi(vec![zeros(mebibyte); 5]);
+        for (answer, kind) in [
+            (publish(&producer, zeros(mebibyte + 1)), ErrorKind::TooLarge),
+            (send(&producer, batch), ErrorKind::TooLarge),
+            (
+                send(&producer, deferred(s(3600) + ms(1), 1)),
+                ErrorKind::DelayTooLong,
+            ),
+        ] {
+            assert_error(answer.await, kind, Delivery::NotWritten);
         }
-        let good = publish(&producer, "a");
-        let mut nsqd = network.connected().await;
-        nsqd.expect_pub("t", "a").await;
-        nsqd.send(ok_frame()).await;
-        good.await.unwrap();
+        nsqd.expect_silence(s(1)).await;
+    });
+}
+
+/// contract: 5
+/// fault: P26
+#[test]
+fn handle_rejects_invalid_topic_names_locally() {
+    in_virtual_time(async |mut network: Network| {
+        let (producer, mut nsqd) = network.start_connected().await;
+        let handle = ProducerHandle::from(producer);
+        let long = "x".repeat(65);
+        for name in ["", "a b", "a\nPUB b\n\0\0\0\x01x", "#ephemeral", "ü", &long] {
+            for answer in [
+                handle.publish(name, "x").await,
+                handle.publish(name.to_owned(), "x").await,
+                handle.multi_publish(name, ["x", "y"]).await,
+                handle.deferred_publish(name, s(0), "x").await,
+            ] {
+                assert_error(answer, ErrorKind::InvalidName, Delivery::NotWritten);
+            }
+        }
+        nsqd.expect_silence(s(1)).await;
     });
 }
