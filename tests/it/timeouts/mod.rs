@@ -1,259 +1,225 @@
-//! `WaitConnected`: answered when there is a connection, when there will be none, or when the time is over.
+//! Deadlines of publishes, in every state of the connection.
 
-mod durations;
+mod wait_connected;
 
-use actix::Addr;
-use actix_nsq::{
-    ConnectionError, Delivery, ErrorKind, Producer, PublishError, Reconnect, WaitConnected,
-    producer::Drain,
-};
-use tokio::time::sleep;
+use std::time::Duration;
+
+use actix_nsq::{Delivery, Drain, ErrorKind, Ping, ProducerConfigBuilder, WaitConnected};
+use futures::future::join_all;
+use tokio::{task::spawn_local, time::sleep};
 
 use crate::harness::{
-    Answer, Network, assert_error, in_virtual_time, is_pending, ms, publish, s, send, timed,
+    HOUR, Network, PUB_FAILED, all_ok, assert_error, in_virtual_time, is_pending, ms, never_sent,
+    publish, publish_each, publish_within, rejected, s, send, timed,
 };
-use crate::support::spoken::{error_frame, identify_answer, ok_frame};
 
-fn wait(producer: &Addr<Producer>, seconds: u64) -> Answer {
-    let timeout = s(seconds);
-    send(producer, WaitConnected { timeout })
-}
-
-#[track_caller]
-fn timed_out(answer: Result<(), PublishError>) -> PublishError {
-    assert_error(answer, ErrorKind::Timeout, Delivery::NotWritten)
-}
-
-/// checklist: 34, 35, 36
+/// contract: 7
+/// checklist: 34
 #[test]
-fn with_a_connection_the_answer_comes_at_once() {
+fn late_ok_is_discarded_and_completes_no_other_publish() {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
+        let (producer, mut nsqd) = network.start_connected().await;
+        let late = publish_within(&producer, s(2), "late");
+        let mut other = publish(&producer, "other");
+        let (after, answer) = timed(late).await;
+        assert_eq!(after, s(2));
+        assert_error(answer, ErrorKind::Timeout, Delivery::MaybeWritten);
+        nsqd.expect_pubs(&["late", "other"]).await;
+        nsqd.send_ok().await;
+        sleep(ms(1)).await;
+        assert!(is_pending(&mut other), "completed by the late OK");
+        nsqd.send_ok().await;
+        other.await.unwrap();
+        nsqd.expect_silence(s(1)).await;
+    });
+}
+
+/// contract: 2, 7
+#[test]
+fn late_error_response_is_discarded() {
+    in_virtual_time(async |mut network: Network| {
+        let (producer, mut nsqd) = network.start_connected().await;
+        let late = publish_within(&producer, s(2), "late");
+        let other = publish(&producer, "other");
+        assert_error(late.await, ErrorKind::Timeout, Delivery::MaybeWritten);
+        nsqd.reject(PUB_FAILED).await;
         let mut nsqd = network.connected().await;
-        nsqd.expect_silence(s(1)).await;
-        for seconds in [5, 0] {
-            let (after, answer) = timed(wait(&producer, seconds)).await;
-            answer.unwrap();
-            assert_eq!(after, s(0));
-        }
-        nsqd.expect_silence(s(1)).await;
+        nsqd.confirm("other").await;
+        other.await.unwrap();
     });
 }
 
-/// checklist: 34, 35, 36
+/// contract: 7
 #[test]
-fn it_is_answered_when_the_handshake_is_done_and_not_before() {
+fn publish_that_timed_out_in_flight_is_not_retried() {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
-        let mut answer = wait(&producer, 60);
-        let mut other = wait(&producer, 60);
-        for _ in 0..3 {
-            network.dial().await.refuse();
-        }
-        let mut nsqd = network.accept().await;
-        nsqd.expect_magic().await;
-        nsqd.expect_identify().await;
-        sleep(s(1)).await;
-        assert!(is_pending(&mut answer) && is_pending(&mut other));
-        nsqd.send(identify_answer()).await;
-        let (after, answers) = timed(async { (answer.await, other.await) }).await;
+        let (producer, nsqd) = network
+            .start_connected_with(|config| config.retry_maybe_written(true))
+            .await;
+        let late = publish_within(&producer, s(2), "late");
+        let other = publish(&producer, "other");
+        assert_error(late.await, ErrorKind::Timeout, Delivery::MaybeWritten);
+        drop(nsqd);
+        let mut nsqd = network.connected().await;
+        nsqd.confirm("other").await;
+        other.await.unwrap();
+    });
+}
+
+/// contract: 1, 7
+/// fault: P27
+/// checklist: 34
+#[test]
+fn publish_that_expires_in_the_queue_is_never_sent() {
+    in_virtual_time(async |mut network: Network| {
+        let (producer, mut nsqd) = network
+            .start_connected_with(|config| config.publish_window(1))
+            .await;
+        let (after, _) = timed(never_sent(publish_within(&producer, s(0), "now"))).await;
         assert_eq!(after, s(0));
-        answers.0.unwrap();
-        answers.1.unwrap();
+        let first = publish(&producer, "first");
+        let early = publish_within(&producer, ms(10), "early");
+        let late = publish_within(&producer, ms(20), "late");
+        let last = publish(&producer, "last");
+        nsqd.expect_pub("t", "first").await;
+        never_sent(early).await;
+        sleep(ms(10)).await;
+        // Its deadline passes in the moment in which it could be sent.
+        nsqd.send_ok().await;
+        nsqd.confirm("last").await;
+        never_sent(late).await;
+        all_ok([first, last]).await;
     });
 }
 
-/// checklist: 34, 35, 36
+/// contract: 1
+/// checklist: 34, 36
 #[test]
-fn a_lazy_producer_begins_to_connect() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.connect_at_start(false));
-        network.expect_no_dial(s(10)).await;
-        let answer = wait(&producer, 60);
-        let (after, mut nsqd) = timed(network.connected()).await;
-        assert_eq!(after, s(0));
-        answer.await.unwrap();
-        nsqd.expect_silence(s(10)).await;
-    });
-}
-
-/// checklist: 34, 35, 36
-#[test]
-fn even_without_patience_a_lazy_producer_begins_to_connect() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.connect_at_start(false));
-        timed_out(wait(&producer, 0).await);
-        network.connected().await;
-        wait(&producer, 1).await.unwrap();
-    });
-}
-
-/// checklist: 34, 35, 36
-#[test]
-fn when_the_time_is_over_it_tells_the_last_failure() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
-        let mut answer = wait(&producer, 7);
-        let (after, error) = timed(async {
-            loop {
-                tokio::select! {
-                    answer = &mut answer => break timed_out(answer),
-                    dial = network.dial() => dial.refuse(),
-                }
+fn publish_without_a_connection_fails_at_its_deadline() {
+    let options = |config: ProducerConfigBuilder| {
+        let config = config.reconnect_backoff(HOUR).max_reconnect_backoff(HOUR);
+        config.dial_timeout(s(300)).publish_timeout(s(7))
+    };
+    for refused in [false, true] {
+        in_virtual_time(async |mut network: Network| {
+            let producer = network.start_with(options);
+            let dial = network.dial().await;
+            if refused {
+                dial.refuse();
+                sleep(ms(1)).await;
+            } else {
+                spawn_local(dial.hang());
             }
-        })
-        .await;
-        assert_eq!(after, s(7));
-        let why = error.connection_error();
-        assert!(matches!(why, Some(ConnectionError::Dial { .. })), "{error}");
-        let text = "not connected within 7s; last connection error: ";
-        assert!(error.to_string().starts_with(text), "{error}");
-        assert!(error.is_retryable());
-        assert!(std::error::Error::source(&error).is_some());
+            // A timeout of its own only shortens `publish_timeout`.
+            for (own, expected) in [(s(1), s(1)), (HOUR, s(7)), (Duration::MAX, s(7))] {
+                let answer = never_sent(publish_within(&producer, own, "a"));
+                let (after, error) = timed(answer).await;
+                assert_eq!(after, expected);
+                assert_eq!(error.connection_error().is_some(), refused, "{error}");
+            }
+        });
+    }
+}
+
+/// contract: 1, 7
+/// checklist: 34
+#[test]
+fn publish_in_flight_fails_at_its_deadline() {
+    in_virtual_time(async |mut network: Network| {
+        let (producer, mut nsqd) = network
+            .start_connected_with(|config| config.publish_timeout(s(7)))
+            .await;
+        let answers = join_all(publish_each(&producer, ["1", "2", "3"]).map(timed));
+        let slow = async {
+            nsqd.expect_pubs(&["1", "2", "3"]).await;
+            for _ in 0..2 {
+                sleep(s(3)).await;
+                nsqd.send_ok().await;
+            }
+        };
+        let (answers, ()) = tokio::join!(answers, slow);
+        let after: Vec<_> = answers.iter().map(|(after, _)| *after).collect();
+        assert_eq!(after, [s(3), s(6), s(7)]);
+        let [one, two, three] = <[_; 3]>::try_from(answers).unwrap();
+        one.1.and(two.1).unwrap();
+        assert_error(three.1, ErrorKind::Timeout, Delivery::MaybeWritten);
     });
 }
 
-/// checklist: 34, 35, 36
+/// contract: 1
+/// fault: P15
 #[test]
-fn a_first_attempt_that_hangs_has_no_failure_to_tell() {
+fn each_publish_has_its_own_deadline() {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.dial_timeout(s(300)));
-        let _hangs = network.dial().await;
-        let (after, answer) = timed(wait(&producer, 3)).await;
-        assert_eq!(after, s(3));
-        assert_eq!(timed_out(answer).to_string(), "not connected within 3s");
-        // Without patience it asks how things stand.
-        let (after, answer) = timed(wait(&producer, 0)).await;
-        assert_eq!(after, s(0));
-        timed_out(answer);
-    });
-}
-
-/// checklist: 34, 35, 36
-#[test]
-fn each_has_its_own_time() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.dial_timeout(s(300)));
-        let _hangs = network.dial().await;
-        let waits = [9, 3, 6].map(|seconds| (seconds, wait(&producer, seconds)));
-        let asked = network.elapsed();
-        let mut tasks = Vec::new();
-        for (seconds, answer) in waits {
-            tasks.push(tokio::task::spawn_local(async move {
-                let (after, answer) = timed(answer).await;
-                assert_eq!(after, s(seconds));
-                timed_out(answer);
-            }));
+        let producer = network.start_with(|config| config.dial_timeout(s(60)));
+        spawn_local(network.dial().await.hang());
+        let timeouts = [s(9), ms(10), s(3), ms(3007), ms(15), s(1)];
+        let answers = timeouts.map(|own| timed(never_sent(publish_within(&producer, own, "a"))));
+        for (own, (after, _)) in timeouts.into_iter().zip(join_all(answers).await) {
+            // Deadlines close to each other share a timer.
+            assert!(
+                after >= own && after <= own + ms(20),
+                "{after:?} for {own:?}"
+            );
         }
-        for task in tasks {
-            task.await.unwrap();
-        }
-        assert_eq!(network.elapsed() - asked, s(9));
     });
 }
 
-/// checklist: 34, 35, 36
+/// contract: 7
 #[test]
-fn a_connection_that_is_closing_is_none() {
+fn publish_that_expires_while_a_connection_closes_is_not_written() {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
-        let mut nsqd = network.connected().await;
+        let (producer, mut nsqd) = network.start_connected().await;
         let bad = publish(&producer, "bad");
         nsqd.expect_pub("t", "bad").await;
-        nsqd.send(error_frame("E_PUB_FAILED PUB failed")).await;
-        bad.await.unwrap_err();
-        let mut answer = wait(&producer, 60);
-        sleep(ms(1)).await;
-        assert!(is_pending(&mut answer));
-        nsqd.fin().await;
-        let _nsqd = network.connected().await;
-        answer.await.unwrap();
+        // nsqd does not close, and the client waits a second for it.
+        nsqd.send(crate::support::spoken::error_frame(PUB_FAILED))
+            .await;
+        rejected(bad).await;
+        let late = never_sent(publish_within(&producer, ms(500), "late"));
+        assert_eq!(timed(late).await.0, ms(500));
+        assert_eq!(nsqd.wait_closed().await, b"");
     });
 }
 
-/// checklist: 34, 35, 36
-#[test]
-fn a_drain_ends_the_waiting_and_afterwards_nobody_waits() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
-        let waiting = wait(&producer, 60);
-        let _outstanding = publish(&producer, "a");
-        let drain = producer.send(Drain { timeout: s(5) });
-        let (after, answer) = timed(waiting).await;
-        assert_eq!(after, s(0));
-        assert_error(answer, ErrorKind::Drained, Delivery::NotWritten);
-        let _hangs = network.dial().await;
-        drain.await.unwrap();
-        let (after, answer) = timed(wait(&producer, 60)).await;
-        assert_eq!(after, s(0));
-        assert_error(answer, ErrorKind::Drained, Delivery::NotWritten);
-    });
-}
-
-/// checklist: 34, 35, 36
-#[test]
-fn one_that_is_cancelled_leaves_nothing() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.dial_timeout(s(300)));
-        let hangs = network.dial().await;
-        for _ in 0..1000 {
-            let mut cancelled = wait(&producer, 3600);
-            assert!(is_pending(&mut cancelled));
+/// The longest duration that can be added to the present time of this clock.
+fn longest() -> Duration {
+    let now = tokio::time::Instant::now();
+    let (mut fits, mut too_long) = (s(0), Duration::MAX);
+    while too_long - fits > Duration::from_nanos(1) {
+        let middle = fits + (too_long - fits) / 2;
+        match now.checked_add(middle) {
+            Some(_) => fits = middle,
+            None => too_long = middle,
         }
-        let kept = wait(&producer, 5);
-        timed_out(kept.await);
-        drop(producer);
-        // Not when their time is over, but now.
-        let before = network.elapsed();
-        drop(hangs);
-        assert!(network.next_dial().await.is_none());
-        assert_eq!(network.elapsed(), before);
-    });
+    }
+    fits
 }
 
-/// checklist: 34, 35, 36
+/// fault: P25
 #[test]
-fn whoever_waits_keeps_the_producer_alive_until_it_is_answered() {
+fn timeouts_of_any_length_are_accepted() {
+    let nanosecond = Duration::from_nanos(1);
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
-        let answer = wait(&producer, 60);
-        drop(producer);
-        network.dial().await.refuse();
-        let mut nsqd = network.connected().await;
-        answer.await.unwrap();
-        nsqd.wait_closed().await;
-        assert!(network.next_dial().await.is_none());
-    });
-}
-
-/// checklist: 34, 35, 36
-#[test]
-fn after_reconnect_it_waits_for_the_new_connection() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
-        let mut nsqd = network.connected().await;
-        sleep(ms(1)).await;
-        producer.do_send(Reconnect);
-        // Both in one turn: the old connection still stands.
-        let mut answer = wait(&producer, 60);
-        let mut next = network.accept().await;
-        assert!(is_pending(&mut answer));
-        next.expect_magic().await;
-        next.expect_identify().await;
-        next.send(identify_answer()).await;
-        answer.await.unwrap();
-        nsqd.wait_closed().await;
-        // Now one that is held up by what is in flight.
-        let in_flight = publish(&producer, "1");
-        next.expect_pub("t", "1").await;
-        producer.do_send(Reconnect);
-        sleep(ms(1)).await;
-        let mut answer = wait(&producer, 60);
-        sleep(s(1)).await;
-        assert!(is_pending(&mut answer));
-        next.send(ok_frame()).await;
-        in_flight.await.unwrap();
-        network.connected().await;
-        answer.await.unwrap();
+        let (producer, mut nsqd) = network.start_connected().await;
+        let longest = longest();
+        let beyond = longest.saturating_add(nanosecond);
+        for timeout in [nanosecond, s(1 << 40), longest, beyond, Duration::MAX] {
+            send(&producer, WaitConnected { timeout }).await.unwrap();
+            let ping = send(&producer, Ping { timeout });
+            nsqd.expect_identify().await;
+            nsqd.send_ok().await;
+            ping.await.unwrap();
+            let answer = publish_within(&producer, timeout, "x");
+            nsqd.confirm("x").await;
+            answer.await.unwrap();
+        }
+        let outstanding = publish(&producer, "last");
+        let drains = [beyond, Duration::MAX].map(|timeout| producer.send(Drain { timeout }));
+        nsqd.confirm("last").await;
+        outstanding.await.unwrap();
+        for report in join_all(drains).await {
+            assert_eq!(report.unwrap().ok, 1);
+        }
     });
 }
