@@ -1,4 +1,4 @@
-//! Dialling again: at once, later, spread, and for ever.
+//! Reconnecting: when, after which delay, and for how long.
 
 mod disconnect;
 mod on_demand;
@@ -6,306 +6,137 @@ mod storm;
 
 use std::time::Duration;
 
-use actix_nsq::{Delivery, ErrorKind};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
-use crate::harness::{HOUR, Network, assert_error, in_virtual_time, ms, publish, s, timed};
-use crate::support::spoken::ok_frame;
+use crate::harness::{HOUR, Network, in_virtual_time, ms, never_sent, publish, s, timed};
 
-/// The most that the delay before attempt `n` (from 0) may be, with a millisecond for the timer.
-fn ceiling(n: u32) -> Duration {
+/// The longest delay before attempt `n`, counted from 0, with a millisecond for the timer.
+fn longest_delay(n: u32) -> Duration {
     s(5).min(ms(100) * 2_u32.pow(n.min(10))) + ms(1)
 }
 
-/// The delays between the end of each connection and the next dial, when each goes as `life` has it.
+/// The delays between the end of each connection and the next dial.
 async fn delays(
     network: &mut Network,
     count: usize,
-    mut life: impl AsyncFnMut(&mut Network),
+    mut connection: impl AsyncFnMut(&mut Network),
 ) -> Vec<Duration> {
     let mut delays = Vec::new();
-    life(network).await;
     for _ in 0..count {
-        let ended = Instant::now();
-        let dial = network.peek_dial().await;
-        delays.push(dial - ended);
-        life(network).await;
+        connection(network).await;
+        let ended = network.elapsed();
+        network.peek_dial().await;
+        delays.push(network.elapsed() - ended);
     }
     delays
 }
 
-async fn refuse(network: &mut Network) {
-    network.dial().await.refuse();
-}
-
-async fn accept_and_close(network: &mut Network) {
-    drop(network.accept().await);
-}
-
-async fn greet_and_close(network: &mut Network) {
-    drop(network.connected().await);
-}
-
-async fn live_a_second_and_close(network: &mut Network) {
-    let nsqd = network.connected().await;
-    sleep(s(1)).await;
-    drop(nsqd);
-}
-
-async fn live_a_moment_less_and_close(network: &mut Network) {
-    let nsqd = network.connected().await;
-    sleep(ms(990)).await;
-    drop(nsqd);
-}
-
-/// checklist: 18, 19, 37
+/// fault: P1
+/// checklist: 18, 19
 #[test]
-fn the_first_connect_may_fail_like_any_other() {
+fn delays_after_refused_dials_grow_to_their_maximum() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
-        let publish = publish(&producer, "a");
-        for _ in 0..4 {
-            refuse(&mut network).await;
-        }
-        let mut nsqd = network.connected().await;
-        nsqd.expect_pub("t", "a").await;
-        nsqd.send(ok_frame()).await;
-        publish.await.unwrap();
-    });
-}
-
-/// fault: P1
-/// checklist: 18, 19, 37
-#[test]
-fn delays_grow_and_stay_within_their_bounds() {
-    in_virtual_time(async |mut network: Network| {
-        let _producer = network.start();
+        let refuse = async |network: &mut Network| network.dial().await.refuse();
         let delays = delays(&mut network, 50, refuse).await;
-        for (attempt, delay) in delays.iter().enumerate() {
-            let most = ceiling(attempt.try_into().unwrap());
-            assert!(*delay <= most, "attempt {attempt} after {delay:?}");
+        for (attempt, delay) in (0..).zip(&delays) {
+            assert!(
+                *delay <= longest_delay(attempt),
+                "attempt {attempt}: {delay:?}"
+            );
         }
+        assert!(delays.iter().any(|delay| *delay > s(2)), "{delays:?}");
+        let answer = publish(&producer, "a");
+        let mut nsqd = network.connected().await;
+        nsqd.confirm("a").await;
+        answer.await.unwrap();
     });
 }
 
 /// fault: P1
-/// checklist: 18, 19, 37
+/// checklist: 19
 #[test]
-fn delays_are_spread_over_the_whole_range() {
-    in_virtual_time(async |mut network: Network| {
-        let _producer = network.start();
-        let mut delays = delays(&mut network, 500, refuse).await;
-        delays.drain(..10);
-        delays.sort();
-        // Each tenth of 490 even draws below 5 s has about 49; 15 are five deviations away.
-        for tenth in 0..10 {
-            let range = ms(500) * tenth..ms(500) * (tenth + 1);
-            let count = delays.iter().filter(|delay| range.contains(*delay)).count();
-            assert!(count > 15, "{count} delays in {range:?}");
-        }
-    });
-}
-
-/// checklist: 18, 19, 37
-#[test]
-fn the_cap_and_the_first_delay_can_be_set() {
-    in_virtual_time(async |mut network: Network| {
-        let _producer = network.start_with(|config| {
-            config
-                .reconnect_backoff(ms(10))
-                .max_reconnect_backoff(ms(40))
-        });
-        let delays = delays(&mut network, 200, refuse).await;
-        assert!(delays[0] <= ms(11) && delays[1] <= ms(21), "{delays:?}");
-        let longest = delays.iter().max().unwrap();
-        assert!(*longest > ms(30) && *longest <= ms(41), "{longest:?}");
-    });
-}
-
-/// fault: P1
-/// checklist: 18, 19, 37
-#[test]
-fn a_server_that_accepts_and_closes_is_dialled_ever_more_slowly() {
-    in_virtual_time(async |mut network: Network| {
-        let _producer = network.start();
-        let delays = delays(&mut network, 40, accept_and_close).await;
-        assert!(*delays.iter().max().unwrap() > s(2), "{delays:?}");
-    });
-}
-
-/// fault: P1
-/// checklist: 18, 19, 37
-#[test]
-fn a_server_that_greets_and_closes_is_dialled_ever_more_slowly() {
-    for life in [false, true] {
-        in_virtual_time(async |mut network: Network| {
-            let _producer = network.start();
-            let delays = if life {
-                delays(&mut network, 40, live_a_moment_less_and_close).await
-            } else {
-                delays(&mut network, 40, greet_and_close).await
-            };
-            assert!(*delays.iter().max().unwrap() > s(2), "{delays:?}");
-        });
-    }
-}
-
-/// checklist: 18, 19, 37
-#[test]
-fn after_a_life_of_a_second_the_delays_start_over() {
-    in_virtual_time(async |mut network: Network| {
-        let _producer = network.start();
-        for _ in 0..10 {
-            refuse(&mut network).await;
-        }
-        let delays = delays(&mut network, 40, live_a_second_and_close).await;
-        assert!(
-            delays.iter().all(|delay| *delay <= ceiling(0)),
-            "{delays:?}"
-        );
-    });
-}
-
-/// checklist: 18, 19, 37
-#[test]
-fn after_an_ok_a_life_as_long_as_the_first_delay_will_do_and_a_shorter_one_will_not() {
-    for (life, starts_over) in [(ms(101), true), (ms(90), false)] {
+fn delays_start_over_after_a_connection_that_worked() {
+    // The connection lasts this long after the handshake, or after an OK.
+    for (served, lasts, starts_over) in [
+        (false, s(0), false),
+        (false, ms(990), false),
+        (false, s(1), true),
+        (true, ms(90), false),
+        (true, ms(101), true),
+    ] {
         in_virtual_time(async |mut network: Network| {
             let producer = network.start();
-            let served_and_closed = async |network: &mut Network| {
-                let publish = publish(&producer, "a");
+            let connection = async |network: &mut Network| {
+                let answer = served.then(|| publish(&producer, "a"));
                 let mut nsqd = network.connected().await;
-                nsqd.expect_pub("t", "a").await;
-                nsqd.send(ok_frame()).await;
-                publish.await.unwrap();
-                sleep(life).await;
-                drop(nsqd);
+                if let Some(answer) = answer {
+                    nsqd.confirm("a").await;
+                    answer.await.unwrap();
+                }
+                sleep(lasts).await;
             };
-            let delays = delays(&mut network, 40, served_and_closed).await;
-            let all_short = delays.iter().all(|delay| *delay <= ceiling(0));
-            assert_eq!(all_short, starts_over, "{life:?}: {delays:?}");
+            let delays = delays(&mut network, 40, connection).await;
+            let all_short = delays.iter().all(|delay| *delay <= longest_delay(0));
+            assert_eq!(all_short, starts_over, "{served} {lasts:?}: {delays:?}");
         });
     }
 }
 
-/// checklist: 18, 19, 37
+/// fault: P1
+/// checklist: 19
 #[test]
-fn by_default_the_producer_connects_at_its_start() {
+fn delays_grow_if_the_server_closes_before_the_handshake() {
     in_virtual_time(async |mut network: Network| {
         let _producer = network.start();
-        let (after, _nsqd) = timed(network.connected()).await;
-        assert_eq!(after, s(0));
+        let accept = async |network: &mut Network| drop(network.accept().await);
+        let delays = delays(&mut network, 40, accept).await;
+        assert!(delays.iter().any(|delay| *delay > s(2)), "{delays:?}");
     });
 }
 
-/// checklist: 18, 19, 37
+/// checklist: 18
 #[test]
-fn it_can_wait_for_the_first_publish_instead() {
+fn lazy_producer_connects_at_its_first_publish() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(|config| config.connect_at_start(false));
         network.expect_no_dial(HOUR).await;
-        let publish = publish(&producer, "a");
+        let answer = publish(&producer, "a");
         let (after, mut nsqd) = timed(network.connected()).await;
         assert_eq!(after, s(0));
-        nsqd.expect_pub("t", "a").await;
-        nsqd.send(ok_frame()).await;
-        publish.await.unwrap();
-        // From then on it keeps its connection like any other.
+        nsqd.confirm("a").await;
+        answer.await.unwrap();
+        // From then on it reconnects without a publish.
         drop(nsqd);
         network.connected().await;
     });
 }
 
 /// fault: A7, P1
-/// checklist: 18, 19, 37
+/// checklist: 18, 37
 #[test]
-fn an_outage_of_16_minutes_is_survived() {
+fn producer_reconnects_after_an_outage_of_16_minutes() {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
-        drop(network.connected().await);
-        let mut during = publish(&producer, "during");
-        let mut failed = 0;
-        while network.elapsed() < s(16 * 60) {
-            tokio::select! {
-                answer = &mut during => {
-                    assert_error(answer, ErrorKind::Timeout, Delivery::NotWritten);
-                    failed += 1;
-                    during = publish(&producer, "during");
-                }
-                dial = network.dial() => dial.refuse(),
+        let (producer, nsqd) = network.start_connected().await;
+        drop(nsqd);
+        let outage = async {
+            for _ in 0..32 {
+                never_sent(publish(&producer, "during")).await;
             }
-        }
-        assert_eq!(failed, 16 * 60 / 30);
-        let mut nsqd = network.connected().await;
-        nsqd.expect_pub("t", "during").await;
-        nsqd.send(ok_frame()).await;
-        during.await.unwrap();
-    });
-}
-
-/// checklist: 18, 19, 37
-#[test]
-fn publishes_around_a_restart_of_nsqd_need_no_help() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
-        let mut nsqd = network.connected().await;
-        let before = publish(&producer, "before");
-        nsqd.expect_pub("t", "before").await;
-        nsqd.send(ok_frame()).await;
-        before.await.unwrap();
-        nsqd.fin().await;
-        let during = publish(&producer, "during");
-        refuse(&mut network).await;
-        let mut nsqd = network.connected().await;
-        // In memory the client reads the end before it could write.
-        nsqd.expect_pub("t", "during").await;
-        nsqd.send(ok_frame()).await;
-        during.await.unwrap();
-    });
-}
-
-/// checklist: 18, 19, 22, 37, 111, 112
-#[test]
-fn a_thousand_connections_leave_nothing_behind() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
-        for number in 0..1000 {
-            let mut nsqd = network.connected().await;
-            assert_eq!(network.open_connections(), 1, "after {number} connections");
-            if number % 2 == 0 {
-                let publish = publish(&producer, "a");
-                nsqd.expect_pub("t", "a").await;
-                nsqd.send(ok_frame()).await;
-                publish.await.unwrap();
+        };
+        let refuse = async {
+            loop {
+                network.dial().await.refuse();
             }
+        };
+        tokio::select! {
+            () = outage => {}
+            () = refuse => {}
         }
-        // What is left of them would keep the test from ending, see `in_virtual_time`.
-    });
-}
-
-/// fault: P29
-/// checklist: 18, 19, 37
-#[test]
-fn a_thousand_producers_come_back_spread_over_the_time() {
-    in_virtual_time(async |mut network: Network| {
-        let producers: Vec<_> = (0..1000).map(|_| network.start()).collect();
-        let mut nsqds = Vec::new();
-        for _ in &producers {
-            nsqds.push(network.connected().await);
-        }
-        let restarted = Instant::now();
-        drop(nsqds);
-        let (mut tenths, mut dials) = ([0; 10], Vec::new());
-        for _ in &producers {
-            let dial = network.dial().await;
-            tenths[((dial.at - restarted).as_millis() / 10).min(9) as usize] += 1;
-            // Left hanging, so that each producer counts once.
-            dials.push(dial);
-        }
-        // An even spread has about 100 in each.
-        assert!(
-            tenths.iter().all(|count| (50..200).contains(count)),
-            "{tenths:?}"
-        );
+        assert_eq!(network.elapsed(), s(16 * 60));
+        let answer = publish(&producer, "after");
+        let mut nsqd = network.connected().await;
+        nsqd.confirm("after").await;
+        answer.await.unwrap();
     });
 }
