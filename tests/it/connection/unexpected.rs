@@ -1,81 +1,71 @@
-//! A peer that says what no nsqd says: the connection is closed, nobody is answered twice or by mistake.
+//! A peer that sends what nsqd never sends: the connection is closed, and no publish is completed by mistake.
 
-use actix_nsq::{ConnectionError, Delivery, ErrorKind, protocol::DecodeError};
+use actix_nsq::{ConnectionError, protocol::DecodeError};
 
-use crate::harness::{Network, assert_error, in_virtual_time, is_pending, ms, publish, s};
+use crate::harness::{
+    Network, PUB_FAILED, in_virtual_time, is_pending, lost, ms, publish, publish_each, rejected, s,
+};
 use crate::support::spoken::{
     close_wait_frame, error_frame, frame, identify_answer, ok_frame, response_frame,
 };
 
-/// Two publishes are in flight, and the answers are an `OK` and then these bytes: the first is stored, of the second
-/// nothing is known, and the third goes over a new connection.
+/// Two publishes are in flight, and nsqd sends an OK and then these bytes. The first publish is
+/// stored, the second is ambiguous, and a third goes over a new connection.
 #[track_caller]
-fn breaks_off(said: impl AsRef<[u8]>, check: impl FnOnce(&ConnectionError)) {
+fn error_after_ok(bytes: impl AsRef<[u8]>) -> ConnectionError {
+    let mut error = None;
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
-        let (first, second) = (publish(&producer, "1"), publish(&producer, "2"));
+        let [first, second] = publish_each(&producer, ["1", "2"]);
         let mut nsqd = network.connected().await;
-        nsqd.expect_pub("t", "1").await;
-        nsqd.expect_pub("t", "2").await;
-        nsqd.send([&ok_frame(), said.as_ref()].concat()).await;
-        // What it says further on is worth nothing.
-        nsqd.send(ok_frame().repeat(3)).await;
+        nsqd.expect_pubs(&["1", "2"]).await;
+        // Later bytes are ignored.
+        nsqd.send([&ok_frame(), bytes.as_ref()].concat()).await;
+        nsqd.send_oks(3).await;
         first.await.unwrap();
-        let error = assert_error(
-            second.await,
-            ErrorKind::ConnectionLost,
-            Delivery::MaybeWritten,
-        );
-        check(error.connection_error().expect("why the connection ended"));
+        error = Some(lost(second).await);
         nsqd.wait_closed().await;
         let third = publish(&producer, "3");
         let mut nsqd = network.connected().await;
-        nsqd.expect_pub("t", "3").await;
-        nsqd.send(ok_frame()).await;
+        nsqd.confirm("3").await;
         third.await.unwrap();
     });
+    error.expect("a lost connection")
 }
 
 /// contract: 2, 12
 /// fault: P17
-/// checklist: 13, 14, 15
+/// checklist: 15
 #[test]
-fn an_answer_that_is_no_answer_to_a_publish_breaks_off() {
+fn unexpected_response_closes_the_connection() {
     let message = [&[0; 10][..], b"0123456789abcdef", b"private"].concat();
-    for said in [
+    for bytes in [
         response_frame("YES"),
         response_frame("ok"),
         response_frame(""),
+        response_frame("x".repeat(1 << 20)),
         identify_answer(),
         close_wait_frame(),
         frame(2, &message),
         error_frame("E_FIN_FAILED FIN 0123456789abcdef failed"),
     ] {
-        breaks_off(said, |lost| {
-            assert!(
-                matches!(lost, ConnectionError::UnexpectedResponse { .. }),
-                "{lost}"
-            );
-            assert!(!lost.to_string().contains("private"), "{lost}");
-        });
+        let error = error_after_ok(bytes);
+        let expected = matches!(error, ConnectionError::UnexpectedResponse { .. });
+        assert!(expected, "{error}");
+        let text = error.to_string();
+        assert!(!text.contains("private") && text.len() < 1000, "{text}");
     }
 }
 
-/// contract: 2, 12
+/// contract: 12
 /// fault: P16
-/// checklist: 13, 14, 15
+/// checklist: 13
 #[test]
-fn what_is_no_frame_breaks_off() {
-    for (said, expected) in [
+fn malformed_frame_closes_the_connection() {
+    for (bytes, expected) in [
         (
             frame(3, b"OK"),
             DecodeError::UnknownFrameType { frame_type: 3 },
-        ),
-        (
-            frame(u32::MAX, b""),
-            DecodeError::UnknownFrameType {
-                frame_type: u32::MAX,
-            },
         ),
         (b"\0\0\0\x03abc".to_vec(), DecodeError::TooShort { size: 3 }),
         (
@@ -91,150 +81,110 @@ fn what_is_no_frame_breaks_off() {
             },
         ),
     ] {
-        breaks_off(said, |lost| {
-            assert!(
-                matches!(lost, ConnectionError::Protocol(error) if *error == expected),
-                "{lost}"
-            );
-        });
+        let error = error_after_ok(bytes);
+        let expected = matches!(&error, ConnectionError::Protocol(error) if *error == expected);
+        assert!(expected, "{error}");
     }
-    breaks_off("HTTP/1.1 200 OK", |lost| {
-        assert!(matches!(lost, ConnectionError::HttpServer))
-    });
+    let error = error_after_ok("HTTP/1.1 200 OK");
+    assert!(matches!(error, ConnectionError::HttpServer), "{error}");
 }
 
-/// contract: 2, 12
-/// checklist: 13, 14, 15
-#[test]
-fn a_long_answer_that_is_none_makes_no_long_error() {
-    breaks_off(response_frame("x".repeat(1 << 20)), |lost| {
-        let text = lost.to_string();
-        assert!(text.len() < 1000, "{} bytes of text", text.len());
-    });
-}
-
-/// contract: 2, 12
+/// contract: 2
 /// fault: P18
-/// checklist: 13, 14, 15
 #[test]
-fn an_ok_too_many_breaks_off_and_answers_nobody_else() {
+fn surplus_ok_completes_no_later_publish() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
-        let (first, second) = (publish(&producer, "1"), publish(&producer, "2"));
+        let [first, second] = publish_each(&producer, ["1", "2"]);
         let mut nsqd = network.connected().await;
-        nsqd.expect_pub("t", "1").await;
-        nsqd.expect_pub("t", "2").await;
-        nsqd.send(ok_frame().repeat(3)).await;
+        nsqd.expect_pubs(&["1", "2"]).await;
+        nsqd.send_oks(3).await;
         first.await.unwrap();
         second.await.unwrap();
         let mut third = publish(&producer, "3");
         nsqd.wait_closed().await;
-        assert!(is_pending(&mut third), "answered by a stray OK");
+        assert!(is_pending(&mut third), "completed by the surplus OK");
         let mut nsqd = network.connected().await;
-        nsqd.expect_pub("t", "3").await;
-        nsqd.send(ok_frame()).await;
+        nsqd.confirm("3").await;
         third.await.unwrap();
     });
 }
 
-/// contract: 2, 12
+/// contract: 2
 /// fault: P18
-/// checklist: 13, 14, 15
+/// checklist: 15
 #[test]
-fn an_answer_while_nothing_is_in_flight_breaks_off() {
-    for said in [
+fn response_on_an_idle_connection_closes_it() {
+    for bytes in [
         ok_frame(),
-        error_frame("E_INVALID so"),
-        error_frame("E_BAD_TOPIC so"),
+        error_frame("E_INVALID"),
+        error_frame("E_BAD_TOPIC"),
     ] {
         in_virtual_time(async |mut network: Network| {
-            let producer = network.start();
-            let mut nsqd = network.connected().await;
+            let (producer, mut nsqd) = network.start_connected().await;
             nsqd.expect_silence(s(1)).await;
-            nsqd.send(&said).await;
-            let publish = publish(&producer, "a");
+            nsqd.send(&bytes).await;
+            let answer = publish(&producer, "a");
             nsqd.wait_closed().await;
             let mut nsqd = network.connected().await;
-            nsqd.expect_pub("t", "a").await;
-            nsqd.send(ok_frame()).await;
-            publish.await.unwrap();
+            nsqd.confirm("a").await;
+            answer.await.unwrap();
         });
     }
 }
 
-/// contract: 2, 12
+/// contract: 2
 /// fault: P18
-/// checklist: 13, 14, 15
 #[test]
-fn an_ok_for_a_command_that_is_not_wholly_sent_is_not_believed() {
+fn ok_for_a_partly_written_command_is_not_believed() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
-        let (mut nsqd, _line) = network.connected_over(100).await;
+        let (mut nsqd, _stream) = network.connected_over(100).await;
         let mut large = publish(&producer, vec![b'x'; 10_000]);
         tokio::time::sleep(ms(1)).await;
-        nsqd.send(ok_frame()).await;
+        nsqd.send_ok().await;
         tokio::time::sleep(ms(1)).await;
-        assert!(is_pending(&mut large), "believed");
+        assert!(is_pending(&mut large));
         nsqd.wait_closed().await;
-        // Half a command is never executed, so that it is sent again.
+        // nsqd never executes half a command, so it is retried.
         let mut nsqd = network.connected().await;
-        nsqd.expect_pub("t", vec![b'x'; 10_000]).await;
-        nsqd.send(ok_frame()).await;
+        nsqd.confirm(vec![b'x'; 10_000]).await;
         large.await.unwrap();
     });
 }
 
-/// contract: 2, 12
+/// contract: 2
 /// fault: P19
-/// checklist: 13, 14, 15
 #[test]
-fn a_frame_after_the_error_frame_leaves_the_bystanders_unknown() {
-    for said in [
-        ok_frame(),
-        error_frame("E_INVALID again"),
-        response_frame("what"),
-    ] {
+fn frame_after_an_error_response_makes_others_ambiguous() {
+    for bytes in [ok_frame(), error_frame("E_INVALID"), response_frame("what")] {
         in_virtual_time(async |mut network: Network| {
-            let producer = network.start();
-            let [one, two, three] = ["1", "2", "3"].map(|body| publish(&producer, body));
-            let mut nsqd = network.connected().await;
-            for body in ["1", "2", "3"] {
-                nsqd.expect_pub("t", body).await;
-            }
-            nsqd.send(error_frame("E_PUB_FAILED PUB failed")).await;
-            nsqd.send(&said).await;
+            let (producer, mut nsqd) = network.start_connected().await;
+            let [one, two, three] = publish_each(&producer, ["1", "2", "3"]);
+            nsqd.expect_pubs(&["1", "2", "3"]).await;
+            nsqd.send(error_frame(PUB_FAILED)).await;
+            nsqd.send(&bytes).await;
             nsqd.fin().await;
-            assert_error(
-                one.await,
-                ErrorKind::Rejected(actix_nsq::protocol::ErrorCode::PubFailed),
-                Delivery::NotWritten,
-            );
-            for each in [two, three] {
-                assert_error(
-                    each.await,
-                    ErrorKind::ConnectionLost,
-                    Delivery::MaybeWritten,
-                );
-            }
+            rejected(one).await;
+            lost(two).await;
+            lost(three).await;
         });
     }
 }
 
-/// contract: 2, 12
+/// contract: 12
 /// fault: P18
-/// checklist: 13, 14, 15
 #[test]
-fn a_broken_peer_gets_no_hot_loop() {
+fn broken_server_is_dialled_with_growing_delays() {
     in_virtual_time(async |mut network: Network| {
         let _producer = network.start();
         let mut dials = 0;
         while network.elapsed() < s(60) {
             let mut nsqd = network.connected().await;
-            nsqd.send(ok_frame()).await;
+            nsqd.send_ok().await;
             nsqd.wait_closed().await;
             dials += 1;
         }
-        // Each life has the second in which it may talk on; were that a good life, the delays would not grow.
         assert!((8..40).contains(&dials), "{dials} dials in a minute");
     });
 }
