@@ -1,103 +1,137 @@
-//! A peer as slow as a byte in a second: time-outs are kept to the second, the window holds, and every answer finds its
-//! caller.
+//! Peers that read or respond slowly.
 
 use std::time::Duration;
 
-use actix_nsq::{ConnectionError, Delivery, ErrorKind, Publish};
+use actix_nsq::{ConnectionError, Delivery, ErrorKind, MultiPublish};
 use tokio::time::sleep;
 
 use crate::harness::{
-    HOUR, Network, Peer, assert_error, in_virtual_time, ms, publish, s, send, timed, topic,
+    HOUR, Network, Peer, assert_error, in_virtual_time, lost, ms, publish, publish_within, s, send,
+    timed, topic,
 };
 use crate::support::spoken::{heartbeat_frame, ok_frame};
 
-const A_BYTE: Duration = s(1);
-
-/// Says it at one byte in a second.
-async fn trickle(nsqd: &mut Peer, bytes: Vec<u8>) {
+/// Sends one byte per second.
+async fn send_slowly(nsqd: &mut Peer, bytes: &[u8]) {
     for byte in bytes {
-        sleep(A_BYTE).await;
-        nsqd.send([byte]).await;
+        sleep(s(1)).await;
+        nsqd.send([*byte]).await;
+    }
+}
+
+/// Publishes a batch of 5 MiB to a peer that reads so many bytes each 4.9 s. Returns whether it was acknowledged before a
+/// reconnect.
+async fn reads_slowly(network: &mut Network, size: usize) -> bool {
+    let producer = network.start_with(|config| {
+        let config = config.publish_timeout(HOUR).ack_timeout(s(10));
+        config.heartbeat_interval(None)
+    });
+    let bodies = vec![vec![b'x'; (1 << 20) - 5]; 5];
+    let batch = send(&producer, MultiPublish::new(topic("t"), bodies.clone()));
+    let mut command = b"MPUB t\n\x00\x4f\xff\xff\x00\x00\x00\x05".to_vec();
+    for body in &bodies {
+        command.extend(b"\x00\x0f\xff\xfb");
+        command.extend(body);
+    }
+    let (mut nsqd, _stream) = network.connected_over(4096).await;
+    let read = async {
+        for part in command.chunks(size) {
+            sleep(ms(4_900)).await;
+            nsqd.expect(part).await;
+        }
+        nsqd.send_ok().await;
+    };
+    tokio::select! {
+        _reconnect = network.dial() => false,
+        (answer, ()) = async { tokio::join!(batch, read) } => answer.is_ok(),
     }
 }
 
 /// fault: P15
+/// checklist: 8
 #[test]
-fn answers_of_a_byte_in_a_second_are_each_callers_own_and_the_window_holds() {
+fn slow_but_steady_reader_is_kept_and_a_slower_one_is_left() {
     in_virtual_time(async |mut network: Network| {
-        let options = |config: actix_nsq::ProducerConfigBuilder| {
-            config
-                .publish_timeout(HOUR)
-                .ack_timeout(s(11))
-                .publish_window(2)
-        };
-        let producer = network.start_with(options);
-        let mut nsqd = network.connected().await;
+        let (after, acknowledged) = timed(reads_slowly(&mut network, 64 << 10)).await;
+        assert!(acknowledged);
+        assert!(after > s(360), "{after:?}");
+    });
+    in_virtual_time(async |mut network: Network| {
+        let (after, acknowledged) = timed(reads_slowly(&mut network, 32 << 10)).await;
+        assert!(!acknowledged);
+        assert!(after < s(20), "{after:?}");
+    });
+}
+
+/// fault: P15
+/// checklist: 7
+#[test]
+fn ack_timeout_begins_when_a_large_publish_is_written() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start_with(|config| config.publish_timeout(HOUR));
+        let body = vec![b'x'; 600 << 10];
+        let (mut nsqd, _stream) = network.connected_over(4096).await;
+        let large = publish(&producer, body.clone());
+        nsqd.expect("PUB t\n\x00\x09\x60\x00").await;
+        for part in body.chunks(64 << 10) {
+            sleep(ms(3_900)).await;
+            nsqd.expect(part).await;
+            nsqd.send(heartbeat_frame()).await;
+        }
+        let (after, reason) = timed(lost(large)).await;
+        assert!(after > s(8) && after <= s(10), "{after:?}");
+        assert!(
+            matches!(reason, ConnectionError::AckTimeout { .. }),
+            "{reason}"
+        );
+    });
+}
+
+/// fault: P15
+#[test]
+fn slow_responses_complete_their_own_publishes() {
+    in_virtual_time(async |mut network: Network| {
+        let (producer, mut nsqd) = network
+            .start_connected_with(|config| {
+                let config = config.publish_timeout(HOUR).ack_timeout(s(11));
+                config.publish_window(2)
+            })
+            .await;
         let bodies = ["1", "2", "3", "4", "5"];
-        let mut answers: Vec<_> = bodies.map(|body| publish(&producer, body)).into();
+        let mut answers = bodies.map(|body| publish(&producer, body)).into_iter();
         nsqd.expect_pub("t", "1").await;
         for body in &bodies[1..] {
             nsqd.expect_pub("t", body).await;
-            // Two are on their way, and all but the last byte of an answer makes room for none.
+            // An incomplete response frees no place in the window.
             let ok = ok_frame();
-            trickle(&mut nsqd, ok[..9].to_vec()).await;
-            nsqd.expect_silence(ms(500)).await;
-            sleep(ms(500)).await;
+            send_slowly(&mut nsqd, &ok[..9]).await;
+            nsqd.expect_silence(s(1)).await;
             nsqd.send(&ok[9..]).await;
-            answers.remove(0).await.unwrap();
+            answers.next().unwrap().await.unwrap();
         }
-        let (after, ()) = timed(trickle(&mut nsqd, ok_frame())).await;
+        let (after, ()) = timed(send_slowly(&mut nsqd, &ok_frame())).await;
         assert_eq!(after, s(10));
-        answers.remove(0).await.unwrap();
+        answers.next().unwrap().await.unwrap();
         network.expect_no_dial(s(1)).await;
     });
 }
 
 /// fault: P15
 #[test]
-fn an_answer_that_trickles_in_after_its_caller_timed_out_is_swallowed() {
+fn slow_response_after_its_deadline_is_discarded() {
     in_virtual_time(async |mut network: Network| {
-        let options = |config: actix_nsq::ProducerConfigBuilder| {
-            config.publish_timeout(s(60)).ack_timeout(s(30))
-        };
-        let producer = network.start_with(options);
-        let mut nsqd = network.connected().await;
-        let hasty = Publish::new(topic("t"), "hasty").expires_in(s(7));
-        let hasty = timed(send(&producer, hasty));
-        let patient = timed(publish(&producer, "patient"));
-        nsqd.expect_pub("t", "hasty").await;
-        nsqd.expect_pub("t", "patient").await;
-        let said = [ok_frame(), heartbeat_frame(), ok_frame()].concat();
-        let seconds = said.len() as u64;
-        let ((hasty_after, hasty), (patient_after, patient), ()) =
-            tokio::join!(hasty, patient, trickle(&mut nsqd, said));
-        assert_eq!(hasty_after, s(7));
-        assert_error(hasty, ErrorKind::Timeout, Delivery::MaybeWritten);
-        patient.unwrap();
-        assert_eq!(patient_after, s(seconds));
+        let (producer, mut nsqd) = network
+            .start_connected_with(|config| config.publish_timeout(s(60)).ack_timeout(s(30)))
+            .await;
+        let late = timed(publish_within(&producer, s(7), "late"));
+        let other = timed(publish(&producer, "other"));
+        nsqd.expect_pubs(&["late", "other"]).await;
+        let bytes = [ok_frame(), heartbeat_frame(), ok_frame()].concat();
+        let (late, other, ()) = tokio::join!(late, other, send_slowly(&mut nsqd, &bytes));
+        assert_eq!(late.0, s(7));
+        assert_error(late.1, ErrorKind::Timeout, Delivery::MaybeWritten);
+        other.1.unwrap();
+        assert_eq!(other.0, Duration::from_secs(bytes.len() as u64));
         nsqd.expect_nop().await;
-    });
-}
-
-/// fault: P15
-#[test]
-fn an_answer_that_trickles_in_for_longer_than_ack_timeout_is_a_stall() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.ack_timeout(s(9)));
-        let mut nsqd = network.connected().await;
-        let stalled = timed(publish(&producer, "1"));
-        nsqd.expect_pub("t", "1").await;
-        // Bytes that come are no answer: the last one would come a second too late.
-        let ((after, answer), ()) =
-            tokio::join!(stalled, trickle(&mut nsqd, ok_frame()[..9].to_vec()));
-        assert_eq!(after, s(9));
-        let error = assert_error(answer, ErrorKind::ConnectionLost, Delivery::MaybeWritten);
-        let why = error.connection_error().expect("why it was lost");
-        assert!(matches!(why, ConnectionError::AckTimeout { .. }), "{why}");
-        let mut nsqd = network.connected().await;
-        let next = publish(&producer, "2");
-        nsqd.expect_pub("t", "2").await;
-        nsqd.send(ok_frame()).await;
-        next.await.unwrap();
     });
 }
