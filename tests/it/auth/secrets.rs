@@ -1,6 +1,7 @@
-//! Where the secret of AUTH comes from, and who is told what of it.
+//! Providers of secrets, and what is reported about the identity.
 
 use std::{
+    future::pending,
     io,
     sync::{
         Arc,
@@ -10,143 +11,136 @@ use std::{
 
 use actix_nsq::{ConnectionError, ConnectionEvent, ProducerConfigBuilder, Secret, SubscribeEvents};
 
-use crate::handshake::upgrades::{fail, says};
-use crate::harness::{Network, Peer, Recorder, in_virtual_time, ms, publish};
-use crate::support::spoken::{Command, error_frame, ok_frame, response_frame};
-
-/// Takes the secret, and gives this answer.
-async fn expect_auth(client: &mut Peer, secret: &str, answer: Vec<u8>) {
-    let auth = Command::Auth(secret.as_bytes().to_vec());
-    client.expect_command(auth).await;
-    client.send(answer).await;
-}
+use super::requires_auth;
+use crate::handshake::upgrades::{fail, responds};
+use crate::harness::{
+    Network, Peer, Recorder, in_virtual_time, ms, never_sent, publish, publish_within, s,
+};
+use crate::support::spoken::{Command, error_frame, response_frame};
 
 const REQUIRED: &str = r#"{"auth_required":true}"#;
 
+async fn expect_auth(nsqd: &mut Peer, secret: &str, response: Vec<u8>) {
+    let auth = Command::Auth(secret.as_bytes().to_vec());
+    nsqd.expect_command(auth).await;
+    nsqd.send(response).await;
+}
+
 /// contract: 11
-/// checklist: 100, 101, 102
+/// checklist: 100
 #[test]
-fn who_is_connected_learns_whom_nsqd_takes_it_for() {
+fn connected_event_has_the_identity_of_the_client() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(|config| config.auth_secret("hunter2"));
-        let (events, told) = Recorder::start();
-        producer.do_send(SubscribeEvents(events));
-        let answer = publish(&producer, "a body");
-        let mut client = network.accept().await;
-        client.expect_magic().await;
-        client.expect_identify().await;
-        client.send(response_frame(REQUIRED)).await;
+        let (recipient, events) = Recorder::start();
+        producer.do_send(SubscribeEvents(recipient));
+        let answer = publish(&producer, "a");
+        let mut nsqd = requires_auth(&mut network).await;
         let granted = r#"{"identity":"shop","identity_url":"http://shop","permission_count":3}"#;
-        expect_auth(&mut client, "hunter2", response_frame(granted)).await;
-        client.expect_pub("t", "a body").await;
-        client.send(ok_frame()).await;
+        expect_auth(&mut nsqd, "hunter2", response_frame(granted)).await;
+        nsqd.confirm("a").await;
         answer.await.unwrap();
-        let auth = told.take().into_iter().find_map(|event| match event {
+        let auth = events.take().into_iter().find_map(|event| match event {
             ConnectionEvent::Connected { auth, .. } => auth,
             _ => None,
         });
-        let auth = auth.expect("connected and authorized");
+        let auth = auth.expect("an identity");
         assert_eq!((auth.identity.as_str(), auth.permission_count), ("shop", 3));
         assert_eq!(auth.identity_url, "http://shop");
     });
 }
 
 /// contract: 11
-/// checklist: 100, 101, 102
+/// checklist: 100
 #[test]
-fn the_provider_of_secrets_is_not_asked_where_nsqd_does_not_require_one() {
+fn provider_is_called_for_each_connection_that_requires_auth() {
     in_virtual_time(async |mut network: Network| {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&asked);
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&calls);
         let producer = network.start_with(|config| {
             config.auth_secret_provider(move || {
-                counted.fetch_add(1, Ordering::Relaxed);
-                async { Ok(Secret::from("hunter2")) }
-            })
-        });
-        let mut client = network.connected().await;
-        let answer = publish(&producer, "a body");
-        client.expect_pub("t", "a body").await;
-        client.send(ok_frame()).await;
-        answer.await.unwrap();
-        assert_eq!(asked.load(Ordering::Relaxed), 0);
-    });
-}
-
-/// contract: 11
-/// checklist: 100, 101, 102
-#[test]
-fn the_provider_of_secrets_is_asked_at_each_connect() {
-    in_virtual_time(async |mut network: Network| {
-        let asked = AtomicUsize::new(0);
-        let _producer = network.start_with(|config| {
-            config.auth_secret_provider(move || {
-                let number = asked.fetch_add(1, Ordering::Relaxed);
+                let number = counted.fetch_add(1, Ordering::Relaxed);
                 async move {
                     tokio::time::sleep(ms(10)).await;
                     Ok(format!("secret {number}").into())
                 }
             })
         });
+        let mut nsqd = network.connected().await;
+        let answer = publish(&producer, "a");
+        nsqd.confirm("a").await;
+        answer.await.unwrap();
+        assert_eq!(calls.load(Ordering::Relaxed), 0);
+        drop(nsqd);
         for number in 0..3 {
-            let mut client = network.accept().await;
-            client.expect_magic().await;
-            client.expect_identify().await;
-            client.send(response_frame(REQUIRED)).await;
-            expect_auth(
-                &mut client,
-                &format!("secret {number}"),
-                response_frame("{}"),
-            )
-            .await;
+            let mut nsqd = requires_auth(&mut network).await;
+            let secret = format!("secret {number}");
+            expect_auth(&mut nsqd, &secret, response_frame("{}")).await;
         }
     });
 }
 
 /// contract: 11
-/// checklist: 100, 101, 102
+/// checklist: 100
 #[test]
-fn a_provider_that_has_no_secret_fails_the_attempt_with_its_own_words() {
+fn provider_without_a_valid_secret_fails_the_attempt() {
     let sealed = |config: ProducerConfigBuilder| {
         config.auth_secret_provider(async || Err(io::Error::other("the vault is sealed").into()))
     };
-    fail(sealed, says(REQUIRED), |failed| {
-        assert!(matches!(
-            failed.why,
-            ConnectionError::AuthSecretProvider { .. }
-        ));
-        assert!(
-            failed.why.to_string().ends_with(": the vault is sealed"),
-            "{}",
-            failed.why
-        );
-        assert_eq!(failed.sent, b"");
-    });
+    let failed = fail(sealed, responds(REQUIRED));
+    let text = failed.reason.to_string();
+    let expected = matches!(failed.reason, ConnectionError::AuthSecretProvider { .. });
+    assert!(
+        expected && text.ends_with(": the vault is sealed"),
+        "{text}"
+    );
+    assert_eq!(failed.sent, b"");
+
     let long = |config: ProducerConfigBuilder| {
         config.auth_secret_provider(async || Ok("hunter2".repeat(10_000).into()))
     };
-    fail(long, says(REQUIRED), |failed| {
-        let text = failed.why.to_string();
-        assert!(text.ends_with("it is longer than 65536 bytes"), "{text}");
-        assert_eq!(failed.sent, b"");
+    let failed = fail(long, responds(REQUIRED));
+    let text = failed.reason.to_string();
+    assert!(
+        text.contains("65536 bytes") && !text.contains("hunter2"),
+        "{text}"
+    );
+    assert_eq!(failed.sent, b"");
+
+    let empty =
+        |config: ProducerConfigBuilder| config.auth_secret_provider(async || Ok(Secret::from("")));
+    let failed = fail(empty, responds(REQUIRED));
+    assert!(matches!(failed.reason, ConnectionError::AuthSecretMissing));
+}
+
+/// contract: 11
+/// fault: T6
+#[test]
+fn hanging_provider_ends_at_handshake_timeout() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start_with(|config| config.auth_secret_provider(pending));
+        let answer = publish_within(&producer, s(6), "a");
+        let mut nsqd = requires_auth(&mut network).await;
+        let began = network.elapsed();
+        assert_eq!(nsqd.wait_closed().await, b"");
+        assert_eq!(network.elapsed() - began, s(5));
+        let error = never_sent(answer).await;
+        let reason = error.connection_error();
+        let expected = matches!(reason, Some(ConnectionError::HandshakeTimeout { .. }));
+        assert!(expected, "{reason:?}");
     });
 }
 
 /// contract: 11
-/// checklist: 100, 101, 102
+/// checklist: 94, 102
 #[test]
-fn an_nsqd_that_wants_tls_before_the_secret_says_so() {
+fn nsqd_that_requires_tls_before_auth_is_reported() {
     let options = |config: ProducerConfigBuilder| config.auth_secret("hunter2");
-    let peer = async |client: &mut Peer| {
-        client.send(response_frame(REQUIRED)).await;
-        let refusal = "E_INVALID cannot AUTH in current state (TLS required)";
-        expect_auth(client, "hunter2", error_frame(refusal)).await;
-    };
-    fail(options, peer, |failed| {
-        assert!(
-            matches!(failed.why, ConnectionError::TlsRequired(_)),
-            "{}",
-            failed.why
-        );
+    let failed = fail(options, async |nsqd| {
+        nsqd.send(response_frame(REQUIRED)).await;
+        let text = "E_INVALID cannot AUTH in current state (TLS required)";
+        expect_auth(nsqd, "hunter2", error_frame(text)).await;
     });
+    let expected = matches!(failed.reason, ConnectionError::TlsRequired(_));
+    assert!(expected, "{}", failed.reason);
 }

@@ -1,29 +1,25 @@
-//! The handshake: what nsqd is told, and which answers begin a connection.
+//! The handshake: what the client says about itself, and which responses begin a connection.
 
 mod failures;
 pub(crate) mod upgrades;
 
-use actix_nsq::Producer;
-
 use crate::harness::{Network, in_virtual_time, publish, s};
 use crate::support::spoken::{heartbeat_frame, identify_answer, ok_frame, response_frame};
 
-/// checklist: 10
+/// checklist: 1
 #[test]
-fn nsqd_is_told_who_connects() {
+fn identify_has_the_configured_names_and_values() {
     in_virtual_time(async |mut network: Network| {
-        let config = network
-            .config()
-            .client_id("shop")
-            .hostname("shop-7.example.org")
-            .user_agent("shop/2.1")
-            .heartbeat_interval(s(15))
-            .topology_region("eu-1")
-            .topology_zone("eu-1b");
-        let _producer = Producer::start(config.build().unwrap());
-        let mut nsqd = network.accept().await;
-        nsqd.expect_magic().await;
-        let identify = nsqd.expect_identify().await;
+        let _producer = network.start_with(|config| {
+            config
+                .client_id("shop")
+                .hostname("shop-7.example.org")
+                .user_agent("shop/2.1")
+                .heartbeat_interval(s(15))
+                .topology_region("eu-1")
+                .topology_zone("eu-1b")
+        });
+        let identify = network.accept().await.identify().await;
         let expected = serde_json::json!({
             "client_id": "shop",
             "hostname": "shop-7.example.org",
@@ -39,164 +35,85 @@ fn nsqd_is_told_who_connects() {
     });
 }
 
-/// checklist: 10
 #[test]
-fn by_default_nsqd_is_told_the_host_and_this_crate() {
-    in_virtual_time(async |mut network: Network| {
-        let _producer = network.start();
-        let identify = network.accept().await.greet().await;
-        let host = hostname::get().unwrap().into_string().unwrap();
-        assert_eq!(identify["hostname"], host);
-        assert_eq!(identify["client_id"], host.split('.').next().unwrap());
-        assert_eq!(
-            identify["user_agent"],
-            concat!("actix-nsq/", env!("CARGO_PKG_VERSION"))
-        );
-        assert_eq!(identify["heartbeat_interval"], 30_000);
-        for absent in [
-            "topology_region",
-            "tls_v1",
-            "snappy",
-            "deflate",
-            "sample_rate",
-        ] {
-            assert!(identify.get(absent).is_none(), "{absent} in {identify}");
-        }
-    });
-}
-
-/// checklist: 10
-#[test]
-fn what_is_switched_off_is_told_as_minus_one() {
+fn identify_has_host_and_crate_by_default_and_minus_one_for_off() {
     in_virtual_time(async |mut network: Network| {
         let _producer = network.start_with(|config| {
-            config
-                .heartbeat_interval(None)
-                .output_buffer_size(None)
-                .output_buffer_timeout(None)
+            let config = config.heartbeat_interval(None);
+            config.output_buffer_size(None).output_buffer_timeout(None)
         });
-        let identify = network.accept().await.greet().await;
-        for off in [
-            "heartbeat_interval",
-            "output_buffer_size",
-            "output_buffer_timeout",
-        ] {
-            assert_eq!(identify[off], -1, "{off}");
-        }
-    });
-}
-
-/// checklist: 1, 10
-#[test]
-fn the_first_publish_waits_for_the_answer_to_identify() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
-        let publish = publish(&producer, "early");
-        let mut nsqd = network.accept().await;
-        nsqd.expect_magic().await;
-        nsqd.expect_identify().await;
-        nsqd.expect_silence(s(4)).await;
-        nsqd.send(identify_answer()).await;
-        nsqd.expect_pub("t", "early").await;
-        nsqd.send(ok_frame()).await;
-        publish.await.unwrap();
+        let identify = network.accept().await.identify().await;
+        let host = hostname::get().unwrap().into_string().unwrap();
+        let expected = serde_json::json!({
+            "client_id": host.split('.').next().unwrap(),
+            "hostname": host,
+            "user_agent": concat!("actix-nsq/", env!("CARGO_PKG_VERSION")),
+            "feature_negotiation": true,
+            "heartbeat_interval": -1,
+            "output_buffer_size": -1,
+            "output_buffer_timeout": -1,
+        });
+        assert_eq!(identify, expected);
     });
 }
 
 /// fault: P6
-/// checklist: 2, 10
+/// checklist: 1, 2
 #[test]
-fn an_old_nsqd_that_answers_just_ok_will_do() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
-        let publish = publish(&producer, "a");
-        let mut nsqd = network.accept().await;
-        nsqd.expect_magic().await;
-        nsqd.expect_identify().await;
-        nsqd.send(ok_frame()).await;
-        nsqd.expect_pub("t", "a").await;
-        nsqd.send(ok_frame()).await;
-        publish.await.unwrap();
-    });
-}
-
-/// fault: P6
-/// checklist: 10
-#[test]
-fn a_newer_nsqd_that_says_more_or_less_will_do() {
-    for json in [
-        "{}",
-        r#"{"max_rdy_count":4000000000,"news":{"a":[1]},"version":"9.9"}"#,
+fn publishes_wait_for_any_valid_response_to_identify() {
+    for response in [
+        identify_answer(),
+        // An nsqd without feature negotiation.
+        ok_frame(),
+        response_frame("{}"),
+        response_frame(r#"{"max_rdy_count":4000000000,"news":{"a":[1]},"version":"9.9"}"#),
     ] {
         in_virtual_time(async |mut network: Network| {
             let producer = network.start();
-            let publish = publish(&producer, "a");
+            let answer = publish(&producer, "a");
             let mut nsqd = network.accept().await;
-            nsqd.expect_magic().await;
-            nsqd.expect_identify().await;
-            nsqd.send(response_frame(json)).await;
-            nsqd.expect_pub("t", "a").await;
-            nsqd.send(ok_frame()).await;
-            publish.await.unwrap();
+            nsqd.identify().await;
+            nsqd.expect_silence(s(4)).await;
+            nsqd.send(response).await;
+            nsqd.confirm("a").await;
+            answer.await.unwrap();
         });
     }
 }
 
 /// fault: P6
-/// checklist: 10
-#[test]
-fn heartbeats_inside_the_handshake_are_answered() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
-        let publish = publish(&producer, "a");
-        let mut nsqd = network.accept().await;
-        nsqd.expect_magic().await;
-        nsqd.expect_identify().await;
-        nsqd.send(heartbeat_frame()).await;
-        nsqd.expect_nop().await;
-        nsqd.send(heartbeat_frame()).await;
-        nsqd.expect_nop().await;
-        nsqd.send(identify_answer()).await;
-        nsqd.expect_pub("t", "a").await;
-        nsqd.send(ok_frame()).await;
-        publish.await.unwrap();
-    });
-}
-
 /// checklist: 10, 12
 #[test]
-fn the_answer_may_be_split_at_every_byte() {
-    let whole = [heartbeat_frame(), identify_answer()].concat();
-    for cut in 1..whole.len() {
+fn heartbeats_and_responses_may_be_split_and_joined() {
+    let frames = [heartbeat_frame(), identify_answer(), heartbeat_frame()].concat();
+    for cut in 0..frames.len() {
         in_virtual_time(async |mut network: Network| {
-            let _producer = network.start();
+            let producer = network.start();
             let mut nsqd = network.accept().await;
-            nsqd.expect_magic().await;
-            nsqd.expect_identify().await;
-            nsqd.send(&whole[..cut]).await;
+            nsqd.identify().await;
+            nsqd.send(&frames[..cut]).await;
             tokio::time::sleep(s(1)).await;
-            nsqd.send(&whole[cut..]).await;
+            nsqd.send(&frames[cut..]).await;
             nsqd.expect_nop().await;
-            nsqd.expect_silence(s(1)).await;
+            nsqd.expect_nop().await;
+            let answer = publish(&producer, "a");
+            nsqd.confirm("a").await;
+            answer.await.unwrap();
         });
     }
 }
 
-/// fault: P6
-/// checklist: 10
+/// contract: 12
 #[test]
-fn a_heartbeat_glued_to_the_answer_is_read_and_answers_nothing() {
+fn failed_handshake_is_repeated() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
-        let publish = publish(&producer, "a");
+        let answer = publish(&producer, "a");
         let mut nsqd = network.accept().await;
-        nsqd.expect_magic().await;
-        nsqd.expect_identify().await;
-        nsqd.send([identify_answer(), heartbeat_frame()].concat())
-            .await;
-        nsqd.expect_pub("t", "a").await;
-        nsqd.expect_nop().await;
-        nsqd.send(ok_frame()).await;
-        publish.await.unwrap();
+        nsqd.identify().await;
+        nsqd.reject("E_INVALID not yet").await;
+        let mut nsqd = network.connected().await;
+        nsqd.confirm("a").await;
+        answer.await.unwrap();
     });
 }
