@@ -1,19 +1,17 @@
-//! Hostile values for everything public: a typed error of one line that names what is wrong, nothing of it on the wire, and
-//! nobody else is touched.
+//! The configuration: contradictions between options, the environment, and hostile values.
 
 mod environment;
 mod options;
 
-use actix_nsq::ProducerHandle;
+use std::sync::Arc;
 
-use crate::harness::{Network, in_virtual_time, publish, s};
-use crate::support::spoken::ok_frame;
+use actix_nsq::{ErrorKind, ProducerConfig, PublishError};
 
-/// What an error says, whatever it is about: one line, not too long for a log, and nothing that could disguise it.
+/// Checks that an error is one line of bounded length without control characters, and returns it.
 #[track_caller]
 pub(crate) fn one_short_line(error: &dyn std::error::Error) -> String {
     for text in [error.to_string(), format!("{error:?}")] {
-        // The longest is that of an unknown option, which names all that are known.
+        // The error for an unknown option lists all known ones.
         assert!(text.len() < 1_200, "{} bytes: {text:.300}", text.len());
         let plain = |c: char| !c.is_control() && !matches!(c, '\u{2028}'..='\u{202e}');
         assert!(text.chars().all(plain), "{text:?}");
@@ -21,27 +19,70 @@ pub(crate) fn one_short_line(error: &dyn std::error::Error) -> String {
     error.to_string()
 }
 
-/// Does hostile things to a producer between two good publishes. These are answered and are the peer's to read, byte by byte;
-/// so nothing else is on the wire, and the peer would have seen it.
-pub(crate) fn touches_nobody(hostile: impl AsyncFnOnce(&ProducerHandle)) {
-    in_virtual_time(async |mut network: Network| {
-        let handle = network.start_handle_with(|config| config);
-        let producer = handle.address();
-        let mut nsqd = network.connected().await;
-        let greeted = nsqd.script().received().len();
-        let before = publish(producer, "before");
-        hostile(&handle).await;
-        let after = publish(producer, "after");
-        nsqd.expect_pub("t", "before").await;
-        nsqd.expect_pub("t", "after").await;
-        nsqd.send(ok_frame().repeat(2)).await;
-        before.await.unwrap();
-        after.await.unwrap();
-        nsqd.expect_silence(s(1)).await;
-        assert_eq!(
-            nsqd.script().received()[greeted..],
-            b"PUB t\n\0\0\0\x06beforePUB t\n\0\0\0\x05after"[..]
-        );
-        network.expect_no_dial(s(1)).await;
-    });
+#[test]
+fn options_without_effect_are_rejected() {
+    let builder = || ProducerConfig::builder("localhost:4150");
+    let rustls = || {
+        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+        let config = tokio_rustls::rustls::ClientConfig::builder_with_provider(provider);
+        let config = config.with_safe_default_protocol_versions().unwrap();
+        config
+            .with_root_certificates(tokio_rustls::rustls::RootCertStore::empty())
+            .with_no_client_auth()
+    };
+    let cases = [
+        (
+            builder().tls_server_name("nsqd"),
+            "option tls_server_name contradicts tls_v1 = false",
+        ),
+        (
+            builder().tls_cert("cert.pem"),
+            "option tls_cert contradicts tls_v1 = false",
+        ),
+        (
+            builder().tls_insecure_skip_verify(true),
+            "option tls_insecure_skip_verify contradicts tls_v1 = false",
+        ),
+        (
+            builder().tls_v1(true).tls_cert("cert.pem"),
+            "option tls_cert needs tls_key, too",
+        ),
+        (
+            builder().snappy(true).deflate(true),
+            "option snappy contradicts deflate = true",
+        ),
+        (
+            builder()
+                .auth_secret("hunter2")
+                .auth_secret_provider(async || Ok("s".into())),
+            "option auth_secret contradicts auth_secret_provider",
+        ),
+        (
+            builder().rustls_0_23_config(rustls()).tls_v1(false),
+            "option rustls_0_23_config contradicts tls_v1 = false",
+        ),
+        (
+            builder()
+                .rustls_0_23_config(rustls())
+                .tls_root_ca_file("ca.pem"),
+            "option tls_root_ca_file contradicts rustls_0_23_config",
+        ),
+    ];
+    for (builder, expected) in cases {
+        let error = builder.build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().starts_with(expected), "{error}");
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+    }
+    // Empty and default values are accepted, since a file may list all options.
+    let defaults = builder()
+        .tls_insecure_skip_verify(false)
+        .tls_server_name("")
+        .tls_cert("");
+    defaults.build().unwrap();
+    builder()
+        .rustls_0_23_config(rustls())
+        .tls_server_name("nsqd")
+        .build()
+        .unwrap();
 }
