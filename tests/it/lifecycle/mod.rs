@@ -1,66 +1,43 @@
-//! The last address is dropped: what was accepted is still answered, and then nothing is left.
+//! The end of a producer: after its last address is dropped, or after a panic.
 
 mod arbiters;
 
 use actix::Addr;
 use actix_nsq::{
-    ConnectFuture, ConnectTarget, Connector, Delivery, ErrorKind, Producer, ProducerConfig, Publish,
+    ConnectFuture, ConnectTarget, Connector, Delivery, ErrorKind, Producer, ProducerConfig,
+    ProducerConfigBuilder, Publish,
 };
 use bytes::Bytes;
 use tokio::time::sleep;
 
 use crate::harness::{
-    HOUR, Network, assert_error, in_system, in_virtual_time, ms, publish, s, topic, yield_once,
+    HOUR, Network, PUB_FAILED, assert_error, in_system, in_virtual_time, ms, never_sent, publish,
+    publish_each, rejected, s, topic, yield_once,
 };
-use crate::support::spoken::{Command, error_frame, ok_frame};
+use crate::support::{
+    full,
+    spoken::{Command, error_frame},
+};
 
-/// The producer's end, within no time: no producer, no dial, no connection.
-async fn ends_at_once(network: &mut Network) {
+/// Checks that the producer has ended: it neither dials nor has a connection.
+async fn has_ended(network: &mut Network) {
     let before = network.elapsed();
-    assert!(network.next_dial().await.is_none(), "it dials again");
-    assert_eq!(network.elapsed() - before, s(0), "it ended late");
-    assert_eq!(network.open_connections(), 0, "a connection is left");
+    assert!(network.next_dial().await.is_none(), "the producer dials");
+    assert_eq!(network.elapsed(), before, "the producer ended late");
+    assert_eq!(network.open_connections(), 0);
 }
 
 /// contract: 1
 /// fault: P28
 /// checklist: 22, 111, 112
 #[test]
-fn what_is_outstanding_is_still_sent_and_answered() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
-        let before = publish(&producer, "1");
-        producer.do_send(Publish::new(topic("t"), "2"));
-        drop(producer);
-        let mut nsqd = network.connected().await;
-        nsqd.expect_pub("t", "1").await;
-        nsqd.expect_pub("t", "2").await;
-        nsqd.expect_silence(s(5)).await;
-        nsqd.send(ok_frame()).await;
-        before.await.unwrap();
-        nsqd.expect_silence(s(1)).await;
-        nsqd.send(ok_frame()).await;
-        assert_eq!(nsqd.wait_closed().await, b"");
-        ends_at_once(&mut network).await;
-    });
-}
-
-/// contract: 1
-/// checklist: 22, 111, 112
-#[test]
-fn an_idle_producer_that_never_connected_ends() {
+fn idle_producer_ends_at_once_in_every_state() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(|config| config.connect_at_start(false));
         sleep(s(1)).await;
         drop(producer);
-        ends_at_once(&mut network).await;
+        has_ended(&mut network).await;
     });
-}
-
-/// contract: 1
-/// checklist: 22, 111, 112
-#[test]
-fn a_producer_that_is_dialling_ends() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
         let dial = network.dial().await;
@@ -68,130 +45,97 @@ fn a_producer_that_is_dialling_ends() {
         let before = network.elapsed();
         dial.hang().await;
         assert_eq!(network.elapsed(), before);
-        ends_at_once(&mut network).await;
+        has_ended(&mut network).await;
     });
-}
-
-/// contract: 1
-/// fault: P28
-/// checklist: 22, 111, 112
-#[test]
-fn a_producer_that_is_shaking_hands_ends() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
         let mut nsqd = network.accept().await;
         nsqd.expect_magic().await;
         drop(producer);
         nsqd.wait_closed().await;
-        ends_at_once(&mut network).await;
+        has_ended(&mut network).await;
     });
-}
-
-/// contract: 1
-/// checklist: 22, 111, 112
-#[test]
-fn a_producer_that_is_backing_off_ends() {
     in_virtual_time(async |mut network: Network| {
-        let slow = |config: actix_nsq::ProducerConfigBuilder| {
+        let hourly = |config: ProducerConfigBuilder| {
             config.reconnect_backoff(HOUR).max_reconnect_backoff(HOUR)
         };
-        let producer = network.start_with(slow);
+        let producer = network.start_with(hourly);
         network.dial().await.refuse();
         sleep(ms(1)).await;
         drop(producer);
-        ends_at_once(&mut network).await;
+        has_ended(&mut network).await;
     });
-}
-
-/// contract: 1
-/// checklist: 22, 111, 112
-#[test]
-fn a_connected_producer_ends_and_its_nsqd_sees_the_end() {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
-        let mut nsqd = network.connected().await;
+        let (producer, mut nsqd) = network.start_connected().await;
         nsqd.expect_silence(s(1)).await;
         drop(producer);
         nsqd.wait_closed().await;
-        ends_at_once(&mut network).await;
+        has_ended(&mut network).await;
     });
-}
-
-/// contract: 1
-/// checklist: 22, 111, 112
-#[test]
-fn a_producer_whose_connection_is_closing_ends_after_its_last_words() {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
-        let mut nsqd = network.connected().await;
+        // The connection is closing after an error response.
+        let (producer, mut nsqd) = network.start_connected().await;
         let bad = publish(&producer, "bad");
         nsqd.expect_pub("t", "bad").await;
-        nsqd.send(error_frame("E_PUB_FAILED PUB failed")).await;
-        bad.await.unwrap_err();
+        nsqd.send(error_frame(PUB_FAILED)).await;
+        rejected(bad).await;
         let before = network.elapsed();
         drop(producer);
         nsqd.wait_closed().await;
         assert!(network.elapsed() - before <= s(1));
-        ends_at_once(&mut network).await;
+        has_ended(&mut network).await;
     });
 }
 
 /// contract: 1
-/// checklist: 22, 111, 112
+/// fault: P28
+/// checklist: 112
 #[test]
-fn what_is_outstanding_without_a_connection_is_sent_when_there_is_one() {
+fn outstanding_publishes_are_sent_after_the_last_address_is_dropped() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
-        let publish = publish(&producer, "a");
+        let [bad, good] = publish_each(&producer, ["bad", "good"]);
+        producer.do_send(Publish::new(topic("t"), "detached"));
         drop(producer);
         for _ in 0..5 {
             network.dial().await.refuse();
         }
-        // The connection is lost once more, and the producer restarts without any address.
+        // It restarts after each lost connection, without any address.
         drop(network.accept().await);
         let mut nsqd = network.connected().await;
-        nsqd.expect_pub("t", "a").await;
-        nsqd.send(ok_frame()).await;
-        publish.await.unwrap();
-        ends_at_once(&mut network).await;
-    });
-}
-
-/// contract: 1
-/// checklist: 22, 111, 112
-#[test]
-fn what_is_behind_a_refusal_is_sent_again_without_any_address() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
-        let (bad, good) = (publish(&producer, "bad"), publish(&producer, "good"));
-        drop(producer);
-        let mut nsqd = network.connected().await;
         nsqd.expect_pub("t", "bad").await;
-        nsqd.send(error_frame("E_PUB_FAILED PUB failed")).await;
-        nsqd.fin().await;
-        bad.await.unwrap_err();
+        nsqd.reject(PUB_FAILED).await;
+        rejected(bad).await;
         let mut nsqd = network.connected().await;
-        nsqd.expect_pub("t", "good").await;
-        nsqd.send(ok_frame()).await;
+        nsqd.expect_pubs(&["good", "detached"]).await;
+        nsqd.send_ok().await;
         good.await.unwrap();
-        ends_at_once(&mut network).await;
+        nsqd.expect_silence(s(1)).await;
+        nsqd.send_ok().await;
+        assert_eq!(nsqd.wait_closed().await, b"");
+        has_ended(&mut network).await;
     });
 }
 
 /// contract: 1
 /// fault: A6
-/// checklist: 22, 111, 112
+/// checklist: 112
 #[test]
-fn what_is_never_sent_is_answered_at_its_dead_line_and_then_it_ends() {
+fn producer_ends_at_the_deadline_of_its_last_publish() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
-        let publish = publish(&producer, "a");
-        drop(producer);
-        tokio::select! {
-            answer = publish => {
-                assert_error(answer, ErrorKind::Timeout, Delivery::NotWritten);
+        let answer = publish(&producer, "a");
+        let cancelled = publish(&producer, "b");
+        sleep(ms(1)).await;
+        drop((cancelled, producer));
+        let refuse = async {
+            loop {
+                network.dial().await.refuse();
             }
-            () = async { loop { network.dial().await.refuse() } } => {}
+        };
+        tokio::select! {
+            _ = never_sent(answer) => {}
+            () = refuse => {}
         }
         assert_eq!(network.elapsed(), s(30));
         while network.next_dial().await.is_some() {}
@@ -200,35 +144,17 @@ fn what_is_never_sent_is_answered_at_its_dead_line_and_then_it_ends() {
 }
 
 /// contract: 1
-/// checklist: 22, 111, 112
-#[test]
-fn cancelled_publishes_keep_no_producer_alive_for_longer_than_their_dead_line() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.dial_timeout(s(300)));
-        drop(publish(&producer, "a"));
-        let cancelled = publish(&producer, "b");
-        sleep(ms(1)).await;
-        drop(cancelled);
-        drop(producer);
-        network.dial().await.hang().await;
-        assert!(network.elapsed() <= s(31), "{:?}", network.elapsed());
-        ends_at_once(&mut network).await;
-    });
-}
-
-/// contract: 1
-/// checklist: 22, 111, 112
+/// checklist: 112
 #[test]
 fn do_send_and_drop_from_another_thread_loses_nothing() {
-    const ROUNDS: usize = 200;
-    const EACH: usize = 300; // More than one burst.
+    let rounds = if full() { 200 } else { 20 };
+    // More than one burst.
+    const EACH: usize = 300;
     in_system(async |mut network: Network| {
-        for round in 0..ROUNDS {
-            let producer = network.start_with(|config| {
-                config
-                    .publish_window(1_000)
-                    .connect_at_start(round % 2 == 0)
-            });
+        for round in 0..rounds {
+            let lazy = round % 2 == 1;
+            let producer =
+                network.start_with(|config| config.publish_window(1_000).connect_at_start(!lazy));
             let sender = std::thread::spawn(move || {
                 for number in 0..EACH {
                     producer.do_send(Publish::new(topic("t"), number.to_string()));
@@ -238,9 +164,9 @@ fn do_send_and_drop_from_another_thread_loses_nothing() {
             for number in 0..EACH {
                 let body = number.to_string().into_bytes();
                 let topic = "t".to_owned();
-                let came = nsqd.next_command().await;
-                assert_eq!(came, Command::Pub { topic, body }, "in round {round}");
-                nsqd.send(ok_frame()).await;
+                let command = nsqd.next_command().await;
+                assert_eq!(command, Command::Pub { topic, body }, "in round {round}");
+                nsqd.send_ok().await;
             }
             assert_eq!(nsqd.wait_closed().await, b"");
             sender.join().unwrap();
@@ -248,7 +174,7 @@ fn do_send_and_drop_from_another_thread_loses_nothing() {
     });
 }
 
-/// A user's connector with a mistake in it: it panics on the producer's own task.
+/// A connector of a user that panics in the task of the producer.
 #[derive(Debug)]
 struct Panicking;
 
@@ -260,80 +186,73 @@ impl Connector for Panicking {
 
 /// contract: 1
 /// fault: A1, A2
-/// checklist: 22, 111, 112
 #[test]
-fn a_producer_that_panics_leaves_nobody_without_an_answer() {
+fn producer_that_panics_answers_its_publishes() {
     in_virtual_time(async |_| {
         let config = ProducerConfig::builder("nowhere").connector(Panicking);
         let producer = Producer::start(config.build().unwrap());
-        let accepted = publish(&producer, "a");
-        assert_error(accepted.await, ErrorKind::Closed, Delivery::NotWritten);
-        assert_error(
-            publish(&producer, "late").await,
-            ErrorKind::Closed,
-            Delivery::NotWritten,
-        );
+        for body in ["accepted", "late"] {
+            let answer = publish(&producer, body).await;
+            assert_error(answer, ErrorKind::Closed, Delivery::NotWritten);
+        }
     });
 }
 
-/// A body that publishes once more when it is dropped, and drops the last address then.
-struct LastWish(Addr<Producer>);
+/// A body that sends a publish when it is dropped, and then drops the last address.
+struct SendsOnDrop(Addr<Producer>);
 
-impl AsRef<[u8]> for LastWish {
+impl AsRef<[u8]> for SendsOnDrop {
     fn as_ref(&self) -> &[u8] {
         b"body"
     }
 }
 
-impl Drop for LastWish {
+impl Drop for SendsOnDrop {
     fn drop(&mut self) {
-        self.0.do_send(Publish::new(topic("t"), "last wish"));
+        self.0.do_send(Publish::new(topic("t"), "last"));
     }
 }
 
 /// contract: 1
-/// checklist: 22, 111, 112
+/// checklist: 112
 #[test]
-fn what_is_sent_at_the_very_last_moment_is_not_lost() {
+fn publish_sent_while_the_producer_checks_for_addresses_is_not_lost() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(|config| config.connect_at_start(false));
-        // It times out at once. So it is dropped when the mailbox has been emptied, and just before the producer looks
-        // whether anybody is left that could send to it.
-        let body = Bytes::from_owner(LastWish(producer.clone()));
-        producer.do_send(Publish::new(topic("t"), body).expires_in(s(0)));
+        // It times out at once, so that it is dropped after the mailbox was emptied, and before the
+        // producer checks whether there are addresses.
+        let body = Bytes::from_owner(SendsOnDrop(producer.clone()));
+        producer.do_send(Publish::new(topic("t"), body).timeout(s(0)));
         drop(producer);
         let mut nsqd = network.connected().await;
-        nsqd.expect_pub("t", "last wish").await;
-        nsqd.send(ok_frame()).await;
+        nsqd.confirm("last").await;
         nsqd.wait_closed().await;
-        ends_at_once(&mut network).await;
+        has_ended(&mut network).await;
     });
 }
 
 /// contract: 1
-/// checklist: 22, 111, 112
+/// checklist: 112
 #[test]
-fn a_publish_that_comes_while_a_lost_connection_is_settled_is_sent_though_its_address_is_dropped() {
-    // Each round a step of the scheduler later: in one of them it stands in the mailbox behind the end of the connection.
-    for steps in 0..30 {
+fn publish_sent_while_a_lost_connection_is_handled_is_not_lost() {
+    // In one of these rounds it is in the mailbox behind the end of the connection.
+    for polls in 0..30 {
         in_virtual_time(async |mut network: Network| {
-            let producer = network.start();
-            let nsqd = network.connected().await;
-            // A task among the actors' tasks.
+            let (producer, nsqd) = network.start_connected().await;
+            // A task among those of the actors.
             let published = tokio::task::spawn_local(async move {
                 drop(nsqd);
-                for _ in 0..steps {
+                for _ in 0..polls {
                     yield_once().await;
                 }
                 [publish(&producer, "a")]
             });
             let [answer] = published.await.unwrap();
             let mut nsqd = network.connected().await;
-            nsqd.expect_pub("t", "a").await;
-            nsqd.send(ok_frame()).await;
+            nsqd.confirm("a").await;
             answer.await.unwrap();
             assert_eq!(nsqd.wait_closed().await, b"");
-            ends_at_once(&mut network).await;
+            has_ended(&mut network).await;
         });
     }
 }
