@@ -1,26 +1,35 @@
-//! What the log tells, and that neither users nor peers can flood it.
+//! The log: what is written, and that neither users nor peers can flood it.
 
-use actix_nsq::Publish;
+use actix::{Actor, ActorContext, Context, Handler};
+use actix_nsq::{Drain, Publish, PublishFailure, SubscribeFailures};
+use log::Level;
 use tokio::time::sleep;
 
-use crate::harness::{Network, in_virtual_time, ms, s, topic};
-use crate::support::logs;
-use crate::support::spoken::response_frame;
+use crate::harness::{
+    Network, PUB_FAILED, Recorder, in_virtual_time, lost, ms, publish, rejected, s, topic,
+};
+use crate::support::{logs, spoken::response_frame};
 
-/// The lines with this word since the last look.
-fn lines_with(word: &str) -> Vec<String> {
-    let lines = logs::take_info().into_iter().map(|(_, line)| line);
-    lines.filter(|line| line.contains(word)).collect()
+/// The failures counted by each line about publishes that no caller awaits, since the last call.
+fn failures_logged() -> Vec<u32> {
+    let lines = logs::take_info().into_iter();
+    let lines = lines.filter(|(_, line)| line.contains("nobody awaits: "));
+    lines
+        .map(|(level, line)| {
+            assert_eq!(level, Level::Warn);
+            let (_, count) = line.split_once("nobody awaits: ").unwrap();
+            count.split(';').next().unwrap().parse().unwrap()
+        })
+        .collect()
 }
 
 /// fault: A5
 /// checklist: 106
 #[test]
-fn failures_that_nobody_awaits_are_all_counted_and_logged_once_a_second() {
-    logs::capture();
+fn discarded_failures_are_logged_at_most_once_per_second() {
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
-        let _nsqd = network.connected().await;
+        logs::capture();
+        let (producer, _nsqd) = network.start_connected().await;
         let fail = |times: usize| {
             for _ in 0..times {
                 producer.do_send(Publish::new(topic("t"), ""));
@@ -28,41 +37,132 @@ fn failures_that_nobody_awaits_are_all_counted_and_logged_once_a_second() {
         };
         fail(100);
         sleep(ms(1)).await;
-        assert!(lines_with("nobody awaits")[0].contains(": 100;"));
+        assert_eq!(failures_logged(), [100]);
         fail(50);
         sleep(ms(500)).await;
         fail(60);
-        assert_eq!(lines_with("nobody awaits"), [""; 0]);
-        // Nothing else happens that could remind the producer.
+        assert_eq!(failures_logged(), [0; 0]);
+        // Nothing else wakes the producer.
         sleep(ms(501)).await;
-        assert!(lines_with("nobody awaits")[0].contains(": 110;"));
+        assert_eq!(failures_logged(), [110]);
         sleep(s(5)).await;
         fail(7);
         drop(producer);
         sleep(ms(1)).await;
-        let last = lines_with("nobody awaits");
-        assert!(last.len() == 1 && last[0].contains(": 7;"), "{last:?}");
+        assert_eq!(failures_logged(), [7]);
+    });
+}
+
+/// A subscriber that stops at its first failure.
+struct StopsAtOnce;
+
+impl Actor for StopsAtOnce {
+    type Context = Context<Self>;
+}
+
+impl Handler<PublishFailure> for StopsAtOnce {
+    type Result = ();
+
+    fn handle(&mut self, _: PublishFailure, ctx: &mut Context<Self>) {
+        ctx.stop();
+    }
+}
+
+/// checklist: 106
+#[test]
+fn failures_are_logged_only_without_a_subscriber() {
+    in_virtual_time(async |network: Network| {
+        logs::capture();
+        let producer = network.start();
+        let (recipient, failures) = Recorder::<PublishFailure>::start();
+        producer.do_send(SubscribeFailures(recipient));
+        producer.do_send(Publish::new(topic("t"), ""));
+        sleep(ms(1)).await;
+        assert_eq!(failures.take().len(), 1);
+        producer.do_send(SubscribeFailures(StopsAtOnce.start().recipient()));
+        producer.do_send(Publish::new(topic("t"), ""));
+        sleep(ms(1)).await;
+        assert_eq!(failures_logged(), [0; 0]);
+        producer.do_send(Publish::new(topic("t"), ""));
+        sleep(ms(1)).await;
+        assert_eq!(failures_logged(), [1]);
     });
 }
 
 /// checklist: 106
 #[test]
-fn the_version_of_a_peer_is_logged_on_one_short_line() {
-    logs::capture();
+fn log_has_the_events_of_a_connection_and_no_body() {
     in_virtual_time(async |mut network: Network| {
+        logs::capture();
+        let producer = network.start();
+        network.dial().await.refuse();
+        let mut nsqd = network.connected().await;
+        for _ in 0..100 {
+            let answer = publish(&producer, "private");
+            nsqd.confirm("private").await;
+            answer.await.unwrap();
+        }
+        let in_flight = publish(&producer, "private");
+        nsqd.expect_pub("t", "private").await;
+        drop(nsqd);
+        lost(in_flight).await;
+        let _nsqd = network.connected().await;
+        sleep(ms(1)).await;
+        producer.send(Drain { timeout: s(1) }).await.unwrap();
+        let mut lines = logs::take();
+        let all = format!("{lines:?}");
+        assert!(
+            !all.contains("private") && !all.contains("112, 114"),
+            "{all}"
+        );
+        lines.retain(|(level, _)| *level <= Level::Info);
+        for (_, line) in &lines {
+            assert!(line.starts_with("nsqd in memory: "), "{line}");
+        }
+        // Refused, connected, lost, connected, drained.
+        let levels: Vec<_> = lines.iter().map(|(level, _)| *level).collect();
+        let (warn, info) = (Level::Warn, Level::Info);
+        assert_eq!(levels, [warn, info, warn, info, info], "{lines:#?}");
+    });
+}
+
+/// checklist: 106
+#[test]
+fn repeated_rejections_do_not_flood_the_log() {
+    in_virtual_time(async |mut network: Network| {
+        logs::capture();
+        let producer = network.start();
+        for _ in 0..100 {
+            let mut nsqd = network.connected().await;
+            let answer = publish(&producer, "a");
+            nsqd.expect_pub("t", "a").await;
+            nsqd.reject(PUB_FAILED).await;
+            rejected(answer).await;
+        }
+        let lines = logs::take_info();
+        assert!(lines.len() <= 2, "{lines:#?}");
+    });
+}
+
+/// checklist: 106
+#[test]
+fn version_of_a_peer_is_logged_on_one_short_line() {
+    in_virtual_time(async |mut network: Network| {
+        logs::capture();
         let _producer = network.start();
         let mut nsqd = network.accept().await;
-        nsqd.expect_magic().await;
-        nsqd.expect_identify().await;
+        nsqd.identify().await;
         let version = "1\\nERROR".repeat(10_000);
         nsqd.send(response_frame(format!(r#"{{"version":"{version}"}}"#)))
             .await;
         sleep(ms(1)).await;
-        let lines = lines_with("connected to nsqd");
+        let lines = logs::take_info();
+        assert!(lines.len() == 1, "{lines:?}");
+        let line = &lines[0].1;
         assert!(
-            lines.len() == 1 && lines[0].len() < 200 && !lines[0].contains('\n'),
+            line.len() < 200 && !line.contains('\n'),
             "{} bytes",
-            lines[0].len()
+            line.len()
         );
     });
 }
