@@ -137,10 +137,10 @@ fn call_cancelled_while_waiting_leaves_no_trace() {
                 sleep(ms(1)).await;
             }
         }
-        let last = spawn_publish(&handle, "last");
-        sleep(ms(1)).await;
         let after = stats(&producer).await;
         assert_eq!(format!("{before:?}"), format!("{after:?}"));
+        let last = spawn_publish(&handle, "last");
+        sleep(ms(1)).await;
         nsqd.send_ok().await;
         first.await.unwrap().unwrap();
         nsqd.confirm("last").await;
