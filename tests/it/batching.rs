@@ -76,7 +76,7 @@ fn rejected_batch_is_retried_one_by_one() {
         nsqd.send_oks(2).await;
         all_ok([behind, one]).await;
         nsqd.reject("E_INVALID PUB").await;
-        let rejected = ErrorKind::Refused(ErrorCode::Invalid);
+        let rejected = ErrorKind::Rejected(ErrorCode::Invalid);
         assert_error(invalid.await, rejected, Delivery::NotWritten);
         let mut nsqd = network.connected().await;
         nsqd.confirm("2").await;
@@ -95,7 +95,7 @@ fn failed_batch_is_ambiguous_and_suspends_batching_until_an_ok() {
         nsqd.expect_mpub("t", &["1", "2"]).await;
         nsqd.reject("E_MPUB_FAILED MPUB failed no space left").await;
         for answer in batch {
-            let failed = ErrorKind::Refused(ErrorCode::MpubFailed);
+            let failed = ErrorKind::Rejected(ErrorCode::MpubFailed);
             assert_error(answer.await, failed, Delivery::MaybeWritten);
         }
         let next = publish_each(&producer, ["3", "4", "5"]);

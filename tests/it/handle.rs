@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use actix::Addr;
 use actix_nsq::{
-    Delivery, Drain, ErrorKind, GetStats, Producer, ProducerConfig, ProducerHandle, PublishError,
-    Stats, Topic,
+    Delivery, ErrorKind, Producer, ProducerConfig, ProducerHandle, PublishError, Topic,
+    producer::{Drain, GetStats, Stats},
 };
 use futures::{FutureExt, future::join_all};
 use tokio::{task::JoinHandle, time::sleep};
@@ -90,7 +90,10 @@ fn waiting_callers_are_served_in_order_and_before_messages() {
             call.unwrap().unwrap();
         }
         let stats = stats(&producer).await;
-        assert_eq!((stats.published, stats.ok, stats.full), (199, 100, 99));
+        assert_eq!(
+            (stats.published, stats.ok, stats.rejected_full),
+            (199, 100, 99)
+        );
     });
 }
 
@@ -102,7 +105,7 @@ fn waiting_for_capacity_counts_towards_the_timeout() {
             let config = config.max_pending(1).publish_timeout(s(10));
             config.dial_timeout(s(300))
         });
-        let handle = ProducerHandle::from(producer.clone());
+        let producer = handle.address().clone();
         let _hanging = network.dial().await;
         let call = async |after| {
             sleep(after).await;
@@ -212,8 +215,9 @@ fn stopped_producer_answers_waiting_callers() {
     in_system(async |_| {
         let arbiter = actix::Arbiter::new();
         let config = ProducerConfig::builder("127.0.0.1:9").max_pending(1);
-        let producer = Producer::start_in_arbiter(&arbiter.handle(), config.build().unwrap());
-        let handle = ProducerHandle::from(producer.clone());
+        let config = config.build().unwrap();
+        let handle = ProducerHandle::start_in_arbiter(&arbiter.handle(), config);
+        let producer = handle.address().clone();
         let first = publish(&producer, "first");
         let mut waiting = Box::pin(handle.publish("t", "waiting"));
         assert!(waiting.as_mut().now_or_never().is_none());
@@ -255,9 +259,10 @@ fn tasks_of_other_threads_share_little_capacity() {
     });
     in_system(async |_| {
         let config = ProducerConfig::builder(peer.address()).max_pending(100);
-        let producer = Producer::start(config.build().unwrap());
+        let handle = ProducerHandle::start(config.build().unwrap());
+        let producer = handle.address().clone();
         let threads = [0..COUNT / 2, COUNT / 2..COUNT].map(|numbers| {
-            let handle = ProducerHandle::from(producer.clone());
+            let handle = handle.clone();
             std::thread::spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().build();
                 runtime.unwrap().block_on(async move {
@@ -277,8 +282,11 @@ fn tasks_of_other_threads_share_little_capacity() {
         }
         let stats = stats(&producer).await;
         let count = u64::from(COUNT);
-        assert_eq!((stats.published, stats.ok, stats.full), (count, count, 0));
-        drop(producer);
+        assert_eq!(
+            (stats.published, stats.ok, stats.rejected_full),
+            (count, count, 0)
+        );
+        drop((handle, producer));
         peer.finish().await;
     });
 }

@@ -1,7 +1,7 @@
 //! The log: what is written, and that neither users nor peers can flood it.
 
 use actix::{Actor, ActorContext, Context, Handler};
-use actix_nsq::{Drain, Publish, PublishFailure, SubscribeFailures};
+use actix_nsq::{Publish, PublishFailure, SubscribeFailures, producer::Drain};
 use log::Level;
 use tokio::time::sleep;
 

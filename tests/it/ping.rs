@@ -2,7 +2,9 @@
 
 use actix::Addr;
 use actix_nsq::{
-    Delivery, Drain, ErrorKind, GetStats, Ping, Producer, ProducerState, protocol::ErrorCode,
+    Delivery, ErrorKind, Ping, Producer, ProducerState,
+    producer::{Drain, GetStats},
+    protocol::ErrorCode,
 };
 use tokio::time::sleep;
 
@@ -171,7 +173,7 @@ fn rejected_ping_fails_alone() {
         nsqd.expect_pub("t", "a").await;
         nsqd.reject("E_INVALID cannot IDENTIFY in current state")
             .await;
-        let invalid = ErrorKind::Refused(ErrorCode::Invalid);
+        let invalid = ErrorKind::Rejected(ErrorCode::Invalid);
         assert_error(ping.await, invalid, Delivery::NotWritten);
         let mut nsqd = network.connected().await;
         nsqd.confirm("a").await;

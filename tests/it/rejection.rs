@@ -81,7 +81,7 @@ fn error_code_decides_delivery() {
         ("", ErrorCode::Unknown, Delivery::MaybePartial),
     ] {
         let error = error_after(error_frame(text), multi);
-        assert_error(Err(error), ErrorKind::Refused(code), delivery);
+        assert_error(Err(error), ErrorKind::Rejected(code), delivery);
     }
 }
 
@@ -125,7 +125,11 @@ fn topic_error_fails_only_publishes_of_that_topic() {
             nsqd.expect_pub("bad", "3").await;
             nsqd.reject(text).await;
             for answer in [bad, in_flight, queued] {
-                assert_error(answer.await, ErrorKind::Refused(code), Delivery::NotWritten);
+                assert_error(
+                    answer.await,
+                    ErrorKind::Rejected(code),
+                    Delivery::NotWritten,
+                );
             }
             let mut nsqd = network.connected().await;
             nsqd.expect_pub("good", "2").await;
@@ -147,7 +151,7 @@ fn topic_error_fails_only_publishes_of_that_topic() {
 fn denied_topic_costs_at_most_one_connection_per_second() {
     in_virtual_time(async |mut network: Network| {
         let (producer, mut nsqd) = network.start_connected().await;
-        let unauthorized = ErrorKind::Refused(ErrorCode::Unauthorized);
+        let unauthorized = ErrorKind::Rejected(ErrorCode::Unauthorized);
         for _ in 0..3 {
             let denied = publish_to(&producer, "denied", "1");
             nsqd.expect_pub("denied", "1").await;
@@ -208,7 +212,7 @@ fn size_limit_of_nsqd_is_learnt_until_the_next_connection() {
         nsqd.confirm(body(1000)).await;
         small.await.unwrap();
         let late = publish(&producer, body(1001));
-        let too_large = ErrorKind::Refused(ErrorCode::BadMessage);
+        let too_large = ErrorKind::Rejected(ErrorCode::BadMessage);
         for answer in [first, large, multi, late] {
             assert_error(answer.await, too_large, Delivery::NotWritten);
         }

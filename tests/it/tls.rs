@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, sync::Arc, time::Duration};
 
-use actix_nsq::{ConnectionError, Delivery, GetStats, ProducerConfigBuilder, TlsFailure};
+use actix_nsq::{ConnectionError, Delivery, ProducerConfigBuilder, TlsFailure, producer::GetStats};
 use tokio::{
     io::{AsyncWriteExt, DuplexStream},
     time::sleep,

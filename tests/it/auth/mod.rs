@@ -100,7 +100,7 @@ fn error_response_to_auth_is_reported_with_its_code() {
         ("E_AUTH_DISABLED AUTH disabled", ErrorCode::AuthDisabled),
     ] {
         let error = error_after(error_frame(text));
-        let expected = matches!(&error, ConnectionError::AuthRefused(it) if it.code() == code);
+        let expected = matches!(&error, ConnectionError::AuthRejected(it) if it.code() == code);
         assert!(expected, "{error:?}");
     }
 }
@@ -121,7 +121,7 @@ fn invalid_response_to_auth_is_reported_without_its_text() {
         let error = error_after(response);
         let expected = matches!(
             error,
-            ConnectionError::HandshakeAnswer { step: "AUTH", .. } | ConnectionError::Protocol(_)
+            ConnectionError::HandshakeResponse { step: "AUTH", .. } | ConnectionError::Protocol(_)
         );
         assert!(expected, "{error:?}");
         assert!(

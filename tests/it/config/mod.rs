@@ -5,7 +5,7 @@ mod options;
 
 use std::sync::Arc;
 
-use actix_nsq::{ErrorKind, ProducerConfig, PublishError};
+use actix_nsq::ProducerConfig;
 
 /// Checks that an error is one line of bounded length without control characters, and returns it.
 #[track_caller]
@@ -33,15 +33,15 @@ fn options_without_effect_are_rejected() {
     let cases = [
         (
             builder().tls_server_name("nsqd"),
-            "option tls_server_name contradicts tls_v1 = false",
+            "option tls_server_name conflicts with tls_v1 = false",
         ),
         (
             builder().tls_cert("cert.pem"),
-            "option tls_cert contradicts tls_v1 = false",
+            "option tls_cert conflicts with tls_v1 = false",
         ),
         (
             builder().tls_insecure_skip_verify(true),
-            "option tls_insecure_skip_verify contradicts tls_v1 = false",
+            "option tls_insecure_skip_verify conflicts with tls_v1 = false",
         ),
         (
             builder().tls_v1(true).tls_cert("cert.pem"),
@@ -49,28 +49,27 @@ fn options_without_effect_are_rejected() {
         ),
         (
             builder().snappy(true).deflate(true),
-            "option snappy contradicts deflate = true",
+            "option snappy conflicts with deflate = true",
         ),
         (
             builder()
                 .auth_secret("hunter2")
                 .auth_secret_provider(async || Ok("s".into())),
-            "option auth_secret contradicts auth_secret_provider",
+            "option auth_secret conflicts with auth_secret_provider",
         ),
         (
             builder().rustls_0_23_config(rustls()).tls_v1(false),
-            "option rustls_0_23_config contradicts tls_v1 = false",
+            "option rustls_0_23_config conflicts with tls_v1 = false",
         ),
         (
             builder()
                 .rustls_0_23_config(rustls())
                 .tls_root_ca_file("ca.pem"),
-            "option tls_root_ca_file contradicts rustls_0_23_config",
+            "option tls_root_ca_file conflicts with rustls_0_23_config",
         ),
     ];
     for (builder, expected) in cases {
         let error = builder.build().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().starts_with(expected), "{error}");
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
     }

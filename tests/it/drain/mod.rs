@@ -4,7 +4,8 @@ mod requests;
 
 use actix::Addr;
 use actix_nsq::{
-    Delivery, Drain, DrainReport, ErrorKind, MultiPublish, Producer, ProducerConfigBuilder, Publish,
+    Delivery, ErrorKind, MultiPublish, Producer, ProducerConfigBuilder, Publish,
+    producer::{Drain, DrainReport},
 };
 use futures::FutureExt;
 use tokio::time::sleep;

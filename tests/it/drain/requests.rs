@@ -3,7 +3,10 @@
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture,
 };
-use actix_nsq::{ConnectionEvent, Delivery, Drain, DrainReport, Producer, SubscribeEvents};
+use actix_nsq::{
+    ConnectionEvent, Delivery, Producer, SubscribeEvents,
+    producer::{Drain, DrainReport},
+};
 use futures::future::join_all;
 use tokio::time::sleep;
 

@@ -2,8 +2,8 @@
 
 use actix::{Actor, ActorContext, Addr, Context, Handler};
 use actix_nsq::{
-    AnyPublish, DeferredPublish, Delivery, Drain, ErrorKind, MultiPublish, Producer, Publish,
-    PublishFailure, SubscribeFailures, protocol::ErrorCode,
+    AnyPublish, DeferredPublish, Delivery, ErrorKind, MultiPublish, Producer, Publish,
+    PublishFailure, SubscribeFailures, producer::Drain, protocol::ErrorCode,
 };
 use tokio::time::sleep;
 
@@ -69,7 +69,7 @@ fn failure_has_the_error_and_a_message_that_can_be_sent_again() {
         assert_eq!(bodies, [&["1"][..], &["2", "3"], &["4"]]);
         for failure in failed {
             assert_eq!(failure.error.kind(), ErrorKind::ConnectionLost);
-            assert_eq!(failure.publish.topic(), &topic("t"));
+            assert_eq!(failure.publish.topic(), Ok(&topic("t")));
             send_again(&producer, failure.publish);
         }
         nsqd.expect_pub("t", "1").await;
@@ -92,7 +92,7 @@ fn failures_of_every_kind_are_reported() {
         producer.do_send(MultiPublish::new(topic("t"), [""; 0]));
         producer.do_send(Publish::new(topic("t"), "12345678901"));
         producer.do_send(DeferredPublish::new(topic("t"), s(100_000), "a"));
-        producer.do_send(Publish::new(topic("t"), "late").timeout(s(1)));
+        producer.do_send(Publish::new(topic("t"), "late").expires_in(s(1)));
         producer.do_send(Publish::new(topic("t"), "bad"));
         producer.do_send(Publish::new(topic("u"), "behind"));
         producer.do_send(Publish::new(topic("t"), "full"));
@@ -111,7 +111,7 @@ fn failures_of_every_kind_are_reported() {
             ErrorKind::DelayTooLong,
             ErrorKind::Full,
             ErrorKind::Timeout,
-            ErrorKind::Refused(ErrorCode::BadTopic),
+            ErrorKind::Rejected(ErrorCode::BadTopic),
             ErrorKind::Drained,
             ErrorKind::Drained,
         ];
@@ -174,7 +174,7 @@ fn failure_after_the_last_address_is_dropped_is_reported() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(|config| config.dial_timeout(s(300)));
         let failures = subscribe(&producer);
-        producer.do_send(Publish::new(topic("t"), "a").timeout(s(3)));
+        producer.do_send(Publish::new(topic("t"), "a").expires_in(s(3)));
         drop(producer);
         let dial = network.dial().await;
         sleep(s(4)).await;
@@ -210,7 +210,7 @@ fn subscriber_may_send_failures_again_until_nsqd_is_back() {
         let producer = network.start();
         let subscriber = SendsAgain(producer.clone()).start();
         producer.do_send(SubscribeFailures(subscriber.recipient()));
-        producer.do_send(Publish::new(topic("t"), "once").timeout(s(2)));
+        producer.do_send(Publish::new(topic("t"), "once").expires_in(s(2)));
         while network.elapsed() < s(21) {
             network.dial().await.refuse();
         }

@@ -124,7 +124,7 @@ fn error_response_to_identify_is_reported_with_its_text() {
         error.to_string().contains("interval (1) is invalid"),
         "{error}"
     );
-    let ConnectionError::HandshakeRefused(refusal) = error else {
+    let ConnectionError::HandshakeRejected(refusal) = error else {
         panic!("{error}");
     };
     assert_eq!(refusal.code(), ErrorCode::BadBody);
@@ -147,7 +147,7 @@ fn invalid_response_to_identify_is_reported_without_its_text() {
         frame(2, &message),
     ] {
         let error = error_after(response);
-        let expected = matches!(error, ConnectionError::HandshakeAnswer { .. });
+        let expected = matches!(error, ConnectionError::HandshakeResponse { .. });
         assert!(expected, "{error}");
         assert!(!error.to_string().contains("private"), "{error}");
     }

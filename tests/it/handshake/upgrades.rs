@@ -1,7 +1,7 @@
 //! TLS and compression in the handshake: what is requested, and what is sent before and after.
 
 use actix_nsq::{
-    ConnectionError, Delivery, ErrorKind, GetStats, ProducerConfigBuilder, TlsFailure,
+    ConnectionError, Delivery, ErrorKind, ProducerConfigBuilder, TlsFailure, producer::GetStats,
     protocol::ErrorCode,
 };
 
@@ -125,7 +125,7 @@ fn upgrades_that_were_not_requested_are_rejected() {
     ];
     for (response, options) in cases {
         let failed = fail(options, responds(response));
-        let expected = matches!(failed.reason, ConnectionError::HandshakeAnswer { .. });
+        let expected = matches!(failed.reason, ConnectionError::HandshakeResponse { .. });
         assert!(expected, "{}", failed.reason);
         assert_eq!(failed.sent, b"", "{response}");
     }
@@ -201,7 +201,7 @@ fn nsqd_that_requires_tls_rejects_all_queued_publishes() {
             .await;
         let rejected = network.elapsed();
         for answer in answers {
-            let kind = ErrorKind::Refused(ErrorCode::Invalid);
+            let kind = ErrorKind::Rejected(ErrorCode::Invalid);
             let error = assert_error(answer.await, kind, Delivery::NotWritten);
             assert!(error.to_string().contains("tls_v1"), "{error}");
         }

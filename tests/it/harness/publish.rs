@@ -48,7 +48,7 @@ pub(crate) fn publish_within(
     timeout: Duration,
     body: &'static str,
 ) -> Answer {
-    send(producer, Publish::new(topic("t"), body).timeout(timeout))
+    send(producer, Publish::new(topic("t"), body).expires_in(timeout))
 }
 
 pub(crate) fn is_pending(answer: &mut Answer) -> bool {
@@ -80,7 +80,7 @@ pub(crate) const PUB_FAILED: &str = "E_PUB_FAILED PUB failed";
 
 /// Waits for the error of a publish that was answered with [`PUB_FAILED`].
 pub(crate) async fn rejected(answer: Answer) {
-    let kind = ErrorKind::Refused(ErrorCode::PubFailed);
+    let kind = ErrorKind::Rejected(ErrorCode::PubFailed);
     assert_error(answer.await, kind, Delivery::NotWritten);
 }
 

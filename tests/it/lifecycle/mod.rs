@@ -222,7 +222,7 @@ fn publish_sent_while_the_producer_checks_for_addresses_is_not_lost() {
         // It times out at once, so that it is dropped after the mailbox was emptied, and before the
         // producer checks whether there are addresses.
         let body = Bytes::from_owner(SendsOnDrop(producer.clone()));
-        producer.do_send(Publish::new(topic("t"), body).timeout(s(0)));
+        producer.do_send(Publish::new(topic("t"), body).expires_in(s(0)));
         drop(producer);
         let mut nsqd = network.connected().await;
         nsqd.confirm("last").await;

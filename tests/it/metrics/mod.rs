@@ -4,8 +4,8 @@ mod state;
 
 use actix::Addr;
 use actix_nsq::{
-    ConnectionError, DeferredPublish, Drain, GetStats, MultiPublish, Ping, Producer, ProducerState,
-    Stats,
+    ConnectionError, DeferredPublish, MultiPublish, Ping, Producer, ProducerState,
+    producer::{Drain, GetStats, Stats},
 };
 use tokio::time::sleep;
 
@@ -40,7 +40,10 @@ fn queue_and_flight_are_counted_with_their_bytes() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(|config| config.publish_window(4).max_pending(6));
         let hello = balanced_stats(&producer, 0).await;
-        assert_eq!((hello.published, hello.connects, hello.bytes), (0, 0, 0));
+        assert_eq!(
+            (hello.published, hello.connects, hello.bytes_written),
+            (0, 0, 0)
+        );
         assert!(hello.last_error.is_none());
 
         // Six are queued, one meets a full queue, and one is invalid.
@@ -53,9 +56,12 @@ fn queue_and_flight_are_counted_with_their_bytes() {
         publish(&producer, "full").await.unwrap_err();
         publish(&producer, "").await.unwrap_err();
         let now = balanced_stats(&producer, 0).await;
-        assert_eq!((now.published, now.waiting, now.in_flight), (8, 6, 0));
-        assert_eq!((now.waiting_bytes, now.in_flight_bytes), (21, 0));
-        assert_eq!((now.refused, now.full, now.not_written), (1, 1, 2));
+        assert_eq!((now.published, now.queued, now.in_flight), (8, 6, 0));
+        assert_eq!((now.queued_bytes, now.in_flight_bytes), (21, 0));
+        assert_eq!(
+            (now.rejected, now.rejected_full, now.not_written),
+            (1, 1, 2)
+        );
 
         // Four are in flight, one of them beyond its deadline.
         let mut nsqd = network.connected().await;
@@ -64,10 +70,10 @@ fn queue_and_flight_are_counted_with_their_bytes() {
         nsqd.expect_mpub("t", &["33", "3"]).await;
         nsqd.expect_dpub("t", 1000, "4444").await;
         let now = balanced_stats(&producer, 0).await;
-        assert_eq!((now.waiting, now.in_flight), (2, 4));
-        assert_eq!((now.waiting_bytes, now.in_flight_bytes), (11, 10));
+        assert_eq!((now.queued, now.in_flight), (2, 4));
+        assert_eq!((now.queued_bytes, now.in_flight_bytes), (11, 10));
         let received = nsqd.script().received().len() - handshake;
-        assert_eq!(now.bytes, received as u64);
+        assert_eq!(now.bytes_written, received as u64);
         late.await.unwrap_err();
         let now = balanced_stats(&producer, 1).await;
         assert_eq!((now.maybe_written, now.timed_out, now.in_flight), (1, 1, 4));
@@ -109,7 +115,7 @@ fn lost_connections_rejections_and_a_drain_are_counted() {
         partial.await.unwrap_err();
         let now = balanced_stats(&producer, 0).await;
         assert_eq!((now.maybe_written, now.maybe_partial), (1, 1));
-        assert_eq!((now.connects, now.losses), (1, 1));
+        assert_eq!((now.connects, now.disconnects), (1, 1));
         let expected = matches!(now.last_error, Some(ConnectionError::ClosedByPeer));
         assert!(expected, "{:?}", now.last_error);
 
@@ -122,8 +128,8 @@ fn lost_connections_rejections_and_a_drain_are_counted() {
         nsqd.confirm("retried").await;
         retried.await.unwrap();
         let now = balanced_stats(&producer, 0).await;
-        assert_eq!((now.ok, now.resent, now.not_written), (1, 1, 1));
-        assert_eq!((now.connects, now.losses), (3, 2));
+        assert_eq!((now.ok, now.requeued, now.not_written), (1, 1, 1));
+        assert_eq!((now.connects, now.disconnects), (3, 2));
 
         let unanswered = publish(&producer, "unanswered");
         nsqd.expect_pub("t", "unanswered").await;
@@ -135,8 +141,8 @@ fn lost_connections_rejections_and_a_drain_are_counted() {
         assert_eq!((report.ok, report.maybe_written), (0, 1));
         let now = balanced_stats(&producer, 0).await;
         assert_eq!(now.state, ProducerState::Drained);
-        assert_eq!((now.published, now.refused), (6, 1));
-        assert_eq!((now.waiting, now.in_flight), (0, 0));
+        assert_eq!((now.published, now.rejected), (6, 1));
+        assert_eq!((now.queued, now.in_flight), (0, 0));
     });
 }
 
@@ -149,13 +155,13 @@ fn bytes_of_commands_are_counted_as_the_socket_accepts_them() {
         let (mut nsqd, _stream) = network.connected_over(25).await;
         let answers = publish_each(&producer, ["1", "2", "3"]);
         sleep(ms(1)).await;
-        assert_eq!(stats(&producer).await.bytes, 25);
+        assert_eq!(stats(&producer).await.bytes_written, 25);
         let handshake = nsqd.script().received().len();
         nsqd.confirm_all(&["1", "2", "3"]).await;
         for answer in answers {
             answer.await.unwrap();
         }
-        assert_eq!(stats(&producer).await.bytes, 33);
+        assert_eq!(stats(&producer).await.bytes_written, 33);
         // A ping is a command. The response to a heartbeat is not counted.
         let ping = send(&producer, Ping { timeout: s(1) });
         nsqd.expect_identify().await;
@@ -165,7 +171,7 @@ fn bytes_of_commands_are_counted_as_the_socket_accepts_them() {
         nsqd.send(heartbeat_frame()).await;
         nsqd.expect_nop().await;
         let now = stats(&producer).await;
-        assert_eq!((now.bytes, now.published), (received as u64, 3));
+        assert_eq!((now.bytes_written, now.published), (received as u64, 3));
     });
 }
 

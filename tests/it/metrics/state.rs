@@ -1,7 +1,10 @@
 //! `GetState`: the state of the producer.
 
 use actix::Addr;
-use actix_nsq::{Drain, GetState, GetStats, Producer, ProducerState};
+use actix_nsq::{
+    Producer, ProducerState,
+    producer::{Drain, GetState, GetStats},
+};
 use tokio::time::sleep;
 
 use crate::harness::{HOUR, Network, PUB_FAILED, in_virtual_time, ms, publish, rejected, s};
@@ -44,7 +47,7 @@ fn state_follows_the_connection() {
         nsqd.expect_pub("t", "bad").await;
         nsqd.send(error_frame(PUB_FAILED)).await;
         rejected(bad).await;
-        assert_state(&producer, ProducerState::Lost).await;
+        assert_state(&producer, ProducerState::Disconnecting).await;
         nsqd.fin().await;
         sleep(ms(1)).await;
         assert_state(&producer, ProducerState::BackingOff).await;

@@ -1,6 +1,6 @@
 //! Publishes that nsqd would reject are rejected before anything is sent.
 
-use actix_nsq::{DeferredPublish, Delivery, ErrorKind, MultiPublish, ProducerHandle};
+use actix_nsq::{DeferredPublish, Delivery, ErrorKind, MultiPublish};
 use bytes::Bytes;
 
 use crate::harness::{Network, all_ok, assert_error, in_virtual_time, ms, publish, s, send, topic};
@@ -139,8 +139,8 @@ fn default_limits_are_those_of_nsqd() {
 #[test]
 fn handle_rejects_invalid_topic_names_locally() {
     in_virtual_time(async |mut network: Network| {
-        let (producer, mut nsqd) = network.start_connected().await;
-        let handle = ProducerHandle::from(producer);
+        let handle = network.start_handle_with(|config| config);
+        let mut nsqd = network.connected().await;
         let long = "x".repeat(65);
         for name in ["", "a b", "a\nPUB b\n\0\0\0\x01x", "#ephemeral", "ü", &long] {
             for answer in [

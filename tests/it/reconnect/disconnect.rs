@@ -78,7 +78,7 @@ fn publish_that_may_be_stored_is_never_reported_as_not_written() {
         let mut nsqd = network.connected().await;
         nsqd.expect_pub("t", "1").await;
         nsqd.reject(PUB_FAILED).await;
-        let rejected = ErrorKind::Refused(ErrorCode::PubFailed);
+        let rejected = ErrorKind::Rejected(ErrorCode::PubFailed);
         assert_error(bad.await, rejected, Delivery::MaybeWritten);
         let _dial = network.dial().await;
         assert_error(expired.await, ErrorKind::Timeout, Delivery::MaybeWritten);

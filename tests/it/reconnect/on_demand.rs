@@ -1,6 +1,9 @@
 //! `Reconnect`: a new connection at once, without loss.
 
-use actix_nsq::{Drain, GetState, GetStats, ProducerState, Reconnect};
+use actix_nsq::{
+    ProducerState, Reconnect,
+    producer::{Drain, GetState, GetStats},
+};
 use tokio::time::sleep;
 
 use crate::harness::{

@@ -4,7 +4,7 @@ mod wait_connected;
 
 use std::time::Duration;
 
-use actix_nsq::{Delivery, Drain, ErrorKind, Ping, ProducerConfigBuilder, WaitConnected};
+use actix_nsq::{Delivery, ErrorKind, Ping, ProducerConfigBuilder, WaitConnected, producer::Drain};
 use futures::future::join_all;
 use tokio::{task::spawn_local, time::sleep};
 
