@@ -1,4 +1,4 @@
-//! What a publish costs in allocations, counted in this process: on the thread of producer and callers, and no other.
+//! Counts allocations per publish in this process, on the thread of producer and callers.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use futures::future::join_all;
 
 use crate::measure::Load;
 
-/// What each publish takes in so many rounds beyond so many others: to spawn the callers is in both.
+/// The allocations per publish. Two runs are subtracted, so that spawning callers is not counted.
 pub fn each(address: SocketAddr, load: Load, [short, long]: [usize; 2]) -> io::Result<f64> {
     let builder = ProducerConfig::builder(address.to_string());
     let config = load.options.iter().try_fold(builder, |builder, option| {
@@ -25,7 +25,7 @@ pub fn each(address: SocketAddr, load: Load, [short, long]: [usize; 2]) -> io::R
     let system = System::new();
     let producer = system.block_on(async { Producer::start(config) });
     let run = |rounds| system.block_on(publish(&producer, &topic, load.callers, rounds));
-    // Tables and buffers grow.
+    // Tables and buffers grow first.
     run(short);
     let [fewer, more] =
         [short, long].map(|rounds| allocation_counter::measure(|| run(rounds)).count_total);

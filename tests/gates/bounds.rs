@@ -1,7 +1,8 @@
-//! What a publish may cost, and why so much.
+//! Upper bounds of what a publish costs, each with its reason.
 //!
-//! All of it is counted, never timed, in steady state: 200 bytes through `Addr::send`, each caller waiting for its answer
-//! before it publishes again. A figure below its range is a failure as well: it was not counted, or the bound is to follow it.
+//! Costs are counted, not timed, in steady state: 200 bytes through `Addr::send`, where each caller
+//! waits for its result before it publishes again. A figure below its range fails as well: either
+//! nothing was counted, or the bound has to follow it.
 
 use std::ops::RangeInclusive;
 
@@ -10,22 +11,22 @@ use crate::measure::{Count, Load};
 /// What is counted.
 #[derive(Clone, Copy, Debug)]
 pub enum Cost {
-    /// Those on the thread of producer and callers, in this process.
+    /// On the thread of producer and callers, in this process.
     Allocations,
-    /// What the tools count in a process of its own.
+    /// By a tool, in a process of its own.
     Counted(Count),
 }
 
-/// Who answers.
+/// The peer that responds.
 #[derive(Clone, Copy, Debug)]
 pub enum Peer {
     /// See `sink.rs`: the same on every machine.
     Sink,
-    /// A real nsqd: how many publishes share a command is a matter of speed.
+    /// A real nsqd. Its speed decides how many publishes share a command.
     Nsqd,
 }
 
-/// What each publish of a load may cost.
+/// The bounds of one cost per publish.
 #[derive(Clone, Debug)]
 pub struct Bound {
     pub peer: Peer,
@@ -35,7 +36,7 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// The name of its trial, such as `sink::callers_64::allocations`.
+    /// The name of the trial, such as `sink::callers_64::allocations`.
     pub fn name(&self) -> String {
         let peer = match self.peer {
             Peer::Sink => "sink",
@@ -60,7 +61,7 @@ const READS_AND_WRITES: Cost = Cost::Counted(Count::ReadsAndWrites);
 const SYSTEM_CALLS: Cost = Cost::Counted(Count::SystemCalls);
 const INSTRUCTIONS: Cost = Cost::Counted(Count::Instructions);
 
-/// All of them. "Counted" is what ten runs said; against the sink they differ by less than 0.1 %.
+/// All bounds. "Counted" is the result of ten runs. With the sink, runs differ by less than 0.1 %.
 pub fn bounds() -> Vec<Bound> {
     use Cost::Allocations;
     use Peer::{Nsqd, Sink};
@@ -71,36 +72,40 @@ pub fn bounds() -> Vec<Bound> {
         each,
     };
     vec![
-        // actix takes three for each `send`: the envelope, its place in the mailbox, the way back. A burst of whatever size
-        // takes seven more. Counted: 3.109, and 10 alone. One more for each burst would be 3.125 and 11.
+        // actix allocates three times per `send`: envelope, place in the mailbox, oneshot channel.
+        // A burst of any size takes seven more. Counted: 3.109, and 10 for a single publish. One
+        // more per burst would be 3.125 and 11.
         bound(Sink, 64, BATCHING, Allocations, 3.0..=3.115),
         bound(Sink, 64, ONE_BY_ONE, Allocations, 3.0..=3.115),
         bound(Sink, 1, BATCHING, Allocations, 3.0..=10.1),
-        // One write and one read for a burst, whatever it carries. There is nothing below that.
+        // One write and one read per burst, which is the minimum.
         bound(Sink, 64, BATCHING, READS_AND_WRITES, per(64, 2)),
         bound(Sink, 64, ONE_BY_ONE, READS_AND_WRITES, per(64, 2)),
         bound(Sink, 1, BATCHING, READS_AND_WRITES, per(1, 2)),
-        // Besides: waiting for the socket, and looking at it in between, which tokio does after 61 tasks and for a task that yields.
-        // No timer and no waking of another thread is among them.
+        // In addition, tokio polls the socket: when idle, after 61 tasks, and when a task yields.
+        // There is no timer, and no other thread is woken.
         bound(Sink, 64, BATCHING, SYSTEM_CALLS, per(64, 4)),
         bound(Sink, 64, ONE_BY_ONE, SYSTEM_CALLS, per(64, 5)),
         bound(Sink, 1, BATCHING, SYSTEM_CALLS, per(1, 3)),
-        // Counted with Rust 1.95: 2,196, one by one 3,208, alone 10,091. The 4 % above are for other compilers and C libraries. To
-        // copy each body once more takes 270; to look at the clock for each publish takes 30, and passes.
+        // Counted with Rust 1.95: 2,196, without batching 3,208, a single publish 10,091. The
+        // margin of 4 % is for other compilers and C libraries. Another copy of each body costs
+        // 270; reading the clock for each publish costs 30, which passes.
         bound(Sink, 64, BATCHING, INSTRUCTIONS, 1_100.0..=2_285.0),
         bound(Sink, 64, ONE_BY_ONE, INSTRUCTIONS, 1_600.0..=3_340.0),
         bound(Sink, 1, BATCHING, INSTRUCTIONS, 5_000.0..=10_500.0),
-        // nsqd answers when it likes, and strace slows us down. Batching makes even of that one write and one read for all
-        // 64, nearly each time; the bound allows for rounds that fall in four. Of 1,024 at most 256 share a command, and eight commands
-        // may be in flight; counted: 0.0033 to 0.0066, and allowed is twice what eight make. Without batching it is nsqd that writes each answer
-        // by itself; counted: 0.06 to 0.13, where a read for each answer, or a write for each publish, would be above 1.
+        // The timing of nsqd varies, and strace slows the client. With batching there is nearly
+        // always one write and one read for all 64 publishes; the bound allows for rounds split in
+        // four. Of 1,024 publishes at most 256 share a command, and eight commands may be in
+        // flight. Counted: 0.0033 to 0.0066; the bound is twice the cost of eight commands. Without
+        // batching nsqd writes each response by itself. Counted: 0.06 to 0.13; one read per
+        // response, or one write per publish, would exceed 1.
         bound(Nsqd, 64, BATCHING, READS_AND_WRITES, 0.03..=0.125),
         bound(Nsqd, 1_024, BATCHING, READS_AND_WRITES, 0.0019..=0.0313),
         bound(Nsqd, 64, ONE_BY_ONE, READS_AND_WRITES, 0.03..=0.35),
     ]
 }
 
-/// So many for each round of so many publishes, and up to 2 % more: the longer run may have had to wait where the shorter had
+/// `count` per round of `publishes`, within 2 %: the longer run may wait where the shorter does
 /// not.
 fn per(publishes: u32, count: u32) -> RangeInclusive<f64> {
     let each = f64::from(count) / f64::from(publishes);

@@ -1,7 +1,7 @@
-//! The gates: what a publish may cost in allocations, system calls and instructions. They count, and never time.
+//! The gates: upper bounds of allocations, system calls and instructions per publish.
 //!
-//! `bounds.rs` has all bounds, each with its reason. Where strace, valgrind or a real nsqd is missing, or a container forbids to
-//! look into processes, what needs it is reported as ignored, with the reason; `GATES_REQUIRED=1` makes it fail instead.
+//! `bounds.rs` has all bounds, each with its reason. A gate that needs strace, valgrind or a real
+//! nsqd is ignored without it, or fails with `GATES_REQUIRED=1`.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -9,10 +9,7 @@
     clippy::unwrap_used,
     reason = "a test fails by panicking"
 )]
-#![allow(
-    unreachable_pub,
-    reason = "`pub` says here what a module offers to its neighbours; nothing leaves a test binary"
-)]
+#![allow(unreachable_pub, reason = "modules of a test binary")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -33,12 +30,12 @@ use crate::sink::Sink;
 use crate::support::nsqd_program::{self, Found};
 use crate::support::real_nsqd::RealNsqd;
 
-/// So many are published in the shorter and in the longer run. In the former tables and buffers have grown.
+/// The publishes of the shorter and of the longer run. Tables and buffers grow in both.
 const PUBLISHES: [usize; 2] = [8_192, 32_768];
 
 fn main() {
     let mut arguments = Arguments::from_args();
-    // What runs beside a trial slows it down, and so decides with how many publishes share a command.
+    // Another trial at the same time would change how many publishes share a command.
     arguments.test_threads.get_or_insert(1);
     let trials = bounds::bounds().into_iter().map(|bound| {
         let name = bound.name();
@@ -50,12 +47,12 @@ fn main() {
 fn holds(bound: &Bound) -> Result<Completion, Failed> {
     if !cfg!(target_arch = "x86_64") && matches!(bound.cost, Cost::Counted(Count::Instructions)) {
         return Ok(Completion::ignored_with(
-            "instructions are counted as those of x86-64",
+            "the bounds of instructions are for x86-64",
         ));
     }
     if let Some(reason) = missing(bound) {
         return match is_required() {
-            true => Err(format!("GATES_REQUIRED is set, and this is missing: {reason}").into()),
+            true => Err(format!("GATES_REQUIRED is set: {reason}").into()),
             false => Ok(Completion::ignored_with(reason)),
         };
     }
@@ -66,14 +63,14 @@ fn holds(bound: &Bound) -> Result<Completion, Failed> {
             cost(bound, nsqd.address().parse()?)?
         }
     };
-    println!("{}: {each:.4} for each publish", bound.name());
+    println!("{}: {each:.4} per publish", bound.name());
     match bound.each.contains(&each) {
         true => Ok(Completion::Completed),
-        false => Err(format!("{each:.4} for each publish, and not {:?}", bound.each).into()),
+        false => Err(format!("{each:.4} per publish, and not {:?}", bound.each).into()),
     }
 }
 
-/// What each publish costs, in as many publishes whatever the number of callers.
+/// The cost per publish. The number of publishes does not depend on the number of callers.
 fn cost(bound: &Bound, address: SocketAddr) -> io::Result<f64> {
     let rounds = PUBLISHES.map(|publishes| publishes / bound.load.callers);
     match bound.cost {
@@ -82,7 +79,7 @@ fn cost(bound: &Bound, address: SocketAddr) -> io::Result<f64> {
     }
 }
 
-/// What there is not, of what this bound needs.
+/// What this bound needs and is missing.
 fn missing(bound: &Bound) -> Option<String> {
     let tool = match bound.cost {
         Cost::Counted(count) => count.missing(),
@@ -95,7 +92,7 @@ fn missing(bound: &Bound) -> Option<String> {
     tool.or_else(nsqd)
 }
 
-/// Whether the environment forbids doing without: `GATES_REQUIRED=1`.
+/// Whether missing tools are failures: `GATES_REQUIRED=1`.
 fn is_required() -> bool {
     std::env::var_os("GATES_REQUIRED").is_some_and(|value| !value.is_empty() && value != "0")
 }

@@ -1,7 +1,7 @@
-//! What a publish costs, as strace and callgrind count it in a process of its own.
+//! Counts system calls with strace, and instructions with callgrind, in a process of its own.
 //!
-//! Two runs of different length are counted, and their difference is divided by the publishes that the longer one had more: what
-//! it takes to start, connect and end is in both.
+//! The difference of two runs of different length is divided by the difference of their publishes,
+//! so that starting, connecting and ending are not counted.
 
 use std::fs;
 use std::io;
@@ -11,12 +11,12 @@ use std::process::{Command, Stdio};
 
 use crate::support::example;
 
-/// The other system calls wait for these, or run before and after.
+/// System calls that move data. The others wait for these, or run before and after.
 const READ_OR_WRITE: &[&str] = &[
     "write", "writev", "sendto", "sendmsg", "read", "readv", "recvfrom", "recvmsg",
 ];
 
-/// What a program publishes, and how.
+/// What the program publishes.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
     pub callers: usize,
@@ -24,7 +24,7 @@ pub struct Load {
     pub options: &'static [&'static str],
 }
 
-/// What is counted of a program that runs.
+/// What is counted.
 #[derive(Clone, Copy, Debug)]
 pub enum Count {
     ReadsAndWrites,
@@ -33,8 +33,8 @@ pub enum Count {
 }
 
 impl Count {
-    /// Why it cannot be counted here, if so. It is tried, since a container may have the tool and forbid it to look into
-    /// processes.
+    /// The reason why it cannot be counted here. The tool is run, since a container may have it and
+    /// forbid tracing.
     pub fn missing(self) -> Option<String> {
         let tried = tempfile::tempdir().and_then(|files| {
             let counted = files.path().join("counted");
@@ -46,7 +46,7 @@ impl Count {
         })
     }
 
-    /// What each publish takes in so many rounds beyond so many others. In a round each caller publishes once.
+    /// The cost per publish. In a round each caller publishes once.
     pub fn each(
         self,
         address: SocketAddr,
@@ -69,7 +69,7 @@ impl Count {
             .args(load.options);
         run(&mut command)?;
         let counted = fs::read_to_string(counted)?;
-        let unreadable = || io::Error::other(format!("{} told:\n{counted}", self.tool_name()));
+        let unreadable = || io::Error::other(format!("{} printed:\n{counted}", self.tool_name()));
         self.read(&counted).ok_or_else(unreadable)
     }
 
@@ -80,7 +80,7 @@ impl Count {
         }
     }
 
-    /// The tool, which puts into `counted` what it has counted; the program and its arguments are to follow.
+    /// The tool, which writes its result to `counted`. The program and its arguments follow.
     fn tool(self, counted: &Path) -> Command {
         let mut tool = Command::new(self.tool_name());
         match self {
@@ -113,19 +113,19 @@ fn run(command: &mut Command) -> io::Result<()> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.trim_end();
-    Err(io::Error::other(format!("{}: {said}", output.status)))
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let stderr = stderr.trim_end();
+    Err(io::Error::other(format!("{}: {stderr}", output.status)))
 }
 
-/// The calls of strace's table whose names are wanted: `% time, seconds, usecs/call, calls, [errors,] syscall`.
-fn calls(table: &str, is_wanted: impl Fn(&str) -> bool) -> Option<u64> {
+/// Sums the calls with these names in strace's table:
+/// `% time, seconds, usecs/call, calls, [errors,] syscall`.
+fn calls(table: &str, is_counted: impl Fn(&str) -> bool) -> Option<u64> {
     let calls = |line: &str| {
         let words: Vec<_> = line.split_whitespace().collect();
         let calls: u64 = words.get(3)?.parse().ok()?;
-        is_wanted(words.last()?).then_some(calls)
+        is_counted(words.last()?).then_some(calls)
     };
-    // Without a table it has seen nothing.
     let is_table = table.contains("syscall");
     is_table.then(|| table.lines().filter_map(calls).sum())
 }

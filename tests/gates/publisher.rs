@@ -1,15 +1,12 @@
-//! What the gates measure: a program that publishes, and does nothing else.
+//! The program that the gates measure. It publishes, and does nothing else.
 //!
 //! ```text
 //! gates_publisher ADDRESS CALLERS ROUNDS [OPTION=VALUE]...
 //! ```
 //!
-//! So many callers publish 200 bytes so many times each, through `Addr::send`, and wait for each answer. It keeps no time, no
-//! histogram and no counts, so that what a run costs beyond a shorter one is what the client costs.
-#![allow(
-    clippy::expect_used,
-    reason = "it serves tests, which see how it ended"
-)]
+//! Each caller publishes 200 bytes per round through `Addr::send`, and waits for the result. The
+//! program measures nothing itself, so that only the client costs something.
+#![allow(clippy::expect_used, reason = "the test sees its exit status")]
 
 use actix_nsq::{
     Producer, ProducerConfig, Publish, Topic,
@@ -48,6 +45,6 @@ async fn publish(producer: Addr<Producer>, topic: Topic, rounds: usize) {
     for _ in 0..rounds {
         let publish = Publish::new(&topic, Bytes::from_static(BODY));
         let answer = producer.send(publish).await;
-        answer.expect("a producer").expect("nsqd's OK");
+        answer.expect("a producer").expect("an OK");
     }
 }

@@ -1,8 +1,8 @@
-//! A peer whose pace depends on counts alone, and not on how fast anyone is: what is measured against it is the same each time.
+//! A peer whose responses depend on counts, not on speed, so that each run costs the same.
 //!
-//! nsqd answers a command as soon as it has read it. Which commands are in flight at once, and so how many publishes share one,
-//! is then a matter of microseconds. The sink answers only when all its callers' publishes are there, and all of them with one
-//! write: each round is one pile, one write and one read, on every machine and under every tool.
+//! nsqd responds to each command at once, so that timing decides how many publishes share a
+//! command. The sink responds when the publishes of all callers have arrived, with one write: each
+//! round is one write and one read on every machine and with every tool.
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,20 +10,20 @@ use std::thread;
 
 const OK: &[u8] = b"\0\0\0\x06\0\0\0\0OK";
 
-/// A sink on a port of its own, which serves any number of connections until the process ends.
+/// A sink on a free port. It serves connections until the process ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Sink {
     pub address: SocketAddr,
 }
 
 impl Sink {
-    /// A sink that answers whenever so many publishes wait for it.
+    /// Starts a sink that responds when `round` publishes have arrived.
     pub fn start(round: usize) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                // A client that goes away is none of its business: whoever measures sees how it ended.
+                // The measurement fails if the client does.
                 thread::spawn(move || drop(serve(client, round)));
             }
         });

@@ -10,15 +10,15 @@ use crate::harness::{
 };
 use crate::support::{logs, spoken::response_frame};
 
-/// The failures counted by each line about publishes that no caller awaits, since the last call.
+/// The count of each line about failures whose result is discarded, since the last call.
 fn failures_logged() -> Vec<u32> {
     let lines = logs::take_info().into_iter();
-    let lines = lines.filter(|(_, line)| line.contains("nobody awaits: "));
+    let lines = lines.filter(|(_, line)| line.contains("result is discarded"));
     lines
         .map(|(level, line)| {
             assert_eq!(level, Level::Warn);
-            let (_, count) = line.split_once("nobody awaits: ").unwrap();
-            count.split(';').next().unwrap().parse().unwrap()
+            let (_, count) = line.split_once(": ").unwrap();
+            count.split(' ').next().unwrap().parse().unwrap()
         })
         .collect()
 }

@@ -1,4 +1,5 @@
-//! Integration tests without a broker: the client against a scripted peer, repository rules and generated pages.
+//! Integration tests without a broker: the client against a scripted peer, repository rules and
+//! generated pages.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,

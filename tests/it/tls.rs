@@ -1,4 +1,5 @@
-//! TLS with a peer that misbehaves: clear text, handshakes that stall, and connections that end inside a frame.
+//! TLS with a peer that misbehaves: clear text, handshakes that stall, and connections that end
+//! inside a frame.
 
 use std::{cell::RefCell, sync::Arc, time::Duration};
 

@@ -41,7 +41,7 @@ impl StreamControl {
         self.with(|state| state.write_error = Some(kind));
     }
 
-    /// Makes writes fail after so many more bytes, in the middle of a write.
+    /// Makes writes fail after this number of further bytes, in the middle of a write.
     pub fn break_after(&self, bytes: usize) {
         self.with(|state| state.writable = Some(bytes));
     }

@@ -1,4 +1,5 @@
-//! AUTH in the handshake: when the secret is sent, which responses are accepted, and when a failure is retried.
+//! AUTH in the handshake: when the secret is sent, which responses are accepted, and when a failure
+//! is retried.
 
 mod secrets;
 
@@ -131,7 +132,8 @@ fn invalid_response_to_auth_is_reported_without_its_text() {
     }
 }
 
-/// Attempts that are likely to fail again are delayed by up to `max_reconnect_backoff`, 5 s, from the start.
+/// Attempts that are likely to fail again are delayed by up to `max_reconnect_backoff`, 5 s, from
+/// the start.
 #[track_caller]
 fn assert_long_delay(
     options: fn(ProducerConfigBuilder) -> ProducerConfigBuilder,

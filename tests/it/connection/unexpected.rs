@@ -1,4 +1,5 @@
-//! A peer that sends what nsqd never sends: the connection is closed, and no publish is completed by mistake.
+//! A peer that sends what nsqd never sends: the connection is closed, and no publish is completed
+//! by mistake.
 
 use actix_nsq::{ConnectionError, protocol::DecodeError};
 

@@ -1,4 +1,5 @@
-//! `Drain`: rejects new publishes, waits for outstanding ones, answers the rest, and leaves nothing behind.
+//! `Drain`: rejects new publishes, waits for outstanding ones, answers the rest, and leaves nothing
+//! behind.
 
 mod requests;
 
@@ -16,7 +17,7 @@ use crate::harness::{
 };
 use crate::support::spoken::error_frame;
 
-/// Drains within so many seconds. Sent at once.
+/// Sends `Drain` at once, with a timeout in seconds.
 pub(super) fn drain(
     producer: &Addr<Producer>,
     seconds: u64,

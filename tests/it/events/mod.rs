@@ -88,6 +88,7 @@ fn new_subscriber_first_receives_the_current_state() {
         assert_eq!(connection_events(&first).await, ["idle"]);
         let result = publish(&producer, "x");
         let _nsqd = network.connected().await;
+        sleep(ms(1)).await;
         let second = subscribe(&producer);
         assert_eq!(
             connection_events(&second).await,

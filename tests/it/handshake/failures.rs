@@ -124,10 +124,10 @@ fn error_response_to_identify_is_reported_with_its_text() {
         error.to_string().contains("interval (1) is invalid"),
         "{error}"
     );
-    let ConnectionError::HandshakeRejected(refusal) = error else {
+    let ConnectionError::HandshakeRejected(response) = error else {
         panic!("{error}");
     };
-    assert_eq!(refusal.code(), ErrorCode::BadBody);
+    assert_eq!(response.code(), ErrorCode::BadBody);
 }
 
 /// contract: 12

@@ -1,4 +1,5 @@
-//! A scripted nsqd in memory, and virtual time: a test accepts each connection itself, and an hour passes in a moment.
+//! A scripted nsqd in memory, and virtual time: a test accepts each connection itself, and an hour
+//! passes in a moment.
 //!
 //! ```ignore
 //! in_virtual_time(async |mut network: Network| {
@@ -64,10 +65,12 @@ pub(crate) const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// Runs a test with a clock that stands still while any task can run, and then jumps to the next timer.
+/// Runs a test with a clock that stands still while any task can run, and then jumps to the next
+/// timer.
 ///
-/// All tasks that the test started must end within a day of virtual time after it, or they have leaked.
-/// A test that waits for an event that cannot happen fails at once, since only the timer that reports it is left.
+/// All tasks that the test started must end within a day of virtual time after it, or they have
+/// leaked. A test that waits for an event that cannot happen fails at once, since only the timer
+/// that reports it is left.
 #[track_caller]
 pub(crate) fn in_virtual_time(test: impl AsyncFnOnce(Network)) {
     let (runtime, steps) = paused_runtime();
@@ -90,7 +93,8 @@ pub(crate) fn in_system<T>(test: impl AsyncFnOnce(Network) -> T) -> T {
     })
 }
 
-/// Connects producers to the test. Dials wait until the test takes them; after the network is dropped they are refused.
+/// Connects producers to the test. Dials wait until the test takes them; after the network is
+/// dropped they are refused.
 #[derive(Debug)]
 pub(crate) struct Network {
     dials: mpsc::UnboundedReceiver<Dial>,
@@ -199,7 +203,8 @@ impl Network {
         peer
     }
 
-    /// The same over a stream that buffers so many bytes each way, and that the test can disturb.
+    /// The same over a stream that buffers `capacity` bytes each way, and that the test can
+    /// disturb.
     pub(crate) async fn connected_over(&mut self, capacity: usize) -> (Peer, StreamControl) {
         let (mut peer, stream) = self.dial().await.accept_over(capacity);
         peer.greet().await;
@@ -312,7 +317,7 @@ impl Dial {
         self.accept_over(64 << 10).0
     }
 
-    /// Accepts over a stream that buffers so many bytes each way, and that the test can disturb.
+    /// Accepts over a stream that buffers `capacity` bytes each way, and that the test can disturb.
     pub(crate) fn accept_over(self, capacity: usize) -> (Peer, StreamControl) {
         let (ours, pipe) = tokio::io::duplex(capacity);
         let control = StreamControl::default();

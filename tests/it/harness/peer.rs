@@ -37,7 +37,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         self.send(ok_frame()).await;
     }
 
-    /// Sends so many OKs in one write.
+    /// Sends `count` OKs in one write.
     pub(crate) async fn send_oks(&mut self, count: usize) {
         self.send(ok_frame().repeat(count)).await;
     }

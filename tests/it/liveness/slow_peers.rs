@@ -19,8 +19,8 @@ async fn send_slowly(nsqd: &mut Peer, bytes: &[u8]) {
     }
 }
 
-/// Publishes a batch of 5 MiB to a peer that reads so many bytes each 4.9 s. Returns whether it was acknowledged before a
-/// reconnect.
+/// Publishes a batch of 5 MiB to a peer that reads `size` bytes each 4.9 s. Returns whether it was
+/// acknowledged before a reconnect.
 async fn reads_slowly(network: &mut Network, size: usize) -> bool {
     let producer = network.start_with(|config| {
         let config = config.publish_timeout(HOUR).ack_timeout(s(10));
