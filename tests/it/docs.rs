@@ -1,7 +1,6 @@
-//! The pages: what is generated is up to date, what they print is what the crate prints, and their
-//! links lead somewhere.
+//! The pages: generated parts are up to date, quoted texts are those of the crate, links exist.
 
-mod cancelling;
+mod cancellation;
 mod coverage;
 mod go_nsq;
 mod links;
@@ -14,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Set to `1`, the parts of pages that are generated are written instead of compared.
+/// Environment variable: with `1`, generated parts of pages are rewritten instead of compared.
 const UPDATE: &str = "UPDATE_DOCS";
 
 fn path(page: &str) -> PathBuf {
@@ -26,7 +25,7 @@ fn read(page: &str) -> String {
     fs::read_to_string(path(page)).unwrap_or_else(|error| panic!("{page}: {error}"))
 }
 
-/// Holds the part of a page between `<!-- begin NAME -->` and `<!-- end NAME -->` to what is
+/// Compares the part of a page between `<!-- begin NAME -->` and `<!-- end NAME -->` with what is
 /// generated for it.
 #[track_caller]
 fn is_up_to_date(page: &str, name: &str, generated: &str) {
@@ -56,7 +55,7 @@ fn is_up_to_date(page: &str, name: &str, generated: &str) {
         .find(differs)
         .unwrap_or_default();
     panic!(
-        "{page}, part {name}, is not up to date: it says\n  {stands}\nand should say\n  {wanted}\n\
-         {UPDATE}=1 cargo test --test it docs writes it",
+        "{page}, part {name}, is out of date: it says\n  {stands}\nand should say\n  {wanted}\n\
+         {UPDATE}=1 cargo test --test it docs updates it",
     );
 }
