@@ -1,4 +1,4 @@
-//! The example `actix_web_publish` stores every message that it answered with 2xx, while nsqd is
+//! The example `actix_web` stores every message that it answered with 2xx, while nsqd is
 //! killed under load and when the server itself is terminated.
 
 use std::io;
@@ -39,9 +39,6 @@ pub fn scenarios() -> Vec<Scenario> {
         web_server_keeps_every_2xx_while_nsqd_is_killed
             .only(Kind::Real, real_only)
             .timeout(long),
-        web_server_with_a_producer_per_worker_keeps_every_2xx
-            .only(Kind::Real, real_only)
-            .timeout(long),
         web_server_exits_while_nsqd_is_down.only(Kind::Real, real_only),
     ]
 }
@@ -49,7 +46,7 @@ pub fn scenarios() -> Vec<Scenario> {
 async fn web_server_reports_each_failure_by_its_status(broker: Broker) {
     let address = broker.address().await;
     let nsqd = broker.embedded();
-    let server = WebServer::start(&address, &[]).unwrap();
+    let server = WebServer::start(&address).unwrap();
     nsqd.wait_for_command("IDENTIFY", 1).await;
     let mut client = HttpClient::connect(server.address()).unwrap();
     let mut post = |path: &str, body: &[u8]| {
@@ -86,45 +83,15 @@ async fn web_server_reports_each_failure_by_its_status(broker: Broker) {
     broker.kill().await;
     let response = client.get("/ready").unwrap();
     assert_eq!(response.status, 503, "{response:?}");
-    assert_eq!(response.body["state"], "BackingOff");
+    assert_eq!(response.body["ready"], false);
     assert!(!response.has("retry-after: 1"));
 }
 
 /// fault: P21
 async fn web_server_keeps_every_2xx_while_nsqd_is_killed(broker: Broker) {
-    let audit = kill_under_load(&broker, &[], Signal::TERM).await;
-    // The producer is drained after the handlers have finished, and the outages are short.
-    assert_eq!(audit.not_written, 0, "{audit}");
-    // Requests without a response were not handled.
-    assert_eq!(audit.stored, audit.ok + audit.maybe_stored, "{audit}");
-}
-
-async fn web_server_with_a_producer_per_worker_keeps_every_2xx(broker: Broker) {
-    kill_under_load(&broker, &["--per-worker"], Signal::INT).await;
-}
-
-async fn web_server_exits_while_nsqd_is_down(broker: Broker) {
-    let run = |nsqd: &mut RealNsqd| {
-        let mut server = WebServer::start(&nsqd.address(), &[]).unwrap();
-        let load = Load::start(server.address(), 8);
-        load.until_more_ok(50);
-        nsqd.kill9().unwrap();
-        // Now all requests wait for nsqd.
-        thread::sleep(Duration::from_millis(200));
-        let record = load.stop(&mut server, Signal::TERM);
-        nsqd.restart().unwrap();
-        record
-    };
-    let record = broker.real().with_nsqd(run).await;
-    let audit = audit_responses(record, &broker).await;
-    assert!(audit.not_written >= 1, "{audit}");
-}
-
-/// Kills nsqd several times under load, and terminates the server under load.
-async fn kill_under_load(broker: &Broker, flags: &'static [&str], signal: Signal) -> Audit {
     let (kills, ok) = (scaled(2, 20), scaled(500, 5_000));
     let run = move |nsqd: &mut RealNsqd| {
-        let mut server = WebServer::start(&nsqd.address(), flags).unwrap();
+        let mut server = WebServer::start(&nsqd.address()).unwrap();
         let load = Load::start(server.address(), scaled(16, 64));
         for _ in 0..kills {
             load.until_more_ok(1);
@@ -134,10 +101,31 @@ async fn kill_under_load(broker: &Broker, flags: &'static [&str], signal: Signal
             nsqd.restart().unwrap();
         }
         load.until_more_ok(ok);
-        load.stop(&mut server, signal)
+        load.stop(&mut server, Signal::TERM)
     };
     let record = broker.real().with_nsqd(run).await;
-    audit_responses(record, broker).await
+    let audit = audit_responses(record, &broker).await;
+    // The producer is drained after the handlers have finished, and the outages are short.
+    assert_eq!(audit.not_written, 0, "{audit}");
+    // Requests without a response were not handled.
+    assert_eq!(audit.stored, audit.ok + audit.maybe_stored, "{audit}");
+}
+
+async fn web_server_exits_while_nsqd_is_down(broker: Broker) {
+    let run = |nsqd: &mut RealNsqd| {
+        let mut server = WebServer::start(&nsqd.address()).unwrap();
+        let load = Load::start(server.address(), 8);
+        load.until_more_ok(50);
+        nsqd.kill9().unwrap();
+        // Now all requests wait for nsqd.
+        thread::sleep(Duration::from_millis(200));
+        let record = load.stop(&mut server, Signal::INT);
+        nsqd.restart().unwrap();
+        record
+    };
+    let record = broker.real().with_nsqd(run).await;
+    let audit = audit_responses(record, &broker).await;
+    assert!(audit.not_written >= 1, "{audit}");
 }
 
 /// Connections that each post one message after the other, until the server accepts no more.

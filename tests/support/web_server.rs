@@ -1,4 +1,4 @@
-//! The example `actix_web_publish` as a child process, and an HTTP/1.1 client with kept-alive
+//! The example `actix_web` as a child process, and an HTTP/1.1 client with kept-alive
 //! connections.
 
 use std::fs::{self, File};
@@ -16,7 +16,7 @@ use super::wait::{self, PATIENCE};
 /// The handler's timeout is 5 s.
 const READ_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// A running `actix_web_publish`. Killed when dropped.
+/// A running `actix_web`. Killed when dropped.
 #[derive(Debug)]
 pub struct WebServer {
     child: Child,
@@ -26,11 +26,10 @@ pub struct WebServer {
 
 impl WebServer {
     /// Starts it on a free port and waits until it listens.
-    pub fn start(nsqd: &str, flags: &[&str]) -> io::Result<Self> {
+    pub fn start(nsqd: &str) -> io::Result<Self> {
         let files = tempfile::tempdir()?;
-        let child = Command::new(example::program("actix_web_publish")?)
+        let child = Command::new(example::program("actix_web")?)
             .args(["--listen", "127.0.0.1:0", "--nsqd-tcp-address", nsqd])
-            .args(flags)
             .stdin(Stdio::null())
             .stdout(File::create(files.path().join("stdout"))?)
             .spawn()?;
