@@ -4,9 +4,11 @@
 //! command. The sink responds when the publishes of all callers have arrived, with one write: each
 //! round is one write and one read on every machine and with every tool.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
+
+use crate::support::command::{Verb, read};
 
 const OK: &[u8] = b"\0\0\0\x06\0\0\0\0OK";
 
@@ -33,52 +35,31 @@ impl Sink {
 
 fn serve(mut client: TcpStream, round: usize) -> io::Result<()> {
     client.set_nodelay(true)?;
-    let mut reader = BufReader::with_capacity(1 << 20, client.try_clone()?);
-    reader.read_exact(&mut [0; b"  V2".len()])?;
+    client.read_exact(&mut [0; b"  V2".len()])?;
+    let (mut buffer, mut chunk) = (Vec::new(), vec![0; 1 << 16]);
     let (mut publishes, mut answers) = (0, Vec::new());
     loop {
-        let line = line(&mut reader)?;
-        match line.split(|byte| *byte == b' ').next() {
-            Some(b"IDENTIFY") => {
-                body(&mut reader)?;
+        let count = client.read(&mut chunk)?;
+        if count == 0 {
+            return Ok(());
+        }
+        buffer.extend(&chunk[..count]);
+        let mut at = 0;
+        while let Some(command) = read(&buffer, at)
+            && let Some(end) = command.end
+        {
+            at = end;
+            if command.verb == Verb::Identify {
                 client.write_all(OK)?;
                 continue;
             }
-            Some(b"PUB") => {
-                body(&mut reader)?;
-                publishes += 1;
+            publishes += command.bodies.len();
+            answers.extend(OK);
+            if publishes >= round {
+                client.write_all(&answers)?;
+                (publishes, answers) = (0, Vec::new());
             }
-            Some(b"MPUB") => {
-                let messages = body(&mut reader)?;
-                let count = messages.first_chunk().ok_or(io::ErrorKind::InvalidData)?;
-                publishes += u32::from_be_bytes(*count) as usize;
-            }
-            _ => return Err(io::ErrorKind::InvalidData.into()),
         }
-        answers.extend(OK);
-        if publishes >= round {
-            client.write_all(&answers)?;
-            (publishes, answers) = (0, Vec::new());
-        }
+        buffer.drain(..at);
     }
-}
-
-fn line(reader: &mut impl Read) -> io::Result<Vec<u8>> {
-    let mut line = Vec::new();
-    let mut byte = [0];
-    loop {
-        reader.read_exact(&mut byte)?;
-        match byte {
-            [b'\n'] => return Ok(line),
-            [byte] => line.push(byte),
-        }
-    }
-}
-
-fn body(reader: &mut impl Read) -> io::Result<Vec<u8>> {
-    let mut length = [0; 4];
-    reader.read_exact(&mut length)?;
-    let mut body = vec![0; u32::from_be_bytes(length) as usize];
-    reader.read_exact(&mut body)?;
-    Ok(body)
 }

@@ -155,14 +155,14 @@ impl World {
         );
         assert!(
             stats.timed_out > 0
-                || self.verdicts()
+                || self.is_topic_rejected()
                 || unanswered == (stats.queued + stats.in_flight) as u64,
             "{stats:?}"
         );
     }
 
     /// A rejected topic leaves answered publishes in flight, as a timeout does.
-    fn verdicts(&self) -> bool {
+    fn is_topic_rejected(&self) -> bool {
         self.lines.iter().any(|line| line.refusal.is_some())
     }
 

@@ -243,7 +243,7 @@ fn play(seed: u64) -> Count {
     }));
     runtime.block_on(async {
         let ended = timeout(Duration::from_secs(86_400), tasks).await;
-        ended.expect("a task goes on for ever");
+        ended.expect("all tasks end");
     });
     count
 }

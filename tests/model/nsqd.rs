@@ -261,10 +261,10 @@ impl Nsqd {
             peer.at = command.end.expect("a line");
             return Done::Stored(command, 0);
         }
-        let Some((stored, verdict)) = self.judge(&command, rng) else {
+        let Some((stored, response)) = self.respond(&command, rng) else {
             return Done::Idle;
         };
-        match verdict {
+        match response {
             Ok(()) => {
                 peer.at = command.end.expect("a whole command");
                 peer.say(wire, 0, b"OK", What::Ok(command.start));
@@ -280,7 +280,7 @@ impl Nsqd {
     /// Checks in the order of nsqd: topic, permission to MPUB, sizes as they arrive, permission to
     /// PUB, disk.
     /// Returns the number of messages stored, and the response.
-    fn judge(&mut self, command: &Command, rng: &mut Rng) -> Option<(usize, Result<(), String>)> {
+    fn respond(&mut self, command: &Command, rng: &mut Rng) -> Option<(usize, Result<(), String>)> {
         let Command { verb, topic, .. } = command;
         let (name, batch) = (verb.name(), *verb == Verb::Mpub);
         let refused = |text: String| Some((0, Err(text)));

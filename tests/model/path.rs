@@ -185,7 +185,7 @@ impl World {
                 self.count.add(format!("up -> lost: {}", variant(&reason)));
                 self.path.reason = Some(reason);
             }
-            // The state before the first event; and the end of the connection, which `Drained` follows.
+            // The state before the first event, or the end of a connection before `Drained`.
             ConnectionEvent::Idle { .. } | ConnectionEvent::Closed { .. } => {}
             other => panic!("{other:?}"),
         }

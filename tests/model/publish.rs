@@ -3,8 +3,8 @@
 use std::{task::Context, time::Duration};
 
 use actix_nsq::{
-    AnyPublish, DeferredPublish, ErrorKind, MultiPublish, ProducerHandle, Publish as Pub,
-    PublishError, Topic, bytes::Bytes,
+    AnyPublish, DeferredPublish, ErrorKind, MultiPublish, Publish as Pub, PublishError, Topic,
+    bytes::Bytes,
 };
 use futures::future::{FutureExt, LocalBoxFuture};
 use tokio::time::Instant;
@@ -150,7 +150,11 @@ impl World {
             ids,
         };
         let number = self.publishes.len();
-        self.note(|| format!("publish {number}: {verb:?} {} of {bytes} by {way:?} within {timeout:?}, {refused:?}", TOPICS[topic]));
+        self.note(|| {
+            let topic = TOPICS[topic];
+            let how = format!("{verb:?} {topic} of {bytes} bytes by {way:?} within {timeout:?}");
+            format!("publish {number}: {how}, {refused:?}")
+        });
         for id in &publish.ids {
             assert_eq!(self.owners[id.publisher].len(), id.number);
             self.owners[id.publisher].push(number);

@@ -142,7 +142,9 @@ impl World {
         assert_eq!(TOPICS[publish.topic], command.topic);
         if let Some((at, answered)) = &publish.answered {
             // It keeps its place if it was in flight.
-            let late = matches!(answered, Err(error) if error.kind() == ErrorKind::Timeout && error.delivery() != Delivery::NotWritten);
+            let late = answered.as_ref().is_err_and(|error| {
+                error.kind() == ErrorKind::Timeout && error.delivery() != Delivery::NotWritten
+            });
             assert!(
                 late && self.lines[place].opened.is_some_and(|opened| opened <= *at),
                 "{number} is sent after it was answered: {answered:?}"

@@ -108,7 +108,8 @@ impl World {
             ErrorKind::Rejected(code) => {
                 let own = self.own_refusal(publish, code);
                 let guessed = own && is_open(code);
-                let others = self.is_verdict(publish, code) || self.is_foreseen(publish, code);
+                let others =
+                    self.is_topic_rejection(publish, code) || self.is_foreseen(publish, code);
                 assert!(own || others, "{number} was not rejected: {error:?}");
                 if is_remembered(error) {
                     let heard = self.refusals().any(|refusal| {
@@ -182,7 +183,7 @@ impl World {
     }
 
     /// Whether another publish was rejected for the same topic.
-    fn is_verdict(&self, publish: &Publish, code: ErrorCode) -> bool {
+    fn is_topic_rejection(&self, publish: &Publish, code: ErrorCode) -> bool {
         matches!(code, ErrorCode::BadTopic | ErrorCode::Unauthorized)
             && self
                 .refusals()

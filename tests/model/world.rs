@@ -9,10 +9,7 @@ use std::{
 };
 
 use actix::{Addr, Recipient};
-use actix_nsq::{
-    ConnectionEvent, Producer, ProducerConfig, ProducerHandle, PublishFailure, SubscribeEvents,
-    SubscribeFailures,
-};
+use actix_nsq::{Producer, ProducerConfig, ProducerHandle, PublishFailure, SubscribeFailures};
 use fastrand::Rng;
 use tokio::time::{Instant, sleep_until};
 
@@ -23,7 +20,7 @@ use super::{
     network::Network,
     notes::{Event, Notes},
     nsqd::Nsqd,
-    path::{At, Path},
+    path::Path,
     publish::Publish,
     record::Record,
     setup::Setup,
