@@ -82,7 +82,7 @@ impl Waiters {
         self.0.borrow().iter().map(|waiter| waiter.deadline).min()
     }
 
-    /// Adds the caller to whom the reply is sent.
+    /// Adds a waiter, whose sender arrives with the reply.
     pub(crate) fn add(
         &self,
         WaitConnected { timeout }: WaitConnected,

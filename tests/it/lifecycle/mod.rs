@@ -1,6 +1,7 @@
 //! The end of a producer: after its last address is dropped, or after a panic.
 
 mod arbiters;
+mod start;
 
 use actix::Addr;
 use actix_nsq::{

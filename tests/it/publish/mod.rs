@@ -1,5 +1,6 @@
 //! What publishes look like on the wire, and how responses are read.
 
+mod extension;
 mod validation;
 
 use std::time::Duration;
