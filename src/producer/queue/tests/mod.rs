@@ -1,18 +1,18 @@
-//! What the transaction queue promises: a file of promises for each theme, and a model that plays random schedules.
+//! Tests of the transaction queue by feature, and a model that plays random schedules.
 //!
-//! Here is the bench that they share: callers that note what they are told, and a queue with a connection to talk to.
+//! [`Bench`] is what they share: a queue, its callers and one connection.
 
-mod answers;
-mod bounds;
-mod counts;
-mod folding;
-mod line;
-mod pace;
-mod pings;
-mod refused_folds;
-mod resending;
+mod backpressure;
+mod batching;
+mod counters;
+mod expiry;
+mod ping;
+mod rejection;
+mod requeue;
+mod responses;
 mod speed;
 mod turns;
+mod window;
 
 mod model;
 mod nsqd;
@@ -33,14 +33,14 @@ use crate::{
     protocol::{Outbox, Topic},
 };
 
-/// What a caller was told.
+/// The answer to a publish or ping.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Said {
+enum Outcome {
     Ok,
     Failed(ErrorKind, Delivery),
 }
 
-impl fmt::Debug for Said {
+impl fmt::Debug for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ok => f.write_str("Ok"),
@@ -49,55 +49,49 @@ impl fmt::Debug for Said {
     }
 }
 
-/// What all callers were told, in order, and their latest error.
+/// All answers in order, and the latest error.
 #[derive(Default)]
-struct Book {
-    told: RefCell<Vec<(usize, Said)>>,
+struct Log {
+    answers: RefCell<Vec<(usize, Outcome)>>,
     latest: RefCell<Option<PublishError>>,
 }
 
 struct Caller {
     id: usize,
-    gone: Rc<Cell<bool>>,
-    book: Rc<Book>,
+    cancelled: Rc<Cell<bool>>,
+    log: Rc<Log>,
 }
 
 impl Reply for Caller {
     fn is_closed(&self) -> bool {
-        self.gone.get()
+        self.cancelled.get()
     }
 
     fn answer(self, answer: Result<(), PublishError>) {
-        let said = match answer {
-            Ok(()) => Said::Ok,
+        let outcome = match answer {
+            Ok(()) => Outcome::Ok,
             Err(error) => {
-                let said = Said::Failed(error.kind(), error.delivery());
-                *self.book.latest.borrow_mut() = Some(error);
-                said
+                let outcome = Outcome::Failed(error.kind(), error.delivery());
+                *self.log.latest.borrow_mut() = Some(error);
+                outcome
             }
         };
-        self.book.told.borrow_mut().push((self.id, said));
+        self.log.answers.borrow_mut().push((self.id, outcome));
     }
 }
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Limits that nothing meets.
+/// Limits that no test reaches by accident.
 const WIDE: Limits = Limits {
-    pending: Usage {
-        publishes: 1000,
-        bytes: 1 << 20,
-    },
-    window: Usage {
-        publishes: 100,
-        bytes: 1 << 16,
-    },
+    pending: usage(1000, 1 << 20),
+    window: usage(100, 1 << 16),
     batch: None,
     retry_maybe_written: false,
 };
 
 /// The same with automatic batching as it is by default.
-const FOLDING: Limits = Limits {
+const BATCHING: Limits = Limits {
     batch: Some(Batch {
         messages: 256,
         bytes: 900_000,
@@ -105,14 +99,17 @@ const FOLDING: Limits = Limits {
     ..WIDE
 };
 
-/// A queue, its callers by number, and one connection at a time. Publishes are numbered from 1; their bodies begin with
-/// their number in decimal.
+/// A queue, its callers, and one connection at a time.
+///
+/// Publishes are numbered from 1; the body of a publish is its number, with dots up to its size.
+/// Commands are shown as nsqd reads them: `PUB a 1`, `MPUB a 1 2`; answers as `1 Ok` or
+/// `1 Timeout NotWritten`.
 struct Bench {
     queue: Option<TransactionQueue<Caller>>,
     out: Outbox,
-    /// All that was handed over on this connection.
-    handed: u64,
-    book: Rc<Book>,
+    /// Bytes sent on this connection.
+    sent: u64,
+    log: Rc<Log>,
     callers: Vec<Rc<Cell<bool>>>,
     now: Instant,
 }
@@ -126,31 +123,28 @@ impl Bench {
         Self {
             queue: Some(TransactionQueue::new(limits)),
             out: Outbox::new(),
-            handed: 0,
-            book: Rc::default(),
+            sent: 0,
+            log: Rc::default(),
             callers: Vec::new(),
             now: Instant::now(),
         }
     }
 
-    /// With automatic batching, and limits that nothing meets.
-    fn folding() -> Self {
-        Self::with(FOLDING)
+    fn batching() -> Self {
+        Self::with(BATCHING)
     }
 
-    /// With automatic batches of so many messages and so many bytes.
-    fn folding_within(messages: usize, bytes: usize) -> Self {
+    fn batching_within(messages: usize, bytes: usize) -> Self {
         Self::with(Limits {
             batch: Some(Batch { messages, bytes }),
             ..WIDE
         })
     }
 
-    /// For at-least-once.
-    fn retrying() -> Self {
+    fn retrying(limits: Limits) -> Self {
         Self::with(Limits {
             retry_maybe_written: true,
-            ..WIDE
+            ..limits
         })
     }
 
@@ -158,7 +152,29 @@ impl Bench {
         self.queue.as_mut().unwrap()
     }
 
-    fn push(&mut self, topic: &str, payload: Payload, timeout: Duration) -> usize {
+    fn caller(&mut self) -> Caller {
+        let cancelled = Rc::new(Cell::new(false));
+        self.callers.push(Rc::clone(&cancelled));
+        Caller {
+            id: self.callers.len(),
+            cancelled,
+            log: Rc::clone(&self.log),
+        }
+    }
+
+    fn body(&self, size: usize) -> Bytes {
+        let mut body = (self.callers.len() + 1).to_string();
+        body.extend(std::iter::repeat_n('.', size.saturating_sub(body.len())));
+        body.into()
+    }
+
+    fn push(
+        &mut self,
+        topic: &str,
+        payload: Payload,
+        timeout: Duration,
+        when_full: WhenFull,
+    ) -> usize {
         let caller = self.caller();
         let transaction = Transaction {
             topic: Topic::new(topic).unwrap(),
@@ -166,26 +182,8 @@ impl Bench {
             timeout,
         };
         let now = self.now;
-        self.queue()
-            .push(transaction, WhenFull::Reject, now, caller);
+        self.queue().push(transaction, when_full, now, caller);
         self.callers.len()
-    }
-
-    fn caller(&mut self) -> Caller {
-        let gone = Rc::new(Cell::new(false));
-        self.callers.push(Rc::clone(&gone));
-        Caller {
-            id: self.callers.len(),
-            gone,
-            book: Rc::clone(&self.book),
-        }
-    }
-
-    /// The body of the next publish: its number, and dots up to `size`.
-    fn body(&self, size: usize) -> Bytes {
-        let mut body = (self.callers.len() + 1).to_string();
-        body.extend(std::iter::repeat_n('.', size.saturating_sub(body.len())));
-        body.into()
     }
 
     fn publish(&mut self, topic: &str) -> usize {
@@ -193,31 +191,38 @@ impl Bench {
     }
 
     fn publish_sized(&mut self, topic: &str, size: usize) -> usize {
-        let body = self.body(size);
-        self.push(topic, Payload::Publish(body), 30 * SECOND)
+        let payload = Payload::Publish(self.body(size));
+        self.push(topic, payload, 30 * SECOND, WhenFull::Reject)
     }
 
     fn publish_within(&mut self, topic: &str, timeout: Duration) -> usize {
-        let body = self.body(1);
-        self.push(topic, Payload::Publish(body), timeout)
+        let payload = Payload::Publish(self.body(1));
+        self.push(topic, payload, timeout, WhenFull::Reject)
     }
 
-    /// One for each letter, to the topic of that name.
+    /// One publish for each letter, to the topic of that name.
     fn publish_all(&mut self, topics: &str) {
-        for topic in topics.split("").filter(|topic| !topic.is_empty()) {
-            self.publish(topic);
+        for topic in topics.chars() {
+            self.publish(&topic.to_string());
         }
+    }
+
+    /// A publish that waits for capacity.
+    fn publish_waiting(&mut self, size: usize, timeout: Duration) -> usize {
+        let payload = Payload::Publish(self.body(size));
+        self.push("a", payload, timeout, WhenFull::Wait)
     }
 
     fn defer(&mut self, topic: &str, delay_ms: u64) -> usize {
         let body = self.body(1);
-        self.push(topic, Payload::Deferred { body, delay_ms }, 30 * SECOND)
+        let payload = Payload::Deferred { body, delay_ms };
+        self.push(topic, payload, 30 * SECOND, WhenFull::Reject)
     }
 
-    /// A batch of two messages of `size` bytes each.
-    fn batch(&mut self, topic: &str, size: usize) -> usize {
-        let bodies = vec![self.body(size), self.body(size)];
-        self.push(topic, Payload::Batch(bodies), 30 * SECOND)
+    /// A `MultiPublish` of two messages of `size` bytes each.
+    fn multi_publish(&mut self, topic: &str, size: usize) -> usize {
+        let payload = Payload::Batch(vec![self.body(size), self.body(size)]);
+        self.push(topic, payload, 30 * SECOND, WhenFull::Reject)
     }
 
     /// A ping; it is numbered like a publish.
@@ -236,45 +241,82 @@ impl Bench {
         self.callers[id - 1].set(true);
     }
 
-    /// Hands over all that may be, and shows it as nsqd would read it: `["PUB a 1", ...]`.
-    fn hand_over(&mut self) -> Vec<String> {
+    /// Sends all commands that may be sent, and returns them.
+    fn send(&mut self) -> Vec<String> {
         let queue = self.queue.as_mut().unwrap();
         while queue.next_command(b"{}", &mut self.out, self.now) {}
-        self.handed = self.out.total();
+        self.sent = self.out.total();
         nsqd::transcript(&self.out.take().concat())
     }
 
-    /// nsqd's `OK`, where the socket has taken everything.
+    #[track_caller]
+    fn sends<const N: usize>(&mut self, commands: [&str; N]) {
+        assert_eq!(self.send(), commands, "commands");
+    }
+
+    /// Returns the answers since the last call.
+    fn take_answers(&mut self) -> Vec<String> {
+        let answers = self.log.answers.take().into_iter();
+        answers
+            .map(|(id, outcome)| format!("{id} {outcome:?}"))
+            .collect()
+    }
+
+    #[track_caller]
+    fn answers<const N: usize>(&mut self, answers: [&str; N]) {
+        assert_eq!(self.take_answers(), answers, "answers");
+    }
+
+    /// The same answer for all of these.
+    #[track_caller]
+    fn answers_each<const N: usize>(&mut self, ids: [usize; N], answer: &str) {
+        let answers = ids.map(|id| format!("{id} {answer}"));
+        assert_eq!(self.take_answers(), answers, "answers");
+    }
+
+    /// The text of the latest error.
+    fn latest_error(&self) -> String {
+        self.log.latest.borrow().as_ref().unwrap().to_string()
+    }
+
+    /// nsqd's `OK` when everything is written.
     fn ok(&mut self) {
-        let handed = self.handed;
-        self.take_ok(handed).unwrap();
+        let sent = self.sent;
+        self.ok_after(sent).unwrap();
     }
 
-    /// nsqd's `OK`, where the socket has taken so much.
-    fn take_ok(&mut self, taken: u64) -> Result<(), &'static str> {
+    fn oks(&mut self, count: usize) {
+        (0..count).for_each(|_| self.ok());
+    }
+
+    /// nsqd's `OK` when this many bytes are written.
+    fn ok_after(&mut self, written: u64) -> Result<(), &'static str> {
         let now = self.now;
-        self.queue().on_ok(taken, now)
+        self.queue().on_ok(written, now)
     }
 
-    /// nsqd's error frame, and the end of the connection by it.
-    fn refuse(&mut self, text: &str) -> DisconnectOutcome {
-        self.queue().on_error(&refusal(text)).unwrap();
+    /// nsqd's error response, without the end of the connection.
+    fn error(&mut self, text: &str) -> Result<(), &'static str> {
+        self.queue().on_error(&server_error(text))
+    }
+
+    /// nsqd's error response, and the end of the connection.
+    fn reject(&mut self, text: &str) -> DisconnectOutcome {
+        self.error(text).unwrap();
         self.out = Outbox::new();
         self.queue().on_disconnected(ConnectionEnd::Rejected)
     }
 
-    /// The end of the connection without an error frame, where the socket took so many bytes.
-    fn lose(&mut self, taken: u64) -> DisconnectOutcome {
+    /// The connection is lost after this many bytes were written.
+    fn lose(&mut self, written: u64) -> DisconnectOutcome {
         let cause = Cause::ConnectionLost(ConnectionError::ClosedByPeer);
         let cause = &cause;
         self.out = Outbox::new();
-        self.queue().on_disconnected(ConnectionEnd::Lost {
-            written: taken,
-            cause,
-        })
+        self.queue()
+            .on_disconnected(ConnectionEnd::Lost { written, cause })
     }
 
-    /// Some time passes, and dead-lines are looked at.
+    /// Time passes, and deadlines are checked.
     fn wait(&mut self, time: Duration) {
         self.now += time;
         let now = self.now;
@@ -282,30 +324,27 @@ impl Bench {
             .expire(now, Some(&ConnectionError::ClosedByPeer));
     }
 
-    /// What was answered since the last look: `["1 Ok", "2 Timeout NotWritten"]`.
-    fn told(&mut self) -> Vec<String> {
-        let told = self.book.told.take();
-        told.iter()
-            .map(|(id, said)| format!("{id} {said:?}"))
-            .collect()
-    }
-
-    /// The text of the latest error.
-    fn latest(&self) -> String {
-        self.book.latest.borrow().as_ref().unwrap().to_string()
-    }
-
+    /// Publishes and bytes that count against `max_pending`.
     fn held(&self) -> (usize, usize) {
         let held = self.queue.as_ref().unwrap().accounting.held;
         (held.publishes, held.bytes)
     }
 }
 
-fn refusal(text: &str) -> ServerError {
+const fn usage(publishes: usize, bytes: usize) -> Usage {
+    Usage { publishes, bytes }
+}
+
+fn server_error(text: &str) -> ServerError {
     ServerError::parse(text.as_bytes())
 }
 
-/// So many bytes a PUB takes, with a topic of one letter.
+/// Bytes of a PUB to a topic of one letter.
 const fn pub_size(body: u64) -> u64 {
     "PUB a\n".len() as u64 + 4 + body
+}
+
+/// Bytes of an MPUB to a topic of one letter, with messages of one byte.
+const fn mpub_size(messages: u64) -> u64 {
+    "MPUB a\n".len() as u64 + 4 + 4 + messages * 5
 }

@@ -1,7 +1,8 @@
-//! Random schedules: the queue between callers and a simulated nsqd, which parses the real bytes and knows what it has stored.
+//! Random schedules: the queue between callers and a simulated nsqd, which parses the real bytes.
 //!
-//! After each step the answers are compared with those that are due, and with what is stored. Which topic is next, and how many
-//! publishes make a batch, is left to the queue: tables of tests beside this file hold that.
+//! After each step the answers are compared with those that are due, and with what nsqd has stored.
+//! The queue decides which topic is next and how many publishes form a batch; the tests beside this
+//! file cover that.
 //!
 //! `QUEUE_SCHEDULES` sets the number of schedules, `QUEUE_SEED` plays a single one.
 
@@ -43,14 +44,14 @@ const OFTEN: [&str; 25] = [
     "dropped",
     "ended by a rejection",
     "executed after the end",
-    "forgotten",
+    "removed when cancelled",
     "full",
-    "handed over again",
+    "requeued",
     "healed",
     "late OK",
-    "left the line",
-    "lost half or unsent",
-    "lost whole",
+    "waiting cancelled",
+    "lost, not written",
+    "lost, written",
     "out of step",
     "rejected batch",
     "removed before its turn",
@@ -60,11 +61,11 @@ const OFTEN: [&str; 25] = [
     "timed out",
 ];
 
-/// Where a publish is.
+/// The state of a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Stage {
     /// Waits for capacity.
-    Line,
+    Waiting,
     Queued,
     InFlight,
     /// Answered in flight: its response is still to come, and it holds its memory.
@@ -80,12 +81,12 @@ struct Publish {
     /// Of each message; none for a ping.
     sizes: Vec<usize>,
     deadline: Instant,
-    gone: Rc<Cell<bool>>,
-    place: Place,
-    said: Option<Said>,
+    cancelled: Rc<Cell<bool>>,
+    stage: Stage,
+    outcome: Option<Outcome>,
     /// How often each of its messages is stored.
     copies: Vec<u32>,
-    /// nsqd may reject it for what it is.
+    /// nsqd may reject it as invalid.
     invalid: bool,
     /// An automatic batch with it was rejected.
     alone: bool,
@@ -114,33 +115,34 @@ impl Publish {
 
     /// The delivery if this connection has not stored it.
     fn not_now(&self) -> Delivery {
-        match self.maybe {
-            true => self.maybe_now(),
-            false => Delivery::NotWritten,
+        if self.maybe {
+            self.maybe_now()
+        } else {
+            Delivery::NotWritten
         }
     }
 
     fn unsettled(&self) -> Delivery {
-        match self.place {
-            Place::InFlight => self.maybe_now(),
+        match self.stage {
+            Stage::InFlight => self.maybe_now(),
             _ => self.not_now(),
         }
     }
 
     fn is_unanswered(&self) -> bool {
-        matches!(self.place, Place::Line | Place::Queued | Place::InFlight)
+        matches!(self.stage, Stage::Waiting | Stage::Queued | Stage::InFlight)
     }
 }
 
 /// Answers that are due.
-type Due = Vec<(usize, Said)>;
+type Due = Vec<(usize, Outcome)>;
 
 struct World<'a> {
     rng: fastrand::Rng,
     count: &'a mut Count,
     kind: Kind,
     queue: TransactionQueue<Caller>,
-    book: Rc<Book>,
+    log: Rc<Log>,
     /// By number, which is the order of the calls.
     publishes: Vec<Publish>,
     /// All before are done.
@@ -171,7 +173,7 @@ impl<'a> World<'a> {
             count,
             queue: TransactionQueue::new(kind.limits),
             kind,
-            book: Rc::default(),
+            log: Rc::default(),
             publishes: Vec::new(),
             done: 0,
             nsqd,
@@ -189,11 +191,11 @@ impl<'a> World<'a> {
             16..18 => self.ping(),
             18..20 => self.cancel(),
             20..25 => self.time_passes(),
-            25..40 => self.hand_over(),
-            40..55 => self.socket_takes(),
+            25..40 => self.send(),
+            40..55 => self.transport_accepts(),
             55..70 => self.nsqd_works(),
             70..90 => self.frame_arrives(),
-            90 if self.rng.bool() => self.forget_gone(),
+            90 if self.rng.bool() => self.remove_cancelled(),
             90 => self.out_of_step(),
             91..93 => self.close(),
             93..97 => self.settle(),
@@ -204,9 +206,10 @@ impl<'a> World<'a> {
 
     /// One publish, or several so that they can be batched.
     fn push_some(&mut self) -> Due {
-        let some = match self.rng.bool() {
-            true => self.rng.usize(1..=self.kind.burst),
-            false => 1,
+        let some = if self.rng.bool() {
+            self.rng.usize(1..=self.kind.burst)
+        } else {
+            1
         };
         (0..some).flat_map(|_| self.push()).collect()
     }
@@ -223,24 +226,24 @@ impl<'a> World<'a> {
     }
 
     fn caller(&mut self, verb: Verb, topic: &'static str, timeout: Duration) -> Caller {
-        let (id, gone) = (self.publishes.len(), Rc::new(Cell::new(false)));
+        let (id, cancelled) = (self.publishes.len(), Rc::new(Cell::new(false)));
         self.publishes.push(Publish {
             verb,
             topic,
             delay: None,
             sizes: Vec::new(),
             deadline: self.now + timeout,
-            gone: Rc::clone(&gone),
-            place: Place::Queued,
-            said: None,
+            cancelled: Rc::clone(&cancelled),
+            stage: Stage::Queued,
+            outcome: None,
             copies: Vec::new(),
             invalid: false,
             alone: false,
             written: false,
             maybe: false,
         });
-        let book = Rc::clone(&self.book);
-        Caller { id, gone, book }
+        let log = Rc::clone(&self.log);
+        Caller { id, cancelled, log }
     }
 
     fn push(&mut self) -> Due {
@@ -250,7 +253,7 @@ impl<'a> World<'a> {
             _ => Verb::Pub,
         };
         let topic = self.kind.topics[self.rng.usize(0..self.kind.topics.len())];
-        let timeout = Duration::from_millis(self.rng.u64(0..self.kind.patience));
+        let timeout = Duration::from_millis(self.rng.u64(0..self.kind.timeout_ms));
         let caller = self.caller(verb, topic, timeout);
         let id = caller.id;
         let messages = match verb {
@@ -277,7 +280,7 @@ impl<'a> World<'a> {
             _ => Payload::Publish(bodies.next().unwrap()),
         };
         let publish = &mut self.publishes[id];
-        publish.place = Place::Done;
+        publish.stage = Stage::Done;
         publish.copies = vec![0; sizes.len()];
         publish.invalid = unwelcome || sizes.iter().any(|size| *size > SMALLEST_LIMIT);
         publish.delay = (verb == Verb::Dpub).then_some(delay_ms);
@@ -294,28 +297,28 @@ impl<'a> World<'a> {
             _ => WhenFull::Reject,
         };
         self.admit();
-        let before = self.book.told.borrow().len();
+        let before = self.log.answers.borrow().len();
         self.queue.push(transaction, when_full, self.now, caller);
-        let mut due = self.book.told.borrow()[before..].to_vec();
+        let mut due = self.log.answers.borrow()[before..].to_vec();
         due.retain(|(answered, _)| *answered != id);
         self.count.add_some("removed when full", due.len());
         self.removed(&due);
         if when_full == WhenFull::Wait {
-            self.publishes[id].place = Place::Line;
+            self.publishes[id].stage = Stage::Waiting;
             self.admit();
             return due;
         }
         self.counters.published += 1;
-        // Whoever waits for capacity comes first.
-        let mut line = self.publishes[self.done..].iter();
-        let first = line.find(|publish| publish.place == Place::Line);
+        // Waiting publishes come first.
+        let mut others = self.publishes[self.done..].iter();
+        let first = others.find(|publish| publish.stage == Stage::Waiting);
         let (publishes, bytes) = first.map_or((0, 0), |first| (1, first.size()));
         if self.has_capacity(1 + publishes, size + bytes) {
-            self.publishes[id].place = Place::Queued;
+            self.publishes[id].stage = Stage::Queued;
             return due;
         }
         self.count.add("full");
-        due.push((id, Said::Failed(ErrorKind::Full, Delivery::NotWritten)));
+        due.push((id, Outcome::Failed(ErrorKind::Full, Delivery::NotWritten)));
         due
     }
 
@@ -330,7 +333,7 @@ impl<'a> World<'a> {
     fn held(&self) -> Usage {
         let mut held = Usage::default();
         for publish in &self.publishes[self.done..] {
-            let waits = matches!(publish.place, Place::Line | Place::Done);
+            let waits = matches!(publish.stage, Stage::Waiting | Stage::Done);
             if !waits && !publish.is_ping() {
                 held.add(Usage::one(publish.size()));
             }
@@ -348,31 +351,31 @@ impl<'a> World<'a> {
     /// Those that wait for capacity are accepted in their order.
     fn admit(&mut self) {
         for id in self.done..self.publishes.len() {
-            if self.publishes[id].place == Place::Line {
+            if self.publishes[id].stage == Stage::Waiting {
                 if !self.has_capacity(1, self.publishes[id].size()) {
                     return;
                 }
-                self.publishes[id].place = Place::Queued;
+                self.publishes[id].stage = Stage::Queued;
                 self.counters.published += 1;
             }
         }
     }
 
-    /// Answers those for which `said` has an answer.
-    fn answer(&mut self, said: impl Fn(&Publish) -> Option<Said>) -> Due {
+    /// Answers those for which `outcome` has an answer.
+    fn answer(&mut self, outcome: impl Fn(&Publish) -> Option<Outcome>) -> Due {
         let mut due = Due::new();
         for (id, publish) in self.publishes.iter_mut().enumerate().skip(self.done) {
-            let Some(said) = said(publish).filter(|_| publish.is_unanswered()) else {
+            let Some(outcome) = outcome(publish).filter(|_| publish.is_unanswered()) else {
                 continue;
             };
-            due.push((id, said));
-            publish.place = match publish.place {
-                Place::InFlight => Place::Answered,
-                Place::Line => {
+            due.push((id, outcome));
+            publish.stage = match publish.stage {
+                Stage::InFlight => Stage::Answered,
+                Stage::Waiting => {
                     self.counters.published += 1;
-                    Place::Done
+                    Stage::Done
                 }
-                _ => Place::Done,
+                _ => Stage::Done,
             };
         }
         due
@@ -387,24 +390,24 @@ impl<'a> World<'a> {
             return Due::new();
         }
         let publish = &mut self.publishes[open[self.rng.usize(0..open.len())]];
-        publish.gone.set(true);
+        publish.cancelled.set(true);
         self.count.add("cancelled");
-        if publish.place == Place::Line {
-            publish.place = Place::Done;
-            self.count.add("left the line");
+        if publish.stage == Stage::Waiting {
+            publish.stage = Stage::Done;
+            self.count.add("waiting cancelled");
         }
         Due::new()
     }
 
     /// Cancelled publishes that are not in flight are removed.
-    fn forget_gone(&mut self) -> Due {
+    fn remove_cancelled(&mut self) -> Due {
         self.queue.remove_cancelled();
         let due = self.answer(|publish| {
-            let is_gone = publish.gone.get() && publish.place == Place::Queued;
-            let said = Said::Failed(ErrorKind::Closed, publish.not_now());
-            (is_gone && !publish.is_ping()).then_some(said)
+            let is_removed = publish.cancelled.get() && publish.stage == Stage::Queued;
+            let outcome = Outcome::Failed(ErrorKind::Closed, publish.not_now());
+            (is_removed && !publish.is_ping()).then_some(outcome)
         });
-        self.count.add_some("forgotten", due.len());
+        self.count.add_some("removed when cancelled", due.len());
         self.admit();
         due
     }
@@ -412,14 +415,14 @@ impl<'a> World<'a> {
     fn time_passes(&mut self) -> Due {
         self.now += Duration::from_millis(self.rng.u64(0..60));
         if self.rng.bool() {
-            // Deadlines were looked at a short while ago.
+            // Deadlines were checked a short time ago.
             return Due::new();
         }
         let now = self.now;
         self.queue.expire(now, Some(&ConnectionError::ClosedByPeer));
         let due = self.answer(|publish| {
-            let said = Said::Failed(ErrorKind::Timeout, publish.unsettled());
-            (publish.deadline <= now).then_some(said)
+            let outcome = Outcome::Failed(ErrorKind::Timeout, publish.unsettled());
+            (publish.deadline <= now).then_some(outcome)
         });
         self.count.add_some("timed out", due.len());
         due
@@ -427,8 +430,8 @@ impl<'a> World<'a> {
 
     fn ghost_works(&mut self) -> Due {
         if !self.ghosts.is_empty() {
-            let place = self.rng.usize(0..self.ghosts.len());
-            let ghost = &mut self.ghosts[place];
+            let index = self.rng.usize(0..self.ghosts.len());
+            let ghost = &mut self.ghosts[index];
             let answer = self.nsqd.execute(ghost, &mut self.rng, self.count);
             if answer.is_some() {
                 self.count.add("executed after the end");
@@ -445,10 +448,10 @@ impl<'a> World<'a> {
                 self.count.add("healed");
                 return;
             }
-            let due = self.hand_over();
+            let due = self.send();
             self.check(due);
             if let Some(link) = &mut self.link {
-                link.take_all();
+                link.write_all();
             }
             loop {
                 self.nsqd_works();
@@ -470,11 +473,12 @@ impl<'a> World<'a> {
             self.heal();
         }
         let drains = self.rng.bool();
-        let kind = match drains {
-            true => ErrorKind::Drained,
-            false => ErrorKind::Closed,
+        let kind = if drains {
+            ErrorKind::Drained
+        } else {
+            ErrorKind::Closed
         };
-        let due = self.answer(|publish| Some(Said::Failed(kind, publish.unsettled())));
+        let due = self.answer(|publish| Some(Outcome::Failed(kind, publish.unsettled())));
         if drains {
             self.count.add_some("drained", due.len());
             self.queue.fail_all(&Cause::Drained);

@@ -103,7 +103,8 @@ impl Nsqd {
         Some(Err(text.into()))
     }
 
-    /// Checks in the order of nsqd: topic, permission to MPUB, sizes as they arrive, permission to PUB, disk.
+    /// Checks in the order of nsqd: topic, permission to MPUB, sizes as they arrive, permission to
+    /// PUB, disk.
     fn answer(
         &mut self,
         command: &Command,

@@ -1,6 +1,6 @@
-//! What the queue takes by time, with criterion: `cargo test --release --lib speed -- --ignored --nocapture`
+//! Speed of the queue alone: `cargo test --release --lib speed -- --ignored --nocapture`
 //!
-//! It stands here and not in `benches/`, which see what users see: the queue is nobody's but the producer's.
+//! It is not in `benches/`, because the queue is private.
 
 use std::hint::black_box;
 
@@ -8,9 +8,9 @@ use criterion::{Criterion, Throughput};
 
 use super::*;
 
-struct Nobody;
+struct Discard;
 
-impl Reply for Nobody {
+impl Reply for Discard {
     fn is_closed(&self) -> bool {
         false
     }
@@ -20,9 +20,9 @@ impl Reply for Nobody {
     }
 }
 
-/// A queue, and the connection that it hands over to.
+/// A queue and a connection that answers everything.
 struct Loop {
-    queue: TransactionQueue<Nobody>,
+    queue: TransactionQueue<Discard>,
     out: Outbox,
     topics: Vec<Topic>,
     body: Bytes,
@@ -31,15 +31,11 @@ struct Loop {
 
 impl Loop {
     fn new(topics: usize, batch: Option<Batch>) -> Self {
-        let wide = Usage {
-            publishes: 1_000_000,
-            bytes: 1 << 30,
-        };
         let topics = (0..topics).map(|number| Topic::new(format!("topic_{number}")).unwrap());
         Self {
             queue: TransactionQueue::new(Limits {
-                pending: wide,
-                window: wide,
+                pending: usage(1_000_000, 1 << 30),
+                window: usage(1_000_000, 1 << 30),
                 batch,
                 retry_maybe_written: false,
             }),
@@ -57,41 +53,40 @@ impl Loop {
             timeout,
         };
         self.queue
-            .push(transaction, WhenFull::Reject, self.now, Nobody);
+            .push(transaction, WhenFull::Reject, self.now, Discard);
     }
 
-    /// All publishes come at once, and each burst of commands is answered before the next.
-    fn turn(&mut self, publishes: usize) {
+    /// All publishes arrive at once, and each burst of commands is answered before the next.
+    fn publish_and_answer(&mut self, publishes: usize) {
         for number in 0..publishes {
             self.push(number, 30 * SECOND);
         }
         while !self.queue.is_empty() {
             while self.queue.next_command(b"{}", &mut self.out, self.now) {}
             black_box(self.out.take());
-            let taken = self.out.total();
+            let written = self.out.total();
             while self.queue.has_in_flight() {
-                self.queue.on_ok(taken, self.now).unwrap();
+                self.queue.on_ok(written, self.now).unwrap();
             }
         }
     }
 }
 
-const BATCH: Batch = Batch {
-    messages: 256,
-    bytes: 900_000,
-};
+const MODES: [(&str, Option<Batch>); 2] = [("batching", BATCHING.batch), ("no batching", None)];
 
 #[test]
-#[ignore = "it takes its time, and tells it"]
-fn publishes_take_their_turn() {
+#[ignore = "measures speed"]
+fn speed_of_publishing() {
     let mut criterion = Criterion::default();
-    for (mode, batch) in [("batching", Some(BATCH)), ("no batching", None)] {
+    for (mode, batch) in MODES {
         for topics in [1, 16] {
             let mut group = criterion.benchmark_group(format!("queue/{mode}, {topics} topics"));
             for publishes in [64, 1_024] {
-                let mut lap = Loop::new(topics, batch);
+                let mut bench = Loop::new(topics, batch);
                 group.throughput(Throughput::Elements(publishes as u64));
-                group.bench_function(publishes.to_string(), |b| b.iter(|| lap.turn(publishes)));
+                group.bench_function(publishes.to_string(), |b| {
+                    b.iter(|| bench.publish_and_answer(publishes));
+                });
             }
         }
     }
@@ -99,21 +94,23 @@ fn publishes_take_their_turn() {
 }
 
 #[test]
-#[ignore = "it takes its time, and tells it"]
-fn a_hundred_thousand_are_looked_at_for_one_that_is_overdue() {
+#[ignore = "measures speed"]
+fn speed_of_expiry() {
     let mut criterion = Criterion::default();
-    for (mode, batch) in [("batching", Some(BATCH)), ("no batching", None)] {
-        let mut lap = Loop::new(16, batch);
+    for (mode, batch) in MODES {
+        let mut bench = Loop::new(16, batch);
         for number in 0..100_000 {
-            lap.push(number, 30 * SECOND);
+            bench.push(number, 30 * SECOND);
         }
         criterion.bench_function(&format!("queue/expiry of 1 in 100,000, {mode}"), |b| {
             b.iter(|| {
-                lap.push(0, Duration::from_millis(1));
-                lap.queue.expire(lap.now + Duration::from_millis(2), None);
+                bench.push(0, Duration::from_millis(1));
+                bench
+                    .queue
+                    .expire(bench.now + Duration::from_millis(2), None);
             });
         });
-        assert_eq!(lap.queue.queued().publishes, 100_000);
+        assert_eq!(bench.queue.queued().publishes, 100_000);
     }
     criterion.final_summary();
 }

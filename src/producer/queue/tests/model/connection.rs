@@ -1,4 +1,4 @@
-//! One connection: what is handed over, what the socket takes, what nsqd answers, and how it ends.
+//! One connection: commands sent, bytes written, responses, and its end.
 
 use super::*;
 use crate::{
@@ -9,9 +9,9 @@ use crate::{
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
-    /// Nothing more is handed over; responses may still be read.
+    /// Nothing more is sent; responses may still be read.
     Closing,
-    /// An error frame was read.
+    /// An error response was read.
     Rejected,
 }
 
@@ -22,35 +22,35 @@ struct Sent {
     end: usize,
 }
 
-/// A connection as the producer and its socket see it.
+/// A connection as the producer sees it.
 pub(super) struct Link {
     out: Outbox,
-    /// All that was handed over; the socket has taken `taken` of it.
-    handed: Vec<u8>,
-    taken: usize,
+    /// All bytes sent; the transport has accepted `written` of them.
+    sent: Vec<u8>,
+    written: usize,
     peer: Peer,
     /// Frames on their way to the client.
     frames: VecDeque<Answer>,
     in_flight: VecDeque<Sent>,
-    /// The latest publish handed over, by topic or for all.
+    /// The latest publish sent, by topic or for all.
     last: BTreeMap<&'static str, usize>,
     state: State,
 }
 
 impl Link {
-    pub(super) fn take_all(&mut self) {
-        self.taken = self.handed.len();
+    pub(super) fn write_all(&mut self) {
+        self.written = self.sent.len();
     }
 
     pub(super) fn is_quiet(&self) -> bool {
         self.frames.is_empty()
     }
 
-    /// What the socket took may still arrive.
+    /// Bytes that are written may still arrive.
     pub(super) fn into_ghost(self) -> Peer {
         let mut peer = self.peer;
         let arrived = peer.arrived.len();
-        peer.arrived.extend(&self.handed[arrived..self.taken]);
+        peer.arrived.extend(&self.sent[arrived..self.written]);
         peer
     }
 }
@@ -64,8 +64,8 @@ impl World<'_> {
         self.queue.on_connected(round_trip);
         Link {
             out: Outbox::new(),
-            handed: Vec::new(),
-            taken: 0,
+            sent: Vec::new(),
+            written: 0,
             peer: Peer::default(),
             frames: VecDeque::new(),
             in_flight: VecDeque::new(),
@@ -75,14 +75,14 @@ impl World<'_> {
     }
 
     /// Publishes of one value keep their order among each other.
-    pub(super) fn lane(&self, publish: &Publish) -> &'static str {
+    pub(super) fn order(&self, publish: &Publish) -> &'static str {
         match self.kind.limits.batch {
             Some(_) => publish.topic,
             None => "",
         }
     }
 
-    pub(super) fn hand_over(&mut self) -> Due {
+    pub(super) fn send(&mut self) -> Due {
         let mut due = Due::new();
         let link = match self.link.take() {
             Some(link) => link,
@@ -93,8 +93,8 @@ impl World<'_> {
             return due;
         }
         for publish in &mut self.publishes[self.done..] {
-            if publish.is_ping() && publish.place == Place::Queued && publish.gone.get() {
-                publish.place = Place::Done;
+            if publish.is_ping() && publish.stage == Stage::Queued && publish.cancelled.get() {
+                publish.stage = Stage::Done;
             }
         }
         self.queue.admit_waiters();
@@ -105,64 +105,65 @@ impl World<'_> {
 
     fn next_command(&mut self, due: &mut Due) -> bool {
         let mut link = self.link.take().expect("a connection");
-        let handed = self.queue.next_command(b"{}", &mut link.out, self.now);
-        let removed = self.book.told.borrow()[due.len()..].to_vec();
+        let is_sent = self.queue.next_command(b"{}", &mut link.out, self.now);
+        let removed = self.log.answers.borrow()[due.len()..].to_vec();
         self.count
             .add_some("removed before its turn", removed.len());
         self.removed(&removed);
         due.extend(removed);
         let bytes = link.out.take().concat();
-        if handed {
+        if is_sent {
             let commands = commands(&bytes);
             assert_eq!(commands.len(), 1, "one command at a time");
-            self.handed_over(&mut link, &commands[0], &bytes);
+            self.sent(&mut link, &commands[0], &bytes);
         } else {
             assert!(bytes.is_empty(), "bytes, and no command");
             self.may_rest(&link);
         }
         self.link = Some(link);
-        handed
+        is_sent
     }
 
-    /// Publishes that were answered instead of being handed over. Their capacity is for those that wait.
-    pub(super) fn removed(&mut self, removed: &[(usize, Said)]) {
-        for (id, said) in removed {
+    /// Publishes that were answered instead of being sent. Waiting ones receive their capacity.
+    pub(super) fn removed(&mut self, removed: &[(usize, Outcome)]) {
+        for (id, outcome) in removed {
             self.admit();
             let publish = &mut self.publishes[*id];
-            assert_eq!(publish.place, Place::Queued, "{id} was removed");
-            publish.place = Place::Done;
+            assert_eq!(publish.stage, Stage::Queued, "{id} was removed");
+            publish.stage = Stage::Done;
             let not_now = publish.not_now();
-            let is_right = match said {
-                Said::Failed(ErrorKind::Closed, _) => publish.gone.get(),
-                Said::Failed(ErrorKind::Timeout, _) => publish.deadline <= self.now,
-                Said::Failed(ErrorKind::Rejected(_), _) => {
+            let is_right = match outcome {
+                Outcome::Failed(ErrorKind::Closed, _) => publish.cancelled.get(),
+                Outcome::Failed(ErrorKind::Timeout, _) => publish.deadline <= self.now,
+                Outcome::Failed(ErrorKind::Rejected(_), _) => {
                     publish.invalid || publish.sizes.len() > 1
                 }
                 _ => false,
             };
-            let delivery = matches!(said, Said::Failed(_, delivery) if *delivery == not_now);
-            assert!(is_right && delivery, "{id} was removed and told {said:?}");
+            let delivery = matches!(outcome, Outcome::Failed(_, delivery) if *delivery == not_now);
+            assert!(is_right && delivery, "{id} was removed with {outcome:?}");
         }
         self.admit();
     }
 
-    /// Nothing was handed over: with nothing in flight, no response would bring the queue back.
+    /// Nothing was sent: with nothing in flight, no response would bring the queue back.
     fn may_rest(&self, link: &Link) {
-        let waits = |publish: &&Publish| publish.place == Place::Queued;
+        let waits = |publish: &&Publish| publish.stage == Stage::Queued;
         let ping = |publish: &Publish| publish.is_ping();
         let mut waiting = self.publishes[self.done..].iter().filter(waits);
-        let rests = match link.in_flight.is_empty() {
-            true => waiting.next().is_none(),
-            false => !waiting.any(ping),
+        let rests = if link.in_flight.is_empty() {
+            waiting.next().is_none()
+        } else {
+            !waiting.any(ping)
         };
-        assert!(rests, "something should have been handed over");
+        assert!(rests, "something should have been sent");
     }
 
-    fn handed_over(&mut self, link: &mut Link, command: &Command, bytes: &[u8]) {
+    fn sent(&mut self, link: &mut Link, command: &Command, bytes: &[u8]) {
         let read = |body: &std::ops::Range<usize>| (number(&bytes[body.clone()]), body.len());
-        let queued = |(_, publish): &(usize, &Publish)| publish.place == Place::Queued;
-        let live = || self.publishes.iter().enumerate().skip(self.done);
-        let mut waiting = live().filter(queued);
+        let queued = |(_, publish): &(usize, &Publish)| publish.stage == Stage::Queued;
+        let active = || self.publishes.iter().enumerate().skip(self.done);
+        let mut waiting = active().filter(queued);
         let mut ids: Vec<_> = match command.verb {
             Verb::Identify => waiting
                 .find(|(_, publish)| publish.is_ping())
@@ -173,7 +174,7 @@ impl World<'_> {
         };
         ids.dedup();
         let first = &self.publishes[ids[0]];
-        let (lane, batched) = (self.lane(first), ids.len() > 1);
+        let (order, batched) = (self.order(first), ids.len() > 1);
         let verb = if batched { Verb::Mpub } else { first.verb };
         assert_eq!(
             (command.verb, &command.topic[..], command.delay),
@@ -186,10 +187,10 @@ impl World<'_> {
             });
             let bodies = command.bodies.iter().map(read);
             assert!(bodies.eq(sizes), "{ids:?} are whole and in order");
-            let lane = live()
+            let others = active()
                 .filter(queued)
-                .filter(|(_, other)| !other.is_ping() && self.lane(other) == lane);
-            let oldest = lane.map(|(id, _)| id).take(ids.len());
+                .filter(|(_, other)| !other.is_ping() && self.order(other) == order);
+            let oldest = others.map(|(id, _)| id).take(ids.len());
             assert!(oldest.eq(ids.iter().copied()), "{ids:?} are the oldest");
             self.counters.commands += 1;
         }
@@ -204,48 +205,48 @@ impl World<'_> {
         for id in &ids {
             let publish = &mut self.publishes[*id];
             let in_time = publish.is_ping() || publish.deadline > self.now;
-            assert!(in_time && !publish.gone.get(), "{id} is sent too late");
+            assert!(in_time && !publish.cancelled.get(), "{id} is sent too late");
             let may_be = publish.verb == Verb::Pub && !publish.alone && publish.size() <= 64 << 10;
             assert!(may_be || !batched, "{id} is batched");
-            publish.place = Place::InFlight;
+            publish.stage = Stage::InFlight;
             let again = std::mem::replace(&mut publish.written, true);
             if publish.is_ping() {
                 continue;
             }
-            let last = link.last.insert(lane, *id);
+            let last = link.last.insert(order, *id);
             assert!(last < Some(*id), "{id} is out of order");
             if publish.alone {
                 self.count.add("alone after a rejected batch");
             }
             if again {
                 self.counters.requeued += 1;
-                self.count.add("handed over again");
+                self.count.add("requeued");
             }
         }
-        link.handed.extend(bytes);
+        link.sent.extend(bytes);
         link.in_flight.push_back(Sent {
             ids,
-            end: link.handed.len(),
+            end: link.sent.len(),
         });
     }
 
-    pub(super) fn socket_takes(&mut self) -> Due {
+    pub(super) fn transport_accepts(&mut self) -> Due {
         if let Some(link) = &mut self.link {
-            let waiting = link.handed.len() - link.taken;
-            link.taken += some_of(waiting, &mut self.rng);
+            let waiting = link.sent.len() - link.written;
+            link.written += some_of(waiting, &mut self.rng);
         }
         Due::new()
     }
 
-    /// Some of what the socket took arrives, and nsqd executes some of that.
+    /// Some of the written bytes arrive, and nsqd executes some commands.
     pub(super) fn nsqd_works(&mut self) -> Due {
         let Some(link) = &mut self.link else {
             return Due::new();
         };
         let (peer, rng) = (&mut link.peer, &mut self.rng);
         let arrived = peer.arrived.len();
-        let more = some_of(link.taken - arrived, rng);
-        peer.arrived.extend(&link.handed[arrived..arrived + more]);
+        let more = some_of(link.written - arrived, rng);
+        peer.arrived.extend(&link.sent[arrived..arrived + more]);
         for _ in 0..rng.u32(0..8) {
             link.frames.extend(self.nsqd.execute(peer, rng, self.count));
         }
@@ -265,38 +266,38 @@ impl World<'_> {
         match answer {
             Ok(()) => {
                 let sent = link.in_flight.pop_front().expect("a command in flight");
-                self.queue.on_ok(link.taken as u64, self.now).unwrap();
-                let due = self.complete(&sent.ids, |_| Said::Ok);
+                self.queue.on_ok(link.written as u64, self.now).unwrap();
+                let due = self.complete(&sent.ids, |_| Outcome::Ok);
                 let late = due.len() < sent.ids.len();
                 self.count.add(if late { "late OK" } else { "OK" });
                 due
             }
             Err(text) => {
-                // More may follow: then it is no nsqd, and nothing behind the error is certain.
+                // If more frames follow, the peer is not nsqd, and nothing is certain.
                 link.state = match self.rng.u32(0..10) {
                     0 => State::Closing,
                     _ => State::Rejected,
                 };
-                self.queue.on_error(&refusal(&text)).unwrap();
+                self.queue.on_error(&server_error(&text)).unwrap();
                 self.rejected(&text)
             }
         }
     }
 
-    /// The response of a command: what is still unanswered gets its answer, and its place is free.
-    fn complete(&mut self, ids: &[usize], said: impl Fn(&Publish) -> Said) -> Due {
+    /// The response of a command: what is still unanswered gets its answer, and its entry leaves.
+    fn complete(&mut self, ids: &[usize], outcome: impl Fn(&Publish) -> Outcome) -> Due {
         let mut due = Due::new();
         for id in ids {
             let publish = &mut self.publishes[*id];
-            if publish.place == Place::InFlight {
-                due.push((*id, said(publish)));
+            if publish.stage == Stage::InFlight {
+                due.push((*id, outcome(publish)));
             }
-            publish.place = Place::Done;
+            publish.stage = Stage::Done;
         }
         due
     }
 
-    /// The answers that an error frame for the oldest command gives.
+    /// The answers that an error response for the oldest command gives.
     fn rejected(&mut self, text: &str) -> Due {
         let link = self.link.as_mut().expect("a connection");
         let ids = link.in_flight[0].ids.clone();
@@ -306,7 +307,7 @@ impl World<'_> {
             self.count.add("slow upload");
             return Due::new();
         }
-        let code = refusal(text).code();
+        let code = server_error(text).code();
         let certain = !matches!(code, ErrorCode::MpubFailed | ErrorCode::Unknown);
         let on_topic = matches!(code, ErrorCode::BadTopic | ErrorCode::Unauthorized);
         if ids.len() > 1 && certain && !on_topic {
@@ -317,34 +318,35 @@ impl World<'_> {
             }
             return Due::new();
         }
-        let said = |publish: &Publish| {
-            let delivery = match certain {
-                true => publish.not_now(),
-                false => publish.maybe_now(),
+        let outcome = |publish: &Publish| {
+            let delivery = if certain {
+                publish.not_now()
+            } else {
+                publish.maybe_now()
             };
-            Said::Failed(ErrorKind::Rejected(code), delivery)
+            Outcome::Failed(ErrorKind::Rejected(code), delivery)
         };
         link.in_flight.pop_front();
-        let mut due = self.complete(&ids, said);
+        let mut due = self.complete(&ids, outcome);
         if on_topic {
             due.extend(self.answer(|publish| {
-                let concerned = publish.topic == topic && publish.place != Place::Line;
-                concerned.then(|| said(publish))
+                let concerned = publish.topic == topic && publish.stage != Stage::Waiting;
+                concerned.then(|| outcome(publish))
             }));
         }
         due
     }
 
-    /// A frame that belongs to no command, or to one that is not wholly sent: it is not believed.
+    /// A response that belongs to no command, or to one that is not completely written.
     pub(super) fn out_of_step(&mut self) -> Due {
         let Some(link) = &mut self.link else {
             return Due::new();
         };
         let oldest = link.in_flight.front().map(|sent| sent.end);
-        if oldest.is_none_or(|end| end > link.taken) && link.state == State::Open {
-            self.queue.on_ok(link.taken as u64, self.now).unwrap_err();
+        if oldest.is_none_or(|end| end > link.written) && link.state == State::Open {
+            self.queue.on_ok(link.written as u64, self.now).unwrap_err();
             if oldest.is_none() {
-                self.queue.on_error(&refusal("E_INVALID")).unwrap_err();
+                self.queue.on_error(&server_error("E_INVALID")).unwrap_err();
             }
             link.state = State::Closing;
             link.frames.clear();
@@ -376,14 +378,14 @@ impl World<'_> {
         };
         let mut due = Due::new();
         for sent in &link.in_flight {
-            let whole = lost && sent.end <= link.taken;
+            let whole = lost && sent.end <= link.written;
             for id in &sent.ids {
                 let publish = &mut self.publishes[*id];
-                if publish.place != Place::InFlight {
-                    publish.place = Place::Done;
+                if publish.stage != Stage::InFlight {
+                    publish.stage = Stage::Done;
                     continue;
                 }
-                publish.place = Place::Queued;
+                publish.stage = Stage::Queued;
                 if publish.is_ping() {
                     continue;
                 }
@@ -392,31 +394,34 @@ impl World<'_> {
                 expected.requeued += usize::from(!whole || retry);
                 if whole && !retry {
                     let delivery = publish.maybe_now();
-                    due.push((*id, Said::Failed(ErrorKind::ConnectionLost, delivery)));
-                    publish.place = Place::Done;
+                    due.push((*id, Outcome::Failed(ErrorKind::ConnectionLost, delivery)));
+                    publish.stage = Stage::Done;
                 }
-                self.count.add(match whole {
-                    true => "lost whole",
-                    false => "lost half or unsent",
+                self.count.add(if whole {
+                    "lost, written"
+                } else {
+                    "lost, not written"
                 });
             }
         }
-        let (taken, cause) = (
-            link.taken as u64,
+        let (written, cause) = (
+            link.written as u64,
             Cause::ConnectionLost(ConnectionError::ClosedByPeer),
         );
-        let settlement = match lost {
-            true => self.queue.on_disconnected(ConnectionEnd::Lost {
-                written: taken,
+        let outcome = if lost {
+            self.queue.on_disconnected(ConnectionEnd::Lost {
+                written,
                 cause: &cause,
-            }),
-            false => self.queue.on_disconnected(ConnectionEnd::Rejected),
+            })
+        } else {
+            self.queue.on_disconnected(ConnectionEnd::Rejected)
         };
-        self.count.add(match lost {
-            true => "connection lost",
-            false => "ended by a rejection",
+        self.count.add(if lost {
+            "connection lost"
+        } else {
+            "ended by a rejection"
         });
-        assert_eq!(settlement, expected);
+        assert_eq!(outcome, expected);
         self.ghosts.push(link.into_ghost());
         due
     }

@@ -1,8 +1,8 @@
-//! What a schedule is like: the limits, and what is published.
+//! The limits and publishes of one schedule.
 
 use super::*;
 
-/// The first two are refused, and in many a schedule not published to.
+/// nsqd rejects the first two; many schedules do not publish to them.
 const TOPICS: [&str; 12] = [
     "bad", "locked", "a", "b", "a", "b", "a", "b", "a", "b", "a", "c",
 ];
@@ -10,14 +10,14 @@ const TOPICS: [&str; 12] = [
 pub(super) struct Kind {
     pub(super) limits: Limits,
     pub(super) topics: &'static [&'static str],
-    /// As many publishes at most come at once.
+    /// Maximum number of publishes at once.
     pub(super) burst: usize,
-    /// Of so many publishes, one is a batch and one is deferred.
+    /// One of this many publishes is a `MultiPublish`, another one is deferred.
     pub(super) plain: usize,
-    /// Of so many whole commands, one meets trouble; 0 for none.
+    /// One of this many commands fails; 0 for none.
     pub(super) trouble: u32,
-    /// The longest time-out, in milliseconds.
-    pub(super) patience: u64,
+    /// Maximum timeout in milliseconds.
+    pub(super) timeout_ms: u64,
 }
 
 impl Kind {
@@ -32,14 +32,11 @@ impl Kind {
     fn without_batching(rng: &mut fastrand::Rng) -> Self {
         Self {
             limits: Limits {
-                pending: Usage {
-                    publishes: [3, 10, 100][rng.usize(0..3)],
-                    bytes: [200, 6000, 1 << 20][rng.usize(0..3)],
-                },
-                window: Usage {
-                    publishes: rng.usize(1..10),
-                    bytes: [1, 100, 1 << 20][rng.usize(0..3)],
-                },
+                pending: usage(
+                    [3, 10, 100][rng.usize(0..3)],
+                    [200, 6000, 1 << 20][rng.usize(0..3)],
+                ),
+                window: usage(rng.usize(1..10), [1, 100, 1 << 20][rng.usize(0..3)]),
                 retry_maybe_written: rng.bool(),
                 batch: None,
             },
@@ -47,21 +44,21 @@ impl Kind {
             burst: 1,
             plain: 4,
             trouble: [0, 4, 15][rng.usize(0..3)],
-            patience: 500,
+            timeout_ms: 500,
         }
     }
 
     fn with_batching(rng: &mut fastrand::Rng) -> Self {
         Self {
             limits: Limits {
-                pending: Usage {
-                    publishes: [10, 30, 150][rng.usize(0..3)],
-                    bytes: [2000, 1 << 20, 1 << 20][rng.usize(0..3)],
-                },
-                window: Usage {
-                    publishes: [rng.usize(1..20), 100, 1000][rng.usize(0..3)],
-                    bytes: [rng.usize(1..1000), 1 << 20, 1 << 20][rng.usize(0..3)],
-                },
+                pending: usage(
+                    [10, 30, 150][rng.usize(0..3)],
+                    [2000, 1 << 20, 1 << 20][rng.usize(0..3)],
+                ),
+                window: usage(
+                    [rng.usize(1..20), 100, 1000][rng.usize(0..3)],
+                    [rng.usize(1..1000), 1 << 20, 1 << 20][rng.usize(0..3)],
+                ),
                 retry_maybe_written: rng.bool(),
                 batch: Some(Batch {
                     messages: [rng.usize(2..9), 256][rng.usize(0..2)],
@@ -72,20 +69,17 @@ impl Kind {
             burst: [3, 10, 30][rng.usize(0..3)],
             plain: [4, 20, 100][rng.usize(0..3)],
             trouble: [0, 4, 15][rng.usize(0..3)],
-            patience: 500,
+            timeout_ms: 500,
         }
     }
 
-    /// Large batches of few topics, so many that the pace holds them up.
+    /// Large batches of few topics, which reach the limit of publishes in flight.
     fn flood(rng: &mut fastrand::Rng) -> Self {
-        let load = Usage {
-            publishes: 600,
-            bytes: 1 << 20,
-        };
+        let wide = usage(600, 1 << 20);
         Self {
             limits: Limits {
-                pending: load,
-                window: load,
+                pending: wide,
+                window: wide,
                 retry_maybe_written: rng.bool(),
                 batch: Some(Batch {
                     messages: [rng.usize(10..100), 256][rng.usize(0..2)],
@@ -96,7 +90,7 @@ impl Kind {
             burst: 120,
             plain: 400,
             trouble: [0, 100][rng.usize(0..2)],
-            patience: 5000,
+            timeout_ms: 5000,
         }
     }
 }

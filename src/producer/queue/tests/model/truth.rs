@@ -6,64 +6,64 @@ use crate::protocol::ErrorCode;
 impl World<'_> {
     pub(super) fn check(&mut self, due: Due) {
         self.check_answers(due);
-        self.check_books();
+        self.check_usage();
     }
 
-    /// The answers given since the last step are those that are due, and they agree with what is stored.
+    /// The answers since the last step are those that are due, and agree with what is stored.
     pub(super) fn check_answers(&mut self, mut due: Due) {
-        for (id, place) in self.nsqd.stored.split_off(0) {
+        for (id, member) in self.nsqd.stored.split_off(0) {
             let publish = &mut self.publishes[id];
-            publish.copies[place] += 1;
-            if publish.copies[place] > 1 {
+            publish.copies[member] += 1;
+            if publish.copies[member] > 1 {
                 let retry = self.kind.limits.retry_maybe_written;
                 assert!(publish.maybe && retry, "{id} is stored twice");
                 self.count.add("stored twice");
             }
             self.is_true(id);
         }
-        let mut told = self.book.told.take();
-        for (id, said) in &told {
-            let before = self.publishes[*id].said.replace(*said);
+        let mut answers = self.log.answers.take();
+        for (id, outcome) in &answers {
+            let before = self.publishes[*id].outcome.replace(*outcome);
             assert_eq!(before, None, "{id} is answered twice");
             self.is_true(*id);
             if !self.publishes[*id].is_ping() {
-                self.counters(*said);
+                self.counters(*outcome);
             }
-            if *said == Said::Ok && !self.publishes[*id].is_ping() {
-                let lane = self.lane(&self.publishes[*id]);
-                let last = self.last_ok.insert(lane, *id);
+            if *outcome == Outcome::Ok && !self.publishes[*id].is_ping() {
+                let order = self.order(&self.publishes[*id]);
+                let last = self.last_ok.insert(order, *id);
                 assert!(last < Some(*id), "{id} is confirmed out of order");
             }
         }
-        told.sort_by_key(|(id, _)| *id);
+        answers.sort_by_key(|(id, _)| *id);
         due.sort_by_key(|(id, _)| *id);
-        assert_eq!(told, due, "told, and due");
+        assert_eq!(answers, due, "answers and what is due");
         let mut live = self.publishes.iter().skip(self.done);
-        let done = live.position(|publish| publish.place != Place::Done);
+        let done = live.position(|publish| publish.stage != Stage::Done);
         self.done = done.map_or(self.publishes.len(), |done| self.done + done);
     }
 
-    fn counters(&mut self, said: Said) {
+    fn counters(&mut self, outcome: Outcome) {
         let counters = &mut self.counters;
-        match said {
-            Said::Failed(ErrorKind::Full, _) => counters.rejected_full += 1,
-            Said::Failed(ErrorKind::Timeout, _) => counters.timed_out += 1,
+        match outcome {
+            Outcome::Failed(ErrorKind::Full, _) => counters.rejected_full += 1,
+            Outcome::Failed(ErrorKind::Timeout, _) => counters.timed_out += 1,
             _ => {}
         }
-        *match said {
-            Said::Ok => &mut counters.ok,
-            Said::Failed(_, Delivery::NotWritten) => &mut counters.not_written,
-            Said::Failed(_, Delivery::MaybeWritten) => &mut counters.maybe_written,
-            Said::Failed(_, Delivery::MaybePartial) => &mut counters.maybe_partial,
+        *match outcome {
+            Outcome::Ok => &mut counters.ok,
+            Outcome::Failed(_, Delivery::NotWritten) => &mut counters.not_written,
+            Outcome::Failed(_, Delivery::MaybeWritten) => &mut counters.maybe_written,
+            Outcome::Failed(_, Delivery::MaybePartial) => &mut counters.maybe_partial,
         } += 1;
     }
 
     fn is_true(&self, id: usize) {
         let publish = &self.publishes[id];
         let copies = &publish.copies;
-        match publish.said {
-            Some(Said::Ok) => assert!(copies.iter().all(|n| *n > 0), "{id}: Ok, not stored"),
-            Some(Said::Failed(kind, delivery)) => {
+        match publish.outcome {
+            Some(Outcome::Ok) => assert!(copies.iter().all(|n| *n > 0), "{id}: Ok, not stored"),
+            Some(Outcome::Failed(kind, delivery)) => {
                 let stored = copies.iter().any(|n| *n > 0);
                 let not_written = delivery == Delivery::NotWritten;
                 assert!(!(not_written && stored), "{id}: NotWritten, stored");
@@ -77,7 +77,7 @@ impl World<'_> {
         }
     }
 
-    fn check_books(&self) {
+    fn check_usage(&self) {
         let (queue, held) = (&self.queue, self.held());
         assert_eq!(queue.counters(), self.counters);
         assert_eq!(queue.accounting.held, held, "held");
@@ -91,8 +91,8 @@ impl World<'_> {
         assert_eq!(together, held, "waiting and in flight");
         assert_eq!(queue.oldest_end(), self.oldest_end(), "oldest end");
         let is_open = |publish: &&Publish| {
-            // Nobody waits for a ping whose caller is gone.
-            publish.is_unanswered() && !(publish.is_ping() && publish.gone.get())
+            // A cancelled ping is not awaited.
+            publish.is_unanswered() && !(publish.is_ping() && publish.cancelled.get())
         };
         let open = self.publishes[self.done..].iter().filter(is_open);
         let earliest = open.map(|publish| publish.deadline).min();

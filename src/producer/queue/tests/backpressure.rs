@@ -1,0 +1,186 @@
+//! The capacity of the queue: rejected publishes and waiting ones.
+
+use super::*;
+
+fn with_capacity(publishes: usize, bytes: usize) -> Bench {
+    Bench::with(Limits {
+        pending: usage(publishes, bytes),
+        ..WIDE
+    })
+}
+
+impl Bench {
+    /// Accepts waiting publishes, sends what may be sent, and answers all of it with `OK`.
+    fn round(&mut self) -> Vec<String> {
+        self.queue().admit_waiters();
+        let commands = self.send();
+        self.oks(commands.len());
+        commands
+    }
+}
+
+/// contract: 6
+/// checklist: 33
+#[test]
+fn full_queue_rejects_by_number_of_publishes() {
+    let mut bench = with_capacity(2, 100);
+    bench.publish_all("aa");
+    bench.answers([]);
+    let deadline = bench.queue().next_deadline();
+    bench.publish_within("a", SECOND);
+    assert_eq!(bench.queue().next_deadline(), deadline);
+    bench.answers(["3 Full NotWritten"]);
+    assert_eq!(
+        bench.latest_error(),
+        "queue is full: 2 publishes are outstanding and 1 more would exceed max_pending (2)"
+    );
+    bench.sends(["PUB a 1", "PUB a 2"]);
+    bench.ok();
+    bench.publish("a");
+    bench.answers(["1 Ok"]);
+}
+
+/// contract: 6
+/// checklist: 33
+#[test]
+fn full_queue_rejects_by_bytes_of_bodies() {
+    let mut bench = with_capacity(100, 20);
+    bench.publish_sized("a", 10);
+    bench.multi_publish("a", 5);
+    bench.answers([]);
+    bench.publish_sized("a", 1);
+    bench.answers(["3 Full NotWritten"]);
+    assert_eq!(
+        bench.latest_error(),
+        "queue is full: 20 bytes are outstanding and 1 more would exceed max_pending_bytes (20)"
+    );
+    assert_eq!(bench.held(), (2, 20));
+}
+
+/// contract: 6
+/// checklist: 33
+#[test]
+fn full_queue_removes_cancelled_publishes() {
+    let mut bench = with_capacity(2, 100);
+    let ids = [bench.publish("a"), bench.publish("a")];
+    bench.cancel(ids[0]);
+    bench.publish("a");
+    bench.answers(["1 Closed NotWritten"]);
+    // A pass over all publishes is made every 20 ms at most.
+    bench.cancel(ids[1]);
+    bench.publish("a");
+    bench.answers(["4 Full NotWritten"]);
+    bench.now += Duration::from_millis(20);
+    bench.publish("a");
+    bench.answers(["2 Closed NotWritten"]);
+    bench.sends(["PUB a 3", "PUB a 5"]);
+    // Those in flight are not removed.
+    bench.cancel(3);
+    bench.now += Duration::from_millis(20);
+    bench.publish("a");
+    bench.answers(["6 Full NotWritten"]);
+}
+
+/// checklist: 33
+#[test]
+fn waiting_publishes_are_accepted_in_order() {
+    let mut bench = with_capacity(2, 100);
+    for _ in 0..6 {
+        bench.publish_waiting(1, 30 * SECOND);
+    }
+    bench.cancel(4);
+    assert_eq!(bench.held(), (2, 2));
+    assert_eq!(bench.queue().waiting_for_capacity(), 3);
+    bench.wait(SECOND);
+    assert_eq!(bench.round(), ["PUB a 1", "PUB a 2"]);
+    assert_eq!(bench.round(), ["PUB a 3", "PUB a 5"]);
+    assert!(!bench.queue().is_empty());
+    bench.wait(SECOND);
+    assert_eq!(bench.round(), ["PUB a 6"]);
+    assert!(bench.queue().is_empty());
+    bench.answers_each([1, 2, 3, 5, 6], "Ok");
+    // The cancelled one is not counted, and the latency includes the time of waiting.
+    assert_eq!(bench.queue().waiting_for_capacity(), 0);
+    assert_eq!(bench.queue().counters().published, 5);
+    assert_eq!(bench.queue().latency().max(), Some(2 * SECOND));
+}
+
+/// checklist: 33
+#[test]
+fn waiting_publish_is_not_overtaken() {
+    let mut bench = with_capacity(1, 100);
+    bench.publish("a");
+    bench.publish_waiting(1, SECOND);
+    bench.send();
+    bench.ok();
+    bench.publish("a");
+    bench.publish_waiting(1, SECOND);
+    bench.answers(["1 Ok", "3 Full NotWritten"]);
+    assert_eq!(bench.round(), ["PUB a 2"]);
+    assert_eq!(bench.round(), ["PUB a 4"]);
+
+    // Not even by a small one that would fit.
+    let mut bench = with_capacity(10, 10);
+    bench.publish_sized("a", 5);
+    bench.publish_waiting(8, SECOND);
+    bench.publish_waiting(1, SECOND);
+    bench.publish("a");
+    bench.answers(["4 Full NotWritten"]);
+    assert_eq!(
+        bench.latest_error(),
+        "queue is full: 5 bytes are outstanding and 9 more would exceed max_pending_bytes (10)"
+    );
+    bench.cancel(2);
+    bench.publish("a");
+    bench.answers([]);
+    assert_eq!(bench.round(), ["PUB a 1", "PUB a 3", "PUB a 5"]);
+}
+
+/// checklist: 33
+#[test]
+fn publish_larger_than_the_capacity_does_not_wait() {
+    let mut bench = with_capacity(2, 10);
+    bench.publish_waiting(11, SECOND);
+    bench.answers(["1 Full NotWritten"]);
+    assert!(bench.queue().is_empty());
+}
+
+/// checklist: 33
+#[test]
+fn capacity_of_unsent_publishes_goes_to_waiting_ones() {
+    let mut bench = with_capacity(2, 100);
+    bench.publish_all("aa");
+    bench.publish_waiting(50, SECOND);
+    bench.publish_waiting(1, SECOND);
+    bench.publish_waiting(1, SECOND);
+    bench.publish_waiting(1, SECOND);
+    for id in [1, 2, 6] {
+        bench.cancel(id);
+    }
+    // The first waiting one is not sent either.
+    let error = server_error("E_BAD_MESSAGE PUB message too big 50 > 9");
+    bench.queue().server_limits.learn(&error);
+    bench.sends(["PUB a 4", "PUB a 5"]);
+    assert_eq!(bench.take_answers().len(), 3);
+    assert_eq!(bench.queue().admission.entries(), 0);
+}
+
+/// checklist: 33
+#[test]
+fn cancelled_waiting_publishes_do_not_accumulate() {
+    let mut bench = with_capacity(1, 100);
+    bench.publish("a");
+    bench.publish_waiting(1, SECOND);
+    for entries in 2..=64 {
+        let id = bench.publish_waiting(1, SECOND);
+        bench.cancel(id);
+        assert_eq!(bench.queue().admission.entries(), entries);
+    }
+    bench.publish_waiting(1, SECOND);
+    assert_eq!(bench.queue().admission.entries(), 2);
+    for _ in 0..10_000 {
+        let id = bench.publish_waiting(1, SECOND);
+        bench.cancel(id);
+    }
+    assert!(bench.queue().admission.entries() <= 64);
+}
