@@ -156,15 +156,23 @@ pub use self::{
 pub use {actix, bytes};
 
 /// Longer texts: what a result means, options, tuning, troubleshooting, migration.
+// The pages link to each other's files. The definitions here come first, so that on docs.rs they win.
 pub mod guide {
     #[doc = include_str!("../docs/delivery.md")]
     pub mod delivery {}
     #[doc = include_str!("../docs/actix-web.md")]
     pub mod actix_web {}
+    #[doc = "[tuning]: crate::guide::tuning"]
     #[doc = include_str!("../docs/options.md")]
     pub mod options {}
+    #[doc = "[options]: crate::guide::options"]
     #[doc = include_str!("../docs/tuning.md")]
     pub mod tuning {}
+    #[doc = "[arbiters]: crate::guide::tuning#arbiters"]
+    #[doc = "[delivery]: crate::guide::delivery"]
+    #[doc = "[nsqd]: crate::guide::delivery#what-nsqd-does-not-promise"]
+    #[doc = "[options]: crate::guide::options"]
+    #[doc = "[windows]: crate::guide::tuning#windows-and-memory"]
     #[doc = include_str!("../docs/troubleshooting.md")]
     pub mod troubleshooting {}
     #[doc = include_str!("../MIGRATION.md")]

@@ -30,7 +30,7 @@ const BUCKETS: usize = ((RANGE - PRECISION + 1) << PRECISION) as usize + 1;
 /// interval:
 ///
 /// ```
-/// # use actix_nsq::Stats;
+/// # use actix_nsq::producer::Stats;
 /// # fn example(earlier: &Stats, now: &Stats) {
 /// let latency = now.latency.since(&earlier.latency);
 /// if let Some(p99) = latency.quantile(0.99) {

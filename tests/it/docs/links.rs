@@ -32,6 +32,30 @@ fn readme_has_no_relative_link() {
     assert!(relative.is_empty(), "{relative:?}");
 }
 
+/// docs.rs has the pages as modules: `src/lib.rs` defines each link to another page a second time.
+#[test]
+fn link_between_guide_pages_is_defined_for_docs_rs() {
+    let crate_docs = super::read("src/lib.rs");
+    let pages = pages();
+    let in_docs = |page: &&PathBuf| page.parent() == Some(&path("docs"));
+    for page in pages.iter().filter(in_docs) {
+        let text = fs::read_to_string(page).unwrap();
+        for link in inline_links(&text) {
+            let ok = link.starts_with('#') || link.contains("://");
+            assert!(ok, "{}: define {link} at the end", page.display());
+        }
+        for (name, target) in definitions(&text) {
+            let Some((page, anchor)) = target.split_once(".md") else {
+                continue;
+            };
+            let module = page.replace('-', "_");
+            let definition = format!("#[doc = \"[{name}]: crate::guide::{module}{anchor}\"]");
+            let defined = crate_docs.contains(&definition);
+            assert!(defined, "src/lib.rs lacks {definition}");
+        }
+    }
+}
+
 #[test]
 fn every_page_of_docs_is_in_the_guide() {
     let crate_docs = super::read("src/lib.rs");
@@ -87,6 +111,17 @@ fn pages() -> BTreeSet<PathBuf> {
 
 /// The targets of the links in a page, without those in code.
 fn links(text: &str) -> Vec<String> {
+    let mut links = inline_links(text);
+    links.extend(definitions(text).map(|(_, target)| target.to_owned()));
+    links
+}
+
+/// Names and targets of the link definitions in a page.
+fn definitions(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    prose(text).filter_map(|line| line.strip_prefix('[')?.split_once("]: "))
+}
+
+fn inline_links(text: &str) -> Vec<String> {
     let mut links = Vec::new();
     for line in prose(text) {
         for piece in line.split("](").skip(1) {
