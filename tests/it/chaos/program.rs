@@ -1,4 +1,4 @@
-//! The example `chaos_proxy`, the proxy as a program.
+//! The example `chaos_proxy`, the proxy as a program. Cargo builds it first, so only with `FULL=1`.
 
 use std::{
     io::{BufRead, BufReader},
@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{echo::Echo, exchange};
 use crate::support::{
-    example,
+    example, full,
     wait::{PATIENCE, poll},
 };
 
@@ -26,6 +26,9 @@ impl Drop for Program {
 
 #[test]
 fn chaos_proxy_prints_its_faults_and_counts_and_ends_on_signals() {
+    if !full() {
+        return;
+    }
     let echo = Echo::start();
     let path = example::program("chaos_proxy").expect("the example can be built");
     for signal in [Signal::TERM, Signal::INT] {
