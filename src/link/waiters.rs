@@ -42,6 +42,13 @@ pub struct WaitConnected {
     pub timeout: Duration,
 }
 
+impl WaitConnected {
+    /// Waits for at most this time.
+    pub const fn new(timeout: Duration) -> Self {
+        Self { timeout }
+    }
+}
+
 /// Replaces the connection: closes it once everything in flight is answered, and connects again at
 /// once. If the actor is waiting to connect, it connects at once. No message is lost.
 ///

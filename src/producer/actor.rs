@@ -350,7 +350,10 @@ impl Pumped for Producer {
         self.expire(now);
         self.shared.queue.borrow_mut().admit_waiters();
         let has_waiters = !self.waiters.is_empty() && !self.drain.has_begun();
-        if self.link.state() == LinkState::Idle && (has_waiters || self.has_outstanding()) {
+        if self.link.state() == LinkState::Idle
+            && !self.drain.is_expired(now)
+            && (has_waiters || self.has_outstanding())
+        {
             self.connect_now((), ctx);
         }
         self.answer_waiters(now);

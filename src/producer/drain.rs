@@ -41,6 +41,13 @@ pub struct Drain {
     pub timeout: Duration,
 }
 
+impl Drain {
+    /// A drain with this time for the outstanding publishes.
+    pub const fn new(timeout: Duration) -> Self {
+        Self { timeout }
+    }
+}
+
 /// How the publishes that were outstanding when a drain began were answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]

@@ -30,3 +30,10 @@ pub struct Ping {
     /// How long to wait at most, also for a connection.
     pub timeout: Duration,
 }
+
+impl Ping {
+    /// A ping that waits for at most this time.
+    pub const fn new(timeout: Duration) -> Self {
+        Self { timeout }
+    }
+}
