@@ -11,8 +11,8 @@
 //!     let producer = Producer::start(ProducerConfig::new("127.0.0.1:4150")?);
 //!     match producer.publish("orders", r#"{"id":1}"#).await {
 //!         Ok(()) => println!("stored by nsqd"),
-//!         Err(error) if error.delivery() == Delivery::NotWritten => println!("not stored: {error}"),
-//!         Err(error) => println!("may be stored, a retry may duplicate it: {error}"),
+//!         Err(e) if e.delivery() == Delivery::NotWritten => println!("not stored: {e}"),
+//!         Err(e) => println!("may be stored, a retry may duplicate it: {e}"),
 //!     }
 //!     Ok(())
 //! }

@@ -9,7 +9,8 @@ use super::reply::DeferredReply;
 /// How far the drain of an actor is; `R` is the report at its end.
 ///
 /// ```text
-///   NotDraining --begin--> Until(deadline) --nothing outstanding, or the deadline--> Closing --finish--> Done
+///                begin               nothing outstanding, deadline           finish
+///   NotDraining -------> Until(deadline) -------------------------> Closing -------> Done
 /// ```
 pub(crate) struct DrainState<R> {
     phase: Phase<R>,

@@ -14,8 +14,8 @@ use crate::{
 /// ```text
 ///           close: lost, rejected, unexpected response, stalled, drained
 ///   Open ----------------------------------------------------------------> Closing
-///                                                      the writer has closed: its count is final
-///                                                      the reader has closed: no response is unread
+///                                        the writer has closed: its count is final
+///                                        the reader has closed: no response is unread
 ///                                                                            |
 ///                                                                            v
 ///                                                                          ended

@@ -61,13 +61,14 @@ const EXPIRY_INTERVAL: Duration = Duration::from_millis(20);
 /// # States
 ///
 /// ```text
-///            started, or                    handshake
-///            first publish                     done
-///   Idle ---------------------> Connecting ------------> Connected
-///                                ^      |                    | lost, closed
-///                        backoff |      | failed             v
-///                                |      v              Disconnecting
-///                               BackingOff <---------------- | publishes settled; the actor restarts
+///            started, or               handshake
+///            first publish                done
+///   Idle ----------------> Connecting ------------> Connected
+///                           ^      |                    | lost, closed
+///                   backoff |      | failed             v
+///                           |      v              Disconnecting
+///                          BackingOff <---------------- | publishes settled;
+///                                                       | the actor restarts
 ///
 ///   any state, after Drain -----------> Draining ----------> Drained, for good
 /// ```

@@ -43,8 +43,8 @@ fn source_file_has_at_most_600_lines() {
 
 #[test]
 fn line_is_at_most_100_characters_wide() {
-    // rustfmt keeps the width of code; it does not break comments and strings.
-    let is_comment = |line: &str| line.trim_start().starts_with("//");
+    // rustfmt keeps the width of code; it does not break comments. Tables cannot be broken.
+    let is_comment = |line: &str| line.trim_start().starts_with("//") && !line.contains("//! |");
     report(
         sources(&["src", "tests", "examples", "benches", "fuzz"], "rs"),
         |source| too_wide(source, |line| is_comment(line) && !line.contains("://")),
