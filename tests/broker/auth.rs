@@ -19,22 +19,16 @@ use super::fixture::{
 };
 use super::tls::connection_error;
 use crate::harness::{Scenario, scenarios};
-use crate::support::auth_server::{Grant, Mood};
+use crate::support::auth_server::{Grant, Mode};
 use crate::support::broker::{Broker, Settings};
 use crate::support::logs;
 use crate::support::settings::Tls;
 use crate::support::wait;
 
 pub fn scenarios() -> Vec<Scenario> {
-    let guarded = || Settings {
-        auth: true,
-        ..Settings::default()
-    };
+    let guarded = || Settings::default().and_auth();
     scenarios![
-        granted_secret_is_accepted_in_every_layer.with(Settings {
-            tls: Some(Tls::default()),
-            ..guarded()
-        }),
+        granted_secret_is_accepted_in_every_layer.with(Settings::tls(Tls::default()).and_auth()),
         missing_secret_is_reported.with(guarded()),
         wrong_secret_is_reported_and_accepted_once_granted.with(guarded()),
         publishes_wait_while_the_auth_server_is_down.with(guarded()),
@@ -142,7 +136,7 @@ async fn wrong_secret_is_reported_and_accepted_once_granted(broker: Broker) {
 /// checklist: 3, 100, 101, 102
 async fn publishes_wait_while_the_auth_server_is_down(broker: Broker) {
     grant(&broker, Grant::everything("client"));
-    for (round, mood) in [Mood::Down, Mood::Broken(500)].into_iter().enumerate() {
+    for (round, mood) in [Mode::Down, Mode::Error(500)].into_iter().enumerate() {
         broker.auth().set(mood);
         let reason = connection_error(eager(&broker).await).await;
         assert_auth_rejected(&reason, ErrorCode::AuthFailed);
@@ -150,7 +144,7 @@ async fn publishes_wait_while_the_auth_server_is_down(broker: Broker) {
         let producer = start(eager(&broker).await);
         EventLog::of(&producer).until_backing_off(3).await;
         let waiting = publish_all(&producer, 10 * round..10 * (round + 1));
-        broker.auth().set(Mood::Well);
+        broker.auth().set(Mode::Normal);
         waiting.await.assert_all_ok();
     }
     assert_stored(&broker, 0..20).await;

@@ -43,10 +43,7 @@ const MAX_GROWTH: usize = 2 * MAX_BYTES + MAX_PENDING * 500 + (24 << 20);
 
 pub fn scenarios() -> Vec<Scenario> {
     // Writing every message to disk would take most of the time.
-    let in_memory = || Settings {
-        in_memory: true,
-        ..Settings::default()
-    };
+    let in_memory = Settings::in_memory;
     let long = Duration::from_secs(180);
     scenarios![
         flood_of_sends_stays_within_max_pending_bytes
@@ -168,7 +165,7 @@ impl Flood {
     async fn new(broker: Broker, producer: Addr<Producer>) -> Self {
         let mut record = Record::new();
         let flood = Self {
-            size: scaled(100_000, 1_000_000),
+            size: scaled(40_000, 1_000_000),
             broker,
             producer,
             topic: topic(TOPIC),

@@ -21,10 +21,7 @@ use crate::support::scaled;
 use crate::support::settings::Tls;
 
 pub fn scenarios() -> Vec<Scenario> {
-    let with_tls = || Settings {
-        tls: Some(Tls::default()),
-        ..Settings::default()
-    };
+    let with_tls = || Settings::tls(Tls::default());
     scenarios![
         large_bodies_are_stored_unchanged_in_every_layer.with(with_tls()),
         small_messages_are_stored_in_order_in_every_layer.with(with_tls()),

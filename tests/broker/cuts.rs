@@ -27,20 +27,16 @@ pub fn scenarios() -> Vec<Scenario> {
         in_memory: true,
         ..Settings::default()
     };
-    let in_memory = || Settings {
-        in_memory: true,
-        ..Settings::default()
-    };
     let long = Duration::from_secs(300);
     let plain = scenarios![
         cut_session_gives_true_answers.with(limited()).timeout(long),
         session_cut_around_large_bodies_gives_true_answers
-            .with(in_memory())
+            .with(Settings::in_memory())
             .timeout(long),
         cut_session_with_retry_maybe_written_stores_everything
             .with(limited())
             .timeout(long),
-        session_in_slices_of_any_size_is_stored_unchanged.with(in_memory()),
+        session_in_slices_of_any_size_is_stored_unchanged.with(Settings::in_memory()),
     ];
     plain.into_iter().chain(layered::scenarios()).collect()
 }

@@ -23,13 +23,13 @@ pub fn scenarios() -> Vec<Scenario> {
         dpub_sends_the_delay_in_milliseconds
             .only(Kind::Embedded, "nsqd does not show the delay of a message"),
         deferred_message_is_delivered_after_its_delay
-            .with(in_memory())
+            .with(Settings::in_memory())
             .only(
                 Kind::Real,
                 "messages of the embedded nsqd are not consumed here"
             ),
         first_publish_creates_the_topic,
-        ephemeral_topic_accepts_publishes.with(in_memory()),
+        ephemeral_topic_accepts_publishes.with(Settings::in_memory()),
         paused_and_emptied_topic_accepts_publishes.only(
             Kind::Real,
             "the embedded nsqd neither pauses nor empties topics"
@@ -44,13 +44,6 @@ pub fn scenarios() -> Vec<Scenario> {
         expired_callers_do_not_shift_the_answers_of_others,
         topic_names_are_valid_exactly_if_nsqd_accepts_them,
     ]
-}
-
-fn in_memory() -> Settings {
-    Settings {
-        in_memory: true,
-        ..Settings::default()
-    }
 }
 
 /// checklist: 25, 42
@@ -362,27 +355,10 @@ async fn topic_names_are_valid_exactly_if_nsqd_accepts_them(broker: Broker) {
     let (longest, too_long) = ("x".repeat(64), "x".repeat(65));
     let longest_ephemeral = format!("{}#ephemeral", "x".repeat(54));
     let too_long_ephemeral = format!("{}#ephemeral", "x".repeat(55));
-    let names = [
-        "a",
-        ".",
-        "-_.09azAZ",
-        &longest,
-        &too_long,
-        &longest_ephemeral,
-        &too_long_ephemeral,
-        "x#ephemeral",
-        "#ephemeral",
-        "x#ephemera",
-        "x#ephemeral#ephemeral",
-        "x#",
-        "a/b",
-        "a:b",
-        "caf\u{e9}",
-        "\u{fc}",
-        "a\tb",
-        "a\0b",
-        "*",
-    ];
+    let words = "a . -_.09azAZ x#ephemeral #ephemeral x#ephemera x#ephemeral#ephemeral x# a/b a:b \
+                 caf\u{e9} \u{fc} a\tb a\0b *";
+    let long = [&longest, &too_long, &longest_ephemeral, &too_long_ephemeral];
+    let names = words.split(' ').chain(long.map(String::as_str));
     let address = broker.address().await;
     for name in names {
         let (address, to_nsqd) = (address.clone(), name.to_owned());

@@ -8,7 +8,6 @@ use actix_nsq::{
     ConnectionError, Delivery, ErrorKind, ProducerConfig, ProducerConfigBuilder, Publish,
     TlsFailure, TlsVersion,
 };
-use futures::StreamExt;
 
 use super::compression::{Layers, trusting};
 use super::event_log::EventLog;
@@ -17,16 +16,15 @@ use crate::harness::{Scenario, scenarios};
 use crate::support::auth_server::Grant;
 use crate::support::broker::{Broker, Settings};
 use crate::support::certificates::{Flaw, Identity};
-use crate::support::chaos::{self, ChaosProxy, Direction, End, Faults, Recorded};
+use crate::support::chaos::{self, ChaosProxy, Faults, Recorded};
 use crate::support::settings::{ClientPolicy, Tls};
-use crate::support::{scaled, wait};
+use crate::support::wait;
 
 pub fn scenarios() -> Vec<Scenario> {
-    let clients = |clients| {
-        with(Tls {
-            clients,
-            ..Tls::default()
-        })
+    let clients = |policy| Settings::tls(Tls::clients(policy));
+    let only_tls13 = Tls {
+        only_tls13: true,
+        ..Tls::default()
     };
     scenarios![
         every_flaw_of_the_server_certificate_is_reported,
@@ -36,30 +34,11 @@ pub fn scenarios() -> Vec<Scenario> {
         rejected_client_certificate_is_reported.with(clients(ClientPolicy::RequireVerify)),
         valid_client_certificate_is_accepted.with(clients(ClientPolicy::RequireVerify)),
         any_client_certificate_is_accepted_if_none_is_verified.with(clients(ClientPolicy::Require)),
-        minimum_tls_version_holds_on_both_sides.with(with(Tls {
-            only_tls13: true,
-            ..Tls::default()
-        })),
-        nsqd_that_requires_tls_is_reported.with(with(Tls::required())),
-        tls_hides_secret_and_body.with(guarded(Tls::default())),
+        minimum_tls_version_holds_on_both_sides.with(Settings::tls(only_tls13)),
+        nsqd_that_requires_tls_is_reported.with(Settings::tls(Tls::required())),
+        tls_hides_secret_and_body.with(Settings::tls(Tls::default()).and_auth()),
         failed_tls_reveals_neither_secret_nor_body,
-        cut_tls_session_reveals_neither_secret_nor_body.with(guarded(Tls::default())),
     ]
-}
-
-fn with(tls: Tls) -> Settings {
-    Settings {
-        tls: Some(tls),
-        ..Settings::default()
-    }
-}
-
-/// With TLS and AUTH.
-fn guarded(tls: Tls) -> Settings {
-    Settings {
-        auth: true,
-        ..with(tls)
-    }
 }
 
 /// Why a producer with this configuration cannot connect, as reported with a publish.
@@ -92,7 +71,7 @@ async fn recorder(broker: &Broker) -> ChaosProxy {
 
 /// Asserts that after magic and IDENTIFY, the client has sent TLS records only.
 fn assert_only_tls_after_identify(recorded: &Recorded) {
-    let sent = &recorded.up.said;
+    let sent = &recorded.up.sent;
     assert!(sent.starts_with(b"  V2IDENTIFY\n"), "{sent:?}");
     let length = u32::from_be_bytes(sent[13..17].try_into().unwrap());
     let mut rest = &sent[17 + length as usize..];
@@ -107,11 +86,7 @@ fn assert_only_tls_after_identify(recorded: &Recorded) {
 
 /// A broker of the same kind with another certificate.
 async fn with_certificate(broker: &Broker, flaw: Flaw) -> Broker {
-    let tls = Tls {
-        flaw,
-        ..Tls::default()
-    };
-    Broker::start(broker.kind(), with(tls)).await
+    Broker::start(broker.kind(), Settings::tls(Tls::flaw(flaw))).await
 }
 
 /// fault: T1
@@ -345,30 +320,20 @@ async fn tls_hides_secret_and_body(broker: Broker) {
 /// fault: T2
 /// checklist: 93, 100, 101, 102
 async fn failed_tls_reveals_neither_secret_nor_body(broker: Broker) {
-    let flawed = |flaw| {
-        guarded(Tls {
-            flaw,
-            ..Tls::default()
-        })
-    };
-    let without_tls = Settings {
-        tls: None,
-        ..guarded(Tls::default())
-    };
+    let with = |tls| Settings::tls(tls).and_auth();
     let without_compression = Settings {
         snappy: false,
-        ..guarded(Tls::default())
+        ..with(Tls::default())
     };
-    let requires_certificate = guarded(Tls {
-        clients: ClientPolicy::RequireVerify,
-        ..Tls::default()
-    });
     for (settings, reason) in [
-        (without_tls, "TlsDeclined"),
-        (flawed(Flaw::OtherAuthority), "UnknownIssuer"),
-        (flawed(Flaw::Expired), "Expired"),
-        (flawed(Flaw::OtherName), "WrongName"),
-        (requires_certificate, "CertificateRequired"),
+        (Settings::default().and_auth(), "TlsDeclined"),
+        (with(Tls::flaw(Flaw::OtherAuthority)), "UnknownIssuer"),
+        (with(Tls::flaw(Flaw::Expired)), "Expired"),
+        (with(Tls::flaw(Flaw::OtherName)), "WrongName"),
+        (
+            with(Tls::clients(ClientPolicy::RequireVerify)),
+            "CertificateRequired",
+        ),
         (without_compression, "CompressionDeclined"),
     ] {
         let broker = Broker::start(broker.kind(), settings.clone()).await;
@@ -390,40 +355,4 @@ async fn failed_tls_reveals_neither_secret_nor_body(broker: Broker) {
         assert_eq!(broker.auth().authority().asked(), [], "{reason}");
         assert_eq!(broker.message_count(TOPIC).await, 0, "{reason}");
     }
-}
-
-/// contract: 11
-/// fault: T2
-/// checklist: 100, 101, 102
-async fn cut_tls_session_reveals_neither_secret_nor_body(broker: Broker) {
-    grant(&broker);
-    let address = broker.address().await;
-    let session = async |proxy: &ChaosProxy| {
-        let config = trusting(&broker, config_with_secret(proxy));
-        publish(&start(config.retry_maybe_written(true)), BODY).await
-    };
-    let whole = recorder(&broker).await;
-    session(&whole).await.unwrap();
-    let recorded = whole.record().remove(0);
-    let step = scaled(97, 19);
-    let cases = [
-        (Direction::Up, recorded.up.said.len()),
-        (Direction::Down, recorded.down.said.len()),
-    ];
-    let cases = cases.into_iter().flat_map(|(direction, length)| {
-        (0..length)
-            .step_by(step)
-            .map(move |at| Faults::cut_once(direction, at, End::Fin))
-    });
-    let cut = async |faults| {
-        let proxy = ChaosProxy::start(address.clone(), faults, chaos::seed()).unwrap();
-        proxy.start_recording();
-        session(&proxy)
-            .await
-            .unwrap_or_else(|e| panic!("{proxy}: {e}"));
-        assert_eq!(readable(&proxy), (false, false), "{proxy}");
-    };
-    futures::stream::iter(cases)
-        .for_each_concurrent(4, cut)
-        .await;
 }

@@ -1,4 +1,4 @@
-//! Certificates, made when they are asked for, as PEM files in a folder that goes with them: good ones, and such as must be refused.
+//! Valid and invalid certificates, as PEM files in a temporary folder.
 
 use std::fs;
 use std::net::IpAddr;
@@ -21,41 +21,38 @@ use tokio_rustls::rustls::{
 
 use super::raw_client::Secure;
 
-/// What is wrong with a certificate, if anything.
+/// Flaw of a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flaw {
-    /// Signed by the authority; of a server: for `localhost` and 127.0.0.1.
+    /// Signed by the authority; a server's is valid for `localhost` and 127.0.0.1.
     #[default]
     None,
-    /// Signed by itself.
     SelfSigned,
-    /// Signed by another authority.
     OtherAuthority,
     Expired,
     NotYetValid,
-    /// For `other.example.org`.
+    /// Valid for `other.example.org`.
     OtherName,
-    /// For 127.0.0.1, and for no name.
+    /// Valid for 127.0.0.1, and for no name.
     AddressOnly,
-    /// For `localhost`, and for no address.
+    /// Valid for `localhost`, and for no address.
     NameOnly,
 }
 
-/// Whose certificate it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Server,
     Client,
 }
 
-/// A certificate and its key, as files.
+/// The files of a certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub cert: PathBuf,
     pub key: PathBuf,
 }
 
-/// An authority, and those whom it certifies.
+/// An authority that signs certificates.
 #[derive(Clone, Debug)]
 pub struct Certificates(Arc<Inner>);
 
@@ -84,35 +81,30 @@ impl Certificates {
             folder: folder.expect("a folder for certificates"),
         };
         write(&inner.folder, "authority.pem", &inner.authority.pem());
-        write(&inner.folder, "other-authority.pem", &inner.other.pem());
         Self(Arc::new(inner))
     }
 
-    /// The file of the authority that signs what is good.
+    /// The file of the authority.
     pub fn authority(&self) -> PathBuf {
         self.path("authority.pem")
     }
 
-    /// The file of one that signs only [`Flaw::OtherAuthority`].
-    pub fn other_authority(&self) -> PathBuf {
-        self.path("other-authority.pem")
-    }
-
-    /// A new certificate of a server.
+    /// Creates a certificate of a server.
     pub fn server(&self, flaw: Flaw) -> Identity {
         self.identity(Role::Server, flaw)
     }
 
-    /// A new certificate of a client.
+    /// Creates a certificate of a client.
     pub fn client(&self, flaw: Flaw) -> Identity {
         self.identity(Role::Client, flaw)
     }
 
-    /// What a client of rustls is to know: the authority, and perhaps who it is itself. Not above TLS 1.2 if so wished.
+    /// A rustls client that trusts the authority, with or without a certificate.
     pub fn client_config(&self, identity: Option<&Identity>, only_tls12: bool) -> ClientConfig {
-        let versions = match only_tls12 {
-            true => &[&TLS12][..],
-            false => &[&TLS12, &TLS13],
+        let versions = if only_tls12 {
+            &[&TLS12][..]
+        } else {
+            &[&TLS12, &TLS13]
         };
         let mut roots = RootCertStore::empty();
         roots
@@ -133,7 +125,7 @@ impl Certificates {
         }
     }
 
-    /// What a server of rustls shows to its clients, of whom it asks nothing.
+    /// A rustls server that asks for no client certificate.
     pub fn server_config(&self, flaw: Flaw) -> ServerConfig {
         let Identity { cert, key } = self.server(flaw);
         let cert = CertificateDer::from_pem_file(cert).expect("a certificate");
@@ -146,13 +138,12 @@ impl Certificates {
             .expect("a certificate and its key")
     }
 
-    /// TLS for a client typed by hand, which every server with a certificate of ours lets in.
+    /// TLS for the raw client: it has a valid certificate and trusts every server.
     pub fn tls(&self) -> Secure {
         let identity = self.client(Flaw::None);
         let mut config = self.client_config(Some(&identity), false);
-        // Whoever looks at what is stored is not the one whose trust is tested.
-        let anybody = Arc::new(Anybody);
-        config.dangerous().set_certificate_verifier(anybody);
+        let trusting = Arc::new(TrustAll);
+        config.dangerous().set_certificate_verifier(trusting);
         let config = Arc::new(config);
         Arc::new(move |stream| {
             let name = ServerName::try_from("localhost").expect("a name");
@@ -161,7 +152,7 @@ impl Certificates {
         })
     }
 
-    /// A file of this text among them, for one that is none.
+    /// Writes a file to the folder.
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
         write(&self.0.folder, name, text)
     }
@@ -233,11 +224,11 @@ fn name(params: &mut CertificateParams, name: &str) {
     params.distinguished_name.push(DnType::CommonName, name);
 }
 
-/// Trusts whoever answers.
+/// Accepts every certificate.
 #[derive(Debug)]
-struct Anybody;
+struct TrustAll;
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for TrustAll {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

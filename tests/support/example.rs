@@ -1,4 +1,4 @@
-//! The examples as programs to be started: built as the test that starts them was.
+//! Builds examples, which tests start as programs.
 
 use std::collections::HashMap;
 use std::io;
@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-/// The program that a variable such as `TO_NSQ_BIN` names for `to_nsq`, or else the example, up to date.
+/// The path of an example: from a variable such as `TO_NSQ_BIN`, or built with the test's profile.
 pub fn program(name: &str) -> io::Result<PathBuf> {
     program_in(name, None)
 }
 
-/// The same built with this profile, such as `release`.
+/// The path of an example built with this profile, such as `release`.
 pub fn program_in(name: &str, profile: impl Into<Option<&'static str>>) -> io::Result<PathBuf> {
     type Programs = HashMap<(String, Option<&'static str>), PathBuf>;
     static PROGRAMS: Mutex<Option<Programs>> = Mutex::new(None);
     if let Some(named) = std::env::var_os(variable(name)) {
         return Ok(named.into());
     }
-    // Held while cargo builds: it is asked once for each.
+    // Held while cargo builds, so that it builds each example once.
     let mut programs = PROGRAMS.lock().unwrap_or_else(PoisonError::into_inner);
     let programs = programs.get_or_insert_default();
     let key = (name.to_owned(), profile.into());
@@ -35,7 +35,6 @@ fn variable(name: &str) -> String {
     format!("{}_BIN", name.to_uppercase())
 }
 
-/// Lets cargo bring the example up to date: an old one would prove nothing.
 fn build(name: &str, profile: Option<&str>) -> io::Result<PathBuf> {
     // `<target>/<profile>/deps/broker-0123456789abcdef`
     let test = std::env::current_exe()?;
@@ -63,12 +62,11 @@ fn build(name: &str, profile: Option<&str>) -> io::Result<PathBuf> {
         .join("examples")
         .join(name)
         .with_extension(std::env::consts::EXE_EXTENSION);
-    match program.is_file() {
-        true => Ok(program),
-        false => Err(io::Error::other(format!(
-            "{} is missing; {} may name another one",
-            program.display(),
-            variable(name),
-        ))),
+    if !program.is_file() {
+        let (path, variable) = (program.display(), variable(name));
+        return Err(io::Error::other(format!(
+            "{path} is missing; {variable} may name another one"
+        )));
     }
+    Ok(program)
 }

@@ -1,4 +1,4 @@
-//! Where a real nsqd comes from: named, in the path, or built from `tests/nsqd`.
+//! Finds a real nsqd: in `NSQD_BIN` or `PATH`, or built from `tests/nsqd`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,22 +8,20 @@ use std::{fs, io};
 /// The programs that `tests/nsqd` builds.
 const PROGRAMS: &[&str] = &["nsqd", "nsqlookupd", "nsq_tail", "nsq_stat", "to_nsq"];
 
-/// Where a real nsqd is to be had, if at all.
 #[derive(Clone, Debug)]
 pub enum Found {
-    /// This program.
     At(PathBuf),
-    /// None, and why.
+    /// With the reason.
     Missing(String),
 }
 
-/// Looks for nsqd once per test process: `NSQD_BIN`, then `PATH`, else it is built with Go.
+/// Finds nsqd, once per process.
 pub fn find() -> &'static Found {
     static FOUND: OnceLock<Found> = OnceLock::new();
     FOUND.get_or_init(|| look_for_nsqd().map_or_else(Found::Missing, Found::At))
 }
 
-/// Whether the environment forbids doing without a real nsqd: `NSQD_REQUIRED=1`.
+/// Whether tests fail instead of being ignored without a real nsqd: `NSQD_REQUIRED=1`.
 pub fn is_required() -> bool {
     std::env::var_os("NSQD_REQUIRED").is_some_and(|value| !value.is_empty() && value != "0")
 }
@@ -31,13 +29,10 @@ pub fn is_required() -> bool {
 fn look_for_nsqd() -> Result<PathBuf, String> {
     if let Some(named) = std::env::var_os("NSQD_BIN").filter(|value| !value.is_empty()) {
         let named = PathBuf::from(named);
-        return match named.is_file() {
-            true => Ok(named),
-            false => Err(format!(
-                "NSQD_BIN names {}, which is no file",
-                named.display()
-            )),
-        };
+        if !named.is_file() {
+            return Err(format!("NSQD_BIN: {} is not a file", named.display()));
+        }
+        return Ok(named);
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let in_path = std::env::split_paths(&path)
@@ -46,7 +41,8 @@ fn look_for_nsqd() -> Result<PathBuf, String> {
     in_path.map_or_else(build, Ok)
 }
 
-/// Cargo's folder for what it builds. It tells tests, and an example is found in `<target>/<profile>/examples/`.
+/// Cargo's target folder: from cargo for a test, else from an example's path,
+/// `<target>/<profile>/examples/`.
 fn target_folder() -> Result<PathBuf, String> {
     if let Some(folder) = option_env!("CARGO_TARGET_TMPDIR") {
         return Ok(Path::new(folder)
@@ -54,7 +50,7 @@ fn target_folder() -> Result<PathBuf, String> {
             .unwrap_or(Path::new("target"))
             .to_owned());
     }
-    let program = std::env::current_exe().map_err(|e| format!("where is this program? {e}"))?;
+    let program = std::env::current_exe().map_err(|e| format!("no path of this program: {e}"))?;
     let mut above = program.ancestors().skip(1);
     let is_examples = |folder: &Path| folder.file_name().is_some_and(|name| name == "examples");
     match (above.next(), above.nth(1)) {
@@ -63,9 +59,9 @@ fn target_folder() -> Result<PathBuf, String> {
     }
 }
 
-/// Builds NSQ's programs into `<target>/nsqd/`, unless they are there already and made from the same module.
+/// Builds NSQ's programs into `<target>/nsqd/`, unless they were built from the same module.
 ///
-/// Several test processes may do so at once: each builds in a folder of its own and moves the whole programs into place.
+/// Several processes may build at once: each builds in its own folder and moves the programs.
 fn build() -> Result<PathBuf, String> {
     let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/nsqd");
     let target = &target_folder()?;
@@ -85,7 +81,7 @@ fn build() -> Result<PathBuf, String> {
         .map_err(|e| format!("no folder to build nsqd in: {e}"))?;
     let built = Command::new("go")
         .current_dir(&module)
-        // No C compiler and no workspace around us shall matter.
+        // Independent of C compilers and of an outer workspace.
         .envs([("CGO_ENABLED", "0"), ("GOWORK", "off")])
         .args(["build", "-o"])
         .arg(workshop.path())
@@ -103,9 +99,9 @@ fn build() -> Result<PathBuf, String> {
             _ => format!("go could not be run: {e}"),
         })?;
     if !built.status.success() {
-        let said = String::from_utf8_lossy(&built.stderr);
+        let stderr = String::from_utf8_lossy(&built.stderr);
         return Err(format!(
-            "go build of nsqd failed ({}):\n{said}",
+            "go build of nsqd failed ({}):\n{stderr}",
             built.status
         ));
     }
@@ -115,7 +111,7 @@ fn build() -> Result<PathBuf, String> {
         for program in PROGRAMS {
             fs::rename(workshop.path().join(program), folder.join(program))?;
         }
-        // Last: it says that everything before it is there.
+        // Last, because it marks the build as complete.
         let sum = workshop.path().join("go.sum");
         fs::write(&sum, &go_sum)?;
         fs::rename(sum, &stamp)

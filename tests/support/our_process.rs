@@ -1,19 +1,19 @@
-//! What this process holds and uses, as Linux tells it in `/proc`.
+//! Resources of this process, from Linux's `/proc`.
 
 use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How many files, sockets and the like are open.
+/// Number of open file descriptors.
 pub fn descriptors() -> usize {
-    // One of them is the folder itself.
+    // Without that of the folder itself.
     fs::read_dir("/proc/self/fd")
-        .expect("Linux tells the open files")
+        .expect("/proc/self/fd")
         .count()
         - 1
 }
 
-/// How many connections of ours to this IPv4 address are open, as long as we hold their descriptor.
+/// Number of connections to this IPv4 address whose descriptor is open.
 pub fn sockets_to(address: SocketAddr) -> usize {
     let SocketAddr::V4(address) = address else {
         panic!("an IPv4 address")
@@ -24,11 +24,11 @@ pub fn sockets_to(address: SocketAddr) -> usize {
         address.port()
     );
     let ours: Vec<String> = fs::read_dir("/proc/self/fd")
-        .expect("Linux tells the open files")
+        .expect("/proc/self/fd")
         .filter_map(|file| fs::read_link(file.ok()?.path()).ok())
         .map(|target| target.to_string_lossy().into_owned())
         .collect();
-    let table = fs::read_to_string("/proc/self/net/tcp").expect("Linux tells its sockets");
+    let table = fs::read_to_string("/proc/self/net/tcp").expect("/proc/self/net/tcp");
     let is_ours = |line: &&str| {
         let words: Vec<&str> = line.split_whitespace().collect();
         words.get(2) == Some(&remote.as_str())
@@ -39,35 +39,36 @@ pub fn sockets_to(address: SocketAddr) -> usize {
     table.lines().filter(is_ours).count()
 }
 
-/// The memory that is in use, in kB, without the pages of the program itself: those come when their code first runs.
+/// Resident memory in kB, without pages of the program, which are loaded when they first run.
 pub fn allocated_kb() -> i64 {
     memory_kb("RssAnon:")
 }
 
-/// The memory that is in use, in kB.
+/// Resident memory in kB.
 pub fn resident_kb() -> i64 {
     memory_kb("VmRSS:")
 }
 
-/// The most memory that was in use, in kB, since the process began or [`forget_peak`] was called.
+/// Maximum of resident memory in kB, since the start or [`forget_peak`].
 pub fn peak_kb() -> i64 {
     memory_kb("VmHWM:")
 }
 
 pub fn forget_peak() {
-    fs::write("/proc/self/clear_refs", "5").expect("Linux forgets our peak");
+    fs::write("/proc/self/clear_refs", "5").expect("/proc/self/clear_refs");
 }
 
 fn memory_kb(what: &str) -> i64 {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux tells our memory");
+    let status = fs::read_to_string("/proc/self/status").expect("/proc/self/status");
     let line = status.lines().find_map(|line| line.strip_prefix(what));
     line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok())
         .expect("it is in kB")
 }
 
-/// How long the calling thread has been running on a processor.
+/// CPU time of the calling thread.
 pub fn thread_cpu_time() -> Duration {
-    let told = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells our time");
-    let nanoseconds = told.split(' ').next().and_then(|word| word.parse().ok());
+    let stat =
+        fs::read_to_string("/proc/thread-self/schedstat").expect("/proc/thread-self/schedstat");
+    let nanoseconds = stat.split(' ').next().and_then(|word| word.parse().ok());
     Duration::from_nanos(nanoseconds.expect("it is in nanoseconds"))
 }

@@ -1,4 +1,4 @@
-//! A real nsqd as a child process: started, killed, frozen, restarted, asked over HTTP.
+//! A real nsqd as a child process.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
@@ -17,19 +17,19 @@ use super::nsqd_program::{self, Found};
 use super::small_disk;
 use super::wait::{self, PATIENCE};
 
-/// The flags under which "nsqd said OK" means "on the disk", so that a loss after a kill -9 is the client's and not nsqd's:
-/// nothing waits in memory, and the queue's metadata is written with each message.
+/// With these flags, an `OK` means that the message is on disk, so that nsqd itself loses nothing
+/// when it is killed: no queue in memory, and metadata written with every message.
 pub const DURABLE: &[&str] = &["--mem-queue-size=0", "--sync-every=1"];
 
-/// How long to wait for the metadata of a queue; without [`DURABLE`] they are written after 2 s.
-const FIRST_SYNC: Duration = Duration::from_secs(3);
+/// Timeout for the metadata of a queue. Without [`DURABLE`], they are written every 2 s.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// An nsqd of our own on two loopback ports that stay the same however often it is restarted.
+/// An nsqd on two loopback ports, which stay the same after a restart.
 #[derive(Debug)]
 pub struct RealNsqd {
     program: PathBuf,
     flags: Vec<String>,
-    /// Its data are on a disk of its own, of so many bytes, which is new at each start.
+    /// The size of its own disk, which is empty after every start.
     disk: Option<u64>,
     tcp: Port,
     http: Port,
@@ -39,13 +39,12 @@ pub struct RealNsqd {
 }
 
 impl RealNsqd {
-    /// Starts an nsqd with these flags besides its addresses and data path; see [`DURABLE`].
-    /// Returns when it accepts connections and answers `/ping`.
+    /// Starts an nsqd with these flags and waits until it accepts connections. See [`DURABLE`].
     pub fn start<S: AsRef<str>>(flags: &[S]) -> io::Result<Self> {
         Self::start_on(None, flags)
     }
 
-    /// The same on a disk of so many bytes, to be filled and freed, which ends with the process; see [`small_disk`].
+    /// Starts an nsqd with its own disk of this size: see [`small_disk`].
     pub fn start_on<S: AsRef<str>>(disk: Option<u64>, flags: &[S]) -> io::Result<Self> {
         match nsqd_program::find() {
             Found::At(program) => Self::start_program(program, disk, flags),
@@ -53,7 +52,7 @@ impl RealNsqd {
         }
     }
 
-    /// The same with this program.
+    /// Starts this program.
     pub fn start_program<S: AsRef<str>>(
         program: &Path,
         disk: Option<u64>,
@@ -61,9 +60,9 @@ impl RealNsqd {
     ) -> io::Result<Self> {
         let memory = Path::new("/dev/shm");
         let place = if memory.is_dir() {
-            memory.to_owned()
+            memory
         } else {
-            std::env::temp_dir()
+            &std::env::temp_dir()
         };
         let data = tempfile::Builder::new()
             .prefix("actix-nsq-nsqd-")
@@ -75,7 +74,7 @@ impl RealNsqd {
             tcp: Port::reserve()?,
             http: Port::reserve()?,
             child: None,
-            guardian: Guardian::hire(data.path())?,
+            guardian: Guardian::start(data.path())?,
             data,
         };
         nsqd.spawn()?;
@@ -92,33 +91,33 @@ impl RealNsqd {
         self.http.address().to_string()
     }
 
-    /// The process, while there is one.
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
 
-    /// SIGKILL; returns when the process is gone.
-    ///
-    /// It strikes as soon as nsqd could recover what it has answered OK (see [`diskqueue`]): microseconds, with the flags
-    /// of [`DURABLE`]. A moment too early would be a loss of nsqd's own.
+    /// Kills the process, as soon as nsqd would recover everything that it answered `OK`: see
+    /// [`diskqueue`]. Earlier, nsqd itself could lose messages.
     pub fn kill9(&mut self) -> io::Result<()> {
         if !self.becomes_recoverable() {
             eprintln!(
-                "killing an nsqd that may lose what it answered OK: {}",
+                "the killed nsqd may lose messages: {}",
                 self.data.path().display()
             );
         }
-        self.kill_anyhow()
+        self.kill_now()
     }
 
-    /// Waits until nsqd could recover what it has answered OK. Before a [`sigstop`](Self::sigstop) that a kill follows:
-    /// once stopped it makes no progress.
+    /// Waits until nsqd would recover everything that it answered `OK`. To be called before
+    /// [`sigstop`](Self::sigstop) if a kill follows.
     pub fn becomes_recoverable(&self) -> bool {
         let data = self.data.path();
-        wait::poll(FIRST_SYNC, || diskqueue::is_recoverable(data).then_some(())).is_some()
+        wait::poll(SYNC_TIMEOUT, || {
+            diskqueue::is_recoverable(data).then_some(())
+        })
+        .is_some()
     }
 
-    fn kill_anyhow(&mut self) -> io::Result<()> {
+    fn kill_now(&mut self) -> io::Result<()> {
         if let Some(mut child) = self.child.take() {
             child.kill()?;
             self.guardian.watch(None);
@@ -127,27 +126,24 @@ impl RealNsqd {
         Ok(())
     }
 
-    /// SIGTERM; returns at once, see [`wait_exited`](Self::wait_exited).
+    /// Sends SIGTERM. See [`wait_exited`](Self::wait_exited).
     pub fn sigterm(&self) -> io::Result<()> {
         self.signal(Signal::TERM)
     }
 
-    /// SIGSTOP: the sockets stay open, nothing is read and nothing answered. Returns when every thread has stopped.
+    /// Sends SIGSTOP and waits until all threads have stopped.
     pub fn sigstop(&self) -> io::Result<()> {
         self.signal(Signal::STOP)?;
         let child = self.running()?;
         let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
-        let look = || waitid(WaitId::Pid(Pid::from_child(child)), stopped).transpose();
-        match wait::poll(PATIENCE, look) {
+        let wait = || waitid(WaitId::Pid(Pid::from_child(child)), stopped).transpose();
+        match wait::poll(PATIENCE, wait) {
             Some(state) => Ok(state.map(drop)?),
-            None => Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "nsqd does not stop",
-            )),
+            None => Err(io::Error::other("nsqd does not stop")),
         }
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     pub fn sigcont(&self) -> io::Result<()> {
         self.signal(Signal::CONT)
     }
@@ -157,26 +153,21 @@ impl RealNsqd {
     }
 
     fn running(&self) -> io::Result<&Child> {
-        self.child
-            .as_ref()
-            .ok_or_else(|| io::Error::other("this nsqd is not running"))
+        self.child.as_ref().ok_or_else(not_running)
     }
 
-    /// Waits until the process has ended by itself; an error if it does not.
+    /// Waits for the process to exit.
     pub fn wait_exited(&mut self) -> io::Result<ExitStatus> {
-        let child = self
-            .child
-            .as_mut()
-            .ok_or_else(|| io::Error::other("this nsqd is not running"))?;
-        let status = wait::poll(PATIENCE, || child.try_wait().transpose())
-            .unwrap_or_else(|| Err(io::Error::new(io::ErrorKind::TimedOut, "nsqd does not end")))?;
+        let child = self.child.as_mut().ok_or_else(not_running)?;
+        let status = wait::poll(PATIENCE, || child.try_wait().transpose());
+        let status = status.unwrap_or_else(|| Err(io::Error::other("nsqd does not exit")))?;
         self.guardian.watch(None);
         self.child = None;
         Ok(status)
     }
 
-    /// Starts it again on the same ports and data, after the end of the old process if that was asked to end.
-    /// Returns when it accepts connections and answers `/ping`.
+    /// Starts it again with the same ports and data, and waits until it accepts connections. A
+    /// terminated process must exit first.
     pub fn restart(&mut self) -> io::Result<()> {
         if self.child.is_some() {
             self.wait_exited()?;
@@ -184,7 +175,7 @@ impl RealNsqd {
         self.spawn()
     }
 
-    /// The same with other flags from then on.
+    /// Starts it again with other flags.
     pub fn restart_with<S: AsRef<str>>(&mut self, flags: &[S]) -> io::Result<()> {
         self.flags = owned(flags);
         self.restart()
@@ -207,7 +198,7 @@ impl RealNsqd {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
-            // Ctrl-C on a terminal is meant for us: nsqd would end by it.
+            // Ctrl-C in a terminal must not end nsqd.
             .process_group(0)
             .spawn()
             .map_err(|e| {
@@ -222,16 +213,13 @@ impl RealNsqd {
             || TcpStream::connect(tcp).is_ok() && http_request(http, "GET", "/ping").is_ok();
         let state = wait::poll(PATIENCE, || match child.try_wait() {
             Ok(None) => answers().then_some(Ok(())),
-            Ok(Some(status)) => Some(Err(format!("nsqd ended at once ({status})"))),
+            Ok(Some(status)) => Some(Err(format!("nsqd exited ({status})"))),
             Err(e) => Some(Err(e.to_string())),
         });
         match state {
             Some(Ok(())) => Ok(()),
             Some(Err(reason)) => Err(io::Error::other(format!("{reason}:\n{}", self.log()))),
-            None => Err(io::Error::other(format!(
-                "nsqd does not answer:\n{}",
-                self.log()
-            ))),
+            None => Err(io::Error::other(format!("nsqd is silent:\n{}", self.log()))),
         }
     }
 
@@ -239,24 +227,23 @@ impl RealNsqd {
         self.data.path().join("nsqd.log")
     }
 
-    /// What nsqd has written to its log so far, over all restarts.
+    /// The log of nsqd, over all restarts.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
-    /// What `/stats` says about a topic; `None` if it knows none of that name.
+    /// The topic's part of `/stats`, if the topic exists.
     pub fn stats(&self, topic: &str) -> io::Result<Option<Value>> {
-        let query = format!(
-            "/stats?format=json&include_clients=false&include_mem=false&topic={}",
-            escaped(topic)
-        );
+        let topic = escaped(topic);
+        let query =
+            format!("/stats?format=json&include_clients=false&include_mem=false&topic={topic}");
         let answer = http_request(self.http.address(), "GET", &query)?;
         let mut answer: Value = serde_json::from_slice(&answer)?;
-        // nsqd writes `"topics": null` for an unknown one.
+        // Without topics, nsqd writes `"topics": null`.
         Ok(answer.pointer_mut("/topics/0").map(Value::take))
     }
 
-    /// What `/stats` says about the connections that have published and are still open.
+    /// The open connections that have published, from `/stats`.
     pub fn producers(&self) -> io::Result<Vec<Value>> {
         let query = "/stats?format=json&include_clients=true&include_mem=false";
         let answer = http_request(self.http.address(), "GET", query)?;
@@ -267,7 +254,8 @@ impl RealNsqd {
         })
     }
 
-    /// How many messages of a topic are not finished: in the topic, on their way to a channel, there, in flight or deferred.
+    /// Number of messages that are not finished: in the topic, moving to a channel, in a channel, in
+    /// flight or deferred.
     pub fn unfinished(&self, topic: &str) -> io::Result<u64> {
         let number = |of: &Value, key: &str| of.get(key).and_then(Value::as_u64).unwrap_or(0);
         let Some(stats) = self.stats(topic)? else {
@@ -283,18 +271,18 @@ impl RealNsqd {
             .iter()
             .flat_map(|channel| states.map(|state| number(channel, state)))
             .sum();
-        // Both count what they were given since nsqd started; what is between them stands in no depth.
-        let handed_on = channels
+        // Both count since the start. Messages that move from topic to channel are in no depth.
+        let moved = channels
             .iter()
             .map(|channel| number(channel, "message_count"))
             .max();
-        let on_their_way = handed_on.map_or(0, |count| {
+        let moving = moved.map_or(0, |count| {
             number(&stats, "message_count").saturating_sub(count)
         });
-        Ok(number(&stats, "depth").max(on_their_way) + in_channels)
+        Ok(number(&stats, "depth").max(moving) + in_channels)
     }
 
-    /// Lets a topic pause or go on: paused, it accepts messages and hands none to its channels.
+    /// Pauses or unpauses a topic. A paused topic passes no messages to its channels.
     pub fn pause_topic(&self, topic: &str, paused: bool) -> io::Result<()> {
         let verb = if paused { "pause" } else { "unpause" };
         self.post(&format!("/topic/{verb}?topic={}", escaped(topic)))
@@ -305,17 +293,17 @@ impl RealNsqd {
         self.post(&format!("/topic/delete?topic={}", escaped(topic)))
     }
 
-    /// Throws away the messages of a topic.
+    /// Deletes the messages of a topic.
     pub fn empty_topic(&self, topic: &str) -> io::Result<()> {
         self.post(&format!("/topic/empty?topic={}", escaped(topic)))
     }
 
-    /// Takes all that is free of its disk, if it has one of its own.
+    /// Fills its own disk.
     pub fn fill_disk(&self) -> io::Result<()> {
         small_disk::fill(self.running()?.id(), self.data.path())
     }
 
-    /// Gives it back.
+    /// Frees its own disk again.
     pub fn free_disk(&self) -> io::Result<()> {
         small_disk::free(self.running()?.id(), self.data.path())
     }
@@ -327,10 +315,14 @@ impl RealNsqd {
 
 impl Drop for RealNsqd {
     fn drop(&mut self) {
-        if let Err(e) = self.kill_anyhow() {
-            eprintln!("an nsqd could not be killed: {e}");
+        if let Err(e) = self.kill_now() {
+            eprintln!("nsqd cannot be killed: {e}");
         }
     }
+}
+
+fn not_running() -> io::Error {
+    io::Error::other("nsqd is not running")
 }
 
 fn owned<S: AsRef<str>>(flags: &[S]) -> Vec<String> {
@@ -341,7 +333,7 @@ fn escaped(name: &str) -> String {
     name.replace('#', "%23")
 }
 
-/// One HTTP/1.0 exchange; the body of a 200 answer, anything else is an error.
+/// Sends an HTTP/1.0 request and returns the body of a response 200.
 fn http_request(address: SocketAddr, method: &str, path: &str) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -362,26 +354,25 @@ fn http_request(address: SocketAddr, method: &str, path: &str) -> io::Result<Vec
         .unwrap_or_default();
     if status != b"200" {
         let answer = [answer, body].concat();
-        let said = String::from_utf8_lossy(&answer);
-        return Err(io::Error::other(format!(
-            "{method} {path} was answered: {said}"
-        )));
+        let text = String::from_utf8_lossy(&answer);
+        return Err(io::Error::other(format!("{method} {path}: {text}")));
     }
     Ok(body)
 }
 
-/// A loopback port that is ours from now on, whether or not something listens there.
+/// A reserved loopback port.
 ///
-/// A bound socket that does not listen keeps the system from giving the port to anybody else while nsqd is down, and does not
-/// stand in nsqd's way, because Go sets SO_REUSEADDR too. (That combination is Linux's; elsewhere the port is only likely ours.)
+/// A bound socket that does not listen keeps other processes from getting the port. Servers with
+/// SO_REUSEADDR, such as Go's and Rust's, can still listen there. (On Linux; elsewhere, the port is
+/// free but not reserved.)
 #[derive(Debug)]
-struct Port {
+pub struct Port {
     address: SocketAddr,
     _placeholder: Option<Socket>,
 }
 
 impl Port {
-    fn reserve() -> io::Result<Self> {
+    pub fn reserve() -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
         socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
@@ -395,28 +386,28 @@ impl Port {
         })
     }
 
-    fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// A shell that outlives us just long enough to kill our nsqd and remove its data when the test process itself is killed.
+/// A shell that kills nsqd and removes its data if the test process is killed.
 ///
-/// It is told the process to watch by lines on its standard input, which ends when we do.
+/// It reads the process to kill from its standard input, whose end it waits for.
 #[derive(Debug)]
 struct Guardian {
     shell: Child,
 }
 
 impl Guardian {
-    fn hire(data: &Path) -> io::Result<Self> {
-        let duty = r#"trap '' INT TERM HUP
+    fn start(data: &Path) -> io::Result<Self> {
+        let script = r#"trap '' INT TERM HUP
             while read -r line; do pid=$line; done
             if [ -n "$pid" ]; then kill -9 "$pid"; fi
             rm -rf "$1""#;
         let mut shell = Command::new("sh");
         shell
-            .args(["-c", duty, "guardian"])
+            .args(["-c", script, "guardian"])
             .arg(data)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -428,23 +419,18 @@ impl Guardian {
 
     fn watch(&mut self, pid: Option<u32>) {
         let line = pid.map_or_else(String::new, |pid| pid.to_string());
-        let told = self
-            .shell
-            .stdin
-            .as_mut()
-            .map(|stdin| writeln!(stdin, "{line}"));
-        if let Some(Err(e)) = told {
-            eprintln!("nobody watches over nsqd {line}: {e}");
+        let stdin = self.shell.stdin.as_mut();
+        if let Some(Err(e)) = stdin.map(|stdin| writeln!(stdin, "{line}")) {
+            eprintln!("nsqd {line} has no guardian: {e}");
         }
     }
 }
 
 impl Drop for Guardian {
     fn drop(&mut self) {
-        // The end of its input dismisses it.
         drop(self.shell.stdin.take());
         if let Err(e) = self.shell.wait() {
-            eprintln!("the guardian of an nsqd could not be dismissed: {e}");
+            eprintln!("the guardian of an nsqd does not exit: {e}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How a broker is set up: its limits, and what it asks of its clients.
+//! How a broker is started: its limits, TLS and AUTH.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,23 +11,23 @@ use actix_nsq::embedded::{
 use super::auth_server::{Asked, Authority};
 use super::certificates::{Certificates, Flaw, Identity};
 
-/// The limits of a broker, by default nsqd's own; and what it has besides, by default nothing.
+/// Settings of a broker. The defaults are nsqd's own.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub max_msg_size: usize,
     pub max_body_size: usize,
     pub max_req_timeout: Duration,
-    /// A real nsqd keeps its queue in memory, as it does by default, and not on the disk (see
-    /// [`DURABLE`](super::real_nsqd::DURABLE)): needed for deferred messages and ephemeral topics, which have no place there.
+    /// A real nsqd keeps messages in memory instead of writing each to disk (see
+    /// [`DURABLE`](super::real_nsqd::DURABLE)). Required for deferred messages and ephemeral
+    /// topics.
     pub in_memory: bool,
-    /// A real nsqd has a disk of its own, of so many bytes, that can be filled; its scenario needs [`small_disk`](super::small_disk).
+    /// A real nsqd writes to its own disk of this size: see [`small_disk`](super::small_disk).
     pub disk: Option<u64>,
-    /// It speaks TLS to who asks for it.
+    /// Offers TLS.
     pub tls: Option<Tls>,
-    /// It compresses for who asks for it.
     pub snappy: bool,
     pub deflate: bool,
-    /// Everybody needs a secret: see [`Broker::auth`](super::broker::Broker::auth).
+    /// Requires AUTH: see [`Broker::auth`](super::broker::Broker::auth).
     pub auth: bool,
 }
 
@@ -47,36 +47,53 @@ impl Default for Settings {
     }
 }
 
-/// How a broker speaks TLS.
+/// How a broker offers TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// What is wrong with its certificate.
+    /// Flaw of its certificate.
     pub flaw: Flaw,
-    /// Nothing goes without TLS.
+    /// Rejects commands without TLS.
     pub required: bool,
     pub clients: ClientPolicy,
-    /// TLS 1.2 is not enough.
+    /// Rejects TLS 1.2.
     pub only_tls13: bool,
 }
 
-/// What a broker asks of the certificates of its clients.
+/// Whether clients need certificates: nsqd's flag `--tls-client-auth-policy`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientPolicy {
-    /// None is needed; one that is there is verified.
     #[default]
     VerifyIfGiven,
-    /// `require`: any will do.
+    /// `require`: any certificate is accepted.
     Require,
-    /// `require-verify`: one of the authority's.
+    /// `require-verify`
     RequireVerify,
 }
 
 impl Settings {
-    /// The flags of a real nsqd. Its HTTP port stays open to the tests.
+    pub fn in_memory() -> Self {
+        Self {
+            in_memory: true,
+            ..Self::default()
+        }
+    }
+
+    pub fn tls(tls: Tls) -> Self {
+        Self {
+            tls: Some(tls),
+            ..Self::default()
+        }
+    }
+
+    pub fn and_auth(self) -> Self {
+        Self { auth: true, ..self }
+    }
+
+    /// The flags of a real nsqd. Its HTTP port needs neither TLS nor AUTH.
     pub fn flags(
         &self,
         server: Option<(&Identity, &Certificates)>,
-        authd: Option<String>,
+        auth_server: Option<String>,
     ) -> Vec<String> {
         let mut flags = vec![
             format!("--max-msg-size={}", self.max_msg_size),
@@ -88,28 +105,24 @@ impl Settings {
         if let (Some(tls), Some((identity, certificates))) = (self.tls, server) {
             flags.extend(tls.flags(identity, certificates));
         }
-        flags.extend(authd.map(|address| format!("--auth-http-address={address}")));
+        flags.extend(auth_server.map(|address| format!("--auth-http-address={address}")));
         flags
     }
-}
 
-impl Settings {
-    /// The same for an embedded one.
     pub fn builder(
         &self,
         server: Option<(&Identity, &Certificates)>,
         authority: Option<Authority>,
     ) -> EmbeddedNsqdBuilder {
-        let builder = EmbeddedNsqd::builder()
+        let mut builder = EmbeddedNsqd::builder()
             .max_msg_size(self.max_msg_size)
             .max_body_size(self.max_body_size)
             .max_req_timeout(self.max_req_timeout)
             .snappy(self.snappy)
             .deflate(self.deflate);
-        let builder = match (self.tls, server) {
-            (Some(tls), Some((identity, certificates))) => tls.set(builder, identity, certificates),
-            _ => builder,
-        };
+        if let (Some(tls), Some((identity, certificates))) = (self.tls, server) {
+            builder = tls.configure(builder, identity, certificates);
+        }
         match authority {
             Some(authority) => builder.auth(move |request| ask(&authority, request)),
             None => builder,
@@ -118,22 +131,40 @@ impl Settings {
 }
 
 fn ask(authority: &Authority, request: &AuthRequest) -> Result<Grant, AuthServerDown> {
-    let granted = authority.ask(Asked {
-        method: "none".to_owned(),
+    let asked = Asked {
         secret: String::from_utf8_lossy(request.secret()).into_owned(),
         tls: request.tls,
-        common_name: request.common_name.clone(),
-    });
-    let Some(granted) = granted.map_err(|_| AuthServerDown)? else {
+    };
+    let Some(granted) = authority.ask(asked).map_err(|_| AuthServerDown)? else {
         return Ok(Grant::nothing());
     };
-    let nothing_yet = Grant::new(granted.identity).ttl(granted.ttl);
-    let topics = granted.topics.into_iter();
-    Ok(topics.fold(nothing_yet, Grant::publish))
+    let grant = Grant::new(granted.identity).ttl(granted.ttl);
+    Ok(granted.topics.into_iter().fold(grant, Grant::publish))
 }
 
 impl Tls {
-    fn set(
+    pub fn required() -> Self {
+        Self {
+            required: true,
+            ..Self::default()
+        }
+    }
+
+    pub fn flaw(flaw: Flaw) -> Self {
+        Self {
+            flaw,
+            ..Self::default()
+        }
+    }
+
+    pub fn clients(clients: ClientPolicy) -> Self {
+        Self {
+            clients,
+            ..Self::default()
+        }
+    }
+
+    fn configure(
         self,
         builder: EmbeddedNsqdBuilder,
         server: &Identity,
@@ -151,17 +182,10 @@ impl Tls {
                 builder.tls_client_auth_policy(TlsClientAuthPolicy::RequireVerify)
             }
         };
-        match self.only_tls13 {
-            true => builder.tls_min_version(TlsVersion::Tls13),
-            false => builder,
-        }
-    }
-
-    /// Nothing goes without it.
-    pub fn required() -> Self {
-        Self {
-            required: true,
-            ..Self::default()
+        if self.only_tls13 {
+            builder.tls_min_version(TlsVersion::Tls13)
+        } else {
+            builder
         }
     }
 
@@ -171,7 +195,7 @@ impl Tls {
             file("tls-cert", &server.cert),
             file("tls-key", &server.key),
             file("tls-root-ca-file", &certificates.authority()),
-            // nsqd opens an HTTPS port as well, by default always the same.
+            // With a certificate, nsqd also opens an HTTPS port, by default always the same.
             "--https-address=127.0.0.1:0".to_owned(),
         ];
         let policy = match self.clients {
@@ -180,7 +204,7 @@ impl Tls {
             ClientPolicy::RequireVerify => Some("require-verify"),
         };
         flags.extend(policy.map(|policy| format!("--tls-client-auth-policy={policy}")));
-        // A policy alone would mean `true`, and with that the HTTP port is shut, too.
+        // A policy implies `--tls-required=true`, which would close the HTTP port.
         if self.required || policy.is_some() {
             flags.push("--tls-required=tcp-https".to_owned());
         }

@@ -1,6 +1,4 @@
-//! A disk of its own for a program: small, to be filled and freed again.
-//!
-//! It is a tmpfs that nobody but the program sees, and that goes with it: nothing is left to be unmounted, whatever happens.
+//! A small disk for one program: a tmpfs in a mount namespace, which ends with the program.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -8,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// Why no such disk can be had here; `None` where it can.
+/// Why there can be no such disk here, if so.
 pub fn problem() -> Option<String> {
     unshare().err()
 }
 
-/// What makes a mount namespace here: as root, or else with a user namespace around it.
+/// The flags of `unshare` for a mount namespace: as root, or in a user namespace.
 fn unshare() -> Result<&'static str, String> {
     static FLAGS: OnceLock<Result<&str, String>> = OnceLock::new();
-    let look = || {
+    let find = || {
         let mut problem = String::new();
         for flags in ["-m", "-rm"] {
             let tried = Command::new("unshare")
@@ -31,11 +29,11 @@ fn unshare() -> Result<&'static str, String> {
         }
         Err(format!("no disk can be mounted: {problem}"))
     };
-    FLAGS.get_or_init(look).clone()
+    FLAGS.get_or_init(find).clone()
 }
 
-/// A command that runs `program`, for whom `folder` is an empty disk of so many bytes. It keeps the process that it starts:
-/// a signal to the child is one to the program.
+/// A command that runs `program` with an empty disk of this size at `folder`. The program replaces
+/// the started process, so that it receives signals.
 pub fn command(program: &Path, folder: &Path, bytes: u64) -> io::Result<Command> {
     let flags = unshare().map_err(io::Error::other)?;
     let script = r#"mount -t tmpfs -o "size=$1" disk "$2" && shift 2 && exec "$@""#;
@@ -48,7 +46,7 @@ pub fn command(program: &Path, folder: &Path, bytes: u64) -> io::Result<Command>
     Ok(command)
 }
 
-/// The folder as the process sees it.
+/// The path of a folder in the namespace of a process.
 fn seen_by(pid: u32, folder: &Path) -> PathBuf {
     let root = PathBuf::from(format!("/proc/{pid}/root"));
     root.join(folder.strip_prefix("/").unwrap_or(folder))
@@ -58,7 +56,7 @@ fn filler(pid: u32, folder: &Path) -> PathBuf {
     seen_by(pid, folder).join("filler")
 }
 
-/// Takes all that is free of the process's disk. What is begun of a file's last page stays its own.
+/// Fills the disk of the process. Files may still grow within their last page.
 pub fn fill(pid: u32, folder: &Path) -> io::Result<()> {
     let mut filler = File::create(filler(pid, folder))?;
     loop {
@@ -70,7 +68,7 @@ pub fn fill(pid: u32, folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Gives it back.
+/// Frees the disk again.
 pub fn free(pid: u32, folder: &Path) -> io::Result<()> {
     fs::remove_file(filler(pid, folder))
 }

@@ -1,4 +1,4 @@
-//! What the binaries with trials of their own share: when a trial is ignored, and what a panic says.
+//! Shared by the binaries with their own test harness.
 
 use std::any::Any;
 
@@ -7,8 +7,8 @@ use libtest_mimic::{Completion, Failed};
 use super::broker::Kind;
 use super::nsqd_program::{self, Found};
 
-/// How a trial ends that needs a real nsqd where there is none: ignored, with the reason, or failed where one is required.
-/// `None`: go on.
+/// The result of a trial that needs a real nsqd if there is none: ignored, or failed if one is
+/// required.
 pub fn without_a_real_nsqd(kind: Kind) -> Option<Result<Completion, Failed>> {
     match (kind, nsqd_program::find()) {
         (Kind::Real, Found::Missing(reason)) => Some(missing("real nsqd", reason)),
@@ -16,18 +16,18 @@ pub fn without_a_real_nsqd(kind: Kind) -> Option<Result<Completion, Failed>> {
     }
 }
 
-/// How a trial ends that misses something, such as another program.
+/// The result of a trial if something is missing.
 pub fn missing(what: &str, reason: &str) -> Result<Completion, Failed> {
-    match nsqd_program::is_required() {
-        true => Err(format!("NSQD_REQUIRED is set, and there is no {what}: {reason}").into()),
-        false => Ok(Completion::ignored_with(reason)),
+    if nsqd_program::is_required() {
+        return Err(format!("NSQD_REQUIRED is set, and there is no {what}: {reason}").into());
     }
+    Ok(Completion::ignored_with(reason))
 }
 
-/// What was said with a panic.
+/// The message of a panic.
 pub fn words_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or(panic.downcast_ref::<&str>().copied())
-        .unwrap_or("a panic without words")
+        .unwrap_or("a panic without a message")
         .to_owned()
 }

@@ -29,7 +29,8 @@ pub(crate) fn drain(nsqd: &mut RealNsqd, record: Record) -> io::Result<Audit> {
     let record = Mutex::new(record);
     let empty = &|topic: &String| {
         let left = || nsqd.unfinished(topic).ok();
-        raw_client::drain_into(&nsqd.address(), topic, UNKNOWN, left, |body| {
+        let access = raw_client::Access::default();
+        raw_client::drain(&access, &nsqd.address(), topic, UNKNOWN, left, |body| {
             let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
             record.found(topic, &body);
         })

@@ -118,8 +118,8 @@ impl<'a> Layered<'a> {
         assert!(played.answers.iter().all(Result::is_ok), "{played:?}");
         let recorded = proxy.record().remove(0);
         let identify = b"  V2IDENTIFY\n".len();
-        let up = identify + 4 + size_at(&recorded.up.said, identify);
-        let down = 4 + size_at(&recorded.down.said, 0);
+        let up = identify + 4 + size_at(&recorded.up.sent, identify);
+        let down = 4 + size_at(&recorded.down.sent, 0);
         ((up, down), Self::passed(&proxy))
     }
 }

@@ -60,7 +60,7 @@ pub struct Whole {
 impl Whole {
     /// Publishes are found by their bodies: the producer decides about commands.
     pub fn new(recorded: &Recorded, bodies: Vec<Vec<Bytes>>) -> Self {
-        let (up, down) = (&recorded.up.said, &recorded.down.said);
+        let (up, down) = (&recorded.up.sent, &recorded.down.sent);
         assert!(up.starts_with(b"  V2IDENTIFY\n"));
         let identify = 13 + 4 + size_at(up, 13);
         let commands = command_ends(up, identify);

@@ -1,9 +1,9 @@
-//! One connection through a chaos proxy, from the client's coming to the end of both its sides.
+//! One connection through a proxy, until both its sides have ended.
 
 use std::{
     future, io,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, mpsc},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use tokio::{
     join,
     net::{TcpSocket, TcpStream, lookup_host},
     pin, select,
-    sync::{broadcast, watch},
+    sync::watch,
     time::{sleep, timeout},
 };
 
@@ -23,54 +23,38 @@ use super::{
     tally::Tally,
 };
 
-/// How long a side whose connection was finished may take to go away itself, before it is made to.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// Time for a peer to close a connection that was finished.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The order to end now. It is carried out when the sender in it is gone.
-#[derive(Clone, Debug)]
-pub(super) struct Cut {
-    pub(super) how: End,
-    pub(super) done: mpsc::Sender<()>,
-}
-
-/// What a connection is given when it is opened.
+/// What a connection gets when it is opened.
 #[derive(Debug)]
 pub(super) struct Terms {
     pub(super) upstream: Arc<str>,
     pub(super) from: Option<IpAddr>,
-    /// As they were then, and as they are.
-    pub(super) then: Faults,
-    pub(super) now: watch::Receiver<Faults>,
-    /// Whether it is one of those that something befalls.
+    /// The faults at the opening, and the current ones.
+    pub(super) initial: Faults,
+    pub(super) current: watch::Receiver<Faults>,
+    /// Whether it is one of the `times` connections that are stalled, cut and corrupted.
     pub(super) is_struck: bool,
     pub(super) tally: Arc<Tally>,
     pub(super) seed: u64,
 }
 
-pub(super) async fn serve(mut client: TcpStream, terms: Terms, mut cuts: broadcast::Receiver<Cut>) {
-    if terms.then.refuse {
+pub(super) async fn serve(mut client: TcpStream, terms: Terms) {
+    if terms.initial.refuse {
         return reset(client);
     }
-    let mut server = select! {
-        dialled = dial(&terms.upstream, terms.from) => match dialled {
-            Ok(server) => server,
-            // What a client is told that nobody listens to.
-            Err(_) => return reset(client),
-        },
-        _order = cuts.recv() => return reset(client),
+    let Ok(mut server) = dial(&terms.upstream, terms.from).await else {
+        return reset(client);
     };
     let _ = client.set_nodelay(true);
     let _ = server.set_nodelay(true);
 
-    // Held until the sockets have ended: who cuts waits for it.
-    let mut order = None;
-    let how = select! {
-        how = pass(&mut client, &mut server, &terms) => how,
-        () = grows_old(terms.then.cut_every) => Some(terms.then.end),
-        cut = cuts.recv() => cut.ok().map(|cut| order.insert(cut).how),
+    let end = select! {
+        end = pass(&mut client, &mut server, &terms) => end,
+        () = expire(terms.initial.cut_every) => Some(terms.initial.end),
     };
-    drop(cuts);
-    match how {
+    match end {
         None => drop((client, server)),
         Some(End::Rst) => {
             reset(client);
@@ -79,7 +63,6 @@ pub(super) async fn serve(mut client: TcpStream, terms: Terms, mut cuts: broadca
         Some(End::Fin) => {
             let _ = client.shutdown().await;
             let _ = server.shutdown().await;
-            drop(order);
             finish(client, server).await;
         }
     }
@@ -98,19 +81,19 @@ async fn dial(upstream: &str, from: Option<IpAddr>) -> io::Result<TcpStream> {
     socket.connect(upstream).await
 }
 
-async fn grows_old(age: Option<Duration>) {
+async fn expire(age: Option<Duration>) {
     match age {
         Some(age) => sleep(age).await,
         None => future::pending().await,
     }
 }
 
-/// Passes on whatever comes, both ways; how the connection is to be ended, or `None` when its sides have ended it.
+/// Passes bytes both ways. Returns how to end the connection, or `None` if its peers ended it.
 async fn pass(client: &mut TcpStream, server: &mut TcpStream, terms: &Terms) -> Option<End> {
     let (client_read, client_write) = client.split();
     let (server_read, server_write) = server.split();
     let pipe = |halves, direction| {
-        let way = terms.then.way(direction);
+        let way = terms.initial.way(direction);
         let accident = Accident {
             cut: way.cut.filter(|_| terms.is_struck),
             corrupt: way.corrupt.filter(|_| terms.is_struck),
@@ -118,7 +101,14 @@ async fn pass(client: &mut TcpStream, server: &mut TcpStream, terms: &Terms) -> 
         };
         let seed = terms.seed ^ u64::from(direction == Direction::Down);
         let tally = Arc::clone(&terms.tally);
-        Pipe::new(halves, direction, terms.now.clone(), accident, tally, seed)
+        Pipe::new(
+            halves,
+            direction,
+            terms.current.clone(),
+            accident,
+            tally,
+            seed,
+        )
     };
     let up = pipe((client_read, server_write), Direction::Up).run();
     let down = pipe((server_read, client_write), Direction::Down).run();
@@ -136,20 +126,20 @@ async fn pass(client: &mut TcpStream, server: &mut TcpStream, terms: &Terms) -> 
             }
         };
         match outcome {
-            // The other way may go on.
-            Outcome::Fin | Outcome::Deaf => {}
+            // The other direction continues.
+            Outcome::Fin | Outcome::Closed => {}
             Outcome::Reset => return Some(End::Rst),
-            Outcome::Cut => return Some(terms.then.end),
+            Outcome::Cut => return Some(terms.initial.end),
         }
     }
     None
 }
 
-/// Waits until both sides have taken the end: closed with anything unread, a socket resets, and what was passed on could be
-/// lost.
+/// Waits until both peers have closed: closing a socket with unread bytes would reset it, and
+/// bytes that were passed could be lost.
 async fn finish(mut client: TcpStream, mut server: TcpStream) {
     let both = async { join!(read_to_end(&mut client), read_to_end(&mut server)) };
-    let _ = timeout(FAREWELL, both).await;
+    let _ = timeout(CLOSE_TIMEOUT, both).await;
 }
 
 async fn read_to_end(stream: &mut TcpStream) {
@@ -157,7 +147,7 @@ async fn read_to_end(stream: &mut TcpStream) {
     while !matches!(stream.read(&mut unread).await, Ok(0) | Err(_)) {}
 }
 
-/// Ends a connection with a RST, whatever is on its way.
+/// Closes with a RST.
 fn reset(stream: TcpStream) {
     let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
 }

@@ -1,48 +1,48 @@
-//! What a chaos proxy does to the connections that pass through it, and the one way to write it down.
+//! The faults of a proxy, and their notation.
 
 use std::{fmt, str::FromStr, time::Duration};
 
-/// Which faults, each way and for the connection as a whole. By default none.
+/// Faults of each direction and of the connection. By default none.
 ///
-/// They are written as a list: `latency=20ms,jitter=5ms,cut-up=1234,end=rst`. The words with a direction concern both
-/// ways, or with `-up` only what the client sends, or with `-down` only what it is sent:
+/// They are written as a list: `latency=20ms,jitter=5ms,cut-up=1234,end=rst`. Those of a direction
+/// concern both, or with `-up` only what the client sends, or with `-down` only what it receives:
 ///
-/// | word | what happens | in toxiproxy |
+/// | fault | effect | in toxiproxy |
 /// |---|---|---|
-/// | `latency=20ms` | everything arrives so much later | latency |
-/// | `jitter=5ms` | give or take so much; the order stays | jitter |
-/// | `bandwidth=100kB/s` | no more than that passes (B, kB, MB) | bandwidth |
-/// | `slice=1..7` | it arrives in pieces of so many bytes | slicer |
-/// | `stall=5000` | so many bytes pass, and then no more; the connection stays open | timeout |
-/// | `cut=1234` | so many bytes pass, and then the connection ends | limit_data |
-/// | `corrupt=77` | the byte behind so many others arrives as another one | |
+/// | `latency=20ms` | delays all bytes | latency |
+/// | `jitter=5ms` | varies the latency; the order is kept | jitter |
+/// | `bandwidth=100kB/s` | limits the rate (B, kB, MB) | bandwidth |
+/// | `slice=1..7` | passes pieces of this size | slicer |
+/// | `stall=5000` | passes this number of bytes, then none; the connection stays open | timeout |
+/// | `cut=1234` | passes this number of bytes, then ends the connection | limit_data |
+/// | `corrupt=77` | changes the byte after this number of bytes | |
 ///
-/// | word | what happens | in toxiproxy |
+/// | fault | effect | in toxiproxy |
 /// |---|---|---|
-/// | `end=rst` | a connection that is ended is reset, and not finished (`fin`) | reset_peer |
-/// | `cut-every=5s` | a connection ends when it is that old | |
-/// | `times=1` | only so many connections are stalled, cut and corrupted: the first ones | |
-/// | `black-hole` | connections open and nothing passes: `stall=0` | timeout=0 |
-/// | `refuse` | new connections are reset at once | down |
+/// | `end=rst` | connections are ended by RST instead of FIN (`fin`) | reset_peer |
+/// | `cut-every=5s` | ends a connection at this age | |
+/// | `times=1` | stalls, cuts and corrupts only the first connections | |
+/// | `black-hole` | connections open, and no byte is passed: `stall=0` | timeout=0 |
+/// | `refuse` | resets new connections at once | down |
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
     pub up: Way,
     pub down: Way,
-    /// How those connections end that are ended here.
+    /// How the proxy ends connections.
     pub end: End,
     pub cut_every: Option<Duration>,
     pub times: Option<u64>,
     pub refuse: bool,
 }
 
-/// What happens on one way.
+/// Faults of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Way {
     pub latency: Duration,
     pub jitter: Duration,
-    /// Bytes in a second.
+    /// Bytes per second.
     pub bandwidth: Option<u64>,
-    /// The least and the most bytes of a piece.
+    /// Minimum and maximum size of a piece.
     pub slice: Option<(usize, usize)>,
     pub stall: Option<u64>,
     pub cut: Option<u64>,
@@ -52,14 +52,13 @@ pub struct Way {
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum End {
-    /// With a FIN: both sides read what was passed on, and then the end.
+    /// By FIN: both peers read everything that was passed, then EOF.
     #[default]
     Fin,
-    /// With a RST: what was passed on and not read yet may be lost with it.
+    /// By RST: bytes that were passed and not read may be lost.
     Rst,
 }
 
-/// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From the client.
@@ -69,7 +68,7 @@ pub enum Direction {
 }
 
 impl Faults {
-    /// The first connection ends after so many bytes of one direction; the next ones live.
+    /// Ends the first connection after this number of bytes in one direction, and no other.
     pub fn cut_once(direction: Direction, at: usize, end: End) -> Self {
         let cut = Way {
             cut: Some(at as u64),
@@ -88,7 +87,7 @@ impl Faults {
         }
     }
 
-    /// Connections open, and nothing passes.
+    /// Connections open, and no byte is passed.
     pub fn black_hole() -> Self {
         let way = Way {
             stall: Some(0),
@@ -134,7 +133,7 @@ impl Faults {
     }
 }
 
-/// The name, and whether it concerns the way up, and the way down.
+/// The name, and whether it concerns the direction up, and down.
 fn directed(name: &str) -> (&str, bool, bool) {
     match name.strip_suffix("-up") {
         Some(name) => (name, true, false),
@@ -159,7 +158,7 @@ impl Way {
         Ok(())
     }
 
-    /// Each fault by its name, as it is written; `None` where there is none.
+    /// The name of each fault, and its value if it is set.
     fn words(&self) -> [(&'static str, Option<String>); 7] {
         let time = |time: Duration| {
             (!time.is_zero()).then(|| humantime::format_duration(time).to_string())
@@ -237,18 +236,16 @@ impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut words = Vec::new();
         for ((name, up), (_, down)) in self.up.words().into_iter().zip(self.down.words()) {
-            let mut say = |direction: &str, value: Option<String>| {
+            let mut add = |direction: &str, value: Option<String>| {
                 words.extend(value.map(|value| format!("{name}{direction}={value}")));
             };
-            match up == down {
-                true if name == "stall" && up.as_deref() == Some("0") => {
-                    words.push("black-hole".to_owned());
-                }
-                true => say("", up),
-                false => {
-                    say("-up", up);
-                    say("-down", down);
-                }
+            if up != down {
+                add("-up", up);
+                add("-down", down);
+            } else if name == "stall" && up.as_deref() == Some("0") {
+                words.push("black-hole".to_owned());
+            } else {
+                add("", up);
             }
         }
         if self.end != End::default() {
@@ -258,10 +255,10 @@ impl fmt::Display for Faults {
         words.extend(every.map(|every| format!("cut-every={every}")));
         words.extend(self.times.map(|times| format!("times={times}")));
         words.extend(self.refuse.then(|| "refuse".to_owned()));
-        match words.is_empty() {
-            true => f.write_str("none"),
-            false => f.write_str(&words.join(",")),
+        if words.is_empty() {
+            words.push("none".to_owned());
         }
+        f.write_str(&words.join(","))
     }
 }
 

@@ -1,4 +1,4 @@
-//! One way of a connection: bytes are read, wait for as long as they are to be on their way, and are passed on.
+//! One direction of a connection: reads bytes, delays them, and passes them on.
 
 use std::{collections::VecDeque, future, io, sync::Arc, time::Duration};
 
@@ -18,25 +18,26 @@ use super::{
     tally::Tally,
 };
 
-/// What is read at a time.
+/// Size of a read.
 const CHUNK: usize = 64 << 10;
 
-/// What can be on its way where latency holds it up: the peer is made to wait beyond that.
-const ON_THE_WAY: u64 = 8 << 20;
+/// Maximum number of delayed bytes. Beyond it, nothing is read.
+const MAX_DELAYED: u64 = 8 << 20;
 
-/// Pieces come at least that often where a bandwidth holds them up, and what was missed is made up for so long.
+/// With a limited bandwidth, the interval of pieces, and the time for which missed ones are
+/// caught up.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Why a way has come to its end.
+/// Why a direction has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The end was read, and passed on.
+    /// EOF was read and passed on.
     Fin,
-    /// A reset was read, behind everything that was passed on.
+    /// A reset was read, after all bytes were passed on.
     Reset,
-    /// Who should read it is gone.
-    Deaf,
-    /// It was to be cut here.
+    /// The reading peer has closed.
+    Closed,
+    /// The cut was reached.
     Cut,
 }
 
@@ -47,10 +48,10 @@ pub(super) struct Pipe<'a> {
     faults: watch::Receiver<Faults>,
     tally: Arc<Tally>,
     accident: Accident,
-    /// For sizes, which so depend on the seed alone; and for times, which depend on what comes when.
+    /// Separate, so that sizes depend on the seed alone.
     sizes: Rng,
     times: Rng,
-    /// What a byte is corrupted with.
+    /// Changes a corrupted byte.
     mask: u8,
 
     buffer: BytesMut,
@@ -60,16 +61,16 @@ pub(super) struct Pipe<'a> {
     passed: u64,
     /// Where the next slice ends.
     slice_end: u64,
-    /// When the line is free again, where it has a bandwidth.
+    /// With a limited bandwidth, when the next piece may be passed.
     free: Instant,
 }
 
-/// What happens to a connection once, decided when it is opened.
+/// What happens once, decided when the connection is opened.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Accident {
     pub(super) cut: Option<u64>,
     pub(super) corrupt: Option<u64>,
-    /// Whether it stalls where that is not for all.
+    /// Whether it stalls if only some connections do.
     pub(super) stalls: bool,
 }
 
@@ -114,9 +115,10 @@ impl<'a> Pipe<'a> {
             }
             let stall = way.stall.filter(|_| self.accident.stalls || all_stall);
             let stalled = stall.is_some_and(|stall| stall <= self.passed);
-            let next = match stalled {
-                true => None,
-                false => self.next_piece(&way, stall),
+            let next = if stalled {
+                None
+            } else {
+                self.next_piece(&way, stall)
             };
             if let (None, Some(end), false) = (next, self.ended, stalled) {
                 return self.pass_end_on(end).await;
@@ -124,33 +126,33 @@ impl<'a> Pipe<'a> {
             match next {
                 Some((length, due)) if due <= Instant::now() => {
                     if self.pass_on(length, due).await.is_err() {
-                        return Outcome::Deaf;
+                        return Outcome::Closed;
                     }
                     if way.slice.is_some() {
-                        // Who reads has a chance to see each piece by itself.
+                        // The reader may then see each piece separately.
                         task::yield_now().await;
                     }
                 }
                 _ => {
-                    let reads = self.ended.is_none() && !stalled && self.has_room(&way);
+                    let reads = self.ended.is_none() && !stalled && self.has_capacity(&way);
                     let due = next.map(|(_, due)| due);
                     select! {
                         read = self.from.read_buf(&mut self.buffer), if reads => self.take(read, &way),
                         () = at(due) => {}
-                        changed = self.faults.changed() => if changed.is_err() { return Outcome::Deaf },
+                        changed = self.faults.changed() => if changed.is_err() { return Outcome::Closed },
                     }
                 }
             }
         }
     }
 
-    /// The bytes wait from now on.
+    /// Queues bytes that were read.
     fn take(&mut self, read: io::Result<usize>, way: &Way) {
         match read {
             Ok(0) => self.ended = Some(End::Fin),
             Err(_) => self.ended = Some(End::Rst),
             Ok(_) => {
-                // A copy: many a small piece may wait, and none is to hold a whole buffer.
+                // A copy: a small piece must not keep the whole buffer.
                 let chunk = Bytes::copy_from_slice(&self.buffer);
                 self.buffer.clear();
                 self.queued += chunk.len() as u64;
@@ -161,7 +163,7 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    /// When arrives what was read now: latency, give or take jitter, and never before what was read earlier.
+    /// When bytes that were read now are passed: after the latency, plus or minus jitter, in order.
     fn due(&mut self, way: &Way) -> Instant {
         let jitter = way.jitter.mul_f64(self.times.f64() * 2.0);
         let delay = (way.latency + jitter).saturating_sub(way.jitter);
@@ -169,16 +171,16 @@ impl<'a> Pipe<'a> {
         self.queue.back().map_or(due, |(last, _)| due.max(*last))
     }
 
-    fn has_room(&self, way: &Way) -> bool {
+    fn has_capacity(&self, way: &Way) -> bool {
         let delay = way.latency + way.jitter;
-        let line = way.bandwidth.map_or(ON_THE_WAY as f64, |bandwidth| {
+        let line = way.bandwidth.map_or(MAX_DELAYED as f64, |bandwidth| {
             bandwidth as f64 * delay.as_secs_f64()
         });
-        let line = (line as u64).min(ON_THE_WAY);
+        let line = (line as u64).min(MAX_DELAYED);
         self.queue.is_empty() || (!delay.is_zero() && self.queued < line)
     }
 
-    /// How many bytes leave next, and when.
+    /// The size of the next piece, and when it is passed.
     fn next_piece(&mut self, way: &Way, stall: Option<u64>) -> Option<(usize, Instant)> {
         let (due, chunk) = self.queue.front()?;
         let mut length = chunk.len() as u64;
@@ -215,7 +217,7 @@ impl<'a> Pipe<'a> {
         {
             piece = corrupted(&piece, (place - self.passed) as usize, self.mask);
         }
-        // Before: whoever has received it finds it counted.
+        // Before the write, so that received bytes are always counted.
         self.tally.passed(self.direction, length);
         self.to.write_all(&piece).await?;
         self.passed = until;
@@ -229,13 +231,13 @@ impl<'a> Pipe<'a> {
             End::Rst => Outcome::Reset,
             End::Fin => match self.to.shutdown().await {
                 Ok(()) => Outcome::Fin,
-                Err(_) => Outcome::Deaf,
+                Err(_) => Outcome::Closed,
             },
         }
     }
 }
 
-/// The same bytes but for one.
+/// Changes one byte.
 fn corrupted(piece: &[u8], place: usize, mask: u8) -> Bytes {
     let mut piece = BytesMut::from(piece);
     if let Some(byte) = piece.get_mut(place) {

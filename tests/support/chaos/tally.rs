@@ -1,4 +1,4 @@
-//! What a chaos proxy has seen: counts of all, and on request every byte of every connection.
+//! What a proxy has passed: counts, and recorded connections.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -7,19 +7,19 @@ use std::sync::{
 
 use super::faults::Direction;
 
-/// What has passed so far.
+/// Counts of a proxy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Connections that were opened.
+    /// Connections so far.
     pub connections: u64,
-    /// So many of them are not over yet.
+    /// Open connections.
     pub open: u64,
-    /// Bytes that were passed on, each way.
+    /// Bytes passed in each direction.
     pub up: u64,
     pub down: u64,
 }
 
-/// One connection, as it was recorded.
+/// A recorded connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
     pub up: Recording,
@@ -27,23 +27,23 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// Whether either side has said these bytes, for everybody to read.
+    /// Whether either peer has sent these bytes.
     pub fn has(&self, bytes: &[u8]) -> bool {
-        let has = |way: &Recording| way.said.windows(bytes.len()).any(|said| said == bytes);
+        let has = |way: &Recording| way.sent.windows(bytes.len()).any(|part| part == bytes);
         has(&self.up) || has(&self.down)
     }
 }
 
-/// One way of a connection.
+/// One direction of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recording {
-    /// Every byte that came, also such as was not passed on, or as another one.
-    pub said: Vec<u8>,
-    /// The sizes of the pieces that were passed on.
+    /// All bytes that were received, before any fault.
+    pub sent: Vec<u8>,
+    /// Sizes of the pieces that were passed on.
     pub pieces: Vec<usize>,
 }
 
-/// All connections of a proxy.
+/// Counts and records of a proxy.
 #[derive(Debug, Default)]
 pub(super) struct Tallies {
     connections: AtomicU64,
@@ -76,11 +76,11 @@ impl Tallies {
     }
 }
 
-/// One connection: open until this is dropped.
+/// Counts of one connection, which is open until this is dropped.
 #[derive(Debug)]
 pub(super) struct Tally {
     all: Arc<Tallies>,
-    /// How many were opened before.
+    /// Counted from 0.
     pub(super) number: u64,
     record: Option<Arc<Mutex<Recorded>>>,
 }
@@ -102,7 +102,7 @@ impl Tally {
     }
 
     pub(super) fn read(&self, direction: Direction, bytes: &[u8]) {
-        self.record(direction, |record| record.said.extend_from_slice(bytes));
+        self.record(direction, |record| record.sent.extend_from_slice(bytes));
     }
 
     pub(super) fn passed(&self, direction: Direction, length: usize) {
