@@ -53,8 +53,8 @@ pub type ConnectFuture = LocalBoxFuture<'static, Result<Transport, ConnectionErr
 ///
 /// [`ProducerConfigBuilder::connector`]: crate::ProducerConfigBuilder::connector
 pub trait Connector: fmt::Debug + Send + Sync + 'static {
-    /// Starts one attempt to connect to `target`. It is called once per attempt, and the owner of
-    /// the connection waits between attempts.
+    /// Starts one attempt to connect to `target`. The owner of the connection calls it once per
+    /// attempt, and handles retries.
     ///
     /// The future runs on the arbiter of the connection's owner, so it must not block the thread.
     /// If it panics, the owner stops.
@@ -68,7 +68,8 @@ pub trait Connector: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// - [`ConnectionError::Dial`] if the connection cannot be established. An [`io::Error`] that
-    ///   is returned by `?` becomes one, with the address of `target`.
+    ///   is returned by `?` is reported as one, with the address of `target`, or as
+    ///   [`ConnectionError::Tls`] if it is an error of rustls.
     /// - [`ConnectionError::Resolve`] if the address cannot be resolved.
     /// - [`ConnectionError::DialTimeout`] if the connector has a timeout of its own.
     ///

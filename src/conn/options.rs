@@ -4,9 +4,9 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::future::LocalBoxFuture;
 
+use super::connector::{ConnectTarget, Connector};
 #[cfg(feature = "tls")]
 use super::tls::Tls;
-use super::{connector::ConnectTarget, connector::Connector};
 use crate::{protocol::Identify, secret::Secret};
 
 /// The error of a [`SecretProvider`].
