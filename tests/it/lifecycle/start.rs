@@ -19,7 +19,11 @@ fn panic_of(start: impl FnOnce() + Send + 'static) -> (String, String) {
     panic::set_hook(Box::new(move |info| {
         if thread::current().name() == Some(name) {
             let file = info.location().map(|location| location.file().to_owned());
-            let message = info.payload_as_str().map(str::to_owned);
+            let payload = info.payload();
+            let message = payload.downcast_ref::<String>().cloned();
+            let message = message.or(payload
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned()));
             let _ = sender.send((message.unwrap_or_default(), file.unwrap_or_default()));
         } else {
             previous(info);

@@ -318,7 +318,7 @@ fn expand<'a>(text: &'a str, prefix: &mut Vec<String>, found: &mut Vec<Vec<Strin
     if name.is_empty() {
         return rest;
     }
-    if !(name == "self" && !prefix.is_empty()) {
+    if name != "self" || prefix.is_empty() {
         prefix.push(name.to_owned());
     }
     match rest.strip_prefix("::") {
