@@ -256,27 +256,6 @@ fn rejection_after_an_ok_reconnects_in_20_ms() {
     });
 }
 
-/// contract: 4
-#[test]
-fn rejection_without_an_ok_reconnects_with_backoff() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
-        let mut delays = Vec::new();
-        for _ in 0..12 {
-            let mut nsqd = network.connected().await;
-            let bad = publish(&producer, "bad");
-            nsqd.expect_pub("t", "bad").await;
-            nsqd.reject(PUB_FAILED).await;
-            rejected(bad).await;
-            let closed = network.elapsed();
-            network.dial().await.refuse();
-            delays.push(network.elapsed() - closed);
-        }
-        let longest = *delays.iter().max().unwrap();
-        assert!(longest > s(1) && longest <= s(5) + ms(1), "{delays:?}");
-    });
-}
-
 /// fault: P19
 #[test]
 fn server_that_stays_open_after_a_rejection_is_left_in_a_second() {

@@ -148,21 +148,19 @@ fn tls_handshake_that_stalls_ends_at_handshake_timeout() {
 /// checklist: 92
 #[test]
 fn untrusted_certificate_is_reported_and_retried_after_a_long_delay() {
-    const COUNT: u32 = 60;
     let server = Server::new(Flaw::OtherAuthority);
-    let mut sum = Duration::ZERO;
-    for _ in 0..COUNT {
+    let mut longest = Duration::ZERO;
+    for _ in 0..8 {
         in_virtual_time(async |mut network: Network| {
             let _producer = network.start_with(|config| server.trusted(config));
             server.is_rejected(&mut network).await;
             let began = network.elapsed();
             network.peek_dial().await;
-            sum += network.elapsed() - began;
+            longest = longest.max(network.elapsed() - began);
         });
     }
-    // Drawn from 0 to `max_reconnect_backoff`, 5 s, from the first attempt on.
-    let mean = sum / COUNT;
-    assert!(mean > ms(1_500) && mean < ms(3_500), "{mean:?}");
+    // Up to `max_reconnect_backoff`, 5 s, in place of `reconnect_backoff`, 100 ms.
+    assert!(longest > ms(101), "{longest:?}");
     // An authority of the same name with another key.
     let (server, other) = (Server::new(Flaw::None), Certificates::new());
     in_virtual_time(async |mut network: Network| {

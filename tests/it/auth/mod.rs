@@ -132,16 +132,15 @@ fn invalid_response_to_auth_is_reported_without_its_text() {
     }
 }
 
-/// Attempts that are likely to fail again are delayed by up to `max_reconnect_backoff`, 5 s, from
-/// the start.
+/// Attempts that are likely to fail again are delayed by up to `max_reconnect_backoff`, 5 s, in
+/// place of `reconnect_backoff`, 100 ms.
 #[track_caller]
 fn assert_long_delay(
     options: fn(ProducerConfigBuilder) -> ProducerConfigBuilder,
     attempt: impl AsyncFn(&mut Peer),
 ) {
-    const COUNT: u32 = 60;
-    let mut sum = Duration::ZERO;
-    for _ in 0..COUNT {
+    let mut longest = Duration::ZERO;
+    for _ in 0..8 {
         in_virtual_time(async |mut network: Network| {
             let _producer = network.start_with(options);
             let mut nsqd = requires_auth(&mut network).await;
@@ -149,12 +148,10 @@ fn assert_long_delay(
             nsqd.wait_closed().await;
             let began = network.elapsed();
             network.peek_dial().await;
-            sum += network.elapsed() - began;
+            longest = longest.max(network.elapsed() - began);
         });
     }
-    // 2.5 s on average, with a deviation of 0.2 s. After other failures it is 50 ms.
-    let mean = sum / COUNT;
-    assert!(mean > ms(1_500) && mean < ms(3_500), "{mean:?}");
+    assert!(longest > ms(101), "{longest:?}");
 }
 
 /// contract: 11
