@@ -136,7 +136,10 @@ pub mod testing;
 pub mod embedded;
 
 pub use self::{
-    config::{ConfigOption, ProducerConfig, ProducerConfigBuilder, TlsVersion},
+    config::{
+        ConfigOption, ConfigScope, ConnectionConfig, ConnectionConfigBuilder, ProducerConfig,
+        ProducerConfigBuilder, TlsVersion,
+    },
     conn::{ConnectFuture, ConnectTarget, Connector, Transport},
     error::{
         ConfigError, ConnectionError, Delivery, ErrorKind, ErrorScope, PublishError, TlsFailure,

@@ -44,7 +44,14 @@ fn check(config: &Result<ProducerConfig, ConfigError>) {
         }
         Err(error) => {
             let text = error.to_string();
-            let named = ["option", "unknown option", "nsqd address", "TLS: "];
+            let named = [
+                "option ",
+                "unknown option ",
+                "unsupported option ",
+                "nsqd address ",
+                "a producer takes one nsqd address",
+                "TLS: ",
+            ];
             assert!(named.iter().any(|start| text.starts_with(start)), "{text}");
             assert!(!text.contains(char::is_control), "{text}");
         }
@@ -163,34 +170,44 @@ fn out_of_bounds(config: &ProducerConfig) -> Vec<&'static str> {
     let hours = |hours: u64| ms(hours * 3_600_000);
     let time = |time: Duration, from: u64, to: Duration| ms(from) <= time && time <= to;
     let five_minutes = ms(300_000);
+    let connection = config.connection();
     let heartbeat = |every| time(every, 1_000, ms(60_000));
     let keepalive = |idle| time(idle, 1_000, ms(32_767_000));
     let wait = |wait| time(wait, 25, ms(30_000));
     let largest = config.max_publish_size().max(config.max_batch_size());
     let half = config.publish_timeout() / 2;
     let texts = [
-        config.client_id(),
-        config.hostname(),
-        config.user_agent(),
-        config.topology_region(),
-        config.topology_zone(),
+        connection.client_id(),
+        connection.hostname(),
+        connection.user_agent(),
+        connection.topology_region(),
+        connection.topology_zone(),
     ];
     let checked = [
-        ("deflate_level", (1..=9).contains(&config.deflate_level())),
-        ("auth_secret", config.auth_secret().expose().len() <= 65_536),
-        ("tls_server_name", config.tls_server_name().len() <= 255),
-        ("dial_timeout", time(config.dial_timeout(), 1, five_minutes)),
+        (
+            "deflate_level",
+            (1..=9).contains(&connection.deflate_level()),
+        ),
+        (
+            "auth_secret",
+            connection.auth_secret().expose().len() <= 65_536,
+        ),
+        ("tls_server_name", connection.tls_server_name().len() <= 255),
+        (
+            "dial_timeout",
+            time(connection.dial_timeout(), 1, five_minutes),
+        ),
         (
             "handshake_timeout",
-            time(config.handshake_timeout(), 1, five_minutes),
+            time(connection.handshake_timeout(), 1, five_minutes),
         ),
         (
             "write_timeout",
-            time(config.write_timeout(), 1, five_minutes),
+            time(connection.write_timeout(), 1, five_minutes),
         ),
         (
             "heartbeat_interval",
-            config.heartbeat_interval().is_none_or(heartbeat),
+            connection.heartbeat_interval().is_none_or(heartbeat),
         ),
         // The default is reduced to half of a short publish_timeout, even below the minimum.
         ("ack_timeout", config.ack_timeout() <= half.min(hours(1))),
@@ -201,14 +218,14 @@ fn out_of_bounds(config: &ProducerConfig) -> Vec<&'static str> {
         (
             "reconnect_backoff",
             time(
-                config.reconnect_backoff(),
+                connection.reconnect_backoff(),
                 1,
-                config.max_reconnect_backoff(),
+                connection.max_reconnect_backoff(),
             ),
         ),
         (
             "max_reconnect_backoff",
-            time(config.max_reconnect_backoff(), 1, hours(1)),
+            time(connection.max_reconnect_backoff(), 1, hours(1)),
         ),
         (
             "max_pending",
@@ -234,22 +251,22 @@ fn out_of_bounds(config: &ProducerConfig) -> Vec<&'static str> {
         ),
         (
             "max_msg_size",
-            (4_096..=1 << 30).contains(&config.max_msg_size()),
+            (4_096..=1 << 30).contains(&connection.max_msg_size()),
         ),
         (
             "tcp_keepalive",
-            config.tcp_keepalive().is_none_or(keepalive),
+            connection.tcp_keepalive().is_none_or(keepalive),
         ),
         ("names", texts.iter().all(|text| text.len() <= 1_024)),
         (
             "output_buffer_size",
-            config
+            connection
                 .output_buffer_size()
                 .is_none_or(|size| (64..=65_536).contains(&size)),
         ),
         (
             "output_buffer_timeout",
-            config.output_buffer_timeout().is_none_or(wait),
+            connection.output_buffer_timeout().is_none_or(wait),
         ),
     ];
     let wrong = checked.iter().filter(|(_, within)| !within);

@@ -1,4 +1,4 @@
-//! Certificates and keys in files of PEM, and what an error says of a file that has none.
+//! Reads certificates and keys from PEM files.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use tokio_rustls::rustls::pki_types::{
     pem::{Error as PemError, PemObject},
 };
 
-use super::shown;
+use super::redact::shown;
 use crate::error::{ConfigCause, ConfigError};
 
 pub(super) fn certificates(
@@ -18,8 +18,8 @@ pub(super) fn certificates(
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let problem = match found {
         Ok(found) if !found.is_empty() => return Ok(found),
-        Ok(_) => nothing(&pem, "certificate"),
-        Err(error) => words(&error),
+        Ok(_) => missing(&pem, "certificate"),
+        Err(error) => describe(&error),
     };
     Err(file_error(option, file, problem))
 }
@@ -31,11 +31,9 @@ pub(super) fn private_key(
     let pem = read(option, file)?;
     let problem = match PrivateKeyDer::from_pem_slice(&pem) {
         Ok(key) => return Ok(key),
-        Err(_) if is_encrypted(&pem) => {
-            "the key in it is encrypted, and has to be decrypted first (openssl pkey)".into()
-        }
-        Err(PemError::NoItemsFound) => nothing(&pem, "private key"),
-        Err(error) => words(&error),
+        Err(_) if is_encrypted(&pem) => "the key is encrypted; decrypt it with openssl pkey".into(),
+        Err(PemError::NoItemsFound) => missing(&pem, "private key"),
+        Err(error) => describe(&error),
     };
     Err(file_error(option, file, problem))
 }
@@ -44,7 +42,7 @@ fn read(option: &'static str, file: &Path) -> Result<Vec<u8>, ConfigError> {
     fs::read(file).map_err(|error| file_error(option, file, error.to_string()))
 }
 
-/// In PKCS#8 the label says so, in the older form a line of its own.
+/// PKCS#8 has a label for encrypted keys, the older format a header line.
 fn is_encrypted(pem: &[u8]) -> bool {
     pem.split(|byte| matches!(byte, b'\n' | b'\r')).any(|line| {
         line.starts_with(b"-----BEGIN ENCRYPTED PRIVATE KEY")
@@ -52,21 +50,22 @@ fn is_encrypted(pem: &[u8]) -> bool {
     })
 }
 
-fn nothing(file: &[u8], wanted: &str) -> String {
-    // A sequence of more than 127 bytes, with which both begin.
+fn missing(file: &[u8], wanted: &str) -> String {
+    // Certificates and keys begin with a sequence of more than 127 bytes.
     let is_der = file.starts_with(&[0x30, 0x81]) || file.starts_with(&[0x30, 0x82]);
-    match is_der {
-        true => format!("no {wanted} is in it as PEM; it looks like DER"),
-        false => format!("no {wanted} is in it"),
+    if is_der {
+        format!("no {wanted} in PEM format; the file seems to be DER")
+    } else {
+        format!("no {wanted} found")
     }
 }
 
-/// The library's own words show lines of the file as lists of bytes.
-fn words(error: &PemError) -> String {
+/// Describes an error without content of the file, which the library's own text shows.
+fn describe(error: &PemError) -> String {
     match error {
-        PemError::MissingSectionEnd { .. } => "it is cut off: a BEGIN line has no END line".into(),
-        PemError::IllegalSectionStart { .. } => "a BEGIN line in it is broken".into(),
-        PemError::Base64Decode(_) => "it is broken: no base64 between BEGIN and END".into(),
+        PemError::MissingSectionEnd { .. } => "truncated: a BEGIN line without an END line".into(),
+        PemError::IllegalSectionStart { .. } => "malformed BEGIN line".into(),
+        PemError::Base64Decode(_) => "invalid base64 between BEGIN and END".into(),
         other => other.to_string(),
     }
 }
@@ -87,7 +86,7 @@ mod tests {
 
     use crate::{ProducerConfig, ProducerConfigBuilder};
 
-    /// Files, by name and what is in them.
+    /// A folder with certificates, their keys, and broken copies.
     struct Files(tempfile::TempDir);
 
     impl Files {
@@ -117,8 +116,8 @@ mod tests {
             self.0.path().join(name)
         }
 
-        /// The text for a certificate and a key of these names, without the folder.
-        fn refused(&self, cert: &str, key: &str) -> String {
+        /// Returns the error for a certificate and a key, without the folder.
+        fn error(&self, cert: &str, key: &str) -> String {
             self.text(|config| config.tls_cert(self.path(cert)).tls_key(self.path(key)))
         }
 
@@ -134,9 +133,9 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_cannot_be_used_is_refused_with_the_reason() {
+    fn unusable_key_error_states_the_reason() {
         let files = Files::new();
-        let encrypted = "the key in it is encrypted, and has to be decrypted first (openssl pkey)";
+        let encrypted = "the key is encrypted; decrypt it with openssl pkey";
         files.write(
             "pkcs8.key",
             "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n",
@@ -150,18 +149,18 @@ mod tests {
         for (key, problem) in [
             ("pkcs8.key", encrypted),
             ("pkcs1.key", encrypted),
-            ("empty.key", "no private key is in it"),
-            ("a.pem", "no private key is in it"),
+            ("empty.key", "no private key found"),
+            ("a.pem", "no private key found"),
             (
                 "a.key.der",
-                "no private key is in it as PEM; it looks like DER",
+                "no private key in PEM format; the file seems to be DER",
             ),
-            ("b.key", "it is not the key of tls_cert = \"a.pem\""),
+            ("b.key", "the key does not match tls_cert = \"a.pem\""),
         ] {
             let text = format!("option tls_key = \"{key}\": {problem}");
-            assert_eq!(files.refused("a.pem", key), text);
+            assert_eq!(files.error("a.pem", key), text);
         }
-        let missing = files.refused("a.pem", "missing.key");
+        let missing = files.error("a.pem", "missing.key");
         assert!(
             missing.starts_with("option tls_key = \"missing.key\": No such file"),
             "{missing}"
@@ -169,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_that_cannot_be_used_is_refused_by_its_own_option_with_the_reason() {
+    fn unusable_certificate_error_names_option_and_reason() {
         let files = Files::new();
         let good = fs::read_to_string(files.path("a.pem")).unwrap();
         let (front, _) = good.split_once("-----END").unwrap();
@@ -184,25 +183,25 @@ mod tests {
         files.write("base64.pem", label("!?"));
         files.write("broken.pem", label("AAAA"));
         for (file, problem) in [
-            ("cut.pem", "it is cut off: a BEGIN line has no END line"),
-            ("start.pem", "a BEGIN line in it is broken"),
+            ("cut.pem", "truncated: a BEGIN line without an END line"),
+            ("start.pem", "malformed BEGIN line"),
+            ("base64.pem", "invalid base64 between BEGIN and END"),
+            ("broken.pem", "invalid certificate: BadEncoding"),
             (
-                "base64.pem",
-                "it is broken: no base64 between BEGIN and END",
+                "a.der",
+                "no certificate in PEM format; the file seems to be DER",
             ),
-            ("broken.pem", "a certificate in it is broken: BadEncoding"),
-            ("a.der", "no certificate is in it as PEM; it looks like DER"),
-            ("a.key", "no certificate is in it"),
+            ("a.key", "no certificate found"),
         ] {
             let text = format!("option tls_cert = \"{file}\": {problem}");
-            assert_eq!(files.refused(file, "a.key"), text);
+            assert_eq!(files.error(file, "a.key"), text);
             let roots = files.text(|config| config.tls_root_ca_file(files.path(file)));
             assert_eq!(roots, text.replace("tls_cert", "tls_root_ca_file"));
         }
     }
 
     #[test]
-    fn a_good_certificate_and_its_key_are_taken() {
+    fn valid_certificate_and_key_are_accepted() {
         let files = Files::new();
         let config = ProducerConfig::builder("nsqd:4150")
             .tls_v1(true)

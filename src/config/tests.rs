@@ -1,50 +1,129 @@
-//! A configuration in hand is valid, and one that is not says what is wrong with it.
+//! Tests of the tables and of the validation.
 
-use std::time::Duration;
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use super::ProducerConfig;
+use super::{
+    ConnectionConfig, ProducerConfig, ProducerConfigBuilder, TlsVersion,
+    table::{ConnectionOptions, ProducerOptions},
+    value::Value,
+};
+use crate::{error::ConfigError, secret::Secret};
 
 const ADDRESS: &str = "127.0.0.1:4150";
 
+/// The text of bounds, which the tables contain as literals.
+pub(super) trait Describe: Value {
+    fn describe(bounds: &Self::Bounds) -> String;
+}
+
+impl Describe for Duration {
+    fn describe(bounds: &RangeInclusive<Self>) -> String {
+        format!(
+            "a duration from {} to {}",
+            bounds.start().show(),
+            bounds.end().show()
+        )
+    }
+}
+
+impl Describe for Option<Duration> {
+    fn describe(bounds: &RangeInclusive<Duration>) -> String {
+        format!("{}, or off (-1)", Duration::describe(bounds))
+    }
+}
+
+impl Describe for usize {
+    fn describe(bounds: &RangeInclusive<Self>) -> String {
+        match (bounds.start(), bounds.end()) {
+            (start, &Self::MAX) => format!("a number of at least {start}"),
+            (start, end) => format!("a number from {start} to {end}"),
+        }
+    }
+}
+
+impl Describe for Option<usize> {
+    fn describe(bounds: &RangeInclusive<usize>) -> String {
+        format!("{}, or off (-1)", usize::describe(bounds))
+    }
+}
+
+impl Describe for String {
+    fn describe(max: &usize) -> String {
+        format!("at most {max} bytes long")
+    }
+}
+
+impl Describe for Secret {
+    fn describe(max: &usize) -> String {
+        String::describe(max)
+    }
+}
+
+impl Describe for bool {
+    fn describe((): &()) -> String {
+        "true or false".into()
+    }
+}
+
+impl Describe for Option<SocketAddr> {
+    fn describe((): &()) -> String {
+        "an IP address, with or without a port".into()
+    }
+}
+
+impl Describe for PathBuf {
+    fn describe((): &()) -> String {
+        "the path of a PEM file".into()
+    }
+}
+
+impl Describe for TlsVersion {
+    fn describe((): &()) -> String {
+        "tls1.2 or tls1.3".into()
+    }
+}
+
 #[track_caller]
-fn refused(built: Result<ProducerConfig, crate::ConfigError>, text: &str) {
-    let error = built.unwrap_err();
-    assert_eq!(error.to_string(), text);
+fn assert_error<T: std::fmt::Debug>(built: Result<T, ConfigError>, text: &str) {
+    assert_eq!(built.unwrap_err().to_string(), text);
+}
+
+fn builder() -> ProducerConfigBuilder {
+    ProducerConfig::builder(ADDRESS)
 }
 
 /// checklist: 4
 #[test]
-fn every_option_can_be_set_by_name_to_what_the_table_gives_as_its_default() {
-    for option in ProducerConfig::options() {
-        let default = match option.default.as_str() {
-            "any" => "",
-            default => default,
-        };
-        let set = ProducerConfig::builder(ADDRESS).set(option.name, default);
-        assert!(
-            set.is_ok_and(|builder| builder.build().is_ok()),
-            "{option:?}"
-        );
+fn table_texts_agree_with_values_and_bounds() {
+    let computed = ConnectionOptions::computed()
+        .into_iter()
+        .chain(ProducerOptions::computed());
+    for (row, default, bounds) in computed {
+        assert_eq!(row.default, default, "{}", row.name);
+        assert_eq!(row.bounds, bounds, "{}", row.name);
+        assert!(!row.meaning.is_empty(), "{}", row.name);
     }
 }
 
 /// checklist: 4
 #[test]
-fn the_defaults_are_within_their_own_bounds_and_documented() {
-    let defaults = format!("{:?}", ProducerConfig::new(ADDRESS).unwrap());
-    for option in ProducerConfig::options() {
-        assert!(defaults.contains(option.name), "{option:?}");
-        assert!(
-            !option.meaning.is_empty() && !option.bounds.is_empty(),
-            "{option:?}"
-        );
+fn set_accepts_the_default_of_every_option() {
+    for row in ProducerConfig::options() {
+        let config = builder()
+            .set(row.name, row.default)
+            .and_then(|it| it.build());
+        assert!(config.is_ok(), "{row:?}: {config:?}");
+    }
+    for row in ConnectionConfig::options() {
+        let config = ConnectionConfig::builder().set(row.name, row.default);
+        assert!(config.is_ok(), "{row:?}: {config:?}");
     }
 }
 
 /// checklist: 4
 #[test]
-fn the_builder_and_set_lead_to_the_same() {
-    let built = ProducerConfig::builder(ADDRESS)
+fn set_and_methods_have_the_same_effect() {
+    let built = builder()
         .publish_timeout(Duration::from_millis(2_500))
         .heartbeat_interval(None)
         .client_id("me")
@@ -59,11 +138,8 @@ fn the_builder_and_set_lead_to_the_same() {
         ("retry_maybe_written", "true"),
     ]
     .into_iter()
-    .try_fold(
-        ProducerConfig::builder(ADDRESS),
-        |builder, (name, value)| builder.set(name, value),
-    )
-    .and_then(super::ProducerConfigBuilder::build);
+    .try_fold(builder(), |builder, (name, value)| builder.set(name, value))
+    .and_then(ProducerConfigBuilder::build);
     assert_eq!(
         format!("{:?}", built.unwrap()),
         format!("{:?}", set.unwrap())
@@ -72,154 +148,184 @@ fn the_builder_and_set_lead_to_the_same() {
 
 /// checklist: 4
 #[test]
-fn times_are_read_as_go_nsq_reads_them() {
-    for (text, milliseconds) in [
-        ("250", 250),
-        ("250ms", 250),
-        ("1m30s", 90_000),
-        ("2h", 7_200_000),
+fn out_of_bounds_error_names_option_value_and_bounds() {
+    let must_be = "must be a duration from 1s to 1m, or off (-1)";
+    assert_error(
+        builder()
+            .heartbeat_interval(Duration::from_millis(1))
+            .build(),
+        &format!("option heartbeat_interval = \"1ms\": {must_be}"),
+    );
+    assert_error(
+        builder().set("heartbeat_interval", "soon"),
+        &format!("option heartbeat_interval = \"soon\": {must_be}"),
+    );
+    assert_error(
+        builder().max_pending(0).build(),
+        "option max_pending = \"0\": must be a number from 1 to 100000000",
+    );
+    assert_error(
+        builder().set("retry_maybe_written", "perhaps"),
+        "option retry_maybe_written = \"perhaps\": must be true or false",
+    );
+}
+
+/// checklist: 4
+#[test]
+fn build_reports_the_first_invalid_value() {
+    for (first, second) in [
+        ("max_pending", "dial_timeout"),
+        ("dial_timeout", "max_pending"),
     ] {
-        let config = ProducerConfig::builder(ADDRESS)
-            .set("publish_timeout", text)
-            .unwrap()
-            .build()
-            .unwrap();
-        assert_eq!(
-            config.publish_timeout(),
-            Duration::from_millis(milliseconds),
-            "{text}"
-        );
+        let mut config = builder();
+        for name in [first, second] {
+            config = match name {
+                "max_pending" => config.max_pending(0),
+                _ => config.dial_timeout(Duration::ZERO),
+            };
+        }
+        assert_eq!(config.build().unwrap_err().option(), Some(first));
     }
 }
 
 /// checklist: 4
 #[test]
-fn a_value_out_of_bounds_is_refused_with_option_value_and_bounds() {
-    let text = "option heartbeat_interval = \"1ms\": must be a time from 1s to 1m, or off (-1)";
-    refused(
-        ProducerConfig::builder(ADDRESS)
-            .heartbeat_interval(Duration::from_millis(1))
-            .build(),
-        text,
-    );
-    let text = "option heartbeat_interval = \"soon\": must be a time from 1s to 1m, or off (-1)";
-    refused(
-        ProducerConfig::builder(ADDRESS)
-            .set("heartbeat_interval", "soon")
-            .map(|_| unreachable!()),
-        text,
-    );
-    let text = "option max_pending = \"0\": must be a number from 1 to 100000000";
-    refused(
-        ProducerConfig::builder(ADDRESS).max_pending(0).build(),
-        text,
-    );
-    let text = "option retry_maybe_written = \"perhaps\": must be true or false";
-    refused(
-        ProducerConfig::builder(ADDRESS)
-            .set("retry_maybe_written", "perhaps")
-            .map(|_| unreachable!()),
-        text,
-    );
-}
-
-/// checklist: 4
-#[test]
-fn the_first_of_several_problems_is_reported() {
-    let built = ProducerConfig::builder(ADDRESS)
-        .max_pending(0)
-        .publish_window(0)
-        .build();
-    assert!(
-        built
-            .unwrap_err()
-            .to_string()
-            .starts_with("option max_pending")
-    );
-}
-
-/// checklist: 4
-#[test]
-fn an_unknown_option_is_refused_with_the_known_ones() {
-    let error = ProducerConfig::builder(ADDRESS)
-        .set("publish_timeuot", "1s")
-        .unwrap_err();
+fn unknown_option_error_lists_the_known_ones() {
+    let error = builder().set("publish_timeuot", "1s").unwrap_err();
     let text = error.to_string();
-    assert!(
-        text.starts_with("unknown option \"publish_timeuot\"; known are: dial_timeout,"),
-        "{text}"
+    let start = "unknown option \"publish_timeuot\"; known are: dial_timeout, ";
+    assert!(text.starts_with(start), "{text}");
+    assert!(text.contains("publish_timeout"), "{text}");
+    let error = ConnectionConfig::builder().set("dial-timeuot", "1s");
+    let text = error.unwrap_err().to_string();
+    assert!(!text.contains("publish_timeout"), "{text}");
+}
+
+/// checklist: 4
+#[test]
+fn option_of_another_scope_is_rejected_by_name() {
+    assert_error(
+        ConnectionConfig::builder().set("max-pending", "1"),
+        "option max_pending is not an option of ConnectionConfig, but of a producer",
+    );
+    let max_in_flight = "unsupported option max_in_flight of go-nsq: it is an option of consumers; the limits of a producer \
+                         are max_pending and publish_window";
+    assert_error(builder().set("max_in_flight", "1"), max_in_flight);
+    assert_error(
+        ConnectionConfig::builder().set("max_in_flight", "1"),
+        max_in_flight,
     );
 }
 
 /// checklist: 4
 #[test]
-fn options_that_contradict_each_other_are_refused_with_both() {
-    refused(
-        ProducerConfig::builder(ADDRESS)
-            .ack_timeout(Duration::from_secs(20))
-            .build(),
-        "option ack_timeout = 20s conflicts with publish_timeout = 30s: it can be at most half of it, so that a stall is \
-         found before the publishes time out",
+fn conflict_error_names_both_options() {
+    assert_error(
+        builder().ack_timeout(Duration::from_secs(20)).build(),
+        "option ack_timeout = 20s conflicts with publish_timeout = 30s: it must be at most half of that",
     );
-    refused(
-        ProducerConfig::builder(ADDRESS)
-            .max_pending_bytes(1_000)
-            .build(),
-        "option max_pending_bytes = 1000 conflicts with the larger of max_publish_size and max_batch_size = 5242880: the \
-         largest publish must have room",
+    assert_error(
+        builder().max_pending_bytes(1_000).build(),
+        "option max_pending_bytes = 1000 conflicts with the larger of max_publish_size and max_batch_size = 5242880: it must \
+         not be below that",
     );
-    refused(
-        ProducerConfig::builder(ADDRESS)
+    assert_error(
+        ConnectionConfig::builder()
             .max_reconnect_backoff(Duration::from_millis(1))
             .build(),
-        "option max_reconnect_backoff = 1ms conflicts with reconnect_backoff = 100ms: the longest delay cannot be below \
-         the first",
+        "option max_reconnect_backoff = 1ms conflicts with reconnect_backoff = 100ms: the maximum must not be below the \
+         first delay",
     );
 }
 
 /// checklist: 4
-#[cfg(feature = "tls")]
+#[cfg(feature = "rustls")]
 #[test]
-fn a_certificate_needs_its_key_and_a_server_name_is_one() {
-    let config = || ProducerConfig::builder(ADDRESS).tls_v1(true);
-    refused(
-        config().tls_cert("a.pem").build(),
-        "option tls_cert needs tls_key, too",
-    );
-    refused(
+fn tls_options_are_checked_together() {
+    let config = || builder().tls_v1(true);
+    assert_error(
         config().tls_key("a.key").build(),
-        "option tls_key needs tls_cert, too",
+        "option tls_key needs tls_cert",
     );
-    refused(
+    assert_error(
         config().tls_server_name("nsqd:4150").build(),
-        "option tls_server_name = \"nsqd:4150\": must be a name or an IP address, without a port",
+        "option tls_server_name = \"nsqd:4150\": must be a host name or an IP address, without a port",
     );
 }
 
 /// checklist: 4
+#[cfg(feature = "rustls")]
 #[test]
-fn a_secret_is_taken_as_it_is_whichever_way_it_comes() {
+fn tls_server_name_is_derived_from_each_address() {
+    let connection = ConnectionConfig::builder().tls_v1(true).build().unwrap();
+    for (address, name) in [
+        ("nsqd.example.org:4150", Some("nsqd.example.org")),
+        ("[::1]:4150", Some("::1")),
+        ("nsqd_1.example.org:4150", Some("nsqd_1.example.org")),
+        ("-nsqd:4150", None),
+    ] {
+        let config = ProducerConfig::builder(address)
+            .connection(connection.clone())
+            .build();
+        match name {
+            Some(name) => {
+                let tls = config.unwrap().conn_options().tls.unwrap();
+                assert_eq!(tls.server_name.to_str(), name);
+            }
+            None => assert_error(
+                config,
+                "TLS: \"-nsqd\" is not a name that a certificate can be valid for; set tls_server_name",
+            ),
+        }
+    }
+}
+
+/// checklist: 4
+#[test]
+fn shared_connection_replaces_options_and_can_be_changed() {
+    let shared = ConnectionConfig::builder()
+        .dial_timeout(Duration::from_secs(3))
+        .client_id("shared")
+        .build()
+        .unwrap();
+    let config = builder()
+        .dial_timeout(Duration::from_secs(9))
+        .connection(shared)
+        .client_id("own")
+        .build()
+        .unwrap();
+    assert_eq!(config.connection().dial_timeout(), Duration::from_secs(3));
+    assert_eq!(config.connection().client_id(), "own");
+}
+
+/// checklist: 4
+#[test]
+fn secret_keeps_its_whitespace_from_every_source() {
     let secret = " a&b c \n";
     let vars = [
         ("NSQD_TCP_ADDRESS".to_owned(), ADDRESS.to_owned()),
         ("NSQ_AUTH_SECRET".to_owned(), secret.to_owned()),
     ];
     for config in [
-        ProducerConfig::builder(ADDRESS).auth_secret(secret).build(),
-        ProducerConfig::builder(ADDRESS)
+        builder().auth_secret(secret).build(),
+        builder()
             .set("auth_secret", secret)
-            .and_then(super::ProducerConfigBuilder::build),
+            .and_then(ProducerConfigBuilder::build),
         ProducerConfig::from_url(&format!("nsq://{ADDRESS}?auth_secret=%20a%26b%20c%20%0a")),
         ProducerConfig::from_vars(vars),
     ] {
-        assert_eq!(config.unwrap().auth_secret().expose(), secret.as_bytes());
+        let config = config.unwrap();
+        assert_eq!(
+            config.connection().auth_secret().expose(),
+            secret.as_bytes()
+        );
     }
 }
 
 /// checklist: 4
 #[test]
-fn the_ack_timeout_follows_a_short_publish_timeout() {
-    let config = ProducerConfig::builder(ADDRESS)
+fn default_ack_timeout_is_lowered_for_a_short_publish_timeout() {
+    let config = builder()
         .publish_timeout(Duration::from_secs(4))
         .build()
         .unwrap();
@@ -228,62 +334,67 @@ fn the_ack_timeout_follows_a_short_publish_timeout() {
 
 /// checklist: 4
 #[test]
-fn an_address_is_a_host_and_a_port() {
-    for good in [
+fn address_must_be_host_and_port() {
+    for address in [
         "127.0.0.1:4150",
         "[::1]:4150",
         "nsqd:4150",
         "nsqd.example.org:1",
     ] {
-        assert!(ProducerConfig::new(good).is_ok(), "{good}");
+        assert!(ProducerConfig::new(address).is_ok(), "{address}");
     }
-    for (bad, problem) in [
-        ("nsqd", "no port"),
-        (":4150", "no host"),
-        ("nsqd:http", "not a port number"),
-        ("nsqd:0", "port 0 cannot be connected to"),
-        ("127.0.0.1:0", "port 0 cannot be connected to"),
-        ("::1:4150", "not a host name"),
+    for (address, shown, problem) in [
+        ("nsqd", "nsqd", "no port"),
+        (":4150", ":4150", "no host"),
+        ("nsqd:http", "nsqd:http", "invalid port"),
+        ("nsqd:0", "nsqd:0", "port 0 is not valid"),
+        ("127.0.0.1:0", "127.0.0.1:0", "port 0 is not valid"),
+        ("::1:4150", "::1:4150", "invalid host name"),
         (
             "nsq://nsqd:4150",
-            "a URL, which ProducerConfig::from_url takes",
+            "nsq://nsqd:4150",
+            "this is a URL, use from_url",
         ),
-        ("", "no port"),
+        ("", "", "no port"),
+        ("nsqd?a=secret:4150", "nsqd?***", "invalid host name"),
+        ("ns qd:4150", "ns ***", "invalid host name"),
     ] {
-        let text = format!(
-            "nsqd address {bad:?}: {problem}; expected host:port, such as 127.0.0.1:4150 or [::1]:4150"
+        let expected = "expected host:port, such as 127.0.0.1:4150 or [::1]:4150";
+        assert_error(
+            ProducerConfig::new(address),
+            &format!("nsqd address \"{shown}\": {problem}; {expected}"),
         );
-        refused(ProducerConfig::new(bad), &text);
     }
 }
 
 /// checklist: 4
 #[test]
-fn a_host_has_no_options_and_a_refusal_does_not_repeat_them() {
-    for (address, shown) in [("nsqd?a=secret:4150", "nsqd?***"), ("ns qd:4150", "ns ***")] {
-        let text = format!(
-            "nsqd address \"{shown}\": not a host name; expected host:port, such as 127.0.0.1:4150 or [::1]:4150"
-        );
-        refused(ProducerConfig::new(address), &text);
-    }
-}
-
-/// checklist: 4
-#[test]
-fn identify_tells_the_host_unless_told_otherwise() {
-    let identify = ProducerConfig::new(ADDRESS).unwrap().identify();
-    assert_eq!(
-        identify.user_agent.as_deref(),
-        Some(concat!("actix-nsq/", env!("CARGO_PKG_VERSION")))
+fn producer_takes_exactly_one_address() {
+    let config = builder().addresses(["nsqd:4150"]).build();
+    assert_eq!(config.unwrap().address(), "nsqd:4150");
+    let text = "a producer takes one nsqd address, not 2; start one producer per nsqd";
+    let list = "nsqd-1:4150,nsqd-2:4150";
+    assert_error(builder().addresses(list.split(',')).build(), text);
+    assert_error(ProducerConfig::from_url(&format!("nsq://{list}")), text);
+    let vars = [("NSQD_TCP_ADDRESS".to_owned(), list.to_owned())];
+    assert_error(ProducerConfig::from_vars(vars), text);
+    let none: [&str; 0] = [];
+    assert_error(
+        builder().addresses(none).build(),
+        &text.replace("not 2", "not 0"),
     );
+}
+
+/// checklist: 4
+#[test]
+fn identify_has_the_host_name_unless_set() {
+    let identify = ProducerConfig::new(ADDRESS).unwrap().identify();
+    let user_agent = concat!("actix-nsq/", env!("CARGO_PKG_VERSION"));
+    assert_eq!(identify.user_agent.as_deref(), Some(user_agent));
     let (client, host) = (identify.client_id.unwrap(), identify.hostname.unwrap());
     assert!(!host.is_empty() && host.starts_with(&client) && !client.contains('.'));
-    let identify = ProducerConfig::builder(ADDRESS)
-        .client_id("me")
-        .topology_zone("z")
-        .build()
-        .unwrap()
-        .identify();
+    let config = builder().client_id("me").topology_zone("z").build();
+    let identify = config.unwrap().identify();
     assert_eq!(identify.client_id.as_deref(), Some("me"));
     assert_eq!(identify.topology_zone.as_deref(), Some("z"));
     assert_eq!(identify.topology_region, None);

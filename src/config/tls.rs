@@ -1,4 +1,4 @@
-//! The options of TLS, made into what a connection is encrypted with.
+//! The TLS settings of a connection, made from the options.
 
 use std::{path::Path, sync::Arc};
 
@@ -7,70 +7,88 @@ use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error as RustlsError, RootCertStore,
     SignatureScheme, SupportedProtocolVersion,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
     version::{TLS12, TLS13},
 };
 
 use super::{
     TlsVersion,
-    options::Options,
     pem::{certificates, file_error, private_key},
-    shown,
+    redact::shown,
+    table::ConnectionOptions,
 };
 use crate::{
     conn::Tls,
     error::{ConfigCause, ConfigError},
 };
 
-/// What the options ask for, with `own` in the place of most of them where the program gives it.
+/// Returns the TLS settings for the nsqd at `address`.
 pub(super) fn tls(
-    options: &Options,
+    options: &ConnectionOptions,
+    config: &Arc<ClientConfig>,
     address: &str,
-    own: Option<Arc<ClientConfig>>,
 ) -> Result<Tls, ConfigError> {
     if options.tls_insecure_skip_verify {
-        warn!("{address}: tls_insecure_skip_verify is set: anybody can pass for this nsqd");
+        warn!("{address}: tls_insecure_skip_verify is set: any server certificate is accepted");
     }
     Ok(Tls {
         server_name: server_name(options, address)?,
-        config: own.map_or_else(|| client_config(options), Ok)?,
+        config: Arc::clone(config),
     })
 }
 
-fn server_name(options: &Options, address: &str) -> Result<ServerName<'static>, ConfigError> {
-    let is_given = !options.tls_server_name.is_empty();
-    let name = if !is_given {
+/// Returns the name that the certificate must be valid for: `tls_server_name`, or the host of the address.
+fn server_name(
+    options: &ConnectionOptions,
+    address: &str,
+) -> Result<ServerName<'static>, ConfigError> {
+    let given = options.tls_server_name.as_str();
+    let name = if given.is_empty() {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         host.trim_start_matches('[').trim_end_matches(']')
     } else {
-        &options.tls_server_name
+        given
     };
     ServerName::try_from(name.to_owned()).map_err(|_| {
-        let value = shown(name);
-        if !is_given {
-            return tls_error(format!(
-                "\"{value}\" is no name that a certificate could be for; tls_server_name gives another"
-            ));
+        if given.is_empty() {
+            let host = shown(name);
+            tls_error(format!(
+                "\"{host}\" is not a name that a certificate can be valid for; set tls_server_name"
+            ))
+        } else {
+            ConnectionOptions::tls_server_name
+                .rejects(name, "a host name or an IP address, without a port")
         }
-        let cause = ConfigCause::Value {
-            name: "tls_server_name",
-            value,
-            bounds: "a name or an IP address, without a port".into(),
-        };
-        ConfigError::from(cause)
     })
 }
 
-fn client_config(options: &Options) -> Result<Arc<ClientConfig>, ConfigError> {
-    let provider = Arc::new(ring::default_provider());
+/// Returns the crypto provider: ring if it is compiled in, otherwise the default of the process.
+fn crypto_provider() -> Result<Arc<CryptoProvider>, ConfigError> {
+    #[cfg(feature = "ring")]
+    return Ok(Arc::new(
+        tokio_rustls::rustls::crypto::ring::default_provider(),
+    ));
+    #[cfg(not(feature = "ring"))]
+    CryptoProvider::get_default().cloned().ok_or_else(|| {
+        tls_error(
+            "no crypto provider; enable the feature `ring` of actix-nsq, or install a default \
+             provider of rustls"
+                .into(),
+        )
+    })
+}
+
+/// Reads the files, and returns the configuration of rustls.
+pub(super) fn client_config(options: &ConnectionOptions) -> Result<Arc<ClientConfig>, ConfigError> {
+    let provider = crypto_provider()?;
     let versions: &[&SupportedProtocolVersion] = match options.tls_min_version {
         TlsVersion::Tls12 => &[&TLS12, &TLS13],
         TlsVersion::Tls13 => &[&TLS13],
     };
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
-        .map_err(refused)?;
+        .map_err(|error| tls_error(error.to_string()))?;
     let builder = if options.tls_insecure_skip_verify {
         builder
             .dangerous()
@@ -87,11 +105,11 @@ fn client_config(options: &Options) -> Result<Arc<ClientConfig>, ConfigError> {
             .with_client_auth_cert(chain, private_key("tls_key", key)?)
             .map_err(|error| match error {
                 RustlsError::InvalidCertificate(fault) => {
-                    file_error("tls_cert", cert, broken(&fault))
+                    file_error("tls_cert", cert, invalid(&fault))
                 }
                 RustlsError::InconsistentKeys(_) => {
                     let cert = shown(&cert.to_string_lossy());
-                    let problem = format!("it is not the key of tls_cert = \"{cert}\"");
+                    let problem = format!("the key does not match tls_cert = \"{cert}\"");
                     file_error("tls_key", key, problem)
                 }
                 error => file_error("tls_key", key, error.to_string()),
@@ -100,17 +118,17 @@ fn client_config(options: &Options) -> Result<Arc<ClientConfig>, ConfigError> {
     Ok(Arc::new(config))
 }
 
-/// Those of the file, or where none is given, those that the system trusts.
+/// Returns the CA certificates of the file, or those that the system trusts if there is no file.
 fn roots(file: &Path) -> Result<RootCertStore, ConfigError> {
     let mut roots = RootCertStore::empty();
     if file.as_os_str().is_empty() {
         let found = rustls_native_certs::load_native_certs();
-        // Systems have some that are too old for this library, which is no reason to do without the others.
+        // A certificate that this library cannot read is no reason to reject the others.
         roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
             let errors: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
             return Err(tls_error(format!(
-                "no root certificates were found on this system; tls_root_ca_file gives a file with some [{}]",
+                "no CA certificates found on this system; set tls_root_ca_file [{}]",
                 errors.join("; ")
             )));
         }
@@ -118,7 +136,7 @@ fn roots(file: &Path) -> Result<RootCertStore, ConfigError> {
         for certificate in certificates("tls_root_ca_file", file)? {
             roots.add(certificate).map_err(|error| {
                 let problem = match error {
-                    RustlsError::InvalidCertificate(fault) => broken(&fault),
+                    RustlsError::InvalidCertificate(fault) => invalid(&fault),
                     error => error.to_string(),
                 };
                 file_error("tls_root_ca_file", file, problem)
@@ -128,19 +146,15 @@ fn roots(file: &Path) -> Result<RootCertStore, ConfigError> {
     Ok(roots)
 }
 
-fn broken(fault: &CertificateError) -> String {
-    format!("a certificate in it is broken: {fault}")
-}
-
-fn refused(error: RustlsError) -> ConfigError {
-    tls_error(error.to_string())
+fn invalid(fault: &CertificateError) -> String {
+    format!("invalid certificate: {fault}")
 }
 
 fn tls_error(problem: String) -> ConfigError {
     ConfigError::from(ConfigCause::Tls { problem })
 }
 
-/// Takes every certificate. That the peer holds the key of what it shows is verified all the same.
+/// Accepts every certificate. It still verifies that the peer has the private key.
 #[derive(Debug)]
 struct Unverified(Arc<CryptoProvider>);
 

@@ -1,4 +1,4 @@
-//! The kinds of values that options take: how each is read from text, bounded, and shown.
+//! The types of options: how a value is read from text, checked and shown.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -9,32 +9,36 @@ use std::{
 
 use crate::secret::Secret;
 
-/// A kind of value an option can have. Times are read as go-nsq reads them: a number is milliseconds, and a
-/// number with a unit (`250ms`, `1m30s`) is what it says.
+/// What distinguishes a type where only the name and a text are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// True or false.
+    Switch,
+    /// Never shown.
+    Secret,
+    Other,
+}
+
+/// The type of an option.
 pub(super) trait Value: Sized {
-    /// What limits it.
+    /// The limits of a value.
     type Bounds;
 
-    /// Whether a name alone means that it is on.
-    const IS_SWITCH: bool = false;
+    const KIND: Kind = Kind::Other;
 
     fn parse(text: &str) -> Option<Self>;
     fn within(&self, bounds: &Self::Bounds) -> bool;
+    /// Returns a text that `parse` accepts, unless it is a secret.
     fn show(&self) -> String;
-    /// The bounds in words that follow "must be".
-    fn describe(bounds: &Self::Bounds) -> String;
 
-    /// What of a text is the value: the blanks around it are nobody's intention.
+    /// Removes what does not belong to the value: surrounding whitespace.
     fn trim(text: &str) -> &str {
         text.trim()
     }
-
-    /// What an error shows of a text that cannot be read.
-    fn quote(text: &str) -> &str {
-        text
-    }
 }
 
+/// A number is milliseconds; otherwise each number has a unit, such as `250ms` or `1m30s`. go-nsq reads durations the same
+/// way.
 impl Value for Duration {
     type Bounds = RangeInclusive<Duration>;
 
@@ -52,17 +56,9 @@ impl Value for Duration {
     fn show(&self) -> String {
         humantime::format_duration(*self).to_string()
     }
-
-    fn describe(bounds: &Self::Bounds) -> String {
-        format!(
-            "a time from {} to {}",
-            bounds.start().show(),
-            bounds.end().show()
-        )
-    }
 }
 
-/// A time that can be switched off, which NSQ's options spell `-1`.
+/// A duration, or off. NSQ writes off as `-1`.
 impl Value for Option<Duration> {
     type Bounds = RangeInclusive<Duration>;
 
@@ -80,10 +76,6 @@ impl Value for Option<Duration> {
     fn show(&self) -> String {
         self.as_ref().map_or("off".into(), Value::show)
     }
-
-    fn describe(bounds: &Self::Bounds) -> String {
-        format!("{}, or off (-1)", Duration::describe(bounds))
-    }
 }
 
 impl Value for usize {
@@ -100,13 +92,9 @@ impl Value for usize {
     fn show(&self) -> String {
         self.to_string()
     }
-
-    fn describe(bounds: &Self::Bounds) -> String {
-        format!("a number from {} to {}", bounds.start(), bounds.end())
-    }
 }
 
-/// A size that can be switched off, which NSQ's options spell `-1`.
+/// A size, or off. NSQ writes off as `-1`.
 impl Value for Option<usize> {
     type Bounds = RangeInclusive<usize>;
 
@@ -124,16 +112,12 @@ impl Value for Option<usize> {
     fn show(&self) -> String {
         self.map_or("off".into(), |size| size.to_string())
     }
-
-    fn describe(bounds: &Self::Bounds) -> String {
-        format!("{}, or off (-1)", usize::describe(bounds))
-    }
 }
 
 impl Value for bool {
     type Bounds = ();
 
-    const IS_SWITCH: bool = true;
+    const KIND: Kind = Kind::Switch;
 
     fn parse(text: &str) -> Option<Self> {
         match text {
@@ -150,34 +134,26 @@ impl Value for bool {
     fn show(&self) -> String {
         self.to_string()
     }
-
-    fn describe((): &Self::Bounds) -> String {
-        "true or false".into()
-    }
 }
 
 impl Value for String {
-    /// Its length in bytes.
-    type Bounds = RangeInclusive<usize>;
+    /// Maximum length in bytes.
+    type Bounds = usize;
 
     fn parse(text: &str) -> Option<Self> {
         Some(text.into())
     }
 
     fn within(&self, bounds: &Self::Bounds) -> bool {
-        bounds.contains(&self.len())
+        self.len() <= *bounds
     }
 
     fn show(&self) -> String {
         self.clone()
     }
-
-    fn describe(bounds: &Self::Bounds) -> String {
-        format!("{} to {} bytes long", bounds.start(), bounds.end())
-    }
 }
 
-/// A local address to bind to; the port may be left out, and is then the system's choice.
+/// A local address. Without a port, or with port 0, the operating system chooses the port.
 impl Value for Option<SocketAddr> {
     type Bounds = ();
 
@@ -197,11 +173,7 @@ impl Value for Option<SocketAddr> {
     }
 
     fn show(&self) -> String {
-        self.map_or("any".into(), |address| address.to_string())
-    }
-
-    fn describe((): &Self::Bounds) -> String {
-        "an IP address, with a port or without".into()
+        self.map_or_else(String::new, |address| address.to_string())
     }
 }
 
@@ -219,40 +191,29 @@ impl Value for PathBuf {
     fn show(&self) -> String {
         self.display().to_string()
     }
-
-    fn describe((): &Self::Bounds) -> String {
-        "the path of a PEM file".into()
-    }
 }
 
-/// What may be seen of it is whether there is one.
 impl Value for Secret {
-    /// Its length in bytes.
-    type Bounds = RangeInclusive<usize>;
+    /// Maximum length in bytes.
+    type Bounds = usize;
+
+    const KIND: Kind = Kind::Secret;
 
     fn parse(text: &str) -> Option<Self> {
         Some(text.into())
     }
 
     fn within(&self, bounds: &Self::Bounds) -> bool {
-        bounds.contains(&self.expose().len())
+        self.expose().len() <= *bounds
     }
 
     fn show(&self) -> String {
         if self.is_empty() { "" } else { "***" }.into()
     }
 
-    fn describe(bounds: &Self::Bounds) -> String {
-        String::describe(bounds)
-    }
-
-    /// It is taken as it is, whichever way it comes: a blank may be a part of it.
+    /// Returns the whole text: whitespace may be part of a secret.
     fn trim(text: &str) -> &str {
         text
-    }
-
-    fn quote(text: &str) -> &str {
-        if text.is_empty() { "" } else { "***" }
     }
 }
 
@@ -286,9 +247,5 @@ impl Value for TlsVersion {
             Self::Tls12 => "tls1.2".into(),
             Self::Tls13 => "tls1.3".into(),
         }
-    }
-
-    fn describe((): &Self::Bounds) -> String {
-        "tls1.2 or tls1.3".into()
     }
 }

@@ -113,7 +113,7 @@ async fn start_tls(
             Ok(peer)
         };
     }
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "rustls")]
     if let Some(tls) = &options.tls {
         return peer
             .upgrade("TLS", async |transport| tls.connect(transport).await)

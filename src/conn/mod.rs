@@ -13,7 +13,7 @@ mod message;
 mod options;
 mod reader;
 mod timer;
-#[cfg(feature = "tls")]
+#[cfg(feature = "rustls")]
 mod tls;
 mod transport;
 mod writer;
@@ -21,7 +21,7 @@ mod writer;
 use actix::{Actor, Addr, AsyncContext, Context, Handler};
 use bytes::Bytes;
 
-#[cfg(feature = "tls")]
+#[cfg(feature = "rustls")]
 pub(crate) use self::tls::Tls;
 pub(crate) use self::{
     connector::TcpConnector,

@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use futures::future::LocalBoxFuture;
 
 use super::connector::{ConnectTarget, Connector};
-#[cfg(feature = "tls")]
+#[cfg(feature = "rustls")]
 use super::tls::Tls;
 use crate::{protocol::Identify, secret::Secret};
 
@@ -33,7 +33,7 @@ pub(crate) struct ConnOptions {
     /// The body of IDENTIFY. It requests TLS and compression as the fields below say.
     pub(crate) identify: Identify,
     /// `None`: no TLS.
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "rustls")]
     pub(crate) tls: Option<Tls>,
     pub(crate) compression: Option<Compression>,
     /// Connect without compression if nsqd declines it.
@@ -54,9 +54,9 @@ impl ConnOptions {
 
     /// Whether TLS is required.
     pub(super) fn requires_tls(&self) -> bool {
-        #[cfg(feature = "tls")]
+        #[cfg(feature = "rustls")]
         return self.tls.is_some();
-        #[cfg(not(feature = "tls"))]
+        #[cfg(not(feature = "rustls"))]
         return false;
     }
 }

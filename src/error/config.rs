@@ -19,15 +19,18 @@ impl ConfigError {
             ConfigCause::Unknown { name, .. } => Some(name),
             ConfigCause::GoNsq { name, .. }
             | ConfigCause::Value { name, .. }
+            | ConfigCause::OtherScope { name, .. }
             | ConfigCause::Feature { name, .. }
             | ConfigCause::Conflict { name, .. }
             | ConfigCause::Unused { name, .. }
             | ConfigCause::Incomplete { name, .. } => Some(name),
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "rustls")]
             ConfigCause::File { name, .. } => Some(name),
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "rustls")]
             ConfigCause::Tls { .. } => None,
-            ConfigCause::Address { .. } => None,
+            ConfigCause::Address { .. }
+            | ConfigCause::Addresses(_)
+            | ConfigCause::NoAddress { .. } => None,
         }
     }
 }
@@ -57,17 +60,23 @@ impl fmt::Debug for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The causes of a [`ConfigError`]. Values are redacted where they are made.
+/// The causes of a [`ConfigError`]. Values are redacted before they get here.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum ConfigCause {
     #[error("option {name} = \"{value}\": must be {bounds}")]
     Value {
         name: &'static str,
         value: String,
-        bounds: String,
+        bounds: &'static str,
     },
     #[error("unknown option \"{name}\"; known are: {known}")]
     Unknown { name: String, known: String },
+    #[error("option {name} is not an option of {config}, but of a {scope}")]
+    OtherScope {
+        name: &'static str,
+        scope: &'static str,
+        config: &'static str,
+    },
     #[error("unsupported option {name} of go-nsq: {alternative}")]
     GoNsq {
         name: &'static str,
@@ -78,14 +87,14 @@ pub(crate) enum ConfigCause {
         name: &'static str,
         feature: &'static str,
     },
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "rustls")]
     #[error("option {name} = \"{path}\": {problem}")]
     File {
         name: &'static str,
         path: String,
         problem: String,
     },
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "rustls")]
     #[error("TLS: {problem}")]
     Tls { problem: String },
     #[error(
@@ -95,6 +104,12 @@ pub(crate) enum ConfigCause {
         address: String,
         problem: &'static str,
     },
+    #[error("a producer takes one nsqd address, not {0}; start one producer per nsqd")]
+    Addresses(usize),
+    #[error(
+        "environment variable {variable} is not set; it must be the address of nsqd, such as 127.0.0.1:4150"
+    )]
+    NoAddress { variable: String },
     #[error("option {name} = {value} conflicts with {other} = {bound}: {rule}")]
     Conflict {
         name: &'static str,
@@ -103,11 +118,10 @@ pub(crate) enum ConfigCause {
         bound: String,
         rule: &'static str,
     },
-    #[error("option {name} conflicts with {other} = {bound}: {rule}")]
+    #[error("option {name} conflicts with {other}: {rule}")]
     Unused {
         name: &'static str,
         other: &'static str,
-        bound: &'static str,
         rule: &'static str,
     },
     #[error("option {name} needs {needs}")]

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-#[cfg(feature = "tls")]
+#[cfg(feature = "rustls")]
 use tokio_rustls::rustls::{
     AlertDescription, CertificateError, Error as RustlsError, PeerIncompatible,
 };
@@ -34,7 +34,7 @@ pub enum TlsFailure {
     Other,
 }
 
-#[cfg(not(feature = "tls"))]
+#[cfg(not(feature = "rustls"))]
 impl TlsFailure {
     /// Returns `None`: without the feature `tls` no stream uses TLS.
     pub(super) fn of(_: &io::Error) -> Option<Self> {
@@ -42,7 +42,7 @@ impl TlsFailure {
     }
 }
 
-#[cfg(feature = "tls")]
+#[cfg(feature = "rustls")]
 impl TlsFailure {
     /// Classifies the error of a stream; `None` if it is not a TLS error.
     pub(super) fn of(error: &io::Error) -> Option<Self> {
@@ -109,7 +109,7 @@ impl TlsFailure {
     }
 }
 
-#[cfg(feature = "tls")]
+#[cfg(feature = "rustls")]
 fn rustls_error(error: &io::Error) -> Option<&RustlsError> {
     error.get_ref()?.downcast_ref()
 }

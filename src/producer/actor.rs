@@ -158,8 +158,8 @@ impl Producer {
         };
         let link = Link::new(
             config.conn_options(),
-            config.reconnect_backoff(),
-            config.max_reconnect_backoff(),
+            config.connection().reconnect_backoff(),
+            config.connection().max_reconnect_backoff(),
         );
         let shared = Shared {
             queue: RefCell::new(TransactionQueue::new(limits)),

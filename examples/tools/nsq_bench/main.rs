@@ -129,7 +129,10 @@ fn unwatched(system: &SystemRunner, callers: Callers) -> io::Result<(Meter, Mete
 /// Starts a producer, on an arbiter of its own if asked for, and waits until it is connected.
 async fn connect(options: &Options) -> Result<(Addr<Producer>, Option<Arbiter>), PublishError> {
     let config = options.config.clone();
-    let (dial, handshake) = (config.dial_timeout(), config.handshake_timeout());
+    let (dial, handshake) = (
+        config.connection().dial_timeout(),
+        config.connection().handshake_timeout(),
+    );
     let arbiter = options.other_arbiter.then(Arbiter::new);
     let producer = match &arbiter {
         Some(arbiter) => Producer::start_in_arbiter(&arbiter.handle(), config),

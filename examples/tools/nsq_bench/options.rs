@@ -293,8 +293,8 @@ mod tests {
     #[test]
     fn what_lies_between_the_client_and_the_socket_are_options_of_the_producer() {
         let options = parse("--producer-opt deflate --producer-opt deflate_level=3").unwrap();
-        assert!(options.config.deflate() && !options.config.snappy());
-        assert_eq!(options.config.deflate_level(), 3);
+        assert!(options.config.connection().deflate() && !options.config.connection().snappy());
+        assert_eq!(options.config.connection().deflate_level(), 3);
         let tls = "--producer-opt tls_v1 --producer-opt tls_root_ca_file=";
         let wrong = parse(&format!("{tls}/nowhere/ca.pem")).map(drop);
         assert!(wrong.unwrap_err().contains("/nowhere/ca.pem"));

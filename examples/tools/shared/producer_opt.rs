@@ -15,10 +15,10 @@ pub(crate) fn producer_opt(text: &str) -> Result<(String, String), String> {
     Ok((name.into(), value.into()))
 }
 
-/// Whether it is an option, and none that is true or false.
+/// Whether it is an option, but not a switch.
 fn needs_value(name: &str) -> bool {
     let name = name.replace('-', "_");
     ProducerConfig::options()
         .iter()
-        .any(|option| option.name == name && !["true", "false"].contains(&option.default.as_str()))
+        .any(|option| option.name == name && !option.is_switch())
 }

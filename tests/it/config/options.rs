@@ -1,9 +1,9 @@
-//! Every option by its name, by a URL and by the environment: what is out of bounds by one or is no value at all is refused
-//! with option, value and bounds; what is at its bounds is taken, and works.
+//! Every option with every kind of value: an invalid value is rejected with option, value and bounds, from a name, a URL or
+//! the environment; a value at its bound is accepted and works.
 
 use std::time::Duration;
 
-use actix_nsq::{ConfigError, ProducerConfig, ProducerConfigBuilder};
+use actix_nsq::{ConfigError, ConnectionConfig, ProducerConfig, ProducerConfigBuilder};
 use proptest::prelude::*;
 
 use super::one_short_line;
@@ -12,7 +12,7 @@ use crate::support::spoken::ok_frame;
 
 const ADDRESS: &str = "127.0.0.1:4150";
 
-/// The bounds of the numbers, by the documentation and not by the table in the code; times in milliseconds.
+/// The bounds of numbers, written independently of the table in the code. Durations are in milliseconds.
 const NUMBERS: &[(&str, u128, u128)] = &[
     ("dial_timeout", 1, 300_000),
     ("handshake_timeout", 1, 300_000),
@@ -38,7 +38,7 @@ const NUMBERS: &[(&str, u128, u128)] = &[
     ("deflate_level", 1, 9),
 ];
 
-/// `-1` switches these off.
+/// Options that `-1` switches off.
 const CAN_BE_OFF: &[&str] = &[
     "heartbeat_interval",
     "tcp_keepalive",
@@ -46,7 +46,7 @@ const CAN_BE_OFF: &[&str] = &[
     "output_buffer_timeout",
 ];
 
-/// Any text of at most so many bytes.
+/// Options that accept any text, and their maximum length in bytes.
 const TEXTS: &[(&str, usize)] = &[
     ("client_id", 1_024),
     ("hostname", 1_024),
@@ -71,10 +71,10 @@ const OTHERS: &[&str] = &[
     "allow_uncompressed",
 ];
 
-/// A text that has to be a name, too, and is looked at below.
+/// A text that must be a host name.
 const NAME: &str = "tls_server_name";
 
-/// No number, time, address or truth.
+/// Returns texts that are not a number, duration, address or switch.
 fn hostile() -> Vec<String> {
     let mut hostile: Vec<String> = [
         " ",
@@ -123,7 +123,7 @@ fn set(name: &str, value: &str) -> Result<ProducerConfigBuilder, ConfigError> {
 }
 
 #[track_caller]
-fn refused(error: &ConfigError, name: &str) {
+fn assert_rejects_value(error: &ConfigError, name: &str) {
     assert_eq!(error.option(), Some(name));
     let text = one_short_line(error);
     let option = ProducerConfig::options()
@@ -134,8 +134,8 @@ fn refused(error: &ConfigError, name: &str) {
     assert!(text.ends_with(&format!(": must be {bounds}")), "{text}");
 }
 
-/// By every way from outside.
-fn by_all_ways(name: &str, value: &str) -> [Result<ProducerConfig, ConfigError>; 3] {
+/// Builds a configuration with one option, from each source.
+fn from_each_source(name: &str, value: &str) -> [Result<ProducerConfig, ConfigError>; 3] {
     let encoded: String = value.bytes().map(|byte| format!("%{byte:02x}")).collect();
     let vars = [
         ("NSQD_TCP_ADDRESS".to_owned(), ADDRESS.to_owned()),
@@ -149,47 +149,47 @@ fn by_all_ways(name: &str, value: &str) -> [Result<ProducerConfig, ConfigError>;
 }
 
 #[test]
-fn every_option_of_the_table_is_looked_at() {
+fn every_option_of_the_table_is_tested() {
     let numbers = NUMBERS.iter().map(|(name, ..)| *name);
     let texts = TEXTS.iter().map(|(name, _)| *name);
     let others = FILES.iter().chain(OTHERS).copied().chain([NAME]);
-    let mut looked_at: Vec<_> = numbers.chain(texts).chain(others).collect();
+    let mut tested: Vec<_> = numbers.chain(texts).chain(others).collect();
     let mut table: Vec<_> = ProducerConfig::options()
         .iter()
         .map(|option| option.name)
         .collect();
-    looked_at.sort_unstable();
+    tested.sort_unstable();
     table.sort_unstable();
-    assert_eq!(looked_at, table);
+    assert_eq!(tested, table);
 }
 
 /// fault: P25
 #[test]
-fn what_is_no_value_is_refused_by_name_whichever_way_it_comes() {
+fn unreadable_value_is_rejected_from_every_source() {
     for name in NUMBERS.iter().map(|(name, ..)| name).chain(OTHERS) {
         for value in hostile() {
-            // Spaces around a value are nobody's fault, and nothing is the system's choice.
+            // An empty value is valid: the operating system chooses.
             if *name == "local_addr" && value.trim().is_empty() {
                 continue;
             }
-            for built in by_all_ways(name, &value) {
-                refused(&built.expect_err(&format!("{name} = {value:.40?}")), name);
+            for built in from_each_source(name, &value) {
+                assert_rejects_value(&built.expect_err(&format!("{name} = {value:.40?}")), name);
             }
         }
     }
 }
 
 #[test]
-fn a_text_may_be_anything_but_long() {
+fn text_option_accepts_any_text_up_to_its_length() {
     for (name, longest) in TEXTS {
         for value in hostile() {
             let long = value.trim().len() > *longest;
-            for built in by_all_ways(name, &value) {
+            for built in from_each_source(name, &value) {
                 match built {
                     Ok(_) => assert!(!long, "{name} of {} bytes", value.len()),
                     Err(error) => {
                         assert!(long, "{name} = {value:.40?}: {error}");
-                        refused(&error, name);
+                        assert_rejects_value(&error, name);
                     }
                 }
             }
@@ -199,25 +199,25 @@ fn a_text_may_be_anything_but_long() {
 
 /// fault: P25
 #[test]
-fn numbers_are_taken_up_to_their_bounds_and_not_one_beyond() {
+fn bounds_are_inclusive_and_exact() {
     for (name, low, high) in NUMBERS {
         for good in [*low, *high] {
             let _ = set(name, &good.to_string()).unwrap();
         }
         for bad in [low.checked_sub(1), Some(high + 1)].into_iter().flatten() {
-            refused(&set(name, &bad.to_string()).unwrap_err(), name);
+            assert_rejects_value(&set(name, &bad.to_string()).unwrap_err(), name);
         }
         let off = set(name, "-1");
         assert_eq!(off.is_ok(), CAN_BE_OFF.contains(name), "{name}");
     }
     for (name, longest) in TEXTS.iter().chain(&[(NAME, 255)]) {
         let _ = set(name, &"x".repeat(*longest)).unwrap();
-        refused(&set(name, &"x".repeat(longest + 1)).unwrap_err(), name);
+        assert_rejects_value(&set(name, &"x".repeat(longest + 1)).unwrap_err(), name);
     }
 }
 
 #[test]
-fn a_file_that_is_none_is_refused_by_the_name_of_its_option() {
+fn unreadable_file_error_names_its_option() {
     for name in FILES {
         for value in hostile() {
             if value.trim().is_empty() {
@@ -234,20 +234,20 @@ fn a_file_that_is_none_is_refused_by_the_name_of_its_option() {
             let error = config.set(name, &value).unwrap().build().unwrap_err();
             let text = one_short_line(&error);
             // The certificate is read before its key.
-            let told = if *name == "tls_key" { "tls_cert" } else { name };
-            assert!(text.starts_with(&format!("option {told} = ")), "{text}");
+            let named = if *name == "tls_key" { "tls_cert" } else { name };
+            assert!(text.starts_with(&format!("option {named} = ")), "{text}");
         }
     }
 }
 
 #[test]
-fn a_server_name_that_no_certificate_can_be_for_is_refused() {
+fn invalid_server_name_is_rejected() {
     for value in hostile() {
         let config = ProducerConfig::builder(ADDRESS)
             .tls_v1(true)
             .set(NAME, &value);
         let Err(error) = config.and_then(ProducerConfigBuilder::build) else {
-            // A name of letters, or none, in which case the address has one.
+            // A valid name, or none: then the host of the address is used.
             assert!(
                 value
                     .trim()
@@ -261,9 +261,9 @@ fn a_server_name_that_no_certificate_can_be_for_is_refused() {
     }
 }
 
-/// What contradicts another option is told with both; all else publishes.
+/// A value at its bound either works or conflicts with another option.
 #[test]
-fn a_producer_with_an_option_at_its_bound_publishes() {
+fn producer_with_an_option_at_its_bound_publishes() {
     let off = CAN_BE_OFF.iter().map(|name| (*name, "-1".to_owned()));
     let bounds = NUMBERS
         .iter()
@@ -294,7 +294,7 @@ fn a_producer_with_an_option_at_its_bound_publishes() {
 }
 
 #[test]
-fn the_builders_own_methods_refuse_the_same() {
+fn builder_methods_reject_values_out_of_bounds() {
     let long = "x\n".repeat(100_000);
     type Set = fn(ProducerConfigBuilder, &str) -> ProducerConfigBuilder;
     let cases: [(&str, Set); 8] = [
@@ -319,12 +319,12 @@ fn the_builders_own_methods_refuse_the_same() {
     ];
     for (name, set) in cases {
         let built = set(ProducerConfig::builder(ADDRESS), &long).build();
-        refused(&built.unwrap_err(), name);
+        assert_rejects_value(&built.unwrap_err(), name);
     }
 }
 
 #[test]
-fn a_name_of_no_option_is_refused_in_one_short_line() {
+fn unknown_option_error_is_one_line_without_the_value() {
     for name in
         hostile()
             .iter()
@@ -344,55 +344,42 @@ fn a_name_of_no_option_is_refused_in_one_short_line() {
 }
 
 #[test]
-fn a_name_without_a_value_is_taken_for_a_switch_only() {
+fn connection_accepts_exactly_its_own_options() {
+    let own = ConnectionConfig::options();
+    for option in ProducerConfig::options() {
+        let name = option.name;
+        match ConnectionConfig::builder().set(name, option.default) {
+            Ok(_) => assert!(own.contains(&option), "{name}"),
+            Err(error) => {
+                assert!(!own.contains(&option), "{error}");
+                assert_eq!(error.option(), Some(name));
+                one_short_line(&error);
+            }
+        }
+    }
+}
+
+#[test]
+fn only_a_switch_may_omit_its_value_in_a_url() {
     for option in ProducerConfig::options() {
         let name = option.name;
         let built = ProducerConfig::from_url(&format!("nsq://{ADDRESS}?{name}"));
-        if ["true", "false"].contains(&option.default.as_str()) {
+        if option.is_switch() {
             if let Err(error) = built {
-                // It has no effect alone.
+                // It has no effect without another option.
                 assert!(error.to_string().contains(" conflicts with "), "{error}");
             }
             continue;
         }
         let text = one_short_line(&built.expect_err(name));
-        let told = format!("option {name} needs a value: only a switch may stand alone");
-        assert_eq!(text, told);
+        let expected = format!("option {name} needs a value: only a switch may omit it");
+        assert_eq!(text, expected);
     }
 }
 
-/// A secret in an address is not repeated, wherever it stands.
-/// fault: P25
-#[test]
-fn an_address_that_is_none_is_refused_without_its_secrets() {
-    for address in [
-        "h:4150?auth_secret=hunter2",
-        "me:hunter2@h:4150",
-        "nsq://me:hunter2@h:4150",
-        "http://h:4150?auth_secret=hunter2",
-        "nsq://h/?max_pending=1&auth_secret=hunter2#x",
-        "h:4150#auth_secret=hunter2",
-        "h:4150;auth_secret=hunter2",
-        "h:4150 auth_secret=hunter2",
-        "h:4150/hunter2",
-        "h:4150%3Fauth_secret=hunter2",
-        "h#auth_secret=hunter2:4150",
-    ] {
-        let vars = [("NSQD_TCP_ADDRESS".to_owned(), address.to_owned())];
-        for built in [
-            ProducerConfig::new(address),
-            ProducerConfig::from_url(address),
-            ProducerConfig::from_vars(vars),
-        ] {
-            let text = one_short_line(&built.unwrap_err());
-            assert!(!text.contains("hunter2"), "{text}");
-        }
-    }
-}
-
-/// What is taken for an address can be shown in a log, again at each attempt to connect.
+/// An accepted address is safe to log.
 #[track_caller]
-fn judge_address(address: &str) {
+fn check_address(address: &str) {
     match ProducerConfig::new(address) {
         Err(error) => {
             one_short_line(&error);
@@ -410,20 +397,20 @@ fn judge_address(address: &str) {
 }
 
 #[test]
-fn hostile_addresses_are_refused() {
+fn accepted_address_is_safe_to_log() {
     for host in hostile() {
-        judge_address(&host);
-        judge_address(&format!("{host}:4150"));
-        judge_address(&format!("a{host}b:4150"));
-        judge_address(&format!("127.0.0.1:{host}"));
-        judge_address(&format!("[{host}]:4150"));
+        check_address(&host);
+        check_address(&format!("{host}:4150"));
+        check_address(&format!("a{host}b:4150"));
+        check_address(&format!("127.0.0.1:{host}"));
+        check_address(&format!("[{host}]:4150"));
         one_short_line(&ProducerConfig::from_url(&format!("nsq://{host}\n")).unwrap_err());
     }
 }
 
 proptest! {
     #[test]
-    fn no_text_is_taken_for_an_address_that_a_log_could_not_show(
+    fn any_accepted_address_is_safe_to_log(
         address in prop_oneof![
             any::<String>(),
             ".{0,20}:[0-9]{1,6}",
@@ -431,18 +418,18 @@ proptest! {
             ("[a-z]{1,9}", any::<char>(), "[a-z]{1,9}").prop_map(|(a, c, b)| format!("{a}{c}{b}:4150")),
         ]
     ) {
-        judge_address(&address);
+        check_address(&address);
     }
 
     #[test]
-    fn any_text_for_any_option_is_taken_or_refused_by_name(
+    fn any_text_is_accepted_or_rejected_with_option_and_bounds(
         option in any::<prop::sample::Index>(),
         value in prop_oneof![any::<String>(), "-?[0-9]{1,25}(ns|us|ms|s|m|h|d|w|M|y)?", "[0-9a-zµ .+-]{0,12}"],
     ) {
         let options = ProducerConfig::options();
         let name = option.get(&options).name;
         if let Err(error) = set(name, &value) {
-            refused(&error, name);
+            assert_rejects_value(&error, name);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The options of go-nsq 1.1.0, as its `config.go` has them, and what became of each.
+//! The options of go-nsq 1.1.0, as in its `config.go`, compared with those of this crate.
 
 pub(super) struct GoOption {
     pub(super) name: &'static str,
@@ -7,17 +7,17 @@ pub(super) struct GoOption {
     pub(super) here: Here,
 }
 
-/// What this crate does with an option of go-nsq.
+/// What this crate has for an option of go-nsq.
 pub(super) enum Here {
     /// The same name, meaning and default.
     Same,
-    /// The same name and meaning, and another default: why.
+    /// The same name and meaning, but another default: the reason.
     Differs(&'static str),
-    /// These options: why.
+    /// These options instead: the reason.
     Instead(&'static [&'static str], &'static str),
-    /// It is part of what is to come.
+    /// It will come with this part.
     With(&'static str),
-    /// It will not be: why.
+    /// It will never come: the reason.
     Never(&'static str),
 }
 
@@ -49,7 +49,7 @@ pub(super) const GO_NSQ: &[GoOption] = &[
         "100ms to 5m",
         Instead(
             &["heartbeat_interval", "handshake_timeout"],
-            "nothing heard for two heartbeat intervals is a lost connection, and the handshake has a dead-line of its own",
+            "the connection counts as lost if nothing arrives for two heartbeat intervals, and the handshake has its own timeout",
         ),
     ),
     option(
@@ -57,7 +57,7 @@ pub(super) const GO_NSQ: &[GoOption] = &[
         "1s",
         "100ms to 5m",
         Differs(
-            "go-nsq's is for one whole write; ours is for each 64 KiB, so that a large batch has its time",
+            "That of go-nsq limits a whole write; this one each 64 KiB, so that a large batch can take longer",
         ),
     ),
     option(
@@ -66,7 +66,7 @@ pub(super) const GO_NSQ: &[GoOption] = &[
         "10ms to 5m",
         Instead(
             &["reconnect_backoff", "max_reconnect_backoff"],
-            "as the delay before connecting again, which here grows and is spread; as the interval of polling it comes with nsqlookupd",
+            "for the delay before reconnecting, which grows and is random; for the polling interval it comes with nsqlookupd",
         ),
     ),
     option("lookupd_poll_jitter", "0.3", "0 to 1", LOOKUP),
@@ -91,7 +91,7 @@ pub(super) const GO_NSQ: &[GoOption] = &[
         "user_agent",
         "go-nsq/1.1.0",
         "none",
-        Differs("It names this crate"),
+        Differs("It is the name of this crate"),
     ),
     option(
         "heartbeat_interval",
@@ -104,8 +104,10 @@ pub(super) const GO_NSQ: &[GoOption] = &[
     option(
         "tls_config",
         "none",
-        "a `*tls.ProducerConfig`",
-        Never("a configuration of rustls is given to `ProducerConfigBuilder::rustls_0_23_config`"),
+        "a `*tls.Config`",
+        Never(
+            "use the `tls_*` options, or `rustls_0_23_config` for a whole configuration of rustls",
+        ),
     ),
     option("tls_root_ca_file", "none", "a file", Same),
     option("tls_cert", "none", "a file", Same),
@@ -115,7 +117,7 @@ pub(super) const GO_NSQ: &[GoOption] = &[
         "tls_min_version",
         "tls1.0",
         "ssl3.0, tls1.0, tls1.1, tls1.2",
-        Differs("older versions are not secure, and not there"),
+        Differs("Older versions are not secure and not supported"),
     ),
     option("deflate", "false", "true or false", Same),
     option("deflate_level", "6", "1 to 9", Same),
@@ -129,7 +131,7 @@ pub(super) const GO_NSQ: &[GoOption] = &[
         "0, no limit",
         "0 or more",
         Differs(
-            "A frame is never taken without a limit. It bounds what comes in; `max_publish_size` and `max_batch_size` bound what goes out",
+            "A frame always has a limit. It applies to frames from nsqd; `max_publish_size` and `max_batch_size` limit what is sent",
         ),
     ),
     option("auth_secret", "empty", "none", Same),
@@ -138,7 +140,7 @@ pub(super) const GO_NSQ: &[GoOption] = &[
         "true",
         "true or false",
         Never(
-            "its name says the opposite of what it does. What it is for comes with nsqlookupd, under another name",
+            "its name says the opposite of what it does. The function comes with nsqlookupd under another name",
         ),
     ),
 ];

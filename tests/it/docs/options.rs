@@ -1,8 +1,8 @@
-//! `docs/options.md`: every option of this crate, and every one of go-nsq's.
+//! `docs/options.md` lists every option of this crate and of go-nsq.
 
 use std::time::Duration;
 
-use actix_nsq::{ConfigOption, ProducerConfig};
+use actix_nsq::{ConfigOption, ConnectionConfig, ProducerConfig};
 
 use super::{
     go_nsq::{GO_NSQ, GoOption, Here},
@@ -12,111 +12,103 @@ use super::{
 const PAGE: &str = "docs/options.md";
 
 #[test]
-fn the_page_has_every_option_and_every_one_of_go_nsq() {
-    // One after the other, since both may write the page.
-    is_up_to_date(PAGE, "options", &all_options());
-    is_up_to_date(PAGE, "go-nsq", &options_of_go_nsq());
+fn options_page_is_up_to_date() {
+    // In one test, because each part may write the page.
+    let connection = ConnectionConfig::options();
+    let producer: Vec<_> = ProducerConfig::options()
+        .into_iter()
+        .filter(|option| !connection.contains(option))
+        .collect();
+    is_up_to_date(PAGE, "connection-options", &table(&connection));
+    is_up_to_date(PAGE, "producer-options", &table(&producer));
+    is_up_to_date(PAGE, "go-nsq", &go_nsq_table());
 }
 
-fn all_options() -> String {
-    let mut table = String::from(
-        "| option | default | a value must be | what it decides |\n|---|---|---|---|\n",
-    );
-    for option in ProducerConfig::options() {
-        let (default, bounds) = (default(&option), bounds(&option));
-        let needs = match option.feature {
+fn table(options: &[ConfigOption]) -> String {
+    let mut table = String::from("| option | default | value | meaning |\n|---|---|---|---|\n");
+    for option in options {
+        let (default, bounds) = (default(option), option.bounds);
+        let feature = match option.feature {
             Some(feature) => format!(" Feature `{feature}`."),
             None => String::new(),
         };
         table += &format!(
-            "| `{}` | {default} | {bounds} | {}{needs} |\n",
+            "| `{}` | {default} | {bounds} | {}{feature} |\n",
             option.name, option.meaning
         );
     }
     table
 }
 
-fn options_of_go_nsq() -> String {
-    let mut table = String::from("| go-nsq 1.1 | default | bounds | here |\n|---|---|---|---|\n");
-    for GoOption {
-        name,
-        default,
-        bounds,
-        here,
-    } in GO_NSQ
-    {
+fn go_nsq_table() -> String {
+    let mut table =
+        String::from("| go-nsq 1.1 | default | value | actix-nsq |\n|---|---|---|---|\n");
+    for option in GO_NSQ {
+        let GoOption {
+            name,
+            default,
+            bounds,
+            here,
+        } = option;
         table += &format!(
             "| `{name}` | {default} | {bounds} | {} |\n",
-            told(name, here)
+            compared(name, here)
         );
     }
     table
 }
 
 #[test]
-fn what_is_said_of_go_nsqs_options_is_so() {
-    for GoOption {
-        name,
-        default,
-        here,
-        ..
-    } in GO_NSQ
-    {
-        let ours = ours(name);
-        match here {
+fn go_nsq_table_agrees_with_the_options() {
+    let mut names = std::collections::HashSet::new();
+    for option in GO_NSQ {
+        let name = option.name;
+        assert!(names.insert(name), "{name} is listed twice");
+        let own = own(name);
+        match option.here {
             Here::Same => {
-                let ours = ours
-                    .unwrap_or_else(|| panic!("{name} is said to be the same, and is no option"));
-                // What is empty, or any, is found out at run time, as go-nsq does.
-                let found_out = ["", "any"].contains(&ours.default.as_str());
-                assert!(
-                    found_out || ours.default == *default,
-                    "{name}: {} is not {default}",
-                    ours.default
-                );
+                let own = own.unwrap_or_else(|| panic!("{name} is not an option"));
+                // An empty value means a default that depends on the host, as in go-nsq.
+                let is_same = own.default.is_empty() || own.default == option.default;
+                assert!(is_same, "{name}: {} is not {}", own.default, option.default);
             }
             Here::Differs(_) => {
-                let ours =
-                    ours.unwrap_or_else(|| panic!("{name} is said to differ, and is no option"));
-                assert_ne!(
-                    ours.default, *default,
-                    "{name} is said to have another default"
-                );
+                let own = own.unwrap_or_else(|| panic!("{name} is not an option"));
+                assert_ne!(own.default, option.default, "{name} has the same default");
             }
             Here::Instead(others, _) => {
-                assert!(
-                    ours.is_none(),
-                    "{name} is said to be replaced, and is an option"
-                );
-                assert!(
-                    others.iter().all(|other| self::ours(other).is_some()),
-                    "{name}: {others:?}"
-                );
+                assert!(own.is_none(), "{name} is an option");
+                let are_options = others.iter().all(|other| self::own(other).is_some());
+                assert!(are_options, "{name}: {others:?}");
             }
-            Here::With(_) | Here::Never(_) => assert!(
-                ours.is_none(),
-                "{name} is said to be absent, and is an option"
-            ),
+            Here::With(_) | Here::Never(_) => assert!(own.is_none(), "{name} is an option"),
         }
     }
 }
 
 #[test]
-fn no_option_of_go_nsq_stands_twice_in_the_table() {
-    let names: Vec<_> = GO_NSQ.iter().map(|option| option.name).collect();
-    let mut once = names.clone();
-    once.sort_unstable();
-    once.dedup();
-    assert_eq!(
-        once.len(),
-        names.len(),
-        "an option of go-nsq stands twice in the table"
-    );
+fn unsupported_go_nsq_option_is_rejected_with_alternative() {
+    for option in GO_NSQ.iter().filter(|option| own(option.name).is_none()) {
+        let name = option.name;
+        let error = ProducerConfig::builder("nsqd:4150")
+            .set(name, "1")
+            .unwrap_err();
+        let text = format!("unsupported option {name} of go-nsq: ");
+        assert!(error.to_string().starts_with(&text), "{error}");
+        if let Here::Instead(others, _) = option.here {
+            for other in others {
+                assert!(error.to_string().contains(other), "{error}");
+            }
+        }
+    }
 }
 
-/// go-nsq's ways to write a value, as the page has them.
 #[test]
 fn values_are_written_as_for_go_nsq() {
+    let set = |name, value| {
+        let builder = ConnectionConfig::builder().set(name, value);
+        builder.and_then(|builder| builder.build())
+    };
     for (text, milliseconds) in [
         ("500", 500),
         ("500ms", 500),
@@ -124,65 +116,44 @@ fn values_are_written_as_for_go_nsq() {
         ("1m30s", 90_000),
         ("0.5m", 30_000),
     ] {
-        let builder = ProducerConfig::builder("nsqd:4150").set("dial-timeout", text);
-        let config = builder.unwrap().build().unwrap();
-        assert_eq!(
-            config.dial_timeout(),
-            Duration::from_millis(milliseconds),
-            "{text}"
-        );
+        let config = set("dial-timeout", text).unwrap();
+        let expected = Duration::from_millis(milliseconds);
+        assert_eq!(config.dial_timeout(), expected, "{text}");
     }
-    let off = ProducerConfig::builder("nsqd:4150").set("heartbeat_interval", "-1");
-    assert_eq!(off.unwrap().build().unwrap().heartbeat_interval(), None);
+    let off = set("heartbeat_interval", "-1").unwrap();
+    assert_eq!(off.heartbeat_interval(), None);
     for (text, value) in [("true", true), ("1", true), ("false", false), ("0", false)] {
-        let config = ProducerConfig::builder("nsqd:4150").set("retry_maybe_written", text);
-        assert_eq!(
-            config.unwrap().build().unwrap().retry_maybe_written(),
-            value
-        );
+        let config = set("allow_uncompressed", text).unwrap();
+        assert_eq!(config.allow_uncompressed(), value);
     }
-    // Go reads these, too.
+    // Only Go accepts these.
     for text in ["t", "TRUE", "F"] {
-        assert!(
-            ProducerConfig::builder("nsqd:4150")
-                .set("retry_maybe_written", text)
-                .is_err(),
-            "{text}"
-        );
+        assert!(set("allow_uncompressed", text).is_err(), "{text}");
     }
 }
 
-fn ours(name: &str) -> Option<ConfigOption> {
-    ProducerConfig::options()
-        .into_iter()
-        .find(|option| option.name == name)
+fn own(name: &str) -> Option<ConfigOption> {
+    let mut options = ProducerConfig::options().into_iter();
+    options.find(|option| option.name == name)
 }
 
 fn default(option: &ConfigOption) -> String {
-    match option.default.as_str() {
+    match option.default {
         "" => "(empty)".into(),
         default => default.replace(env!("CARGO_PKG_VERSION"), "&lt;version&gt;"),
     }
 }
 
-fn bounds(option: &ConfigOption) -> String {
-    // Which number that is depends on the machine.
-    option.bounds.replace(&format!(" to {}", usize::MAX), " up")
-}
-
-fn told(name: &str, here: &Here) -> String {
-    let ours = ours(name).map(|ours| (default(&ours), bounds(&ours)));
-    match (here, ours) {
-        (Here::Same, Some((_, bounds))) => format!("the same; {bounds}"),
-        (Here::Differs(why), Some((default, bounds))) => {
-            format!("default {default}; {bounds}. {why}")
-        }
-        (Here::Instead(others, why), _) => {
+fn compared(name: &str, here: &Here) -> String {
+    let own = || own(name).unwrap_or_else(|| panic!("{name} is not an option"));
+    match here {
+        Here::Same => format!("the same; {}", own().bounds),
+        Here::Differs(why) => format!("default {}; {}. {why}", default(&own()), own().bounds),
+        Here::Instead(others, why) => {
             let others: Vec<_> = others.iter().map(|other| format!("`{other}`")).collect();
             format!("{}: {why}", others.join(", "))
         }
-        (Here::With(what), _) => format!("comes with {what}"),
-        (Here::Never(why), _) => format!("not here: {why}"),
-        (Here::Same | Here::Differs(_), None) => panic!("{name} is no option"),
+        Here::With(what) => format!("comes with {what}"),
+        Here::Never(why) => format!("unsupported: {why}"),
     }
 }

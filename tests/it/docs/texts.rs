@@ -4,11 +4,13 @@ use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
 use actix::Addr;
 use actix_nsq::{
-    ConfigError, ConnectionError, DeferredPublish, Delivery, ErrorKind, MultiPublish, Producer,
-    ProducerConfig, ProducerConfigBuilder, Publish, PublishError, TlsFailure, Topic, WaitConnected,
+    ConfigError, ConnectionConfig, ConnectionError, DeferredPublish, Delivery, ErrorKind,
+    MultiPublish, Producer, ProducerConfig, ProducerConfigBuilder, Publish, PublishError,
+    TlsFailure, Topic, WaitConnected,
     embedded::EmbeddedNsqd,
     producer::Drain,
     protocol::{DecodeError, ErrorCode, Frame, ServerError},
+    testing,
 };
 
 use super::{
@@ -129,10 +131,10 @@ fn page_has_the_texts_of_connection_errors() {
             problem: "OK while no command is in flight".into(),
         },
         ConnectionError::UnexpectedResponse {
-            problem: "OK for a command that is not wholly sent".into(),
+            problem: "OK for a command that is not completely sent".into(),
         },
         ConnectionError::UnexpectedResponse {
-            problem: "a message is no answer to a publish".into(),
+            problem: "a message is not a response to a publish".into(),
         },
         ConnectionError::Rejected(refused("E_BAD_MESSAGE PUB message too big 1048576 > 65536")),
         ConnectionError::ClosedByPeer,
@@ -145,7 +147,7 @@ fn page_has_the_texts_of_connection_errors() {
         ConnectionError::ClosedLocally,
     ];
     prints(
-        "## By failure of the connection",
+        "## Connection errors",
         failures.iter().map(ToString::to_string),
     );
 }
@@ -153,16 +155,17 @@ fn page_has_the_texts_of_connection_errors() {
 #[actix::test]
 async fn page_has_the_texts_of_publish_errors() {
     prints(
-        "## By configuration error",
+        "## Configuration errors",
         configurations().iter().map(ToString::to_string),
     );
     let mut printed: Vec<String> = Vec::new();
+    printed.push(testing::publish_error(ErrorKind::Serialize).to_string());
     printed.extend(names().iter().map(ToString::to_string));
     printed.extend(rejected_locally().await.iter().map(ToString::to_string));
     printed.extend(full().await.iter().map(ToString::to_string));
     printed.extend(timed_out().await.iter().map(ToString::to_string));
     printed.extend(stopped().await.iter().map(ToString::to_string));
-    prints("## By kind of error", printed);
+    prints("## Publish errors by kind", printed);
 }
 
 #[actix::test]
@@ -177,7 +180,7 @@ async fn error_code_has_the_consequences_on_the_page() {
             (ErrorKind::Rejected(code), *delivery, *retryable),
             "{text}"
         );
-        let entry = section(&read(PAGE), "## By nsqd's code");
+        let entry = section(&read(PAGE), "## nsqd error codes");
         let (_, entry) = entry
             .split_once(&format!("### `{}`\n", code.as_str()))
             .expect(text);
@@ -192,7 +195,7 @@ async fn error_code_has_the_consequences_on_the_page() {
         printed.push(error.to_string());
     }
     printed.extend(above_known_limits().await.iter().map(ToString::to_string));
-    prints("## By nsqd's code", printed);
+    prints("## nsqd error codes", printed);
 }
 
 /// Codes that no publish can cause.
@@ -210,7 +213,7 @@ async fn code_of_the_handshake_has_the_consequences_on_the_page() {
         let code = ErrorCode::from_token(token.as_bytes());
         let consequence = match code.is_fatal() {
             true => "`Rejected`, `NotWritten`",
-            false => "out of step: `ConnectionLost`, `MaybeWritten`",
+            false => "unexpected: `ConnectionLost`, `MaybeWritten`",
         };
         let (kind, delivery) = match code.is_fatal() {
             true => (ErrorKind::Rejected(code), Delivery::NotWritten),
@@ -254,7 +257,7 @@ async fn nsqd_with_lower_limits_sends_the_texts_on_the_page() {
             .await
             .unwrap(),
     ];
-    let page = lines("## By nsqd's code");
+    let page = lines("## nsqd error codes");
     for answer in answers {
         let error = answer.unwrap_err();
         assert_eq!(error.delivery(), Delivery::NotWritten);
@@ -406,6 +409,9 @@ fn configurations() -> Vec<ConfigError> {
         builder().max_pending(0).build().unwrap_err(),
         builder().set("publish_timeuot", "1s").unwrap_err(),
         builder().set("max_in_flight", "2").unwrap_err(),
+        ConnectionConfig::builder()
+            .set("max_pending", "2")
+            .unwrap_err(),
         builder().tls_cert("client.pem").build().unwrap_err(),
         builder()
             .tls_v1(true)
@@ -425,6 +431,8 @@ fn configurations() -> Vec<ConfigError> {
             .unwrap_err(),
         builder().ack_timeout(s(20)).build().unwrap_err(),
         ProducerConfig::new("nsqd").unwrap_err(),
+        ProducerConfig::from_url("nsq://nsqd-1:4150,nsqd-2:4150").unwrap_err(),
+        ProducerConfig::from_vars([]).unwrap_err(),
     ]
 }
 

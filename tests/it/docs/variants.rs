@@ -1,4 +1,4 @@
-//! `docs/troubleshooting.md` has an entry for every code and every failure that there is in the source.
+//! `docs/troubleshooting.md` has an entry for every nsqd code, error kind and connection error in the source.
 
 use actix_nsq::protocol::ErrorCode;
 
@@ -7,7 +7,7 @@ use super::read;
 const PAGE: &str = "docs/troubleshooting.md";
 
 #[test]
-fn every_code_of_nsqd_has_an_entry() {
+fn every_nsqd_code_has_an_entry() {
     let tokens = tokens();
     assert!(tokens.len() >= 19, "{tokens:?}");
     for token in tokens
@@ -20,21 +20,21 @@ fn every_code_of_nsqd_has_an_entry() {
 }
 
 #[test]
-fn every_kind_of_error_has_an_entry() {
+fn every_error_kind_has_an_entry() {
     for kind in variants("src/error/publish.rs", "ErrorKind", 12) {
         has_entry(&kind);
     }
 }
 
 #[test]
-fn every_failure_of_a_connection_has_an_entry() {
+fn every_connection_error_has_an_entry() {
     for failure in variants("src/error/connection.rs", "ConnectionError", 25) {
-        // Two are kinds of error, too.
+        // One has the name of an error kind.
         let names = [
             format!("{failure}`, of a connection"),
             format!("{failure}`\n"),
         ];
-        let text = section(&read(PAGE), "## By failure of the connection");
+        let text = section(&read(PAGE), "## Connection errors");
         assert!(
             names
                 .iter()
@@ -44,7 +44,7 @@ fn every_failure_of_a_connection_has_an_entry() {
     }
 }
 
-/// The tokens of all codes, as the one table in the source has them.
+/// Returns the tokens of all codes, read from the table in the source.
 pub(super) fn tokens() -> Vec<String> {
     let source = read("src/protocol/error_code.rs");
     let (_, table) = source
@@ -55,7 +55,7 @@ pub(super) fn tokens() -> Vec<String> {
     table.lines().filter_map(token).collect()
 }
 
-/// The variants of an enum, read from its source, since none outside of the crate can match all of them.
+/// Returns the variants of an enum, read from its source, because the enum is non-exhaustive.
 fn variants(file: &str, name: &str, at_least: usize) -> Vec<String> {
     let source = read(file);
     let (_, rest) = source
@@ -85,7 +85,7 @@ fn has_entry(name: &str) {
     assert!(found, "{PAGE} has no entry for {name}");
 }
 
-/// A section of a page, up to the next one of its level.
+/// Returns a section of a page, up to the next one of the same level.
 pub(super) fn section(page: &str, heading: &str) -> String {
     let (_, rest) = page.split_once(&format!("{heading}\n")).expect(heading);
     rest.split("\n## ").next().unwrap_or_default().to_owned()

@@ -1,8 +1,8 @@
-//! What a build without features promises.
+//! In a build without features, an option that needs one is rejected by name.
 
-use actix_nsq::{ErrorKind, ProducerConfig};
+use actix_nsq::{ConfigError, ConnectionConfig, ProducerConfig};
 
-const NEEDS: &[(&str, &str, &str)] = &[
+const OPTIONS: &[(&str, &str, &str)] = &[
     ("tls", "tls_v1", "true"),
     ("tls", "tls_v1", "false"),
     ("tls", "tls_root_ca_file", "ca.pem"),
@@ -17,35 +17,34 @@ const NEEDS: &[(&str, &str, &str)] = &[
 ];
 
 fn main() {
-    for (feature, name, value) in NEEDS {
+    for (feature, name, value) in OPTIONS {
         let var = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let refused = [
+        let option = var(&format!("NSQ_{}", name.to_uppercase()), value);
+        let address = var("NSQD_TCP_ADDRESS", "nsqd:4150");
+        for result in [
             ProducerConfig::builder("nsqd:4150")
                 .set(name, value)
                 .map(|_| ()),
+            ConnectionConfig::builder().set(name, value).map(|_| ()),
             ProducerConfig::from_url(&format!("nsq://nsqd:4150?{name}={value}")).map(|_| ()),
-            ProducerConfig::from_vars([
-                var("NSQD_TCP_ADDRESS", "nsqd:4150"),
-                var(&format!("NSQ_{}", name.to_uppercase()), value),
-            ])
-            .map(|_| ()),
-        ];
-        for refused in refused {
-            refuses(refused, feature, name);
+            ProducerConfig::from_vars([address, option.clone()]).map(|_| ()),
+            ConnectionConfig::from_vars([option]).map(|_| ()),
+        ] {
+            assert_needs(result, feature, name);
         }
-        let row = ProducerConfig::options()
+        let row = ConnectionConfig::options()
             .into_iter()
             .find(|row| row.name == *name);
         assert_eq!(row.unwrap().feature, Some(*feature), "{name}");
     }
     let builder = || ProducerConfig::builder("nsqd:4150");
-    refuses(builder().tls_v1(true).build().map(|_| ()), "tls", "tls_v1");
-    refuses(
+    assert_needs(builder().tls_v1(true).build().map(|_| ()), "tls", "tls_v1");
+    assert_needs(
         builder().snappy(true).build().map(|_| ()),
         "snappy",
         "snappy",
     );
-    refuses(
+    assert_needs(
         builder().deflate(true).build().map(|_| ()),
         "deflate",
         "deflate",
@@ -54,13 +53,13 @@ fn main() {
         builder().auth_secret("s").build().is_ok(),
         "AUTH needs no feature"
     );
-    println!("what needs a feature is refused by name");
+    println!("options that need a feature are rejected by name");
 }
 
 #[track_caller]
-fn refuses(set: Result<(), actix_nsq::PublishError>, feature: &str, name: &str) {
-    let error = set.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Config);
+fn assert_needs(result: Result<(), ConfigError>, feature: &str, name: &str) {
+    let error = result.unwrap_err();
+    assert_eq!(error.option(), Some(name));
     let expected = format!("option {name} needs the feature `{feature}`");
     assert!(error.to_string().starts_with(&expected), "{error}");
 }

@@ -1,0 +1,522 @@
+//! The tables of options, one per scope. Everything that knows an option by its name reads it here.
+//!
+//! `connection_options!` and `producer_options!` hold the rows. Each is called with the name of a macro that makes something
+//! of every row: `define` the struct of values, `setters` the methods of a builder, `getters` those of a configuration. A
+//! further scope is a further macro with rows, and a builder that calls it.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::Serialize;
+
+use super::{
+    redact::shown,
+    value::{Kind, TlsVersion, Value},
+};
+use crate::{
+    error::{ConfigCause, ConfigError},
+    secret::Secret,
+};
+
+/// What an option configures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ConfigScope {
+    /// A connection to nsqd: an option of [`ConnectionConfig`](crate::ConnectionConfig).
+    Connection,
+    /// A producer: an option of [`ProducerConfig`](crate::ProducerConfig).
+    Producer,
+}
+
+impl ConfigScope {
+    /// Returns the name in snake case, such as `connection`. `Display` and `Serialize` use the same text.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Producer => "producer",
+        }
+    }
+}
+
+impl fmt::Display for ConfigScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One row of the table of options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ConfigOption {
+    /// The name: that of go-nsq's option if there is one with the same meaning.
+    pub name: &'static str,
+    /// What it configures.
+    pub scope: ConfigScope,
+    /// The default, as `set` accepts it.
+    pub default: &'static str,
+    /// What a value must be.
+    pub bounds: &'static str,
+    /// What it means.
+    pub meaning: &'static str,
+    /// The feature of this crate that it needs.
+    pub feature: Option<&'static str>,
+    #[serde(skip)]
+    pub(super) kind: Kind,
+}
+
+impl ConfigOption {
+    /// Returns whether a value is either `true` or `false`. In a URL its name alone means `true`.
+    #[must_use]
+    pub fn is_switch(&self) -> bool {
+        self.kind == Kind::Switch
+    }
+
+    /// Checks a value that has the right type.
+    fn check<T: Value>(&'static self, value: T, bounds: &T::Bounds) -> Result<T, ConfigError> {
+        self.check_feature()?;
+        if value.within(bounds) {
+            Ok(value)
+        } else {
+            Err(self.rejects(&value.show(), self.bounds))
+        }
+    }
+
+    /// Reads a value from text.
+    fn parse<T: Value>(&'static self, text: &str, bounds: &T::Bounds) -> Result<T, ConfigError> {
+        self.check_feature()?;
+        T::parse(T::trim(text))
+            .filter(|value| value.within(bounds))
+            .ok_or_else(|| self.rejects(text.trim(), self.bounds))
+    }
+
+    fn check_feature(&self) -> Result<(), ConfigError> {
+        match self.feature {
+            Some(feature) if !FEATURES.contains(&(feature, true)) => Err(ConfigCause::Feature {
+                name: self.name,
+                feature,
+            }
+            .into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the error for a value that must be something else.
+    pub(super) fn rejects(&self, value: &str, must_be: &'static str) -> ConfigError {
+        let value = match self.kind {
+            Kind::Secret if value.is_empty() => String::new(),
+            Kind::Secret => "***".into(),
+            Kind::Switch | Kind::Other => shown(value),
+        };
+        ConfigCause::Value {
+            name: self.name,
+            value,
+            bounds: must_be,
+        }
+        .into()
+    }
+}
+
+/// The features that options need, and whether they are compiled in.
+const FEATURES: &[(&str, bool)] = &[
+    ("tls", cfg!(feature = "rustls")),
+    ("snappy", cfg!(feature = "snappy")),
+    ("deflate", cfg!(feature = "deflate")),
+];
+
+/// The values of all options of a scope.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Values<O> {
+    pub(super) options: O,
+    /// The options that were set.
+    given: Vec<&'static str>,
+}
+
+impl<O> Values<O> {
+    /// Returns whether the option was set, possibly to its default.
+    pub(super) fn is_given(&self, name: &str) -> bool {
+        self.given.contains(&name)
+    }
+
+    pub(super) fn store<T: Value>(
+        &mut self,
+        row: &'static ConfigOption,
+        value: T,
+        bounds: &T::Bounds,
+        slot: impl FnOnce(&mut O) -> &mut T,
+    ) -> Result<(), ConfigError> {
+        *slot(&mut self.options) = row.check(value, bounds)?;
+        self.given.push(row.name);
+        Ok(())
+    }
+}
+
+/// The options of one scope, by name.
+pub(super) trait ByName {
+    const TABLE: &'static [ConfigOption];
+
+    /// Sets an option by its name. Returns `None` if this scope has no such option.
+    fn set(&mut self, name: &str, text: &str) -> Option<Result<(), ConfigError>>;
+}
+
+/// Returns the row of an option, whatever its scope.
+pub(super) fn row(name: &str) -> Option<&'static ConfigOption> {
+    let tables = [
+        <Values<ConnectionOptions> as ByName>::TABLE,
+        <Values<ProducerOptions> as ByName>::TABLE,
+    ];
+    tables.into_iter().flatten().find(|row| row.name == name)
+}
+
+macro_rules! default_text {
+    (USER_AGENT) => {
+        concat!("actix-nsq/", env!("CARGO_PKG_VERSION"))
+    };
+    ($text:literal) => {
+        $text
+    };
+}
+
+macro_rules! default_doc {
+    ("") => {
+        "Default: empty."
+    };
+    (USER_AGENT) => {
+        "Default: `actix-nsq/` and the version of this crate."
+    };
+    ($text:literal) => {
+        concat!("Default: `", $text, "`.")
+    };
+}
+
+/// Defines the struct of the values of a scope.
+macro_rules! define {
+    ([$Options:ident, $scope:ident] $(
+        $(#[doc = $meaning:literal])+
+        $name:ident: $kind:ty [$taken:ty] = $default:expr => $default_text:tt,
+            in $bounds:expr => $bounds_text:literal $(, feature $feature:literal)?;
+    )+) => {
+        /// The value of each option of the scope.
+        #[derive(Debug, Clone)]
+        pub(super) struct $Options {
+            $(pub(super) $name: $kind,)+
+        }
+
+        impl Default for $Options {
+            fn default() -> Self {
+                Self { $($name: $default,)+ }
+            }
+        }
+
+        /// The rows of the table, under the names of their options.
+        #[allow(non_upper_case_globals)]
+        impl $Options {
+            $(pub(super) const $name: &'static ConfigOption = &ConfigOption {
+                name: stringify!($name),
+                scope: ConfigScope::$scope,
+                default: default_text!($default_text),
+                bounds: $bounds_text,
+                meaning: concat!($($meaning,)+).trim_ascii(),
+                feature: features!($($feature)?),
+                kind: <$kind as Value>::KIND,
+            };)+
+        }
+
+        impl ByName for Values<$Options> {
+            const TABLE: &'static [ConfigOption] = &[$(*$Options::$name,)+];
+
+            fn set(&mut self, name: &str, text: &str) -> Option<Result<(), ConfigError>> {
+                Some(match name {
+                    $(stringify!($name) => $Options::$name
+                        .parse(text, &$bounds)
+                        .and_then(|value| {
+                            self.store($Options::$name, value, &$bounds, |options| &mut options.$name)
+                        }),)+
+                    _ => return None,
+                })
+            }
+        }
+
+        /// Default and bounds of each option as text, computed from the values.
+        #[cfg(test)]
+        impl $Options {
+            pub(super) fn computed() -> Vec<(&'static ConfigOption, String, String)> {
+                use super::tests::Describe;
+                let defaults = Self::default();
+                vec![$(($Options::$name, defaults.$name.show(), <$kind>::describe(&$bounds)),)+]
+            }
+        }
+    };
+}
+
+macro_rules! features {
+    () => {
+        None
+    };
+    ($feature:literal) => {
+        Some($feature)
+    };
+}
+
+/// Defines the methods of a builder that set the options. The builder has a method `$values`, which returns the
+/// [`Values`] of the scope, and a method `note`, which keeps the first error.
+macro_rules! setters {
+    ([$Builder:ident, $values:ident, $Options:ident] $(
+        $(#[doc = $meaning:literal])+
+        $name:ident: $kind:ty [$taken:ty] = $default:expr => $default_text:tt,
+            in $bounds:expr => $bounds_text:literal $(, feature $feature:literal)?;
+    )+) => {
+        impl super::$Builder {
+            $(
+                $(#[doc = $meaning])+
+                ///
+                #[doc = default_doc!($default_text)]
+                #[doc = concat!("A value must be ", $bounds_text, "; [`build`](Self::build) rejects others.")]
+                $(#[doc = concat!("\n\nNeeds the feature `", $feature, "`; `build` fails without it.")])?
+                pub fn $name(mut self, value: $taken) -> Self {
+                    let values = self.$values();
+                    let set = values.store($Options::$name, value.into(), &$bounds, |options| {
+                        &mut options.$name
+                    });
+                    self.note(set)
+                }
+            )+
+        }
+    };
+}
+
+/// Defines the methods of a configuration that return the values.
+macro_rules! getters {
+    ([$Config:ident, $values:ident] $(
+        $(#[doc = $meaning:literal])+
+        $name:ident: $kind:ty [$taken:ty] = $default:expr => $default_text:tt,
+            in $bounds:expr => $bounds_text:literal $(, feature $feature:literal)?;
+    )+) => {
+        impl super::$Config {
+            $(
+                $(#[doc = $meaning])+
+                #[must_use]
+                pub fn $name(&self) -> $kind {
+                    self.$values().$name.clone()
+                }
+            )+
+        }
+    };
+}
+
+/// Largest length that nsqd's wire format can carry: half of what nsqd would read as negative.
+const MAX_LENGTH: usize = 1 << 30;
+
+const fn millis(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+macro_rules! connection_options {
+    ($make:ident $arguments:tt) => { $make! { $arguments
+        /// Timeout for resolving the host name of nsqd and connecting to one of its addresses.
+        dial_timeout: Duration [Duration] = secs(1) => "1s",
+            in millis(1)..=secs(300) => "a duration from 1ms to 5m";
+        /// Local address to connect from. Empty: the operating system chooses.
+        local_addr: Option<SocketAddr> [impl Into<Option<SocketAddr>>] = None => "",
+            in () => "an IP address, with or without a port";
+        /// Timeout for the whole handshake, after the connection is established.
+        handshake_timeout: Duration [Duration] = secs(5) => "5s",
+            in millis(1)..=secs(300) => "a duration from 1ms to 5m";
+        /// Time within which the peer must accept 64 KiB, or everything that waits to be written. Otherwise the
+        /// connection counts as lost.
+        write_timeout: Duration [Duration] = secs(5) => "5s",
+            in millis(1)..=secs(300) => "a duration from 1ms to 5m";
+        /// Interval of nsqd's heartbeats. If nothing arrives for two intervals, the connection counts as lost. If a
+        /// command takes longer than two intervals to arrive, nsqd closes the connection. Off: neither side checks.
+        heartbeat_interval: Option<Duration> [impl Into<Option<Duration>>] = Some(secs(30)) => "30s",
+            in secs(1)..=secs(60) => "a duration from 1s to 1m, or off (-1)";
+        /// Range of the first delay before reconnecting: the delay is random between zero and this. Each further
+        /// attempt doubles the range.
+        reconnect_backoff: Duration [Duration] = millis(100) => "100ms",
+            in millis(1)..=secs(3_600) => "a duration from 1ms to 1h";
+        /// Maximum delay before reconnecting.
+        max_reconnect_backoff: Duration [Duration] = secs(5) => "5s",
+            in millis(1)..=secs(3_600) => "a duration from 1ms to 1h";
+        /// Maximum size in bytes of a frame from nsqd.
+        max_msg_size: usize [usize] = (1 << 20) + 64 => "1048640",
+            in 4_096..=MAX_LENGTH => "a number from 4096 to 1073741824";
+        /// Idle time after which the operating system probes the peer (TCP keepalive).
+        tcp_keepalive: Option<Duration> [impl Into<Option<Duration>>] = Some(secs(30)) => "30s",
+            in secs(1)..=secs(32_767) => "a duration from 1s to 9h 6m 7s, or off (-1)";
+        /// Name of this client in nsqd's statistics. Empty: the host name up to its first dot.
+        client_id: String [impl Into<String>] = String::new() => "",
+            in 1_024 => "at most 1024 bytes long";
+        /// Host name of this client in nsqd's statistics. Empty: the name of the host.
+        hostname: String [impl Into<String>] = String::new() => "",
+            in 1_024 => "at most 1024 bytes long";
+        /// Name and version of this program in nsqd's statistics.
+        user_agent: String [impl Into<String>] = default_text!(USER_AGENT).into() => USER_AGENT,
+            in 1_024 => "at most 1024 bytes long";
+        /// Region of this client, for nsqd's topology-aware delivery.
+        topology_region: String [impl Into<String>] = String::new() => "",
+            in 1_024 => "at most 1024 bytes long";
+        /// Zone of this client in its region, for nsqd's topology-aware delivery.
+        topology_zone: String [impl Into<String>] = String::new() => "",
+            in 1_024 => "at most 1024 bytes long";
+        /// Size in bytes of nsqd's buffer for messages to this client. Responses to publishes do not wait in it.
+        output_buffer_size: Option<usize> [impl Into<Option<usize>>] = Some(16_384) => "16384",
+            in 64..=65_536 => "a number from 64 to 65536, or off (-1)";
+        /// Maximum time that messages to this client wait in nsqd's buffer. Responses to publishes do not wait.
+        output_buffer_timeout: Option<Duration> [impl Into<Option<Duration>>] = Some(millis(250)) => "250ms",
+            in millis(25)..=secs(30) => "a duration from 25ms to 30s, or off (-1)";
+        /// Whether to encrypt the connection. If nsqd does not offer TLS, connecting fails; nothing but the IDENTIFY that
+        /// asks for TLS is ever sent in clear text.
+        tls_v1: bool [bool] = false => "false",
+            in () => "true or false", feature "tls";
+        /// PEM file with the CA certificates that may have issued nsqd's certificate, instead of those that the system
+        /// trusts.
+        tls_root_ca_file: PathBuf [impl Into<PathBuf>] = PathBuf::new() => "",
+            in () => "the path of a PEM file", feature "tls";
+        /// PEM file with the client certificate, followed by its intermediate certificates. Needs `tls_key`. `build` reads
+        /// all files once; for certificates that are renewed while the program runs, use `rustls_0_23_config` with a
+        /// certificate resolver.
+        tls_cert: PathBuf [impl Into<PathBuf>] = PathBuf::new() => "",
+            in () => "the path of a PEM file", feature "tls";
+        /// PEM file with the private key of `tls_cert`.
+        tls_key: PathBuf [impl Into<PathBuf>] = PathBuf::new() => "",
+            in () => "the path of a PEM file", feature "tls";
+        /// Name that nsqd's certificate must be valid for. Empty: the host of the address.
+        tls_server_name: String [impl Into<String>] = String::new() => "",
+            in super::validate::MAX_NAME => "at most 255 bytes long", feature "tls";
+        /// Minimum version of TLS.
+        tls_min_version: TlsVersion [TlsVersion] = TlsVersion::Tls12 => "tls1.2",
+            in () => "tls1.2 or tls1.3", feature "tls";
+        /// Whether to accept any server certificate; for tests only. Anyone between this client and nsqd can then read and
+        /// change everything, including the AUTH secret. `build` logs a warning.
+        tls_insecure_skip_verify: bool [bool] = false => "false",
+            in () => "true or false", feature "tls";
+        /// Whether to compress the connection with snappy, which takes little CPU time.
+        snappy: bool [bool] = false => "false",
+            in () => "true or false", feature "snappy";
+        /// Whether to compress the connection with deflate, which compresses more and takes several times the CPU time.
+        /// Not together with `snappy`.
+        deflate: bool [bool] = false => "false",
+            in () => "true or false", feature "deflate";
+        /// Compression level of deflate, from 1 (fastest) to 9 (smallest). nsqd limits it to its `--max-deflate-level`, in
+        /// both directions.
+        deflate_level: usize [usize] = 6 => "6",
+            in 1..=9 => "a number from 1 to 9", feature "deflate";
+        /// Whether to connect without compression if nsqd does not offer it. Otherwise connecting fails.
+        allow_uncompressed: bool [bool] = false => "false",
+            in () => "true or false";
+        /// Secret for AUTH. It is sent only to an nsqd that requires AUTH, and with `tls_v1` only inside TLS.
+        auth_secret: Secret [impl Into<Secret>] = Secret::default() => "",
+            in super::validate::MAX_SECRET => "at most 65536 bytes long";
+    } };
+}
+
+macro_rules! producer_options {
+    ($make:ident $arguments:tt) => {
+        $make! { $arguments
+            /// Time from accepting a publish to its result, in every state of the connection. A publish can have a shorter
+            /// one.
+            publish_timeout: Duration [Duration] = secs(30) => "30s",
+                in millis(1)..=secs(86_400) => "a duration from 1ms to 1day";
+            /// Time without any response while publishes are in flight, after which the connection counts as lost. At most
+            /// half of `publish_timeout`; the default is lowered to that.
+            ack_timeout: Duration [Duration] = secs(10) => "10s",
+                in millis(1)..=secs(3_600) => "a duration from 1ms to 1h";
+            /// Whether to connect when the producer starts. Otherwise it connects at the first publish, as go-nsq does.
+            connect_at_start: bool [bool] = true => "true",
+                in () => "true or false";
+            /// Maximum number of publishes that are accepted and have no result yet.
+            max_pending: usize [usize] = 100_000 => "100000",
+                in 1..=100_000_000 => "a number from 1 to 100000000";
+            /// Maximum total size in bytes of the bodies that are accepted and have no result yet. Overhead does not count:
+            /// about 200 bytes for each publish and 32 for each message of a batch.
+            max_pending_bytes: usize [usize] = 64 << 20 => "67108864",
+                in 1..=usize::MAX => "a number of at least 1";
+            /// Maximum number of publishes in flight: written, but without a response.
+            publish_window: usize [usize] = 20_000 => "20000",
+                in 1..=1_000_000 => "a number from 1 to 1000000";
+            /// Maximum total size in bytes of the bodies in flight. A single publish may exceed it.
+            publish_window_bytes: usize [usize] = 8 << 20 => "8388608",
+                in 1..=usize::MAX => "a number of at least 1";
+            /// Maximum size of a body in bytes. It must not exceed nsqd's `--max-msg-size`, because nsqd closes the connection
+            /// for a larger body.
+            max_publish_size: usize [usize] = 1 << 20 => "1048576",
+                in 1..=MAX_LENGTH => "a number from 1 to 1073741824";
+            /// Maximum size of a batch in bytes on the wire: the bodies, 4 bytes for the count and 4 for each message. It must
+            /// not exceed nsqd's `--max-body-size`.
+            max_batch_size: usize [usize] = 5 << 20 => "5242880",
+                in 9..=MAX_LENGTH => "a number from 9 to 1073741824";
+            /// Whether publishes of one topic that wait at the same time are written as one MPUB, with one response.
+            auto_batch: bool [bool] = true => "true",
+                in () => "true or false";
+            /// Maximum number of publishes in an automatic batch.
+            auto_batch_messages: usize [usize] = 256 => "256",
+                in 2..=100_000 => "a number from 2 to 100000";
+            /// Maximum size of an automatic batch in bytes, counted as for `max_batch_size`, which limits it as well.
+            auto_batch_bytes: usize [usize] = 900_000 => "900000",
+                in 9..=MAX_LENGTH => "a number from 9 to 1073741824";
+            /// Maximum delay of a deferred publish. It must not exceed nsqd's `--max-req-timeout`.
+            max_req_timeout: Duration [Duration] = secs(3_600) => "1h",
+                in millis(0)..=secs(30 * 86_400) => "a duration from 0s to 30days";
+            /// Whether to retry publishes that may be stored when the connection is lost: at-least-once delivery, with
+            /// possible duplicates.
+            retry_maybe_written: bool [bool] = false => "false",
+                in () => "true or false";
+        }
+    };
+}
+
+connection_options!(define[ConnectionOptions, Connection]);
+connection_options!(setters[ConnectionConfigBuilder, values, ConnectionOptions]);
+connection_options!(setters[ProducerConfigBuilder, connection_values, ConnectionOptions]);
+connection_options!(getters[ConnectionConfig, values]);
+
+producer_options!(define[ProducerOptions, Producer]);
+producer_options!(setters[ProducerConfigBuilder, values, ProducerOptions]);
+producer_options!(getters[ProducerConfig, values]);
+
+const CONSUMER: &str = "it is an option of consumers, which this crate does not have yet";
+const LOOKUP: &str = "it is an option of nsqlookupd, which this crate does not support yet";
+
+/// The options of go-nsq that this crate does not have, and the alternatives.
+const GO_NSQ: &[(&str, &str)] = &[
+    (
+        "read_timeout",
+        "use heartbeat_interval and handshake_timeout",
+    ),
+    (
+        "lookupd_poll_interval",
+        "use reconnect_backoff and max_reconnect_backoff for the delay before reconnecting",
+    ),
+    ("lookupd_poll_jitter", LOOKUP),
+    ("lookupd_poll_timeout", LOOKUP),
+    ("max_requeue_delay", CONSUMER),
+    ("default_requeue_delay", CONSUMER),
+    ("backoff_strategy", CONSUMER),
+    ("max_backoff_duration", CONSUMER),
+    ("backoff_multiplier", CONSUMER),
+    ("max_attempts", CONSUMER),
+    ("low_rdy_idle_timeout", CONSUMER),
+    ("low_rdy_timeout", CONSUMER),
+    ("rdy_redistribute_interval", CONSUMER),
+    ("sample_rate", CONSUMER),
+    (
+        "tls_config",
+        "use the tls_* options, or the builder's method rustls_0_23_config",
+    ),
+    (
+        "max_in_flight",
+        "it is an option of consumers; the limits of a producer are max_pending and publish_window",
+    ),
+    ("msg_timeout", CONSUMER),
+    ("skip_lookupd_authorization", LOOKUP),
+];
+
+/// Returns the error for an option of go-nsq that this crate does not have.
+pub(super) fn unsupported(name: &str) -> Option<ConfigError> {
+    let (name, alternative) = GO_NSQ.iter().find(|(known, _)| *known == name)?;
+    Some(ConfigCause::GoNsq { name, alternative }.into())
+}

@@ -1,0 +1,192 @@
+//! Checks that concern more than one value: conflicts between options, options without effect, and addresses.
+
+use std::{net::SocketAddr, path::Path};
+
+use super::{
+    ConnectionSettings,
+    redact::{is_host_char, shown_address},
+    table::{ConnectionOptions, ProducerOptions, Values},
+    value::{TlsVersion, Value},
+};
+use crate::{
+    error::{ConfigCause, ConfigError},
+    protocol::one_line,
+};
+
+/// Maximum length of a host name in bytes. DNS allows 253.
+pub(super) const MAX_NAME: usize = 255;
+
+/// Maximum length of a secret in bytes. nsqd passes it to its auth server in a URL, which is shorter than this.
+pub(super) const MAX_SECRET: usize = 64 << 10;
+
+#[cfg(feature = "rustls")]
+const RUSTLS_CONFIG: &str = "rustls_0_23_config";
+
+impl ConnectionSettings {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        self.check_tls()?;
+        let options = self.options();
+        if options.snappy && options.deflate {
+            return Err(unused(
+                "snappy",
+                "deflate = true",
+                "only one of them can be set",
+            ));
+        }
+        if self.secret_provider.is_some() && !options.auth_secret.is_empty() {
+            return Err(unused(
+                "auth_secret",
+                "auth_secret_provider",
+                "only one of them can be set",
+            ));
+        }
+        if options.max_reconnect_backoff < options.reconnect_backoff {
+            return Err(conflict(
+                ConnectionOptions::max_reconnect_backoff.name,
+                &options.max_reconnect_backoff,
+                ConnectionOptions::reconnect_backoff.name,
+                &options.reconnect_backoff,
+                "the maximum must not be below the first delay",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Rejects options that would have no effect although the user may rely on them.
+    fn check_tls(&self) -> Result<(), ConfigError> {
+        let options = self.options();
+        let is_given = |path: &Path| !path.as_os_str().is_empty();
+        let given = [
+            ("tls_root_ca_file", is_given(&options.tls_root_ca_file)),
+            ("tls_cert", is_given(&options.tls_cert)),
+            ("tls_key", is_given(&options.tls_key)),
+            (
+                "tls_min_version",
+                options.tls_min_version != TlsVersion::Tls12,
+            ),
+            ("tls_insecure_skip_verify", options.tls_insecure_skip_verify),
+            ("tls_server_name", !options.tls_server_name.is_empty()),
+        ];
+        let given = given
+            .into_iter()
+            .filter_map(|(name, is)| is.then_some(name));
+        #[cfg(feature = "rustls")]
+        let given = given.chain(self.rustls.iter().map(|_| RUSTLS_CONFIG));
+        for name in given {
+            if !options.tls_v1 {
+                let rule = "the connection would not be encrypted; set tls_v1";
+                return Err(unused(name, "tls_v1 = false", rule));
+            }
+            #[cfg(feature = "rustls")]
+            if self.rustls.is_some() && ![RUSTLS_CONFIG, "tls_server_name"].contains(&name) {
+                let rule = "set it in that configuration instead";
+                return Err(unused(name, RUSTLS_CONFIG, rule));
+            }
+        }
+        match (is_given(&options.tls_cert), is_given(&options.tls_key)) {
+            (true, false) => Err(incomplete("tls_cert", "tls_key")),
+            (false, true) => Err(incomplete("tls_key", "tls_cert")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Values<ProducerOptions> {
+    /// Checks the options, and lowers the default of `ack_timeout` if necessary.
+    pub(super) fn check(&mut self) -> Result<(), ConfigError> {
+        let is_ack_timeout_given = self.is_given(ProducerOptions::ack_timeout.name);
+        let options = &mut self.options;
+        let half = options.publish_timeout / 2;
+        if options.ack_timeout > half {
+            if is_ack_timeout_given {
+                return Err(conflict(
+                    ProducerOptions::ack_timeout.name,
+                    &options.ack_timeout,
+                    ProducerOptions::publish_timeout.name,
+                    &options.publish_timeout,
+                    "it must be at most half of that",
+                ));
+            }
+            options.ack_timeout = half;
+        }
+        let largest = options.max_publish_size.max(options.max_batch_size);
+        if options.max_pending_bytes < largest {
+            return Err(conflict(
+                ProducerOptions::max_pending_bytes.name,
+                &options.max_pending_bytes,
+                "the larger of max_publish_size and max_batch_size",
+                &largest,
+                "it must not be below that",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Returns the error for an option that needs another one, or a value.
+pub(super) fn incomplete(name: &'static str, needs: &'static str) -> ConfigError {
+    ConfigCause::Incomplete { name, needs }.into()
+}
+
+fn unused(name: &'static str, other: &'static str, rule: &'static str) -> ConfigError {
+    ConfigCause::Unused { name, other, rule }.into()
+}
+
+fn conflict<T: Value>(
+    name: &'static str,
+    value: &T,
+    other: &'static str,
+    bound: &T,
+    rule: &'static str,
+) -> ConfigError {
+    ConfigCause::Conflict {
+        name,
+        value: value.show(),
+        other,
+        bound: bound.show(),
+        rule,
+    }
+    .into()
+}
+
+/// Accepts `host:port`, where the host is a name, an IPv4 address, or an IPv6 address in brackets. A name need not be
+/// ASCII, but addresses are logged, so it must consist of visible characters.
+pub(super) fn check_address(address: &str) -> Result<(), ConfigError> {
+    const PORT_0: &str = "port 0 is not valid";
+    let error = |problem| Err(address_error(address, problem));
+    if let Ok(address) = address.parse::<SocketAddr>() {
+        return if address.port() == 0 {
+            error(PORT_0)
+        } else {
+            Ok(())
+        };
+    }
+    let Some((host, port)) = address.rsplit_once(':') else {
+        return error("no port");
+    };
+    if host.is_empty() {
+        return error("no host");
+    }
+    if address.contains("://") {
+        return error("this is a URL, use from_url");
+    }
+    let is_visible = one_line(host.chars(), MAX_NAME) == host;
+    // Which other characters are valid is for the resolver to decide.
+    let is_invalid = |c: char| c.is_whitespace() || c.is_ascii() && !is_host_char(c);
+    if !is_visible || host.contains(is_invalid) {
+        return error("invalid host name");
+    }
+    match port.parse::<u16>() {
+        Ok(0) => error(PORT_0),
+        Ok(_) => Ok(()),
+        Err(_) => error("invalid port"),
+    }
+}
+
+pub(super) fn address_error(address: &str, problem: &'static str) -> ConfigError {
+    ConfigCause::Address {
+        address: shown_address(address),
+        problem,
+    }
+    .into()
+}
