@@ -1,5 +1,5 @@
-//! TLS: valid and invalid certificates on both sides are told apart, and neither secret nor
-//! message is ever sent in clear text.
+//! TLS: flaws of certificates on both sides are reported, and neither secret nor message is sent in
+//! clear text.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -39,7 +39,7 @@ async fn failed_expectation_reports_the_transcript() {
     for part in [
         "support_tests.rs:",
         r#"expected PUB t "hello""#,
-        "NOP came",
+        "NOP arrived",
         r#"client: "  V2""#,
         "peer:   ",
     ] {

@@ -306,25 +306,21 @@ impl World {
         for place in 0..self.lines.len() {
             self.ghost_works(place, usize::MAX);
         }
-        let verdict = std::mem::take(&mut self.record).finish();
+        let audit = std::mem::take(&mut self.record).finish();
         let kept = |id: &super::record::Id| {
             self.publishes[self.owners[id.publisher][id.number]]
                 .cancelled
                 .is_none()
         };
-        assert!(!verdict.unanswered.iter().any(kept), "{verdict}");
+        assert!(!audit.unanswered.iter().any(kept), "{audit}");
         assert!(
-            verdict.duplicate.is_empty() || self.setup.retry_maybe_written,
-            "{verdict}"
+            audit.duplicate.is_empty() || self.setup.retry_maybe_written,
+            "{audit}"
         );
-        let others = [
-            &verdict.lost,
-            &verdict.misattributed,
-            &verdict.answered_twice,
-        ];
+        let others = [&audit.lost, &audit.misattributed, &audit.answered_twice];
         assert!(
-            others.iter().all(|ids| ids.is_empty()) && verdict.corrupt.is_empty(),
-            "{verdict}"
+            others.iter().all(|ids| ids.is_empty()) && audit.corrupt.is_empty(),
+            "{audit}"
         );
     }
 }

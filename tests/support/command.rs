@@ -1,6 +1,4 @@
-//! The parser of client commands of all tests: whole commands, and what is known of one that is not complete.
-//!
-//! It shares no code with the crate: a client and a peer with one parser would agree on the same mistake.
+//! Parses client commands, also incomplete ones. Shares no code with the crate.
 
 use std::ops::Range;
 
@@ -20,7 +18,7 @@ pub enum Verb {
     Nop,
 }
 
-/// Each verb with its name, the number of its parameters, and whether bytes follow the line.
+/// The name of each verb, the number of its parameters, and whether it has a body.
 const VERBS: [(Verb, &str, usize, bool); 12] = [
     (Verb::Identify, "IDENTIFY", 0, true),
     (Verb::Auth, "AUTH", 0, true),
@@ -43,33 +41,33 @@ impl Verb {
     }
 }
 
-/// A command, as far as it is there.
+/// A command, perhaps incomplete.
 #[derive(Debug)]
 pub struct Command {
     pub verb: Verb,
-    /// All of its parameters.
+    /// All parameters.
     pub words: Vec<String>,
     /// Empty for commands without one.
     pub topic: String,
-    /// Of a DPUB, in milliseconds.
+    /// The delay of a DPUB, in milliseconds.
     pub delay: Option<u64>,
-    /// The length that follows the line.
+    /// The length of the body.
     pub size: Option<usize>,
-    /// The lengths of its messages that are there; the message of the last one may be missing.
+    /// The lengths of its messages. The last message may be missing.
     pub lengths: Vec<usize>,
-    /// Where its messages are in the bytes.
+    /// The places of its messages.
     pub bodies: Vec<Range<usize>>,
     pub start: usize,
-    /// Where it ends, if it is whole.
+    /// Its end, if it is complete.
     pub end: Option<usize>,
 }
 
-/// The command that begins at `start`; `None` until its line is whole. Panics where there is none.
+/// The command at `start`. `None` if its line is incomplete. Panics if there is no command.
 pub fn read(bytes: &[u8], start: usize) -> Option<Command> {
     try_read(bytes, start).expect("a command")
 }
 
-/// The same, with an error where there is no command.
+/// Like [`read`], with an error if there is no command.
 pub fn try_read(bytes: &[u8], start: usize) -> Result<Option<Command>, String> {
     let Some(length) = bytes[start..].iter().position(|byte| *byte == b'\n') else {
         return Ok(None);
@@ -104,14 +102,15 @@ pub fn try_read(bytes: &[u8], start: usize) -> Result<Option<Command>, String> {
         bytes,
         at: start + length + 1,
     };
-    command.end = match has_body {
-        true => fill(&mut command, &mut cursor)?,
-        false => Some(cursor.at),
+    command.end = if *has_body {
+        fill(&mut command, &mut cursor)?
+    } else {
+        Some(cursor.at)
     };
     Ok(Some(command))
 }
 
-/// Reads what follows the line, and returns where it ends if it is whole.
+/// Reads the body. Returns its end, if it is complete.
 fn fill(command: &mut Command, cursor: &mut Cursor<'_>) -> Result<Option<usize>, String> {
     let Some(size) = cursor.number() else {
         return Ok(None);

@@ -1,10 +1,9 @@
-//! One connection of a scripted peer: expect and send, over any stream.
+//! One connection of a scripted peer, over any stream.
 
 use std::panic::Location;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::script::Script;
 use super::spoken::{Command, identify_answer, readable};
@@ -12,19 +11,19 @@ use super::wait::PATIENCE;
 
 type Caller = &'static Location<'static>;
 
-/// One connection of a client, seen from the peer's side. Every failed expectation panics with the transcript.
+/// A connection, from the peer's side. A failed expectation panics with the transcript.
 #[derive(Debug)]
 pub struct Conversation<S> {
     stream: S,
     script: Script,
     patience: Duration,
     piece: usize,
-    /// Received, and not yet expected by the script.
+    /// Received, and not yet expected.
     pending: Vec<u8>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
-    /// A conversation over any stream, with [`PATIENCE`] of the runtime's clock for each expectation.
+    /// A conversation over any stream. Expectations fail after [`PATIENCE`].
     pub fn over(stream: S) -> Self {
         Self::of(Script::default(), stream)
     }
@@ -39,13 +38,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         }
     }
 
-    /// The same with another patience: under a paused clock, one longer than the client's own time-outs.
+    /// Sets the timeout of expectations. With a paused clock, it must exceed the client's timeouts.
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// The same conversation inside of a layer, when the client has said nothing that belongs before it.
+    /// Continues inside a layer. Fails if bytes were received that precede it.
     #[track_caller]
     pub fn inside<L: AsyncRead + AsyncWrite + Unpin>(
         self,
@@ -55,7 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         async move {
             let (script, patience) = (self.script.clone(), self.patience);
             if !self.pending.is_empty() {
-                self.fail(caller, "nothing before the next layer", "something came");
+                self.fail(caller, "no bytes before the layer", "bytes arrived");
             }
             let stream = match tokio::time::timeout(patience, layer(self.stream)).await {
                 Ok(Ok(stream)) => stream,
@@ -66,23 +65,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         }
     }
 
-    /// The stream itself, for what a layer does not do.
     pub fn stream(&mut self) -> &mut S {
         &mut self.stream
     }
 
-    /// The handle to release a stall, and to read the record.
+    /// Access to the transcript, and to end a stall.
     pub fn script(&self) -> Script {
         self.script.clone()
     }
 
-    /// From here on, sends in pieces of so many bytes, each flushed on its own and a millisecond apart, so that the client
-    /// reads each by itself (for certain in memory under a paused clock, as good as always over a socket).
+    /// Sends in pieces of this size from now on, a millisecond apart, so that the client reads each
+    /// separately (always in memory with a paused clock, nearly always over a socket).
     pub fn chunk(&mut self, piece: usize) {
         self.piece = piece.max(1);
     }
 
-    /// Sends bytes.
     #[track_caller]
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> impl Future<Output = ()> {
         let caller = Location::caller();
@@ -119,15 +116,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         self.expect("  V2")
     }
 
-    /// Expects IDENTIFY, and returns what the client said about itself.
+    /// Expects IDENTIFY and returns its body.
     #[track_caller]
     pub fn expect_identify(&mut self) -> impl Future<Output = serde_json::Value> {
         let caller = Location::caller();
         async move { self.take_identify(caller).await }
     }
 
-    /// The handshake of a client that asks for nothing special: magic, IDENTIFY, nsqd's usual answer.
-    /// Returns what the client said about itself.
+    /// Expects magic and IDENTIFY, sends nsqd's default response, and returns the body of IDENTIFY.
     #[track_caller]
     pub fn greet(&mut self) -> impl Future<Output = serde_json::Value> {
         let caller = Location::caller();
@@ -177,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         })
     }
 
-    /// Expects `NOP`, the answer to a heartbeat.
+    /// Expects `NOP`, the response to a heartbeat.
     #[track_caller]
     pub fn expect_nop(&mut self) -> impl Future<Output = ()> {
         self.expect_command(Command::Nop)
@@ -190,19 +186,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         async move {
             let came = self.take_command(caller, &expected.to_string()).await;
             if came != expected {
-                self.fail(caller, &expected.to_string(), &format!("{came} came"));
+                self.fail(caller, &expected.to_string(), &format!("{came} arrived"));
             }
         }
     }
 
-    /// Takes the next command, whatever it is.
+    /// Expects any command.
     #[track_caller]
     pub fn next_command(&mut self) -> impl Future<Output = Command> {
         let caller = Location::caller();
         async move { self.take_command(caller, "a command").await }
     }
 
-    /// Expects that nothing comes for so long.
+    /// Expects that no bytes arrive for this time.
     #[track_caller]
     pub fn expect_silence(&mut self, duration: Duration) -> impl Future<Output = ()> {
         let caller = Location::caller();
@@ -211,21 +207,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             let came = tokio::time::timeout(duration, self.read()).await;
             match came {
                 Err(_) if self.pending.is_empty() => self.script.note(format!("  ({expected})")),
-                Err(_) | Ok(Ok(1..)) => self.fail(caller, &expected, "bytes came"),
+                Err(_) | Ok(Ok(1..)) => self.fail(caller, &expected, "bytes arrived"),
                 Ok(Ok(0)) => self.fail(caller, &expected, "the client closed the connection"),
                 Ok(Err(e)) => self.fail(caller, &expected, &e.to_string()),
             }
         }
     }
 
-    /// Does nothing, and reads nothing, until [`Script::release`].
+    /// Neither reads nor sends until [`Script::release`].
     pub async fn stall(&mut self) {
         self.script.note("  (stalls)".to_owned());
         self.script.wait_released().await;
-        self.script.note("  (goes on)".to_owned());
+        self.script.note("  (continues)".to_owned());
     }
 
-    /// Waits until the client has closed the connection, by FIN or RST, and returns the bytes that still came before.
+    /// Waits until the client closes the connection, by FIN or RST. Returns the bytes before that.
     #[track_caller]
     pub fn wait_closed(&mut self) -> impl Future<Output = Vec<u8>> {
         let caller = Location::caller();
@@ -234,7 +230,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                 match tokio::time::timeout(self.patience, self.read()).await {
                     Ok(Ok(0) | Err(_)) => break,
                     Ok(Ok(_)) => {}
-                    Err(_) => self.fail(caller, "the end of the connection", "the client keeps it"),
+                    Err(_) => self.fail(
+                        caller,
+                        "the end of the connection",
+                        "the client keeps it open",
+                    ),
                 }
             }
             let last = self.pending.clone();
@@ -243,14 +243,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         }
     }
 
-    /// Ends our side: the client reads an end of file. It may still say something, see [`wait_closed`](Self::wait_closed).
+    /// Sends FIN: the client reads EOF. It may still send: see [`wait_closed`](Self::wait_closed).
     #[track_caller]
     pub fn fin(&mut self) -> impl Future<Output = ()> {
         let caller = Location::caller();
         async move {
             self.script.note("  peer:   (fin)".to_owned());
             if let Err(e) = self.stream.shutdown().await {
-                self.fail(caller, "to end the connection", &e.to_string());
+                self.fail(caller, "to send FIN", &e.to_string());
             }
         }
     }
@@ -260,7 +260,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             self.read_more(caller, &readable(bytes)).await;
         }
         if !self.pending.starts_with(bytes) {
-            self.fail(caller, &readable(bytes), "other bytes came");
+            self.fail(caller, &readable(bytes), "other bytes arrived");
         }
         self.consume(bytes.len(), readable(bytes));
     }
@@ -268,7 +268,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     async fn take_identify(&mut self, caller: Caller) -> serde_json::Value {
         match self.take_command(caller, "IDENTIFY").await {
             Command::Identify(json) => json,
-            other => self.fail(caller, "IDENTIFY", &format!("{other} came")),
+            other => self.fail(caller, "IDENTIFY", &format!("{other} arrived")),
         }
     }
 
@@ -293,12 +293,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             Err(_) => self.fail(
                 caller,
                 expected,
-                &format!("nothing more came within {:?}", self.patience),
+                &format!("no more bytes arrived within {:?}", self.patience),
             ),
         }
     }
 
-    /// Reads what has come, at most 4 KiB, so that a script that expects nothing soon stops the client by not reading.
+    /// Reads at most 4 KiB, so that a script that expects nothing soon blocks the client's writes.
     async fn read(&mut self) -> std::io::Result<usize> {
         let mut came = [0; 4096];
         let length = self.stream.read(&mut came).await?;
@@ -319,17 +319,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             readable(&self.pending),
             self.script.transcript(),
         )
-    }
-}
-
-impl Conversation<TcpStream> {
-    /// Resets the connection: the client's next read or write fails, and what it has not read is lost.
-    #[track_caller]
-    pub fn rst(self) {
-        let caller = Location::caller();
-        self.script.note("  peer:   (rst)".to_owned());
-        if let Err(e) = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)) {
-            self.fail(caller, "to reset the connection", &e.to_string());
-        }
     }
 }

@@ -254,8 +254,8 @@ impl RealNsqd {
         })
     }
 
-    /// Number of messages that are not finished: in the topic, moving to a channel, in a channel, in
-    /// flight or deferred.
+    /// Number of messages that are not finished: in the topic, moving to a channel, in a channel,
+    /// in flight or deferred.
     pub fn unfinished(&self, topic: &str) -> io::Result<u64> {
         let number = |of: &Value, key: &str| of.get(key).and_then(Value::as_u64).unwrap_or(0);
         let Some(stats) = self.stats(topic)? else {

@@ -81,7 +81,7 @@ impl Record {
         self.publishers.len() - 1
     }
 
-    /// Creates the publisher's next message: `size` bytes, or more if its id and checksum need more.
+    /// Creates the publisher's next message: `size` bytes, or more if id and checksum need more.
     pub fn offer(&mut self, publisher: usize, size: usize) -> (Id, Bytes) {
         let Publisher {
             topic, messages, ..

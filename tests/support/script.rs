@@ -1,4 +1,4 @@
-//! The scripted peer: an nsqd that says and expects exactly what a test tells it to, and nothing else.
+//! The scripted peer: sends and expects exactly what a test says.
 //!
 //! ```ignore
 //! let peer = ScriptedPeer::play(|mut client| async move {
@@ -11,8 +11,8 @@
 //! peer.finish().await;
 //! ```
 //!
-//! A [`Conversation`] runs over any stream: in a `ScriptedPeer` over a loopback socket on a thread of its own, so that it plays
-//! on whatever the test's runtime does; or over one end of a `tokio::io::duplex`, in the test's runtime and under its clock.
+//! A [`Conversation`] runs over any stream: here over a loopback socket on its own thread, or over
+//! one end of a `tokio::io::duplex`, in the test's runtime and with its clock.
 
 use std::net::Ipv4Addr;
 use std::panic::Location;
@@ -25,36 +25,7 @@ use tokio::sync::Notify;
 use super::conversation::Conversation;
 use super::wait::{self, PATIENCE};
 
-/// Where the clients of a script come in, one after the other.
-#[derive(Debug)]
-pub struct Door {
-    listener: TcpListener,
-    script: Script,
-}
-
-impl Door {
-    /// The next connection.
-    #[track_caller]
-    pub fn accept(&mut self) -> impl Future<Output = Conversation<TcpStream>> {
-        let caller = Location::caller();
-        async move {
-            let accepted = tokio::time::timeout(PATIENCE, self.listener.accept()).await;
-            let Ok(Ok((stream, from))) = accepted else {
-                panic!(
-                    "the script at {caller} expected a connection\n so far:\n{}",
-                    self.script.transcript()
-                )
-            };
-            self.script.note(format!("  (connection from {from})"));
-            stream
-                .set_nodelay(true)
-                .expect("a fresh socket takes options");
-            Conversation::of(self.script.clone(), stream)
-        }
-    }
-}
-
-/// A script that plays on a loopback socket, on its own thread. To be ended with [`finish`](Self::finish).
+/// A script that runs on its own thread, over a loopback socket. Must be [finished](Self::finish).
 #[derive(Debug)]
 pub struct ScriptedPeer {
     address: String,
@@ -63,55 +34,41 @@ pub struct ScriptedPeer {
 }
 
 impl ScriptedPeer {
-    /// Plays a script with the first client that connects; a second one is refused.
+    /// Runs a script with the first client, and rejects further connections.
+    #[track_caller]
     pub fn play<F, Fut>(script: F) -> Self
     where
         F: FnOnce(Conversation<TcpStream>) -> Fut + Send + 'static,
         Fut: Future<Output = ()>,
     {
-        Self::play_door(|mut door| async move {
-            let client = door.accept().await;
-            drop(door);
-            script(client).await;
-        })
-    }
-
-    /// Plays a script that accepts its connections by itself.
-    pub fn play_door<F, Fut>(script: F) -> Self
-    where
-        F: FnOnce(Door) -> Fut + Send + 'static,
-        Fut: Future<Output = ()>,
-    {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .expect("loopback has a free port");
-        listener
-            .set_nonblocking(true)
-            .expect("a fresh socket takes options");
-        let address = listener
-            .local_addr()
-            .expect("a bound socket has an address")
-            .to_string();
+        let caller = Location::caller();
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        listener.set_nonblocking(true).expect("a fresh socket");
+        let address = listener.local_addr().expect("a bound socket").to_string();
         let shared = Script::default();
-        let for_door = shared.clone();
-        let thread = std::thread::Builder::new()
-            .name(format!("scripted peer {address}"))
-            .spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build();
-                runtime.expect("a small runtime").block_on(async {
-                    let listener = TcpListener::from_std(listener).expect("a listening socket");
-                    script(Door {
-                        listener,
-                        script: for_door,
-                    })
-                    .await;
-                });
-            });
+        let its_script = shared.clone();
+        let play = async move || {
+            let listener = TcpListener::from_std(listener).expect("a listening socket");
+            let accepted = tokio::time::timeout(PATIENCE, listener.accept()).await;
+            let Ok(Ok((stream, _))) = accepted else {
+                panic!("the script at {caller} expected a connection");
+            };
+            drop(listener);
+            its_script.note("  (connection)".to_owned());
+            stream.set_nodelay(true).expect("a fresh socket");
+            script(Conversation::of(its_script, stream)).await;
+        };
+        let thread = std::thread::Builder::new().name(format!("scripted peer {address}"));
+        let thread = thread.spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.expect("a runtime").block_on(play());
+        });
         Self {
             address,
             script: shared,
-            thread: Some(thread.expect("one more thread")),
+            thread: Some(thread.expect("a thread")),
         }
     }
 
@@ -120,26 +77,23 @@ impl ScriptedPeer {
         self.address.clone()
     }
 
-    /// Lets a stalling conversation go on.
+    /// Ends a [`stall`](Conversation::stall), or the next one.
     pub fn release(&self) {
         self.script.release();
     }
 
-    /// Every byte received so far, over all connections.
+    /// All bytes received so far.
     pub fn received(&self) -> Vec<u8> {
         self.script.received()
     }
 
-    /// Waits for the end of the script; panics as the script did, or when it does not end. Returns the bytes received.
+    /// Waits for the end of the script and returns the bytes received. Panics if the script did.
     #[track_caller]
     pub fn finish(mut self) -> impl Future<Output = Vec<u8>> {
         let caller = Location::caller();
         async move {
-            let thread = self
-                .thread
-                .take()
-                .expect("only finish takes the thread, and only once");
-            // Longer than any step of the script may take, so that the script tells its failure itself.
+            let thread = self.thread.take().expect("finish takes the thread once");
+            // Longer than any step, so that the script reports its failure itself.
             let ended = wait::comes_to_hold(PATIENCE * 2, || thread.is_finished()).await;
             assert!(
                 ended,
@@ -163,16 +117,16 @@ impl Drop for ScriptedPeer {
                 self.script.transcript()
             );
         } else if self.thread.is_some() {
-            panic!("a scripted peer was dropped without finish(): its failures would go unseen");
+            panic!("finish() was not called, so failures of the script would be missed");
         }
     }
 }
 
-/// What a peer and its test share: the record of what was said, and the word to go on.
+/// Shared by a peer and its test: the transcript, and the end of a stall.
 #[derive(Clone, Debug, Default)]
 pub struct Script {
     record: Arc<Mutex<Record>>,
-    go_on: Arc<Notify>,
+    released: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -182,23 +136,23 @@ struct Record {
 }
 
 impl Script {
-    /// Lets a conversation that stalls, or the next one to stall, go on.
+    /// Ends a [`stall`](Conversation::stall), or the next one.
     pub fn release(&self) {
-        self.go_on.notify_one();
+        self.released.notify_one();
     }
 
-    /// Every byte received so far, over all connections.
+    /// All bytes received so far.
     pub fn received(&self) -> Vec<u8> {
         self.with(|record| record.received.clone())
     }
 
-    /// The conversation so far, for a reader.
+    /// The conversation so far.
     pub fn transcript(&self) -> String {
         self.with(|record| record.lines.join("\n"))
     }
 
     pub(super) async fn wait_released(&self) {
-        self.go_on.notified().await;
+        self.released.notified().await;
     }
 
     pub(super) fn record_received(&self, bytes: &[u8]) {

@@ -1,27 +1,25 @@
-//! Frames typed by hand, and client commands as values.
-//!
-//! Shares no code with the crate: a client and a peer with common code would agree on the same mistake.
+//! Frames, and client commands as values. Shares no code with the crate.
 
 use std::fmt;
 
 use super::command::{Verb, number, try_read};
 
-/// The answer of success.
+/// `OK`
 pub fn ok_frame() -> Vec<u8> {
     b"\x00\x00\x00\x06\x00\x00\x00\x00OK".to_vec()
 }
 
-/// The question whether the client lives.
+/// A heartbeat.
 pub fn heartbeat_frame() -> Vec<u8> {
     b"\x00\x00\x00\x0f\x00\x00\x00\x00_heartbeat_".to_vec()
 }
 
-/// The answer to CLS.
+/// The response to CLS.
 pub fn close_wait_frame() -> Vec<u8> {
     b"\x00\x00\x00\x0e\x00\x00\x00\x00CLOSE_WAIT".to_vec()
 }
 
-/// An error frame with the code and description as nsqd writes them, such as `E_BAD_TOPIC PUB topic name "a b" is not valid`.
+/// An error frame, with text such as `E_BAD_TOPIC PUB topic name "a b" is not valid`.
 pub fn error_frame(text: &str) -> Vec<u8> {
     frame(1, text.as_bytes())
 }
@@ -31,7 +29,7 @@ pub fn response_frame(payload: impl AsRef<[u8]>) -> Vec<u8> {
     frame(0, payload.as_ref())
 }
 
-/// What nsqd 1.3.0 with default flags answers to IDENTIFY (copied from one).
+/// The response to IDENTIFY of nsqd 1.3.0 with default flags.
 pub fn identify_answer() -> Vec<u8> {
     response_frame(
         r#"{"max_rdy_count":2500,"version":"1.3.0","max_msg_timeout":900000,"msg_timeout":60000,"tls_v1":false,"deflate":false,"deflate_level":6,"max_deflate_level":6,"snappy":false,"sample_rate":0,"auth_required":false,"output_buffer_size":16384,"output_buffer_timeout":250}"#,
@@ -44,7 +42,7 @@ pub fn frame(kind: u32, payload: &[u8]) -> Vec<u8> {
     [&size.to_be_bytes(), &kind.to_be_bytes(), payload].concat()
 }
 
-/// One client command, as the peer understood it.
+/// A client command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     Identify(serde_json::Value),
@@ -78,7 +76,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Reads one command from the front: it and its length, or `None` when more bytes are needed.
+    /// The first command and its length. `None` if it is incomplete.
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, String> {
         let Some(command) = try_read(bytes, 0)? else {
             return Ok(None);
@@ -151,7 +149,7 @@ impl fmt::Display for Command {
     }
 }
 
-/// Bytes for a reader: escaped, in quotes, and cut when there are many.
+/// Bytes as quoted, escaped and shortened text.
 pub fn readable(bytes: &[u8]) -> String {
     const SHOWN: usize = 120;
     let shown = bytes.get(..SHOWN).unwrap_or(bytes).escape_ascii();

@@ -1,4 +1,5 @@
-//! The end of a trial: everything that nsqd holds is taken out of it, by a client that shares no code with the crate.
+//! The end of a trial: all messages are consumed from nsqd, by a client that shares no code with
+//! the crate.
 
 use std::{
     io,
@@ -12,16 +13,16 @@ use crate::support::{
     record::{Audit, Record},
 };
 
-/// Nobody knows how many there are: each topic ends with a silence.
+/// The number of messages is unknown: each topic ends with a silence.
 const UNKNOWN: usize = usize::MAX;
 
-/// nsqd's usual ones. It takes a message that moves from a topic to its channel to the disk and back under those of the
-/// trial, and is not killed any more.
+/// With the flags of the trial, nsqd would write every message to disk that moves to a channel. It
+/// is not killed any more.
 const FLAGS: &[&str] = &[];
 
-/// Empties all topics at a time, and judges.
+/// Consumes all topics at the same time, and compares.
 pub(crate) fn drain(nsqd: &mut RealNsqd, record: Record) -> io::Result<Audit> {
-    // With the old process ends every connection, and what was still to be executed of it.
+    // Ends every connection, and the commands that nsqd had not executed.
     nsqd.sigterm()?;
     nsqd.restart_with(FLAGS)?;
     let nsqd = &*nsqd;
