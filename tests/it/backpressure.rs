@@ -2,12 +2,12 @@
 
 use std::{cell::Cell, future::poll_fn, rc::Rc, task::Poll};
 
-use actix_nsq::{Delivery, ErrorKind, MultiPublish, Publish};
+use actix_nsq::{Delivery, ErrorKind, Publish};
 use tokio::task::spawn_local;
 
 use crate::harness::{
     Answer, Network, PUB_FAILED, all_ok, assert_error, in_virtual_time, is_pending, ms, publish,
-    publish_each, publish_within, rejected, s, send, timed, topic,
+    publish_each, rejected, s, timed, topic,
 };
 
 /// Waits for the error `Full`, which comes at once and names the limit.
@@ -43,82 +43,6 @@ fn publishes_beyond_max_pending_fail_as_full() {
 
 /// contract: 6
 #[test]
-fn bytes_beyond_max_pending_bytes_fail_as_full() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| {
-            let config = config.max_publish_size(100).max_batch_size(100);
-            config.max_pending_bytes(100)
-        });
-        let body = |size: usize| vec![b'x'; size];
-        let sixty = publish(&producer, body(60));
-        let words = ["60 bytes", "41", "max_pending_bytes"];
-        full(publish(&producer, body(41)), &words).await;
-        let multi = MultiPublish::new(topic("t"), [body(20), body(21)]);
-        full(send(&producer, multi), &words).await;
-        let forty = publish(&producer, body(40));
-        let mut nsqd = network.connected().await;
-        nsqd.confirm_all(&[body(60), body(40)]).await;
-        all_ok([sixty, forty]).await;
-        let hundred = publish(&producer, body(100));
-        nsqd.confirm(body(100)).await;
-        hundred.await.unwrap();
-    });
-}
-
-/// contract: 6
-#[test]
-fn timed_out_publish_in_flight_occupies_capacity_until_its_response() {
-    in_virtual_time(async |mut network: Network| {
-        let (producer, mut nsqd) = network
-            .start_connected_with(|config| config.max_pending(1))
-            .await;
-        let late = publish_within(&producer, s(1), "late");
-        assert_error(late.await, ErrorKind::Timeout, Delivery::MaybeWritten);
-        full(publish(&producer, "a"), &[]).await;
-        nsqd.confirm("late").await;
-        tokio::time::sleep(ms(1)).await;
-        let next = publish(&producer, "b");
-        nsqd.confirm("b").await;
-        next.await.unwrap();
-    });
-}
-
-/// contract: 6
-#[test]
-fn cancelled_publishes_release_capacity() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.max_pending(3));
-        let cancelled = publish_each(&producer, ["1", "2", "3"]);
-        full(publish(&producer, "4"), &[]).await;
-        drop(cancelled);
-        // The producer looks for cancelled callers at most this often.
-        tokio::time::sleep(ms(20)).await;
-        let kept = publish(&producer, "5");
-        let mut nsqd = network.connected().await;
-        nsqd.confirm("5").await;
-        kept.await.unwrap();
-    });
-}
-
-/// contract: 6
-#[test]
-fn retries_need_no_capacity() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.max_pending(3));
-        let [bad, two, three] = publish_each(&producer, ["1", "2", "3"]);
-        let mut nsqd = network.connected().await;
-        nsqd.expect_pub("t", "1").await;
-        nsqd.reject(PUB_FAILED).await;
-        rejected(bad).await;
-        let four = publish(&producer, "4");
-        let mut nsqd = network.connected().await;
-        nsqd.confirm_all(&["2", "3", "4"]).await;
-        all_ok([two, three, four]).await;
-    });
-}
-
-/// contract: 6
-#[test]
 fn publishes_in_flight_stay_within_publish_window() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(|config| config.publish_window(2));
@@ -131,29 +55,6 @@ fn publishes_in_flight_stay_within_publish_window() {
             nsqd.expect_pub("t", next).await;
         }
         nsqd.send_oks(2).await;
-        all_ok(answers).await;
-    });
-}
-
-/// contract: 6
-#[test]
-fn bytes_in_flight_stay_within_publish_window_bytes() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.publish_window_bytes(100));
-        let body = |size: usize| vec![b'x'; size];
-        let answers = [60, 40, 1, 500, 1].map(|size| publish(&producer, body(size)));
-        let mut nsqd = network.connected().await;
-        nsqd.expect_pubs(&[body(60), body(40)]).await;
-        nsqd.expect_silence(s(1)).await;
-        nsqd.send_ok().await;
-        nsqd.expect_pub("t", body(1)).await;
-        nsqd.expect_silence(s(1)).await;
-        nsqd.send_oks(2).await;
-        // A single publish may exceed the window.
-        nsqd.expect_pub("t", body(500)).await;
-        nsqd.expect_silence(s(1)).await;
-        nsqd.send_ok().await;
-        nsqd.confirm(body(1)).await;
         all_ok(answers).await;
     });
 }

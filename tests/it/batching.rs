@@ -1,13 +1,10 @@
 //! Automatic batching as nsqd sees it: publishes that wait together are sent as one MPUB.
 
 use actix::Addr;
-use actix_nsq::{
-    DeferredPublish, Delivery, ErrorKind, MultiPublish, Producer, Publish, protocol::ErrorCode,
-};
+use actix_nsq::{Delivery, ErrorKind, Producer, Publish, protocol::ErrorCode};
 
 use crate::harness::{
-    Network, all_ok, assert_error, in_virtual_time, ms, publish, publish_each, s, send, timed,
-    topic,
+    Network, all_ok, assert_error, in_virtual_time, publish, publish_each, s, send, timed, topic,
 };
 
 fn start(network: &Network) -> Addr<Producer> {
@@ -38,25 +35,6 @@ fn waiting_publishes_of_one_topic_are_sent_as_one_mpub() {
     });
 }
 
-/// contract: 2, 9
-#[test]
-fn multi_and_deferred_publishes_are_never_batched_or_overtaken() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = start(&network);
-        let first = publish_each(&producer, ["1", "2"]);
-        let multi = send(&producer, MultiPublish::new(topic("t"), ["3", "4"]));
-        let deferred = send(&producer, DeferredPublish::new(topic("t"), ms(70), "5"));
-        let last = publish_each(&producer, ["6", "7"]);
-        let mut nsqd = network.connected().await;
-        nsqd.expect_mpub("t", &["1", "2"]).await;
-        nsqd.expect_mpub("t", &["3", "4"]).await;
-        nsqd.expect_dpub("t", 70, "5").await;
-        nsqd.expect_mpub("t", &["6", "7"]).await;
-        nsqd.send_oks(4).await;
-        all_ok(first.into_iter().chain([multi, deferred]).chain(last)).await;
-    });
-}
-
 /// contract: 3, 4, 9
 /// fault: P19
 #[test]
@@ -81,30 +59,5 @@ fn rejected_batch_is_retried_one_by_one() {
         let mut nsqd = network.connected().await;
         nsqd.confirm("2").await;
         two.await.unwrap();
-    });
-}
-
-/// contract: 3
-/// fault: P23
-#[test]
-fn failed_batch_is_ambiguous_and_suspends_batching_until_an_ok() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = start(&network);
-        let batch = publish_each(&producer, ["1", "2"]);
-        let mut nsqd = network.connected().await;
-        nsqd.expect_mpub("t", &["1", "2"]).await;
-        nsqd.reject("E_MPUB_FAILED MPUB failed no space left").await;
-        for answer in batch {
-            let failed = ErrorKind::Rejected(ErrorCode::MpubFailed);
-            assert_error(answer.await, failed, Delivery::MaybeWritten);
-        }
-        let next = publish_each(&producer, ["3", "4", "5"]);
-        let mut nsqd = network.connected().await;
-        nsqd.confirm_all(&["3", "4", "5"]).await;
-        all_ok(next).await;
-        let batched = publish_each(&producer, ["6", "7"]);
-        nsqd.expect_mpub("t", &["6", "7"]).await;
-        nsqd.send_ok().await;
-        all_ok(batched).await;
     });
 }

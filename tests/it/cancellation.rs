@@ -40,20 +40,3 @@ fn publish_cancelled_in_flight_keeps_its_place() {
         rejected(kept).await;
     });
 }
-
-/// contract: 7
-/// checklist: 35
-#[test]
-fn publish_cancelled_behind_a_rejected_one_is_not_retried() {
-    in_virtual_time(async |mut network: Network| {
-        let (producer, mut nsqd) = network.start_connected().await;
-        let [bad, cancelled, kept] = publish_each(&producer, ["1", "2", "3"]);
-        nsqd.expect_pubs(&["1", "2", "3"]).await;
-        drop(cancelled);
-        nsqd.reject(PUB_FAILED).await;
-        rejected(bad).await;
-        let mut nsqd = network.connected().await;
-        nsqd.confirm("3").await;
-        kept.await.unwrap();
-    });
-}

@@ -178,36 +178,6 @@ fn drain_includes_callers_that_wait_for_capacity() {
     });
 }
 
-/// contract: 6
-/// checklist: 33
-#[test]
-fn large_batch_is_not_overtaken_by_small_publishes() {
-    in_virtual_time(async |mut network: Network| {
-        let handle = network.start_handle_with(|config| {
-            let config = config.max_pending_bytes(100).max_publish_size(100);
-            config.max_batch_size(100)
-        });
-        let mut nsqd = network.connected().await;
-        let small = spawn_publish(&handle, "x".repeat(60));
-        let bodies = ["y".repeat(40), "z".repeat(40)];
-        let batch = {
-            let (handle, bodies) = (handle.clone(), bodies.clone());
-            tokio::task::spawn_local(async move { handle.multi_publish("t", bodies).await })
-        };
-        sleep(ms(1)).await;
-        let behind = spawn_publish(&handle, "behind");
-        nsqd.expect_pub("t", "x".repeat(60)).await;
-        nsqd.expect_silence(s(1)).await;
-        nsqd.send_ok().await;
-        nsqd.expect_mpub("t", &bodies).await;
-        nsqd.expect_pub("t", "behind").await;
-        nsqd.send_oks(2).await;
-        for call in [small, batch, behind] {
-            call.await.unwrap().unwrap();
-        }
-    });
-}
-
 /// contract: 1
 /// checklist: 33
 #[test]

@@ -4,13 +4,11 @@ use actix::Addr;
 use actix_nsq::{
     Delivery, ErrorKind, Ping, Producer, ProducerState,
     producer::{Drain, GetStats},
-    protocol::ErrorCode,
 };
 use tokio::time::sleep;
 
 use crate::harness::{
-    Answer, Network, PUB_FAILED, all_ok, assert_error, in_virtual_time, is_pending, ms, never_sent,
-    publish, publish_each, rejected, s, send, timed,
+    Answer, Network, assert_error, in_virtual_time, is_pending, ms, never_sent, s, send, timed,
 };
 use crate::support::spoken::heartbeat_frame;
 
@@ -60,25 +58,6 @@ fn heartbeat_is_not_a_response_to_a_ping() {
 
 /// checklist: 44
 #[test]
-fn late_response_to_a_ping_completes_no_publish() {
-    in_virtual_time(async |mut network: Network| {
-        let (producer, mut nsqd) = network.start_connected().await;
-        let (after, error) = timed(never_sent(ping(&producer, 3))).await;
-        assert_eq!(after, s(3));
-        assert!(error.is_retryable(), "{error}");
-        nsqd.expect_identify().await;
-        let mut answer = publish(&producer, "a");
-        nsqd.expect_pub("t", "a").await;
-        nsqd.send_ok().await;
-        sleep(ms(1)).await;
-        assert!(is_pending(&mut answer));
-        nsqd.send_ok().await;
-        answer.await.unwrap();
-    });
-}
-
-/// checklist: 44
-#[test]
 fn ping_waits_for_a_connection_within_its_timeout() {
     in_virtual_time(async |mut network: Network| {
         let producer =
@@ -102,27 +81,6 @@ fn ping_waits_for_a_connection_within_its_timeout() {
 
 /// checklist: 44
 #[test]
-fn ping_is_sent_before_publishes_that_wait_for_the_window() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.publish_window(2));
-        let answers = publish_each(&producer, ["1", "2", "3"]);
-        let mut nsqd = network.connected().await;
-        nsqd.expect_pubs(&["1", "2"]).await;
-        let mut answer = ping(&producer, 5);
-        nsqd.expect_identify().await;
-        nsqd.send_ok().await;
-        nsqd.expect_pub("t", "3").await;
-        nsqd.send_ok().await;
-        sleep(ms(1)).await;
-        assert!(is_pending(&mut answer));
-        nsqd.send_oks(2).await;
-        answer.await.unwrap();
-        all_ok(answers).await;
-    });
-}
-
-/// checklist: 44
-#[test]
 fn unanswered_ping_ends_the_connection_and_is_repeated() {
     in_virtual_time(async |mut network: Network| {
         let (producer, mut nsqd) = network
@@ -141,43 +99,6 @@ fn unanswered_ping_ends_the_connection_and_is_repeated() {
             (stats.disconnects, stats.published, stats.requeued),
             (1, 0, 0)
         );
-    });
-}
-
-/// checklist: 44
-#[test]
-fn ping_is_repeated_behind_a_rejected_publish() {
-    in_virtual_time(async |mut network: Network| {
-        let (producer, mut nsqd) = network.start_connected().await;
-        let bad = publish(&producer, "bad");
-        nsqd.expect_pub("t", "bad").await;
-        let answer = ping(&producer, 20);
-        nsqd.expect_identify().await;
-        nsqd.reject(PUB_FAILED).await;
-        rejected(bad).await;
-        let mut nsqd = network.connected().await;
-        nsqd.expect_identify().await;
-        nsqd.send_ok().await;
-        answer.await.unwrap();
-    });
-}
-
-/// checklist: 44
-#[test]
-fn rejected_ping_fails_alone() {
-    in_virtual_time(async |mut network: Network| {
-        let (producer, mut nsqd) = network.start_connected().await;
-        let ping = ping(&producer, 5);
-        let answer = publish(&producer, "a");
-        nsqd.expect_identify().await;
-        nsqd.expect_pub("t", "a").await;
-        nsqd.reject("E_INVALID cannot IDENTIFY in current state")
-            .await;
-        let invalid = ErrorKind::Rejected(ErrorCode::Invalid);
-        assert_error(ping.await, invalid, Delivery::NotWritten);
-        let mut nsqd = network.connected().await;
-        nsqd.confirm("a").await;
-        answer.await.unwrap();
     });
 }
 

@@ -2,7 +2,7 @@
 
 use actix::Addr;
 use actix_nsq::protocol::ErrorCode;
-use actix_nsq::{Delivery, ErrorKind, MultiPublish, Producer, Publish, PublishError};
+use actix_nsq::{Delivery, ErrorKind, Producer, Publish, PublishError};
 
 use crate::harness::{
     Answer, Network, PUB_FAILED, all_ok, assert_error, in_virtual_time, ms, publish, publish_each,
@@ -49,42 +49,6 @@ fn error_response_fails_its_publish_and_others_are_retried() {
     });
 }
 
-/// contract: 3
-/// fault: P20
-/// checklist: 16
-#[test]
-fn error_code_decides_delivery() {
-    let multi = |producer: &_| send(producer, MultiPublish::new(topic("t"), ["a", "b"]));
-    for (text, code, delivery) in [
-        ("E_INVALID no", ErrorCode::Invalid, Delivery::NotWritten),
-        ("E_BAD_TOPIC no", ErrorCode::BadTopic, Delivery::NotWritten),
-        ("E_BAD_BODY no", ErrorCode::BadBody, Delivery::NotWritten),
-        ("E_PUB_FAILED", ErrorCode::PubFailed, Delivery::NotWritten),
-        (
-            "E_UNAUTHORIZED no",
-            ErrorCode::Unauthorized,
-            Delivery::NotWritten,
-        ),
-        (
-            "E_MPUB_FAILED no",
-            ErrorCode::MpubFailed,
-            Delivery::MaybePartial,
-        ),
-        ("E_NEWS of 2030", ErrorCode::Unknown, Delivery::MaybePartial),
-        ("E_BAD_TOPICS", ErrorCode::Unknown, Delivery::MaybePartial),
-        ("e_bad_topic", ErrorCode::Unknown, Delivery::MaybePartial),
-        (
-            "E_NEWS\nE_BAD_TOPIC",
-            ErrorCode::Unknown,
-            Delivery::MaybePartial,
-        ),
-        ("", ErrorCode::Unknown, Delivery::MaybePartial),
-    ] {
-        let error = error_after(error_frame(text), multi);
-        assert_error(Err(error), ErrorKind::Rejected(code), delivery);
-    }
-}
-
 /// contract: 12
 /// fault: P20
 #[test]
@@ -98,52 +62,6 @@ fn error_text_is_one_line_of_bounded_length() {
     let error = error_after(frame(1, &long), |producer| publish(producer, "a"));
     let length = error.to_string().len();
     assert!(length < 600, "{length} bytes");
-}
-
-/// contract: 4
-/// fault: P19
-#[test]
-fn topic_error_fails_only_publishes_of_that_topic() {
-    for (code, text) in [
-        (ErrorCode::BadTopic, "E_BAD_TOPIC PUB topic name"),
-        (
-            ErrorCode::Unauthorized,
-            "E_UNAUTHORIZED AUTH failed for PUB on \"bad\"",
-        ),
-    ] {
-        in_virtual_time(async |mut network: Network| {
-            // Of the topic, one is in flight behind the rejected one, and one is queued.
-            let producer = network.start_with(|config| config.publish_window(3));
-            let bad = publish_to(&producer, "bad", "1");
-            let good = publish_to(&producer, "good", "2");
-            let in_flight = publish_to(&producer, "bad", "3");
-            let queued = publish_to(&producer, "bad", "4");
-            let last = publish_to(&producer, "good", "5");
-            let mut nsqd = network.connected().await;
-            nsqd.expect_pub("bad", "1").await;
-            nsqd.expect_pub("good", "2").await;
-            nsqd.expect_pub("bad", "3").await;
-            nsqd.reject(text).await;
-            for answer in [bad, in_flight, queued] {
-                assert_error(
-                    answer.await,
-                    ErrorKind::Rejected(code),
-                    Delivery::NotWritten,
-                );
-            }
-            let mut nsqd = network.connected().await;
-            nsqd.expect_pub("good", "2").await;
-            nsqd.expect_pub("good", "5").await;
-            nsqd.send_oks(2).await;
-            all_ok([good, last]).await;
-            // Later publishes are sent: permissions change.
-            tokio::time::sleep(s(1)).await;
-            let later = publish_to(&producer, "bad", "6");
-            nsqd.expect_pub("bad", "6").await;
-            nsqd.send_ok().await;
-            later.await.unwrap();
-        });
-    }
 }
 
 /// Each rejection costs a connection, and each connection a request to the auth server.
@@ -171,57 +89,6 @@ fn denied_topic_costs_at_most_one_connection_per_second() {
             }
             tokio::time::sleep(ms(100)).await;
         }
-    });
-}
-
-/// contract: 4
-#[test]
-fn upload_that_was_too_slow_for_nsqd_is_retried() {
-    for text in [
-        "E_BAD_MESSAGE PUB failed to read message body",
-        "E_BAD_BODY MPUB failed to read message count",
-        "E_BAD_MESSAGE MPUB failed to read message(7) body size",
-    ] {
-        in_virtual_time(async |mut network: Network| {
-            let (producer, mut nsqd) = network.start_connected().await;
-            let answers = publish_each(&producer, ["slow", "behind"]);
-            nsqd.expect_pub("t", "slow").await;
-            nsqd.reject(text).await;
-            let mut nsqd = network.connected().await;
-            nsqd.confirm_all(&["slow", "behind"]).await;
-            all_ok(answers).await;
-        });
-    }
-}
-
-/// contract: 4
-/// fault: P25
-#[test]
-fn size_limit_of_nsqd_is_learnt_until_the_next_connection() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
-        let body = |size: usize| vec![b'x'; size];
-        let [first, large, small] = [1200, 1100, 1000].map(|size| publish(&producer, body(size)));
-        let multi = MultiPublish::new(topic("t"), [body(1), body(1001)]);
-        let multi = send(&producer, multi);
-        let mut nsqd = network.connected().await;
-        nsqd.expect_pub("t", body(1200)).await;
-        nsqd.reject("E_BAD_MESSAGE PUB message too big 1200 > 1000")
-            .await;
-        let mut nsqd = network.connected().await;
-        nsqd.confirm(body(1000)).await;
-        small.await.unwrap();
-        let late = publish(&producer, body(1001));
-        let too_large = ErrorKind::Rejected(ErrorCode::BadMessage);
-        for answer in [first, large, multi, late] {
-            assert_error(answer.await, too_large, Delivery::NotWritten);
-        }
-        // The next nsqd may have other limits.
-        drop(nsqd);
-        let mut nsqd = network.connected().await;
-        let again = publish(&producer, body(1001));
-        nsqd.confirm(body(1001)).await;
-        again.await.unwrap();
     });
 }
 

@@ -3,9 +3,7 @@
 
 use actix_nsq::{ConnectionError, protocol::DecodeError};
 
-use crate::harness::{
-    Network, PUB_FAILED, in_virtual_time, is_pending, lost, ms, publish, publish_each, rejected, s,
-};
+use crate::harness::{Network, in_virtual_time, lost, publish, publish_each, s};
 use crate::support::spoken::{
     close_wait_frame, error_frame, frame, identify_answer, ok_frame, response_frame,
 };
@@ -92,27 +90,6 @@ fn malformed_frame_closes_the_connection() {
 
 /// contract: 2
 /// fault: P18
-#[test]
-fn surplus_ok_completes_no_later_publish() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
-        let [first, second] = publish_each(&producer, ["1", "2"]);
-        let mut nsqd = network.connected().await;
-        nsqd.expect_pubs(&["1", "2"]).await;
-        nsqd.send_oks(3).await;
-        first.await.unwrap();
-        second.await.unwrap();
-        let mut third = publish(&producer, "3");
-        nsqd.wait_closed().await;
-        assert!(is_pending(&mut third), "completed by the surplus OK");
-        let mut nsqd = network.connected().await;
-        nsqd.confirm("3").await;
-        third.await.unwrap();
-    });
-}
-
-/// contract: 2
-/// fault: P18
 /// checklist: 15
 #[test]
 fn response_on_an_idle_connection_closes_it() {
@@ -130,45 +107,6 @@ fn response_on_an_idle_connection_closes_it() {
             let mut nsqd = network.connected().await;
             nsqd.confirm("a").await;
             answer.await.unwrap();
-        });
-    }
-}
-
-/// contract: 2
-/// fault: P18
-#[test]
-fn ok_for_a_partly_written_command_is_not_believed() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start();
-        let (mut nsqd, _stream) = network.connected_over(100).await;
-        let mut large = publish(&producer, vec![b'x'; 10_000]);
-        tokio::time::sleep(ms(1)).await;
-        nsqd.send_ok().await;
-        tokio::time::sleep(ms(1)).await;
-        assert!(is_pending(&mut large));
-        nsqd.wait_closed().await;
-        // nsqd never executes half a command, so it is retried.
-        let mut nsqd = network.connected().await;
-        nsqd.confirm(vec![b'x'; 10_000]).await;
-        large.await.unwrap();
-    });
-}
-
-/// contract: 2
-/// fault: P19
-#[test]
-fn frame_after_an_error_response_makes_others_ambiguous() {
-    for bytes in [ok_frame(), error_frame("E_INVALID"), response_frame("what")] {
-        in_virtual_time(async |mut network: Network| {
-            let (producer, mut nsqd) = network.start_connected().await;
-            let [one, two, three] = publish_each(&producer, ["1", "2", "3"]);
-            nsqd.expect_pubs(&["1", "2", "3"]).await;
-            nsqd.send(error_frame(PUB_FAILED)).await;
-            nsqd.send(&bytes).await;
-            nsqd.fin().await;
-            rejected(one).await;
-            lost(two).await;
-            lost(three).await;
         });
     }
 }

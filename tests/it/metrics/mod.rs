@@ -4,14 +4,13 @@ mod state;
 
 use actix::Addr;
 use actix_nsq::{
-    ConnectionError, DeferredPublish, MultiPublish, Ping, Producer, ProducerState,
-    producer::{Drain, GetStats, Stats},
+    DeferredPublish, MultiPublish, Ping, Producer,
+    producer::{GetStats, Stats},
 };
 use tokio::time::sleep;
 
 use crate::harness::{
-    Network, PUB_FAILED, in_virtual_time, lost, ms, publish, publish_each, publish_within,
-    rejected, s, send, topic,
+    Network, in_virtual_time, ms, publish, publish_each, publish_within, s, send, topic,
 };
 use crate::support::spoken::heartbeat_frame;
 
@@ -87,62 +86,6 @@ fn queue_and_flight_are_counted_with_their_bytes() {
         nsqd.send_ok().await;
         second.await.unwrap();
         assert_eq!(balanced_stats(&producer, 0).await.ok, 1);
-    });
-}
-
-/// contract: 1
-/// checklist: 103, 104
-#[test]
-fn lost_connections_rejections_and_a_drain_are_counted() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network
-            .start_with(|config| config.reconnect_backoff(ms(1)).max_reconnect_backoff(ms(1)));
-        network.dial().await.refuse();
-        sleep(ms(1)).await;
-        let reason = stats(&producer).await.last_error;
-        assert!(
-            matches!(reason, Some(ConnectionError::Dial { .. })),
-            "{reason:?}"
-        );
-
-        let ambiguous = publish(&producer, "1");
-        let partial = send(&producer, MultiPublish::new(topic("t"), ["2"]));
-        let mut nsqd = network.connected().await;
-        nsqd.expect_pub("t", "1").await;
-        nsqd.expect_mpub("t", &["2"]).await;
-        drop(nsqd);
-        lost(ambiguous).await;
-        partial.await.unwrap_err();
-        let now = balanced_stats(&producer, 0).await;
-        assert_eq!((now.maybe_written, now.maybe_partial), (1, 1));
-        assert_eq!((now.connects, now.disconnects), (1, 1));
-        let expected = matches!(now.last_error, Some(ConnectionError::ClosedByPeer));
-        assert!(expected, "{:?}", now.last_error);
-
-        let [bad, retried] = publish_each(&producer, ["bad", "retried"]);
-        let mut nsqd = network.connected().await;
-        nsqd.expect_pubs(&["bad", "retried"]).await;
-        nsqd.reject(PUB_FAILED).await;
-        rejected(bad).await;
-        let mut nsqd = network.connected().await;
-        nsqd.confirm("retried").await;
-        retried.await.unwrap();
-        let now = balanced_stats(&producer, 0).await;
-        assert_eq!((now.ok, now.requeued, now.not_written), (1, 1, 1));
-        assert_eq!((now.connects, now.disconnects), (3, 2));
-
-        let unanswered = publish(&producer, "unanswered");
-        nsqd.expect_pub("t", "unanswered").await;
-        let drain = producer.send(Drain { timeout: s(1) });
-        publish(&producer, "late").await.unwrap_err();
-        balanced_stats(&producer, 0).await;
-        let report = drain.await.unwrap();
-        unanswered.await.unwrap_err();
-        assert_eq!((report.ok, report.maybe_written), (0, 1));
-        let now = balanced_stats(&producer, 0).await;
-        assert_eq!(now.state, ProducerState::Drained);
-        assert_eq!((now.published, now.rejected), (6, 1));
-        assert_eq!((now.queued, now.in_flight), (0, 0));
     });
 }
 

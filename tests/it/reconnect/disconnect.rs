@@ -2,11 +2,10 @@
 
 use std::io;
 
-use actix_nsq::{ConnectionError, Delivery, ErrorKind, protocol::ErrorCode};
+use actix_nsq::ConnectionError;
 
 use crate::harness::{
-    Network, PUB_FAILED, all_ok, assert_error, in_virtual_time, is_pending, lost, ms, publish,
-    publish_each, s, timed,
+    Network, all_ok, in_virtual_time, is_pending, lost, ms, publish, publish_each, s, timed,
 };
 
 /// The bytes of one publish of this test: `PUB t\n`, a length, and one byte.
@@ -64,25 +63,6 @@ fn of_many_in_flight_exactly_the_answered_ones_are_ok() {
             });
         }
     }
-}
-
-/// contract: 3
-#[test]
-fn publish_that_may_be_stored_is_never_reported_as_not_written() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.retry_maybe_written(true));
-        let [bad, expired] = publish_each(&producer, ["1", "2"]);
-        let mut nsqd = network.connected().await;
-        nsqd.expect_pubs(&["1", "2"]).await;
-        drop(nsqd);
-        let mut nsqd = network.connected().await;
-        nsqd.expect_pub("t", "1").await;
-        nsqd.reject(PUB_FAILED).await;
-        let rejected = ErrorKind::Rejected(ErrorCode::PubFailed);
-        assert_error(bad.await, rejected, Delivery::MaybeWritten);
-        let _dial = network.dial().await;
-        assert_error(expired.await, ErrorKind::Timeout, Delivery::MaybeWritten);
-    });
 }
 
 /// contract: 8

@@ -9,8 +9,8 @@ use futures::future::join_all;
 use tokio::{task::spawn_local, time::sleep};
 
 use crate::harness::{
-    HOUR, Network, PUB_FAILED, all_ok, assert_error, in_virtual_time, is_pending, ms, never_sent,
-    publish, publish_each, publish_within, rejected, s, send, timed,
+    HOUR, Network, all_ok, assert_error, in_virtual_time, is_pending, ms, never_sent, publish,
+    publish_each, publish_within, s, send, timed,
 };
 
 /// contract: 7
@@ -31,38 +31,6 @@ fn late_ok_is_discarded_and_completes_no_other_publish() {
         nsqd.send_ok().await;
         other.await.unwrap();
         nsqd.expect_silence(s(1)).await;
-    });
-}
-
-/// contract: 2, 7
-#[test]
-fn late_error_response_is_discarded() {
-    in_virtual_time(async |mut network: Network| {
-        let (producer, mut nsqd) = network.start_connected().await;
-        let late = publish_within(&producer, s(2), "late");
-        let other = publish(&producer, "other");
-        assert_error(late.await, ErrorKind::Timeout, Delivery::MaybeWritten);
-        nsqd.reject(PUB_FAILED).await;
-        let mut nsqd = network.connected().await;
-        nsqd.confirm("other").await;
-        other.await.unwrap();
-    });
-}
-
-/// contract: 7
-#[test]
-fn publish_that_timed_out_in_flight_is_not_retried() {
-    in_virtual_time(async |mut network: Network| {
-        let (producer, nsqd) = network
-            .start_connected_with(|config| config.retry_maybe_written(true))
-            .await;
-        let late = publish_within(&producer, s(2), "late");
-        let other = publish(&producer, "other");
-        assert_error(late.await, ErrorKind::Timeout, Delivery::MaybeWritten);
-        drop(nsqd);
-        let mut nsqd = network.connected().await;
-        nsqd.confirm("other").await;
-        other.await.unwrap();
     });
 }
 
@@ -143,42 +111,6 @@ fn publish_in_flight_fails_at_its_deadline() {
         let [one, two, three] = <[_; 3]>::try_from(answers).unwrap();
         one.1.and(two.1).unwrap();
         assert_error(three.1, ErrorKind::Timeout, Delivery::MaybeWritten);
-    });
-}
-
-/// contract: 1
-/// fault: P15
-#[test]
-fn each_publish_has_its_own_deadline() {
-    in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.dial_timeout(s(60)));
-        spawn_local(network.dial().await.hang());
-        let timeouts = [s(9), ms(10), s(3), ms(3007), ms(15), s(1)];
-        let answers = timeouts.map(|own| timed(never_sent(publish_within(&producer, own, "a"))));
-        for (own, (after, _)) in timeouts.into_iter().zip(join_all(answers).await) {
-            // Deadlines close to each other share a timer.
-            assert!(
-                after >= own && after <= own + ms(20),
-                "{after:?} for {own:?}"
-            );
-        }
-    });
-}
-
-/// contract: 7
-#[test]
-fn publish_that_expires_while_a_connection_closes_is_not_written() {
-    in_virtual_time(async |mut network: Network| {
-        let (producer, mut nsqd) = network.start_connected().await;
-        let bad = publish(&producer, "bad");
-        nsqd.expect_pub("t", "bad").await;
-        // nsqd does not close, and the client waits a second for it.
-        nsqd.send(crate::support::spoken::error_frame(PUB_FAILED))
-            .await;
-        rejected(bad).await;
-        let late = never_sent(publish_within(&producer, ms(500), "late"));
-        assert_eq!(timed(late).await.0, ms(500));
-        assert_eq!(nsqd.wait_closed().await, b"");
     });
 }
 
