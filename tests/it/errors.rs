@@ -69,7 +69,7 @@ fn the_callers_own_timeout_tells_the_truth_whether_sent_or_not() {
         let error = assert_error(answer.await, ErrorKind::Timeout, Delivery::MaybeWritten);
         assert!(error.to_string().contains("request's own"), "{error}");
         nsqd.expect_pub("t", "a").await;
-        // Its late answer is nobody else's.
+        // Its late response answers no other publish.
         let mut next = publish(&producer, "b");
         nsqd.expect_pub("t", "b").await;
         nsqd.send(ok_frame()).await;
