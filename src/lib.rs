@@ -159,7 +159,8 @@ pub use self::{
 pub use {actix, bytes};
 
 /// Longer texts: what a result means, options, tuning, troubleshooting, migration.
-// The pages link to each other's files. The definitions here come first, so that on docs.rs they win.
+// The pages link to each other's files. The definitions here come first, so that on docs.rs they
+// win.
 pub mod guide {
     #[doc = include_str!("../docs/delivery.md")]
     pub mod delivery {}

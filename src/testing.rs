@@ -1,8 +1,8 @@
 //! Errors for the tests of applications.
 //!
-//! An application that sends its publishes to a `Recipient<Publish>` can be tested with a mock actor in place of the
-//! producer. [`publish_error`] and [`publish_error_with`] create the errors that such a mock replies with. For tests against
-//! a server, see the feature `embedded`.
+//! An application that sends its publishes to a `Recipient<Publish>` can be tested with a mock
+//! actor in place of the producer. [`publish_error`] and [`publish_error_with`] create the errors
+//! that such a mock replies with. For tests against a server, see the feature `embedded`.
 //!
 //! ```
 //! use actix_nsq::{
@@ -50,9 +50,10 @@ use crate::{
 /// The default of `publish_timeout`.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Returns an error of this kind with the delivery that is most common for it: [`Delivery::MaybeWritten`] for
-/// [`ErrorKind::ConnectionLost`] and for codes that leave the outcome ambiguous (`E_MPUB_FAILED` and unknown ones),
-/// [`Delivery::NotWritten`] otherwise. Values in its text are examples.
+/// Returns an error of this kind with the delivery that is most common for it:
+/// [`Delivery::MaybeWritten`] for [`ErrorKind::ConnectionLost`] and for codes that leave the
+/// outcome ambiguous (`E_MPUB_FAILED` and unknown ones), [`Delivery::NotWritten`] otherwise. Values
+/// in its text are examples.
 #[must_use]
 pub fn publish_error(kind: ErrorKind) -> PublishError {
     let delivery = match kind {
@@ -65,9 +66,9 @@ pub fn publish_error(kind: ErrorKind) -> PublishError {
 
 /// Returns an error of this kind with this delivery.
 ///
-/// Kinds that cannot have it keep the one they can have: a publish that fails before it is queued (`InvalidName`,
-/// `EmptyBody`, `EmptyBatch`, `TooLarge`, `DelayTooLong`, `Serialize`, `Full`) is [`Delivery::NotWritten`], and one that is
-/// answered `ConnectionLost` is not.
+/// Kinds that cannot have it keep the one they can have: a publish that fails before it is queued
+/// (`InvalidName`, `EmptyBody`, `EmptyBatch`, `TooLarge`, `DelayTooLong`, `Serialize`, `Full`) is
+/// [`Delivery::NotWritten`], and one that is answered `ConnectionLost` is not.
 ///
 /// ```
 /// use actix_nsq::{Delivery, ErrorKind, testing};

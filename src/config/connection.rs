@@ -19,11 +19,12 @@ use crate::{
     protocol::Identify,
 };
 
-/// The options that concern a connection to nsqd, whatever it is used for: timeouts, heartbeats, reconnecting, TLS,
-/// compression, AUTH, and how the client introduces itself.
+/// The options that concern a connection to nsqd, whatever it is used for: timeouts, heartbeats,
+/// reconnecting, TLS, compression, AUTH, and how the client introduces itself.
 ///
-/// A [`ProducerConfig`](crate::ProducerConfig) contains one. A program that connects to several nsqds builds it once and
-/// passes it to [`ProducerConfigBuilder::connection`](crate::ProducerConfigBuilder::connection).
+/// A [`ProducerConfig`](crate::ProducerConfig) contains one. A program that connects to several
+/// nsqds builds it once and passes it to
+/// [`ProducerConfigBuilder::connection`](crate::ProducerConfigBuilder::connection).
 ///
 /// ```
 /// use std::time::Duration;
@@ -85,21 +86,21 @@ impl ConnectionConfig {
         }
     }
 
-    /// Reads the options from the environment variables `NSQ_<OPTION>`, such as `NSQ_DIAL_TIMEOUT=3s`. Addresses are not
-    /// read.
+    /// Reads the options from the environment variables `NSQ_<OPTION>`, such as
+    /// `NSQ_DIAL_TIMEOUT=3s`. Addresses are not read.
     ///
     /// Variables whose names begin with `NSQ_` and are not options are ignored.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for an option of another scope, such as `NSQ_MAX_PENDING`, for an unsupported option of go-nsq, and
-    /// like [`build`](ConnectionConfigBuilder::build).
+    /// [`ConfigError`] for an option of another scope, such as `NSQ_MAX_PENDING`, for an
+    /// unsupported option of go-nsq, and like [`build`](ConnectionConfigBuilder::build).
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_env_with_prefix("")
     }
 
-    /// Reads the options as [`from_env`](Self::from_env) does, from variables that begin with a prefix: with `ORDERS_`, from
-    /// `ORDERS_NSQ_<OPTION>`.
+    /// Reads the options as [`from_env`](Self::from_env) does, from variables that begin with a
+    /// prefix: with `ORDERS_`, from `ORDERS_NSQ_<OPTION>`.
     ///
     /// # Errors
     ///
@@ -234,7 +235,8 @@ impl ConnectionConfigBuilder {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if a value is out of its bounds, two options conflict, or a file cannot be read.
+    /// [`ConfigError`] if a value is out of its bounds, two options conflict, or a file cannot be
+    /// read.
     pub fn build(self) -> Result<ConnectionConfig, ConfigError> {
         match self.problem {
             Some(problem) => Err(problem),

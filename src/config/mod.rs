@@ -1,8 +1,8 @@
 //! The configuration of connections and producers. A finished configuration has been validated.
 //!
-//! `table` holds the options, one table per scope. `connection` and `producer` hold a configuration and its builder each.
-//! `value` reads, checks and shows single values, `validate` checks them together, `sources` reads URLs and the
-//! environment, and `tls` and `pem` read the files.
+//! `table` holds the options, one table per scope. `connection` and `producer` hold a configuration
+//! and its builder each. `value` reads, checks and shows single values, `validate` checks them
+//! together, `sources` reads URLs and the environment, and `tls` and `pem` read the files.
 
 mod connection;
 #[cfg(feature = "rustls")]
@@ -31,18 +31,21 @@ use crate::{
     secret::Secret,
 };
 
-/// Defines the methods of a builder that are not in the tables, for an owner of [`ConnectionSettings`].
+/// Defines the methods of a builder that are not in the tables, for an owner of
+/// [`ConnectionSettings`].
 macro_rules! connection_methods {
     ($Builder:ident, $Config:ident) => {
         impl $Builder {
             /// Sets an option by name, as read from a command line or a file.
             ///
-            /// `-` and `_` are equivalent in names. A duration has units (`250ms`, `1m30s`) or is a number of milliseconds.
-            /// Whitespace around a value is ignored, except around a secret.
+            /// `-` and `_` are equivalent in names. A duration has units (`250ms`, `1m30s`) or is a
+            /// number of milliseconds. Whitespace around a value is ignored, except around a
+            /// secret.
             ///
             /// # Errors
             ///
-            /// [`ConfigError`] if the option is unknown or unsupported, or if it cannot have the value.
+            /// [`ConfigError`] if the option is unknown or unsupported, or if it cannot have the
+            /// value.
             pub fn set(mut self, name: &str, value: &str) -> Result<Self, ConfigError> {
                 let name = name.replace('-', "_");
                 match self.set_known(&name, value) {
@@ -55,15 +58,15 @@ macro_rules! connection_methods {
                 }
             }
 
-            /// Connects with `connector` instead of TCP: to a Unix socket, through a proxy, in memory. Then the address is
-            /// whatever the connector understands.
+            /// Connects with `connector` instead of TCP: to a Unix socket, through a proxy, in
+            /// memory. Then the address is whatever the connector understands.
             pub fn connector(mut self, connector: impl Connector) -> Self {
                 self.settings().connector = Some(Arc::new(connector));
                 self
             }
 
-            /// Encrypts with this configuration of rustls 0.23. It sets `tls_v1` and replaces the other TLS options except
-            /// `tls_server_name`.
+            /// Encrypts with this configuration of rustls 0.23. It sets `tls_v1` and replaces the
+            /// other TLS options except `tls_server_name`.
             ///
             /// The program needs rustls 0.23 with a crypto provider as a dependency of its own.
             ///
@@ -93,12 +96,12 @@ macro_rules! connection_methods {
                 self.tls_v1(true)
             }
 
-            /// Calls `provider` for the AUTH secret whenever nsqd requires one, instead of using `auth_secret`. So the
-            /// secret can change.
+            /// Calls `provider` for the AUTH secret whenever nsqd requires one, instead of using
+            /// `auth_secret`. So the secret can change.
             ///
-            /// The future runs on the arbiter of the connection, within `handshake_timeout`; nsqd closes the connection
-            /// after two heartbeat intervals. If it returns an error, the attempt to connect fails, and the error is logged.
-            /// It must not panic.
+            /// The future runs on the arbiter of the connection, within `handshake_timeout`; nsqd
+            /// closes the connection after two heartbeat intervals. If it returns an error, the
+            /// attempt to connect fails, and the error is logged. It must not panic.
             ///
             /// ```
             #[doc = concat!("use actix_nsq::{", stringify!($Config), ", Secret};")]

@@ -20,8 +20,8 @@ use crate::{
 /// The address of an nsqd, the options of the connection to it, and those of the producer.
 ///
 /// The methods of [`ProducerConfigBuilder`] document defaults and bounds;
-/// [`guide::options`](crate::guide::options) lists all options beside those of go-nsq. The values were validated by
-/// [`build`](ProducerConfigBuilder::build).
+/// [`guide::options`](crate::guide::options) lists all options beside those of go-nsq. The values
+/// were validated by [`build`](ProducerConfigBuilder::build).
 ///
 /// ```
 /// use std::time::Duration;
@@ -47,7 +47,8 @@ pub struct ProducerConfig {
 }
 
 impl ProducerConfig {
-    /// Returns the configuration with the default of every option for the nsqd at `address`, a `host:port`.
+    /// Returns the configuration with the default of every option for the nsqd at `address`, a
+    /// `host:port`.
     ///
     /// # Errors
     ///
@@ -67,8 +68,8 @@ impl ProducerConfig {
         }
     }
 
-    /// Reads the configuration from a URL: `nsq://host:port?option=value&option=value`, with values percent-encoded. An
-    /// option that is true or false may stand alone, which means `true`.
+    /// Reads the configuration from a URL: `nsq://host:port?option=value&option=value`, with values
+    /// percent-encoded. An option that is true or false may stand alone, which means `true`.
     ///
     /// ```
     /// use actix_nsq::ProducerConfig;
@@ -80,27 +81,30 @@ impl ProducerConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if it is not such a URL, for unknown options, and like [`build`](ProducerConfigBuilder::build).
+    /// [`ConfigError`] if it is not such a URL, for unknown options, and like
+    /// [`build`](ProducerConfigBuilder::build).
     pub fn from_url(url: &str) -> Result<Self, ConfigError> {
         sources::url(url)?.build()
     }
 
-    /// Reads the configuration from the environment: the address from `NSQD_TCP_ADDRESS`, which is `host:port` or a URL as
-    /// for [`from_url`](Self::from_url), and the options from `NSQ_<OPTION>`, such as `NSQ_PUBLISH_TIMEOUT=10s`. A variable
-    /// takes precedence over the same option in the URL.
+    /// Reads the configuration from the environment: the address from `NSQD_TCP_ADDRESS`, which is
+    /// `host:port` or a URL as for [`from_url`](Self::from_url), and the options from
+    /// `NSQ_<OPTION>`, such as `NSQ_PUBLISH_TIMEOUT=10s`. A variable takes precedence over the same
+    /// option in the URL.
     ///
     /// Variables whose names begin with `NSQ_` and are not options are ignored.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if there is no address, for an unsupported option of go-nsq, such as `NSQ_MAX_IN_FLIGHT`, and like
-    /// [`build`](ProducerConfigBuilder::build).
+    /// [`ConfigError`] if there is no address, for an unsupported option of go-nsq, such as
+    /// `NSQ_MAX_IN_FLIGHT`, and like [`build`](ProducerConfigBuilder::build).
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_env_with_prefix("")
     }
 
-    /// Reads the configuration as [`from_env`](Self::from_env) does, from variables that begin with a prefix: with
-    /// `ORDERS_`, from `ORDERS_NSQD_TCP_ADDRESS` and `ORDERS_NSQ_<OPTION>`. So a program can configure several producers.
+    /// Reads the configuration as [`from_env`](Self::from_env) does, from variables that begin with
+    /// a prefix: with `ORDERS_`, from `ORDERS_NSQD_TCP_ADDRESS` and `ORDERS_NSQ_<OPTION>`. So a
+    /// program can configure several producers.
     ///
     /// # Errors
     ///
@@ -169,8 +173,8 @@ impl fmt::Debug for ProducerConfig {
     }
 }
 
-/// Builds a [`ProducerConfig`]. It has the options of the connection as well as those of the producer.
-/// [`build`](Self::build) reports the first invalid value.
+/// Builds a [`ProducerConfig`]. It has the options of the connection as well as those of the
+/// producer. [`build`](Self::build) reports the first invalid value.
 #[derive(Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ProducerConfigBuilder {
@@ -183,15 +187,15 @@ pub struct ProducerConfigBuilder {
 }
 
 impl ProducerConfigBuilder {
-    /// Replaces the address. A producer publishes to one nsqd, so [`build`](Self::build) rejects any other number of
-    /// addresses.
+    /// Replaces the address. A producer publishes to one nsqd, so [`build`](Self::build) rejects
+    /// any other number of addresses.
     pub fn addresses(mut self, addresses: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.addresses = addresses.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Replaces all options of the connection by those of `config`. Single options can be changed afterwards; then
-    /// [`build`](Self::build) reads the files that the options name again.
+    /// Replaces all options of the connection by those of `config`. Single options can be changed
+    /// afterwards; then [`build`](Self::build) reads the files that the options name again.
     pub fn connection(mut self, config: ConnectionConfig) -> Self {
         self.connection = config.settings();
         self.shared = Some(config);
@@ -202,8 +206,8 @@ impl ProducerConfigBuilder {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if a value is out of its bounds, two options conflict, a file cannot be read, or there is not exactly
-    /// one address of the form `host:port`.
+    /// [`ConfigError`] if a value is out of its bounds, two options conflict, a file cannot be
+    /// read, or there is not exactly one address of the form `host:port`.
     pub fn build(mut self) -> Result<ProducerConfig, ConfigError> {
         if let Some(problem) = self.problem {
             return Err(problem);

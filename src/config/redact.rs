@@ -10,8 +10,8 @@ pub(super) fn shown(value: &str) -> String {
     one_line(value.chars(), MAX_SHOWN)
 }
 
-/// Returns the name of an unknown option up to the first character that no option name has. What follows may be a value,
-/// and a value may be a secret.
+/// Returns the name of an unknown option up to the first character that no option name has. What
+/// follows may be a value, and a value may be a secret.
 pub(super) fn shown_name(name: &str) -> Cow<'_, str> {
     let is_odd = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
     match name.split_once(is_odd) {
@@ -20,8 +20,9 @@ pub(super) fn shown_name(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// Returns what can be shown of an unchecked address. The part before an `@` may be a secret, and so may the part after the
-/// first character that does not belong to `host:port`, such as the options of a URL.
+/// Returns what can be shown of an unchecked address. The part before an `@` may be a secret, and
+/// so may the part after the first character that does not belong to `host:port`, such as the
+/// options of a URL.
 pub(super) fn shown_address(address: &str) -> String {
     let is_odd = |c: char| !is_host_char(c) && !matches!(c, ':' | '[' | ']');
     let (scheme, rest) = match address.split_once("://") {

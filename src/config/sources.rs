@@ -45,7 +45,8 @@ impl Variable {
     }
 }
 
-/// Returns the variables of the process. Those that are not UTF-8 are an error if they are for this crate.
+/// Returns the variables of the process. Those that are not UTF-8 are an error if they are for this
+/// crate.
 pub(super) fn environment(prefix: &str) -> Result<Vec<(String, String)>, ConfigError> {
     let mut vars = Vec::new();
     for (name, value) in std::env::vars_os() {
@@ -144,8 +145,8 @@ pub(super) fn url(url: &str) -> Result<ProducerConfigBuilder, ConfigError> {
         })
 }
 
-/// Splits a list of addresses at its commas. A list with an `@` is not split: it is invalid, and a password before the `@`
-/// may contain a comma.
+/// Splits a list of addresses at its commas. A list with an `@` is not split: it is invalid, and a
+/// password before the `@` may contain a comma.
 fn addresses(list: &str) -> Vec<&str> {
     if list.contains('@') {
         vec![list]

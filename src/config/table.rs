@@ -1,8 +1,9 @@
 //! The tables of options, one per scope. Everything that knows an option by its name reads it here.
 //!
-//! `connection_options!` and `producer_options!` hold the rows. Each is called with the name of a macro that makes something
-//! of every row: `define` the struct of values, `setters` the methods of a builder, `getters` those of a configuration. A
-//! further scope is a further macro with rows, and a builder that calls it.
+//! `connection_options!` and `producer_options!` hold the rows. Each is called with the name of a
+//! macro that makes something of every row: `define` the struct of values, `setters` the methods of
+//! a builder, `getters` those of a configuration. A further scope is a further macro with rows, and
+//! a builder that calls it.
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -29,7 +30,8 @@ pub enum ConfigScope {
 }
 
 impl ConfigScope {
-    /// Returns the name in snake case, such as `connection`. `Display` and `Serialize` use the same text.
+    /// Returns the name in snake case, such as `connection`. `Display` and `Serialize` use the same
+    /// text.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -258,8 +260,8 @@ macro_rules! features {
     };
 }
 
-/// Defines the methods of a builder that set the options. The builder has a method `$values`, which returns the
-/// [`Values`] of the scope, and a method `note`, which keeps the first error.
+/// Defines the methods of a builder that set the options. The builder has a method `$values`, which
+/// returns the [`Values`] of the scope, and a method `note`, which keeps the first error.
 macro_rules! setters {
     ([$Builder:ident, $values:ident, $Options:ident] $(
         $(#[doc = $meaning:literal])+
@@ -326,16 +328,17 @@ macro_rules! connection_options {
         /// Timeout for the whole handshake, after the connection is established.
         handshake_timeout: Duration [Duration] = secs(5) => "5s",
             in millis(1)..=secs(300) => "a duration from 1ms to 5m";
-        /// Time within which the peer must accept 64 KiB, or everything that waits to be written. Otherwise the
-        /// connection counts as lost.
+        /// Time within which the peer must accept 64 KiB, or everything that waits to be written.
+        /// Otherwise the connection counts as lost.
         write_timeout: Duration [Duration] = secs(5) => "5s",
             in millis(1)..=secs(300) => "a duration from 1ms to 5m";
-        /// Interval of nsqd's heartbeats. If nothing arrives for two intervals, the connection counts as lost. If a
-        /// command takes longer than two intervals to arrive, nsqd closes the connection. Off: neither side checks.
+        /// Interval of nsqd's heartbeats. If nothing arrives for two intervals, the connection
+        /// counts as lost. If a command takes longer than two intervals to arrive, nsqd closes the
+        /// connection. Off: neither side checks.
         heartbeat_interval: Option<Duration> [impl Into<Option<Duration>>] = Some(secs(30)) => "30s",
             in secs(1)..=secs(60) => "a duration from 1s to 1m, or off (-1)";
-        /// Range of the first delay before reconnecting: the delay is random between zero and this. Each further
-        /// attempt doubles the range.
+        /// Range of the first delay before reconnecting: the delay is random between zero and this.
+        /// Each further attempt doubles the range.
         reconnect_backoff: Duration [Duration] = millis(100) => "100ms",
             in millis(1)..=secs(3_600) => "a duration from 1ms to 1h";
         /// Maximum delay before reconnecting.
@@ -362,23 +365,25 @@ macro_rules! connection_options {
         /// Zone of this client in its region, for nsqd's topology-aware delivery.
         topology_zone: String [impl Into<String>] = String::new() => "",
             in 1_024 => "at most 1024 bytes long";
-        /// Size in bytes of nsqd's buffer for messages to this client. Responses to publishes do not wait in it.
+        /// Size in bytes of nsqd's buffer for messages to this client. Responses to publishes do
+        /// not wait in it.
         output_buffer_size: Option<usize> [impl Into<Option<usize>>] = Some(16_384) => "16384",
             in 64..=65_536 => "a number from 64 to 65536, or off (-1)";
-        /// Maximum time that messages to this client wait in nsqd's buffer. Responses to publishes do not wait.
+        /// Maximum time that messages to this client wait in nsqd's buffer. Responses to publishes
+        /// do not wait.
         output_buffer_timeout: Option<Duration> [impl Into<Option<Duration>>] = Some(millis(250)) => "250ms",
             in millis(25)..=secs(30) => "a duration from 25ms to 30s, or off (-1)";
-        /// Whether to encrypt the connection. If nsqd does not offer TLS, connecting fails; nothing but the IDENTIFY that
-        /// asks for TLS is ever sent in clear text.
+        /// Whether to encrypt the connection. If nsqd does not offer TLS, connecting fails; nothing
+        /// but the IDENTIFY that asks for TLS is ever sent in clear text.
         tls_v1: bool [bool] = false => "false",
             in () => "true or false", feature "tls";
-        /// PEM file with the CA certificates that may have issued nsqd's certificate, instead of those that the system
-        /// trusts.
+        /// PEM file with the CA certificates that may have issued nsqd's certificate, instead of
+        /// those that the system trusts.
         tls_root_ca_file: PathBuf [impl Into<PathBuf>] = PathBuf::new() => "",
             in () => "the path of a PEM file", feature "tls";
-        /// PEM file with the client certificate, followed by its intermediate certificates. Needs `tls_key`. `build` reads
-        /// all files once; for certificates that are renewed while the program runs, use `rustls_0_23_config` with a
-        /// certificate resolver.
+        /// PEM file with the client certificate, followed by its intermediate certificates. Needs
+        /// `tls_key`. `build` reads all files once; for certificates that are renewed while the
+        /// program runs, use `rustls_0_23_config` with a certificate resolver.
         tls_cert: PathBuf [impl Into<PathBuf>] = PathBuf::new() => "",
             in () => "the path of a PEM file", feature "tls";
         /// PEM file with the private key of `tls_cert`.
@@ -390,25 +395,28 @@ macro_rules! connection_options {
         /// Minimum version of TLS.
         tls_min_version: TlsVersion [TlsVersion] = TlsVersion::Tls12 => "tls1.2",
             in () => "tls1.2 or tls1.3", feature "tls";
-        /// Whether to accept any server certificate; for tests only. Anyone between this client and nsqd can then read and
-        /// change everything, including the AUTH secret. `build` logs a warning.
+        /// Whether to accept any server certificate; for tests only. Anyone between this client and
+        /// nsqd can then read and change everything, including the AUTH secret. `build` logs a
+        /// warning.
         tls_insecure_skip_verify: bool [bool] = false => "false",
             in () => "true or false", feature "tls";
         /// Whether to compress the connection with snappy, which takes little CPU time.
         snappy: bool [bool] = false => "false",
             in () => "true or false", feature "snappy";
-        /// Whether to compress the connection with deflate, which compresses more and takes several times the CPU time.
-        /// Not together with `snappy`.
+        /// Whether to compress the connection with deflate, which compresses more and takes several
+        /// times the CPU time. Not together with `snappy`.
         deflate: bool [bool] = false => "false",
             in () => "true or false", feature "deflate";
-        /// Compression level of deflate, from 1 (fastest) to 9 (smallest). nsqd limits it to its `--max-deflate-level`, in
-        /// both directions.
+        /// Compression level of deflate, from 1 (fastest) to 9 (smallest). nsqd limits it to its
+        /// `--max-deflate-level`, in both directions.
         deflate_level: usize [usize] = 6 => "6",
             in 1..=9 => "a number from 1 to 9", feature "deflate";
-        /// Whether to connect without compression if nsqd does not offer it. Otherwise connecting fails.
+        /// Whether to connect without compression if nsqd does not offer it. Otherwise connecting
+        /// fails.
         allow_uncompressed: bool [bool] = false => "false",
             in () => "true or false";
-        /// Secret for AUTH. It is sent only to an nsqd that requires AUTH, and with `tls_v1` only inside TLS.
+        /// Secret for AUTH. It is sent only to an nsqd that requires AUTH, and with `tls_v1` only
+        /// inside TLS.
         auth_secret: Secret [impl Into<Secret>] = Secret::default() => "",
             in super::validate::MAX_SECRET => "at most 65536 bytes long";
     } };
@@ -417,22 +425,24 @@ macro_rules! connection_options {
 macro_rules! producer_options {
     ($make:ident $arguments:tt) => {
         $make! { $arguments
-            /// Time from accepting a publish to its result, in every state of the connection. A publish can have a shorter
-            /// one.
+            /// Time from accepting a publish to its result, in every state of the connection. A
+            /// publish can have a shorter one.
             publish_timeout: Duration [Duration] = secs(30) => "30s",
                 in millis(1)..=secs(86_400) => "a duration from 1ms to 1day";
-            /// Time without any response while publishes are in flight, after which the connection counts as lost. At most
-            /// half of `publish_timeout`; the default is lowered to that.
+            /// Time without any response while publishes are in flight, after which the connection
+            /// counts as lost. At most half of `publish_timeout`; the default is lowered to that.
             ack_timeout: Duration [Duration] = secs(10) => "10s",
                 in millis(1)..=secs(3_600) => "a duration from 1ms to 1h";
-            /// Whether to connect when the producer starts. Otherwise it connects at the first publish, as go-nsq does.
+            /// Whether to connect when the producer starts. Otherwise it connects at the first
+            /// publish, as go-nsq does.
             connect_at_start: bool [bool] = true => "true",
                 in () => "true or false";
             /// Maximum number of publishes that are accepted and have no result yet.
             max_pending: usize [usize] = 100_000 => "100000",
                 in 1..=100_000_000 => "a number from 1 to 100000000";
-            /// Maximum total size in bytes of the bodies that are accepted and have no result yet. Overhead does not count:
-            /// about 200 bytes for each publish and 32 for each message of a batch.
+            /// Maximum total size in bytes of the bodies that are accepted and have no result yet.
+            /// Overhead does not count: about 200 bytes for each publish and 32 for each message of
+            /// a batch.
             max_pending_bytes: usize [usize] = 64 << 20 => "67108864",
                 in 1..=usize::MAX => "a number of at least 1";
             /// Maximum number of publishes in flight: written, but without a response.
@@ -441,28 +451,30 @@ macro_rules! producer_options {
             /// Maximum total size in bytes of the bodies in flight. A single publish may exceed it.
             publish_window_bytes: usize [usize] = 8 << 20 => "8388608",
                 in 1..=usize::MAX => "a number of at least 1";
-            /// Maximum size of a body in bytes. It must not exceed nsqd's `--max-msg-size`, because nsqd closes the connection
-            /// for a larger body.
+            /// Maximum size of a body in bytes. It must not exceed nsqd's `--max-msg-size`, because
+            /// nsqd closes the connection for a larger body.
             max_publish_size: usize [usize] = 1 << 20 => "1048576",
                 in 1..=MAX_LENGTH => "a number from 1 to 1073741824";
-            /// Maximum size of a batch in bytes on the wire: the bodies, 4 bytes for the count and 4 for each message. It must
-            /// not exceed nsqd's `--max-body-size`.
+            /// Maximum size of a batch in bytes on the wire: the bodies, 4 bytes for the count and
+            /// 4 for each message. It must not exceed nsqd's `--max-body-size`.
             max_batch_size: usize [usize] = 5 << 20 => "5242880",
                 in 9..=MAX_LENGTH => "a number from 9 to 1073741824";
-            /// Whether publishes of one topic that wait at the same time are written as one MPUB, with one response.
+            /// Whether publishes of one topic that wait at the same time are written as one MPUB,
+            /// with one response.
             auto_batch: bool [bool] = true => "true",
                 in () => "true or false";
             /// Maximum number of publishes in an automatic batch.
             auto_batch_messages: usize [usize] = 256 => "256",
                 in 2..=100_000 => "a number from 2 to 100000";
-            /// Maximum size of an automatic batch in bytes, counted as for `max_batch_size`, which limits it as well.
+            /// Maximum size of an automatic batch in bytes, counted as for `max_batch_size`, which
+            /// limits it as well.
             auto_batch_bytes: usize [usize] = 900_000 => "900000",
                 in 9..=MAX_LENGTH => "a number from 9 to 1073741824";
             /// Maximum delay of a deferred publish. It must not exceed nsqd's `--max-req-timeout`.
             max_req_timeout: Duration [Duration] = secs(3_600) => "1h",
                 in millis(0)..=secs(30 * 86_400) => "a duration from 0s to 30days";
-            /// Whether to retry publishes that may be stored when the connection is lost: at-least-once delivery, with
-            /// possible duplicates.
+            /// Whether to retry publishes that may be stored when the connection is lost:
+            /// at-least-once delivery, with possible duplicates.
             retry_maybe_written: bool [bool] = false => "false",
                 in () => "true or false";
         }

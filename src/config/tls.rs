@@ -38,7 +38,8 @@ pub(super) fn tls(
     })
 }
 
-/// Returns the name that the certificate must be valid for: `tls_server_name`, or the host of the address.
+/// Returns the name that the certificate must be valid for: `tls_server_name`, or the host of the
+/// address.
 fn server_name(
     options: &ConnectionOptions,
     address: &str,

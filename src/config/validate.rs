@@ -1,4 +1,5 @@
-//! Checks that concern more than one value: conflicts between options, options without effect, and addresses.
+//! Checks that concern more than one value: conflicts between options, options without effect, and
+//! addresses.
 
 use std::{net::SocketAddr, path::Path};
 
@@ -16,7 +17,8 @@ use crate::{
 /// Maximum length of a host name in bytes. DNS allows 253.
 pub(super) const MAX_NAME: usize = 255;
 
-/// Maximum length of a secret in bytes. nsqd passes it to its auth server in a URL, which is shorter than this.
+/// Maximum length of a secret in bytes. nsqd passes it to its auth server in a URL, which is
+/// shorter than this.
 pub(super) const MAX_SECRET: usize = 64 << 10;
 
 #[cfg(feature = "rustls")]
@@ -149,8 +151,8 @@ fn conflict<T: Value>(
     .into()
 }
 
-/// Accepts `host:port`, where the host is a name, an IPv4 address, or an IPv6 address in brackets. A name need not be
-/// ASCII, but addresses are logged, so it must consist of visible characters.
+/// Accepts `host:port`, where the host is a name, an IPv4 address, or an IPv6 address in brackets.
+/// A name need not be ASCII, but addresses are logged, so it must consist of visible characters.
 pub(super) fn check_address(address: &str) -> Result<(), ConfigError> {
     const PORT_0: &str = "port 0 is not valid";
     let error = |problem| Err(address_error(address, problem));

@@ -37,8 +37,8 @@ pub(super) trait Value: Sized {
     }
 }
 
-/// A number is milliseconds; otherwise each number has a unit, such as `250ms` or `1m30s`. go-nsq reads durations the same
-/// way.
+/// A number is milliseconds; otherwise each number has a unit, such as `250ms` or `1m30s`. go-nsq
+/// reads durations the same way.
 impl Value for Duration {
     type Bounds = RangeInclusive<Duration>;
 

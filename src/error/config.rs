@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// Why a configuration is invalid: an option is unknown, unreadable, out of its bounds or in conflict with another
-/// one, or an address cannot be used.
+/// Why a configuration is invalid: an option is unknown, unreadable, out of its bounds or in
+/// conflict with another one, or an address cannot be used.
 ///
 /// The text names the option, the value and the bounds. It never shows a secret.
 #[derive(Clone)]

@@ -37,7 +37,8 @@ pub enum ConnectionError {
         /// The limit.
         after: Duration,
     },
-    /// The peer accepted the connection, but the handshake did not finish within `handshake_timeout`.
+    /// The peer accepted the connection, but the handshake did not finish within
+    /// `handshake_timeout`.
     #[error("handshake not finished within handshake_timeout ({after:?})")]
     HandshakeTimeout {
         /// The limit.
@@ -125,7 +126,8 @@ pub enum ConnectionError {
         /// The limit.
         after: Duration,
     },
-    /// The socket accepted too few bytes within `write_timeout`: the peer has stopped reading, or is too slow.
+    /// The socket accepted too few bytes within `write_timeout`: the peer has stopped reading, or
+    /// is too slow.
     #[error("too few bytes written within write_timeout ({after:?})")]
     WriteTimeout {
         /// The limit.
@@ -137,7 +139,8 @@ pub enum ConnectionError {
 }
 
 impl ConnectionError {
-    /// Returns whether the next attempt is likely to fail in the same way, until a setting is changed.
+    /// Returns whether the next attempt is likely to fail in the same way, until a setting is
+    /// changed.
     pub(crate) fn is_lasting(&self) -> bool {
         match self {
             Self::TlsDeclined

@@ -6,22 +6,23 @@ use serde::Serialize;
 
 /// Whether nsqd may have stored the message of a failed publish.
 ///
-/// "Stored" has the meaning of nsqd's `OK` response: the message is in nsqd's queue, which by default is memory. nsqd does
-/// not promise more.
+/// "Stored" has the meaning of nsqd's `OK` response: the message is in nsqd's queue, which by
+/// default is memory. nsqd does not promise more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Delivery {
     /// nsqd has not stored the message and will not. Publishing it again cannot create a duplicate.
     NotWritten,
-    /// The message was handed to the socket and no response was read. nsqd may have stored it, or may still do so.
-    /// Publishing it again may create a duplicate.
+    /// The message was handed to the socket and no response was read. nsqd may have stored it, or
+    /// may still do so. Publishing it again may create a duplicate.
     MaybeWritten,
     /// Some, all or none of the messages of a [`MultiPublish`](crate::MultiPublish) may be stored.
     MaybePartial,
 }
 
 impl Delivery {
-    /// Returns the name in snake case, such as `not_written`. `Display` and `Serialize` use the same text.
+    /// Returns the name in snake case, such as `not_written`. `Display` and `Serialize` use the
+    /// same text.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,5 @@
-//! The error types: of a publish, of a configuration, of a connection, and of waiting for a connection.
+//! The error types: of a publish, of a configuration, of a connection, and of waiting for a
+//! connection.
 
 mod config;
 mod connection;

@@ -24,23 +24,27 @@ pub enum ErrorKind {
     DelayTooLong,
     /// A value cannot be serialized as JSON.
     Serialize,
-    /// The queue is full: as many publishes or bytes are outstanding as `max_pending` or `max_pending_bytes` allow.
+    /// The queue is full: as many publishes or bytes are outstanding as `max_pending` or
+    /// `max_pending_bytes` allow.
     Full,
     /// There was no response within the time allowed.
     Timeout,
-    /// nsqd rejected the publish with this error code, or rejected an earlier one in a way that applies to this one.
+    /// nsqd rejected the publish with this error code, or rejected an earlier one in a way that
+    /// applies to this one.
     Rejected(ErrorCode),
     /// The connection was lost after the publish was written and before the response was read.
     ConnectionLost,
-    /// The producer was drained. It accepts no publishes, or the drain's timeout passed before the response.
+    /// The producer was drained. It accepts no publishes, or the drain's timeout passed before the
+    /// response.
     Drained,
     /// The producer has stopped: its arbiter stopped, or it panicked.
     Closed,
 }
 
 impl ErrorKind {
-    /// Returns the name in snake case, such as `connection_lost`, or nsqd's code for [`Rejected`](Self::Rejected), such as
-    /// `E_BAD_TOPIC`. `Display` and `Serialize` use the same text.
+    /// Returns the name in snake case, such as `connection_lost`, or nsqd's code for
+    /// [`Rejected`](Self::Rejected), such as `E_BAD_TOPIC`. `Display` and `Serialize` use the same
+    /// text.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -74,7 +78,8 @@ impl Serialize for ErrorKind {
 
 /// What a failure concerns, and so what else is likely to fail in the same way.
 ///
-/// With several nsqds, only a failure of scope [`Server`](Self::Server) is a reason to try another one.
+/// With several nsqds, only a failure of scope [`Server`](Self::Server) is a reason to try another
+/// one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -90,7 +95,8 @@ pub enum ErrorScope {
 }
 
 impl ErrorScope {
-    /// Returns the name in snake case, such as `message`. `Display` and `Serialize` use the same text.
+    /// Returns the name in snake case, such as `message`. `Display` and `Serialize` use the same
+    /// text.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -111,9 +117,10 @@ impl fmt::Display for ErrorScope {
 /// Why a publish failed.
 ///
 /// Decide by [`delivery`](PublishError::delivery) whether a retry may create a duplicate, and by
-/// [`is_retryable`](PublishError::is_retryable) whether it may succeed; [`kind`](PublishError::kind) and
-/// [`scope`](PublishError::scope) classify the failure. The text is for people and never contains a body. Cloning is
-/// supported, because one lost connection fails many publishes.
+/// [`is_retryable`](PublishError::is_retryable) whether it may succeed;
+/// [`kind`](PublishError::kind) and [`scope`](PublishError::scope) classify the failure. The text
+/// is for people and never contains a body. Cloning is supported, because one lost connection fails
+/// many publishes.
 ///
 /// [`testing`](crate::testing) creates errors of any kind for tests.
 #[derive(Clone)]
@@ -197,8 +204,8 @@ impl PublishError {
         }
     }
 
-    /// Returns whether publishing the same message again may succeed. Whether it may create a duplicate is a separate
-    /// question, see [`delivery`](PublishError::delivery).
+    /// Returns whether publishing the same message again may succeed. Whether it may create a
+    /// duplicate is a separate question, see [`delivery`](PublishError::delivery).
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match &self.inner.cause {
@@ -271,9 +278,9 @@ impl From<NameError> for PublishError {
 
 /// Makes `addr.send(publish).await??` yield one error type.
 ///
-/// A closed mailbox never handled the message, because the producer answers everything that it has handled, even when it
-/// is dropped: [`Delivery::NotWritten`]. `Timeout` is the request's own (`.timeout()` on the request), so the outcome is
-/// ambiguous: [`Delivery::MaybeWritten`].
+/// A closed mailbox never handled the message, because the producer answers everything that it has
+/// handled, even when it is dropped: [`Delivery::NotWritten`]. `Timeout` is the request's own
+/// (`.timeout()` on the request), so the outcome is ambiguous: [`Delivery::MaybeWritten`].
 impl From<MailboxError> for PublishError {
     fn from(error: MailboxError) -> Self {
         match error {

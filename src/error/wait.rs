@@ -39,7 +39,8 @@ impl From<MailboxError> for WaitError {
     }
 }
 
-/// For programs that wait and publish in one function. Waiting writes nothing: [`Delivery::NotWritten`].
+/// For programs that wait and publish in one function. Waiting writes nothing:
+/// [`Delivery::NotWritten`].
 impl From<WaitError> for PublishError {
     fn from(error: WaitError) -> Self {
         let cause = match error {

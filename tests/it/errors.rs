@@ -1,4 +1,5 @@
-//! What an error tells, and what neither errors nor messages ever show; what may travel between threads.
+//! What an error tells, and what neither errors nor messages ever show; what may travel between
+//! threads.
 
 use std::error::Error as _;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Every option with every kind of value: an invalid value is rejected with option, value and bounds, from a name, a URL or
-//! the environment; a value at its bound is accepted and works.
+//! Every option with every kind of value: an invalid value is rejected with option, value and
+//! bounds, from a name, a URL or the environment; a value at its bound is accepted and works.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use crate::support::spoken::ok_frame;
 
 const ADDRESS: &str = "127.0.0.1:4150";
 
-/// The bounds of numbers, written independently of the table in the code. Durations are in milliseconds.
+/// The bounds of numbers, written independently of the table in the code. Durations are in
+/// milliseconds.
 const NUMBERS: &[(&str, u128, u128)] = &[
     ("dial_timeout", 1, 300_000),
     ("handshake_timeout", 1, 300_000),

@@ -1,4 +1,5 @@
-//! `tests/COVERAGE.md` lists for each row the modules with tests for it, generated from tags such as `/// contract: 4`.
+//! `tests/COVERAGE.md` lists for each row the modules with tests for it, generated from tags such
+//! as `/// contract: 4`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

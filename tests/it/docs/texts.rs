@@ -602,7 +602,8 @@ fn lines(heading: &str) -> BTreeSet<String> {
     blocks.flat_map(str::lines).map(plain).collect()
 }
 
-/// A text with `#` for each number or address (`127.0.0.1:4150`, `1.5s`), without the list of options.
+/// A text with `#` for each number or address (`127.0.0.1:4150`, `1.5s`), without the list of
+/// options.
 fn plain(text: &str) -> String {
     let text = text
         .split_once("known are: ")

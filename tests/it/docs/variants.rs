@@ -1,4 +1,5 @@
-//! `docs/troubleshooting.md` has an entry for every nsqd code, error kind and connection error in the source.
+//! `docs/troubleshooting.md` has an entry for every nsqd code, error kind and connection error in
+//! the source.
 
 use actix_nsq::protocol::ErrorCode;
 

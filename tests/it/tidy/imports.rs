@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::sources::{Source, is_word, mentions, report, sources};
 
-/// The modules of `src`; each may import only itself and those before it. `embedded` and `compression`
-/// are independent of the rest, so that the embedded nsqd does not share a mistake with the client.
+/// The modules of `src`; each may import only itself and those before it. `embedded` and
+/// `compression` are independent of the rest, so that the embedded nsqd does not share a mistake
+/// with the client.
 const LAYERS: &[&str] = &[
     "protocol",
     "compression",
@@ -51,7 +52,8 @@ fn module_imports_only_the_layers_before_it() {
                 Some((_, allowed)) => *target == module || allowed.contains(&target.as_str()),
                 None => match (order(&module), order(target)) {
                     (Some(module), Some(target)) => target <= module,
-                    // The root of the crate re-exports, and `embedded` may be imported by tests only.
+                    // The root of the crate re-exports, and `embedded` may be imported by tests
+                    // only.
                     _ => module == "lib",
                 },
             };
@@ -97,7 +99,8 @@ fn pure_module_uses_no_actor_socket_or_clock() {
     });
 }
 
-/// Two files import each other, directly or through others, if each uses an item that the other defines.
+/// Two files import each other, directly or through others, if each uses an item that the other
+/// defines.
 #[test]
 fn files_do_not_import_each_other_in_a_circle() {
     let sources = code();
@@ -278,8 +281,8 @@ fn without_tests(source: &Source) -> String {
     text[..end].into()
 }
 
-/// All paths that begin with `crate`, `super` or `self`: of `use` declarations, groups taken apart, and
-/// within the code.
+/// All paths that begin with `crate`, `super` or `self`: of `use` declarations, groups taken apart,
+/// and within the code.
 fn imports(source: &Source) -> Vec<Vec<String>> {
     let code = without_tests(source);
     let mut found = Vec::new();

@@ -97,8 +97,8 @@ fn function_name(line: &str) -> Option<&str> {
     is_function.then(|| &after[..end])
 }
 
-/// Timers must not change when somebody sets the clock. Only the embedded nsqd reads the wall clock, for
-/// the timestamps of its messages.
+/// Timers must not change when somebody sets the clock. Only the embedded nsqd reads the wall
+/// clock, for the timestamps of its messages.
 #[test]
 fn only_monotonic_clocks_are_used() {
     let wall_clocks = ["SystemTime", "UNIX_EPOCH", "chrono::", "OffsetDateTime"];

@@ -12,8 +12,8 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// The lines with their numbers, without comments. Text behind `//` counts as a comment, even in a
-    /// string.
+    /// The lines with their numbers, without comments. Text behind `//` counts as a comment, even
+    /// in a string.
     pub(super) fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         self.text
             .lines()

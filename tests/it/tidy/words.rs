@@ -1,5 +1,5 @@
-//! Words that this crate does not use in prose, names and messages; CONTRIBUTING.md has the standard
-//! terms. This file is exempt from its own rule.
+//! Words that this crate does not use in prose, names and messages; CONTRIBUTING.md has the
+//! standard terms. This file is exempt from its own rule.
 
 use super::sources::{Source, is_word, report, sources};
 
