@@ -26,10 +26,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // The limit is nsqd's flag `--max-req-timeout`, 1 hour by default. If you change it, set the
     // producer's option `max_req_timeout` to the same value.
     let too_long = Duration::from_secs(2 * 3_600);
-    let error = producer
-        .deferred_publish("reminders", too_long, "too late")
-        .await
-        .unwrap_err();
-    println!("{error}");
+    let rejected = producer.deferred_publish("reminders", too_long, "too late");
+    if let Err(error) = rejected.await {
+        println!("{error}");
+    }
     Ok(())
 }

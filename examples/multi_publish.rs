@@ -19,11 +19,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // nsqd checks the whole batch before it stores any of it, so an invalid message fails all of
     // them. Here it is the producer that rejects the empty body, before it sends anything.
-    let error = producer
-        .send(MultiPublish::new("orders", ["four", ""]))
-        .await?
-        .unwrap_err();
-    println!("{error}");
+    let invalid = MultiPublish::new("orders", ["four", ""]);
+    if let Err(error) = producer.send(invalid).await? {
+        println!("{error}");
+    }
 
     // Single publishes that are queued at the same moment are batched automatically.
     let publishes = (0..1_000).map(|number| producer.publish("orders", number.to_string()));

@@ -9,7 +9,8 @@ mod pump;
 mod reply;
 mod retry;
 mod session;
-#[cfg(all(test, feature = "embedded"))]
+#[cfg(feature = "embedded")]
+#[cfg(test)]
 mod tests;
 mod waiters;
 

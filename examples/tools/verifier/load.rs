@@ -9,7 +9,7 @@ use std::{
 };
 
 use actix_nsq::{
-    ConnectionEvent, Producer, ProducerHandle, PublishError, SubscribeEvents, Topic,
+    ConnectionEvent, ProducerHandle, PublishError, Topic,
     actix::{Actor, Context, Handler},
     bytes::Bytes,
 };
