@@ -23,11 +23,11 @@ const PAGE: &str = "docs/troubleshooting.md";
 
 #[test]
 fn page_has_the_texts_of_connection_errors() {
-    let refused = |text: &str| ServerError::parse(text.as_bytes());
+    let server_error = |text: &str| ServerError::parse(text.as_bytes());
     let io = |code| io::Error::from_raw_os_error(code);
-    let tls = |failure, words: &str| ConnectionError::Tls {
+    let tls = |failure, text: &str| ConnectionError::Tls {
         failure,
-        source: Arc::new(io::Error::other(words.to_owned())),
+        source: Arc::new(io::Error::other(text.to_owned())),
     };
     let failures = [
         ConnectionError::Resolve {
@@ -46,7 +46,7 @@ fn page_has_the_texts_of_connection_errors() {
         },
         ConnectionError::HandshakeTimeout { after: s(5) },
         ConnectionError::HandshakeClosed,
-        ConnectionError::HandshakeRejected(refused(
+        ConnectionError::HandshakeRejected(server_error(
             "E_BAD_BODY IDENTIFY heartbeat interval (60000) is invalid",
         )),
         ConnectionError::HandshakeResponse {
@@ -66,7 +66,7 @@ fn page_has_the_texts_of_connection_errors() {
             problem: "nsqd enabled TLS, which was not requested".into(),
         },
         ConnectionError::TlsDeclined,
-        ConnectionError::TlsRequired(refused(
+        ConnectionError::TlsRequired(server_error(
             "E_INVALID cannot PUB in current state (TLS required)",
         )),
         tls(
@@ -116,8 +116,8 @@ fn page_has_the_texts_of_connection_errors() {
         ConnectionError::AuthSecretProvider {
             source: Arc::new(io::Error::other("the vault is sealed")),
         },
-        ConnectionError::AuthRejected(refused("E_UNAUTHORIZED AUTH no authorizations found")),
-        ConnectionError::AuthRejected(refused("E_AUTH_FAILED AUTH failed")),
+        ConnectionError::AuthRejected(server_error("E_UNAUTHORIZED AUTH no authorizations found")),
+        ConnectionError::AuthRejected(server_error("E_AUTH_FAILED AUTH failed")),
         ConnectionError::HttpServer,
         ConnectionError::Protocol(DecodeError::TooLarge {
             size: 2_000_000,
@@ -136,7 +136,9 @@ fn page_has_the_texts_of_connection_errors() {
         ConnectionError::UnexpectedResponse {
             problem: "a message is not a response to a publish".into(),
         },
-        ConnectionError::Rejected(refused("E_BAD_MESSAGE PUB message too big 1048576 > 65536")),
+        ConnectionError::Rejected(server_error(
+            "E_BAD_MESSAGE PUB message too big 1048576 > 65536",
+        )),
         ConnectionError::ClosedByPeer,
         ConnectionError::Truncated,
         ConnectionError::Io(Arc::new(io(104))),
@@ -165,32 +167,30 @@ async fn page_has_the_texts_of_publish_errors() {
     printed.extend(full().await.iter().map(ToString::to_string));
     printed.extend(timed_out().await.iter().map(ToString::to_string));
     printed.extend(stopped().await.iter().map(ToString::to_string));
-    prints("## Publish errors by kind", printed);
+    prints("## Publish errors", printed);
 }
 
 #[actix::test]
 async fn error_code_has_the_consequences_on_the_page() {
     let mut printed = Vec::new();
-    for (text, message, delivery, retryable) in REFUSALS {
+    for (text, message, delivery, retryable) in REJECTIONS {
         let error = rejected_with(text, *message).await;
         let code = ServerError::parse(text.as_bytes()).code();
-        let told = (error.kind(), error.delivery(), error.is_retryable());
         assert_eq!(
-            told,
+            (error.kind(), error.delivery(), error.is_retryable()),
             (ErrorKind::Rejected(code), *delivery, *retryable),
             "{text}"
         );
-        let entry = section(&read(PAGE), "## nsqd error codes");
-        let (_, entry) = entry
-            .split_once(&format!("### `{}`\n", code.as_str()))
-            .expect(text);
-        let entry = entry.split("\n### ").next().unwrap_or_default();
-        let told = format!("`{delivery:?}`");
+        let page = section(&read(PAGE), "## nsqd error codes");
+        let begin = format!("| `{}` |", code.as_str());
+        let is_row = |line: &&str| line.starts_with(&begin) && line.contains(text);
+        let row = page.lines().find(is_row).expect(text);
+        let expected = format!("`{delivery:?}`");
         assert!(
-            entry.contains(&told),
-            "{text}: the page does not say {told}"
+            row.contains(&expected),
+            "{text}: the page does not say {expected}"
         );
-        let says_not = entry.contains("not retryable");
+        let says_not = row.contains("not retryable");
         assert_eq!(says_not, !retryable, "{text}: retryable or not");
         printed.push(error.to_string());
     }
@@ -201,7 +201,7 @@ async fn error_code_has_the_consequences_on_the_page() {
 /// Codes that no publish can cause.
 #[actix::test]
 async fn code_of_the_handshake_has_the_consequences_on_the_page() {
-    let drawn: BTreeSet<_> = REFUSALS
+    let drawn: BTreeSet<_> = REJECTIONS
         .iter()
         .map(|row| ServerError::parse(row.0.as_bytes()).code().as_str())
         .collect();
@@ -257,7 +257,7 @@ async fn nsqd_with_lower_limits_sends_the_texts_on_the_page() {
             .await
             .unwrap(),
     ];
-    let page = lines("## nsqd error codes");
+    let page = texts("## nsqd error codes");
     for answer in answers {
         let error = answer.unwrap_err();
         assert_eq!(error.delivery(), Delivery::NotWritten);
@@ -276,7 +276,7 @@ enum Message {
 }
 
 /// nsqd's text, the message that it rejects, and the delivery of the error.
-const REFUSALS: &[(&str, Message, Delivery, bool)] = &[
+const REJECTIONS: &[(&str, Message, Delivery, bool)] = &[
     (
         "E_INVALID DPUB timeout 7200000 out of range 0-3600000",
         Message::Deferred,
@@ -351,10 +351,10 @@ const REFUSALS: &[(&str, Message, Delivery, bool)] = &[
     ),
 ];
 
-async fn rejected_with(words: &str, message: Message) -> PublishError {
+async fn rejected_with(text: &str, message: Message) -> PublishError {
     let nsqd = EmbeddedNsqd::start().unwrap();
     let (name, t) = (["PUB", "MPUB", "DPUB"][message as usize], topic("t"));
-    nsqd.faults().fail_next(name, words);
+    nsqd.faults().fail_next(name, text);
     let producer = start(&nsqd, |config| config);
     let answer = match message {
         Message::Publish => producer.send(Publish::new(t, "x")).await,
@@ -518,7 +518,7 @@ async fn timed_out() -> Vec<PublishError> {
     nsqd.faults().freeze(false);
     nsqd.faults().refuse_connections(true);
     let away = start(&nsqd, |config| config);
-    let refused = away
+    let unreachable = away
         .send(soon("c").expires_in(ms(500)))
         .await
         .unwrap()
@@ -535,7 +535,7 @@ async fn timed_out() -> Vec<PublishError> {
         .unwrap()
         .unwrap_err();
     let not_connected = [not_connected, not_again].map(PublishError::from);
-    let mut errors = vec![connecting, impatient, refused, sent];
+    let mut errors = vec![connecting, impatient, unreachable, sent];
     errors.extend(not_connected);
     assert!(
         errors
@@ -583,23 +583,24 @@ async fn stopped() -> Vec<PublishError> {
 #[track_caller]
 fn prints(heading: &str, printed: impl IntoIterator<Item = String>) {
     let printed: BTreeSet<_> = printed.into_iter().map(|text| plain(&text)).collect();
-    let page = lines(heading);
+    let page = texts(heading);
     let missing: Vec<_> = printed.difference(&page).collect();
     let stale: Vec<_> = page.difference(&printed).collect();
     assert!(
         missing.is_empty() && stale.is_empty(),
-        "{PAGE}, {heading}: it lacks {missing:#?}, and nothing prints {stale:#?}"
+        "{PAGE}, {heading}: missing {missing:#?}, not printed by the crate {stale:#?}"
     );
 }
 
-/// The lines of the `text` blocks of a section.
-fn lines(heading: &str) -> BTreeSet<String> {
+/// The texts in the tables of a section: the code in the second column.
+fn texts(heading: &str) -> BTreeSet<String> {
     let section = section(&read(PAGE), heading);
-    let blocks = section
-        .split("```text\n")
-        .skip(1)
-        .filter_map(|rest| rest.split("```").next());
-    blocks.flat_map(str::lines).map(plain).collect()
+    let rows = section.lines().filter(|line| line.starts_with('|'));
+    let cells = rows.filter_map(|row| row.split(" | ").nth(1));
+    cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .map(plain)
+        .collect()
 }
 
 /// A text with `#` for each number or address (`127.0.0.1:4150`, `1.5s`), without the list of
