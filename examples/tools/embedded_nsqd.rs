@@ -1,18 +1,21 @@
-//! `embedded_nsqd`: the embedded nsqd alone, as a program that any NSQ client can publish to and consume from.
+//! `embedded_nsqd`: the embedded nsqd as a program, to which any NSQ client can publish and
+//! subscribe.
 //!
 //! ```text
 //! cargo run --example embedded_nsqd -- --tcp-address 127.0.0.1:4150
 //! embedded_nsqd -tcp-address=127.0.0.1:0 -msg-timeout 2s -max-rdy-count 100
 //! ```
 //!
-//! * Its flags are nsqd's own, in the spelling of Go (`-tcp-address`) and the usual one (`--tcp-address`).
-//! * The first line on standard output is the address it listens on; port 0 is a free one.
-//! * TLS, snappy and deflate are there when the program was built with the features of these names.
-//! * `--auth-secret` is the one flag that nsqd does not have: who shows that secret may do everything, and nobody else anything.
-//! * SIGTERM and Ctrl-C end it, with exit code 0.
+//! * The flags are those of nsqd, spelled as in Go (`-tcp-address`) or with two dashes.
+//! * The first line on standard output is the address on which it listens; port 0 selects a free
+//!   port.
+//! * The flags for TLS, snappy and deflate exist if the program was built with these features.
+//! * `--auth-secret` is not a flag of nsqd: a client with this secret is authorized for everything,
+//!   any other client for nothing.
+//! * SIGTERM and Ctrl-C terminate it with exit code 0.
 //!
-//! It is for tests and demonstrations: it keeps everything in memory, also what has been consumed, and forgets it at
-//! the end.
+//! It is for tests and demonstrations: it keeps all messages in memory until it exits, also the
+//! finished ones.
 
 #[path = "shared/signal.rs"]
 mod signal;
@@ -26,6 +29,7 @@ use actix_nsq::embedded::{EmbeddedNsqd, EmbeddedNsqdBuilder, Grant};
 #[cfg(feature = "tls")]
 use actix_nsq::{TlsVersion, embedded::TlsClientAuthPolicy};
 use clap::{CommandFactory, Parser};
+use humantime::parse_duration;
 
 /// An nsqd for tests: all in memory, no HTTP.
 #[derive(Debug, Parser)]
@@ -39,24 +43,24 @@ struct Flags {
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
     max_msg_size: usize,
 
-    /// Maximum size of a single command body
+    /// Maximum size of a single command body in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 5 * 1024 * 1024)]
     max_body_size: usize,
 
     /// Maximum delay of a REQ or a DPUB
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
     max_req_timeout: Duration,
 
-    /// Default duration to wait before auto-requeuing a message
-    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = humantime::parse_duration)]
+    /// Time after which a message without a response is requeued
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration)]
     msg_timeout: Duration,
 
-    /// Maximum duration before a message will timeout
-    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = humantime::parse_duration)]
+    /// Maximum msg_timeout that a client may negotiate
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = parse_duration)]
     max_msg_timeout: Duration,
 
-    /// Maximum client configurable duration of time between client heartbeats
-    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = humantime::parse_duration)]
+    /// Maximum heartbeat interval that a client may negotiate
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration)]
     max_heartbeat_interval: Duration,
 
     /// Maximum RDY count for a client
@@ -71,17 +75,29 @@ struct Flags {
     #[command(flatten)]
     tls: TlsFlags,
 
-    /// Enable snappy feature negotiation
+    /// Accept snappy if a client requests it
     #[cfg(feature = "snappy")]
-    #[arg(long, default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true)]
+    #[arg(
+        long,
+        default_value = "true",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true
+    )]
     snappy: bool,
 
-    /// Enable deflate feature negotiation
+    /// Accept deflate if a client requests it
     #[cfg(feature = "deflate")]
-    #[arg(long, default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true)]
+    #[arg(
+        long,
+        default_value = "true",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true
+    )]
     deflate: bool,
 
-    /// Maximum deflate compression level a client can negotiate
+    /// Maximum deflate level that a client may negotiate
     #[cfg(feature = "deflate")]
     #[arg(long, value_name = "1-9", default_value_t = 6)]
     max_deflate_level: u32,
@@ -90,27 +106,33 @@ struct Flags {
 #[cfg(feature = "tls")]
 #[derive(Debug, clap::Args)]
 struct TlsFlags {
-    /// Path to certificate file
+    /// Certificate chain (PEM)
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<PathBuf>,
 
-    /// Path to key file
+    /// Private key (PEM)
     #[arg(long, value_name = "FILE")]
     tls_key: Option<PathBuf>,
 
-    /// Path to certificate authority file
+    /// Certificate authority of the clients (PEM)
     #[arg(long, value_name = "FILE")]
     tls_root_ca_file: Option<PathBuf>,
 
-    /// Client certificate auth policy: 'require' or 'require-verify'
+    /// Client certificates: 'require' or 'require-verify'
     #[arg(long, value_name = "POLICY", value_parser = client_auth_policy)]
     tls_client_auth_policy: Option<TlsClientAuthPolicy>,
 
-    /// Require TLS for client connections
-    #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true)]
+    /// Reject clients without TLS
+    #[arg(
+        long,
+        default_value = "false",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true
+    )]
     tls_required: bool,
 
-    /// Minimum TLS version acceptable: 'tls1.2' or 'tls1.3'
+    /// Minimum TLS version: 'tls1.2' or 'tls1.3'
     #[arg(long, value_name = "VERSION", default_value = "tls1.2", value_parser = tls_version)]
     tls_min_version: TlsVersion,
 }
@@ -128,18 +150,22 @@ fn main() -> ExitCode {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(flags: Flags) -> io::Result<()> {
-    // Before the address is told: whoever reads it may send a signal at once.
-    let end = signal::asked_to_end()?;
+    // Before the address is printed: its reader may send a signal at once.
+    let terminated = signal::terminated()?;
     let nsqd = start(&flags)?;
     println!("{}", nsqd.address());
-    end.await
+    terminated.await
 }
 
 fn start(flags: &Flags) -> io::Result<EmbeddedNsqd> {
-    // Go's way to say every interface.
-    let every = flags.tcp_address.starts_with(':').then_some("0.0.0.0");
+    // In Go, `:4150` means all interfaces.
+    let host = if flags.tcp_address.starts_with(':') {
+        "0.0.0.0"
+    } else {
+        ""
+    };
     let builder = EmbeddedNsqd::builder()
-        .address(format!("{}{}", every.unwrap_or(""), flags.tcp_address))
+        .address(format!("{host}{}", flags.tcp_address))
         .max_msg_size(flags.max_msg_size)
         .max_body_size(flags.max_body_size)
         .max_req_timeout(flags.max_req_timeout)
@@ -160,10 +186,9 @@ fn start(flags: &Flags) -> io::Result<EmbeddedNsqd> {
 
 fn with_auth(builder: EmbeddedNsqdBuilder, secret: Option<String>) -> EmbeddedNsqdBuilder {
     let Some(secret) = secret else { return builder };
-    builder.auth(move |asked| {
-        let knows_it = asked.secret() == secret.as_bytes();
-        Ok(if knows_it {
-            Grant::everything("friend")
+    builder.auth(move |request| {
+        Ok(if request.secret() == secret.as_bytes() {
+            Grant::everything("authorized")
         } else {
             Grant::nothing()
         })
@@ -194,7 +219,7 @@ fn client_auth_policy(text: &str) -> Result<TlsClientAuthPolicy, &'static str> {
     match text {
         "require" => Ok(TlsClientAuthPolicy::Require),
         "require-verify" => Ok(TlsClientAuthPolicy::RequireVerify),
-        _ => Err("neither 'require' nor 'require-verify'"),
+        _ => Err("must be 'require' or 'require-verify'"),
     }
 }
 
@@ -203,11 +228,11 @@ fn tls_version(text: &str) -> Result<TlsVersion, &'static str> {
     match text {
         "tls1.2" => Ok(TlsVersion::Tls12),
         "tls1.3" => Ok(TlsVersion::Tls13),
-        _ => Err("neither 'tls1.2' nor 'tls1.3'"),
+        _ => Err("must be 'tls1.2' or 'tls1.3'"),
     }
 }
 
-/// Gives a flag in Go's spelling its second dash.
+/// Adds the second dash to a flag that is spelled as in Go.
 fn double_dash(argument: String) -> String {
     let name = argument.strip_prefix('-').unwrap_or_default();
     let name = name.split_once('=').map_or(name, |(name, _)| name);

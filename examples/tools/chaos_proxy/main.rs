@@ -1,16 +1,16 @@
-//! `chaos_proxy`: a bad network before your nsqd, to see what your application makes of it.
+//! `chaos_proxy`: a faulty network between an application and nsqd, to test the application.
 //!
 //! ```text
-//! cargo run --example chaos_proxy -- --upstream 127.0.0.1:4150 --listen 127.0.0.1:4250 --faults latency=20ms,jitter=5ms
-//! chaos_proxy --upstream 127.0.0.1:4150 --faults cut-every=5s,end=rst
+//! cargo run --example chaos_proxy -- --upstream 127.0.0.1:4150 --faults latency=20ms,jitter=5ms
+//! chaos_proxy --upstream 127.0.0.1:4150 --listen 127.0.0.1:4250 --faults cut-every=5s,end=rst
 //! chaos_proxy --upstream 127.0.0.1:4150 --faults slice=1..7,corrupt-down=1000,times=1 --seed 42
 //! ```
 //!
-//! * Publish to the address that it prints instead of nsqd's; any NSQ client will do, and any other TCP server.
-//! * `--help` tells every fault there is. Those that name a direction concern what the client sends (`-up`), or what it is
-//!   sent (`-down`).
-//! * It prints its seed: the same seed does the same again.
-//! * SIGTERM and Ctrl-C end it, with exit code 0, and it says what has passed.
+//! * Connect the client to the address that it prints. It forwards any protocol over TCP.
+//! * `--help` lists all faults. The suffix `-up` selects the bytes that the client sends, `-down`
+//!   those that it receives.
+//! * It prints its seed. The same seed repeats the same faults.
+//! * SIGTERM and Ctrl-C terminate it with exit code 0. It then prints how much it has forwarded.
 
 // The proxy that the tests of this crate use.
 #[path = "../../../tests/support/chaos/mod.rs"]
@@ -28,40 +28,40 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "chaos_proxy", version, after_help = FAULTS)]
 struct Flags {
-    /// Address to listen on; port 0 is a free one
+    /// Address to listen on; port 0 selects a free port
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
     listen: String,
 
-    /// Address of the server, which may come and go
+    /// Address of the server; it need not be running yet
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4150", value_parser = address)]
     upstream: String,
 
-    /// What to do to the connections
+    /// Faults to apply to the connections
     #[arg(long, value_name = "FAULT,...", default_value = "none")]
     faults: Faults,
 
-    /// What chance depends on; without it, it is another each time
+    /// Seed of the random numbers [default: random]
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
 }
 
 const FAULTS: &str = "\
-Faults of one way; with -up of what the client sends, with -down of what it is sent, else of both:
-  latency=20ms        everything arrives so much later
-  jitter=5ms          give or take so much; the order stays
-  bandwidth=100kB/s   no more than that passes (B/s, kB/s, MB/s)
-  slice=1..7          it arrives in pieces of so many bytes
-  stall=5000          so many bytes pass, and then no more; the connection stays open
-  cut=1234            so many bytes pass, and then the connection ends
-  corrupt=77          the byte behind so many others arrives as another one
+Faults of both directions; with -up only of the bytes from the client, with -down of those to it:
+  latency=20ms        delays all bytes
+  jitter=5ms          varies the latency by up to this much; the order is kept
+  bandwidth=100kB/s   limits the throughput (B/s, kB/s, MB/s)
+  slice=1..7          forwards in pieces of this many bytes
+  stall=5000          forwards this many bytes and then none; the connection stays open
+  cut=1234            forwards this many bytes and then closes the connection
+  corrupt=77          changes the byte after this many bytes
 Faults of a connection:
-  end=rst             one that is cut is reset, and not finished (fin)
-  cut-every=5s        it ends when it is that old
-  times=1             only so many are stalled, cut and corrupted: the first ones
-  black-hole          it opens, and nothing passes
-  refuse              it is reset at once";
+  end=rst             closes with a reset instead of fin
+  cut-every=5s        closes each connection at this age
+  times=1             stalls, cuts and corrupts only the first N connections
+  black-hole          accepts connections and forwards nothing
+  refuse              resets new connections at once";
 
-/// Whether the name resolves is seen at each connection, for the server may come and go.
+/// Checks the form only; the name is resolved for each connection.
 fn address(text: &str) -> Result<String, String> {
     match text.rsplit_once(':') {
         Some((host, port))
@@ -69,7 +69,7 @@ fn address(text: &str) -> Result<String, String> {
         {
             Ok(text.to_owned())
         }
-        _ => Err("takes a host and a port of 1 to 65535, such as 127.0.0.1:4150".to_owned()),
+        _ => Err("must be a host and a port from 1 to 65535, such as 127.0.0.1:4150".to_owned()),
     }
 }
 
@@ -85,8 +85,8 @@ fn main() -> ExitCode {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(flags: Flags) -> io::Result<()> {
-    // Before the address is told: whoever reads it may send a signal at once.
-    let end = signal::asked_to_end()?;
+    // Before the address is printed: its reader may send a signal at once.
+    let terminated = signal::terminated()?;
     let seed = flags.seed.unwrap_or_else(chaos::seed);
     let Flags {
         listen,
@@ -98,11 +98,11 @@ async fn run(flags: Flags) -> io::Result<()> {
         .map_err(|e| io::Error::new(e.kind(), format!("--listen {listen}: {e}")))?;
     println!("{}", proxy.address());
     println!("--upstream {upstream} --faults {faults} --seed {seed}");
-    end.await?;
-    let passed = proxy.counts();
+    terminated.await?;
+    let forwarded = proxy.counts();
     println!(
         "{} connections, {} bytes up, {} bytes down",
-        passed.connections, passed.up, passed.down
+        forwarded.connections, forwarded.up, forwarded.down
     );
     Ok(())
 }

@@ -15,7 +15,7 @@ pub(crate) fn producer_opt(text: &str) -> Result<(String, String), String> {
     Ok((name.into(), value.into()))
 }
 
-/// Whether it is an option, but not a switch.
+/// Returns whether this is an option that is not boolean.
 fn needs_value(name: &str) -> bool {
     let name = name.replace('-', "_");
     ProducerConfig::options()

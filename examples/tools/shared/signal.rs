@@ -1,10 +1,10 @@
-//! The signals that ask a program to end: SIGTERM and Ctrl-C.
+//! The signals that terminate a program: SIGTERM and Ctrl-C.
 
 use std::io;
 
-/// Comes with the next of them; they are caught from now on.
+/// Installs the signal handlers, and returns a future that ends with the first signal.
 #[cfg(unix)]
-pub(crate) fn asked_to_end() -> io::Result<impl Future<Output = io::Result<()>>> {
+pub(crate) fn terminated() -> io::Result<impl Future<Output = io::Result<()>>> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -19,6 +19,6 @@ pub(crate) fn asked_to_end() -> io::Result<impl Future<Output = io::Result<()>>>
 }
 
 #[cfg(not(unix))]
-pub(crate) fn asked_to_end() -> io::Result<impl Future<Output = io::Result<()>>> {
+pub(crate) fn terminated() -> io::Result<impl Future<Output = io::Result<()>>> {
     Ok(tokio::signal::ctrl_c())
 }

@@ -1,4 +1,5 @@
-//! Reading: a thread of its own splits the standard input, so that waiting for input holds up no publish and no heartbeat.
+//! Reads and splits the standard input in a separate thread, so that a blocking read delays no
+//! publish and no heartbeat.
 
 use std::{
     io::{self, BufRead, BufReader, Read},
@@ -10,32 +11,32 @@ use std::{
 use actix_nsq::bytes::Bytes;
 use tokio::sync::mpsc;
 
-/// So much is read at once, and a chunk is full when it has so many bytes.
-const CHUNK: usize = 64 << 10;
+/// Bytes per read, and the size at which a chunk is full.
+const CHUNK_SIZE: usize = 64 << 10;
 
-/// A chunk is full when it has so many records.
-const RECORDS: usize = 256;
+/// Maximum number of records in a chunk.
+const CHUNK_RECORDS: usize = 256;
 
 /// A piece of the input to be published as one message.
 #[derive(Debug, Clone)]
 pub(crate) struct Record {
-    /// Its place in the input, from 0; empty ones do not count.
+    /// Number in the input, from 0, without empty records.
     pub(crate) number: u64,
     pub(crate) body: Bytes,
 }
 
-/// Records that were read together: at least one.
+/// Records that were read together, at least one.
 pub(crate) type Chunk = Vec<Record>;
 
-/// Starts the thread that reads. It waits while nobody takes what it has read.
+/// Starts the thread that reads. It pauses while the channel is full.
 pub(crate) fn read_stdin(delimiter: u8, rate: Option<u32>) -> mpsc::Receiver<io::Result<Chunk>> {
     let (chunks, receiver) = mpsc::channel(1);
     thread::spawn(move || {
         let mut splitter = Splitter::new(io::stdin().lock(), delimiter);
         let mut throttle = rate.map(Throttle::new);
         loop {
-            let most = throttle.as_mut().map_or(RECORDS, Throttle::wait);
-            let chunk = splitter.next_chunk(most.min(RECORDS)).transpose();
+            let max = throttle.as_mut().map_or(CHUNK_RECORDS, Throttle::wait);
+            let chunk = splitter.next_chunk(max.min(CHUNK_RECORDS)).transpose();
             let Some(chunk) = chunk else { break };
             if let (Some(throttle), Ok(chunk)) = (&mut throttle, &chunk) {
                 throttle.take(chunk.len());
@@ -59,16 +60,17 @@ struct Splitter<R> {
 impl<R: Read> Splitter<R> {
     fn new(input: R, delimiter: u8) -> Self {
         Self {
-            input: BufReader::with_capacity(CHUNK, input),
+            input: BufReader::with_capacity(CHUNK_SIZE, input),
             delimiter,
             next: 0,
         }
     }
 
-    /// The next records, at most `most`: those that are there already, or else the first to come. `None` at the end.
-    fn next_chunk(&mut self, most: usize) -> io::Result<Option<Chunk>> {
+    /// Returns up to `max` records: those in the buffer, or the next one. `None` at the end of the
+    /// input.
+    fn next_chunk(&mut self, max: usize) -> io::Result<Option<Chunk>> {
         let mut text = Vec::new();
-        let mut places: Vec<Range<usize>> = Vec::new();
+        let mut ranges: Vec<Range<usize>> = Vec::new();
         loop {
             let start = text.len();
             if self.input.read_until(self.delimiter, &mut text)? == 0 {
@@ -76,62 +78,61 @@ impl<R: Read> Splitter<R> {
             }
             let end = text.len() - usize::from(text.last() == Some(&self.delimiter));
             if start < end {
-                places.push(start..end);
+                ranges.push(start..end);
             }
-            let full = places.len() >= most || text.len() >= CHUNK;
-            let more_is_there = self.input.buffer().contains(&self.delimiter);
-            if !places.is_empty() && (full || !more_is_there) {
+            let full = ranges.len() >= max || text.len() >= CHUNK_SIZE;
+            let more_buffered = self.input.buffer().contains(&self.delimiter);
+            if !ranges.is_empty() && (full || !more_buffered) {
                 break;
             }
         }
-        // One allocation for all of them.
+        // One allocation for all bodies.
         let text = Bytes::from(text);
         let first = self.next;
-        self.next += places.len() as u64;
+        self.next += ranges.len() as u64;
         let records: Chunk = (first..)
-            .zip(places)
-            .map(|(number, place)| Record {
+            .zip(ranges)
+            .map(|(number, range)| Record {
                 number,
-                body: text.slice(place),
+                body: text.slice(range),
             })
             .collect();
         Ok((!records.is_empty()).then_some(records))
     }
 }
 
-/// Lets so many records pass per second; of a pause, one second's worth is made good.
+/// A token bucket with the capacity of one second: limits the records per second.
 struct Throttle {
     rate: f64,
-    /// Records that may pass.
-    balance: f64,
-    /// When the balance was last brought up to date.
-    since: Instant,
+    tokens: f64,
+    /// Time of the last refill.
+    refilled: Instant,
 }
 
 impl Throttle {
     fn new(rate: u32) -> Self {
         Self {
             rate: rate.into(),
-            balance: 1.0,
-            since: Instant::now(),
+            tokens: 1.0,
+            refilled: Instant::now(),
         }
     }
 
-    /// Waits until a record may pass, and returns how many may.
+    /// Waits for a token, and returns the number of tokens.
     fn wait(&mut self) -> usize {
         loop {
             let now = Instant::now();
-            let earned = now.duration_since(self.since).as_secs_f64() * self.rate;
-            self.balance = (self.balance + earned).min(self.rate);
-            self.since = now;
-            if self.balance >= 1.0 {
-                return self.balance as usize;
+            let added = now.duration_since(self.refilled).as_secs_f64() * self.rate;
+            self.tokens = (self.tokens + added).min(self.rate);
+            self.refilled = now;
+            if self.tokens >= 1.0 {
+                return self.tokens as usize;
             }
-            thread::sleep(Duration::from_secs_f64((1.0 - self.balance) / self.rate));
+            thread::sleep(Duration::from_secs_f64((1.0 - self.tokens) / self.rate));
         }
     }
 
     fn take(&mut self, records: usize) {
-        self.balance -= records as f64;
+        self.tokens -= records as f64;
     }
 }

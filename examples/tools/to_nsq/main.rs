@@ -1,33 +1,36 @@
-//! `to_nsq`: publishes what it reads on its standard input, a message per line. It is [NSQ's own tool][nsq] with its
-//! flags, and it tells of every record what became of it.
+//! `to_nsq`: publishes the lines of its standard input. It has the flags of [NSQ's own tool][nsq],
+//! and can log the outcome of every line.
 //!
 //! ```text
 //! printf 'one\ntwo\n' | cargo run --example to_nsq -- --topic test
 //! to_nsq -topic test -nsqd-tcp-address host1:4150 -nsqd-tcp-address host2:4150 < lines
-//! to_nsq --topic test --delimiter '\0' --rate 500 --producer-opt publish_timeout=1m --outcome-log outcomes < records
+//! to_nsq --topic test --delimiter '\0' --rate 500 --producer-opt publish_timeout=1m < records
 //! ```
 //!
-//! * Records are separated by the delimiter, which is not part of them. Empty ones are skipped and not counted. The
-//!   last one needs no delimiter (NSQ's own tool then cuts off its last byte; this one does not).
-//! * Every record is published to each address, to each in the order of the input. An nsqd that is slow slows down the
-//!   reading; one that is away is dialled again, and records wait for it until their `publish_timeout`.
-//! * The outcome log has one line for each record and address, `<record> <outcome>[ <error>]`: records are numbered from
-//!   0, outcomes are `ok`, `not_written`, `maybe_written` and `maybe_partial`. A record's lines come in the order of the
-//!   answers. With several addresses an error begins with its address; the record's other addresses are ok.
+//! * The delimiter separates records and is not part of them. Empty records are skipped and not
+//!   counted. The last record needs no delimiter (NSQ's own tool cuts off its last byte in that
+//!   case).
+//! * Every record is published to each address, in the order of the input. A slow nsqd slows down
+//!   the reading. If nsqd is down, the tool reconnects, and records wait until their
+//!   `publish_timeout`.
+//! * The outcome log has one line per record and address: `<record> <outcome>[ <error>]`. Records
+//!   are numbered from 0; outcomes are `ok`, `not_written`, `maybe_written` and `maybe_partial`.
+//!   Lines are in the order of the results. With several addresses an error begins with the
+//!   address.
 //! * The last line on standard error is `published: A ok, B not written, C maybe written`.
-//! * The exit code is 0 if all are ok, 2 for a wrong command line, and 1 otherwise.
-//! * SIGINT and SIGTERM end the reading; what was read has 5 seconds to be published.
+//! * Exit codes: 0 if all publishes are ok, 2 for a wrong command line, 1 otherwise.
+//! * On SIGINT and SIGTERM it stops reading, and publishes what it has read within 5 seconds.
 //!
-//! How it works: a [thread](input) reads and splits; a [lane](lane) for each address publishes with many publishes in
-//! flight, and hands each answer to the [report](report).
+//! A thread reads and splits the input (`input`); one `publisher` per address publishes, with many
+//! publishes in flight, and passes each result to the `report`.
 //!
 //! [nsq]: https://nsq.io/utilities/to_nsq.html
 
 mod input;
-mod lane;
 mod options;
 #[path = "../shared/producer_opt.rs"]
 mod producer_opt;
+mod publisher;
 mod report;
 #[path = "../shared/signal.rs"]
 mod signal;
@@ -45,12 +48,12 @@ use tokio::{
     time::sleep,
 };
 
-use self::{input::Chunk, lane::Lane, options::Options, report::Report};
+use self::{input::Chunk, options::Options, publisher::Publisher, report::Report};
 
-/// After a signal, what was read has so long to be published.
+/// Time to publish what was read before a signal.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// So many chunks wait for a slow lane before the reading waits too.
+/// Maximum number of chunks that are queued for one publisher; then the reading pauses.
 const CHUNKS: usize = 4;
 
 fn main() -> ExitCode {
@@ -59,7 +62,7 @@ fn main() -> ExitCode {
     let report = match Report::new(options.outcome_log.as_deref()) {
         Ok(report) => RefCell::new(report),
         Err(error) => {
-            report::say(format_args!("{error}"));
+            report::print_line(format_args!("{error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -71,54 +74,56 @@ fn main() -> ExitCode {
     }
 }
 
-/// Publishes the input to every address, and returns when everything is answered.
+/// Publishes the input to every address, and returns when every publish has a result.
 async fn publish_input(options: &Options, report: &RefCell<Report>) -> io::Result<()> {
-    let (mut producers, mut feeds, mut lanes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut producers, mut queues, mut publishers) = (Vec::new(), Vec::new(), Vec::new());
     for config in &options.configs {
         let producer = Producer::start(config.clone());
-        let (feed, chunks) = mpsc::channel(CHUNKS);
-        // Only where there are several does a line need to say which.
+        let (queue, chunks) = mpsc::channel(CHUNKS);
+        // A single address is not named in the log.
         let name = (options.configs.len() > 1).then(|| config.address());
-        let lane = Lane::new(producer.clone(), &options.topic, config, name, report);
-        lanes.push(lane.run(chunks));
-        feeds.push(feed);
+        let publisher = Publisher::new(producer.clone(), &options.topic, config, name, report);
+        publishers.push(publisher.run(chunks));
+        queues.push(queue);
         producers.push(producer);
     }
     let (stop, stopped) = oneshot::channel();
     let input = input::read_stdin(options.delimiter, options.rate);
-    let feeding = async {
+    let reading = async {
         tokio::select! {
-            fed = feed(input, feeds) => fed,
+            read = distribute(input, queues) => read,
             _ = stopped => Ok(()),
         }
     };
     tokio::select! {
-        (fed, _) = join(feeding, join_all(lanes)) => fed,
-        never = heed_signals(stop, producers) => match never {},
+        (read, _) = join(reading, join_all(publishers)) => read,
+        never = handle_signals(stop, producers) => match never {},
         never = report::keep_current(report) => match never {},
     }
 }
 
-/// Gives every lane every record. It ends at the end of the input, and the lanes then end when all is answered.
-async fn feed(
+/// Sends every record to every publisher. At the end of the input the queues are closed, and the
+/// publishers finish.
+async fn distribute(
     mut input: mpsc::Receiver<io::Result<Chunk>>,
-    lanes: Vec<mpsc::Sender<Chunk>>,
+    queues: Vec<mpsc::Sender<Chunk>>,
 ) -> io::Result<()> {
     while let Some(chunk) = input.recv().await {
         let chunk = chunk?;
-        for lane in &lanes {
-            // A lane takes records as long as there are any.
-            let _ = lane.send(chunk.clone()).await;
+        for queue in &queues {
+            // Cannot fail: a publisher receives until its queue is closed.
+            let _ = queue.send(chunk.clone()).await;
         }
     }
     Ok(())
 }
 
-/// Ends the reading at a signal, and after a while also the waiting for answers: a drained producer answers all it holds.
-async fn heed_signals(stop: oneshot::Sender<()>, producers: Vec<Addr<Producer>>) -> Infallible {
-    let signal = async { signal::asked_to_end()?.await };
+/// On a signal, stops the reading, and after `GRACE` drains the producers, which completes every
+/// publish.
+async fn handle_signals(stop: oneshot::Sender<()>, producers: Vec<Addr<Producer>>) -> Infallible {
+    let signal = async { signal::terminated()?.await };
     if let Err(error) = signal.await {
-        log::warn!("signals cannot be heeded: {error}");
+        log::warn!("cannot handle signals: {error}");
         return pending().await;
     }
     drop(stop);

@@ -1,4 +1,4 @@
-//! The command line: the flags of NSQ's own tool, in the spelling of Go (`-topic`) and the usual one (`--topic`).
+//! The command line: the flags of NSQ's own tool, spelled as in Go (`-topic`) or with two dashes.
 
 use std::path::PathBuf;
 
@@ -7,11 +7,12 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use crate::producer_opt::producer_opt;
 
-/// Publishes what it reads on its standard input to nsqd, a message per line.
+/// Publishes each line of the standard input to nsqd.
 ///
-/// The delimiter is not part of a message. Empty records are skipped; the last one needs no delimiter. The last line
-/// on standard error tells how many publishes are ok, not written, and maybe written; the exit code is 0 only if all
-/// are ok. SIGINT and SIGTERM end the reading, and what was read is still published.
+/// The delimiter is not part of a message. Empty records are skipped; the last record needs no
+/// delimiter. The last line on standard error counts the publishes that are ok, not written, and
+/// maybe written; the exit code is 0 only if all are ok. On SIGINT and SIGTERM it stops reading,
+/// and publishes what it has read.
 #[derive(Debug, Parser)]
 #[command(name = "to_nsq", version)]
 struct Flags {
@@ -19,15 +20,21 @@ struct Flags {
     #[arg(long)]
     topic: Topic,
 
-    /// Destination nsqd TCP address; given several times, every record is published to each [default: 127.0.0.1:4150]
+    /// Address of nsqd; repeat it to publish every record to each [default: 127.0.0.1:4150]
     #[arg(long, value_name = "HOST:PORT")]
     nsqd_tcp_address: Vec<String>,
 
-    /// Byte to split the input by: a single character, or \n, \r, \t, \0, \\, \xHH
-    #[arg(long, value_name = "BYTE", default_value = "\\n", value_parser = delimiter, allow_hyphen_values = true)]
+    /// Byte that separates records: a single character, or \n, \r, \t, \0, \\, \xHH
+    #[arg(
+        long,
+        value_name = "BYTE",
+        default_value = "\\n",
+        value_parser = delimiter,
+        allow_hyphen_values = true
+    )]
     delimiter: u8,
 
-    /// Throttle messages to so many per second; 0: do not
+    /// Maximum number of messages per second; 0: no limit
     #[arg(
         long,
         value_name = "N",
@@ -36,30 +43,31 @@ struct Flags {
     )]
     rate: i64,
 
-    /// Option of the producer, or NAME,VALUE; the name of a switch alone means true (may be given multiple times)
+    /// Option of the producer, also NAME,VALUE; a boolean option alone means true; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = producer_opt)]
     producer_opt: Vec<(String, String)>,
 
-    /// Write a line for each record (numbered from 0) and address: its number, then ok, not_written, maybe_written or
-    /// maybe_partial, then the error (which begins with the address where there are several)
+    /// Write one line per record and address: the number of the record (from 0), then ok,
+    /// not_written, maybe_written or maybe_partial, then the error (with several addresses, after
+    /// the address)
     #[arg(long, value_name = "FILE")]
     outcome_log: Option<PathBuf>,
 }
 
-/// What the command line asks for.
+/// The command line.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) topic: Topic,
-    /// One for each address.
+    /// One per address.
     pub(crate) configs: Vec<ProducerConfig>,
     pub(crate) delimiter: u8,
-    /// Records per second; `None`: as many as come.
+    /// Records per second; `None`: no limit.
     pub(crate) rate: Option<u32>,
     pub(crate) outcome_log: Option<PathBuf>,
 }
 
 impl Options {
-    /// Reads the command line. A wrong one ends the program, with code 2.
+    /// Parses the command line. Exits with code 2 if it is wrong.
     pub(crate) fn from_command_line() -> Self {
         let flags = Flags::parse_from(std::env::args().map(double_dash));
         let configs = configs(&flags).unwrap_or_else(|error| {
@@ -77,7 +85,7 @@ impl Options {
     }
 }
 
-/// Gives a flag in Go's spelling its second dash.
+/// Adds the second dash to a flag that is spelled as in Go.
 fn double_dash(argument: String) -> String {
     let name = argument.strip_prefix('-').unwrap_or_default();
     let name = name.split_once('=').map_or(name, |(name, _)| name);
@@ -114,7 +122,7 @@ fn delimiter(text: &str) -> Result<u8, String> {
     escaped.ok_or_else(|| "must be a single byte, or one of \\n, \\r, \\t, \\0, \\\\, \\xHH".into())
 }
 
-/// A configuration for each address, however often it was given.
+/// One configuration per address, without duplicates.
 fn configs(flags: &Flags) -> Result<Vec<ProducerConfig>, ConfigError> {
     let mut addresses: Vec<&str> = Vec::new();
     for address in &flags.nsqd_tcp_address {

@@ -1,4 +1,4 @@
-//! What became of the records: the outcome log, the progress line, and the last word.
+//! The outcomes of the records: outcome log, progress line and summary.
 
 use std::{
     cell::RefCell,
@@ -13,10 +13,10 @@ use std::{
 use actix_nsq::{Delivery, PublishError};
 use tokio::time::sleep;
 
-/// How often the progress line and the outcome log are brought up to date.
+/// Interval at which the progress line and the outcome log are updated.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// On a terminal, clears the progress line.
+/// Clears the progress line on a terminal.
 const CLEAR: &str = "\r\x1b[K";
 
 /// The outcomes so far.
@@ -25,14 +25,14 @@ pub(crate) struct Report {
     not_written: u64,
     maybe_written: u64,
     log: Option<BufWriter<File>>,
-    /// The first failure was shown, for want of a log.
-    told: bool,
-    /// The first failure of the log; nothing is written to it any more.
+    /// Whether the first failure was printed; with a log none is.
+    printed_failure: bool,
+    /// First error of the log, after which nothing is written to it.
     log_failure: Option<io::Error>,
 }
 
 impl Report {
-    /// Starts a report, with an outcome log if one is wanted.
+    /// Creates a report, with an outcome log if a path is given.
     pub(crate) fn new(outcome_log: Option<&Path>) -> io::Result<Self> {
         let create = |path: &Path| {
             let file = File::create(path).map_err(|error| {
@@ -45,32 +45,30 @@ impl Report {
             not_written: 0,
             maybe_written: 0,
             log: outcome_log.map(create).transpose()?,
-            told: false,
+            printed_failure: false,
             log_failure: None,
         })
     }
 
-    /// Takes note of the answer for one record from one address, which is named if there are several.
+    /// Counts and logs the result of one record at one address.
     pub(crate) fn outcome(
         &mut self,
         record: u64,
         address: Option<&str>,
-        answer: Result<(), PublishError>,
+        result: Result<(), PublishError>,
     ) {
-        match answer.as_ref().map_err(PublishError::delivery) {
+        match result.as_ref().map_err(PublishError::delivery) {
             Ok(()) => self.ok += 1,
             Err(Delivery::NotWritten) => self.not_written += 1,
             Err(Delivery::MaybeWritten | Delivery::MaybePartial) => self.maybe_written += 1,
         }
-        if let Err(error) = &answer
+        if let Err(error) = &result
             && self.log.is_none()
-            && !std::mem::replace(&mut self.told, true)
+            && !std::mem::replace(&mut self.printed_failure, true)
         {
-            say(format_args!(
-                "record {record}, the first that failed: {error}"
-            ));
+            print_line(format_args!("first failure, record {record}: {error}"));
         }
-        self.log(|log| write_line(log, record, address, &answer));
+        self.log(|log| write_line(log, record, address, &result));
     }
 
     fn log(&mut self, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) {
@@ -82,20 +80,17 @@ impl Report {
         }
     }
 
-    /// The last word, with how the reading ended; returns whether all is well.
+    /// Prints the summary. Returns whether everything was read, published and logged.
     pub(crate) fn finish(mut self, read: io::Result<()>) -> bool {
         self.log(BufWriter::flush);
-        let read_all = read.map_err(|error| say(format_args!("reading stopped: {error}")));
+        let read = read.map_err(|error| print_line(format_args!("cannot read the input: {error}")));
         let failure = self.log_failure.take();
         if let Some(error) = &failure {
-            say(format_args!("the outcome log is not complete: {error}"));
+            print_line(format_args!("the outcome log is incomplete: {error}"));
         }
-        show(format_args!("{}{self}\n", clear()));
-        self.is_clean() && read_all.is_ok() && failure.is_none()
-    }
-
-    fn is_clean(&self) -> bool {
-        self.not_written == 0 && self.maybe_written == 0
+        print(format_args!("{}{self}\n", clear()));
+        let all_ok = self.not_written == 0 && self.maybe_written == 0;
+        all_ok && read.is_ok() && failure.is_none()
     }
 }
 
@@ -118,9 +113,9 @@ fn write_line(
     log: &mut impl Write,
     record: u64,
     address: Option<&str>,
-    answer: &Result<(), PublishError>,
+    result: &Result<(), PublishError>,
 ) -> io::Result<()> {
-    let Err(error) = answer else {
+    let Err(error) = result else {
         return writeln!(log, "{record} ok");
     };
     let outcome = match error.delivery() {
@@ -134,21 +129,21 @@ fn write_line(
     }
 }
 
-/// Brings the progress line, if standard error is a terminal, and the outcome log up to date, again and again.
+/// Updates the outcome log, and on a terminal the progress line, at regular intervals.
 pub(crate) async fn keep_current(report: &RefCell<Report>) -> Infallible {
     let is_terminal = io::stderr().is_terminal();
     loop {
         sleep(INTERVAL).await;
         report.borrow_mut().log(BufWriter::flush);
         if is_terminal {
-            show(format_args!("{CLEAR}{}", report.borrow()));
+            print(format_args!("{CLEAR}{}", report.borrow()));
         }
     }
 }
 
-/// Shows the crate's warnings, such as a lost connection, on standard error.
+/// Prints the warnings of the crate, such as a lost connection, to standard error.
 pub(crate) fn log_warnings() {
-    // Nobody else sets a logger here.
+    // Cannot fail: this is the only logger.
     let _ = log::set_logger(&Warnings);
     log::set_max_level(log::LevelFilter::Warn);
 }
@@ -161,19 +156,19 @@ impl log::Log for Warnings {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        say(*record.args());
+        print_line(*record.args());
     }
 
     fn flush(&self) {}
 }
 
-/// Says something on a line of its own.
-pub(crate) fn say(what: fmt::Arguments<'_>) {
-    show(format_args!("{}to_nsq: {what}\n", clear()));
+/// Prints a line to standard error, above the progress line.
+pub(crate) fn print_line(text: fmt::Arguments<'_>) {
+    print(format_args!("{}to_nsq: {text}\n", clear()));
 }
 
-fn show(text: fmt::Arguments<'_>) {
-    // When nobody reads it, the publishing goes on all the same.
+fn print(text: fmt::Arguments<'_>) {
+    // A closed standard error does not stop the publishing.
     let _ = io::stderr().write_fmt(text);
 }
 

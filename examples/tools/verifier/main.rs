@@ -173,13 +173,13 @@ async fn publish(
             sleep(LOOK).await;
         }
     };
-    let asked_to_end = signal::asked_to_end()?;
+    let terminated = signal::terminated()?;
     let interrupted = tokio::select! {
         never = load.publish() => never,
         never = report::keep_current(&board) => never,
         () = sleep(options.duration) => false,
         () = failed => false,
-        _ = asked_to_end => true,
+        _ = terminated => true,
     };
     end_at_a_signal()?;
     if interrupted {
@@ -212,7 +212,7 @@ fn end_at_a_signal() -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_io().build()?;
     let signal = {
         let _entered = runtime.enter();
-        signal::asked_to_end()?
+        signal::terminated()?
     };
     thread::spawn(move || {
         let _ = runtime.block_on(signal);
