@@ -1,10 +1,10 @@
-//! An option of the producer on a command line: NAME=VALUE, or NAME,VALUE as NSQ's own tools have it, or the name of a switch
-//! alone, which means true.
+//! The flag `--producer-opt`: NAME=VALUE, or NAME,VALUE as in NSQ's own tools, or the name of a
+//! boolean option alone, which means true.
 
 use actix_nsq::ProducerConfig;
 
-/// Reads one. What is refused here is shown as it was given, so nothing is that may have a secret in it: of that the
-/// configuration tells.
+/// Splits name and value. clap prints a rejected argument in full, so an argument that may contain a
+/// secret is accepted here; the configuration rejects it without its value.
 pub(crate) fn producer_opt(text: &str) -> Result<(String, String), String> {
     let (name, value) = match text.split_once(['=', ',']) {
         Some(("", _)) => return Err("must be NAME=VALUE".into()),
