@@ -147,7 +147,7 @@ impl ConnectionSettings {
             let secret = provider();
             Box::pin(async move {
                 let secret = secret.await?;
-                let max = validate::MAX_SECRET;
+                let max = table::MAX_SECRET;
                 if secret.expose().len() > max {
                     return Err(format!("the secret is longer than {max} bytes").into());
                 }

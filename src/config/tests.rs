@@ -208,8 +208,8 @@ fn option_of_another_scope_is_rejected_by_name() {
         ConnectionConfig::builder().set("max-pending", "1"),
         "option max_pending is not an option of ConnectionConfig, but of a producer",
     );
-    let max_in_flight = "unsupported option max_in_flight of go-nsq: it is an option of consumers; the limits of a producer \
-                         are max_pending and publish_window";
+    let max_in_flight = "unsupported option max_in_flight of go-nsq: it is an option of consumers; \
+                         the limits of a producer are max_pending and publish_window";
     assert_error(builder().set("max_in_flight", "1"), max_in_flight);
     assert_error(
         ConnectionConfig::builder().set("max_in_flight", "1"),
@@ -222,19 +222,20 @@ fn option_of_another_scope_is_rejected_by_name() {
 fn conflict_error_names_both_options() {
     assert_error(
         builder().ack_timeout(Duration::from_secs(20)).build(),
-        "option ack_timeout = 20s conflicts with publish_timeout = 30s: it must be at most half of that",
+        "option ack_timeout = 20s conflicts with publish_timeout = 30s: it must be at most half of \
+         that",
     );
     assert_error(
         builder().max_pending_bytes(1_000).build(),
-        "option max_pending_bytes = 1000 conflicts with the larger of max_publish_size and max_batch_size = 5242880: it must \
-         not be below that",
+        "option max_pending_bytes = 1000 conflicts with the larger of max_publish_size and \
+         max_batch_size = 5242880: it must not be below that",
     );
     assert_error(
         ConnectionConfig::builder()
             .max_reconnect_backoff(Duration::from_millis(1))
             .build(),
-        "option max_reconnect_backoff = 1ms conflicts with reconnect_backoff = 100ms: the maximum must not be below the \
-         first delay",
+        "option max_reconnect_backoff = 1ms conflicts with reconnect_backoff = 100ms: the maximum \
+         must not be below the first delay",
     );
 }
 
@@ -249,7 +250,8 @@ fn tls_options_are_checked_together() {
     );
     assert_error(
         config().tls_server_name("nsqd:4150").build(),
-        "option tls_server_name = \"nsqd:4150\": must be a host name or an IP address, without a port",
+        "option tls_server_name = \"nsqd:4150\": must be a host name or an IP address, without a \
+         port",
     );
 }
 
@@ -274,7 +276,8 @@ fn tls_server_name_is_derived_from_each_address() {
             }
             None => assert_error(
                 config,
-                "TLS: \"-nsqd\" is not a name that a certificate can be valid for; set tls_server_name",
+                "TLS: \"-nsqd\" is not a name that a certificate can be valid for; set \
+                 tls_server_name",
             ),
         }
     }

@@ -6,20 +6,13 @@ use std::{net::SocketAddr, path::Path};
 use super::{
     ConnectionSettings,
     redact::{is_host_char, shown_address},
-    table::{ConnectionOptions, ProducerOptions, Values},
+    table::{ConnectionOptions, MAX_NAME, ProducerOptions, Values},
     value::{TlsVersion, Value},
 };
 use crate::{
     error::{ConfigCause, ConfigError},
     protocol::one_line,
 };
-
-/// Maximum length of a host name in bytes. DNS allows 253.
-pub(super) const MAX_NAME: usize = 255;
-
-/// Maximum length of a secret in bytes. nsqd passes it to its auth server in a URL, which is
-/// shorter than this.
-pub(super) const MAX_SECRET: usize = 64 << 10;
 
 #[cfg(feature = "rustls")]
 const RUSTLS_CONFIG: &str = "rustls_0_23_config";

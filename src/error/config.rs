@@ -98,7 +98,8 @@ pub(crate) enum ConfigCause {
     #[error("TLS: {problem}")]
     Tls { problem: String },
     #[error(
-        "nsqd address \"{address}\": {problem}; expected host:port, such as 127.0.0.1:4150 or [::1]:4150"
+        "nsqd address \"{address}\": {problem}; expected host:port, such as 127.0.0.1:4150 or \
+         [::1]:4150"
     )]
     Address {
         address: String,
@@ -107,7 +108,8 @@ pub(crate) enum ConfigCause {
     #[error("a producer takes one nsqd address, not {0}; start one producer per nsqd")]
     Addresses(usize),
     #[error(
-        "environment variable {variable} is not set; it must be the address of nsqd, such as 127.0.0.1:4150"
+        "environment variable {variable} is not set; it must be the address of nsqd, such as \
+         127.0.0.1:4150"
     )]
     NoAddress { variable: String },
     #[error("option {name} = {value} conflicts with {other} = {bound}: {rule}")]

@@ -306,7 +306,8 @@ pub(crate) enum Cause {
         limit: usize,
     },
     #[error(
-        "batch of {count} messages needs {size} bytes, which exceeds max_batch_size ({limit}); split the batch"
+        "batch of {count} messages needs {size} bytes, which exceeds max_batch_size ({limit}); \
+         split the batch"
     )]
     BatchTooLarge {
         count: usize,
@@ -318,7 +319,8 @@ pub(crate) enum Cause {
     #[error("cannot serialize the message as JSON: {0}")]
     Serialize(#[source] Arc<serde_json::Error>),
     #[error(
-        "queue is full: {held} {unit} are outstanding and {size} more would exceed {option} ({limit})"
+        "queue is full: {held} {unit} are outstanding and {size} more would exceed {option} \
+         ({limit})"
     )]
     Full {
         option: &'static str,

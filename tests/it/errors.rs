@@ -1,67 +1,91 @@
-//! What an error tells, and what neither errors nor messages ever show; what may travel between
-//! threads.
+//! The errors: kind, delivery, source and text, and that neither errors nor messages show a body.
 
 use std::error::Error as _;
-use std::time::Duration;
 
 use actix::{Addr, MailboxError};
 use actix_nsq::{
-    ConnectionError, DeferredPublish, Delivery, ErrorKind, MultiPublish, Producer, ProducerConfig,
-    Publish, PublishError, producer::Drain, producer::DrainReport, protocol::ErrorCode,
+    ConfigError, ConnectionConfig, ConnectionError, DeferredPublish, Delivery, ErrorKind,
+    ErrorScope, MultiPublish, Producer, ProducerConfig, Publish, PublishError, WaitError,
+    producer::{Drain, DrainReport},
+    protocol::ErrorCode,
 };
+use serde_json::json;
 
-use crate::harness::{Network, assert_error, in_virtual_time, ms, publish, s, send, topic};
+use crate::harness::{
+    Network, assert_error, in_virtual_time, is_pending, ms, publish, s, send, topic,
+};
 use crate::support::spoken::{error_frame, ok_frame};
 
-const fn travels<T: Send + Sync + 'static>() {}
-const fn is_cloned<T: Clone>() {}
+const fn is_send_and_sync<T: Send + Sync + 'static>() {}
+const fn is_clone<T: Clone>() {}
 
 // Checked by the compiler.
 const _: () = {
-    travels::<Addr<Producer>>();
-    travels::<PublishError>();
-    travels::<ConnectionError>();
-    travels::<ProducerConfig>();
-    travels::<Publish>();
-    travels::<MultiPublish>();
-    travels::<DeferredPublish>();
-    travels::<Drain>();
-    travels::<DrainReport>();
-    is_cloned::<PublishError>();
-    is_cloned::<ProducerConfig>();
-    is_cloned::<Publish>();
-    is_cloned::<MultiPublish>();
-    is_cloned::<DeferredPublish>();
-    // It travels with every publish.
-    assert!(size_of::<Result<(), PublishError>>() <= 8);
+    is_send_and_sync::<Addr<Producer>>();
+    is_send_and_sync::<PublishError>();
+    is_send_and_sync::<ConnectionError>();
+    is_send_and_sync::<ConfigError>();
+    is_send_and_sync::<WaitError>();
+    is_send_and_sync::<ConnectionConfig>();
+    is_send_and_sync::<ProducerConfig>();
+    is_send_and_sync::<Publish>();
+    is_send_and_sync::<MultiPublish>();
+    is_send_and_sync::<DeferredPublish>();
+    is_send_and_sync::<Drain>();
+    is_send_and_sync::<DrainReport>();
+    is_clone::<PublishError>();
+    is_clone::<ConnectionConfig>();
+    is_clone::<ProducerConfig>();
+    is_clone::<Publish>();
+    is_clone::<MultiPublish>();
+    is_clone::<DeferredPublish>();
+    // Every publish returns this.
+    assert!(size_of::<Result<(), PublishError>>() == size_of::<usize>());
 };
 
 /// contract: 3
 /// fault: A3
 #[test]
-fn a_closed_mailbox_never_handled_the_message() {
+fn closed_mailbox_is_not_written_and_timeout_is_ambiguous() {
     let error = PublishError::from(MailboxError::Closed);
-    assert_eq!(
-        (error.kind(), error.delivery()),
-        (ErrorKind::Closed, Delivery::NotWritten)
-    );
-    assert!(!error.is_retryable(), "this producer will take no other");
-}
+    let kind = (error.kind(), error.delivery(), error.is_retryable());
+    assert_eq!(kind, (ErrorKind::Closed, Delivery::NotWritten, false));
+    let shown = format!("{error:?}");
+    for part in ["Closed", "NotWritten", "the producer has stopped"] {
+        assert!(shown.contains(part), "{shown}");
+    }
 
-/// contract: 3
-#[test]
-fn the_callers_own_timeout_leaves_the_message_unknown() {
     let error = PublishError::from(MailboxError::Timeout);
-    assert_eq!(
-        (error.kind(), error.delivery()),
-        (ErrorKind::Timeout, Delivery::MaybeWritten)
-    );
-    assert!(error.is_retryable());
+    let kind = (error.kind(), error.delivery(), error.is_retryable());
+    assert_eq!(kind, (ErrorKind::Timeout, Delivery::MaybeWritten, true));
 }
 
 /// contract: 3
 #[test]
-fn the_callers_own_timeout_tells_the_truth_whether_sent_or_not() {
+fn wait_error_becomes_a_publish_error_that_is_not_written() {
+    let timeout = WaitError::Timeout {
+        after: s(1),
+        last: Some(ConnectionError::HandshakeClosed),
+    };
+    for (error, kind) in [
+        (timeout, ErrorKind::Timeout),
+        (WaitError::Drained, ErrorKind::Drained),
+        (MailboxError::Closed.into(), ErrorKind::Closed),
+        (MailboxError::Timeout.into(), ErrorKind::Timeout),
+    ] {
+        let has_last = error.source().is_some();
+        let error = PublishError::from(error);
+        assert_eq!(
+            (error.kind(), error.delivery()),
+            (kind, Delivery::NotWritten)
+        );
+        assert_eq!(error.connection_error().is_some(), has_last);
+    }
+}
+
+/// contract: 3
+#[test]
+fn request_timeout_is_ambiguous_and_late_response_is_discarded() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
         let mut nsqd = network.connected().await;
@@ -70,12 +94,11 @@ fn the_callers_own_timeout_tells_the_truth_whether_sent_or_not() {
         let error = assert_error(answer.await, ErrorKind::Timeout, Delivery::MaybeWritten);
         assert!(error.to_string().contains("request's own"), "{error}");
         nsqd.expect_pub("t", "a").await;
-        // Its late response answers no other publish.
         let mut next = publish(&producer, "b");
         nsqd.expect_pub("t", "b").await;
         nsqd.send(ok_frame()).await;
         tokio::time::sleep(ms(1)).await;
-        assert!(crate::harness::is_pending(&mut next));
+        assert!(is_pending(&mut next));
         nsqd.send(ok_frame()).await;
         next.await.unwrap();
     });
@@ -83,88 +106,69 @@ fn the_callers_own_timeout_tells_the_truth_whether_sent_or_not() {
 
 /// contract: 3
 #[test]
-fn no_message_shows_its_body() {
-    let secret = "tops3cret";
-    let shown = [
-        format!("{:?}", Publish::new(topic("orders"), secret)),
-        format!("{:?}", MultiPublish::new(topic("orders"), [secret, secret])),
-        format!("{:?}", DeferredPublish::new(topic("orders"), s(1), secret)),
-    ];
-    for shown in shown {
-        assert!(
-            shown.contains("orders") && !shown.contains(secret),
-            "{shown}"
-        );
-        assert!(
-            !shown.contains(&format!("{:?}", secret.as_bytes())[1..20]),
-            "{shown}"
-        );
+fn debug_of_a_message_does_not_show_its_body() {
+    let body = "tops3cret";
+    let bytes = format!("{:?}", body.as_bytes());
+    for shown in [
+        format!("{:?}", Publish::new(topic("orders"), body)),
+        format!("{:?}", MultiPublish::new(topic("orders"), [body, body])),
+        format!("{:?}", DeferredPublish::new(topic("orders"), s(1), body)),
+    ] {
+        assert!(shown.contains("orders"), "{shown}");
+        assert!(!shown.contains(body), "{shown}");
+        assert!(!shown.contains(&bytes[1..20]), "{shown}");
     }
 }
 
 /// contract: 3
 #[test]
-fn no_error_shows_a_body() {
-    let secret = "tops3cret".repeat(200);
+fn error_does_not_show_the_body() {
+    let body = "tops3cret".repeat(200);
     in_virtual_time(async |mut network: Network| {
-        let producer = network.start_with(|config| config.max_publish_size(secret.len() - 1));
-        let too_large = [
-            publish(&producer, secret.clone()),
-            send(&producer, MultiPublish::new(topic("t"), [secret.clone()])),
+        let producer = network.start_with(|config| config.max_publish_size(body.len() - 1));
+        let mut errors = Vec::new();
+        for answer in [
+            publish(&producer, body.clone()),
+            send(&producer, MultiPublish::new(topic("t"), [body.clone()])),
             send(
                 &producer,
-                DeferredPublish::new(topic("t"), s(1), secret.clone()),
+                DeferredPublish::new(topic("t"), s(1), body.clone()),
             ),
-        ];
-        for each in too_large {
-            let error = assert_error(each.await, ErrorKind::TooLarge, Delivery::NotWritten);
-            let shown = format!("{error} {error:?}");
-            assert!(!shown.contains("s3cret"), "{shown}");
+        ] {
+            let kind = ErrorKind::TooLarge;
+            errors.push(assert_error(answer.await, kind, Delivery::NotWritten));
         }
         let publish = publish(&producer, "tops3cret");
         let mut nsqd = network.connected().await;
         nsqd.expect_pub("t", "tops3cret").await;
         drop(nsqd);
-        let error = assert_error(
-            publish.await,
-            ErrorKind::ConnectionLost,
-            Delivery::MaybeWritten,
-        );
-        let shown = format!("{error} {error:?}");
-        assert!(!shown.contains("s3cret"), "{shown}");
+        let kind = ErrorKind::ConnectionLost;
+        errors.push(assert_error(publish.await, kind, Delivery::MaybeWritten));
+        for error in errors {
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("s3cret"), "{shown}");
+        }
     });
 }
 
 /// contract: 3
 #[test]
-fn debug_shows_kind_delivery_and_text() {
-    let shown = format!("{:?}", PublishError::from(MailboxError::Closed));
-    for part in ["Closed", "NotWritten", "the producer has stopped"] {
-        assert!(shown.contains(part), "{shown}");
-    }
-}
-
-/// contract: 3
-#[test]
-fn a_refusal_tells_nsqds_code_and_text_and_its_source() {
+fn rejected_publish_has_the_code_and_text_of_nsqd() {
     in_virtual_time(async |mut network: Network| {
+        let text = "E_PUB_FAILED PUB failed topic: exiting";
         let producer = network.start();
         let publish = publish(&producer, "a");
         let mut nsqd = network.connected().await;
         nsqd.expect_pub("t", "a").await;
-        nsqd.send(error_frame("E_PUB_FAILED PUB failed topic: exiting"))
-            .await;
+        nsqd.send(error_frame(text)).await;
         nsqd.fin().await;
         let kind = ErrorKind::Rejected(ErrorCode::PubFailed);
         let error = assert_error(publish.await, kind, Delivery::NotWritten);
-        let refusal = error.server_error().expect("what nsqd said");
-        assert_eq!(refusal.code(), ErrorCode::PubFailed);
-        assert_eq!(refusal.text(), "E_PUB_FAILED PUB failed topic: exiting");
-        assert!(error.to_string().contains(refusal.text()), "{error}");
-        assert_eq!(
-            error.source().expect("a source").to_string(),
-            refusal.text()
-        );
+        let server_error = error.server_error().expect("the error of nsqd");
+        assert_eq!(server_error.code(), ErrorCode::PubFailed);
+        assert_eq!(server_error.text(), text);
+        assert_eq!(error.to_string(), format!("rejected by nsqd: {text}"));
+        assert_eq!(error.source().expect("a source").to_string(), text);
         assert!(error.is_retryable());
         assert!(error.connection_error().is_none());
     });
@@ -172,29 +176,22 @@ fn a_refusal_tells_nsqds_code_and_text_and_its_source() {
 
 /// contract: 3
 #[test]
-fn a_lost_connection_is_told_with_its_cause_and_source() {
+fn lost_connection_is_the_source_of_the_publish_error() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
         let publish = publish(&producer, "a");
         let mut nsqd = network.connected().await;
         nsqd.expect_pub("t", "a").await;
         nsqd.fin().await;
-        let error = assert_error(
-            publish.await,
-            ErrorKind::ConnectionLost,
-            Delivery::MaybeWritten,
-        );
+        let kind = ErrorKind::ConnectionLost;
+        let error = assert_error(publish.await, kind, Delivery::MaybeWritten);
+        let reason = error.connection_error();
         assert!(
-            matches!(
-                error.connection_error(),
-                Some(ConnectionError::ClosedByPeer)
-            ),
+            matches!(reason, Some(ConnectionError::ClosedByPeer)),
             "{error}"
         );
-        assert_eq!(
-            error.source().expect("a source").to_string(),
-            "closed by the peer"
-        );
+        let source = error.source().expect("a source");
+        assert_eq!(source.to_string(), "closed by the peer");
         assert!(error.is_retryable() && error.server_error().is_none());
         assert_eq!(error.clone().to_string(), error.to_string());
     });
@@ -202,28 +199,51 @@ fn a_lost_connection_is_told_with_its_cause_and_source() {
 
 /// contract: 3
 #[test]
-fn a_timeout_while_connected_blames_no_earlier_failure() {
+fn timeout_while_connected_has_no_connection_error() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(|config| config.publish_timeout(s(3)).publish_window(1));
         network.dial().await.refuse();
         let mut nsqd = network.connected().await;
         let first = publish(&producer, "first");
         tokio::time::sleep(ms(1)).await;
-        let second = send(
-            &producer,
-            Publish::new(topic("t"), "second").expires_in(s(1)),
-        );
-        let error = assert_error(second.await, ErrorKind::Timeout, Delivery::NotWritten);
-        assert!(error.connection_error().is_none(), "{error}");
-        assert!(
-            error
-                .to_string()
-                .contains(&format!("{:?}", Duration::from_secs(1))),
-            "{error}"
-        );
+        let second = Publish::new(topic("t"), "second").expires_in(s(1));
+        let second = send(&producer, second).await;
+        let error = assert_error(second, ErrorKind::Timeout, Delivery::NotWritten);
+        assert_eq!(error.to_string(), "not sent within 1s");
+        assert!(error.connection_error().is_none());
         nsqd.expect_pub("t", "first").await;
         nsqd.send(ok_frame()).await;
         first.await.unwrap();
         nsqd.expect_silence(s(1)).await;
     });
+}
+
+#[test]
+fn classifications_serialize_as_their_display_text() {
+    let serialized = [
+        json!(Delivery::MaybePartial),
+        json!(ErrorKind::ConnectionLost),
+        json!(ErrorKind::Rejected(ErrorCode::BadTopic)),
+        json!(ErrorScope::Message),
+        json!(ConnectionError::ClosedByPeer),
+    ];
+    let displayed = [
+        Delivery::MaybePartial.to_string(),
+        ErrorKind::ConnectionLost.to_string(),
+        ErrorKind::Rejected(ErrorCode::BadTopic).to_string(),
+        ErrorScope::Message.to_string(),
+        ConnectionError::ClosedByPeer.to_string(),
+    ];
+    let texts = [
+        "maybe_partial",
+        "connection_lost",
+        "E_BAD_TOPIC",
+        "message",
+        "closed by the peer",
+    ];
+    assert_eq!(
+        serialized.map(|text| text.as_str().map(str::to_owned)),
+        displayed.clone().map(Some)
+    );
+    assert_eq!(displayed, texts);
 }

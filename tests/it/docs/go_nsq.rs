@@ -49,7 +49,8 @@ pub(super) const GO_NSQ: &[GoOption] = &[
         "100ms to 5m",
         Instead(
             &["heartbeat_interval", "handshake_timeout"],
-            "the connection counts as lost if nothing arrives for two heartbeat intervals, and the handshake has its own timeout",
+            "the connection counts as lost if nothing arrives for two heartbeat intervals, and the \
+             handshake has its own timeout",
         ),
     ),
     option(
@@ -57,7 +58,8 @@ pub(super) const GO_NSQ: &[GoOption] = &[
         "1s",
         "100ms to 5m",
         Differs(
-            "That of go-nsq limits a whole write; this one each 64 KiB, so that a large batch can take longer",
+            "That of go-nsq limits a whole write; this one each 64 KiB, so that a large batch can \
+             take longer",
         ),
     ),
     option(
@@ -66,7 +68,8 @@ pub(super) const GO_NSQ: &[GoOption] = &[
         "10ms to 5m",
         Instead(
             &["reconnect_backoff", "max_reconnect_backoff"],
-            "for the delay before reconnecting, which grows and is random; for the polling interval it comes with nsqlookupd",
+            "for the delay before reconnecting, which grows and is random; for the polling \
+             interval it comes with nsqlookupd",
         ),
     ),
     option("lookupd_poll_jitter", "0.3", "0 to 1", LOOKUP),
@@ -131,7 +134,8 @@ pub(super) const GO_NSQ: &[GoOption] = &[
         "0, no limit",
         "0 or more",
         Differs(
-            "A frame always has a limit. It applies to frames from nsqd; `max_publish_size` and `max_batch_size` limit what is sent",
+            "A frame always has a limit. It applies to frames from nsqd; `max_publish_size` and \
+             `max_batch_size` limit what is sent",
         ),
     ),
     option("auth_secret", "empty", "none", Same),
@@ -140,7 +144,8 @@ pub(super) const GO_NSQ: &[GoOption] = &[
         "true",
         "true or false",
         Never(
-            "its name says the opposite of what it does. The function comes with nsqlookupd under another name",
+            "its name says the opposite of what it does. The function comes with nsqlookupd under \
+             another name",
         ),
     ),
 ];
