@@ -1,25 +1,17 @@
 //! Automatic batching: one response of nsqd answers several publishes, each of them correctly.
 
-use std::time::Duration;
-
 use actix_nsq::protocol::ErrorCode;
 use actix_nsq::{Delivery, ErrorKind};
 
-use super::fixture::{
-    assert_error, assert_stored, config, producer, publish, publish_all, start, stats,
-};
+use super::fixture::{assert_error, assert_stored, producer, publish, publish_all, stats};
 use crate::harness::{Scenario, scenarios};
-use crate::support::broker::{Broker, Kind, Settings};
+use crate::support::broker::{Broker, Settings};
 
 pub fn scenarios() -> Vec<Scenario> {
-    scenarios![
-        rejected_member_of_a_batch_fails_alone.with(Settings {
-            max_msg_size: 1_000,
-            ..Settings::default()
-        }),
-        members_of_rejected_batches_are_retried_one_by_one
-            .only(Kind::Embedded, "nsqd does not fail on demand"),
-    ]
+    scenarios![rejected_member_of_a_batch_fails_alone.with(Settings {
+        max_msg_size: 1_000,
+        ..Settings::default()
+    }),]
 }
 
 /// nsqd rejects the whole batch and stores nothing of it.
@@ -48,18 +40,4 @@ async fn rejected_member_of_a_batch_fails_alone(broker: Broker) {
     assert_eq!((stats.batches, stats.batched), (1, 101));
     // The 100 others were sent twice, the rejected one once.
     assert_eq!((stats.commands, stats.requeued), (101, 100));
-}
-
-/// Three batches in flight are rejected, one connection after the other.
-/// contract: 2, 3, 4, 7, 9
-async fn members_of_rejected_batches_are_retried_one_by_one(broker: Broker) {
-    let faults = broker.embedded().faults();
-    faults.delay_responses(Duration::from_millis(20));
-    for _ in 0..3 {
-        faults.fail_next("MPUB", "E_PUB_FAILED MPUB failed exiting");
-    }
-    let producer = start(config(&broker).await.publish_window(50));
-    publish_all(&producer, 0..200).await.assert_all_ok();
-    assert_stored(&broker, 0..200).await;
-    assert_eq!(broker.handshakes().await, 4);
 }

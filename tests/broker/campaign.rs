@@ -22,14 +22,9 @@ const STOPPED: Duration = Duration::from_millis(2_700);
 
 pub fn scenarios() -> Vec<Scenario> {
     let real_only = "it concerns signals to processes";
-    let long = Duration::from_secs(400);
     scenarios![
-        to_nsq_reports_true_outcomes_while_nsqd_is_killed
-            .only(Kind::Real, real_only)
-            .timeout(long),
-        to_nsq_reports_true_outcomes_after_it_was_stopped
-            .only(Kind::Real, real_only)
-            .timeout(long),
+        to_nsq_reports_true_outcomes_while_nsqd_is_killed.only(Kind::Real, real_only),
+        to_nsq_reports_true_outcomes_after_it_was_stopped.only(Kind::Real, real_only),
     ]
 }
 

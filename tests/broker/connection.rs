@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use actix_nsq::actix::{Addr, Arbiter};
+use actix_nsq::actix::Addr;
 use actix_nsq::bytes::Bytes;
 use actix_nsq::{
     ConnectionError, Delivery, ErrorKind, Ping, Producer, ProducerConfig, Publish, PublishError,
@@ -24,11 +24,8 @@ use crate::support::our_process::thread_cpu_time;
 pub fn scenarios() -> Vec<Scenario> {
     scenarios![
         nsqd_shows_the_names_of_the_client,
-        nsqd_receives_region_zone_and_heartbeat_interval
-            .only(Kind::Embedded, "nsqd 1.3.0 does not show them"),
         heartbeats_keep_an_idle_connection,
         large_messages_do_not_delay_heartbeats,
-        blocked_arbiter_does_not_delay_heartbeats_of_another,
         producer_without_heartbeats_publishes,
         ping_is_answered_and_stores_nothing,
         http_port_of_nsqd_is_reported.only(Kind::Real, "the embedded nsqd has no HTTP port"),
@@ -58,20 +55,6 @@ async fn nsqd_shows_the_names_of_the_client(broker: Broker) {
     assert_eq!(clients[0]["user_agent"], "agent/7");
 }
 
-/// checklist: 23
-async fn nsqd_receives_region_zone_and_heartbeat_interval(broker: Broker) {
-    let config = config(&broker)
-        .await
-        .topology_region("north")
-        .topology_zone("n2");
-    let producer = start(config.heartbeat_interval(Duration::from_millis(2_500)));
-    publish(&producer, "hello").await.unwrap();
-    let clients = broker.clients().await;
-    assert_eq!(clients[0]["topology_region"], "north");
-    assert_eq!(clients[0]["topology_zone"], "n2");
-    assert_eq!(clients[0]["heartbeat_interval"], 2_500);
-}
-
 /// nsqd closes a connection that was silent for two intervals.
 /// checklist: 9
 async fn heartbeats_keep_an_idle_connection(broker: Broker) {
@@ -99,24 +82,6 @@ async fn large_messages_do_not_delay_heartbeats(broker: Broker) {
         }
     }
     assert_eq!(broker.handshakes().await, 1, "after {published} MiB");
-}
-
-/// checklist: 9
-async fn blocked_arbiter_does_not_delay_heartbeats_of_another(broker: Broker) {
-    let config = config(&broker)
-        .await
-        .heartbeat_interval(SECOND)
-        .build()
-        .unwrap();
-    let arbiter = Arbiter::new();
-    let producer = Producer::start_in_arbiter(&arbiter.handle(), config);
-    publish(&producer, numbered(0)).await.unwrap();
-    // Blocks the arbiter of the scenario.
-    std::thread::sleep(3 * SECOND);
-    publish(&producer, numbered(1)).await.unwrap();
-    assert_eq!(broker.handshakes().await, 1);
-    arbiter.stop();
-    arbiter.join().unwrap();
 }
 
 /// checklist: 11

@@ -20,7 +20,6 @@ pub fn scenarios() -> Vec<Scenario> {
         five_thousand_publishes_are_stored_before_the_drain_ends,
         five_thousand_publishes_of_a_handle_are_stored,
         drained_producer_leaves_no_socket,
-        outage_that_ends_before_the_timeout_loses_nothing,
         outage_longer_than_the_timeout_stores_nothing,
         frozen_nsqd_is_abandoned_after_the_timeout,
         killed_nsqd_during_a_drain_is_reported_truthfully,
@@ -92,20 +91,6 @@ async fn drained_producer_leaves_no_socket(broker: Broker) {
     assert_eq!(broker.sockets_of_ours().await, 0);
     broker.until_no_client_is_left().await;
     assert_eq!(broker.handshakes().await, 1);
-}
-
-/// contract: 10
-async fn outage_that_ends_before_the_timeout_loses_nothing(broker: Broker) {
-    broker.kill().await;
-    let producer = producer(&broker).await;
-    let (answers, report, ()) = tokio::join!(
-        publish_all(&producer, 0..2_000),
-        drain(&producer, LONG),
-        broker.restart(),
-    );
-    answers.assert_all_ok();
-    assert_reported(report, &answers);
-    assert_stored(&broker, 0..2_000).await;
 }
 
 /// contract: 10

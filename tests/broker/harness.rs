@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Completion, Failed, Trial};
 
 use crate::support::broker::{Broker, Kind, Settings};
-use crate::support::trials;
+use crate::support::{scaled, trials};
 
 /// Set for a process that runs one scenario.
 const OWN_PROCESS: &str = "BROKER_SCENARIO_PROCESS";
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+/// Timeout of a scenario: by default, and with `FULL=1`.
+const TIMEOUTS: [Duration; 2] = [Duration::from_secs(120), Duration::from_secs(1200)];
 
 /// A test that runs against every kind of nsqd.
 #[derive(Clone)]
@@ -26,7 +27,6 @@ pub struct Scenario {
     only: Option<(Kind, &'static str)>,
     problem: fn() -> Option<String>,
     in_own_process: bool,
-    timeout: Duration,
 }
 
 impl Scenario {
@@ -39,7 +39,6 @@ impl Scenario {
             only: None,
             problem: || None,
             in_own_process: false,
-            timeout: TIMEOUT,
         }
     }
 
@@ -68,11 +67,6 @@ impl Scenario {
             in_own_process: true,
             ..self
         }
-    }
-
-    /// Fails after this time instead of [`TIMEOUT`].
-    pub fn timeout(self, timeout: Duration) -> Self {
-        Self { timeout, ..self }
     }
 
     /// One trial per kind of nsqd.
@@ -120,10 +114,11 @@ impl Scenario {
         let thread = std::thread::Builder::new().name(name.to_owned());
         // After a timeout, the thread stays until the process exits.
         thread.spawn(move || done.send(catch_unwind(AssertUnwindSafe(play))))?;
-        match outcome.recv_timeout(self.timeout) {
+        let timeout = scaled(TIMEOUTS[0], TIMEOUTS[1]);
+        match outcome.recv_timeout(timeout) {
             Ok(Ok(())) => Ok(Completion::Completed),
             Ok(Err(panic)) => Err(trials::words_of(&*panic).into()),
-            Err(_) => Err(format!("{name} has not ended within {:?}", self.timeout).into()),
+            Err(_) => Err(format!("{name} has not ended within {timeout:?}").into()),
         }
     }
 }

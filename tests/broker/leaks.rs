@@ -4,13 +4,13 @@ use std::net::Shutdown;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use actix_nsq::actix::{Addr, Arbiter};
+use actix_nsq::actix::Addr;
 use actix_nsq::{
     ConnectFuture, ConnectTarget, Connector, DeferredPublish, Delivery, ErrorKind, Producer,
     ProducerState, Publish, PublishError, Reconnect, Transport, WaitConnected, producer::Drain,
     producer::GetState,
 };
-use futures::future::{join_all, poll_immediate};
+use futures::future::join_all;
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
@@ -24,7 +24,6 @@ use crate::support::scaled;
 use crate::support::wait::{self, PATIENCE};
 
 pub fn scenarios() -> Vec<Scenario> {
-    let embedded = "it concerns the producer alone";
     scenarios![
         thousands_of_connections_leave_nothing_behind
             .with(Settings {
@@ -32,13 +31,9 @@ pub fn scenarios() -> Vec<Scenario> {
                 in_memory: true,
                 ..Settings::default()
             })
-            .in_own_process()
-            .timeout(Duration::from_secs(120)),
-        producers_dropped_in_any_state_leave_nothing_behind
-            .only(Kind::Embedded, embedded)
             .in_own_process(),
-        producers_stopped_with_their_arbiter_leave_nothing_behind
-            .only(Kind::Embedded, embedded)
+        producers_dropped_in_any_state_leave_nothing_behind
+            .only(Kind::Embedded, "it concerns the producer alone")
             .in_own_process(),
         idle_producer_uses_almost_no_cpu_time,
     ]
@@ -61,7 +56,6 @@ async fn thousands_of_connections_leave_nothing_behind(broker: Broker) {
     end_connections(&broker, &producer, &cutter, half).await;
     wait::until("sockets are closed", || descriptors() <= before.0).await;
     let grown = allocated_kb() - before.1;
-    eprintln!("the last {half} connections: {grown} kB more");
     // The embedded nsqd keeps a history in this process.
     if broker.kind() == Kind::Real {
         assert!(grown < MAX_GROWTH_KB, "memory grew by {grown} kB");
@@ -267,45 +261,6 @@ async fn producers_dropped_in_any_state_leave_nothing_behind(broker: Broker) {
     .await;
 }
 
-/// Some are connecting or connected, have publishes in flight, drain, or wait for a ping.
-/// fault: P28
-/// checklist: 22, 111, 112
-async fn producers_stopped_with_their_arbiter_leave_nothing_behind(broker: Broker) {
-    let config = config(&broker).await.build().unwrap();
-    run_groups(async || {
-        let arbiter = Arbiter::new();
-        let start = |_| Producer::start_in_arbiter(&arbiter.handle(), config.clone());
-        let producers: Vec<_> = (0..GROUP).map(start).collect();
-        until_all_connected(&producers[..GROUP / 2]).await;
-        broker.freeze(true).await;
-        let mut answers = publish_to_each(&producers[GROUP / 4..]);
-        let drains = producers[..GROUP / 3]
-            .iter()
-            .map(|it| it.send(Drain { timeout: HOUR }));
-        let mut drains = join_all(drains);
-        let pings = producers
-            .iter()
-            .map(|it| it.send(actix_nsq::Ping { timeout: HOUR }));
-        let mut pings = join_all(pings);
-        assert!(poll_immediate(&mut answers).await.is_none());
-        let _ = poll_immediate(&mut drains).await;
-        let _ = poll_immediate(&mut pings).await;
-        arbiter.stop();
-        // Everything is answered.
-        for answer in answers.await {
-            answer.unwrap_err();
-        }
-        drains.await;
-        for answer in pings.await {
-            let answer = answer.map_err(PublishError::from).and_then(|answer| answer);
-            answer.unwrap_err();
-        }
-        arbiter.join().unwrap();
-        broker.freeze(false).await;
-    })
-    .await;
-}
-
 /// With a heartbeat every second, less than 2 ms per second.
 /// checklist: 22
 async fn idle_producer_uses_almost_no_cpu_time(broker: Broker) {
@@ -319,10 +274,6 @@ async fn idle_producer_uses_almost_no_cpu_time(broker: Broker) {
     let (before, idle) = (thread_cpu_time(), Duration::from_secs(3));
     tokio::time::sleep(idle).await;
     let used = thread_cpu_time() - before;
-    eprintln!(
-        "{:?}: an idle producer used {used:?} in {idle:?}",
-        broker.kind()
-    );
     assert!(used < idle / 500, "{used:?} in {idle:?}");
     publish(&producer, "x").await.unwrap();
     assert_eq!(broker.handshakes().await, 1);

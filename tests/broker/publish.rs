@@ -20,16 +20,13 @@ use crate::support::{raw_client, scaled};
 pub fn scenarios() -> Vec<Scenario> {
     scenarios![
         pub_mpub_and_dpub_are_each_stored_once,
-        dpub_sends_the_delay_in_milliseconds
-            .only(Kind::Embedded, "nsqd does not show the delay of a message"),
         deferred_message_is_delivered_after_its_delay
             .with(Settings::in_memory())
             .only(
                 Kind::Real,
                 "messages of the embedded nsqd are not consumed here"
             ),
-        first_publish_creates_the_topic,
-        ephemeral_topic_accepts_publishes.with(Settings::in_memory()),
+        first_publish_creates_the_topic.with(Settings::in_memory()),
         paused_and_emptied_topic_accepts_publishes.only(
             Kind::Real,
             "the embedded nsqd neither pauses nor empties topics"
@@ -37,7 +34,6 @@ pub fn scenarios() -> Vec<Scenario> {
         deleted_topic_is_created_again_under_load,
         every_byte_value_is_stored_unchanged,
         largest_message_and_batch_are_stored_unchanged,
-        publishes_to_several_topics_are_stored_in_each,
         concurrent_callers_share_one_connection,
         publishes_without_a_waiting_caller_are_stored,
         single_and_batch_publishes_are_stored_in_arrival_order,
@@ -62,18 +58,6 @@ async fn pub_mpub_and_dpub_are_each_stored_once(broker: Broker) {
 }
 
 /// checklist: 25, 42
-async fn dpub_sends_the_delay_in_milliseconds(broker: Broker) {
-    let producer = producer(&broker).await;
-    for milliseconds in [0, 1_500, 3_600_000] {
-        let delay = Duration::from_millis(milliseconds);
-        let deferred = DeferredPublish::new(topic(TOPIC), delay, "later");
-        producer.send(deferred).await.unwrap().unwrap();
-        let messages = broker.embedded().messages(TOPIC);
-        assert_eq!(messages.last().unwrap().defer, Some(delay));
-    }
-}
-
-/// checklist: 25, 42
 async fn deferred_message_is_delivered_after_its_delay(broker: Broker) {
     let producer = producer(&broker).await;
     // Creates the channel, which keeps deferred messages.
@@ -92,24 +76,17 @@ async fn deferred_message_is_delivered_after_its_delay(broker: Broker) {
 /// checklist: 25, 43
 async fn first_publish_creates_the_topic(broker: Broker) {
     let producer = producer(&broker).await;
-    for name in ["first", "second.with-all_signs", &"x".repeat(64)] {
+    for name in ["second.with-all_signs", &"x".repeat(64), "brief#ephemeral"] {
         assert_eq!(broker.message_count(name).await, 0);
-        let message = Publish::new(topic(name), "hello");
+        let message = Publish::new(topic(name), "one");
         producer.send(message).await.unwrap().unwrap();
-        assert_eq!(broker.bodies(name, 1).await, [b"hello"]);
+        let batch = MultiPublish::new(topic(name), ["two", "three"]);
+        producer.send(batch).await.unwrap().unwrap();
+        assert_eq!(
+            broker.bodies(name, 3).await,
+            [&b"one"[..], b"two", b"three"]
+        );
     }
-}
-
-/// checklist: 25
-async fn ephemeral_topic_accepts_publishes(broker: Broker) {
-    const NAME: &str = "brief#ephemeral";
-    let producer = producer(&broker).await;
-    let message = Publish::new(topic(NAME), "one");
-    producer.send(message).await.unwrap().unwrap();
-    let batch = MultiPublish::new(topic(NAME), ["two", "three"]);
-    producer.send(batch).await.unwrap().unwrap();
-    let bodies = broker.bodies(NAME, 3).await;
-    assert_eq!(bodies, [&b"one"[..], b"two", b"three"]);
 }
 
 /// fault: P24
@@ -203,23 +180,6 @@ async fn largest_message_and_batch_are_stored_unchanged(broker: Broker) {
     let expected = [vec![b"x".to_vec(), random(MIB)], bodies].concat();
     // Not `assert_eq`, which would print the bodies.
     assert!(broker.bodies(TOPIC, 7).await == expected, "a body differs");
-}
-
-/// checklist: 25
-async fn publishes_to_several_topics_are_stored_in_each(broker: Broker) {
-    let producer = producer(&broker).await;
-    let names = ["a", "b", "c"];
-    let sent = (0..300).map(|number| {
-        let message = Publish::new(topic(names[number % 3]), numbered(number));
-        producer.send(message)
-    });
-    for answer in join_all(sent).await {
-        answer.unwrap().unwrap();
-    }
-    for (first, name) in names.into_iter().enumerate() {
-        let stored = numbers(&broker.bodies(name, 100).await);
-        assert_eq!(stored, Vec::from_iter((first..300).step_by(3)));
-    }
 }
 
 /// contract: 1, 2

@@ -21,12 +21,11 @@ use crate::support::broker::{Broker, Kind};
 use crate::support::scaled;
 
 pub fn scenarios() -> Vec<Scenario> {
-    let long = Duration::from_secs(600);
     scenarios![
-        killed_nsqd_has_stored_every_ok.timeout(long),
-        terminated_nsqd_has_stored_every_ok.timeout(long),
-        long_freeze_gives_true_answers.timeout(long),
-        short_freeze_loses_no_connection.timeout(long),
+        killed_nsqd_has_stored_every_ok,
+        terminated_nsqd_has_stored_every_ok,
+        long_freeze_gives_true_answers,
+        short_freeze_loses_no_connection,
         retry_maybe_written_stores_everything_despite_kills,
         producer_starts_before_nsqd,
         publish_right_after_a_restart_succeeds,
@@ -83,39 +82,23 @@ struct Variant {
 }
 
 const VARIANTS: [Variant; 5] = [
-    Variant {
-        name: "batches_64",
-        window: 64,
-        callers: 256,
-        batching: true,
-    },
-    Variant {
-        name: "window_64",
-        window: 64,
-        callers: 256,
-        batching: false,
-    },
-    Variant {
-        name: "window_1",
-        window: 1,
-        callers: 64,
-        batching: false,
-    },
-    Variant {
-        name: "batches_1000",
-        window: 1_000,
-        callers: 3_000,
-        batching: true,
-    },
-    Variant {
-        name: "window_1000",
-        window: 1_000,
-        callers: 3_000,
-        batching: false,
-    },
+    Variant::new("batches_64", 64, 256, true),
+    Variant::new("window_64", 64, 256, false),
+    Variant::new("window_1", 1, 64, false),
+    Variant::new("batches_1000", 1_000, 3_000, true),
+    Variant::new("window_1000", 1_000, 3_000, false),
 ];
 
 impl Variant {
+    const fn new(name: &'static str, window: usize, callers: usize, batching: bool) -> Self {
+        Self {
+            name,
+            window,
+            callers,
+            batching,
+        }
+    }
+
     fn configure(&self, config: ProducerConfigBuilder) -> ProducerConfigBuilder {
         config
             .heartbeat_interval(Duration::from_secs(1))

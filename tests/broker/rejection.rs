@@ -12,8 +12,8 @@ use actix_nsq::{
 
 use super::event_log::EventLog;
 use super::fixture::{
-    TOPIC, assert_error, assert_stored, config, number_of, numbered, numbers, producer, publish,
-    publish_all, start, stats, topic,
+    TOPIC, assert_error, assert_stored, config, number_of, numbers, producer, publish, publish_all,
+    start, stats, topic,
 };
 use super::load::Load;
 use crate::harness::{Scenario, scenarios};
@@ -23,7 +23,6 @@ use crate::support::scaled;
 pub fn scenarios() -> Vec<Scenario> {
     scenarios![
         rejected_pub_mpub_and_dpub_fail_alone.with(strict(1_000)),
-        thousand_rejections_of_one_size_cost_few_connections.with(strict(1_000)),
         rejection_lost_in_a_reset_is_ambiguous.with(strict(1_000)),
         reason_is_reported_although_the_write_fails,
         rejected_messages_delay_no_other_caller.with(strict(6_000)),
@@ -116,31 +115,6 @@ async fn rejected_pub_mpub_and_dpub_fail_alone(broker: Broker) {
     assert_stored(&broker, 0..100 * cases.len()).await;
 }
 
-/// The producer learns nsqd's limit from the first error response.
-/// contract: 3, 4
-/// fault: P25
-async fn thousand_rejections_of_one_size_cost_few_connections(broker: Broker) {
-    let producer = producer(&broker).await;
-    let sent: Vec<_> = (0..1_000)
-        .map(|number| {
-            let valid = producer.send(Publish::new(topic(TOPIC), numbered(number)));
-            (
-                valid,
-                producer.send(Publish::new(topic(TOPIC), vec![b'x'; 1_001])),
-            )
-        })
-        .collect();
-    for (valid, rejected) in sent {
-        valid.await.unwrap().unwrap();
-        let error = rejected.await.unwrap().unwrap_err();
-        let kind = ErrorKind::Rejected(ErrorCode::BadMessage);
-        assert_error(&error, kind, Delivery::NotWritten);
-    }
-    assert_stored(&broker, 0..1_000).await;
-    let handshakes = broker.handshakes().await;
-    assert!(handshakes <= 3, "{handshakes} connections");
-}
-
 /// If more than nsqd's read buffer of 16 KiB follows a rejected publish, nsqd's close is a reset.
 /// The kernel then drops unsent responses: the last `OK`s and the error response, in a third of
 /// the runs.
@@ -186,6 +160,7 @@ async fn reason_is_reported_although_the_write_fails(broker: Broker) {
     assert_eq!(broker.message_count(TOPIC).await, 0);
 }
 
+/// The producer learns nsqd's limit from the first error response.
 /// contract: 4
 /// fault: P25
 async fn rejected_messages_delay_no_other_caller(broker: Broker) {

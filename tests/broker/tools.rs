@@ -34,11 +34,11 @@ pub fn scenarios() -> Vec<Scenario> {
 }
 
 /// Exit code, standard error and outcome log of `to_nsq` with these flags.
-async fn run_to_nsq(flags: &[&str], input: &'static [u8]) -> (Option<i32>, String, String) {
+async fn run_to_nsq(flags: &str, input: &'static [u8]) -> (Option<i32>, String, String) {
     let files = tempfile::tempdir().unwrap();
     let log = files.path().join("outcomes");
     let mut command = Command::new(to_nsq::program().unwrap());
-    command.args(flags).arg("-outcome-log").arg(&log);
+    command.args(flags.split(' ')).arg("-outcome-log").arg(&log);
     let run = move || {
         let child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = child.unwrap();
@@ -53,8 +53,10 @@ async fn run_to_nsq(flags: &[&str], input: &'static [u8]) -> (Option<i32>, Strin
 }
 
 async fn to_nsq_publishes_lines_and_skips_empty_ones(broker: Broker) {
-    let address = broker.address().await;
-    let flags = ["--topic", "lines", "--nsqd-tcp-address", &address];
+    let flags = format!(
+        "--topic lines --nsqd-tcp-address {}",
+        broker.address().await
+    );
     let (code, stderr, log) = run_to_nsq(&flags, b"one\n\ntwo\r\n\n\nlast").await;
     assert_eq!(code, Some(0), "{stderr}");
     assert_eq!(stderr, "published: 3 ok, 0 not written, 0 maybe written\n");
@@ -64,21 +66,12 @@ async fn to_nsq_publishes_lines_and_skips_empty_ones(broker: Broker) {
 }
 
 async fn to_nsq_accepts_the_flags_of_nsqs_own_tool(broker: Broker) {
-    let address = format!("-nsqd-tcp-address={}", broker.address().await);
-    let flags = [
-        "-topic",
-        "flags",
-        &address,
-        "-rate=1000",
-        "-delimiter",
-        r"\0",
-        "-producer-opt",
-        "max_pending,50",
-        "-producer-opt",
-        "publish_window=10",
-        "-producer-opt",
-        "retry-maybe-written",
-    ];
+    let flags = format!(
+        "-topic flags -nsqd-tcp-address={} -rate=1000 -delimiter \\0 \
+         -producer-opt max_pending,50 -producer-opt publish_window=10 \
+         -producer-opt retry-maybe-written",
+        broker.address().await
+    );
     let (code, stderr, _) = run_to_nsq(&flags, b"one\ntwo\0three\0").await;
     assert_eq!(code, Some(0), "{stderr}");
     let stored = broker.bodies("flags", 2).await;
@@ -86,10 +79,11 @@ async fn to_nsq_accepts_the_flags_of_nsqs_own_tool(broker: Broker) {
 }
 
 async fn to_nsq_reports_which_address_failed(broker: Broker) {
-    let address = format!("--nsqd-tcp-address={}", broker.address().await);
-    let nowhere = format!("--nsqd-tcp-address={NOWHERE}");
-    let timeout = "--producer-opt=publish_timeout,200ms";
-    let flags = ["--topic=two", timeout, &address, &nowhere];
+    let flags = format!(
+        "--topic two --producer-opt publish_timeout,200ms \
+         --nsqd-tcp-address {} --nsqd-tcp-address {NOWHERE}",
+        broker.address().await
+    );
     let (code, stderr, log) = run_to_nsq(&flags, b"one\n").await;
     assert_eq!(code, Some(1), "{stderr}");
     let summary = "published: 1 ok, 1 not written, 0 maybe written\n";
@@ -106,24 +100,35 @@ async fn to_nsq_reports_which_address_failed(broker: Broker) {
 }
 
 async fn to_nsq_rejects_a_wrong_command_line(_: Broker) {
-    let option = |option: &'static str| ["--topic", "t", "--producer-opt", option];
     let wrong = [
-        (&["--rate", "1"][..], "--topic"),
-        (&["--topic", "not a name"], "not a name"),
-        (&["--topic", "t", "--delimiter", "ab"], "single byte"),
-        (&["--topic", "t", "--nsqd-tcp-address", "host"], "no port"),
+        ("--rate 1", "--topic"),
+        ("--topic a/b", "a/b"),
+        ("--topic t --delimiter ab", "single byte"),
+        ("--topic t --nsqd-tcp-address host", "no port"),
         (
-            &option("max_pending,0"),
-            "option max_pending = \"0\": must be a number from 1",
+            "--topic t --producer-opt max_pending,0",
+            "must be a number from 1",
         ),
-        (&option("nonsense"), "unknown option \"nonsense\""),
-        (&option("auth_secret"), "must be auth_secret=VALUE"),
-        // The first of the two characters separates.
-        (&option("max_pending=0,5"), "option max_pending = \"0,5\""),
-        (&option("max_pending,0=5"), "option max_pending = \"0=5\""),
         (
-            &option("auth_secret:hunter2"),
-            "unknown option \"auth_secret***\"",
+            "--topic t --producer-opt nonsense",
+            "unknown option \"nonsense\"",
+        ),
+        (
+            "--topic t --producer-opt auth_secret",
+            "must be auth_secret=VALUE",
+        ),
+        // The first of the two characters separates.
+        (
+            "--topic t --producer-opt max_pending=0,5",
+            "max_pending = \"0,5\"",
+        ),
+        (
+            "--topic t --producer-opt max_pending,0=5",
+            "max_pending = \"0=5\"",
+        ),
+        (
+            "--topic t --producer-opt auth_secret:hunter2",
+            "\"auth_secret***\"",
         ),
     ];
     for (flags, reason) in wrong {
@@ -144,17 +149,10 @@ struct Bench {
 }
 
 impl Bench {
-    async fn run(address: &str, topic: &str, flags: &[&str]) -> Self {
+    async fn run(address: &str, topic: &str, flags: &str) -> Self {
         let mut command = Command::new(example::program("nsq_bench").unwrap());
-        let given = [
-            "publish",
-            "--json",
-            "--nsqd-tcp-address",
-            address,
-            "--topic",
-            topic,
-        ];
-        command.args(given).args(flags).stdin(Stdio::null());
+        let given = format!("publish --json --nsqd-tcp-address {address} --topic {topic} {flags}");
+        command.args(given.split(' ')).stdin(Stdio::null());
         let ended = tokio::task::spawn_blocking(move || command.output()).await;
         let ended = ended.unwrap().unwrap();
         Self {
@@ -165,7 +163,7 @@ impl Bench {
     }
 
     /// Runs it without an error, and returns its report.
-    async fn report_of(broker: &Broker, topic: &str, flags: &[&str]) -> Value {
+    async fn report_of(broker: &Broker, topic: &str, flags: &str) -> Value {
         let ended = Self::run(&broker.address().await, topic, flags).await;
         assert_eq!((ended.code, &ended.stderr[..]), (Some(0), ""), "{flags:?}");
         ended.report()
@@ -179,8 +177,8 @@ impl Bench {
 }
 
 async fn nsq_bench_publishes_the_reported_number_of_messages(broker: Broker) {
-    let flags = ["--messages", "4000", "--warmup", "500", "--size", "33"];
-    let ended = Bench::run(&broker.address().await, "bench", &flags).await;
+    let flags = "--messages 4000 --warmup 500 --size 33";
+    let ended = Bench::run(&broker.address().await, "bench", flags).await;
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     let [sentence, _] = ended.stdout.lines().collect::<Vec<_>>()[..] else {
         panic!("{}", ended.stdout);
@@ -232,18 +230,18 @@ async fn nsq_bench_publishes_the_reported_number_of_messages(broker: Broker) {
 }
 
 async fn nsq_bench_publishes_in_every_mode(broker: Broker) {
-    let modes: [(&str, &[&str]); 7] = [
-        ("no_batching", &["--no-batching"]),
-        ("one_caller", &["--concurrency", "1"]),
-        ("many_callers", &["--concurrency", "4096"]),
-        ("mpub", &["--mpub", "7", "--concurrency", "3"]),
-        ("other_arbiter", &["--other-arbiter"]),
-        ("option", &["--producer-opt", "auto_batch_messages=2"]),
-        ("large", &["--size", "70000", "--concurrency", "5"]),
+    let modes = [
+        ("no_batching", "--no-batching"),
+        ("one_caller", "--concurrency 1"),
+        ("many_callers", "--concurrency 4096"),
+        ("mpub", "--mpub 7 --concurrency 3"),
+        ("other_arbiter", "--other-arbiter"),
+        ("option", "--producer-opt auto_batch_messages=2"),
+        ("large", "--size 70000 --concurrency 5"),
     ];
     for (topic, flags) in modes {
         // The number of messages is not a multiple of the concurrency.
-        let flags = [flags, &["--messages", "501", "--warmup", "9"]].concat();
+        let flags = format!("{flags} --messages 501 --warmup 9");
         let report = Bench::report_of(&broker, topic, &flags).await;
         assert_eq!((&report["ok"], &report["failed"]), (&501.into(), &0.into()));
         assert_eq!(broker.message_count(topic).await, 510, "{topic}");
@@ -258,8 +256,8 @@ async fn nsq_bench_publishes_in_every_mode(broker: Broker) {
         assert_eq!(counted, topic != "other_arbiter", "{report}");
     }
 
-    let spread = ["--topics", "3", "--messages", "900", "--warmup", "90"];
-    let report = Bench::report_of(&broker, "spread", &spread).await;
+    let spread = "--topics 3 --messages 900 --warmup 90";
+    let report = Bench::report_of(&broker, "spread", spread).await;
     assert_eq!((&report["ok"], &report["topics"]), (&900.into(), &3.into()));
     let mut sum = 0;
     for number in 0..3 {
@@ -273,16 +271,7 @@ async fn nsq_bench_publishes_in_every_mode(broker: Broker) {
 /// nsqd is frozen for half of the run. Latencies count from the time when a message was due, so
 /// half of them are high; from the send, only those of the four callers would be.
 async fn nsq_bench_keeps_the_rate_and_reports_a_stall(broker: Broker) {
-    let flags = [
-        "--rate",
-        "1000",
-        "--messages",
-        "1000",
-        "--warmup",
-        "0",
-        "--concurrency",
-        "4",
-    ];
+    let flags = "--rate 1000 --messages 1000 --warmup 0 --concurrency 4";
     let stall = async {
         while broker.message_count("stalled").await < 100 {
             tokio::task::yield_now().await;
@@ -291,7 +280,7 @@ async fn nsq_bench_keeps_the_rate_and_reports_a_stall(broker: Broker) {
         tokio::time::sleep(Duration::from_millis(500)).await;
         broker.freeze(false).await;
     };
-    let (report, ()) = join(Bench::report_of(&broker, "stalled", &flags), stall).await;
+    let (report, ()) = join(Bench::report_of(&broker, "stalled", flags), stall).await;
     assert!(report["p99_us"].as_f64() > Some(400e3), "{report}");
     // The last message is due after 999 ms.
     assert!(report["duration_s"].as_f64() >= Some(0.999), "{report}");
@@ -300,9 +289,9 @@ async fn nsq_bench_keeps_the_rate_and_reports_a_stall(broker: Broker) {
 }
 
 async fn nsq_bench_reports_rejections_and_exits(broker: Broker) {
-    let flags = ["--messages", "100000", "--concurrency", "8"];
-    let without_warmup = [&flags[..], &["--warmup", "0"]].concat();
+    let flags = "--messages 100000 --concurrency 8";
     let address = broker.address().await;
+    let without_warmup = format!("{flags} --warmup 0");
     let ended = Bench::run(&address, "rejected", &without_warmup).await;
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(
@@ -316,7 +305,7 @@ async fn nsq_bench_reports_rejections_and_exits(broker: Broker) {
     let failed = report["failed"].as_u64().unwrap();
     assert!((8..16).contains(&failed), "{report}");
 
-    let ended = Bench::run(&address, "rejected", &flags).await;
+    let ended = Bench::run(&address, "rejected", flags).await;
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
     let reported = ended.stderr.starts_with("nsq_bench: the warm-up failed: ");
     assert!(
@@ -327,15 +316,7 @@ async fn nsq_bench_reports_rejections_and_exits(broker: Broker) {
 }
 
 async fn nsq_bench_exits_when_nsqd_is_killed(broker: Broker) {
-    let endless = [
-        "--messages",
-        "1000000000",
-        "--warmup",
-        "0",
-        "--rate",
-        "5000",
-    ];
-    let flags = [&endless[..], &["--producer-opt", "publish_timeout=1s"]].concat();
+    let flags = "--messages 1000000000 --warmup 0 --rate 5000 --producer-opt publish_timeout=1s";
     let address = broker.address().await;
     let kill = async {
         while broker.message_count("killed").await < 100 {
@@ -344,7 +325,7 @@ async fn nsq_bench_exits_when_nsqd_is_killed(broker: Broker) {
         broker.kill().await;
         Instant::now()
     };
-    let (ended, killed) = join(Bench::run(&address, "killed", &flags), kill).await;
+    let (ended, killed) = join(Bench::run(&address, "killed", flags), kill).await;
     assert!(killed.elapsed() < PATIENCE, "{:?}", killed.elapsed());
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     let report = ended.report();

@@ -32,13 +32,10 @@ const LONGEST_EXIT: Duration = Duration::from_secs(18);
 
 pub fn scenarios() -> Vec<Scenario> {
     let real_only = "it concerns a killed process";
-    let long = Duration::from_secs(400);
     scenarios![
         web_server_reports_each_failure_by_its_status
             .only(Kind::Embedded, "nsqd does not fail on demand"),
-        web_server_keeps_every_2xx_while_nsqd_is_killed
-            .only(Kind::Real, real_only)
-            .timeout(long),
+        web_server_keeps_every_2xx_while_nsqd_is_killed.only(Kind::Real, real_only),
         web_server_exits_while_nsqd_is_down.only(Kind::Real, real_only),
     ]
 }

@@ -24,17 +24,10 @@ pub fn scenarios() -> Vec<Scenario> {
         tls: Some(Tls::default()),
         ..Settings::default()
     };
-    let long = Duration::from_secs(300);
     scenarios![
-        cut_session_in_tls_and_deflate_gives_true_answers
-            .with(with_tls())
-            .timeout(long),
-        cut_session_in_tls_and_snappy_gives_true_answers
-            .with(with_tls())
-            .timeout(long),
-        altered_byte_inside_tls_gives_true_answers
-            .with(with_tls())
-            .timeout(long),
+        cut_session_in_tls_and_deflate_gives_true_answers.with(with_tls()),
+        cut_session_in_tls_and_snappy_gives_true_answers.with(with_tls()),
+        altered_byte_inside_tls_gives_true_answers.with(with_tls()),
     ]
 }
 
