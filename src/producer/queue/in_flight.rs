@@ -120,9 +120,4 @@ impl CommandsInFlight {
         self.usage = Usage::default();
         mem::take(&mut self.commands)
     }
-
-    #[cfg(test)]
-    pub(super) fn set_window(&mut self, window: Usage) {
-        self.window = window;
-    }
 }

@@ -46,7 +46,7 @@ fn deadline_passes_at_its_exact_time() {
 fn next_deadline_is_never_too_late() {
     let mut bench = Bench::new();
     let start = bench.now;
-    let mut expect = |bench: &mut Bench, seconds: Option<u32>| {
+    let expect = |bench: &mut Bench, seconds: Option<u32>| {
         let expected = seconds.map(|seconds| start + seconds * SECOND);
         assert_eq!(bench.queue().next_deadline(), expected);
     };

@@ -39,7 +39,8 @@ fn retry_maybe_written_retries_written_publishes() {
 /// contract: 3
 #[test]
 fn maybe_written_publish_is_never_not_written_later() {
-    let events: [(&str, fn(&mut Bench)); 4] = [
+    type Event = fn(&mut Bench);
+    let events: [(&str, Event); 4] = [
         ("Timeout", |bench| bench.wait(30 * SECOND)),
         ("Closed", |bench| bench.queue = None),
         ("Rejected(BadMessage)", |bench| {

@@ -105,7 +105,7 @@ fn longer_round_trip_allows_more_publishes() {
         ..WIDE
     });
     bench.publish_all(&"a".repeat(1_000));
-    let mut sent = |bench: &mut Bench| {
+    let sent = |bench: &mut Bench| {
         let commands = bench.send();
         let members = commands
             .iter()
