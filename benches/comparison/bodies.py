@@ -16,7 +16,7 @@ WORDS = "the item was added to basket by customer after payment in full with nex
 
 
 def bodies(size):
-    """So many lines, each of this many bytes; the same ones whenever they are asked for."""
+    """COUNT lines of `size` bytes each, the same for every call."""
     chance = random.Random(7)
     return [body(chance, number, size) for number in range(COUNT)]
 

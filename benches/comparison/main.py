@@ -85,7 +85,7 @@ def interrupted(*_):
 
 def main(about):
     chosen = options(about)
-    # Whoever asks it to end has its nsqd ended, too.
+    # A signal stops nsqd, too.
     for asked in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(asked, interrupted)
     try:
@@ -169,8 +169,8 @@ def check(part, all_runs, runner):
         times = runs.ratio("rate", FOLDED, GO)
         good = times >= least
         sound &= good
-        verdict = ", as it should." if good else f": **less than {least} x, too little to judge by**."
-        said.append(f"One MPUB of {runs.row.title} is {times:.1f} x go-nsq{verdict}")
+        rating = ", as it should." if good else f": **less than {least} x, too little to judge by**."
+        said.append(f"One MPUB of {runs.row.title} is {times:.1f} x go-nsq{rating}")
     spread, title = max((runs.spread(name), runs.row.title) for runs in all_runs for name in runs.of)
     if spread > RESTLESS:
         said.append(f"**The machine was not quiet**: ± is up to {spread:.0%} ({title}).")
@@ -238,7 +238,7 @@ def publish(chosen, target, parts, machine, checked):
             update_readme(name, SHOWN + part if name == PLAIN_ROWS else part)
         if PLAIN_ROWS in parts:
             PICTURE.write_text(picture.picture(parts[PLAIN_ROWS], machine[0]))
-    missed = any(verdict == "missed" for runs in all_runs for _, _, verdict in table.judge(runs))
+    missed = any(rating == "missed" for runs in all_runs for _, _, rating in table.judge(runs))
     return int(chosen.strict and missed)
 
 

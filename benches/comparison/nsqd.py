@@ -13,9 +13,9 @@ import time
 import urllib.request
 from pathlib import Path
 
-# A topic without a channel keeps so many messages in memory, and an ephemeral one drops what comes beyond: no disk is
-# written, and the heap stays as it is. Every message is counted all the same. What it calls an error is also that a
-# compressed connection ends.
+# A topic without a channel keeps this many messages in memory, and an ephemeral one drops the rest: nothing is written
+# to disk, the heap stays constant, and every message is counted. nsqd logs the end of a compressed connection as an
+# error, hence the log level.
 FLAGS = ["--mem-queue-size=10000", "--log-level=fatal"]
 
 PATIENCE = 10
@@ -126,7 +126,7 @@ def pinned(core):
 
 
 def environment(core):
-    """On one core Go's scheduler is told so, as it would find out by itself."""
+    """The environment of a Go program that is pinned to one core."""
     return None if core is None else {**os.environ, "GOMAXPROCS": "1"}
 
 

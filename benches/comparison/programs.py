@@ -27,7 +27,7 @@ AGENTS = {OURS: "nsq_bench/", GO: "go-nsq/", TOKIO: "tokio_nsq/"}
 # So often nsqd is asked meanwhile who publishes.
 GLANCE = 0.02
 
-# So many times at least every caller publishes in a run, or the slowest of a hundred would be a matter of chance.
+# Minimum number of publishes of each caller in a run; with fewer the 99th percentile is a matter of chance.
 ROUNDS_OF_ALL = 20
 
 

@@ -43,7 +43,7 @@ class Goal:
             "p50_us": f"p50 to {self.peer}",
         }[self.what]
 
-    def verdict(self, ratio):
+    def rating(self, ratio):
         reached = (lambda bound: ratio >= bound) if self.more_is_better else (lambda bound: ratio <= bound)
         return "aim" if reached(self.aim) else "must" if reached(self.must) else "missed"
 

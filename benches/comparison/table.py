@@ -1,4 +1,4 @@
-"""The report: tables as Markdown, and a verdict on each row."""
+"""The report: tables as Markdown, and a rating on each row."""
 
 from .rows import GO, OURS, TOKIO
 
@@ -53,19 +53,19 @@ def table(runs):
 
 
 def judge(runs):
-    """Each goal of a row with what was reached, and the verdict."""
+    """Each goal of a row with what was reached, and the rating."""
     for goal in runs.row.goals:
         reached = runs.ratio(goal.what, OURS, goal.peer)
-        yield goal, reached, goal.verdict(reached)
+        yield goal, reached, goal.rating(reached)
 
 
 def judgement(all_runs):
     lines = ["### What must be reached\n\n| | | reached | must | aim | |\n|---|---|--:|--:|--:|---|\n"]
     for runs in all_runs:
         title = runs.row.title
-        for goal, reached, verdict in judge(runs):
+        for goal, reached, rating in judge(runs):
             text = ratio if goal.more_is_better or goal.what == "p50_us" else share
-            cells = [title, goal.text(), text(reached), text(goal.must), text(goal.aim), WORDS[verdict]]
+            cells = [title, goal.text(), text(reached), text(goal.must), text(goal.aim), WORDS[rating]]
             lines.append("| " + " | ".join(cells) + " |\n")
             title = ""
     return "".join(lines)

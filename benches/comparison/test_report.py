@@ -28,9 +28,9 @@ class Nowhere:
 class Report(unittest.TestCase):
     def test_a_goal_is_reached_at_its_bound_and_missed_below_it(self):
         more = Goal("rate", GO, 4.2, 5.5)
-        self.assertEqual([more.verdict(at) for at in (5.5, 5.49, 4.2, 4.19)], ["aim", "must", "must", "missed"])
+        self.assertEqual([more.rating(at) for at in (5.5, 5.49, 4.2, 4.19)], ["aim", "must", "must", "missed"])
         less = Goal("cpu_us_per_message", GO, 0.1, 0.05)
-        self.assertEqual([less.verdict(at) for at in (0.05, 0.051, 0.1, 0.11)], ["aim", "must", "must", "missed"])
+        self.assertEqual([less.rating(at) for at in (0.05, 0.051, 0.1, 0.11)], ["aim", "must", "must", "missed"])
 
     def test_an_odd_round_decides_nothing(self):
         of = runs({OURS: [400, 410, 5], GO: [100, 9000, 90]})
@@ -59,11 +59,11 @@ class Report(unittest.TestCase):
         of = runs({OURS: [500_000], GO: [100_000], TOKIO: [200_000], FOLDED: [800_000], PLAIN: [150_000]}, row)
         text = table.table(of)
         self.assertIn("| **actix-nsq** | 500,000 | 0% | 0.62 | 5.00 | 2.50 | 1.000 |", text)
-        verdicts = [(goal.peer, reached, verdict) for goal, reached, verdict in table.judge(of)]
-        self.assertEqual(verdicts[0], (FOLDED, 0.625, "must"))
-        self.assertEqual(verdicts[1], (GO, 5, "must"))
-        self.assertEqual(verdicts[2], (TOKIO, 2.5, "aim"))
-        self.assertEqual(verdicts[3], (GO, 1, "missed"))
+        ratings = [(goal.peer, reached, rating) for goal, reached, rating in table.judge(of)]
+        self.assertEqual(ratings[0], (FOLDED, 0.625, "must"))
+        self.assertEqual(ratings[1], (GO, 5, "must"))
+        self.assertEqual(ratings[2], (TOKIO, 2.5, "aim"))
+        self.assertEqual(ratings[3], (GO, 1, "missed"))
         self.assertEqual(table.judgement([of]).count("**falls short**"), 1)
 
     def test_the_picture_is_one_that_can_be_read(self):

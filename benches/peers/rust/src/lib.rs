@@ -154,7 +154,8 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Prints the sentence of NSQ's `bench_writer` and, if asked for, the object that `nsq_bench` prints.
+    /// Prints the sentence of NSQ's `bench_writer` and, if asked for, the object that `nsq_bench`
+    /// prints.
     pub fn tell(&mut self, options: &Options) {
         let seconds = self.took.as_secs_f64();
         let rate = self.ok as f64 / seconds;

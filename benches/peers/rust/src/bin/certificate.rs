@@ -1,7 +1,8 @@
-//! A certificate for an nsqd on this machine, and the authority that has signed it, new with every call.
+//! A certificate for an nsqd on this machine, and the authority that has signed it, new with every
+//! call.
 //!
-//! `certificate FOLDER` writes `ca.pem`, which is what a client is to trust, `cert.pem` and `key.pem`. The key that
-//! could sign more is kept nowhere.
+//! `certificate FOLDER` writes `ca.pem`, which is what a client is to trust, `cert.pem` and
+//! `key.pem`. The key that could sign more is kept nowhere.
 
 use std::{env, error::Error, fs, path::Path, process::ExitCode};
 

@@ -1,9 +1,9 @@
-//! The floor below every client: a blocking program that does nothing but write frames made beforehand and read answers.
+//! The floor of all clients: a blocking program that writes prepared frames and reads responses.
 //!
-//! * `--kind pub`: a window of as many PUBs as there would be callers goes out in one write, then as many answers are read,
-//!   and so on. With `--mpub` each command of the window is an MPUB of so many messages.
-//! * `--kind mpub`: the window goes out as one MPUB, or as one for each topic, in one write. This is what a
-//!   client that folds whatever waits would do if it cost nothing.
+//! * `--kind pub`: writes one PUB per caller in one write, reads their responses, and repeats. With
+//!   `--mpub N` each command is an MPUB of N messages.
+//! * `--kind mpub`: writes the same messages as one MPUB, or one per topic: what a client that
+//!   batches everything queued would do at no cost.
 
 use std::{
     io::{self, Read, Write},
@@ -71,7 +71,7 @@ struct Window {
 }
 
 impl Window {
-    /// So many messages: by themselves, in explicit batches, or folded by their topics.
+    /// A window of `messages`: single, in explicit batches, or batched by topic.
     fn new(options: &Options, fold: bool, messages: usize) -> Self {
         let body = options.body(0);
         let topics = &options.topics;
@@ -145,7 +145,8 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Sends `whole` so many times and `last` once, and reads the answers to each before the next.
+    /// Sends `whole` `times` times and `last` once, and reads the responses to each before the
+    /// next.
     fn publish(&mut self, whole: &Window, last: &Window, times: usize) -> io::Result<Outcome> {
         let mut outcome = Outcome {
             times: Vec::with_capacity(whole.commands * times + last.commands),
@@ -168,7 +169,8 @@ impl Connection {
         Ok(outcome)
     }
 
-    /// Reads so many answers, and tells after each read how many came. Anything but OK is an error.
+    /// Reads `count` responses, and reports after each read how many arrived. Anything but OK is an
+    /// error.
     fn answers(&mut self, count: usize, mut came: impl FnMut(usize)) -> io::Result<()> {
         let (mut due, mut read) = (count * OK.len(), 0);
         while due > 0 {

@@ -1,12 +1,13 @@
 //! A peer of `nsq_bench`: the same work with tokio-nsq.
 //!
-//! Its producer publishes and tells of answers through `&mut self`, and does not say whose answer came: they come in the
-//! order of the publishes. So a task owns it, as many callers as asked for send that task their messages, and it gives
-//! each the answer in its turn. All on one thread, which is this client's fastest way.
+//! Its producer publishes and reports responses through `&mut self`, and does not say to which
+//! publish a response belongs; they arrive in the order of the publishes. So a task owns the
+//! producer, receives the messages of the callers, and answers them in order. Everything runs on
+//! one thread, which is the fastest for this client.
 //!
-//! tokio-nsq writes what it is given when its buffer of 8 KiB is full, and else when a timer rings. The timer is set to
-//! 1 ms here; by default it is 250 ms, which makes whoever waits for an answer wait so long for each. A shorter one spins.
-//! A body is a `Vec`, so that each publish copies it.
+//! tokio-nsq writes when its buffer of 8 KiB is full, else when a timer fires. The timer is set to
+//! 1 ms here; with the default of 250 ms each awaited publish takes that long, and a shorter one
+//! spins. A body is a `Vec`, so each publish copies it.
 
 use std::{
     cell::{Cell, RefCell},
@@ -30,7 +31,7 @@ use tokio_nsq::{
     NSQProducer, NSQProducerConfig, NSQTopic,
 };
 
-/// Whom nsqd's certificate must be for: the verifier of this client knows names only, no addresses.
+/// Name in nsqd's certificate: this client verifies names only, not addresses.
 const NAME: &str = "localhost";
 
 const FLUSH_INTERVAL: Duration = Duration::from_millis(1);
@@ -150,8 +151,8 @@ fn layers(options: &[(String, String)]) -> Result<NSQConfigShared, String> {
     Ok(shared)
 }
 
-/// Owns the producer: publishes what it is sent, and gives each answer to whose turn it is. It ends with the connection,
-/// and with it every reply that is outstanding.
+/// Owns the producer: publishes what it is sent, and gives each answer to whose turn it is. It ends
+/// with the connection, and with it every reply that is outstanding.
 async fn own(mut producer: NSQProducer, mut requests: mpsc::UnboundedReceiver<Request>) {
     let mut outstanding = VecDeque::new();
     loop {
@@ -180,7 +181,7 @@ async fn own(mut producer: NSQProducer, mut requests: mpsc::UnboundedReceiver<Re
     }
 }
 
-/// Lets the callers publish so many messages, and returns what was measured.
+/// Publishes `messages` from all callers, and returns the measurement.
 async fn publish(
     options: &Options,
     messages: usize,
