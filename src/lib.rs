@@ -110,6 +110,7 @@
 //! | feature | |
 //! |---|---|
 //! | `tls` | TLS by rustls with ring: the option `tls_v1` and its relatives |
+//! | `rustls` | the same without ring: the program installs the default crypto provider of rustls |
 //! | `snappy`, `deflate` | compression: the options of these names |
 //! | `embedded` | an nsqd inside the process for tests, with faults on demand |
 //!
