@@ -1,4 +1,4 @@
-//! The callers: tasks that share the messages to be published, and each publish one at a time.
+//! The callers: tasks that share the messages and each publish one at a time.
 
 use std::{
     cell::{Cell, RefCell},
@@ -15,41 +15,40 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     bodies::Bodies,
-    meter::Meter,
+    measurement::Measurement,
     options::Options,
-    pace::{Pacer, Schedule},
+    schedule::{Pacer, Schedule},
 };
 
-/// Callers that wait for the sign to begin.
+/// Callers that wait for the start.
 pub(crate) struct Callers {
     work: Rc<Work>,
     count: usize,
     rate: Option<f64>,
 }
 
-/// What all callers have in common.
+/// State that all callers share.
 struct Work {
     messages: u64,
     bodies: Bodies,
-    /// The number of the next message.
+    /// Number of the next message.
     next: Cell<u64>,
-    /// When so many messages have failed, none are begun any more.
-    patience: u64,
+    /// Number of failed messages after which the callers stop.
+    max_failed: u64,
     schedule: Cell<Option<Schedule>>,
     pacer: Pacer,
-    meter: RefCell<Meter>,
-    /// Of the caller beside the others.
-    beside: RefCell<Meter>,
-    /// A permit for each caller, when all may begin.
-    begin: Semaphore,
-    /// Callers that have not ended.
+    measurement: RefCell<Measurement>,
+    /// Results of the caller of `--beside`.
+    beside: RefCell<Measurement>,
+    /// Gets a permit per caller at the start.
+    start: Semaphore,
+    /// Callers that have not finished.
     running: Cell<usize>,
-    /// The time of the last answer so far.
-    last: Cell<Instant>,
-    ended: Notify,
+    /// Time of the last result so far.
+    last_result: Cell<Instant>,
+    finished: Notify,
 }
 
-/// One caller.
 struct Caller {
     work: Rc<Work>,
     producer: Addr<Producer>,
@@ -58,7 +57,8 @@ struct Caller {
 }
 
 impl Callers {
-    /// Makes the tasks that will publish so many messages, all together. They begin with [`publish`](Self::publish).
+    /// Spawns the tasks, which together publish this number of messages. They start with
+    /// [`publish`](Self::publish).
     pub(crate) async fn new(
         options: &Options,
         producer: &Addr<Producer>,
@@ -70,15 +70,15 @@ impl Callers {
             messages,
             bodies: options.bodies.clone(),
             next: Cell::new(0),
-            patience: count as u64,
+            max_failed: count as u64,
             schedule: Cell::new(None),
             pacer: Pacer::default(),
-            meter: RefCell::new(Meter::new()?),
-            beside: RefCell::new(Meter::new()?),
-            begin: Semaphore::new(0),
+            measurement: RefCell::new(Measurement::new()?),
+            beside: RefCell::new(Measurement::new()?),
+            start: Semaphore::new(0),
             running: Cell::new(count),
-            last: Cell::new(Instant::now()),
-            ended: Notify::new(),
+            last_result: Cell::new(Instant::now()),
+            finished: Notify::new(),
         });
         let caller = |topic: &Topic, mpub| Caller {
             work: work.clone(),
@@ -95,60 +95,61 @@ impl Callers {
         Ok(Self { work, count, rate })
     }
 
-    /// Gives the sign, and returns when everything is answered: what came of it, and of the caller beside the others.
-    pub(crate) async fn publish(self) -> io::Result<(Meter, Meter)> {
+    /// Starts the callers, and returns when every message has a result: the measurement of the
+    /// callers, and that of the caller of `--beside`.
+    pub(crate) async fn publish(self) -> io::Result<(Measurement, Measurement)> {
         let Self { work, count, rate } = self;
-        let began = Instant::now();
-        work.last.set(began);
+        let started = Instant::now();
+        work.last_result.set(started);
         work.schedule
-            .set(rate.map(|rate| Schedule::new(began, rate)));
-        work.begin.add_permits(count + 1);
+            .set(rate.map(|rate| Schedule::new(started, rate)));
+        work.start.add_permits(count + 1);
         match rate {
-            None => work.ended.notified().await,
+            None => work.finished.notified().await,
             Some(_) => tokio::select! {
-                () = work.ended.notified() => {}
-                failed = work.pacer.ring() => match failed? {},
+                () = work.finished.notified() => {}
+                error = work.pacer.run() => match error? {},
             },
         }
-        let took = work.last.get() - began;
-        let empty = || Meter::new().map_err(io::Error::other);
-        let mut meter = work.meter.replace(empty()?);
-        meter.end(took);
-        Ok((meter, work.beside.replace(empty()?)))
+        let duration = work.last_result.get() - started;
+        let empty = || Measurement::new().map_err(io::Error::other);
+        let mut measurement = work.measurement.replace(empty()?);
+        measurement.finish(duration);
+        Ok((measurement, work.beside.replace(empty()?)))
     }
 }
 
 impl Caller {
     async fn publish(self) {
         let Self { work, .. } = &self;
-        // It is closed by nobody.
-        let _ = work.begin.acquire().await;
-        let bell = Rc::new(Notify::new());
+        // Cannot fail: the semaphore is never closed.
+        let _ = work.start.acquire().await;
+        let notify = Rc::new(Notify::new());
         let mut now = Instant::now();
         while let Some((first, count)) = work.take(self.mpub) {
             let mut from = now;
             if let Some(schedule) = work.schedule.get() {
                 from = schedule.due(first);
                 if from > now {
-                    work.pacer.wait(from, &bell).await;
+                    work.pacer.wait(from, &notify).await;
                 }
             }
-            let answer = self.send(first, count).await;
+            let result = self.send(first, count).await;
             now = Instant::now();
-            let time = now.saturating_duration_since(from);
-            work.meter.borrow_mut().answered(count, time, answer);
+            let latency = now.saturating_duration_since(from);
+            work.measurement.borrow_mut().record(count, latency, result);
         }
-        work.end(now);
+        work.caller_finished(now);
     }
 
-    /// Publishes as long as the others do.
+    /// Publishes until the other callers have finished.
     async fn publish_beside(self) {
         let Self { work, .. } = &self;
-        let _ = work.begin.acquire().await;
+        let _ = work.start.acquire().await;
         while work.running.get() > 0 {
             let sent = Instant::now();
-            let answer = self.send(0, 1).await;
-            work.beside.borrow_mut().answered(1, sent.elapsed(), answer);
+            let result = self.send(0, 1).await;
+            work.beside.borrow_mut().record(1, sent.elapsed(), result);
         }
     }
 
@@ -168,22 +169,22 @@ impl Caller {
 }
 
 impl Work {
-    /// The number of the next message, and how many go with it.
+    /// Takes the messages of the next command: the number of the first, and their count.
     fn take(&self, mpub: Option<usize>) -> Option<(u64, u64)> {
         let first = self.next.get();
         let count = (self.messages - first).min(mpub.unwrap_or(1) as u64);
-        if count == 0 || self.meter.borrow().failed() >= self.patience {
+        if count == 0 || self.measurement.borrow().failed() >= self.max_failed {
             return None;
         }
         self.next.set(first + count);
         Some((first, count))
     }
 
-    fn end(&self, now: Instant) {
-        self.last.set(self.last.get().max(now));
+    fn caller_finished(&self, now: Instant) {
+        self.last_result.set(self.last_result.get().max(now));
         self.running.set(self.running.get() - 1);
         if self.running.get() == 0 {
-            self.ended.notify_one();
+            self.finished.notify_one();
         }
     }
 }

@@ -1,41 +1,41 @@
-//! `nsq_bench`: how many messages per second this client publishes, and what each of them costs.
+//! `nsq_bench`: a load generator that measures throughput, latency and cost of this client.
 //!
 //! ```text
 //! cargo run --release --example nsq_bench -- publish --topic bench#ephemeral --messages 1000000
 //! nsq_bench publish --topic bench#ephemeral --concurrency 1024 --messages 4000000 --json
-//! nsq_bench publish --topic bench#ephemeral --messages 100000 --rate 20000        # latency at a given load
+//! nsq_bench publish --topic bench#ephemeral --messages 100000 --rate 20000
 //! nsq_bench publish --topic bench#ephemeral --messages 1000000 --no-batching
-//! nsq_bench publish --topic flood#ephemeral --concurrency 1024 --beside lone#ephemeral   # who waits for whom
+//! nsq_bench publish --topic flood#ephemeral --concurrency 1024 --beside lone#ephemeral
 //! ```
 //!
-//! * So many callers as `--concurrency` says, each a task with an address of the producer of its own, publish in turn:
-//!   each sends a message, awaits its answer, and takes the next. They share one connection to one nsqd.
-//! * The timed part begins when every answer to the warm-up is in, and ends with the last answer. A message counts when it
-//!   is answered ok.
-//! * The body is one block of memory that all messages share, so that a caller copies nothing. It is made before the clock
-//!   runs, and is not all zeros. With `--bodies` messages hold the lines of a file, in turn, which tells more where the
-//!   connection is compressed.
-//! * A time is from the moment before the send to the answer. A caller reads the clock once for each publish: the
-//!   end of one is the beginning of the next. With `--rate` a time begins when the message was *due*, and a
-//!   schedule says when that is, however late the answers before it came. So a stall shows in every message that it held up.
-//! * With `--mpub` a command is what is timed, and messages are what is counted.
-//! * `cpu_us_per_message` is the time that the processors spent on this process, in user and in system mode, over the timed
-//!   part. `allocs_per_message` is counted over the second half of the warm-up (without one, over the timed part), since counting costs
-//!   time, and on the thread that publishes: with `--other-arbiter` the producer is on another one, and it is null.
-//! * Exit codes: 0 when every publish was ok, 1 when one was not or there is no nsqd, 2 for a wrong command line. When as
-//!   many publishes have failed as there are callers, no further one begins.
+//! * `--concurrency` sets the number of callers. Each is a task that publishes a message, awaits
+//!   its result, and takes the next. All callers share one producer and one connection.
+//! * The measurement starts when the warm-up is complete, and ends with the last result. The
+//!   throughput counts the messages that are ok.
+//! * All messages share one body in memory, so callers copy nothing. `--bodies` takes the bodies
+//!   from the lines of a file, for realistic figures with compression.
+//! * Latency is measured from the send to the result. With `--rate` it is measured from the time
+//!   when the message was due, so that a stall shows in every message that it delays (no
+//!   coordinated omission).
+//! * With `--mpub` latency is that of a command; counts and rates are in messages.
+//! * `cpu_us_per_message` is the CPU time of the process during the measurement.
+//!   `allocs_per_message` is counted in the second half of the warm-up, because counting takes time
+//!   (without a warm-up, during the measurement), and in the thread of the callers: with
+//!   `--other-arbiter` it is null.
+//! * Exit codes: 0 if every publish is ok, 1 if one failed or nsqd is unreachable, 2 for a wrong
+//!   command line. When as many messages have failed as there are callers, the run stops.
 //!
-//! The sentence on standard output has the shape of that of NSQ's own `bench_writer`; with `--json` the last line there is
-//! one object.
+//! The summary on standard output has the format of NSQ's `bench_writer`. With `--json` a JSON
+//! object follows on the last line.
 
 mod bodies;
 mod callers;
-mod meter;
+mod measurement;
 mod options;
-mod pace;
 #[path = "../shared/producer_opt.rs"]
 mod producer_opt;
 mod report;
+mod schedule;
 
 use std::{io, process::ExitCode};
 
@@ -45,16 +45,17 @@ use actix_nsq::{
     producer::GetStats,
 };
 
-use self::{callers::Callers, meter::Meter, options::Options, report::Report};
+use self::{callers::Callers, measurement::Measurement, options::Options, report::Report};
 
 fn main() -> ExitCode {
     let options = Options::from_command_line();
     match run(&options) {
         Ok(report) => {
-            report.tell(options.json);
-            match report.is_clean() {
-                true => ExitCode::SUCCESS,
-                false => ExitCode::FAILURE,
+            report.print(options.json);
+            if report.is_clean() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
             }
         }
         Err(error) => {
@@ -64,34 +65,33 @@ fn main() -> ExitCode {
     }
 }
 
-/// Warms up, publishes, and returns what was measured of the latter.
+/// Warms up, then publishes and measures.
 fn run(options: &Options) -> Result<Report, Box<dyn std::error::Error>> {
     let system = System::new();
-    // It lives as long as this function, and with it the producer's thread.
     let (producer, arbiter) = system.block_on(connect(options))?;
     let callers =
         |messages, rate| system.block_on(Callers::new(options, &producer, messages, rate));
-    // What grows once has grown in the first half of the warm-up; in the second half allocations are counted.
+    // Buffers grow in the first half of the warm-up; allocations are counted in the second half.
     let counted = options.warmup / 2;
     let warm_up = |messages| -> Result<u64, Box<dyn std::error::Error>> {
-        let ((meter, _), allocations) = publish(&system, callers(messages, None)?)?;
-        match meter.failed() {
+        let ((measurement, _), allocations) = publish(&system, callers(messages, None)?)?;
+        match measurement.failed() {
             0 => Ok(allocations),
-            _ => Err(format!("the warm-up failed: {}", meter.failures()).into()),
+            _ => Err(format!("the warm-up failed: {}", measurement.failures()).into()),
         }
     };
     warm_up(options.warmup - counted)?;
     let allocations = warm_up(counted)?;
     let callers = callers(options.messages, options.rate)?;
     let before = system.block_on(producer.send(GetStats))?;
-    let begun = report::process_time();
-    let (measured, allocations) = match counted {
-        0 => publish(&system, callers).map(|(meters, all)| (meters, all as f64)),
-        // Counting would cost a tenth of all that is done for a message.
-        _ => unwatched(&system, callers).map(|meters| (meters, allocations as f64)),
+    let cpu_before = report::process_time();
+    let (measurements, allocations) = match counted {
+        0 => publish(&system, callers).map(|(measured, all)| (measured, all as f64)),
+        // Counting takes a tenth of the time of a publish.
+        _ => publish_uncounted(&system, callers).map(|measured| (measured, allocations as f64)),
     }?;
-    let spent = report::process_time() - begun;
-    let (meter, beside) = measured;
+    let cpu_time = report::process_time() - cpu_before;
+    let (measurement, beside) = measurements;
     let counted = if counted == 0 {
         options.messages
     } else {
@@ -99,34 +99,37 @@ fn run(options: &Options) -> Result<Report, Box<dyn std::error::Error>> {
     };
     let after = system.block_on(producer.send(GetStats))?;
     let commands = after.commands - before.commands;
-    let known = arbiter.is_none();
+    let same_thread = arbiter.is_none();
     if let Some(arbiter) = arbiter {
         arbiter.stop();
     }
     Ok(Report::new(
         options,
-        (&meter, &beside),
-        spent,
-        known.then_some(allocations / counted as f64),
+        (&measurement, &beside),
+        cpu_time,
+        same_thread.then_some(allocations / counted as f64),
         commands,
     ))
 }
 
-/// Lets the callers publish, and returns what came of it and how often this thread has allocated meanwhile.
-fn publish(system: &SystemRunner, callers: Callers) -> io::Result<((Meter, Meter), u64)> {
+/// Measurement of the callers, and of the caller of `--beside`.
+type Measurements = (Measurement, Measurement);
+
+/// Runs the callers, and counts the allocations of this thread.
+fn publish(system: &SystemRunner, callers: Callers) -> io::Result<(Measurements, u64)> {
     let mut measured = Err(io::Error::other("nothing was measured"));
     let allocations = allocation_counter::measure(|| measured = system.block_on(callers.publish()));
     Ok((measured?, allocations.count_total))
 }
 
-/// Lets the callers publish while nothing is counted.
-fn unwatched(system: &SystemRunner, callers: Callers) -> io::Result<(Meter, Meter)> {
+/// Runs the callers without counting allocations.
+fn publish_uncounted(system: &SystemRunner, callers: Callers) -> io::Result<Measurements> {
     let mut measured = Err(io::Error::other("nothing was measured"));
     allocation_counter::opt_out(|| measured = system.block_on(callers.publish()));
     measured
 }
 
-/// Starts a producer, on an arbiter of its own if asked for, and waits until it is connected.
+/// Starts a producer, with `--other-arbiter` on a new arbiter, and waits until it is connected.
 async fn connect(options: &Options) -> Result<(Addr<Producer>, Option<Arbiter>), PublishError> {
     let config = options.config.clone();
     let (dial, handshake) = (
@@ -138,7 +141,7 @@ async fn connect(options: &Options) -> Result<(Addr<Producer>, Option<Arbiter>),
         Some(arbiter) => Producer::start_in_arbiter(&arbiter.handle(), config),
         None => Producer::start(config),
     };
-    // A little longer, to hear why it could not be dialled.
+    // A little longer than the dial, so that its error is known.
     let timeout = dial + dial / 10;
     let connected = producer.send(WaitConnected { timeout }).await?;
     if let Err(error) = connected {

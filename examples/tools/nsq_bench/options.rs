@@ -7,10 +7,10 @@ use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 use crate::{bodies::Bodies, producer_opt::producer_opt};
 
-/// What marks a topic that nsqd keeps in memory only. It must stand at the end of a name.
+/// Suffix of a topic that nsqd keeps in memory only.
 const EPHEMERAL: &str = "#ephemeral";
 
-/// Measures this client against an nsqd.
+/// Measures this client with an nsqd.
 #[derive(Debug, Parser)]
 #[command(name = "nsq_bench", version)]
 struct Flags {
@@ -20,106 +20,105 @@ struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Publishes messages, each awaited, and tells how many per second went and what each cost
+    /// Publishes messages, and reports the throughput, the latency and the cost per message
     Publish(Publish),
 }
 
 #[derive(Debug, clap::Args)]
 struct Publish {
-    /// nsqd's TCP address
+    /// Address of nsqd
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4150")]
     nsqd_tcp_address: String,
 
-    /// Topic to publish to; with #ephemeral at its end nsqd keeps it in memory
+    /// Topic to publish to; with the suffix #ephemeral nsqd keeps it in memory
     #[arg(long)]
     topic: Topic,
 
-    /// Bytes of each message
+    /// Size of a message
     #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = size)]
     size: usize,
 
-    /// File whose lines are the messages, in turn, instead of --size bytes
+    /// File whose lines are the bodies of the messages, in turn, instead of --size
     #[arg(long, value_name = "FILE", conflicts_with = "size")]
     bodies: Option<PathBuf>,
 
-    /// Callers, each of which awaits the answer to its message before it publishes the next
+    /// Number of callers; each publishes one message at a time
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = concurrency)]
     concurrency: usize,
 
-    /// Messages of the timed part
+    /// Number of measured messages
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = messages)]
     messages: u64,
 
-    /// Messages before the timed part [default: a tenth of --messages]
+    /// Number of messages before the measurement [default: a tenth of --messages]
     #[arg(long, value_name = "N", value_parser = warmup)]
     warmup: Option<u64>,
 
-    /// Send each message by a command of its own
+    /// Send one command per message
     #[arg(long)]
     no_batching: bool,
 
-    /// Topics, over which the callers are spread: T_0, T_1 and so on
+    /// Spread the callers over K topics: T_0, T_1 and so on
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = topics)]
     topics: usize,
 
-    /// Publish so many messages with each command, by MultiPublish [default: one, by Publish]
+    /// Publish N messages per command with MultiPublish [default: one with Publish]
     #[arg(long, value_name = "N", value_parser = mpub)]
     mpub: Option<usize>,
 
-    /// Messages per second, by a schedule, over all callers [default: as many as go]
+    /// Messages per second of all callers, at fixed intervals [default: no limit]
     #[arg(long, value_name = "R", value_parser = rate, allow_negative_numbers = true)]
     rate: Option<f64>,
 
-    /// Topic to which one more caller publishes meanwhile, one message after another; its times are told apart
+    /// Topic of one more caller, whose latency is reported separately
     #[arg(long, value_name = "TOPIC")]
     beside: Option<Topic>,
 
-    /// Run the producer on an arbiter, so a thread, of its own
+    /// Run the producer on another arbiter, that is, in another thread
     #[arg(long)]
     other_arbiter: bool,
 
-    /// Print one line of JSON after the sentence
+    /// Print a line of JSON after the summary
     #[arg(long)]
     json: bool,
 
-    /// Option of the producer, or NAME,VALUE; the name of a switch alone means true (may be given multiple times)
+    /// Option of the producer, also NAME,VALUE; a boolean option alone means true; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = producer_opt)]
     producer_opt: Vec<(String, String)>,
 }
 
-/// What the command line asks for.
+/// The command line.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) config: ProducerConfig,
     pub(crate) topics: Vec<Topic>,
-    /// What the messages hold, in turn.
     pub(crate) bodies: Bodies,
     pub(crate) concurrency: usize,
     pub(crate) messages: u64,
     pub(crate) warmup: u64,
-    /// Messages of each MultiPublish; `None`: a Publish for each.
+    /// Messages per `MultiPublish`; `None`: one `Publish` per message.
     pub(crate) mpub: Option<usize>,
-    /// Messages per second; `None`: as many as go.
+    /// Messages per second; `None`: no limit.
     pub(crate) rate: Option<f64>,
-    /// Where one more caller publishes meanwhile.
+    /// Topic of one more caller.
     pub(crate) beside: Option<Topic>,
     pub(crate) other_arbiter: bool,
     pub(crate) json: bool,
 }
 
 impl Options {
-    /// Reads the command line. A wrong one ends the program, with code 2.
+    /// Parses the command line. Exits with code 2 if it is wrong.
     pub(crate) fn from_command_line() -> Self {
-        Self::parse(std::env::args_os()).unwrap_or_else(|wrong| wrong.exit())
+        Self::parse(std::env::args_os()).unwrap_or_else(|error| error.exit())
     }
 
-    /// Reads these arguments, of which the first is the program's name.
+    /// Parses arguments; the first is the name of the program.
     pub(crate) fn parse<A>(arguments: impl IntoIterator<Item = A>) -> Result<Self, clap::Error>
     where
         A: Into<OsString> + Clone,
     {
         let Command::Publish(flags) = Flags::try_parse_from(arguments)?.command;
-        Self::new(flags).map_err(|wrong| Flags::command().error(ErrorKind::ValueValidation, wrong))
+        Self::new(flags).map_err(|error| Flags::command().error(ErrorKind::ValueValidation, error))
     }
 
     fn new(flags: Publish) -> Result<Self, String> {
@@ -128,24 +127,26 @@ impl Options {
             Some(file) => Bodies::of_file(file)?,
             None => Bodies::of_size(flags.size),
         };
-        let (size, largest) = (bodies.largest(), config.max_publish_size());
-        if size > largest {
+        let (size, max) = (bodies.largest(), config.max_publish_size());
+        if size > max {
             return Err(format!(
-                "a message of {size} bytes is more than max_publish_size, {largest}, which --producer-opt may raise"
+                "message of {size} bytes exceeds max_publish_size ({max}); raise it with \
+                 --producer-opt"
             ));
         }
         let batch = flags.mpub.unwrap_or_default();
-        let (batch_size, largest) = (4 + batch * (4 + size), config.max_batch_size());
-        if batch_size > largest {
+        let (batch_size, max) = (4 + batch * (4 + size), config.max_batch_size());
+        if batch_size > max {
             return Err(format!(
-                "--mpub {batch} of {size} bytes makes {batch_size}, more than max_batch_size, {largest}, which \
-                 --producer-opt may raise"
+                "--mpub {batch} with {size} bytes is a batch of {batch_size} bytes and exceeds \
+                 max_batch_size ({max}); raise it with --producer-opt"
             ));
         }
         let (topics, callers) = (flags.topics, flags.concurrency);
         if topics > callers {
             return Err(format!(
-                "--topics {topics} is more than --concurrency {callers}: nobody would publish to some of them"
+                "--topics {topics} exceeds --concurrency ({callers}): some topics would have no \
+                 caller"
             ));
         }
         Ok(Self {
@@ -176,31 +177,31 @@ fn config(flags: &Publish) -> Result<ProducerConfig, ConfigError> {
         .build()
 }
 
-/// One name alone, or several that differ by a number, with what must stand at the end left there.
+/// A single name, or several with a number before the suffix.
 fn topic_names(topic: &Topic, count: usize) -> Result<Vec<Topic>, NameError> {
     if count == 1 {
         return Ok(vec![topic.clone()]);
     }
     let name = topic.as_str();
     let stem = name.strip_suffix(EPHEMERAL).unwrap_or(name);
-    let end = name.strip_prefix(stem).unwrap_or_default();
+    let suffix = name.strip_prefix(stem).unwrap_or_default();
     (0..count)
-        .map(|number| Topic::new(format!("{stem}_{number}{end}")))
+        .map(|number| Topic::new(format!("{stem}_{number}{suffix}")))
         .collect()
 }
 
-fn whole(text: &str, least: u64, most: u64) -> Result<u64, String> {
+fn integer(text: &str, min: u64, max: u64) -> Result<u64, String> {
     let number = text
         .parse()
-        .map_err(|_| format!("must be a whole number from {least} to {most}"))?;
-    (least..=most)
+        .map_err(|_| format!("must be a whole number from {min} to {max}"))?;
+    (min..=max)
         .contains(&number)
         .then_some(number)
-        .ok_or_else(|| format!("must be from {least} to {most}"))
+        .ok_or_else(|| format!("must be from {min} to {max}"))
 }
 
-fn count(text: &str, most: usize) -> Result<usize, String> {
-    Ok(usize::try_from(whole(text, 1, most as u64)?).unwrap_or(most))
+fn count(text: &str, max: usize) -> Result<usize, String> {
+    Ok(usize::try_from(integer(text, 1, max as u64)?).unwrap_or(max))
 }
 
 fn size(text: &str) -> Result<usize, String> {
@@ -212,11 +213,11 @@ fn concurrency(text: &str) -> Result<usize, String> {
 }
 
 fn messages(text: &str) -> Result<u64, String> {
-    whole(text, 1, 1_000_000_000_000)
+    integer(text, 1, 1_000_000_000_000)
 }
 
 fn warmup(text: &str) -> Result<u64, String> {
-    whole(text, 0, 1_000_000_000_000)
+    integer(text, 0, 1_000_000_000_000)
 }
 
 fn topics(text: &str) -> Result<usize, String> {
@@ -228,22 +229,22 @@ fn mpub(text: &str) -> Result<usize, String> {
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    let wrong = || "must be a number above 0, and at most 10000000".to_owned();
-    let rate: f64 = text.parse().map_err(|_| wrong())?;
+    let error = || "must be a number above 0 and at most 10000000".to_owned();
+    let rate: f64 = text.parse().map_err(|_| error())?;
     (rate > 0.0 && rate <= 1e7)
         .then_some(rate)
-        .ok_or_else(wrong)
+        .ok_or_else(error)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// With a topic, which every command line needs.
+    /// Adds the topic, which is required.
     fn parse(flags: &str) -> Result<Options, String> {
         let flags = flags.split_whitespace();
         let arguments = ["nsq_bench", "publish", "--topic", "t#ephemeral"];
-        Options::parse(arguments.into_iter().chain(flags)).map_err(|wrong| wrong.to_string())
+        Options::parse(arguments.into_iter().chain(flags)).map_err(|error| error.to_string())
     }
 
     fn names(topic: &str, count: usize) -> Vec<String> {
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_is_sound_and_has_the_defaults_it_tells() {
+    fn defaults_are_those_of_the_help() {
         Flags::command().debug_assert();
         let options = parse("").unwrap();
         assert_eq!(options.config.address(), "127.0.0.1:4150");
@@ -268,10 +269,11 @@ mod tests {
     }
 
     #[test]
-    fn every_flag_is_heard() {
+    fn every_flag_has_an_effect() {
         let options = parse(
-            "--nsqd-tcp-address host:1 --size 7 --concurrency 4096 --messages 5 --warmup 0 --no-batching --topics 2 \
-             --mpub 3 --rate 0.5 --other-arbiter --json --producer-opt publish_window=9 --producer-opt retry_maybe_written",
+            "--nsqd-tcp-address host:1 --size 7 --concurrency 4096 --messages 5 --warmup 0 \
+             --no-batching --topics 2 --mpub 3 --rate 0.5 --other-arbiter --json \
+             --producer-opt publish_window=9 --producer-opt retry_maybe_written",
         );
         let options = options.unwrap();
         assert_eq!(options.config.address(), "host:1");
@@ -285,23 +287,23 @@ mod tests {
     }
 
     #[test]
-    fn an_option_of_the_producer_wins_over_the_flag_that_stands_for_it() {
+    fn producer_option_overrides_the_flag_for_it() {
         let options = parse("--no-batching --producer-opt auto_batch=true").unwrap();
         assert!(options.config.auto_batch());
     }
 
     #[test]
-    fn what_lies_between_the_client_and_the_socket_are_options_of_the_producer() {
+    fn tls_and_compression_are_producer_options() {
         let options = parse("--producer-opt deflate --producer-opt deflate_level=3").unwrap();
         assert!(options.config.connection().deflate() && !options.config.connection().snappy());
         assert_eq!(options.config.connection().deflate_level(), 3);
         let tls = "--producer-opt tls_v1 --producer-opt tls_root_ca_file=";
-        let wrong = parse(&format!("{tls}/nowhere/ca.pem")).map(drop);
-        assert!(wrong.unwrap_err().contains("/nowhere/ca.pem"));
+        let error = parse(&format!("{tls}/nowhere/ca.pem")).map(drop);
+        assert!(error.unwrap_err().contains("/nowhere/ca.pem"));
     }
 
     #[test]
-    fn names_of_topics_are_numbered_before_the_suffix() {
+    fn topics_are_numbered_before_the_suffix() {
         assert_eq!(names("t", 1), ["t"]);
         assert_eq!(names("t", 3), ["t_0", "t_1", "t_2"]);
         assert_eq!(names("t#ephemeral", 2), ["t_0#ephemeral", "t_1#ephemeral"]);
@@ -310,8 +312,8 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_is_refused_with_what_it_may_be() {
-        for (flags, said) in [
+    fn invalid_value_is_rejected_with_the_bounds() {
+        for (flags, text) in [
             (
                 "--size 0",
                 "'0' for '--size <BYTES>': must be from 1 to 1073741824",
@@ -319,19 +321,19 @@ mod tests {
             ("--size much", "must be a whole number from 1 to"),
             (
                 "--size 1048577",
-                "a message of 1048577 bytes is more than max_publish_size, 1048576",
+                "message of 1048577 bytes exceeds max_publish_size (1048576)",
             ),
             ("--concurrency 0", "must be from 1 to 65536"),
             ("--concurrency 65537", "must be from 1 to 65536"),
             ("--messages 0", "must be from 1 to 1000000000000"),
             ("--warmup -1", "'-1'"),
-            ("--topics 65", "--topics 65 is more than --concurrency 64"),
+            ("--topics 65", "--topics 65 exceeds --concurrency (64)"),
             ("--mpub 0", "must be from 1 to 100000"),
             (
                 "--mpub 30000",
-                "--mpub 30000 of 200 bytes makes 6120004, more than max_batch_size, 5242880",
+                "a batch of 6120004 bytes and exceeds max_batch_size (5242880)",
             ),
-            ("--rate 0", "must be a number above 0, and at most 10000000"),
+            ("--rate 0", "must be a number above 0 and at most 10000000"),
             ("--rate NaN", "must be a number above 0"),
             ("--rate -3", "must be a number above 0"),
             ("--producer-opt =1", "must be NAME=VALUE"),
@@ -342,8 +344,8 @@ mod tests {
             ),
             ("--nsqd-tcp-address host", "no port"),
         ] {
-            let wrong = parse(flags).map(drop).unwrap_err();
-            assert!(wrong.contains(said), "{flags}: {wrong}");
+            let error = parse(flags).map(drop).unwrap_err();
+            assert!(error.contains(text), "{flags}: {error}");
         }
         assert!(parse("--size 1048577 --producer-opt max_publish_size=1048577").is_ok());
     }

@@ -1,13 +1,13 @@
-//! The report: a sentence in the shape of NSQ's `bench_writer`, and an object for programs.
+//! The report: a summary in the format of NSQ's `bench_writer`, and a JSON object.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
-use crate::{meter::Meter, options::Options};
+use crate::{measurement::Measurement, options::Options};
 
-/// What was measured of the caller beside the others.
+/// Measurement of the caller of `--beside`.
 #[derive(Debug, Serialize)]
 struct Beside {
     beside_ok: u64,
@@ -18,21 +18,21 @@ struct Beside {
 }
 
 impl Beside {
-    fn new(meter: &Meter) -> Self {
+    fn new(measurement: &Measurement) -> Self {
         Self {
-            beside_ok: meter.ok(),
-            beside_failed: meter.failed(),
-            beside_p50_us: meter.quantile_us(0.5),
-            beside_p99_us: meter.quantile_us(0.99),
-            beside_p999_us: meter.quantile_us(0.999),
+            beside_ok: measurement.ok(),
+            beside_failed: measurement.failed(),
+            beside_p50_us: measurement.quantile_us(0.5),
+            beside_p99_us: measurement.quantile_us(0.99),
+            beside_p999_us: measurement.quantile_us(0.999),
         }
     }
 }
 
-/// What was measured.
+/// The measurement with the options that it depends on.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    /// Messages answered ok, per second.
+    /// Messages per second that are ok.
     rate: f64,
     cpu_us_per_message: f64,
     p50_us: f64,
@@ -40,7 +40,7 @@ pub(crate) struct Report {
     p999_us: f64,
     max_us: f64,
     allocs_per_message: Option<f64>,
-    /// Asked for.
+    /// As requested.
     messages: u64,
     warmup: u64,
     concurrency: usize,
@@ -49,12 +49,12 @@ pub(crate) struct Report {
     mpub: Option<usize>,
     batching: bool,
     other_arbiter: bool,
-    /// Asked for.
+    /// As requested.
     rate_due: Option<f64>,
     ok: u64,
     failed: u64,
     duration_s: f64,
-    /// PUBs and MPUBs that went to nsqd.
+    /// PUB and MPUB commands that were sent to nsqd.
     commands: u64,
     messages_per_command: f64,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -64,23 +64,24 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// What the meters have, with the processors' time and the allocations where they are known.
+    /// Combines the measurements with the CPU time of the run, and with the allocations if they
+    /// were counted.
     pub(crate) fn new(
         options: &Options,
-        (meter, beside): (&Meter, &Meter),
-        spent: Duration,
+        (measurement, beside): (&Measurement, &Measurement),
+        cpu_time: Duration,
         allocs_per_message: Option<f64>,
         commands: u64,
     ) -> Self {
-        let seconds = meter.took().as_secs_f64();
-        let answered = (meter.ok() + meter.failed()).max(1) as f64;
+        let seconds = measurement.duration().as_secs_f64();
+        let messages = (measurement.ok() + measurement.failed()).max(1) as f64;
         Self {
-            rate: rounded(meter.ok() as f64 / seconds.max(1e-9)),
-            cpu_us_per_message: rounded(spent.as_secs_f64() * 1e6 / answered),
-            p50_us: meter.quantile_us(0.5),
-            p99_us: meter.quantile_us(0.99),
-            p999_us: meter.quantile_us(0.999),
-            max_us: meter.quantile_us(1.0),
+            rate: rounded(measurement.ok() as f64 / seconds.max(1e-9)),
+            cpu_us_per_message: rounded(cpu_time.as_secs_f64() * 1e6 / messages),
+            p50_us: measurement.quantile_us(0.5),
+            p99_us: measurement.quantile_us(0.99),
+            p999_us: measurement.quantile_us(0.999),
+            max_us: measurement.quantile_us(1.0),
             allocs_per_message: allocs_per_message.map(rounded),
             messages: options.messages,
             warmup: options.warmup,
@@ -91,17 +92,17 @@ impl Report {
             batching: options.config.auto_batch(),
             other_arbiter: options.other_arbiter,
             rate_due: options.rate,
-            ok: meter.ok(),
-            failed: meter.failed(),
+            ok: measurement.ok(),
+            failed: measurement.failed(),
             duration_s: seconds,
             commands,
-            messages_per_command: rounded(answered / commands.max(1) as f64),
+            messages_per_command: rounded(messages / commands.max(1) as f64),
             beside: options.beside.as_ref().map(|_| Beside::new(beside)),
-            failures: meter.failures().to_string(),
+            failures: measurement.failures().to_string(),
         }
     }
 
-    /// Whether every message was published.
+    /// Returns whether every message was published.
     pub(crate) fn is_clean(&self) -> bool {
         let beside = self
             .beside
@@ -110,8 +111,8 @@ impl Report {
         self.failed == 0 && self.ok == self.messages && beside == 0
     }
 
-    /// Prints the sentence and, if asked for, the object; failures go to standard error.
-    pub(crate) fn tell(&self, json: bool) {
+    /// Prints the summary and, if `json` is set, the object. Failures go to standard error.
+    pub(crate) fn print(&self, json: bool) {
         if !self.is_clean() {
             let Self {
                 ok,
@@ -122,7 +123,7 @@ impl Report {
             } = self;
             eprintln!("nsq_bench: {ok} of {messages} ok, {failed} failed: {failures}");
         }
-        println!("{}", self.sentence());
+        println!("{}", self.summary());
         if let Some(beside) = &self.beside {
             println!(
                 "beside: p50 {}us, p99 {}us of {} messages",
@@ -138,7 +139,7 @@ impl Report {
     }
 
     /// `duration: 1.2s - 120.000mb/s - 600000.000ops/s - 1.667us/op`
-    fn sentence(&self) -> String {
+    fn summary(&self) -> String {
         let ok = self.ok as f64;
         let duration = Duration::from_micros((self.duration_s * 1e6) as u64);
         let megabytes = self.rate * self.size as f64 / 1024.0 / 1024.0;
@@ -152,10 +153,10 @@ fn rounded(number: f64) -> f64 {
     (number * 1e3).round() / 1e3
 }
 
-/// The time that the processors have spent on this process, in user and in system mode.
+/// CPU time of this process, in user and system mode.
 pub(crate) fn process_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
-    // What this clock says is never negative, and its parts are whole.
+    // Cannot fail: the time is not negative.
     time.try_into().unwrap_or_default()
 }
 
@@ -172,26 +173,26 @@ mod tests {
         Options::parse(arguments.into_iter().chain(flags.split_whitespace())).unwrap()
     }
 
-    /// So many commands of 100 messages answered after 1, 2, 3... ms, all within `took`.
-    fn meter(commands: u64, took: Duration) -> Meter {
-        let mut meter = Meter::new().unwrap();
+    /// Commands of 100 messages with latencies of 1, 2, 3... ms.
+    fn measurement(commands: u64, duration: Duration) -> Measurement {
+        let mut measurement = Measurement::new().unwrap();
         for number in 1..=commands {
-            meter.answered(100, Duration::from_millis(number), Ok(()));
+            measurement.record(100, Duration::from_millis(number), Ok(()));
         }
-        meter.end(took);
-        meter
+        measurement.finish(duration);
+        measurement
     }
 
     fn report(failed: bool) -> Report {
-        let mut meter = meter(1_000, Duration::from_millis(250));
+        let mut measurement = measurement(1_000, Duration::from_millis(250));
         if failed {
-            meter.answered(100, Duration::from_secs(1), Err(an_error()));
+            measurement.record(100, Duration::from_secs(1), Err(an_error()));
         }
         let options =
             options("--messages 100000 --mpub 100 --size 1024 --concurrency 2 --rate 1e6");
         Report::new(
             &options,
-            (&meter, &Meter::new().unwrap()),
+            (&measurement, &Measurement::new().unwrap()),
             Duration::from_millis(50),
             Some(3.0),
             1_000,
@@ -203,16 +204,16 @@ mod tests {
     }
 
     #[test]
-    fn the_sentence_has_the_shape_of_nsqs_own() {
-        let sentence = report(false).sentence();
+    fn summary_has_the_format_of_bench_writer() {
+        let summary = report(false).summary();
         assert_eq!(
-            sentence,
+            summary,
             "duration: 250ms - 390.625mb/s - 400000.000ops/s - 2.500us/op"
         );
     }
 
     #[test]
-    fn the_object_tells_all_that_was_measured() {
+    fn json_has_every_measured_value() {
         let object = serde_json::to_value(report(false)).unwrap();
         for (name, value) in [
             ("rate", 400_000.0),
@@ -230,7 +231,7 @@ mod tests {
         ] {
             assert_eq!(object[name].as_f64(), Some(value), "{name}");
         }
-        // Three digits of each time are kept.
+        // The histogram keeps three digits.
         for (name, ms) in [("p50_us", 500.0), ("p99_us", 990.0), ("p999_us", 999.0)] {
             let time = object[name].as_f64().unwrap();
             assert!((time / 1e3 / ms - 1.0).abs() < 0.002, "{name}: {time}");
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_with_a_failure_is_not_clean_and_its_failures_are_told_by_kind() {
+    fn run_with_a_failure_is_not_clean_and_reports_its_kind() {
         assert!(report(false).is_clean());
         let report = report(true);
         assert!(!report.is_clean());
@@ -253,21 +254,22 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_gave_up_is_not_clean_either() {
-        let meter = meter(999, Duration::from_secs(1));
+    fn aborted_run_is_not_clean() {
+        let measurement = measurement(999, Duration::from_secs(1));
         let options = options("--messages 100000");
-        let report = Report::new(&options, (&meter, &meter), Duration::ZERO, None, 999);
+        let measurements = (&measurement, &measurement);
+        let report = Report::new(&options, measurements, Duration::ZERO, None, 999);
         assert!(!report.is_clean());
         assert_eq!(report.allocs_per_message, None);
     }
 
     #[test]
-    fn the_clock_of_the_processor_runs_while_it_works() {
-        let mut meter = Meter::new().unwrap();
-        let (before, began) = (process_time(), Instant::now());
+    fn cpu_time_advances_during_work() {
+        let mut measurement = Measurement::new().unwrap();
+        let (before, started) = (process_time(), Instant::now());
         while process_time() - before < Duration::from_millis(2) {
-            meter.answered(1, Duration::ZERO, Ok(()));
-            assert!(began.elapsed() < Duration::from_secs(20), "it stands still");
+            measurement.record(1, Duration::ZERO, Ok(()));
+            assert!(started.elapsed() < Duration::from_secs(20));
         }
     }
 }

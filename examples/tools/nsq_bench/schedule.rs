@@ -1,4 +1,5 @@
-//! `--rate`: a schedule that says when each message is due, and a pacer that wakes the callers by it.
+//! `--rate`: the times at which messages are due, and a pacer that wakes the callers at these
+//! times.
 
 use std::{
     cell::RefCell,
@@ -11,74 +12,76 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// When each message is due.
+/// The times at which messages are due.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Schedule {
-    began: Instant,
+    started: Instant,
     /// Messages per second.
     rate: f64,
 }
 
 impl Schedule {
-    pub(crate) fn new(began: Instant, rate: f64) -> Self {
-        Self { began, rate }
+    pub(crate) fn new(started: Instant, rate: f64) -> Self {
+        Self { started, rate }
     }
 
-    /// When the message of this number, from 0, is due.
+    /// The time at which a message is due; numbers begin at 0.
     pub(crate) fn due(&self, number: u64) -> Instant {
-        self.began + Duration::from_secs_f64(number as f64 / self.rate)
+        self.started + Duration::from_secs_f64(number as f64 / self.rate)
     }
 }
 
-/// Wakes each caller when its message is due. One alarm serves all, since they come in the order of their messages.
+/// Wakes each caller when its message is due. Callers wait in the order of their messages, so one
+/// timer serves all.
 #[derive(Debug, Default)]
 pub(crate) struct Pacer {
-    line: RefCell<VecDeque<(Instant, Rc<Notify>)>>,
-    came: Notify,
+    waiters: RefCell<VecDeque<(Instant, Rc<Notify>)>>,
+    added: Notify,
 }
 
 impl Pacer {
-    /// Returns when that time has come. `bell` is the caller's own; no other's time may be earlier who comes later.
-    pub(crate) async fn wait(&self, due: Instant, bell: &Rc<Notify>) {
-        self.line.borrow_mut().push_back((due, bell.clone()));
-        self.came.notify_one();
-        bell.notified().await;
+    /// Waits until `due`. Each caller has a `Notify` of its own; due times must not decrease from
+    /// call to call.
+    pub(crate) async fn wait(&self, due: Instant, notify: &Rc<Notify>) {
+        self.waiters.borrow_mut().push_back((due, notify.clone()));
+        self.added.notify_one();
+        notify.notified().await;
     }
 
-    /// Rings, as long as it is polled.
-    pub(crate) async fn ring(&self) -> io::Result<Infallible> {
-        let mut alarm = Alarm::new()?;
+    /// Wakes the callers, as long as it is polled.
+    pub(crate) async fn run(&self) -> io::Result<Infallible> {
+        let mut timer = Timer::new()?;
         loop {
-            let Some(next) = self.line.borrow().front().map(|(due, _)| *due) else {
-                self.came.notified().await;
+            let Some(next) = self.waiters.borrow().front().map(|(due, _)| *due) else {
+                self.added.notified().await;
                 continue;
             };
             let now = Instant::now();
             if next > now {
-                alarm.wait(next - now).await?;
+                timer.wait(next - now).await?;
                 continue;
             }
-            let mut line = self.line.borrow_mut();
-            while let Some((due, bell)) = line.pop_front() {
+            let mut waiters = self.waiters.borrow_mut();
+            while let Some((due, notify)) = waiters.pop_front() {
                 if due > now {
-                    line.push_front((due, bell));
+                    waiters.push_front((due, notify));
                     break;
                 }
-                bell.notify_one();
+                notify.notify_one();
             }
         }
     }
 }
 
-/// A timer of the system's own: tokio's has a grain of a millisecond, which is many times the latency of an nsqd nearby.
+/// A `timerfd`. The resolution of tokio's timer, 1 ms, is many times the latency of a local nsqd.
 #[cfg(target_os = "linux")]
-struct Alarm(tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>);
+struct Timer(tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>);
 
 #[cfg(target_os = "linux")]
-impl Alarm {
+impl Timer {
     #[allow(
         deprecated,
-        reason = "what stands for `new` is younger than the oldest tokio that will do"
+        reason = "the oldest supported tokio lacks the replacement of `new`"
     )]
     fn new() -> io::Result<Self> {
         use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
@@ -105,7 +108,7 @@ impl Alarm {
             let mut ready = self.0.readable().await?;
             let mut times = [0; 8];
             let read = ready.try_io(|timer| Ok(rustix::io::read(timer.get_ref(), &mut times)?));
-            // An error here is that of a readiness which was none.
+            // `Err`: a spurious wakeup.
             if let Ok(read) = read {
                 return read.map(drop);
             }
@@ -114,10 +117,10 @@ impl Alarm {
 }
 
 #[cfg(not(target_os = "linux"))]
-struct Alarm;
+struct Timer;
 
 #[cfg(not(target_os = "linux"))]
-impl Alarm {
+impl Timer {
     fn new() -> io::Result<Self> {
         Ok(Self)
     }
@@ -137,9 +140,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_due_at_even_distances_from_the_first_and_no_error_adds_up() {
-        let began = Instant::now();
-        let due = |rate, number| Schedule::new(began, rate).due(number) - began;
+    fn messages_are_due_at_equal_intervals_without_drift() {
+        let started = Instant::now();
+        let due = |rate, number| Schedule::new(started, rate).due(number) - started;
         assert_eq!(due(1_000.0, 0), Duration::ZERO);
         assert_eq!(due(1_000.0, 1), Duration::from_millis(1));
         assert_eq!(due(0.5, 3), Duration::from_secs(6));
@@ -151,27 +154,27 @@ mod tests {
     }
 
     #[actix_nsq::actix::test]
-    async fn every_caller_is_woken_in_its_turn_and_never_before_its_time() {
+    async fn caller_is_woken_when_its_message_is_due() {
         let (pacer, woken) = (Pacer::default(), Cell::new(0));
-        // Some together, some alone, and one whose time is over already.
+        // Some at the same time, one in the past.
         let times = [0, 0, 300, 300, 900, 2_500].map(Duration::from_micros);
-        let began = Instant::now();
+        let started = Instant::now();
         let callers = times.iter().enumerate().map(|(number, time)| {
             let (pacer, woken) = (&pacer, &woken);
             async move {
-                pacer.wait(began + *time, &Rc::default()).await;
-                assert!(began.elapsed() >= *time, "{number} was woken too early");
+                pacer.wait(started + *time, &Rc::default()).await;
+                assert!(started.elapsed() >= *time, "{number} was woken too early");
                 woken.set(woken.get() + 1);
             }
         });
-        let rung = tokio::time::timeout(Duration::from_secs(10), async {
+        let finished = tokio::time::timeout(Duration::from_secs(10), async {
             tokio::select! {
                 _ = join_all(callers) => {}
-                failed = pacer.ring() => match failed.unwrap() {},
+                error = pacer.run() => match error.unwrap() {},
             }
         });
-        rung.await.expect("somebody is not woken");
+        finished.await.expect("all callers are woken");
         assert_eq!(woken.get(), times.len());
-        assert!(pacer.line.borrow().is_empty());
+        assert!(pacer.waiters.borrow().is_empty());
     }
 }
