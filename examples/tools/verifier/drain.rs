@@ -1,5 +1,5 @@
-//! The end of a trial: all messages are consumed from nsqd, by a client that shares no code with
-//! the crate.
+//! The end of a run: consumes all messages from nsqd with a client that shares no code with the
+//! crate.
 
 use std::{
     io,
@@ -13,16 +13,16 @@ use crate::support::{
     record::{Audit, Record},
 };
 
-/// The number of messages is unknown: each topic ends with a silence.
+/// The number of messages is unknown: a topic is empty when no more messages arrive.
 const UNKNOWN: usize = usize::MAX;
 
-/// With the flags of the trial, nsqd would write every message to disk that moves to a channel. It
-/// is not killed any more.
+/// With the flags of the run, nsqd would write every message to disk again when it moves to a
+/// channel. It is not killed any more.
 const FLAGS: &[&str] = &[];
 
 /// Consumes all topics at the same time, and compares.
 pub(crate) fn drain(nsqd: &mut RealNsqd, record: Record) -> io::Result<Audit> {
-    // Ends every connection, and the commands that nsqd had not executed.
+    // Ends every connection, also commands that nsqd has received and not executed.
     nsqd.sigterm()?;
     nsqd.restart_with(FLAGS)?;
     let nsqd = &*nsqd;
@@ -41,7 +41,7 @@ pub(crate) fn drain(nsqd: &mut RealNsqd, record: Record) -> io::Result<Audit> {
         let drains: Vec<_> = topics.iter().map(start).collect();
         for drain in drains {
             let drained = drain.join();
-            drained.unwrap_or_else(|_| Err(io::Error::other("the consumer has panicked")))?;
+            drained.unwrap_or_else(|_| Err(io::Error::other("the consumer panicked")))?;
         }
         io::Result::Ok(())
     })?;

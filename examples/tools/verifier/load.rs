@@ -1,4 +1,4 @@
-//! The load: producers, and callers that publish through them in open loop, each awaiting its own answer.
+//! The load: an open loop of callers that publish through several producers.
 
 use std::{
     cell::{Cell, RefCell},
@@ -18,64 +18,64 @@ use futures::future::join_all;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::{
-    board::Board,
     options::Options,
     support::{record::Id, wait},
+    tracker::Tracker,
 };
 
-/// As often as this, as many messages are offered as the rate makes of it.
+/// Interval at which the messages that are due are published.
 const TICK: Duration = Duration::from_millis(1);
 
-/// What is behind by more than this is not made up for: the machine stood still.
-const MOST_BEHIND: Duration = Duration::from_secs(1);
+/// Maximum backlog that is caught up after a pause of this process.
+const MAX_BACKLOG: Duration = Duration::from_secs(1);
 
-/// Messages of a batch.
+/// Number of messages in a batch.
 const BATCH: std::ops::RangeInclusive<usize> = 2..=20;
 
-/// The longest delay of a deferred publish.
-const MOST_DEFERRED: u64 = 200;
+/// Maximum delay of a deferred publish in milliseconds.
+const MAX_DELAY_MS: u64 = 200;
 
-/// A publish whose answer takes so much longer than its time has none.
+/// A publish without a result this long after `publish_timeout` is unanswered.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How long the first connections and the end of the last may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Timeout of connecting and of draining.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) struct Load {
-    board: Arc<Board>,
+    tracker: Arc<Tracker>,
     handles: Vec<ProducerHandle>,
     topics: Vec<Topic>,
     options: Options,
     rng: RefCell<Rng>,
-    /// Publishes that await their answer.
+    /// Publishes without a result.
     callers: Cell<usize>,
 }
 
 impl Load {
-    /// Connects to nsqd, or to the proxy before it.
+    /// Connects the producers to nsqd or to the proxy.
     pub(crate) async fn start(
         options: &Options,
         address: &str,
-        board: Arc<Board>,
+        tracker: Arc<Tracker>,
         rng: Rng,
     ) -> io::Result<Rc<Self>> {
         let config = options.config(address).map_err(io::Error::other)?;
         let mut handles = Vec::new();
         for number in 0..options.producers {
             let handle = ProducerHandle::start(config.clone());
-            let watch = Watch {
+            let observer = Observer {
                 producer: number,
                 retries: options.retry_maybe_written,
-                board: Arc::clone(&board),
+                tracker: Arc::clone(&tracker),
             };
-            handle.subscribe::<ConnectionEvent>(watch.start().recipient());
-            let connected = handle.wait_connected(PATIENCE).await;
+            handle.subscribe::<ConnectionEvent>(observer.start().recipient());
+            let connected = handle.wait_connected(CONNECT_TIMEOUT).await;
             connected.map_err(io::Error::other)?;
             handles.push(handle);
         }
         let topics = (0..options.topics).map(|number| Topic::new(Options::topic(number)));
         Ok(Rc::new(Self {
-            board,
+            tracker,
             handles,
             topics: topics.collect::<Result<_, _>>().map_err(io::Error::other)?,
             options: options.clone(),
@@ -84,54 +84,56 @@ impl Load {
         }))
     }
 
-    /// Offers messages at the rate that is asked for. Ends only when dropped.
+    /// Publishes messages at the configured rate until it is dropped.
     pub(crate) async fn publish(self: &Rc<Self>) -> ! {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut balance = 0.0_f64;
+        let mut due = 0.0_f64;
         let mut last = Instant::now();
-        let most = self.options.most_callers();
+        let max_callers = self.options.max_callers();
         loop {
             ticks.tick().await;
             let passed = last.elapsed();
             last += passed;
-            let room = most.saturating_sub(self.callers.get());
+            let free = max_callers.saturating_sub(self.callers.get());
             if let Some(rate) = self.options.offered_rate() {
-                let most_behind = rate * MOST_BEHIND.as_secs_f64();
-                balance = (balance + rate * passed.as_secs_f64()).min(most_behind);
+                let max_due = rate * MAX_BACKLOG.as_secs_f64();
+                due = (due + rate * passed.as_secs_f64()).min(max_due);
             } else {
-                balance = room as f64;
+                due = free as f64;
             }
-            for _ in 0..room {
-                if balance < 1.0 {
+            for _ in 0..free {
+                if due < 1.0 {
                     break;
                 }
-                balance -= self.call() as f64;
+                due -= self.call() as f64;
             }
         }
     }
 
-    /// Waits until every caller has an answer, or has waited for longer than any answer may take.
+    /// Waits until every caller has a result, or has waited longer than a result may take.
     pub(crate) async fn settle(&self) {
-        let longest = self.longest_answer() + PATIENCE;
-        wait::comes_to_hold(longest, || self.callers.get() == 0).await;
+        let timeout = self.max_latency() + CONNECT_TIMEOUT;
+        wait::comes_to_hold(timeout, || self.callers.get() == 0).await;
     }
 
-    /// Ends the producers. Nothing is outstanding any more.
+    /// Drains the producers.
     pub(crate) async fn stop(&self) -> io::Result<()> {
-        let drains = self.handles.iter().map(|handle| handle.drain(PATIENCE));
+        let handles = self.handles.iter();
+        let drains = handles.map(|handle| handle.drain(CONNECT_TIMEOUT));
         for drained in join_all(drains).await {
             let report = drained.map_err(io::Error::other)?;
-            self.board.note(format_args!("drained: {report:?}"));
+            self.tracker.log(format_args!("drained: {report}"));
         }
         Ok(())
     }
 
-    pub(crate) fn longest_answer(&self) -> Duration {
+    /// Time after which a publish without a result is unanswered.
+    pub(crate) fn max_latency(&self) -> Duration {
         self.options.publish_timeout + GRACE
     }
 
-    /// One more publish, somebody's own; says of how many messages.
+    /// Starts a caller with one publish. Returns the number of messages.
     fn call(self: &Rc<Self>) -> usize {
         let mut rng = self.rng.borrow_mut();
         let producer = rng.choice(self.handles.iter().enumerate());
@@ -139,46 +141,46 @@ impl Load {
         let (Some((producer, nsq)), Some((number, topic))) = (producer, topic) else {
             return 1;
         };
-        let verb = self.draw_verb(&mut rng);
-        let count = match verb {
-            Verb::MultiPublish => rng.usize(BATCH),
-            Verb::Publish | Verb::DeferredPublish(_) => 1,
+        let command = self.random_command(&mut rng);
+        let count = match command {
+            Command::MultiPublish => rng.usize(BATCH),
+            Command::Publish | Command::DeferredPublish(_) => 1,
         };
         let half = self.options.size / 2;
         let mut size = || rng.usize(self.options.size - half..=self.options.size + half);
         let sizes: Vec<usize> = std::iter::repeat_with(&mut size).take(count).collect();
-        let offered = self.board.offer(producer, number, &sizes);
+        let offered = self.tracker.offer(producer, number, &sizes);
         let (ids, bodies) = offered.into_iter().unzip();
-        let answer = publish(nsq.clone(), topic.clone(), verb, bodies);
+        let result = publish(nsq.clone(), topic.clone(), command, bodies);
         self.callers.set(self.callers.get() + 1);
-        actix_rt::spawn(Rc::clone(self).await_answer(producer, ids, answer));
+        actix_rt::spawn(Rc::clone(self).await_result(producer, ids, result));
         count
     }
 
-    /// So that the share is one of messages, and both halves are alike.
-    fn draw_verb(&self, rng: &mut Rng) -> Verb {
+    /// Draws a command, so that `--batches` is the share of the messages, not of the commands.
+    fn random_command(&self, rng: &mut Rng) -> Command {
         let share = self.options.batches;
         let batch = (BATCH.start() + BATCH.end()) as f64 / 2.0;
         let (single, deferred, several) = (1.0 - share, share / 2.0, share / 2.0 / batch);
         match rng.f64() * (single + deferred + several) {
-            drawn if drawn < single => Verb::Publish,
+            drawn if drawn < single => Command::Publish,
             drawn if drawn < single + deferred => {
-                Verb::DeferredPublish(Duration::from_millis(rng.u64(0..=MOST_DEFERRED)))
+                Command::DeferredPublish(Duration::from_millis(rng.u64(0..=MAX_DELAY_MS)))
             }
-            _ => Verb::MultiPublish,
+            _ => Command::MultiPublish,
         }
     }
 
-    async fn await_answer(
+    async fn await_result(
         self: Rc<Self>,
         producer: usize,
         ids: Vec<Id>,
-        answer: impl Future<Output = Result<(), PublishError>>,
+        result: impl Future<Output = Result<(), PublishError>>,
     ) {
-        let asked = Instant::now();
-        match timeout(self.longest_answer(), answer).await {
-            Ok(answer) => (self.board).answered(producer, &ids, &answer, asked.elapsed()),
-            Err(_) => self.board.note(format_args!("no answer: {ids:?}")),
+        let started = Instant::now();
+        match timeout(self.max_latency(), result).await {
+            Ok(result) => (self.tracker).completed(producer, &ids, &result, started.elapsed()),
+            Err(_) => self.tracker.log(format_args!("unanswered: {ids:?}")),
         }
         self.callers.set(self.callers.get() - 1);
     }
@@ -187,55 +189,52 @@ impl Load {
 async fn publish(
     nsq: ProducerHandle,
     topic: Topic,
-    verb: Verb,
+    command: Command,
     bodies: Vec<Bytes>,
 ) -> Result<(), PublishError> {
-    match verb {
-        Verb::Publish => nsq.publish(topic, only(bodies)).await,
-        Verb::MultiPublish => nsq.multi_publish(topic, bodies).await,
-        Verb::DeferredPublish(delay) => nsq.deferred_publish(topic, delay, only(bodies)).await,
+    match command {
+        Command::Publish => nsq.publish(topic, single(bodies)).await,
+        Command::MultiPublish => nsq.multi_publish(topic, bodies).await,
+        Command::DeferredPublish(delay) => nsq.deferred_publish(topic, delay, single(bodies)).await,
     }
 }
 
-/// The one body; none would be refused as empty.
-fn only(mut bodies: Vec<Bytes>) -> Bytes {
+fn single(mut bodies: Vec<Bytes>) -> Bytes {
     bodies.pop().unwrap_or_default()
 }
 
-/// How messages are published.
 #[derive(Debug, Clone, Copy)]
-enum Verb {
+enum Command {
     Publish,
     MultiPublish,
     DeferredPublish(Duration),
 }
 
-/// Tells the board of a producer's lost connections.
-struct Watch {
+/// Reports the connection events of a producer to the tracker.
+struct Observer {
     producer: usize,
     retries: bool,
-    board: Arc<Board>,
+    tracker: Arc<Tracker>,
 }
 
-impl Actor for Watch {
+impl Actor for Observer {
     type Context = Context<Self>;
 }
 
-impl Handler<ConnectionEvent> for Watch {
+impl Handler<ConnectionEvent> for Observer {
     type Result = ();
 
     fn handle(&mut self, event: ConnectionEvent, _: &mut Context<Self>) {
         let producer = self.producer;
         match event {
             ConnectionEvent::Disconnected { reason, .. } => {
-                self.board.connection_lost(producer, self.retries);
-                self.board.note(format_args!(
-                    "producer {producer} lost its connection: {reason}"
-                ));
+                self.tracker.disconnected(producer, self.retries);
+                self.tracker
+                    .log(format_args!("producer {producer} disconnected: {reason}"));
             }
             ConnectionEvent::Connected { .. } => {
-                self.board
-                    .note(format_args!("producer {producer} is connected"));
+                self.tracker
+                    .log(format_args!("producer {producer} connected"));
             }
             _ => {}
         }

@@ -1,46 +1,51 @@
-//! `verifier`: publishes numbered, checksummed messages to a real nsqd that is killed, asked to end and frozen meanwhile,
-//! and holds every answer against what nsqd has at the end.
+//! `verifier`: publishes numbered, checksummed messages to a real nsqd while it is killed,
+//! terminated and frozen, and compares every result with the messages that nsqd stored.
 //!
 //! ```text
 //! cargo run --release --example verifier -- --duration 60 --kill9-every 3
-//! verifier --duration 5m --kill9-every 20 --sigterm-every 15 --sigstop-every 30 --proxy latency=2ms,cut-every=10s,end=rst
-//! verifier --rate 0 --producers 1 --topics 1 --batches 0       # as fast as single publishes go
-//! verifier --duration 5 --sabotage duplicate                   # must fail
+//! verifier --duration 5m --kill9-every 20 --sigstop-every 30 --proxy latency=2ms,cut-every=10s
+//! verifier --rate 0 --producers 1 --topics 1 --batches 0   # maximum rate of single publishes
+//! verifier --duration 5 --sabotage duplicate               # must fail
 //! ```
 //!
-//! * It starts an nsqd of its own, in memory, under flags by which OK means that a kill -9 loses nothing; needs that one, or
-//!   Go to build it. The consumer comes only at the end, for an nsqd that is killed may lose what is on its way to one.
-//! * Every message is a caller's own, says who it is, and bears a checksum. What each caller hears is recorded.
-//! * At the end a plain consumer, which shares no code with the crate, takes everything out of nsqd. Then: `lost` was
-//!   answered ok and is not there; `duplicate` is there more than once; `misattributed` was answered not written and is
-//!   there; `corrupt` is there and nobody published it so; `unanswered` had no answer a second after its time.
-//! * With `--proxy corrupt-up=...` a trial must fail, too: NSQ has no checksum, so nsqd says OK to what was changed on its way.
-//! * `--log` keeps every answer, each fault, and at the end each message that is wrong.
-//! * A fault strikes at a moment when publishes are in flight, and how many is told: messages whose callers await the
-//!   answer. What had been sent when it struck, and what is sent until the client notices, is then maybe written. A fault
-//!   that met none in flight is a failure.
-//! * Exit codes: 0 clean, 1 not clean, 2 a wrong command line, 3 no trial could be held. SIGINT and SIGTERM end the
-//!   publishing early, and what was published is still verified; one that comes later ends the program, with 3.
-//! * The same seed draws the same sizes, kinds of publishes and times of faults. What meets what depends on the machine.
+//! * It starts an nsqd with flags under which a message with `OK` survives a kill -9. It needs the
+//!   program nsqd, or Go to build it. Messages are consumed only at the end, because a killed nsqd
+//!   can lose messages that are in flight to a consumer.
+//! * Every message has a number and a checksum, and every result is recorded.
+//! * At the end a plain consumer, which shares no code with the crate, reads all messages. A
+//!   message is `lost` if its result is ok and it is not stored, `duplicate` if it is stored more
+//!   than once, `misattributed` if its result is not written and it is stored, `corrupt` if it is
+//!   stored with other bytes, and `unanswered` if it has no result a second after its timeout.
+//! * With `--proxy corrupt-up=...` a run must fail: NSQ has no checksum, so nsqd accepts changed
+//!   bytes.
+//! * `--log` writes every result, every fault, and every violation to a file.
+//! * A fault is injected while publishes are in flight, and the report counts them. They, and those
+//!   that are sent before the client notices the fault, may become maybe written. A fault without
+//!   publishes in flight is a failure.
+//! * Exit codes: 0 clean, 1 not clean, 2 wrong command line, 3 no result. SIGINT and SIGTERM end
+//!   the publishing, and the results so far are verified; a second signal ends the program with
+//!   code 3.
+//! * The same seed repeats the sizes, the commands and the times of the faults, but not the timing
+//!   of the machine.
 //!
-//! How it works: the [load](load) offers messages in open loop; the [striker](striker) strikes on a thread of its own,
-//! by a [schedule](schedule); both write to one [board](board). The [drain](drain) and the record, which the tests of
-//! the crate use too, are compared with what nsqd stored; the [report](report) tells it.
+//! The `load` publishes in an open loop; the `fault_injector` follows a `schedule` in a separate
+//! thread; both use one `tracker`. The `drain` compares the record, which the tests of the crate
+//! use too, with the messages in nsqd; the `report` prints the result.
 
-mod board;
 mod drain;
+mod fault_injector;
 mod load;
 mod options;
 mod outages;
 #[path = "../shared/producer_opt.rs"]
 mod producer_opt;
 mod report;
-mod sabotage;
 mod schedule;
 #[path = "../shared/signal.rs"]
 mod signal;
-mod striker;
 mod support;
+mod tracker;
+mod violation;
 mod watchdog;
 
 use std::{
@@ -56,47 +61,47 @@ use fastrand::Rng;
 use tokio::{runtime::Builder, time::sleep};
 
 use self::{
-    board::Board,
+    fault_injector::FaultInjector,
     load::Load,
     options::Options,
-    report::{Report, say},
-    sabotage::Sabotage,
-    striker::Striking,
+    report::{Report, print_line},
     support::{chaos::ChaosProxy, real_nsqd::RealNsqd},
-    watchdog::{NO_TRIAL, Watchdog},
+    tracker::Tracker,
+    violation::Violation,
+    watchdog::{NO_RESULT, Watchdog},
 };
 
-/// Building nsqd takes a while, once.
-const START: Duration = Duration::from_secs(300);
+/// Timeout of starting nsqd, which is built first if necessary.
+const START_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// What the last fault may take beyond the load's time, or any other single thing of the trial.
-const LEEWAY: Duration = Duration::from_secs(60);
+/// Timeout of a stage, in addition to its expected duration.
+const STAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How often the striker is looked after.
-const LOOK: Duration = Duration::from_millis(20);
+/// Interval at which the fault injector is checked.
+const POLL: Duration = Duration::from_millis(20);
 
-/// The consumer takes more than so many messages in a second.
+/// Minimum throughput of the consumer at the end.
 const DRAINED_PER_SECOND: u64 = 1_000;
 
 fn main() -> ExitCode {
     let options = Options::from_command_line();
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
-    say(format_args!("seed {seed}"));
-    match hold(&options, seed) {
+    print_line(format_args!("seed {seed}"));
+    match run(&options, seed) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            say(format_args!("no trial: {error} (seed {seed})"));
-            NO_TRIAL.into()
+            print_line(format_args!("no result: {error} (seed {seed})"));
+            NO_RESULT.into()
         }
     }
 }
 
-/// Holds the trial, tells what came of it, and returns whether it is clean.
-fn hold(options: &Options, seed: u64) -> io::Result<bool> {
-    let watchdog = Watchdog::start("starting nsqd", START);
+/// Runs the verification, prints the report, and returns whether the run is clean.
+fn run(options: &Options, seed: u64) -> io::Result<bool> {
+    let watchdog = Watchdog::start("starting nsqd", START_TIMEOUT);
     let mut rng = Rng::with_seed(seed);
-    let flags = Sabotage::flags(options.sabotage);
+    let flags = Violation::nsqd_flags(options.sabotage);
     let nsqd = match &options.nsqd {
         Some(program) => RealNsqd::start_program(program, None, flags)?,
         None => RealNsqd::start(flags)?,
@@ -110,23 +115,23 @@ fn hold(options: &Options, seed: u64) -> io::Result<bool> {
     let published = System::new().block_on(publish(options, &watchdog, nsqd, &address, rng))?;
     let Published {
         mut nsqd,
-        board,
-        took,
+        tracker,
+        duration,
         interrupted,
     } = published;
     drop(proxy);
-    if let Some(sabotage) = options.sabotage {
-        sabotage.commit(&board, &Options::topic(0), &nsqd)?;
+    if let Some(violation) = options.sabotage {
+        violation.commit(&tracker, &Options::topic(0), &nsqd)?;
     }
-    let mut outcome = board.close();
-    let longest = Duration::from_secs(outcome.progress.offered / DRAINED_PER_SECOND) + LEEWAY;
-    watchdog.stage("emptying nsqd", longest);
-    let began = Instant::now();
-    let audit = drain::drain(&mut nsqd, std::mem::take(&mut outcome.record))?;
-    say(format_args!(
-        "{} messages were taken out of nsqd in {:.1} s",
+    let mut result = tracker.finish();
+    let expected = Duration::from_secs(result.progress.offered / DRAINED_PER_SECOND);
+    watchdog.stage("consuming the messages", expected + STAGE_TIMEOUT);
+    let started = Instant::now();
+    let audit = drain::drain(&mut nsqd, std::mem::take(&mut result.record))?;
+    print_line(format_args!(
+        "consumed {} messages in {:.1} s",
         audit.stored,
-        began.elapsed().as_secs_f64()
+        started.elapsed().as_secs_f64()
     ));
     if let Some(log) = &options.log {
         report::complete_log(log, &audit)?;
@@ -134,26 +139,26 @@ fn hold(options: &Options, seed: u64) -> io::Result<bool> {
     let report = Report {
         options,
         seed,
-        outcome: &outcome,
+        result: &result,
         audit: &audit,
-        took,
+        duration,
         interrupted,
     };
-    // When nobody reads it, the exit code still tells.
+    // The exit code does not depend on a reader.
     let _ = write!(io::stdout(), "{report}");
     Ok(report.failures().is_empty())
 }
 
-/// What is left when the publishing is over.
+/// The state after the load.
 struct Published {
     nsqd: RealNsqd,
-    board: Arc<Board>,
-    /// From the first message to the last answer.
-    took: Duration,
+    tracker: Arc<Tracker>,
+    /// Time from the first message to the last result.
+    duration: Duration,
     interrupted: bool,
 }
 
-/// Publishes while nsqd is struck, until the time is over and everything is answered.
+/// Publishes while faults are injected, until `--duration` is over and every publish has a result.
 async fn publish(
     options: &Options,
     watchdog: &Watchdog,
@@ -161,54 +166,53 @@ async fn publish(
     address: &str,
     mut rng: Rng,
 ) -> io::Result<Published> {
-    watchdog.stage("connecting", LEEWAY);
-    let board = Arc::new(Board::new(options)?);
-    let load = Load::start(options, address, Arc::clone(&board), rng.fork()).await?;
+    watchdog.stage("connecting", STAGE_TIMEOUT);
+    let tracker = Arc::new(Tracker::new(options)?);
+    let load = Load::start(options, address, Arc::clone(&tracker), rng.fork()).await?;
 
-    watchdog.stage("publishing", options.duration + options.freeze + LEEWAY);
-    let began = board.now();
-    let striking = Striking::begin(nsqd, options, Arc::clone(&board), rng.fork())?;
+    let expected = options.duration + options.freeze;
+    watchdog.stage("publishing", expected + STAGE_TIMEOUT);
+    let started = tracker.now();
+    let injector = FaultInjector::start(nsqd, options, Arc::clone(&tracker), rng.fork())?;
     let failed = async {
-        while !striking.has_ended() {
-            sleep(LOOK).await;
+        while !injector.has_ended() {
+            sleep(POLL).await;
         }
     };
     let terminated = signal::terminated()?;
     let interrupted = tokio::select! {
         never = load.publish() => never,
-        never = report::keep_current(&board) => never,
+        never = report::show_progress(&tracker) => never,
         () = sleep(options.duration) => false,
         () = failed => false,
         _ = terminated => true,
     };
-    end_at_a_signal()?;
+    exit_on_signal()?;
     if interrupted {
-        say(format_args!("the publishing ends early"));
+        print_line(format_args!("interrupted: verifying the results so far"));
     }
-    let published = board.now();
-    striking.ask_to_end();
-    while !striking.has_ended() {
-        sleep(LOOK).await;
+    let published = tracker.now();
+    injector.stop();
+    while !injector.has_ended() {
+        sleep(POLL).await;
     }
-    let nsqd = striking.end()?;
+    let nsqd = injector.into_nsqd()?;
 
-    watchdog.stage(
-        "waiting for the last answers",
-        load.longest_answer() + LEEWAY,
-    );
+    let stage = "waiting for the last results";
+    watchdog.stage(stage, load.max_latency() + STAGE_TIMEOUT);
     load.settle().await;
-    let took = published.max(board.progress().last_answer) - began;
+    let duration = published.max(tracker.progress().last_result) - started;
     load.stop().await?;
     Ok(Published {
         nsqd,
-        board,
-        took,
+        tracker,
+        duration,
         interrupted,
     })
 }
 
-/// Ends the program at a signal from now on; on a thread of its own, since emptying nsqd blocks this one, and takes long.
-fn end_at_a_signal() -> io::Result<()> {
+/// Exits on the next signal; in a separate thread, because consuming the messages blocks this one.
+fn exit_on_signal() -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_io().build()?;
     let signal = {
         let _entered = runtime.enter();
@@ -216,8 +220,8 @@ fn end_at_a_signal() -> io::Result<()> {
     };
     thread::spawn(move || {
         let _ = runtime.block_on(signal);
-        say(format_args!("ended before what was published is verified"));
-        process::exit(NO_TRIAL.into());
+        print_line(format_args!("interrupted before the results were verified"));
+        process::exit(NO_RESULT.into());
     });
     Ok(())
 }

@@ -5,133 +5,137 @@ use std::{path::PathBuf, time::Duration};
 use actix_nsq::{ConfigError, ProducerConfig};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
-use crate::{producer_opt::producer_opt, sabotage::Sabotage, support::chaos::Faults};
+use crate::{producer_opt::producer_opt, support::chaos::Faults, violation::Violation};
 
-/// So much more than what is to be kept up is offered, since what a fault turns into maybe counts for nothing.
+/// Offered rate in relation to `--rate`: messages that a fault makes ambiguous do not count.
 const MARGIN: f64 = 1.03;
 
-/// What must be kept up where as much is offered as goes.
-const FULL_SPEED_KEEPS_UP: f64 = 10_000.0;
+/// Required rate with `--rate 0`.
+const FULL_SPEED_REQUIRED: f64 = 10_000.0;
 
-/// Callers where as much is offered as goes, if nothing else is said.
+/// Default of `--callers` with `--rate 0`.
 const FULL_SPEED_CALLERS: usize = 4_000;
 
-/// The window of a producer that is in a hurry is no help to nsqd: so many callers at a time wait out an outage.
+/// Default of `--callers` with a rate; enough for an outage.
 const PACED_CALLERS: usize = 100_000;
 
-/// Publishes numbered messages to a real nsqd, works it over meanwhile, and holds every answer against what nsqd has.
+/// Publishes numbered messages to a real nsqd, injects faults, and compares every result with the
+/// messages that nsqd stored.
 ///
-/// The exit code is 0 if every answer was true and came in time, every fault met publishes in flight, and the rate was
-/// kept up; 1 if not; 2 for a wrong command line; 3 if the trial itself could not be held, or hung.
+/// Exit codes: 0 if every result is true and in time, every fault hit publishes in flight, and the
+/// rate was sustained; 1 if not; 2 for a wrong command line; 3 if there is no result, for example
+/// because nsqd does not start.
 ///
-/// The rate is kept up when at least --require messages per second were answered ok, over the time in which nsqd could
-/// be served: what is left out is, for each producer, the time from each fault of nsqd's process (killed, asked to end,
-/// frozen) to the first ok after nsqd is back, which includes the client's pause before it dials again. After 10 s the
-/// time counts again, and the trial has failed. What a proxy does is not left out. Messages are offered in open loop, 3 %
-/// more than --rate, also during outages, so what waits then must be caught up on top.
+/// The rate is sustained if at least --require messages per second are ok, without the outages. An
+/// outage of a producer lasts from a fault of nsqd's process until the first ok after nsqd is up
+/// again, including the reconnect delay. After 10 s the outage ends and the run has failed. The
+/// effects of a proxy are not outages. The load is an open loop that offers 3 % more than --rate,
+/// also during outages, so the backlog has to be caught up.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "verifier", version)]
 pub(crate) struct Options {
-    /// How long to publish, such as 60, 90s or 5m
+    /// Time to publish, such as 60 (seconds), 90s or 5m
     #[arg(long, value_name = "TIME", default_value = "60", value_parser = period)]
     pub(crate) duration: Duration,
 
-    /// Messages per second to be kept up; 0: as many as go
+    /// Messages per second; 0: no limit
     #[arg(long, value_name = "N", default_value_t = 10_000.0, value_parser = rate)]
     pub(crate) rate: f64,
 
-    /// Messages per second that will do, on a slow machine [default: --rate, or 10000 with --rate 0]
+    /// Required messages per second, for slow machines [default: --rate, or 10000 with --rate 0]
     #[arg(long, value_name = "N", value_parser = rate)]
     pub(crate) require: Option<f64>,
 
-    /// Kill nsqd so often (SIGKILL), and start it again
+    /// Interval at which nsqd is killed (SIGKILL) and restarted
     #[arg(long, value_name = "TIME", value_parser = period)]
     pub(crate) kill9_every: Option<Duration>,
 
-    /// Ask nsqd to end so often, and start it again
+    /// Interval at which nsqd is terminated (SIGTERM) and restarted
     #[arg(long, value_name = "TIME", value_parser = period)]
     pub(crate) sigterm_every: Option<Duration>,
 
-    /// Freeze nsqd so often, and let it go on
+    /// Interval at which nsqd is frozen (SIGSTOP) and continued
     #[arg(long, value_name = "TIME", value_parser = period)]
     pub(crate) sigstop_every: Option<Duration>,
 
-    /// The longest freeze. With heartbeats each second, connections are given up after 2 s
+    /// Maximum time of a freeze; with heartbeats every second a connection times out after 2 s
     #[arg(long, value_name = "TIME", default_value = "3", value_parser = period)]
     pub(crate) freeze: Duration,
 
-    /// Put a bad network before nsqd, such as latency=20ms,jitter=5ms,cut-every=2s,end=rst (example chaos_proxy tells all)
+    /// Put a faulty network before nsqd, such as latency=20ms,cut-every=2s,end=rst (see chaos_proxy
+    /// --help)
     #[arg(long, value_name = "FAULT,...")]
     pub(crate) proxy: Option<Faults>,
 
-    /// What chance depends on; without it, it is another each time
+    /// Seed of the random numbers [default: random]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) seed: Option<u64>,
 
-    /// Producers, each with a connection of its own
+    /// Number of producers
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = count)]
     pub(crate) producers: usize,
 
-    /// Topics; every producer publishes to each
+    /// Number of topics; every producer publishes to each
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = count)]
     pub(crate) topics: usize,
 
-    /// Bytes of a body: give or take half of it
+    /// Mean size of a body; sizes vary by half of it
     #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = count)]
     pub(crate) size: usize,
 
-    /// How many publishes may await their answers at a time, all together [default: 100000, or 4000 with --rate 0]
+    /// Maximum number of publishes without a result [default: 100000, or 4000 with --rate 0]
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) callers: Option<usize>,
 
-    /// The share of the messages, 0 to 1, that do not go by Publish: one half by MultiPublish, one by DeferredPublish
+    /// Share of the messages, 0 to 1, that are published half with MultiPublish and half with
+    /// DeferredPublish
     #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = share)]
     pub(crate) batches: f64,
 
-    /// Let the producers send again what may be stored: duplicates of such messages are told apart, and no fault
+    /// Let the producers retry ambiguous publishes; duplicates of these messages are allowed
     #[arg(long)]
     pub(crate) retry_maybe_written: bool,
 
-    /// Time to the answer of each publish; one second more, and it counts as unanswered
+    /// Timeout of a publish; without a result one second later it counts as unanswered
     #[arg(long, value_name = "TIME", default_value = "30", value_parser = period)]
     pub(crate) publish_timeout: Duration,
 
-    /// Option of the producers that none of these flags is for, such as auto_batch=false, or NAME,VALUE; the name of a
-    /// switch alone means true (may be given multiple times)
+    /// Option of the producers, such as auto_batch=false, also NAME,VALUE; a boolean option alone
+    /// means true; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = producer_opt)]
     pub(crate) producer_opt: Vec<(String, String)>,
 
-    /// nsqd [default: $NSQD_BIN, or nsqd in the PATH, or one that is built with Go]
+    /// The program nsqd [default: $NSQD_BIN, or nsqd in the PATH, or a build with Go]
     #[arg(long, value_name = "PATH")]
     pub(crate) nsqd: Option<PathBuf>,
 
-    /// Write a line for each answer: <publisher>:<number> <outcome> <seconds>[ <error>], for
-    /// each fault, and for each message that is wrong
+    /// Write a line for each result (<publisher>:<number> <outcome> <seconds>[ <error>]), each
+    /// fault, and each violation
     #[arg(long, value_name = "FILE")]
     pub(crate) log: Option<PathBuf>,
 
-    /// Do something that the trial must find, and so fail
+    /// Cause a violation on purpose; the run must report it and fail
     #[arg(long, value_enum, value_name = "FAULT")]
-    pub(crate) sabotage: Option<Sabotage>,
+    pub(crate) sabotage: Option<Violation>,
 }
 
 impl Options {
-    /// Reads the command line. A wrong one ends the program, with code 2.
+    /// Parses the command line. Exits with code 2 if it is wrong.
     pub(crate) fn from_command_line() -> Self {
         let options = Self::parse();
-        let wrong = match options.config("127.0.0.1:4150") {
+        let error = match options.config("127.0.0.1:4150") {
             Err(error) => Some(error.to_string()),
             Ok(_) => options.contradiction(),
         };
-        if let Some(wrong) = wrong {
+        if let Some(error) = error {
             Self::command()
-                .error(ErrorKind::ValueValidation, wrong)
+                .error(ErrorKind::ValueValidation, error)
                 .exit();
         }
         options
     }
 
-    /// What would make a trial that proves less than it seems to, or that can only fail.
+    /// Finds a combination of options with which a run would prove nothing or always fail.
     fn contradiction(&self) -> Option<String> {
         let duration = humantime::format_duration(self.duration);
         let faults = [
@@ -140,24 +144,23 @@ impl Options {
             ("--sigstop-every", self.sigstop_every),
         ];
         for (flag, every) in faults {
-            // Each comes a tenth earlier or later.
+            // Intervals vary by a tenth.
             if let Some(every) = every.filter(|every| every.mul_f64(1.1) > self.duration) {
                 let every = humantime::format_duration(every);
                 return Some(format!(
-                    "{flag} {every} does not come within --duration {duration}"
+                    "{flag} {every} does not occur within --duration {duration}"
                 ));
             }
         }
-        if self.sabotage == Some(Sabotage::Lost) && self.kill9_every.is_none() {
-            return Some("--sabotage lost shows only with --kill9-every".into());
+        if self.sabotage == Some(Violation::Lost) && self.kill9_every.is_none() {
+            return Some("--sabotage lost requires --kill9-every".into());
         }
         let (required, offered) = (self.required_rate(), self.offered_rate());
         offered
             .filter(|offered| *offered < required)
-            .map(|offered| format!("--require {required}/s is more than is offered, {offered}/s"))
+            .map(|offered| format!("--require {required} exceeds the offered rate ({offered})"))
     }
 
-    /// What a producer needs to know.
     pub(crate) fn config(&self, address: &str) -> Result<ProducerConfig, ConfigError> {
         let mut options = self.producer_opt.iter();
         options
@@ -171,30 +174,28 @@ impl Options {
             .build()
     }
 
-    /// Messages per second that are offered; `None`: as many as go.
+    /// Messages per second that are published; `None`: no limit.
     pub(crate) fn offered_rate(&self) -> Option<f64> {
         (self.rate > 0.0).then_some(self.rate * MARGIN)
     }
 
-    /// Messages per second that must be answered ok.
+    /// Messages per second that must be ok.
     pub(crate) fn required_rate(&self) -> f64 {
-        let full_speed = self.rate == 0.0;
-        let asked = if full_speed {
-            FULL_SPEED_KEEPS_UP
+        let default = if self.rate == 0.0 {
+            FULL_SPEED_REQUIRED
         } else {
             self.rate
         };
-        self.require.unwrap_or(asked)
+        self.require.unwrap_or(default)
     }
 
-    pub(crate) fn most_callers(&self) -> usize {
-        let full_speed = self.rate == 0.0;
-        let most = if full_speed {
+    pub(crate) fn max_callers(&self) -> usize {
+        let default = if self.rate == 0.0 {
             FULL_SPEED_CALLERS
         } else {
             PACED_CALLERS
         };
-        self.callers.unwrap_or(most)
+        self.callers.unwrap_or(default)
     }
 
     /// The name of a topic.
@@ -203,7 +204,7 @@ impl Options {
     }
 }
 
-/// `60` is seconds; anything else says its unit.
+/// Parses a duration; a plain number is in seconds.
 fn duration(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string()),
@@ -213,8 +214,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn period(text: &str) -> Result<Duration, String> {
     let period = duration(text)?;
-    let shortest = Duration::from_millis(100);
-    (period >= shortest)
+    let min = Duration::from_millis(100);
+    (period >= min)
         .then_some(period)
         .ok_or_else(|| "must be at least 100 ms".into())
 }
@@ -224,7 +225,7 @@ fn rate(text: &str) -> Result<f64, String> {
     (0.0..=1e7)
         .contains(&rate)
         .then_some(rate)
-        .ok_or_else(|| "must be 0 to 10000000".into())
+        .ok_or_else(|| "must be from 0 to 10000000".into())
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -232,16 +233,16 @@ fn share(text: &str) -> Result<f64, String> {
     (0.0..=1.0)
         .contains(&share)
         .then_some(share)
-        .ok_or_else(|| "must be 0 to 1".into())
+        .ok_or_else(|| "must be from 0 to 1".into())
 }
 
 fn count(text: &str) -> Result<usize, String> {
-    let most = 1_000_000;
+    let max = 1_000_000;
     let count = text.parse().map_err(|_| "must be a whole number")?;
-    (1..=most)
+    (1..=max)
         .contains(&count)
         .then_some(count)
-        .ok_or_else(|| format!("must be 1 to {most}"))
+        .ok_or_else(|| format!("must be from 1 to {max}"))
 }
 
 #[cfg(test)]
@@ -249,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plain_number_is_in_seconds() {
+    fn plain_number_is_in_seconds() {
         assert_eq!(duration("60"), Ok(Duration::from_secs(60)));
         assert_eq!(duration("0.5"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_is_sound_and_what_it_asks_for_can_be_kept_up() {
+    fn required_rate_is_below_the_offered_rate() {
         Options::command().debug_assert();
         let options = Options::parse_from(["verifier"]);
         assert_eq!(options.required_rate(), 10_000.0);
@@ -272,24 +273,21 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_that_would_prove_nothing_is_refused() {
-        for (flags, why) in [
+    fn run_that_would_prove_nothing_is_rejected() {
+        for (flags, reason) in [
             (
                 "--duration 3 --kill9-every 60",
-                "--kill9-every 1m does not come within --duration 3s",
+                "--kill9-every 1m does not occur within --duration 3s",
             ),
-            (
-                "--sabotage lost",
-                "--sabotage lost shows only with --kill9-every",
-            ),
+            ("--sabotage lost", "--sabotage lost requires --kill9-every"),
             (
                 "--rate 100 --require 200",
-                "--require 200/s is more than is offered, 103/s",
+                "--require 200 exceeds the offered rate (103)",
             ),
         ] {
             let flags = ["verifier"].into_iter().chain(flags.split(' '));
             let options = Options::parse_from(flags);
-            assert_eq!(options.contradiction().as_deref(), Some(why));
+            assert_eq!(options.contradiction().as_deref(), Some(reason));
         }
     }
 }

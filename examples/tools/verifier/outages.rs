@@ -1,71 +1,74 @@
-//! For how long each producer could not be served because nsqd was struck: pure bookkeeping, of times that others tell.
+//! The time that each producer was without service because of a fault. Pure: time is passed in.
 
 use std::time::Duration;
 
-/// So long after nsqd is back every producer must have been served again.
-pub(crate) const LONGEST_WAY_BACK: Duration = Duration::from_secs(10);
+/// Maximum time from nsqd being up again to an ok of every producer.
+pub(crate) const MAX_RECOVERY: Duration = Duration::from_secs(10);
 
-/// Times are told from any one beginning.
 #[derive(Debug)]
 pub(crate) struct Outages {
     producers: Vec<Producer>,
-    back: Option<Duration>,
+    /// Time at which nsqd was up again.
+    up_since: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Producer {
-    /// Struck then, and not served since nsqd was back.
-    away_since: Option<Duration>,
-    away: Duration,
+    /// Beginning of the current outage.
+    unserved_since: Option<Duration>,
+    /// Sum of the previous outages.
+    outage: Duration,
 }
 
 impl Outages {
     pub(crate) fn new(producers: usize) -> Self {
         Self {
             producers: vec![Producer::default(); producers],
-            back: None,
+            up_since: None,
         }
     }
 
-    /// nsqd is struck now.
+    /// A fault begins.
     pub(crate) fn begin(&mut self, now: Duration) {
-        self.back = None;
+        self.up_since = None;
         for producer in &mut self.producers {
-            producer.away_since.get_or_insert(now);
+            producer.unserved_since.get_or_insert(now);
         }
     }
 
-    /// nsqd serves again.
-    pub(crate) fn nsqd_is_back(&mut self, now: Duration) {
-        self.back = Some(now);
+    /// nsqd is up again.
+    pub(crate) fn nsqd_is_up(&mut self, now: Duration) {
+        self.up_since = Some(now);
     }
 
-    /// The producer was answered ok. While nsqd is away, that is a late answer from before.
+    /// A producer had an ok. While nsqd is down, that is a late response from before the fault.
     pub(crate) fn served(&mut self, producer: usize, now: Duration) {
-        if let Some(back) = self.back
+        if let Some(up_since) = self.up_since
             && let Some(producer) = self.producers.get_mut(producer)
         {
-            producer.end(now.min(back + LONGEST_WAY_BACK));
+            producer.end(now.min(up_since + MAX_RECOVERY));
         }
     }
 
-    /// How many have not been served again.
-    pub(crate) fn away(&self) -> usize {
-        let away = |producer: &&Producer| producer.away_since.is_some();
-        self.producers.iter().filter(away).count()
+    /// Number of producers without service.
+    pub(crate) fn unserved(&self) -> usize {
+        let unserved = |producer: &&Producer| producer.unserved_since.is_some();
+        self.producers.iter().filter(unserved).count()
     }
 
-    /// Nobody is waited for any longer, since the time is over or the trial is.
+    /// Ends the outage of all producers.
     pub(crate) fn end(&mut self, now: Duration) {
-        let longest = self.back.map_or(now, |back| back + LONGEST_WAY_BACK);
+        let latest = self
+            .up_since
+            .map_or(now, |up_since| up_since + MAX_RECOVERY);
         for producer in &mut self.producers {
-            producer.end(now.min(longest));
+            producer.end(now.min(latest));
         }
     }
 
-    /// How long a producer was away, in the middle.
+    /// Mean outage per producer.
     pub(crate) fn mean(&self) -> Duration {
-        let sum: Duration = self.producers.iter().map(|producer| producer.away).sum();
+        let sum: Duration = self.producers.iter().map(|producer| producer.outage).sum();
         let count = self.producers.len().max(1);
         sum / u32::try_from(count).unwrap_or(u32::MAX)
     }
@@ -73,8 +76,8 @@ impl Outages {
 
 impl Producer {
     fn end(&mut self, now: Duration) {
-        if let Some(since) = self.away_since.take() {
-            self.away += now.saturating_sub(since);
+        if let Some(since) = self.unserved_since.take() {
+            self.outage += now.saturating_sub(since);
         }
     }
 }
@@ -88,28 +91,28 @@ mod tests {
     }
 
     #[test]
-    fn a_producer_is_away_from_the_fault_to_its_first_ok_after_nsqd_is_back() {
+    fn outage_lasts_from_the_fault_to_the_first_ok_after_it() {
         let mut outages = Outages::new(2);
         outages.served(0, secs(1));
         outages.begin(secs(2));
-        assert_eq!(outages.away(), 2);
-        // An answer that was on its way.
+        assert_eq!(outages.unserved(), 2);
+        // A late response.
         outages.served(0, secs(3));
-        assert_eq!(outages.away(), 2);
-        outages.nsqd_is_back(secs(4));
+        assert_eq!(outages.unserved(), 2);
+        outages.nsqd_is_up(secs(4));
         outages.served(0, secs(6));
         outages.served(0, secs(9));
-        assert_eq!(outages.away(), 1);
+        assert_eq!(outages.unserved(), 1);
         outages.served(1, secs(8));
-        assert_eq!((outages.away(), outages.mean()), (0, secs(5)));
+        assert_eq!((outages.unserved(), outages.mean()), (0, secs(5)));
     }
 
     #[test]
-    fn who_does_not_come_back_is_excused_for_ten_seconds_only() {
+    fn outage_after_nsqd_is_up_counts_for_at_most_ten_seconds() {
         let mut outages = Outages::new(1);
         outages.begin(secs(1));
-        outages.nsqd_is_back(secs(2));
+        outages.nsqd_is_up(secs(2));
         outages.end(secs(100));
-        assert_eq!((outages.away(), outages.mean()), (0, secs(11)));
+        assert_eq!((outages.unserved(), outages.mean()), (0, secs(11)));
     }
 }

@@ -1,10 +1,10 @@
-//! When which fault is due: every so often, give or take a tenth, as the seed wills.
+//! The times of the faults: at intervals that vary by a tenth, reproducible by the seed.
 
 use std::{fmt, time::Duration};
 
 use fastrand::Rng;
 
-/// What is done to nsqd's process.
+/// A signal to the process of nsqd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
     Kill9,
@@ -22,7 +22,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The times, from the beginning of the load.
+/// Times are relative to the start.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     series: Vec<Series>,
@@ -33,7 +33,7 @@ pub(crate) struct Schedule {
 struct Series {
     fault: Fault,
     every: Duration,
-    /// How often it has come.
+    /// Number of times it was due.
     count: u32,
     due: Duration,
 }
@@ -56,13 +56,13 @@ impl Schedule {
         }
     }
 
-    /// The next fault and its time, which may be over already; `None` where there is none at all.
+    /// The next fault and its time, which may be in the past; `None` without faults.
     pub(crate) fn next(&self) -> Option<(Duration, Fault)> {
         let all = self.series.iter();
         all.map(|series| (series.due, series.fault)).min()
     }
 
-    /// This fault has struck, and it is over now. What else of its kind was due meanwhile is left out.
+    /// Schedules the next fault of this kind after `now`, and skips those that were due before.
     pub(crate) fn advance(&mut self, fault: Fault, now: Duration) {
         for series in &mut self.series {
             if series.fault == fault {
@@ -90,8 +90,8 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// The faults of a minute, when each takes so long.
-    fn play(seed: u64, takes: Duration) -> Vec<(Duration, Fault)> {
+    /// The faults of a minute, if each lasts this long.
+    fn play(seed: u64, lasts: Duration) -> Vec<(Duration, Fault)> {
         let faults = [
             (Fault::Kill9, Some(secs(3))),
             (Fault::Sigterm, None),
@@ -103,14 +103,14 @@ mod tests {
         while let Some((due, fault)) = schedule.next().filter(|(due, _)| *due < secs(62)) {
             now = now.max(due);
             played.push((now, fault));
-            now += takes;
+            now += lasts;
             schedule.advance(fault, now);
         }
         played
     }
 
     #[test]
-    fn each_fault_comes_every_so_often_and_again_by_its_seed() {
+    fn faults_come_at_intervals_and_repeat_with_the_seed() {
         let played = play(7, Duration::ZERO);
         let count = |fault| played.iter().filter(|(_, other)| *other == fault).count();
         let counts = [Fault::Kill9, Fault::Sigterm, Fault::Sigstop].map(count);
@@ -121,13 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn faults_that_take_long_do_not_pile_up() {
+    fn faults_due_during_a_long_fault_are_skipped() {
         let played = play(7, secs(5));
         assert!((10..=13).contains(&played.len()), "{played:?}");
     }
 
     #[test]
-    fn without_faults_there_is_none() {
+    fn schedule_without_faults_is_empty() {
         let schedule = Schedule::new(&[(Fault::Kill9, None)], Rng::with_seed(1));
         assert_eq!(schedule.next(), None);
     }

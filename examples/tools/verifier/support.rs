@@ -1,5 +1,6 @@
-//! What the verifier shares with the tests of the crate: a real nsqd, a bad network, a plain consumer, and the record of
-//! what was offered, answered and found. None of it uses the crate's protocol code.
+//! Code that the verifier shares with the tests of the crate: a real nsqd, a faulty network, a
+//! plain consumer, and the record of messages and results. None of it uses the crate's protocol
+//! code.
 #![allow(
     dead_code,
     unreachable_pub,

@@ -1,4 +1,4 @@
-//! The watchdog: a trial that hangs ends all the same, and says where it hung.
+//! Ends a run that hangs, and reports the stage.
 
 use std::{
     process,
@@ -7,12 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::report::say;
+use crate::report::print_line;
 
-/// The exit code of a trial that could not be held.
-pub(crate) const NO_TRIAL: u8 = 3;
+/// Exit code of a run without a result.
+pub(crate) const NO_RESULT: u8 = 3;
 
-const NAP: Duration = Duration::from_millis(100);
+const POLL: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(crate) struct Watchdog(Arc<Mutex<Stage>>);
@@ -20,38 +20,39 @@ pub(crate) struct Watchdog(Arc<Mutex<Stage>>);
 #[derive(Debug, Clone, Copy)]
 struct Stage {
     name: &'static str,
-    end: Instant,
+    deadline: Instant,
 }
 
 impl Watchdog {
-    /// Watches from now on, on a thread of its own.
-    pub(crate) fn start(name: &'static str, longest: Duration) -> Self {
-        let stage = Arc::new(Mutex::new(Stage::new(name, longest)));
+    /// Starts the watching thread with the first stage.
+    pub(crate) fn start(name: &'static str, timeout: Duration) -> Self {
+        let stage = Arc::new(Mutex::new(Stage::new(name, timeout)));
         let watched = Arc::clone(&stage);
         thread::spawn(move || {
             loop {
-                thread::sleep(NAP);
-                let Stage { name, end } = *watched.lock().unwrap_or_else(PoisonError::into_inner);
-                if Instant::now() > end {
-                    say(format_args!("hangs while {name}"));
-                    process::exit(NO_TRIAL.into());
+                thread::sleep(POLL);
+                let Stage { name, deadline } =
+                    *watched.lock().unwrap_or_else(PoisonError::into_inner);
+                if Instant::now() > deadline {
+                    print_line(format_args!("timeout while {name}"));
+                    process::exit(NO_RESULT.into());
                 }
             }
         });
         Self(stage)
     }
 
-    /// What comes now, and how long it may take.
-    pub(crate) fn stage(&self, name: &'static str, longest: Duration) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Stage::new(name, longest);
+    /// Begins the next stage.
+    pub(crate) fn stage(&self, name: &'static str, timeout: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Stage::new(name, timeout);
     }
 }
 
 impl Stage {
-    fn new(name: &'static str, longest: Duration) -> Self {
+    fn new(name: &'static str, timeout: Duration) -> Self {
         Self {
             name,
-            end: Instant::now() + longest,
+            deadline: Instant::now() + timeout,
         }
     }
 }

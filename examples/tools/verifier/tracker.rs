@@ -1,4 +1,4 @@
-//! What has been offered, answered and struck so far: shared by the load, the striker and whoever reports.
+//! Tracks messages, results and faults; shared by the load, the fault injector and the report.
 
 use std::{
     fs::File,
@@ -18,13 +18,13 @@ use crate::{
     support::record::{Id, Record},
 };
 
-/// Answers that took longer count as this long: a day.
-const LONGEST_MICROS: u64 = 86_400_000_000;
+/// Maximum latency that is recorded (a day); longer ones count as this.
+const MAX_LATENCY_MICROS: u64 = 86_400_000_000;
 
-/// Behind one lock, so that what was in flight at a fault is one moment's truth.
+/// One lock protects everything, so that the messages in flight at a fault are consistent.
 #[derive(Debug)]
-pub(crate) struct Board {
-    began: Instant,
+pub(crate) struct Tracker {
+    started: Instant,
     topics: usize,
     inner: Mutex<Inner>,
 }
@@ -34,7 +34,7 @@ struct Inner {
     record: Record,
     progress: Progress,
     outages: Outages,
-    strikes: Vec<Strike>,
+    faults: Vec<InjectedFault>,
     latency: Histogram<u64>,
     log: Option<BufWriter<File>>,
     log_failure: Option<io::Error>,
@@ -47,10 +47,9 @@ pub(crate) struct Progress {
     pub(crate) ok: u64,
     pub(crate) not_written: u64,
     pub(crate) maybe: u64,
-    /// Connections lost.
     pub(crate) lost_connections: u64,
-    /// When the last answer came.
-    pub(crate) last_answer: Duration,
+    /// Time of the last result.
+    pub(crate) last_result: Duration,
 }
 
 impl Progress {
@@ -59,36 +58,36 @@ impl Progress {
     }
 }
 
-/// One fault.
+/// A fault with its consequences.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Strike {
+pub(crate) struct InjectedFault {
     pub(crate) fault: Fault,
     pub(crate) at: Duration,
-    /// Messages that were offered and not answered at that moment.
+    /// Messages without a result at that time.
     pub(crate) in_flight: usize,
-    /// So many messages were answered maybe from then until it was over: those that had been sent.
+    /// Messages that became maybe written before the fault was over.
     pub(crate) maybe: u64,
-    /// From then until nsqd served again.
+    /// Time until nsqd was up again.
     pub(crate) down: Duration,
-    /// From then until every producer was answered ok again; `None` if one was not, in time.
-    pub(crate) back: Option<Duration>,
+    /// Time until every producer had an ok again; `None`: one had none within the limit.
+    pub(crate) recovered: Option<Duration>,
 }
 
-/// The board when all is over.
+/// The state at the end of a run.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct RunResult {
     pub(crate) record: Record,
     pub(crate) progress: Progress,
-    /// The mean time for which a producer could not be served.
-    pub(crate) away: Duration,
-    pub(crate) strikes: Vec<Strike>,
-    /// Of those answered ok, in microseconds.
+    /// Mean time per producer without service.
+    pub(crate) outage: Duration,
+    pub(crate) faults: Vec<InjectedFault>,
+    /// Microseconds to an ok.
     pub(crate) latency: Histogram<u64>,
-    /// Why the log is not complete.
+    /// Why the log is incomplete.
     pub(crate) log_failure: Option<io::Error>,
 }
 
-impl Board {
+impl Tracker {
     pub(crate) fn new(options: &Options) -> io::Result<Self> {
         let mut record = Record::new();
         for _ in 0..options.producers {
@@ -101,26 +100,27 @@ impl Board {
             File::create(path).map_err(named).map(BufWriter::new)
         };
         Ok(Self {
-            began: Instant::now(),
+            started: Instant::now(),
             topics: options.topics,
             inner: Mutex::new(Inner {
                 record,
                 progress: Progress::default(),
                 outages: Outages::new(options.producers),
-                strikes: Vec::new(),
-                latency: Histogram::new_with_max(LONGEST_MICROS, 3).map_err(io::Error::other)?,
+                faults: Vec::new(),
+                latency: Histogram::new_with_max(MAX_LATENCY_MICROS, 3)
+                    .map_err(io::Error::other)?,
                 log: options.log.as_deref().map(create).transpose()?,
                 log_failure: None,
             }),
         })
     }
 
-    /// The time since the load began.
+    /// Time since the start.
     pub(crate) fn now(&self) -> Duration {
-        self.began.elapsed()
+        self.started.elapsed()
     }
 
-    /// New messages of a producer for a topic, with these sizes.
+    /// Creates messages of a producer for a topic, with these sizes.
     pub(crate) fn offer(&self, producer: usize, topic: usize, sizes: &[usize]) -> Vec<(Id, Bytes)> {
         let mut inner = self.lock();
         let publisher = producer * self.topics + topic;
@@ -131,20 +131,20 @@ impl Board {
             .collect()
     }
 
-    /// What these messages of one publish were answered, and how long that took.
-    pub(crate) fn answered(
+    /// Records the result of a publish.
+    pub(crate) fn completed(
         &self,
         producer: usize,
         ids: &[Id],
-        answer: &Result<(), PublishError>,
-        took: Duration,
+        result: &Result<(), PublishError>,
+        latency: Duration,
     ) {
         let now = self.now();
         let mut inner = self.lock();
         let count = ids.len() as u64;
         let progress = &mut inner.progress;
-        progress.last_answer = now;
-        let outcome = match answer.as_ref().map_err(PublishError::delivery) {
+        progress.last_result = now;
+        let outcome = match result.as_ref().map_err(PublishError::delivery) {
             Ok(()) => {
                 progress.ok += count;
                 "ok"
@@ -158,16 +158,16 @@ impl Board {
                 "maybe"
             }
         };
-        if answer.is_ok() {
+        if result.is_ok() {
             inner.outages.served(producer, now);
-            let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
             inner.latency.saturating_record(micros);
         }
         for id in ids {
-            inner.record.answer(*id, answer);
+            inner.record.answer(*id, result);
             inner.log(|log| {
                 write!(log, "{id} {outcome} {:.6}", now.as_secs_f64())?;
-                match answer {
+                match result {
                     Ok(()) => writeln!(log),
                     Err(error) => writeln!(log, " {error}"),
                 }
@@ -175,88 +175,88 @@ impl Board {
         }
     }
 
-    /// A producer has lost its connection; whether it sends again what may be stored.
-    pub(crate) fn connection_lost(&self, producer: usize, retried: bool) {
+    /// Records a lost connection. With `retries` the messages in flight may be duplicated.
+    pub(crate) fn disconnected(&self, producer: usize, retries: bool) {
         let mut inner = self.lock();
         inner.progress.lost_connections += 1;
-        if retried {
+        if retries {
             let first = producer * self.topics;
             inner.record.may_repeat(first..first + self.topics);
         }
     }
 
-    /// Something that the log is to know.
-    pub(crate) fn note(&self, what: std::fmt::Arguments<'_>) {
+    /// Writes a comment to the log.
+    pub(crate) fn log(&self, text: std::fmt::Arguments<'_>) {
         let now = self.now().as_secs_f64();
-        self.lock().log(|log| writeln!(log, "# {now:.6} {what}"));
+        self.lock().log(|log| writeln!(log, "# {now:.6} {text}"));
     }
 
     pub(crate) fn progress(&self) -> Progress {
         self.lock().progress
     }
 
-    /// Messages that are offered and not answered.
+    /// Messages without a result.
     pub(crate) fn in_flight(&self) -> usize {
         self.lock().record.outstanding()
     }
 
-    /// nsqd is about to be struck: from now on nobody is served. Says what is in flight at this moment.
-    pub(crate) fn strike(&self) -> (Duration, usize) {
+    /// Records the beginning of a fault. Returns the time and the number of messages in flight.
+    pub(crate) fn fault_begins(&self) -> (Duration, usize) {
         let mut inner = self.lock();
         let now = self.now();
         inner.outages.begin(now);
         (now, inner.record.outstanding())
     }
 
-    /// nsqd is there again.
-    pub(crate) fn nsqd_is_back(&self) {
+    /// Records that nsqd is up again.
+    pub(crate) fn nsqd_is_up(&self) {
         let mut inner = self.lock();
         let now = self.now();
-        inner.outages.nsqd_is_back(now);
+        inner.outages.nsqd_is_up(now);
     }
 
-    /// How many producers have not been answered ok since nsqd is back.
-    pub(crate) fn away(&self) -> usize {
-        self.lock().outages.away()
+    /// Number of producers without an ok since nsqd is up again.
+    pub(crate) fn unserved(&self) -> usize {
+        self.lock().outages.unserved()
     }
 
-    /// A fault is over, and those who are still away are waited for no longer.
-    pub(crate) fn struck(&self, strike: Strike) {
+    /// Records the end of a fault, and of the outage of all producers.
+    pub(crate) fn fault_ended(&self, injected: InjectedFault) {
         let now = self.now();
         let mut inner = self.lock();
         inner.outages.end(now);
-        inner.strikes.push(strike);
+        inner.faults.push(injected);
         drop(inner);
-        let Strike {
+        let InjectedFault {
             fault,
             at,
             in_flight,
             maybe,
             ..
-        } = strike;
+        } = injected;
         let at = at.as_secs_f64();
-        self.note(format_args!(
-            "{fault} at {at:.6} s, {in_flight} in flight, {maybe} maybe written; over now"
+        self.log(format_args!(
+            "{fault} at {at:.6} s has ended: {in_flight} in flight, {maybe} maybe written"
         ));
     }
 
-    /// Lets somebody meddle with the record.
-    pub(crate) fn meddle<T>(&self, how: impl FnOnce(&mut Record) -> T) -> T {
-        how(&mut self.lock().record)
+    /// Gives access to the record.
+    pub(crate) fn with_record<T>(&self, access: impl FnOnce(&mut Record) -> T) -> T {
+        access(&mut self.lock().record)
     }
 
-    /// All that there is to know. Whatever comes later is not looked at any more.
-    pub(crate) fn close(&self) -> Outcome {
+    /// Returns the state, and closes the log. Later results are ignored.
+    pub(crate) fn finish(&self) -> RunResult {
         let now = self.now();
         let mut inner = self.lock();
         inner.outages.end(now);
         inner.log(BufWriter::flush);
         inner.log = None;
-        Outcome {
+        RunResult {
             record: std::mem::take(&mut inner.record),
             progress: inner.progress,
-            away: inner.outages.mean(),
-            strikes: std::mem::take(&mut inner.strikes),
+            outage: inner.outages.mean(),
+            faults: std::mem::take(&mut inner.faults),
             latency: inner.latency.clone(),
             log_failure: inner.log_failure.take(),
         }
