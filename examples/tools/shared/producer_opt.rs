@@ -3,8 +3,8 @@
 
 use actix_nsq::ProducerConfig;
 
-/// Splits name and value. clap prints a rejected argument in full, so an argument that may contain a
-/// secret is accepted here; the configuration rejects it without its value.
+/// Splits name and value. clap prints a rejected argument in full, so an argument that may contain
+/// a secret is accepted here; the configuration rejects it without its value.
 pub(crate) fn producer_opt(text: &str) -> Result<(String, String), String> {
     let (name, value) = match text.split_once(['=', ',']) {
         Some(("", _)) => return Err("must be NAME=VALUE".into()),
