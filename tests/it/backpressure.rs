@@ -115,7 +115,7 @@ fn flood_of_publishes_yields_to_other_tasks() {
 
 /// contract: 6
 #[test]
-fn first_publish_of_a_flood_is_written_before_the_last_is_accepted() {
+fn first_publish_of_a_flood_is_written_before_the_last() {
     in_virtual_time(async |mut network: Network| {
         let (producer, mut nsqd) = network.start_connected().await;
         for _ in 0..100_000 {

@@ -185,7 +185,7 @@ fn partly_written_publish_is_not_written_at_the_timeout() {
 /// contract: 10
 /// checklist: 111
 #[test]
-fn drain_without_a_connection_tries_to_connect_until_its_timeout() {
+fn drain_without_a_connection_connects_until_its_timeout() {
     for hanging in [false, true] {
         in_virtual_time(async |mut network: Network| {
             let producer = network.start_with(|config| config.dial_timeout(s(300)));

@@ -92,7 +92,7 @@ fn idle_producer_ends_at_once_in_every_state() {
 /// fault: P28
 /// checklist: 112
 #[test]
-fn outstanding_publishes_are_sent_after_the_last_address_is_dropped() {
+fn outstanding_publishes_are_sent_after_the_last_drop() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
         let [bad, good] = publish_each(&producer, ["bad", "good"]);
@@ -217,7 +217,7 @@ impl Drop for SendsOnDrop {
 /// contract: 1
 /// checklist: 112
 #[test]
-fn publish_sent_while_the_producer_checks_for_addresses_is_not_lost() {
+fn publish_sent_while_addresses_are_checked_is_not_lost() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start_with(|config| config.connect_at_start(false));
         // It times out at once, so that it is dropped after the mailbox was emptied, and before the

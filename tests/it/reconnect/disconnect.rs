@@ -14,7 +14,7 @@ const COMMAND: usize = 11;
 /// contract: 3, 4
 /// fault: P7
 #[test]
-fn partly_written_publishes_are_retried_and_written_ones_ambiguous() {
+fn partly_written_publishes_are_retried_others_ambiguous() {
     let cuts = (1..=3 * COMMAND).flat_map(|taken| [(taken, false), (taken, true)]);
     for (retry, (taken, reset)) in cuts.flat_map(|cut| [(false, cut), (true, cut)]) {
         in_virtual_time(async |mut network: Network| {

@@ -97,7 +97,7 @@ fn drain_ends_a_wait_for_a_connection() {
 
 /// checklist: 36
 #[test]
-fn cancelled_wait_leaves_nothing_and_a_pending_one_keeps_the_producer() {
+fn pending_wait_keeps_the_producer_a_cancelled_one_does_not() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
         for _ in 0..1000 {
