@@ -53,7 +53,7 @@ fn frames(c: &mut Criterion, what: &str, frame: &[u8], counts: &[usize]) {
     }
 }
 
-fn answers(c: &mut Criterion) {
+fn responses(c: &mut Criterion) {
     frames(c, "OK", OK, &[1, 64, 1_024]);
 }
 
@@ -62,5 +62,5 @@ fn messages(c: &mut Criterion) {
     frames(c, "message of 64 KiB", &message(64 << 10), &[1]);
 }
 
-criterion_group!(decode, answers, messages);
+criterion_group!(decode, responses, messages);
 criterion_main!(decode);

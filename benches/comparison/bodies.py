@@ -1,42 +1,46 @@
-"""The messages of the rows with TLS or compression: text as services send it, the same lines for every client.
+"""Bodies for the rows with TLS or compression: realistic text, the same for every client.
 
-Each is one JSON object of an event. Its field names and its words come again, as they do in such messages; its numbers,
-ids and times are its own. So it can be compressed, but not to nothing: deflate makes a fifth of a batch.
+Each body is the JSON object of an event. Field names and words repeat; numbers, ids and times do
+not. Deflate compresses a batch of them to a fifth.
 """
 
 import json
 import random
 
-# More than what a compressor remembers: no message is one that it has just seen.
+# More than the window of a compressor: a message does not repeat within it.
 COUNT = 4096
 
 KINDS = ("order.created", "order.paid", "order.shipped", "basket.updated", "user.signed_in")
 REGIONS = ("eu-west-1", "eu-central-1", "us-east-2", "ap-south-1")
-WORDS = "the item was added to basket by customer after payment in full with next day delivery and gift card".split()
+WORDS = (
+    "the item was added to basket by customer after payment in full "
+    "with next day delivery and gift card"
+).split()
 
 
 def bodies(size):
-    """COUNT lines of `size` bytes each, the same for every call."""
-    chance = random.Random(7)
-    return [body(chance, number, size) for number in range(COUNT)]
+    """Returns COUNT lines of `size` bytes, the same for every call."""
+    rng = random.Random(7)
+    return [body(rng, number, size) for number in range(COUNT)]
 
 
-def body(chance, number, size):
+def body(rng, number, size):
+    clock = f"{number // 3600:02}:{number // 60 % 60:02}:{number % 60:02}"
     event = {
-        "id": f"{chance.getrandbits(64):016x}",
-        "event": chance.choice(KINDS),
-        "at": f"2026-11-28T{number // 3600:02}:{number // 60 % 60:02}:{number % 60:02}.{chance.randrange(1000):03}Z",
-        "user": chance.randrange(1_000_000),
-        "amount": chance.randrange(100_000) / 100,
-        "region": chance.choice(REGIONS),
+        "id": f"{rng.getrandbits(64):016x}",
+        "event": rng.choice(KINDS),
+        "at": f"2026-11-28T{clock}.{rng.randrange(1000):03}Z",
+        "user": rng.randrange(1_000_000),
+        "amount": rng.randrange(100_000) / 100,
+        "region": rng.choice(REGIONS),
         "note": "",
     }
-    room = size - len(line(event))
-    if room < 0:
-        raise ValueError(f"an event takes more than {size} bytes")
-    while len(event["note"]) < room:
-        event["note"] += chance.choice(WORDS) + " "
-    event["note"] = event["note"][:room]
+    missing = size - len(line(event))
+    if missing < 0:
+        raise ValueError(f"an event is longer than {size} bytes")
+    while len(event["note"]) < missing:
+        event["note"] += rng.choice(WORDS) + " "
+    event["note"] = event["note"][:missing]
     return line(event)
 
 

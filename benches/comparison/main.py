@@ -1,4 +1,4 @@
-"""The course of a comparison."""
+"""Runs a comparison: command line, rounds, checks and report."""
 
 import argparse
 import json
@@ -17,48 +17,52 @@ from pathlib import Path
 
 from . import nsqd, picture, programs, table
 from .programs import Failed, Runner
-from .rows import FOLDED, GO, ROWS, Runs
+from .rows import GO, ONE_MPUB, ROWS, Runs
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = ROOT / "benches" / "README.md"
 PICTURE = ROOT / "benches" / "comparison.svg"
 SHOWN = f"![Messages per second of each program, for each workload]({PICTURE.name})\n\n"
 
-# The two parts of the report, each of which stands in the README by itself.
+# The two parts of the report, which are separate sections of the README.
 PLAIN_ROWS, LAYERED_ROWS = "comparison", "layers"
 PARTS = {
     PLAIN_ROWS: [row for row in ROWS if not row.layers],
     LAYERED_ROWS: [row for row in ROWS if row.layers],
 }
 
-# What folding can win at least, or the comparison is not the one that the goals are meant for.
-FOLDING = {"64": 7, "1024": 13}
+# Minimum ratio of one MPUB to go-nsq; with less the goals do not apply to this machine.
+MIN_BATCHING_GAIN = {"64": 7, "1024": 13}
 
-# Rates that differ by more from round to round say what else the machine did.
-RESTLESS = 0.15
+# Maximum spread of the rates on a quiet machine.
+MAX_SPREAD = 0.15
 
-# A publish of go-nsq is one write; beside them stand those of the handshake.
+# Range of the writes per publish of go-nsq, including those of the handshake.
 ONE_WRITE = (1.0, 1.02)
 
 
 def options(about):
-    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=positive, help="how often every program runs [default: 5; with --quick 3]")
-    parser.add_argument("--seconds", type=seconds, help="how long a run takes, about [default: 2; with --quick 0.5]")
-    parser.add_argument("--quick", action="store_true", help="short rounds: a first look, not to be quoted")
+    parser = argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
     names = [row.name for row in ROWS]
-    parser.add_argument("--only", action="append", choices=names, metavar="ROW", help="of: " + ", ".join(names))
-    parser.add_argument("--out", type=Path, metavar="DIR", help="for the report [default: target/compare]")
-    parser.add_argument("--producer-opt", action="append", default=[], metavar="NAME=VALUE", help="for nsq_bench")
-    parser.add_argument("--strict", action="store_true", help="fail also when a row falls short of what it must reach")
-    parser.add_argument("--update-readme", action="store_true", help="put the report into benches/README.md")
+    options_help = "option of the producer in nsq_bench"
+    add("--rounds", type=positive, help="number of rounds [default: 5; with --quick 3]")
+    add("--seconds", type=seconds, help="duration of a run [default: 2; with --quick 0.5]")
+    add("--quick", action="store_true", help="short rounds, for a first impression only")
+    add("--only", action="append", choices=names, metavar="ROW", help="one of " + ", ".join(names))
+    add("--out", type=Path, metavar="DIR", help="folder of the report [default: target/compare]")
+    add("--producer-opt", action="append", default=[], metavar="NAME=VALUE", help=options_help)
+    add("--strict", action="store_true", help="fail if a row misses a requirement")
+    add("--update-readme", action="store_true", help="put the report into benches/README.md")
     chosen = parser.parse_args()
     chosen.rounds = chosen.rounds or (3 if chosen.quick else 5)
     chosen.seconds = chosen.seconds or (0.5 if chosen.quick else 2.0)
     chosen.rows = [row for row in ROWS if not chosen.only or row.name in chosen.only]
     for part in PARTS.values():
         if chosen.update_readme and 0 < sum(row in chosen.rows for row in part) < len(part):
-            parser.error("--update-readme wants all of: " + ", ".join(row.name for row in part))
+            parser.error("--update-readme requires all of: " + ", ".join(row.name for row in part))
     return chosen
 
 
@@ -75,7 +79,7 @@ def seconds(text):
     return number
 
 
-def say(text):
+def log(text):
     print(text, file=sys.stderr, flush=True)
 
 
@@ -85,15 +89,15 @@ def interrupted(*_):
 
 def main(about):
     chosen = options(about)
-    # A signal stops nsqd, too.
-    for asked in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(asked, interrupted)
+    # So that a signal also stops nsqd.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupted)
     try:
         return compare(chosen)
     except KeyboardInterrupt:
-        say("interrupted")
+        log("interrupted")
     except (Failed, RuntimeError, OSError, subprocess.SubprocessError) as error:
-        say(f"no comparison: {error}")
+        log(f"the comparison failed: {error}")
     return 1
 
 
@@ -103,18 +107,20 @@ def compare(chosen):
     program = nsqd.find(ROOT, target)
     load = os.getloadavg()[0]
     if load > 0.5:
-        say(f"the machine has something else to do: a load of {load:.1f}")
+        log(f"the machine is busy: its load is {load:.1f}")
     ours = [part for option in chosen.producer_opt for part in ("--producer-opt", option)]
     with ExitStack() as running:
         core = max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
         rows = [row for row in chosen.rows if not row.one_core or has_taskset(row, core)]
         prepared = running.enter_context(tempfile.TemporaryDirectory(prefix="actix-nsq-compare-"))
         programs.prepare(binaries, prepared, {row.size for row in rows if row.layers})
-        free = Runner(binaries, running.enter_context(nsqd.Nsqd(program, certificate=prepared)), ours, prepared)
+        server = running.enter_context(nsqd.Nsqd(program, certificate=prepared))
+        free = Runner(binaries, server, ours, prepared)
         pinned = None
         if any(row.one_core for row in rows):
-            pinned = Runner(binaries, running.enter_context(nsqd.Nsqd(program, core)), ours, prepared)
-        all_runs = hold(chosen, rows, lambda row: pinned if row.one_core else free)
+            server = running.enter_context(nsqd.Nsqd(program, core))
+            pinned = Runner(binaries, server, ours, prepared)
+        all_runs = run_rounds(chosen, rows, lambda row: pinned if row.one_core else free)
         machine = describe(chosen, free.nsqd)
         parts = {
             name: [runs for runs in all_runs if runs.row in part]
@@ -127,16 +133,16 @@ def compare(chosen):
 
 def has_taskset(row, core):
     if core is None or shutil.which("taskset") is None:
-        say(f"left out, for want of taskset: {row.title}")
+        log(f"skipped without taskset: {row.title}")
         return False
     return True
 
 
-def hold(chosen, rows, runner_of):
-    """Every program of every row, round by round."""
+def run_rounds(chosen, rows, runner_of):
+    """Runs every program of every row, round by round."""
     counts = {}
     for row in rows:
-        say(f"calibrating {row.title}")
+        log(f"calibrating {row.title}")
         for program in row.programs:
             counts[row, program] = runner_of(row).calibrate(row, program, chosen.seconds)
     all_runs = [Runs(row, {program.name: [] for program in row.programs}) for row in rows]
@@ -145,55 +151,66 @@ def hold(chosen, rows, runner_of):
             row = runs.row
             turn = number % len(row.programs)
             for program in row.programs[turn:] + row.programs[:turn]:
-                said = runner_of(row).run(row, program, counts[row, program])
-                runs.of[program.name].append(said)
-            rates = ", ".join(f"{name} {table.rate(of[-1]['rate'])}/s" for name, of in runs.of.items())
-            say(f"round {number + 1} of {chosen.rounds}, {row.title}: {rates}")
+                report = runner_of(row).run(row, program, counts[row, program])
+                runs.of[program.name].append(report)
+            latest = {name: table.rate(of[-1]["rate"]) for name, of in runs.of.items()}
+            rates = ", ".join(f"{name} {rate}/s" for name, rate in latest.items())
+            log(f"round {number + 1} of {chosen.rounds}, {row.title}: {rates}")
     return all_runs
 
 
 def check(part, all_runs, runner):
-    """Whether this part of the comparison is one: what it checked of itself, and the outcome."""
-    sound, said = True, ["nsqd counted every message of every run, warm-up included, and answered each OK."]
+    """Checks whether this part is valid. Returns that, and the texts for the report."""
+    valid = True
+    texts = ["nsqd counted every message of every run, warm-up included, and answered each OK."]
     if part == PLAIN_ROWS:
-        sound &= one_write(runner, said)
+        valid &= check_writes(runner, texts)
     else:
-        said.append("nsqd saw the TLS and the compression of its row on each program's connection, and no other.")
-        # Of the rows with TLS each says the same.
-        spoken = {name: tls for (_, name), tls in runner.tls.items() if tls}
-        said += [f"TLS was {', '.join(f'{tls} ({name})' for name, tls in spoken.items())}."] if spoken else []
+        texts.append(
+            "nsqd saw the TLS and the compression of its row on each program's connection, "
+            "and no other."
+        )
+        # The same in every row with TLS.
+        tls = {name: tls for (_, name), tls in runner.tls.items() if tls}
+        if tls:
+            texts.append(f"TLS was {', '.join(f'{tls} ({name})' for name, tls in tls.items())}.")
     for runs in all_runs:
-        least = FOLDING.get(runs.row.name)
-        if least is None:
+        minimum = MIN_BATCHING_GAIN.get(runs.row.name)
+        if minimum is None:
             continue
-        times = runs.ratio("rate", FOLDED, GO)
-        good = times >= least
-        sound &= good
-        rating = ", as it should." if good else f": **less than {least} x, too little to judge by**."
-        said.append(f"One MPUB of {runs.row.title} is {times:.1f} x go-nsq{rating}")
-    spread, title = max((runs.spread(name), runs.row.title) for runs in all_runs for name in runs.of)
-    if spread > RESTLESS:
-        said.append(f"**The machine was not quiet**: ± is up to {spread:.0%} ({title}).")
-    return sound, said
+        gain = runs.ratio("rate", ONE_MPUB, GO)
+        valid &= gain >= minimum
+        rating = ", as it should."
+        if gain < minimum:
+            rating = f": **less than {minimum} x, too little to judge by**."
+        texts.append(f"One MPUB of {runs.row.title} is {gain:.1f} x go-nsq{rating}")
+    spreads = [(runs.spread(name), runs.row.title) for runs in all_runs for name in runs.of]
+    spread, title = max(spreads)
+    if spread > MAX_SPREAD:
+        texts.append(f"**The machine was not quiet**: ± is up to {spread:.0%} ({title}).")
+    return valid, texts
 
 
-def one_write(runner, said):
-    """Whether go-nsq is the client that it is known as."""
+def check_writes(runner, texts):
+    """Checks that go-nsq makes one write per publish."""
     row = next(row for row in ROWS if row.name == "64")
     program = next(program for program in row.programs if program.name == GO)
     writes = programs.writes_per_publish(runner, row, program)
     if writes is None:
-        said.append("That go-nsq makes one write per publish was not checked, for want of a working strace.")
+        texts.append("The writes per publish of go-nsq were not checked: no working strace.")
         return True
-    good = ONE_WRITE[0] <= writes <= ONE_WRITE[1]
-    said.append(f"go-nsq makes {writes:.3f} writes per publish" + (", as it should." if good else ": **not one**."))
-    return good
+    valid = ONE_WRITE[0] <= writes <= ONE_WRITE[1]
+    rating = ", as it should." if valid else ": **not one**."
+    texts.append(f"go-nsq makes {writes:.3f} writes per publish{rating}")
+    return valid
 
 
 def describe(chosen, server):
-    """The machine, the programs and the command."""
+    """Describes the machine, the programs and the command."""
+
     def first_line(*command):
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return output.splitlines()[0]
 
     try:
         model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
@@ -201,23 +218,25 @@ def describe(chosen, server):
         model = None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     processor = model.group(1) if model else platform.processor() or platform.machine()
-    # What decides the figures; where they are written to does not.
+    # Only options that affect the figures.
     flags = ["--rounds", str(chosen.rounds), "--seconds", f"{chosen.seconds:g}"]
     flags += [part for name in chosen.only or () for part in ("--only", name)]
     flags += [part for option in chosen.producer_opt for part in ("--producer-opt", option)]
     command = shlex.join(["benches/compare"] + flags)
     rounds = "round" if chosen.rounds == 1 else "rounds"
+    go = first_line("go", "version").replace("go version ", "")
+    date, system = time.strftime("%Y-%m-%d"), f"{platform.system()} {platform.release()}"
     return [
-        f"{time.strftime('%Y-%m-%d')}: {cores} cores, {processor}, {platform.system()} {platform.release()}",
-        f"{server.version()}, go-nsq 1.1.0 built with {first_line('go', 'version').replace('go version ', '')}, "
-        f"tokio-nsq 0.14.0, {first_line('rustc', '--version')}",
-        f"`{command}`: medians of {chosen.rounds} {rounds} of about {chosen.seconds:g} s for each program; "
-        "± is half the distance between the slowest and the fastest",
+        f"{date}: {cores} cores, {processor}, {system}",
+        f"{server.version()}, go-nsq 1.1.0 built with {go}, tokio-nsq 0.14.0, "
+        f"{first_line('rustc', '--version')}",
+        f"`{command}`: medians of {chosen.rounds} {rounds} of about {chosen.seconds:g} s for each "
+        "program; ± is half the distance between the slowest and the fastest",
     ]
 
 
 def publish(chosen, target, parts, machine, checked):
-    """Prints the report, and writes what belongs to it."""
+    """Prints the report, and writes the files."""
     out = chosen.out or target / "compare"
     out.mkdir(parents=True, exist_ok=True)
     all_runs = [runs for part in parts.values() for runs in part]
@@ -226,12 +245,13 @@ def publish(chosen, target, parts, machine, checked):
     print(text)
     (out / "report.md").write_text(text)
     (out / "picture.svg").write_text(picture.picture(all_runs, machine[0]))
-    kept = {runs.row.name: runs.of for runs in all_runs}
-    checks = [check for _, said in checked.values() for check in said]
-    (out / "runs.json").write_text(json.dumps({"machine": machine, "checks": checks, "runs": kept}, indent=1))
-    say(f"written to {out}: report.md, picture.svg, runs.json")
-    if not all(sound for sound, _ in checked.values()):
-        say("the comparison is not sound: see its own checks")
+    runs = {runs.row.name: runs.of for runs in all_runs}
+    checks = [check for _, texts in checked.values() for check in texts]
+    kept = {"machine": machine, "checks": checks, "runs": runs}
+    (out / "runs.json").write_text(json.dumps(kept, indent=1))
+    log(f"written to {out}: report.md, picture.svg, runs.json")
+    if not all(valid for valid, _ in checked.values()):
+        log("the comparison is invalid: see its checks in the report")
         return 1
     if chosen.update_readme:
         for name, part in texts.items():
@@ -247,7 +267,7 @@ def update_readme(part, text):
 
 
 def replaced(page, part, text):
-    """The page with this text between the marks of the part."""
+    """Returns the page with `text` between the markers of the part."""
     begin, end = f"<!-- begin {part} -->\n", f"<!-- end {part} -->\n"
     before, rest = page.split(begin)
     _, after = rest.split(end)

@@ -1,4 +1,4 @@
-"""A real nsqd: found or built as the tests do it, on data in memory, asked how many messages it has."""
+"""A real nsqd: found or built as in the tests, with its data in memory, and its statistics."""
 
 import ctypes
 import json
@@ -13,25 +13,25 @@ import time
 import urllib.request
 from pathlib import Path
 
-# A topic without a channel keeps this many messages in memory, and an ephemeral one drops the rest: nothing is written
-# to disk, the heap stays constant, and every message is counted. nsqd logs the end of a compressed connection as an
-# error, hence the log level.
+# A topic without a channel keeps this many messages in memory, and an ephemeral one drops the rest:
+# nothing is written to disk, the heap stays constant, and every message is counted. nsqd logs the
+# end of a compressed connection as an error, hence the log level.
 FLAGS = ["--mem-queue-size=10000", "--log-level=fatal"]
 
-PATIENCE = 10
+# Seconds.
+TIMEOUT = 10
 
 
 def find(root, target):
-    """The program that NSQD_BIN names, or one in the PATH, or the one that the tests have built, or a new one."""
+    """Returns the path of nsqd: from NSQD_BIN, in the PATH, from the tests, or a new build."""
     named = os.environ.get("NSQD_BIN")
     if named:
         return named
-    known = shutil.which("nsqd") or next(
-        (str(path) for path in (target / "nsqd" / "nsqd", target / "peers" / "nsqd") if path.is_file()), None
-    )
-    if known:
-        return known
     program = target / "peers" / "nsqd"
+    built = (path for path in (target / "nsqd" / "nsqd", program) if path.is_file())
+    found = shutil.which("nsqd") or next(built, None)
+    if found:
+        return str(found)
     print("building nsqd", file=sys.stderr)
     subprocess.run(
         ["go", "build", "-o", str(program), "github.com/nsqio/nsq/apps/nsqd"],
@@ -43,10 +43,10 @@ def find(root, target):
 
 
 class Nsqd:
-    """A running nsqd. Leaving the `with` block ends it and removes its data."""
+    """A running nsqd. The end of the `with` block kills it and removes its data."""
 
     def __init__(self, program, core=None, certificate=None):
-        """The certificate is a folder that has one, for those who ask for TLS."""
+        """`certificate` is the folder with the certificate for TLS."""
         self.program, self.core, self.certificate = program, core, certificate
 
     def __enter__(self):
@@ -65,28 +65,29 @@ class Nsqd:
         self.address, self.http = f"127.0.0.1:{tcp}", f"127.0.0.1:{http}"
         addresses = [f"--tcp-address={self.address}", f"--http-address={self.http}"]
         if self.certificate:
-            addresses += [f"--tls-cert={self.certificate}/cert.pem", f"--tls-key={self.certificate}/key.pem"]
-            # With a certificate it listens there, too, by default at a port that another one may have.
+            addresses.append(f"--tls-cert={self.certificate}/cert.pem")
+            addresses.append(f"--tls-key={self.certificate}/key.pem")
+            # With a certificate nsqd also listens for HTTPS, by default at a fixed port.
             addresses.append("--https-address=127.0.0.1:0")
         self.process = subprocess.Popen(
             pinned(self.core) + [self.program, f"--data-path={self.data.name}"] + addresses + FLAGS,
             env=environment(self.core),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            # Ctrl-C is for the comparison, which then ends it.
+            # Ctrl-C goes to the comparison only, which then kills nsqd.
             start_new_session=True,
             preexec_fn=die_with_parent,
         )
-        end = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while True:
             try:
-                self.ask("/ping")
+                self.get("/ping")
                 return
             except OSError:
                 if self.process.poll() is not None:
-                    raise RuntimeError(f"{self.program} ended with {self.process.returncode}")
-                if time.monotonic() > end:
-                    raise RuntimeError(f"{self.program} does not answer")
+                    raise RuntimeError(f"{self.program} exited with {self.process.returncode}")
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"{self.program} does not respond")
                 time.sleep(0.01)
 
     def __exit__(self, *_):
@@ -95,24 +96,25 @@ class Nsqd:
             self.process.wait()
         self.data.cleanup()
 
-    def ask(self, path):
-        # Whatever proxy the environment names is not for this.
+    def get(self, path):
+        # Ignores the proxies of the environment.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://{self.http}{path}", timeout=PATIENCE) as answer:
-            return answer.read()
+        with opener.open(f"http://{self.http}{path}", timeout=TIMEOUT) as response:
+            return response.read()
 
     def count(self):
-        """Messages that came, of all topics."""
-        stats = json.loads(self.ask("/stats?format=json&include_clients=false"))
+        """Returns the number of messages of all topics since the start."""
+        stats = json.loads(self.get("/stats?format=json&include_clients=false"))
         return sum(topic["message_count"] for topic in stats["topics"])
 
     def producers(self):
-        """Those who are connected and have published; nsqd says null where there is none."""
-        return json.loads(self.ask("/stats?format=json"))["producers"] or []
+        """Returns the connected clients that have published."""
+        # nsqd writes null for an empty list.
+        return json.loads(self.get("/stats?format=json"))["producers"] or []
 
     def version(self):
-        said = subprocess.run([self.program, "--version"], capture_output=True, text=True, check=True)
-        return said.stdout.strip()
+        command = [self.program, "--version"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def free_port():
@@ -126,11 +128,11 @@ def pinned(core):
 
 
 def environment(core):
-    """The environment of a Go program that is pinned to one core."""
+    """Returns the environment of a Go program that is pinned to one core."""
     return None if core is None else {**os.environ, "GOMAXPROCS": "1"}
 
 
 def die_with_parent():
-    """Where the system can, however this process ends, its child goes with it."""
+    """Kills the child process when this process ends, on Linux."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)

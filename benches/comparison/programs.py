@@ -1,4 +1,4 @@
-"""The programs: built, and run once at a time."""
+"""Builds the programs and runs them."""
 
 import json
 import os
@@ -15,48 +15,48 @@ from .bodies import bodies
 from .nsqd import environment, pinned
 from .rows import GO, OURS, TOKIO, Layers
 
-# No run takes so long, unless something hangs.
-LONGEST = 300
+# Timeout of a run in seconds.
+TIMEOUT = 300
 
-# A calibration run is long enough to tell the rate.
-TELLING = 0.15
+# Minimum duration in seconds of a run that determines the rate.
+MIN_CALIBRATION = 0.15
 
-# What begins the name by which nsqd knows a client; the floor gives none.
+# Prefixes of the user agents; the floor has none.
 AGENTS = {OURS: "nsq_bench/", GO: "go-nsq/", TOKIO: "tokio_nsq/"}
 
-# So often nsqd is asked meanwhile who publishes.
-GLANCE = 0.02
+# Interval in seconds at which nsqd is asked for its producers.
+POLL = 0.02
 
-# Minimum number of publishes of each caller in a run; with fewer the 99th percentile is a matter of chance.
-ROUNDS_OF_ALL = 20
+# Minimum number of publishes per caller in a run; with fewer the 99th percentile is random.
+MIN_PUBLISHES = 20
 
 
 class Failed(Exception):
-    """The comparison cannot be held, or is not sound."""
+    """The comparison failed or is invalid."""
 
 
 def target_folder(root):
-    said = subprocess.run(
-        ["cargo", "metadata", "--format-version=1", "--no-deps"], cwd=root, capture_output=True, text=True, check=True
-    )
-    return Path(json.loads(said.stdout)["target_directory"])
+    command = ["cargo", "metadata", "--format-version=1", "--no-deps"]
+    metadata = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    return Path(json.loads(metadata.stdout)["target_directory"])
 
 
 def build(root, target):
-    """Builds all of them, and returns where each is."""
+    """Builds all programs, and returns their commands."""
     if shutil.which("go") is None:
         os.environ["PATH"] += os.pathsep + "/usr/local/go/bin"
     for tool in ("cargo", "go"):
         if shutil.which(tool) is None:
-            raise Failed(f"{tool} is needed, and not in the PATH")
+            raise Failed(f"{tool} is required and not in the PATH")
     peers = target / "peers"
     peers.mkdir(parents=True, exist_ok=True)
     cargo = ["cargo", "build", "--quiet", "--release", "--locked"]
-    others = [f"--manifest-path={root / 'benches' / 'peers' / 'rust' / 'Cargo.toml'}", f"--target-dir={peers}"]
+    sources = root / "benches" / "peers"
+    others = [f"--manifest-path={sources / 'rust' / 'Cargo.toml'}", f"--target-dir={peers}"]
     steps = (
         ("nsq_bench", cargo + ["--example", "nsq_bench"], root),
         ("tokio-nsq, the floor and the certificate", cargo + others, root),
-        ("go-nsq", ["go", "build", "-o", str(peers / "go-nsq"), "."], root / "benches" / "peers" / "go"),
+        ("go-nsq", ["go", "build", "-o", str(peers / "go-nsq"), "."], sources / "go"),
     )
     for name, command, folder in steps:
         print(f"building {name}", file=sys.stderr)
@@ -73,9 +73,9 @@ def build(root, target):
 
 
 def prepare(binaries, folder, sizes):
-    """A certificate for nsqd, and the bodies of the rows that take them from a file."""
+    """Writes a certificate for nsqd, and the bodies for the rows that read them from a file."""
     if subprocess.run(binaries["certificate"] + [str(folder)]).returncode:
-        raise Failed("no certificate could be made")
+        raise Failed("cannot create a certificate")
     for size in sizes:
         bodies_file(folder, size).write_text("".join(f"{body}\n" for body in bodies(size)))
 
@@ -85,10 +85,10 @@ def bodies_file(folder, size):
 
 
 class Runner:
-    """Runs programs against one nsqd, and holds their counts against its."""
+    """Runs programs with one nsqd, and compares their counts with those of nsqd."""
 
     def __init__(self, binaries, nsqd, ours, prepared):
-        """`ours` are options of this client; `prepared` is the folder that has what clients read."""
+        """`ours` are options for this client; `prepared` is the folder of `prepare`."""
         self.binaries, self.nsqd, self.ours, self.prepared = binaries, nsqd, ours, prepared
         self.tls = {}
 
@@ -98,39 +98,46 @@ class Runner:
             shared = row.layers.options(f"{self.prepared}/ca.pem")
             ours = [part for option in shared for part in ("--producer-opt", option)] + ours
         counts = ["--messages", str(messages), "--warmup", str(warmup)]
-        body = ["--bodies", str(bodies_file(self.prepared, row.size))] if row.layers else ["--size", str(row.size)]
-        flags = row.flags(f"bench_{row.name}#ephemeral") + body + counts + list(program.flags) + ours
-        return self.binaries[program.binary] + ["--nsqd-tcp-address", self.nsqd.address] + flags
+        body = ["--size", str(row.size)]
+        if row.layers:
+            body = ["--bodies", str(bodies_file(self.prepared, row.size))]
+        flags = row.flags(f"bench_{row.name}#ephemeral") + body + counts
+        address = ["--nsqd-tcp-address", self.nsqd.address]
+        return self.binaries[program.binary] + address + flags + list(program.flags) + ours
 
     def run(self, row, program, messages, meanwhile=None):
-        """One run, with a tenth more messages for the warm-up. Every message is ok, and nsqd has counted each."""
+        """Runs a program, with a tenth more messages as warm-up.
+
+        Fails if a message is not ok, or if nsqd has not counted it.
+        """
         warmup = max(messages // 10, 1)
         command = pinned(self.nsqd.core) + self.command(row, program, messages, warmup)
         before = self.nsqd.count()
-        code, out, err = self.ended(command, meanwhile)
+        code, out, err = self.execute(command, meanwhile)
         if code:
-            raise Failed(f"{' '.join(command)} ended with {code}:\n{out}{err}")
-        said = json.loads(out.splitlines()[-1])
-        if said["ok"] != messages or said["failed"]:
-            raise Failed(f"{program.name}: {said['ok']} of {messages} ok, {said['failed']} failed")
-        counted = self.nsqd.count() - before
-        if counted != messages + warmup:
-            raise Failed(f"{program.name} published {messages + warmup} messages, and nsqd counted {counted}")
-        return said
+            raise Failed(f"{' '.join(command)} exited with {code}:\n{out}{err}")
+        report = json.loads(out.splitlines()[-1])
+        ok, failed = report["ok"], report["failed"]
+        if ok != messages or failed:
+            raise Failed(f"{program.name}: {ok} of {messages} ok, {failed} failed")
+        published, counted = messages + warmup, self.nsqd.count() - before
+        if counted != published:
+            raise Failed(f"{program.name} published {published} messages, nsqd counted {counted}")
+        return report
 
-    def ended(self, command, meanwhile):
-        """Runs it to its end, and calls `meanwhile` now and then until that."""
-        end = time.monotonic() + LONGEST
+    def execute(self, command, meanwhile):
+        """Runs a command, and calls `meanwhile` at intervals until it exits."""
+        deadline = time.monotonic() + TIMEOUT
         with subprocess.Popen(
             command, stdout=PIPE, stderr=PIPE, text=True, env=environment(self.nsqd.core)
         ) as process:
             try:
                 while True:
                     try:
-                        out, err = process.communicate(timeout=GLANCE if meanwhile else LONGEST)
+                        out, err = process.communicate(timeout=POLL if meanwhile else TIMEOUT)
                         return process.returncode, out, err
                     except subprocess.TimeoutExpired:
-                        if time.monotonic() > end:
+                        if time.monotonic() > deadline:
                             raise
                         meanwhile()
             except BaseException:
@@ -138,48 +145,59 @@ class Runner:
                 raise
 
     def calibrate(self, row, program, seconds):
-        """How many messages, in whole windows, take about so long. Meanwhile nsqd tells what layers it sees."""
+        """Returns the number of messages, in whole windows, that take about `seconds`.
+
+        Fails if nsqd reports other layers than those of the row.
+        """
         messages = row.round
         seen = []
         while True:
-            said = self.run(row, program, messages, lambda: seen.extend(self.nsqd.producers()))
-            if said["duration_s"] >= TELLING:
+            report = self.run(row, program, messages, lambda: seen.extend(self.nsqd.producers()))
+            if report["duration_s"] >= MIN_CALIBRATION:
                 break
             messages *= 4
         self.tls[row.name, program.name] = layers_of(row, program, seen)
-        windows = max(round(said["rate"] * seconds / row.round), ROUNDS_OF_ALL)
+        windows = max(round(report["rate"] * seconds / row.round), MIN_PUBLISHES)
         return windows * row.round
 
 
 def layers_of(row, program, seen):
-    """What TLS nsqd saw, if any. All producers of the program have the layers of the row, or this fails."""
-    seen = [producer for producer in seen if producer["user_agent"].startswith(AGENTS.get(program.name, ""))]
+    """Returns TLS version and cipher, if any. Fails if nsqd reports other layers than the row's."""
+    agent = AGENTS.get(program.name, "")
+    seen = [producer for producer in seen if producer["user_agent"].startswith(agent)]
     if not seen:
-        raise Failed(f"{program.name}, {row.title}: nsqd did not see it publish")
+        raise Failed(f"{program.name}, {row.title}: nsqd did not list it as a producer")
     expected = row.layers or Layers()
     for producer in seen:
         found = Layers(producer["tls"], producer["snappy"], producer["deflate"])
         if found != expected:
-            raise Failed(f"{program.name}, {row.title}: nsqd sees {found}")
+            raise Failed(f"{program.name}, {row.title}: nsqd reports {found}")
+    if not expected.tls:
+        return None
     last = seen[-1]
-    return f"{last['tls_version']} with {cipher(last['tls_cipher_suite'])}" if expected.tls else None
+    return f"{last['tls_version']} with {cipher(last['tls_cipher_suite'])}"
 
 
 def cipher(name):
-    """nsqd names only those of TLS 1.2 and before."""
-    known = {"4865": "TLS_AES_128_GCM_SHA256", "4866": "TLS_AES_256_GCM_SHA384", "4867": "TLS_CHACHA20_POLY1305_SHA256"}
+    """Returns the name of a cipher; nsqd knows only the names up to TLS 1.2."""
+    known = {
+        "4865": "TLS_AES_128_GCM_SHA256",
+        "4866": "TLS_AES_256_GCM_SHA384",
+        "4867": "TLS_CHACHA20_POLY1305_SHA256",
+    }
     return known.get(name.replace("Unknown ", ""), name)
 
 
 def writes_per_publish(runner, row, program):
-    """How many writes to a socket a publish takes, seen by strace; None where there is none."""
+    """Counts the socket writes per publish with strace; None without a working strace."""
     if shutil.which("strace") is None:
         return None
     messages, warmup = 2000, 200
     with tempfile.NamedTemporaryFile(mode="r", prefix="actix-nsq-strace-", suffix=".txt") as trace:
-        strace = ["strace", "-f", "-y", "-s", "8", "-e", "trace=write,writev,sendto,sendmsg", "-o", trace.name]
+        calls = "trace=write,writev,sendto,sendmsg"
+        strace = ["strace", "-f", "-y", "-s", "8", "-e", calls, "-o", trace.name]
         command = strace + runner.command(row, program, messages, warmup)
-        if subprocess.run(command, capture_output=True, timeout=LONGEST).returncode:
+        if subprocess.run(command, capture_output=True, timeout=TIMEOUT).returncode:
             return None
         to_socket = re.compile(r"\b(write|writev|sendto|sendmsg)\(\d+<(socket|TCP)")
         return sum(1 for line in trace if to_socket.search(line)) / (messages + warmup)

@@ -1,10 +1,10 @@
 // A peer of nsq_bench: the same work with go-nsq, the official client.
 //
-// So many goroutines call Producer.Publish in turn, each as soon as its last call has returned; all share one Producer,
-// which is one connection. Publish and PublishAsync go through the same router, which writes and flushes each command by
-// itself, so that PublishAsync is no faster. The configuration is go-nsq's default, but for the options that are named. The
-// bodies are slices that messages share, one of the size asked for or the lines of a file: go-nsq copies them only where it
-// writes.
+// Each of -concurrency goroutines calls Producer.Publish again as soon as its last call has
+// returned. All share one Producer, that is, one connection. Publish and PublishAsync use the same
+// router, which writes and flushes each command separately, so PublishAsync is no faster. The
+// configuration is go-nsq's default, except for -producer-opt. All messages share their bodies, one
+// of -size bytes or the lines of a file; go-nsq copies them only when it writes.
 package main
 
 import (
@@ -26,21 +26,21 @@ import (
 )
 
 var (
-	address     = flag.String("nsqd-tcp-address", "127.0.0.1:4150", "nsqd's TCP address")
+	address     = flag.String("nsqd-tcp-address", "127.0.0.1:4150", "address of nsqd")
 	topic       = flag.String("topic", "", "topic to publish to")
-	size        = flag.Int("size", 200, "bytes of each message")
-	concurrency = flag.Int("concurrency", 64, "callers, each of which awaits its answer")
-	messages    = flag.Int("messages", 1000000, "messages of the timed part")
-	warmup      = flag.Int("warmup", -1, "messages before the timed part (default a tenth of -messages)")
-	topics      = flag.Int("topics", 1, "topics, over which the callers are spread")
-	mpub        = flag.Int("mpub", 0, "publish so many messages with each command")
-	bodiesFile  = flag.String("bodies", "", "file whose lines are the messages, in turn, instead of -size bytes")
-	asJSON      = flag.Bool("json", false, "print one line of JSON after the sentence")
+	size        = flag.Int("size", 200, "size of a message in bytes")
+	concurrency = flag.Int("concurrency", 64, "callers, each with one message at a time")
+	messages    = flag.Int("messages", 1000000, "number of measured messages")
+	warmup      = flag.Int("warmup", -1, "messages before the measurement (default -messages / 10)")
+	topics      = flag.Int("topics", 1, "number of topics")
+	mpub        = flag.Int("mpub", 0, "messages per command, by MultiPublish")
+	bodiesFile  = flag.String("bodies", "", "file whose lines are the bodies, instead of -size")
+	asJSON      = flag.Bool("json", false, "print a line of JSON after the summary")
 	config      = nsq.NewConfig()
 )
 
 func init() {
-	flag.Func("producer-opt", "option of go-nsq, name=value (may be given multiple times)", func(text string) error {
+	flag.Func("producer-opt", "option, name=value; may be repeated", func(text string) error {
 		pair := strings.SplitN(text, "=", 2)
 		if len(pair) != 2 || pair[0] == "" {
 			return errors.New("must be name=value")
@@ -49,7 +49,7 @@ func init() {
 	})
 }
 
-// What nsq_bench prints, too.
+// report has the fields of the report of nsq_bench.
 type report struct {
 	Rate             float64 `json:"rate"`
 	CPUPerMessage    float64 `json:"cpu_us_per_message"`
@@ -83,7 +83,7 @@ func main() {
 	case *size < 1 || *concurrency < 1 || *messages < 1 || *topics < 1 || *mpub < 0:
 		wrong("a number is too small")
 	case *topics > *concurrency:
-		wrong("-topics is more than -concurrency")
+		wrong("-topics exceeds -concurrency")
 	}
 
 	bodies, err := readBodies()
@@ -104,14 +104,14 @@ func main() {
 	}
 	measured := publish(producer, bodies, *messages)
 	producer.Stop()
-	tell(measured)
+	print(measured)
 	if measured.Ok < *messages {
 		os.Exit(1)
 	}
 }
 
-// readBodies returns what the messages hold, in turn: the lines of a file, or one of the size asked for. The size is then the
-// mean one.
+// readBodies returns the bodies, which messages use in turn: the lines of a file, or one of -size
+// bytes. With a file, -size becomes the mean size.
 func readBodies() ([][]byte, error) {
 	if *bodiesFile == "" {
 		body := make([]byte, *size)
@@ -125,18 +125,18 @@ func readBodies() ([][]byte, error) {
 		return nil, err
 	}
 	lines := bytes.Split(bytes.TrimSuffix(text, []byte("\n")), []byte("\n"))
-	whole := 0
+	total := 0
 	for _, line := range lines {
 		if len(line) == 0 {
-			return nil, errors.New("a line is empty, and nsqd takes no empty message")
+			return nil, errors.New("a line is empty: nsqd rejects empty messages")
 		}
-		whole += len(line)
+		total += len(line)
 	}
-	*size = whole / len(lines)
+	*size = total / len(lines)
 	return lines, nil
 }
 
-// publish publishes so many messages, each awaited, and returns what was measured.
+// publish publishes count messages from all callers, and returns the measurement.
 func publish(producer *nsq.Producer, bodies [][]byte, count int) report {
 	batch := 1
 	if *mpub > 0 {
@@ -179,8 +179,8 @@ func publish(producer *nsq.Producer, bodies [][]byte, count int) report {
 				if err == nil {
 					ok += len(held)
 				} else {
-					once.Do(func() { fmt.Fprintf(os.Stderr, "go-nsq: the first that failed: %v\n", err) })
-					// As many failures as there are callers, and nobody goes on.
+					once.Do(func() { fmt.Fprintf(os.Stderr, "go-nsq: first failure: %v\n", err) })
+					// With as many failures as callers, the run stops.
 					if atomic.AddInt64(&failed, int64(len(held))) >= int64(*concurrency) {
 						atomic.StoreInt64(&next, int64(commands))
 					}
@@ -225,7 +225,7 @@ func publish(producer *nsq.Producer, bodies [][]byte, count int) report {
 	return r
 }
 
-// topicName is as in nsq_bench: what must stand at the end of a name stays there.
+// topicName numbers topics as nsq_bench does, before the suffix #ephemeral.
 func topicName(number int) string {
 	if *topics == 1 {
 		return *topic
@@ -240,7 +240,7 @@ func mallocs() uint64 {
 	return stats.Mallocs
 }
 
-// processTime is what the processors have spent on this process, in user and in system mode.
+// processTime returns the CPU time of this process, in user and system mode.
 func processTime() time.Duration {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
@@ -249,16 +249,16 @@ func processTime() time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// quantile is in microseconds; the times are sorted.
+// quantile returns a quantile of the sorted times in microseconds.
 func quantile(times []time.Duration, share float64) float64 {
-	place := int(share * float64(len(times)))
-	if place >= len(times) {
-		place = len(times) - 1
+	index := int(share * float64(len(times)))
+	if index >= len(times) {
+		index = len(times) - 1
 	}
-	return float64(times[place].Nanoseconds()) / 1e3
+	return float64(times[index].Nanoseconds()) / 1e3
 }
 
-func tell(r report) {
+func print(r report) {
 	fmt.Printf("duration: %s - %.03fmb/s - %.03fops/s - %.03fus/op\n",
 		r.took, r.Rate*float64(*size)/1024/1024, r.Rate, 1e6/r.Rate)
 	if *asJSON {

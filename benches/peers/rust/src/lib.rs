@@ -1,37 +1,37 @@
-//! What the peers have in common: the command line of `nsq_bench`, and its report.
+//! Code that the peers share: the command line and the report of `nsq_bench`.
 
 use std::{env, fmt::Write, fs, process, str::FromStr, time::Duration};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// What marks a topic that nsqd keeps in memory only. It must stand at the end of a name.
+/// Suffix of a topic that nsqd keeps in memory only.
 const EPHEMERAL: &str = "#ephemeral";
 
-/// What the command line asks for.
+/// The command line.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub address: String,
     pub topics: Vec<String>,
-    /// Where there are bodies of a file, the mean one.
+    /// Size of a body; the mean size with `--bodies`.
     pub size: usize,
-    /// What the messages hold, in turn.
+    /// The bodies, which messages use in turn.
     pub bodies: Vec<Vec<u8>>,
     pub concurrency: usize,
     pub messages: usize,
     pub warmup: usize,
-    /// Messages of each batch; `None`: each by itself.
+    /// Messages per batch; `None`: one command per message.
     pub mpub: Option<usize>,
     pub kind: Option<String>,
-    /// The client's own options, which it reads itself.
+    /// Options of the client.
     pub producer_opts: Vec<(String, String)>,
     pub json: bool,
 }
 
 impl Options {
-    /// Reads the command line. A wrong one ends the program, with code 2.
+    /// Parses the command line. Exits with code 2 if it is wrong.
     pub fn from_command_line() -> Self {
-        Self::parse(env::args().skip(1)).unwrap_or_else(|wrong| {
-            eprintln!("{wrong}");
+        Self::parse(env::args().skip(1)).unwrap_or_else(|error| {
+            eprintln!("{error}");
             process::exit(2)
         })
     }
@@ -73,15 +73,14 @@ impl Options {
             }
         }
         if topics > options.concurrency {
-            return Err("--topics is more than --concurrency".into());
+            return Err("--topics exceeds --concurrency".into());
         }
         let topic = topic.ok_or("--topic is missing")?;
         options.topics = topic_names(&topic, topics);
         options.warmup = warmup.unwrap_or(options.messages / 10);
         match options.bodies.len() {
-            // Not all zeros.
             0 => {
-                let body = (0..options.size).map(|place| (place % 251) as u8);
+                let body = (0..options.size).map(|index| (index % 251) as u8);
                 options.bodies.push(body.collect());
             }
             lines => options.size = options.bodies.iter().map(Vec::len).sum::<usize>() / lines,
@@ -89,23 +88,23 @@ impl Options {
         Ok(options)
     }
 
-    /// What this message holds.
+    /// The body of a message.
     pub fn body(&self, message: usize) -> &[u8] {
         &self.bodies[message % self.bodies.len()]
     }
 }
 
-/// The lines of a file, each of which is to be a message.
+/// Reads the bodies from the lines of a file.
 fn lines(file: &str) -> Result<Vec<Vec<u8>>, String> {
     let text = fs::read(file).map_err(|error| format!("--bodies {file}: {error}"))?;
     let text = text.strip_suffix(b"\n").unwrap_or(&text);
     let lines: Vec<_> = text.split(|byte| *byte == b'\n').map(Vec::from).collect();
-    match lines.iter().any(Vec::is_empty) {
-        true => Err(format!(
-            "--bodies {file}: a line is empty, and nsqd takes no empty message"
-        )),
-        false => Ok(lines),
+    if lines.iter().any(Vec::is_empty) {
+        return Err(format!(
+            "--bodies {file}: a line is empty: nsqd rejects empty messages"
+        ));
     }
+    Ok(lines)
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -118,15 +117,10 @@ fn pair(text: &str) -> Result<(String, String), String> {
 fn number<T: FromStr + PartialOrd + From<u8>>(
     flag: &str,
     value: &str,
-    least: u8,
+    min: u8,
 ) -> Result<T, String> {
-    let number = value
-        .parse()
-        .ok()
-        .filter(|number| *number >= T::from(least));
-    number.ok_or(format!(
-        "{flag} {value}: must be a whole number from {least}"
-    ))
+    let number = value.parse().ok().filter(|number| *number >= T::from(min));
+    number.ok_or(format!("{flag} {value}: must be a whole number from {min}"))
 }
 
 fn topic_names(topic: &str, count: usize) -> Vec<String> {
@@ -134,42 +128,42 @@ fn topic_names(topic: &str, count: usize) -> Vec<String> {
         return vec![topic.into()];
     }
     let stem = topic.strip_suffix(EPHEMERAL).unwrap_or(topic);
-    let end = &topic[stem.len()..];
+    let suffix = &topic[stem.len()..];
     (0..count)
-        .map(|number| format!("{stem}_{number}{end}"))
+        .map(|number| format!("{stem}_{number}{suffix}"))
         .collect()
 }
 
-/// What came of a run.
+/// The measurement of a run.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// In messages.
+    /// Messages.
     pub ok: usize,
-    /// In messages.
+    /// Messages.
     pub failed: usize,
-    /// To the answer of each message, or of each batch.
+    /// Latency of each command.
     pub times: Vec<Duration>,
-    pub took: Duration,
-    pub processor: Duration,
+    pub duration: Duration,
+    pub cpu_time: Duration,
 }
 
 impl Outcome {
-    /// Prints the sentence of NSQ's `bench_writer` and, if asked for, the object that `nsq_bench`
-    /// prints.
-    pub fn tell(&mut self, options: &Options) {
-        let seconds = self.took.as_secs_f64();
+    /// Prints the summary in the format of NSQ's `bench_writer` and, with `--json`, the object of
+    /// `nsq_bench`.
+    pub fn print(&mut self, options: &Options) {
+        let seconds = self.duration.as_secs_f64();
         let rate = self.ok as f64 / seconds;
         let megabytes = rate * options.size as f64 / 1024.0 / 1024.0;
         println!(
             "duration: {:?} - {megabytes:.3}mb/s - {rate:.3}ops/s - {:.3}us/op",
-            self.took,
+            self.duration,
             1e6 / rate
         );
         if !options.json {
             return;
         }
         self.times.sort_unstable();
-        let each = self.processor.as_secs_f64() * 1e6 / (self.ok + self.failed).max(1) as f64;
+        let each = self.cpu_time.as_secs_f64() * 1e6 / (self.ok + self.failed).max(1) as f64;
         let mut line = format!("{{\"rate\":{rate:.3},\"cpu_us_per_message\":{each:.3}");
         for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999), ("max", 1.0)] {
             let time = self.quantile(share).as_secs_f64() * 1e6;
@@ -192,13 +186,13 @@ impl Outcome {
     }
 
     fn quantile(&self, share: f64) -> Duration {
-        let place = (share * self.times.len() as f64) as usize;
+        let index = (share * self.times.len() as f64) as usize;
         let last = self.times.len().saturating_sub(1);
-        self.times.get(place.min(last)).copied().unwrap_or_default()
+        self.times.get(index.min(last)).copied().unwrap_or_default()
     }
 }
 
-/// The time that the processors have spent on this process, in user and in system mode.
+/// Returns the CPU time of this process, in user and system mode.
 pub fn process_time() -> Duration {
     clock_gettime(ClockId::ProcessCPUTime)
         .try_into()

@@ -1,8 +1,7 @@
-//! A certificate for an nsqd on this machine, and the authority that has signed it, new with every
-//! call.
+//! Creates a certificate for nsqd on this machine, and the authority that signs it.
 //!
-//! `certificate FOLDER` writes `ca.pem`, which is what a client is to trust, `cert.pem` and
-//! `key.pem`. The key that could sign more is kept nowhere.
+//! `certificate FOLDER` writes `ca.pem`, which clients trust, `cert.pem` and `key.pem`. The key of
+//! the authority is not kept.
 
 use std::{env, error::Error, fs, path::Path, process::ExitCode};
 
@@ -13,7 +12,7 @@ use rcgen::{
 
 fn main() -> ExitCode {
     let Some(folder) = env::args_os().nth(1) else {
-        eprintln!("certificate: say into which folder");
+        eprintln!("usage: certificate FOLDER");
         return ExitCode::from(2);
     };
     match write(Path::new(&folder)) {
@@ -28,7 +27,7 @@ fn main() -> ExitCode {
 fn write(folder: &Path) -> Result<(), Box<dyn Error>> {
     let mut authority = CertificateParams::default();
     let name = &mut authority.distinguished_name;
-    name.push(DnType::CommonName, "Authority of one comparison");
+    name.push(DnType::CommonName, "comparison authority");
     authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     let authority_key = KeyPair::generate()?;
@@ -39,7 +38,7 @@ fn write(folder: &Path) -> Result<(), Box<dyn Error>> {
 
     let mut nsqd = CertificateParams::new(["127.0.0.1".into(), "localhost".into()])?;
     let name = &mut nsqd.distinguished_name;
-    name.push(DnType::CommonName, "nsqd of one comparison");
+    name.push(DnType::CommonName, "comparison nsqd");
     nsqd.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     nsqd.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     nsqd.use_authority_key_identifier_extension = true;

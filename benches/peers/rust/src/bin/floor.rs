@@ -14,14 +14,14 @@ use std::{
 
 use peers::{Options, Outcome, process_time};
 
-/// An answer: the size of what follows, its type, and two letters.
+/// A response frame: size, frame type, and text.
 const OK: &[u8] = b"\x00\x00\x00\x06\x00\x00\x00\x00OK";
 
 fn main() -> ExitCode {
     let options = Options::from_command_line();
     match run(&options) {
         Ok(mut outcome) => {
-            outcome.tell(&options);
+            outcome.print(&options);
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> io::Result<Outcome> {
-    let fold = match options.kind.as_deref() {
+    let one_mpub = match options.kind.as_deref() {
         Some("pub") | None => false,
         Some("mpub") => true,
         Some(kind) => {
@@ -41,29 +41,27 @@ fn run(options: &Options) -> io::Result<Outcome> {
             )));
         }
     };
-    if fold && options.mpub.is_some() {
-        return Err(io::Error::other(
-            "--kind mpub makes one batch of a window: --mpub is for --kind pub",
-        ));
+    if one_mpub && options.mpub.is_some() {
+        return Err(io::Error::other("--mpub requires --kind pub"));
     }
     if options.bodies.len() > 1 || !options.producer_opts.is_empty() {
         return Err(io::Error::other(
-            "--bodies and --producer-opt are for clients",
+            "--bodies and --producer-opt are not supported by the floor",
         ));
     }
     let mut nsqd = Connection::open(&options.address)?;
     let round = options.concurrency * options.mpub.unwrap_or(1);
-    let whole = Window::new(options, fold, round);
+    let whole = Window::new(options, one_mpub, round);
     nsqd.publish(
         &whole,
-        &Window::new(options, fold, options.warmup % round),
+        &Window::new(options, one_mpub, options.warmup % round),
         options.warmup / round,
     )?;
-    let last = Window::new(options, fold, options.messages % round);
+    let last = Window::new(options, one_mpub, options.messages % round);
     nsqd.publish(&whole, &last, options.messages / round)
 }
 
-/// What goes out in one write.
+/// The commands of one write.
 struct Window {
     bytes: Vec<u8>,
     commands: usize,
@@ -72,11 +70,11 @@ struct Window {
 
 impl Window {
     /// A window of `messages`: single, in explicit batches, or batched by topic.
-    fn new(options: &Options, fold: bool, messages: usize) -> Self {
+    fn new(options: &Options, one_mpub: bool, messages: usize) -> Self {
         let body = options.body(0);
         let topics = &options.topics;
         let (mut bytes, mut commands) = (Vec::new(), 0);
-        if fold {
+        if one_mpub {
             for (number, topic) in topics.iter().enumerate() {
                 let share = messages / topics.len() + usize::from(number < messages % topics.len());
                 commands += usize::from(share > 0);
@@ -132,16 +130,19 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         stream.set_write_timeout(Some(Duration::from_secs(30)))?;
-        let identify = br#"{"client_id":"floor","hostname":"floor","user_agent":"floor","heartbeat_interval":-1}"#;
-        let mut greeting = b"  V2IDENTIFY\n".to_vec();
-        greeting.extend((identify.len() as u32).to_be_bytes());
-        greeting.extend(identify);
-        stream.write_all(&greeting)?;
+        let identify = concat!(
+            r#"{"client_id":"floor","hostname":"floor","user_agent":"floor","#,
+            r#""heartbeat_interval":-1}"#
+        );
+        let mut handshake = b"  V2IDENTIFY\n".to_vec();
+        handshake.extend((identify.len() as u32).to_be_bytes());
+        handshake.extend(identify.as_bytes());
+        stream.write_all(&handshake)?;
         let mut connection = Self {
             stream,
             buffer: vec![0; 64 << 10],
         };
-        connection.answers(1, |_| ())?;
+        connection.responses(1, |_| ())?;
         Ok(connection)
     }
 
@@ -152,49 +153,47 @@ impl Connection {
             times: Vec::with_capacity(whole.commands * times + last.commands),
             ..Outcome::default()
         };
-        let (began, spent) = (Instant::now(), process_time());
-        let mut now = began;
+        let (started, cpu_before) = (Instant::now(), process_time());
+        let mut now = started;
         let windows = std::iter::repeat_n(whole, times).chain((last.messages > 0).then_some(last));
         for window in windows {
             let sent = now;
             self.stream.write_all(&window.bytes)?;
-            self.answers(window.commands, |count| {
+            self.responses(window.commands, |count| {
                 now = Instant::now();
                 outcome.times.extend(std::iter::repeat_n(now - sent, count));
             })?;
             outcome.ok += window.messages;
         }
-        outcome.took = now - began;
-        outcome.processor = process_time() - spent;
+        outcome.duration = now - started;
+        outcome.cpu_time = process_time() - cpu_before;
         Ok(outcome)
     }
 
     /// Reads `count` responses, and reports after each read how many arrived. Anything but OK is an
     /// error.
-    fn answers(&mut self, count: usize, mut came: impl FnMut(usize)) -> io::Result<()> {
-        let (mut due, mut read) = (count * OK.len(), 0);
-        while due > 0 {
-            let most = self.buffer.len();
-            let took = self
-                .stream
-                .read(&mut self.buffer[read..most.min(read + due)])?;
-            if took == 0 {
+    fn responses(&mut self, count: usize, mut arrived: impl FnMut(usize)) -> io::Result<()> {
+        let (mut missing, mut read) = (count * OK.len(), 0);
+        while missing > 0 {
+            let end = self.buffer.len().min(read + missing);
+            let received = self.stream.read(&mut self.buffer[read..end])?;
+            if received == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            read += took;
-            due -= took;
+            read += received;
+            missing -= received;
             let whole = read / OK.len();
-            let (answers, rest) = self.buffer[..read].split_at(whole * OK.len());
-            if answers.chunks_exact(OK.len()).any(|answer| answer != OK) {
+            let (responses, rest) = self.buffer[..read].split_at(whole * OK.len());
+            if responses.chunks_exact(OK.len()).any(|frame| frame != OK) {
                 return Err(io::Error::other(format!(
-                    "nsqd said {}",
-                    answers.escape_ascii()
+                    "nsqd responded {}",
+                    responses.escape_ascii()
                 )));
             }
             let rest = rest.len();
             self.buffer.copy_within(read - rest..read, 0);
             read = rest;
-            came(whole);
+            arrived(whole);
         }
         Ok(())
     }

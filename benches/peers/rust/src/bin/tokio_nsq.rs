@@ -36,10 +36,9 @@ const NAME: &str = "localhost";
 
 const FLUSH_INTERVAL: Duration = Duration::from_millis(1);
 
-/// How long nsqd may take to be connected to.
-const PATIENCE: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A publish that waits for its answer.
+/// A publish whose caller awaits the response.
 struct Request {
     topic: Arc<NSQTopic>,
     payload: Payload,
@@ -51,14 +50,14 @@ enum Payload {
     Batch(Vec<Vec<u8>>),
 }
 
-/// What the callers share.
+/// State that the callers share.
 struct Work {
     options: Options,
     messages: usize,
     next: Cell<usize>,
     outcome: RefCell<Outcome>,
-    last: Cell<Instant>,
-    begin: Semaphore,
+    last_response: Cell<Instant>,
+    start: Semaphore,
 }
 
 fn main() -> ExitCode {
@@ -67,12 +66,12 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let ran = runtime
+    let result = runtime
         .map_err(|error| error.to_string())
         .and_then(|runtime| LocalSet::new().block_on(&runtime, run(&options)));
-    match ran {
+    match result {
         Ok(mut outcome) => {
-            outcome.tell(&options);
+            outcome.print(&options);
             if outcome.ok < options.messages {
                 eprintln!(
                     "tokio-nsq: {} of {} ok, {} failed",
@@ -94,18 +93,18 @@ async fn run(options: &Options) -> Result<Outcome, String> {
     let mut producer = NSQProducerConfig::new(&options.address)
         .set_shared(shared)
         .build();
-    match tokio::time::timeout(PATIENCE, producer.consume()).await {
+    match tokio::time::timeout(CONNECT_TIMEOUT, producer.consume()).await {
         Ok(Some(NSQEvent::Healthy())) => {}
         Ok(_) => return Err(format!("no connection to {}", options.address)),
         Err(_) => {
             return Err(format!(
-                "not connected to {} within {PATIENCE:?}",
+                "not connected to {} within {CONNECT_TIMEOUT:?}",
                 options.address
             ));
         }
     }
     let (requests, receiver) = mpsc::unbounded_channel();
-    tokio::task::spawn_local(own(producer, receiver));
+    tokio::task::spawn_local(serve(producer, receiver));
     let warm_up = publish(options, options.warmup, &requests).await;
     if warm_up.ok < options.warmup {
         return Err("the warm-up failed".into());
@@ -113,35 +112,35 @@ async fn run(options: &Options) -> Result<Outcome, String> {
     Ok(publish(options, options.messages, &requests).await)
 }
 
-/// TLS and compression, by go-nsq's names for them.
+/// Parses the options for TLS and compression, which have the names of go-nsq.
 fn layers(options: &[(String, String)]) -> Result<NSQConfigShared, String> {
     let mut shared = NSQConfigShared::new();
     let (mut tls, mut roots) = (false, rustls::ClientConfig::new());
     let (mut snappy, mut deflate, mut level) = (false, false, None);
     for (name, value) in options {
-        let wrong = |error: &dyn Display| format!("--producer-opt {name}={value}: {error}");
-        let switch = || value.parse::<bool>().map_err(|error| wrong(&error));
+        let invalid = |error: &dyn Display| format!("--producer-opt {name}={value}: {error}");
+        let boolean = || value.parse::<bool>().map_err(|error| invalid(&error));
         match name.as_str() {
-            "tls_v1" => tls = switch()?,
+            "tls_v1" => tls = boolean()?,
             "tls_root_ca_file" => {
-                let file = File::open(value).map_err(|error| wrong(&error))?;
+                let file = File::open(value).map_err(|error| invalid(&error))?;
                 let read = roots.root_store.add_pem_file(&mut BufReader::new(file));
-                read.map_err(|()| wrong(&"not a certificate"))?;
+                read.map_err(|()| invalid(&"not a certificate"))?;
             }
-            "snappy" => snappy = switch()?,
-            "deflate" => deflate = switch()?,
+            "snappy" => snappy = boolean()?,
+            "deflate" => deflate = boolean()?,
             "deflate_level" => {
-                let number = value.parse().map_err(|error| wrong(&error))?;
+                let number = value.parse().map_err(|error| invalid(&error))?;
                 level = NSQDeflateLevel::new(number);
             }
-            _ => return Err(wrong(&"unknown")),
+            _ => return Err(invalid(&"unknown option")),
         }
     }
     if snappy {
         shared = shared.set_compression(NSQConfigSharedCompression::Snappy);
     }
     if deflate {
-        let level = level.ok_or("deflate_level must be there, from 1 to 9")?;
+        let level = level.ok_or("deflate requires deflate_level, from 1 to 9")?;
         shared = shared.set_compression(NSQConfigSharedCompression::Deflate(level));
     }
     if tls {
@@ -151,9 +150,9 @@ fn layers(options: &[(String, String)]) -> Result<NSQConfigShared, String> {
     Ok(shared)
 }
 
-/// Owns the producer: publishes what it is sent, and gives each answer to whose turn it is. It ends
-/// with the connection, and with it every reply that is outstanding.
-async fn own(mut producer: NSQProducer, mut requests: mpsc::UnboundedReceiver<Request>) {
+/// Owns the producer: publishes the requests, and passes each response to the oldest one. When the
+/// connection is lost it returns, which drops all outstanding replies.
+async fn serve(mut producer: NSQProducer, mut requests: mpsc::UnboundedReceiver<Request>) {
     let mut outstanding = VecDeque::new();
     loop {
         tokio::select! {
@@ -171,7 +170,7 @@ async fn own(mut producer: NSQProducer, mut requests: mpsc::UnboundedReceiver<Re
             event = producer.consume() => match event {
                 Some(NSQEvent::Ok()) => {
                     if let Some(reply) = outstanding.pop_front() {
-                        // Its caller waits for nothing else.
+                        // Cannot fail: the caller awaits the reply.
                         let _ = reply.send(());
                     }
                 }
@@ -195,8 +194,8 @@ async fn publish(
             times: Vec::with_capacity(messages),
             ..Outcome::default()
         }),
-        last: Cell::new(Instant::now()),
-        begin: Semaphore::new(0),
+        last_response: Cell::new(Instant::now()),
+        start: Semaphore::new(0),
     });
     let topics: Vec<_> = options.topics.iter().filter_map(NSQTopic::new).collect();
     let callers: Vec<_> = (0..options.concurrency)
@@ -205,21 +204,21 @@ async fn publish(
             tokio::task::spawn_local(call(work.clone(), topic, requests.clone()))
         })
         .collect();
-    let (began, spent) = (Instant::now(), process_time());
-    work.last.set(began);
-    work.begin.add_permits(options.concurrency);
+    let (started, cpu_before) = (Instant::now(), process_time());
+    work.last_response.set(started);
+    work.start.add_permits(options.concurrency);
     for caller in callers {
-        // It is not cancelled, and a panic shows as messages that are not ok.
+        // A caller that panicked shows as messages that are not ok.
         let _ = caller.await;
     }
     let mut outcome = work.outcome.take();
-    outcome.took = work.last.get() - began;
-    outcome.processor = process_time() - spent;
+    outcome.duration = work.last_response.get() - started;
+    outcome.cpu_time = process_time() - cpu_before;
     outcome
 }
 
 async fn call(work: Rc<Work>, topic: Arc<NSQTopic>, requests: mpsc::UnboundedSender<Request>) {
-    let _ = work.begin.acquire().await;
+    let _ = work.start.acquire().await;
     let mut now = Instant::now();
     loop {
         let first = work.next.get();
@@ -228,7 +227,7 @@ async fn call(work: Rc<Work>, topic: Arc<NSQTopic>, requests: mpsc::UnboundedSen
             break;
         }
         work.next.set(first + count);
-        let (reply, answer) = oneshot::channel();
+        let (reply, response) = oneshot::channel();
         let request = Request {
             topic: topic.clone(),
             payload: match work.options.mpub {
@@ -240,19 +239,16 @@ async fn call(work: Rc<Work>, topic: Arc<NSQTopic>, requests: mpsc::UnboundedSen
             },
             reply,
         };
-        let answered = match requests.send(request) {
-            Ok(()) => answer.await.is_ok(),
-            Err(_) => false,
-        };
+        let ok = requests.send(request).is_ok() && response.await.is_ok();
         let sent = now;
         now = Instant::now();
         let mut outcome = work.outcome.borrow_mut();
-        if !answered {
+        if !ok {
             outcome.failed += count;
             break;
         }
         outcome.ok += count;
         outcome.times.push(now - sent);
     }
-    work.last.set(work.last.get().max(now));
+    work.last_response.set(work.last_response.get().max(now));
 }
