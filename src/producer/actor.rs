@@ -10,7 +10,7 @@ use std::{
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Running, Supervised, Supervisor};
 use actix_rt::ArbiterHandle;
-use log::Level;
+use log::info;
 
 use super::{
     denied_topics::DeniedTopics,
@@ -208,8 +208,7 @@ impl Producer {
         } else if self.link.is_connected() {
             Connectivity::Connected
         } else {
-            let last = self.link.last_error();
-            Connectivity::Pending(last.filter(|_| self.link.state() != LinkState::Connected))
+            Connectivity::Pending(self.link.last_error())
         };
         self.waiters.answer(&connectivity, now);
     }
@@ -256,7 +255,7 @@ impl Producer {
         // No timer is left that would log them later.
         self.shared.failures.log();
         self.link.close();
-        self.link.log(Level::Info, &format!("drained: {report}"));
+        info!("{}: drained: {report}", self.link.shared_address());
         self.drain.finish(report);
         let address = self.link.shared_address();
         self.emit((), ConnectionEvent::Closed { address });
