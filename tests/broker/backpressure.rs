@@ -57,7 +57,7 @@ pub fn scenarios() -> Vec<Scenario> {
 
 /// The connection survives the flood.
 fn lenient(config: ProducerConfigBuilder) -> ProducerConfigBuilder {
-    let long = Duration::from_secs(600);
+    let long = Duration::from_secs(300);
     config
         .heartbeat_interval(None)
         .write_timeout(long)
