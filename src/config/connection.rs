@@ -10,6 +10,7 @@ use super::tls;
 use super::{
     sources,
     table::{ByName, ConfigOption, ConnectionOptions, Values},
+    validate::check_connection,
 };
 #[cfg(feature = "rustls")]
 use crate::conn::Tls;
@@ -64,7 +65,15 @@ impl ConnectionSettings {
 
     /// Checks the settings and reads the files.
     pub(super) fn build(self) -> Result<ConnectionConfig, ConfigError> {
-        self.check()?;
+        #[cfg(feature = "rustls")]
+        let has_rustls_config = self.rustls.is_some();
+        #[cfg(not(feature = "rustls"))]
+        let has_rustls_config = false;
+        check_connection(
+            self.options(),
+            has_rustls_config,
+            self.secret_provider.is_some(),
+        )?;
         Ok(ConnectionConfig {
             #[cfg(feature = "rustls")]
             tls: match &self.rustls {
@@ -106,7 +115,7 @@ impl ConnectionConfig {
     ///
     /// As [`from_env`](Self::from_env).
     pub fn from_env_with_prefix(prefix: &str) -> Result<Self, ConfigError> {
-        sources::connection(prefix, sources::environment(prefix)?)
+        Self::from_prefixed_vars(prefix, sources::environment(prefix)?)
     }
 
     /// Reads the options as [`from_env`](Self::from_env) does, from the given variables.
@@ -117,7 +126,19 @@ impl ConnectionConfig {
     pub fn from_vars(
         vars: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        sources::connection("", vars)
+        Self::from_prefixed_vars("", vars)
+    }
+
+    pub(super) fn from_prefixed_vars(
+        prefix: &str,
+        vars: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        sources::options(prefix, vars)
+            .iter()
+            .try_fold(Self::builder(), |builder, (name, value)| {
+                builder.set(name, value)
+            })?
+            .build()
     }
 
     /// Returns the table of the options of a connection.

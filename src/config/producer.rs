@@ -5,14 +5,14 @@ use std::{fmt, sync::Arc};
 use super::{
     connection::{ConnectionConfig, ConnectionSettings},
     redact::shown_address,
-    sources,
+    sources::{self, Given},
     table::{ByName, ConfigOption, ConnectionOptions, ProducerOptions, Values},
     validate::check_address,
 };
 #[cfg(feature = "rustls")]
 use crate::conn::Tls;
 use crate::{
-    conn::ConnOptions,
+    conn::{ConnOptions, ConnectTarget},
     error::{ConfigCause, ConfigError},
     protocol::Identify,
 };
@@ -84,7 +84,7 @@ impl ProducerConfig {
     /// [`ConfigError`] if it is not such a URL, for unknown options, and like
     /// [`build`](ProducerConfigBuilder::build).
     pub fn from_url(url: &str) -> Result<Self, ConfigError> {
-        sources::url(url)?.build()
+        Self::from_given(sources::url(url)?)
     }
 
     /// Reads the configuration from the environment: the address from `NSQD_TCP_ADDRESS`, which is
@@ -110,7 +110,7 @@ impl ProducerConfig {
     ///
     /// As [`from_env`](Self::from_env).
     pub fn from_env_with_prefix(prefix: &str) -> Result<Self, ConfigError> {
-        sources::producer(prefix, sources::environment(prefix)?)
+        Self::from_prefixed_vars(prefix, sources::environment(prefix)?)
     }
 
     /// Reads the configuration as [`from_env`](Self::from_env) does, from the given variables.
@@ -121,7 +121,22 @@ impl ProducerConfig {
     pub fn from_vars(
         vars: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        sources::producer("", vars)
+        Self::from_prefixed_vars("", vars)
+    }
+
+    pub(super) fn from_prefixed_vars(
+        prefix: &str,
+        vars: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        Self::from_given(sources::variables(prefix, vars)?)
+    }
+
+    fn from_given(Given { addresses, options }: Given) -> Result<Self, ConfigError> {
+        let start = Self::builder("").addresses(addresses);
+        options
+            .iter()
+            .try_fold(start, |builder, (name, value)| builder.set(name, value))?
+            .build()
     }
 
     /// Returns the table of all options: those of the connection, then those of the producer.
@@ -146,6 +161,24 @@ impl ProducerConfig {
 
     pub(super) fn values(&self) -> &ProducerOptions {
         &self.options
+    }
+
+    /// Returns what a [`Connector`] is passed at each attempt to connect, for a test that calls one
+    /// without a producer.
+    ///
+    /// ```
+    /// use actix_nsq::ProducerConfig;
+    ///
+    /// let target = ProducerConfig::new("127.0.0.1:4150")?.connect_target();
+    /// assert_eq!(target.address(), "127.0.0.1:4150");
+    /// assert_eq!(target.dial_timeout().as_secs(), 1);
+    /// # Ok::<_, actix_nsq::ConfigError>(())
+    /// ```
+    ///
+    /// [`Connector`]: crate::Connector
+    #[must_use]
+    pub fn connect_target(&self) -> ConnectTarget {
+        self.conn_options().target()
     }
 
     /// Returns the settings of the connection.

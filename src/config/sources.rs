@@ -4,7 +4,6 @@ use log::debug;
 use percent_encoding::percent_decode_str;
 
 use super::{
-    ConnectionConfig, ProducerConfig, ProducerConfigBuilder,
     redact::shown_name,
     table,
     validate::{address_error, incomplete},
@@ -74,84 +73,87 @@ fn check_not_utf_8(prefix: &str, name: &str, value: &str) -> Result<(), ConfigEr
     }
 }
 
-pub(super) fn connection(
-    prefix: &str,
-    vars: impl IntoIterator<Item = (String, String)>,
-) -> Result<ConnectionConfig, ConfigError> {
-    vars.into_iter()
-        .try_fold(
-            ConnectionConfig::builder(),
-            |builder, (name, value)| match Variable::of(&name, prefix) {
-                Variable::Option(option) => builder.set(&option, &value),
-                Variable::Address | Variable::Other => Ok(builder),
-            },
-        )?
-        .build()
+/// What a URL or the environment sets, in order: a later value replaces an earlier one.
+pub(super) struct Given {
+    pub(super) addresses: Vec<String>,
+    pub(super) options: Vec<(String, String)>,
 }
 
-pub(super) fn producer(
+/// Returns the options that the variables set.
+pub(super) fn options(
     prefix: &str,
     vars: impl IntoIterator<Item = (String, String)>,
-) -> Result<ProducerConfig, ConfigError> {
-    let mut address = None;
-    let mut set = Vec::new();
-    for (name, value) in vars {
-        match Variable::of(&name, prefix) {
-            Variable::Address => address = Some(value),
-            Variable::Option(option) => set.push((option, value)),
-            Variable::Other => {}
-        }
-    }
-    let Some(address) = address else {
-        return Err(ConfigCause::NoAddress {
-            variable: format!("{prefix}{ADDRESS}"),
-        }
-        .into());
+) -> Vec<(String, String)> {
+    vars.into_iter()
+        .filter_map(|(name, value)| match Variable::of(&name, prefix) {
+            Variable::Option(option) => Some((option, value)),
+            Variable::Address | Variable::Other => None,
+        })
+        .collect()
+}
+
+/// Returns the addresses and options that the variables set.
+pub(super) fn variables(
+    prefix: &str,
+    vars: impl IntoIterator<Item = (String, String)>,
+) -> Result<Given, ConfigError> {
+    let vars: Vec<_> = vars.into_iter().collect();
+    let address = format!("{prefix}{ADDRESS}");
+    let Some((_, value)) = vars.iter().rfind(|(name, _)| *name == address) else {
+        return Err(ConfigCause::NoAddress { variable: address }.into());
     };
-    let start = if address.starts_with(SCHEME) {
-        url(&address)?
+    let mut given = if value.starts_with(SCHEME) {
+        url(value)?
     } else {
-        ProducerConfig::builder("").addresses(addresses(&address))
+        Given {
+            addresses: addresses(value),
+            options: Vec::new(),
+        }
     };
-    set.iter()
-        .try_fold(start, |builder, (name, value)| builder.set(name, value))?
-        .build()
+    given.options.extend(options(prefix, vars));
+    Ok(given)
 }
 
 /// Reads `nsq://host:port,host:port?option=value&option=value`.
-pub(super) fn url(url: &str) -> Result<ProducerConfigBuilder, ConfigError> {
+pub(super) fn url(url: &str) -> Result<Given, ConfigError> {
     let Some(rest) = url.strip_prefix(SCHEME) else {
         return Err(address_error(url, "the URL must start with nsq://"));
     };
     let (list, query) = rest.split_once('?').unwrap_or((rest, ""));
     let list = list.strip_suffix('/').unwrap_or(list);
-    let start = ProducerConfig::builder("").addresses(addresses(list));
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .try_fold(start, |builder, pair| {
-            let Some((name, value)) = pair.split_once('=') else {
-                return match table::row(&pair.replace('-', "_")) {
-                    Some(row) if !row.is_switch() => {
-                        Err(incomplete(row.name, "a value: only a switch may omit it"))
-                    }
-                    _ => builder.set(pair, "true"),
-                };
-            };
-            match percent_decode_str(value).decode_utf8() {
-                Ok(value) => builder.set(name, &value),
-                Err(_) => Err(address_error(url, "a value is not UTF-8")),
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let options = pairs
+        .map(|pair| option(url, pair))
+        .collect::<Result<_, _>>()?;
+    Ok(Given {
+        addresses: addresses(list),
+        options,
+    })
+}
+
+/// Reads `option=value`, or `option` for a switch that is on.
+fn option(url: &str, pair: &str) -> Result<(String, String), ConfigError> {
+    let Some((name, value)) = pair.split_once('=') else {
+        return match table::row(&pair.replace('-', "_")) {
+            Some(row) if !row.is_switch() => {
+                Err(incomplete(row.name, "a value: only a switch may omit it"))
             }
-        })
+            _ => Ok((pair.to_owned(), "true".to_owned())),
+        };
+    };
+    match percent_decode_str(value).decode_utf8() {
+        Ok(value) => Ok((name.to_owned(), value.into_owned())),
+        Err(_) => Err(address_error(url, "a value is not UTF-8")),
+    }
 }
 
 /// Splits a list of addresses at its commas. A list with an `@` is not split: it is invalid, and a
 /// password before the `@` may contain a comma.
-fn addresses(list: &str) -> Vec<&str> {
+fn addresses(list: &str) -> Vec<String> {
     if list.contains('@') {
-        vec![list]
+        vec![list.to_owned()]
     } else {
-        list.split(',').collect()
+        list.split(',').map(str::to_owned).collect()
     }
 }
 
@@ -160,6 +162,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::{ConnectionConfig, ProducerConfig};
 
     fn owned(vars: &[(&str, &str)]) -> Vec<(String, String)> {
         vars.iter()
@@ -251,13 +254,13 @@ mod tests {
             ("ORDERS_NSQD_TCP_ADDRESS", "orders:4150"),
             ("ORDERS_NSQ_DIAL_TIMEOUT", "2s"),
         ];
-        let config = producer("ORDERS_", owned(&vars)).unwrap();
+        let config = ProducerConfig::from_prefixed_vars("ORDERS_", owned(&vars)).unwrap();
         assert_eq!(config.address(), "orders:4150");
         assert_eq!(config.max_pending(), 100_000);
         assert_eq!(config.connection().dial_timeout(), Duration::from_secs(2));
-        let config = connection("ORDERS_", owned(&vars)).unwrap();
+        let config = ConnectionConfig::from_prefixed_vars("ORDERS_", owned(&vars)).unwrap();
         assert_eq!(config.dial_timeout(), Duration::from_secs(2));
-        let error = producer("STOCK_", owned(&vars)).unwrap_err();
+        let error = ProducerConfig::from_prefixed_vars("STOCK_", owned(&vars)).unwrap_err();
         let text = "environment variable STOCK_NSQD_TCP_ADDRESS is not set; ";
         assert!(error.to_string().starts_with(text), "{error}");
     }

@@ -4,7 +4,6 @@
 use std::{net::SocketAddr, path::Path};
 
 use super::{
-    ConnectionSettings,
     redact::{is_host_char, shown_address},
     table::{ConnectionOptions, MAX_NAME, ProducerOptions, Values},
     value::{TlsVersion, Value},
@@ -14,75 +13,74 @@ use crate::{
     protocol::one_line,
 };
 
-#[cfg(feature = "rustls")]
 const RUSTLS_CONFIG: &str = "rustls_0_23_config";
 
-impl ConnectionSettings {
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        self.check_tls()?;
-        let options = self.options();
-        if options.snappy && options.deflate {
-            return Err(unused(
-                "snappy",
-                "deflate = true",
-                "only one of them can be set",
-            ));
-        }
-        if self.secret_provider.is_some() && !options.auth_secret.is_empty() {
-            return Err(unused(
-                "auth_secret",
-                "auth_secret_provider",
-                "only one of them can be set",
-            ));
-        }
-        if options.max_reconnect_backoff < options.reconnect_backoff {
-            return Err(conflict(
-                ConnectionOptions::max_reconnect_backoff.name,
-                &options.max_reconnect_backoff,
-                ConnectionOptions::reconnect_backoff.name,
-                &options.reconnect_backoff,
-                "the maximum must not be below the first delay",
-            ));
-        }
-        Ok(())
+/// Checks the options of a connection beside what is not in their table: whether the builder has a
+/// configuration of rustls and a secret provider.
+pub(super) fn check_connection(
+    options: &ConnectionOptions,
+    has_rustls_config: bool,
+    has_secret_provider: bool,
+) -> Result<(), ConfigError> {
+    check_tls(options, has_rustls_config)?;
+    if options.snappy && options.deflate {
+        return Err(unused(
+            "snappy",
+            "deflate = true",
+            "only one of them can be set",
+        ));
     }
+    if has_secret_provider && !options.auth_secret.is_empty() {
+        return Err(unused(
+            "auth_secret",
+            "auth_secret_provider",
+            "only one of them can be set",
+        ));
+    }
+    if options.max_reconnect_backoff < options.reconnect_backoff {
+        return Err(conflict(
+            ConnectionOptions::max_reconnect_backoff.name,
+            &options.max_reconnect_backoff,
+            ConnectionOptions::reconnect_backoff.name,
+            &options.reconnect_backoff,
+            "the maximum must not be below the first delay",
+        ));
+    }
+    Ok(())
+}
 
-    /// Rejects options that would have no effect although the user may rely on them.
-    fn check_tls(&self) -> Result<(), ConfigError> {
-        let options = self.options();
-        let is_given = |path: &Path| !path.as_os_str().is_empty();
-        let given = [
-            ("tls_root_ca_file", is_given(&options.tls_root_ca_file)),
-            ("tls_cert", is_given(&options.tls_cert)),
-            ("tls_key", is_given(&options.tls_key)),
-            (
-                "tls_min_version",
-                options.tls_min_version != TlsVersion::Tls12,
-            ),
-            ("tls_insecure_skip_verify", options.tls_insecure_skip_verify),
-            ("tls_server_name", !options.tls_server_name.is_empty()),
-        ];
-        let given = given
-            .into_iter()
-            .filter_map(|(name, is)| is.then_some(name));
-        #[cfg(feature = "rustls")]
-        let given = given.chain(self.rustls.iter().map(|_| RUSTLS_CONFIG));
-        for name in given {
-            if !options.tls_v1 {
-                let rule = "the connection would not be encrypted; set tls_v1";
-                return Err(unused(name, "tls_v1 = false", rule));
-            }
-            #[cfg(feature = "rustls")]
-            if self.rustls.is_some() && ![RUSTLS_CONFIG, "tls_server_name"].contains(&name) {
-                let rule = "set it in that configuration instead";
-                return Err(unused(name, RUSTLS_CONFIG, rule));
-            }
+/// Rejects options that would have no effect although the user may rely on them.
+fn check_tls(options: &ConnectionOptions, has_rustls_config: bool) -> Result<(), ConfigError> {
+    let is_given = |path: &Path| !path.as_os_str().is_empty();
+    let given = [
+        ("tls_root_ca_file", is_given(&options.tls_root_ca_file)),
+        ("tls_cert", is_given(&options.tls_cert)),
+        ("tls_key", is_given(&options.tls_key)),
+        (
+            "tls_min_version",
+            options.tls_min_version != TlsVersion::Tls12,
+        ),
+        ("tls_insecure_skip_verify", options.tls_insecure_skip_verify),
+        ("tls_server_name", !options.tls_server_name.is_empty()),
+    ];
+    let given = given
+        .into_iter()
+        .filter_map(|(name, is)| is.then_some(name))
+        .chain(has_rustls_config.then_some(RUSTLS_CONFIG));
+    for name in given {
+        if !options.tls_v1 {
+            let rule = "the connection would not be encrypted; set tls_v1";
+            return Err(unused(name, "tls_v1 = false", rule));
         }
-        match (is_given(&options.tls_cert), is_given(&options.tls_key)) {
-            (true, false) => Err(incomplete("tls_cert", "tls_key")),
-            (false, true) => Err(incomplete("tls_key", "tls_cert")),
-            _ => Ok(()),
+        if has_rustls_config && ![RUSTLS_CONFIG, "tls_server_name"].contains(&name) {
+            let rule = "set it in that configuration instead";
+            return Err(unused(name, RUSTLS_CONFIG, rule));
         }
+    }
+    match (is_given(&options.tls_cert), is_given(&options.tls_key)) {
+        (true, false) => Err(incomplete("tls_cert", "tls_key")),
+        (false, true) => Err(incomplete("tls_key", "tls_cert")),
+        _ => Ok(()),
     }
 }
 

@@ -51,6 +51,9 @@ pub type ConnectFuture = LocalBoxFuture<'static, Result<Transport, ConnectionErr
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
+/// A test can call a connector with [`ProducerConfig::connect_target`].
+///
+/// [`ProducerConfig::connect_target`]: crate::ProducerConfig::connect_target
 /// [`ProducerConfigBuilder::connector`]: crate::ProducerConfigBuilder::connector
 pub trait Connector: fmt::Debug + Send + Sync + 'static {
     /// Starts one attempt to connect to `target`. The owner of the connection calls it once per

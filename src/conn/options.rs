@@ -43,7 +43,7 @@ pub(crate) struct ConnOptions {
 
 impl ConnOptions {
     /// What a connector needs of these options.
-    pub(super) fn target(&self) -> ConnectTarget {
+    pub(crate) fn target(&self) -> ConnectTarget {
         ConnectTarget {
             address: Arc::clone(&self.address),
             dial_timeout: self.dial_timeout,

@@ -281,8 +281,9 @@ fn without_tests(source: &Source) -> String {
     text[..end].into()
 }
 
-/// All paths that begin with `crate`, `super` or `self`: of `use` declarations, groups taken apart,
-/// and within the code.
+/// All paths that begin with `crate`, `super` or `self`, of `use` declarations, groups taken apart,
+/// and within the code; and those within the code that begin with a module that the file imports or
+/// declares.
 fn imports(source: &Source) -> Vec<Vec<String>> {
     let code = without_tests(source);
     let mut found = Vec::new();
@@ -294,6 +295,26 @@ fn imports(source: &Source) -> Vec<Vec<String>> {
             }
         }
     }
+    let children = code
+        .lines()
+        .filter_map(|line| line.trim().strip_suffix(';'));
+    let children = children.filter_map(|line| line.rsplit_once("mod "));
+    found.extend(children.map(|(_, name)| vec!["self".into(), name.into()]));
+    // `module::item`, where the module was imported or is declared in the file.
+    let mut items = Vec::new();
+    for import in &found {
+        let Some(module) = import.last() else {
+            continue;
+        };
+        for (at, _) in code.match_indices(&format!("{module}::")) {
+            let is_start = !code[..at].ends_with(|c: char| is_word(c) || c == ':');
+            if is_start {
+                let mut path = import[..import.len() - 1].to_vec();
+                expand(&code[at..], &mut path, &mut items);
+            }
+        }
+    }
+    found.extend(items);
     found
 }
 
