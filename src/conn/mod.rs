@@ -25,6 +25,7 @@ use bytes::Bytes;
 pub(crate) use self::tls::Tls;
 pub(crate) use self::{
     connector::TcpConnector,
+    coop::wake_deferred,
     handshake::{Connected, connect},
     message::{Closed, ConnId, Frames, Side},
     options::{AuthSecret, Compression, ConnOptions, SecretError, SecretProvider},

@@ -97,13 +97,22 @@ impl fmt::Display for ConnectionEvent {
                 address,
                 delay,
                 failures,
-            } => write!(
-                f,
-                "{address}: connecting in {delay:?} after {failures} failures"
-            ),
+            } => {
+                let delay = rounded(*delay);
+                let plural = if *failures == 1 { "" } else { "s" };
+                write!(
+                    f,
+                    "{address}: connecting in {delay:?} after {failures} failure{plural}"
+                )
+            }
             Self::Closed { address } => write!(f, "{address}: closed"),
         }
     }
+}
+
+/// A delay as people read it: in whole milliseconds.
+pub(super) fn rounded(delay: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Serializes a duration as a number of seconds.

@@ -25,7 +25,7 @@ use tokio::time::sleep;
 
 use super::{
     clock::now,
-    event::{ConnectionEvent, Subscribers},
+    event::{ConnectionEvent, Subscribers, rounded},
     retry::Retry,
     session::{Ended, Session},
 };
@@ -78,8 +78,12 @@ pub(crate) trait LinkOwner:
     /// Connects without waiting for the end of a backoff.
     fn connect_now(&mut self, key: Self::Key, ctx: &mut Context<Self>) {
         let Some(link) = self.link(key) else { return };
-        if let State::BackingOff(wait) = link.state {
-            ctx.cancel_future(wait);
+        match link.state {
+            State::Idle => {}
+            State::BackingOff(wait) => {
+                ctx.cancel_future(wait);
+            }
+            State::Connecting | State::Up(_) | State::Closed => return,
         }
         let options = Arc::clone(&link.options);
         let event = ConnectionEvent::Connecting {
@@ -103,19 +107,23 @@ pub(crate) trait LinkOwner:
         result: Result<Connected, ConnectionError>,
         ctx: &mut Context<Self>,
     ) {
+        let Some(link) = self.link(key) else { return };
+        if !matches!(link.state, State::Connecting) {
+            return;
+        }
         match result {
             Ok(connected) => self.on_handshake(key, connected, ctx),
             Err(error) => {
-                let Some(link) = self.link(key) else { return };
                 let delay = link
                     .retry
                     .after_failure(error.is_lasting(), fastrand::f64());
                 let attempt = link.retry.failures();
                 link.log(
                     Level::Warn,
-                    &format!("{error}; attempt {attempt} in {delay:?}"),
+                    &format!("{error}; attempt {attempt} in {:?}", rounded(delay)),
                 );
                 link.last_error = Some(error);
+                link.state = State::Idle;
                 self.on_connect_failed(key);
                 self.connect(key, delay, ctx);
             }
@@ -124,9 +132,6 @@ pub(crate) trait LinkOwner:
 
     /// Starts the actors of an established connection.
     fn on_handshake(&mut self, key: Self::Key, connected: Connected, ctx: &mut Context<Self>) {
-        if self.link(key).is_none() {
-            return;
-        }
         let now = now();
         let state = self.on_connected(key, connected.round_trip, now);
         let Some(link) = self.link(key) else { return };
@@ -151,8 +156,7 @@ pub(crate) trait LinkOwner:
         let Some(link) = self.link(key) else { return };
         match &mut link.state {
             State::Up(session) => session.close_when_idle(),
-            State::BackingOff(_) | State::Idle => self.connect_now(key, ctx),
-            State::Connecting | State::Closed => {}
+            _ => self.connect_now(key, ctx),
         }
     }
 
@@ -315,13 +319,14 @@ impl<S> Link<S> {
         let reason = &ended.reason;
         self.log(
             level,
-            &format!("{what}: {reason}; connecting again in {delay:?}"),
+            &format!("{what}: {reason}; connecting again in {:?}", rounded(delay)),
         );
         self.last_error = Some(reason.clone());
         delay
     }
 
-    /// Closes the link for good; the owner has closed its connection before.
+    /// Closes the link for good: an attempt to connect or a backoff has no effect any more. The
+    /// owner has closed its connection before.
     pub(crate) fn close(&mut self) {
         self.state = State::Closed;
     }

@@ -3,20 +3,20 @@
 //! more.
 
 use std::{
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context as TaskContext, Poll},
     time::Instant,
 };
 
 use actix::{Actor, ActorFuture, AsyncContext, Context};
-use tokio::task::yield_now;
 
 use super::clock::now;
-use crate::conn::LazyTimer;
+use crate::conn::{LazyTimer, wake_deferred};
 
 /// Messages handled before other tasks of the arbiter run. actix empties a mailbox without
-/// yielding, however fast it is filled. Tokio's own budget per poll is 128.
-const BURST: usize = 256;
+/// yielding, however fast it is filled; its feature `mailbox_assert` panics at 256 messages, of
+/// which a few come from the connection.
+const BURST: usize = 192;
 
 /// An actor whose work is done at the end of each poll.
 pub(crate) trait Pumped: Actor<Context = Context<Self>> {
@@ -158,9 +158,7 @@ impl<A: Pumped> ActorFuture<A> for YieldOnce {
             return Poll::Ready(());
         }
         self.has_yielded = true;
-        // tokio wakes a yielded task after it has polled its drivers; waking the task directly
-        // would not do that.
-        let _ = pin!(yield_now()).poll(cx);
+        wake_deferred(cx);
         Poll::Pending
     }
 }

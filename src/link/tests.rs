@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, MessageResult};
 
 use super::{Burst, ConnectionEvent, Link, LinkOwner, LinkState, Pump, Pumped, Subscribers, now};
 use crate::{
@@ -154,6 +154,23 @@ impl Handler<CloseAll> for Owner {
     }
 }
 
+/// Closes the first link, which then must ignore two things: the end of a backoff, and
+/// the result of an attempt.
+#[derive(Message)]
+#[rtype(result = "LinkState")]
+struct CloseIdle;
+
+impl Handler<CloseIdle> for Owner {
+    type Result = MessageResult<CloseIdle>;
+
+    fn handle(&mut self, _: CloseIdle, ctx: &mut Context<Self>) -> Self::Result {
+        self.links[0].close();
+        self.connect_now(0, ctx);
+        self.on_attempt(0, Err(ConnectionError::ClosedLocally), ctx);
+        MessageResult(self.links[0].state())
+    }
+}
+
 /// Waits until the owner's links have these states and numbers of connections.
 async fn reaches(owner: &actix::Addr<Owner>, wanted: &[(LinkState, u64)]) {
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -188,4 +205,13 @@ async fn owner_of_three_links_keeps_two_when_one_is_lost() {
     let mut ended = ended.take();
     ended.sort_unstable();
     assert_eq!(ended, [0, 1, 1, 2]);
+}
+
+#[actix::test]
+async fn closed_link_does_not_connect_again() {
+    let nsqd = EmbeddedNsqd::start().unwrap();
+    nsqd.stop();
+    let owner = Owner::new(&[nsqd], Rc::default()).start();
+    reaches(&owner, &[(LinkState::BackingOff, 0)]).await;
+    assert_eq!(owner.send(CloseIdle).await.unwrap(), LinkState::Closed);
 }
