@@ -2,7 +2,6 @@
 
 use std::panic::catch_unwind;
 
-use actix_rt::System;
 use tokio::{runtime::Handle, task::spawn_local};
 
 /// # Panics
@@ -10,9 +9,6 @@ use tokio::{runtime::Handle, task::spawn_local};
 /// Outside of an actix `System` and a tokio `LocalSet`, with the location of the caller.
 #[track_caller]
 pub(crate) fn assert_can_spawn(what: &str) {
-    if System::is_registered() {
-        return;
-    }
     // tokio does not say whether a `LocalSet` is entered; it panics if none is.
     let can_spawn = Handle::try_current().is_ok() && catch_unwind(|| spawn_local(async {})).is_ok();
     assert!(
