@@ -47,6 +47,24 @@ pub enum ProducerEvent {
     },
 }
 
+impl fmt::Display for ProducerEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accepting { address } => write!(f, "{address}: accepting publishes"),
+            Self::Settled {
+                address,
+                requeued,
+                maybe_written,
+            } => write!(
+                f,
+                "{address}: connection settled: {requeued} requeued, {maybe_written} maybe written"
+            ),
+            Self::Draining { address } => write!(f, "{address}: draining"),
+            Self::Drained { address, report } => write!(f, "{address}: drained: {report}"),
+        }
+    }
+}
+
 /// State of a producer, the result of [`GetState`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, MessageResponse, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -178,7 +196,7 @@ impl fmt::Display for Stats {
             f,
             "{state}: {published} published, {ok} ok, {not_written} not written, \
              {maybe_written} maybe written, {maybe_partial} maybe partial, {queued} queued, \
-             {in_flight} in flight, {connects} connects"
+             {in_flight} in flight; connections made: {connects}"
         )
     }
 }
