@@ -174,8 +174,8 @@ impl<S> Session<S> {
         };
         let is_rejected = disposition == FrameDisposition::AfterRejection;
         let cause = match () {
-            () if is_rejected => EndCause::Rejected,
             () if self.close_when_idle => EndCause::Requested,
+            () if is_rejected => EndCause::Rejected,
             () => EndCause::Lost,
         };
         let end = End {

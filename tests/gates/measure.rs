@@ -63,7 +63,7 @@ impl Count {
         let counted = files.path().join("counted");
         let mut command = self.tool(&counted);
         command
-            .arg(example::program_in("gates_publisher", "release")?)
+            .arg(example::featureless_program("gates_publisher")?)
             .arg(address.to_string())
             .args([load.callers, rounds].map(|number| number.to_string()))
             .args(load.options);

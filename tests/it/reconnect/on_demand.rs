@@ -7,8 +7,7 @@ use actix_nsq::{
 use tokio::time::sleep;
 
 use crate::harness::{
-    HOUR, Network, PUB_FAILED, all_ok, in_virtual_time, is_pending, lost, ms, publish,
-    publish_each, rejected, s, timed,
+    HOUR, Network, all_ok, in_virtual_time, is_pending, lost, ms, publish, publish_each, s, timed,
 };
 
 #[test]
@@ -64,22 +63,6 @@ fn reconnect_waits_for_a_response_at_most_ack_timeout() {
         let (after, _new) = timed(network.connected()).await;
         assert!(after >= s(4) && after < s(6), "{after:?}");
         lost(unanswered).await;
-    });
-}
-
-#[test]
-fn rejection_during_a_reconnect_is_treated_as_a_rejection() {
-    in_virtual_time(async |mut network: Network| {
-        let (producer, mut old) = network.start_connected().await;
-        let [served, denied] = publish_each(&producer, ["1", "2"]);
-        old.expect_pubs(&["1", "2"]).await;
-        producer.do_send(Reconnect);
-        old.send_ok().await;
-        old.reject(PUB_FAILED).await;
-        served.await.unwrap();
-        rejected(denied).await;
-        let (after, _new) = timed(network.connected()).await;
-        assert_eq!(after, ms(20));
     });
 }
 
