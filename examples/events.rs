@@ -30,15 +30,7 @@ impl Handler<ProducerEvent> for Watcher {
     type Result = ();
 
     fn handle(&mut self, event: ProducerEvent, _: &mut Context<Self>) {
-        match event {
-            ProducerEvent::Settled {
-                requeued,
-                maybe_written,
-                ..
-            } => println!("producer: settled: {requeued} retried, {maybe_written} maybe written"),
-            ProducerEvent::Drained { report, .. } => println!("producer: drained: {report}"),
-            other => println!("producer: {other:?}"),
-        }
+        println!("producer: {event}");
     }
 }
 

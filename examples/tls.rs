@@ -49,8 +49,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .tls_root_ca_file(file("ca.pem"))
         .build()?;
     let timeout = Duration::from_secs(1);
-    let refused = Producer::start(config).send(WaitConnected { timeout });
-    if let Err(error) = refused.await? {
+    let rejected = Producer::start(config).send(WaitConnected { timeout });
+    if let Err(error) = rejected.await? {
         println!("without a client certificate: {error}");
     }
     Ok(())

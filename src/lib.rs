@@ -28,7 +28,8 @@
 //! | shut down gracefully | [`producer::Drain`] |
 //! | test an application | [`testing`], and `embedded`, an nsqd inside the process |
 //!
-//! The [`guide`] has the longer texts: delivery, options, tuning, troubleshooting, migration.
+//! The [`guide`] has the longer texts: delivery, options, tuning, troubleshooting, actix-web,
+//! migration.
 //!
 //! # How it works
 //!
@@ -38,7 +39,7 @@
 //!           Publish                 Write (one per burst)     bytes
 //!  caller -----------> Producer -----------------> ConnWriter -----------> nsqd
 //!         <-----------    ^                           ^                     |
-//!      Result<(), Error>  | Frames (one per read)     | NOP                 |
+//!             the result  | Frames (one per read)     | NOP                 |
 //!                         +---------- ConnReader -----+ (heartbeat)         |
 //!                                         ^            bytes                |
 //!                                         +---------------------------------+
@@ -66,7 +67,7 @@
 //! # The delivery contract
 //!
 //! 1. Every accepted publish gets exactly one result, within `publish_timeout` (30 s by default) of
-//!    its acceptance, provided that the producer's arbiter runs.
+//!    its acceptance, provided that the producer's arbiter runs. Deadlines are checked every 20 ms.
 //! 2. The result is `Ok` only if nsqd's `OK` for that very command was read.
 //! 3. Every [`PublishError`] has a [`Delivery`]. [`NotWritten`](Delivery::NotWritten): rejected
 //!    locally, rejected by nsqd with an error code that is known to come before anything is stored,
@@ -86,7 +87,7 @@
 //! 6. Memory is bounded: publishes without a result by `max_pending` and `max_pending_bytes`,
 //!    publishes in flight by `publish_window` and `publish_window_bytes`, frames by `max_msg_size`.
 //!    Beyond that the result is [`Full`](ErrorKind::Full) at once; a [`ProducerHandle`] waits for
-//!    capacity instead.
+//!    capacity instead. Publishes that wait so, and those in the mailbox, are not limited.
 //! 7. A caller that cancels or times out changes no other result. A publish in flight keeps its
 //!    place, and its late response is discarded; a publish that is not in flight is never sent.
 //! 8. After a write error the responses that nsqd has sent already are still read and count.
@@ -159,7 +160,7 @@ pub use self::{
 };
 pub use {actix, bytes};
 
-/// Longer texts: what a result means, options, tuning, troubleshooting, migration.
+/// Longer texts: what a result means, options, tuning, troubleshooting, actix-web, migration.
 // The pages link to each other's files. The definitions here come first, so that on docs.rs they
 // win.
 pub mod guide {

@@ -23,7 +23,8 @@ use crate::{
 /// The options that concern a connection to nsqd, whatever it is used for: timeouts, heartbeats,
 /// reconnecting, TLS, compression, AUTH, and how the client introduces itself.
 ///
-/// A [`ProducerConfig`](crate::ProducerConfig) contains one. A program that connects to several
+/// It has no address, so a URL configures a [`ProducerConfig`](crate::ProducerConfig), which
+/// contains one. A program that connects to several
 /// nsqds builds it once and passes it to
 /// [`ProducerConfigBuilder::connection`](crate::ProducerConfigBuilder::connection).
 ///

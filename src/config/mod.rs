@@ -97,7 +97,7 @@ macro_rules! connection_methods {
             }
 
             /// Calls `provider` for the AUTH secret whenever nsqd requires one, instead of using
-            /// `auth_secret`. So the secret can change.
+            /// `auth_secret`. Use it for secrets that change.
             ///
             /// The future runs on the arbiter of the connection, within `handshake_timeout`; nsqd
             /// closes the connection after two heartbeat intervals. If it returns an error, the

@@ -207,8 +207,7 @@ impl fmt::Debug for ProducerConfig {
 }
 
 /// Builds a [`ProducerConfig`]. It has the options of the connection as well as those of the
-/// producer.
-/// [`build`](Self::build) reports the first invalid value.
+/// producer. [`build`](Self::build) reports the first invalid value.
 #[derive(Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ProducerConfigBuilder {
@@ -229,8 +228,7 @@ impl ProducerConfigBuilder {
     }
 
     /// Replaces all options of the connection by those of `config`. Single options can be changed
-    /// afterwards; then
-    /// [`build`](Self::build) reads the files that the options name again.
+    /// afterwards; then [`build`](Self::build) reads the files that the options name again.
     pub fn connection(mut self, config: ConnectionConfig) -> Self {
         self.connection = config.settings();
         self.shared = Some(config);

@@ -413,8 +413,8 @@ macro_rules! connection_options {
             tls_min_version: TlsVersion [TlsVersion] = TlsVersion::Tls12 => "tls1.2",
                 in () => "tls1.2 or tls1.3", feature "tls";
             /// Whether to accept any server certificate; for tests only. Anyone between this client
-            /// and nsqd can then read and change everything, including the AUTH secret. `build`
-            /// logs a warning.
+            /// and nsqd can then read and change everything, including the AUTH secret. Building a
+            /// `ProducerConfig` with it logs a warning.
             tls_insecure_skip_verify: bool [bool] = false => "false",
                 in () => "true or false", feature "tls";
             /// Whether to compress the connection with snappy, which takes little CPU time.
@@ -452,7 +452,7 @@ macro_rules! producer_options {
             ack_timeout: Duration [Duration] = secs(10) => "10s",
                 in millis(1)..=secs(3_600) => "a duration from 1ms to 1h";
             /// Whether to connect when the producer starts. Otherwise it connects at the first
-            /// publish, as go-nsq does.
+            /// publish, as go-nsq does, or at the first `Ping` or `WaitConnected`.
             connect_at_start: bool [bool] = true => "true",
                 in () => "true or false";
             /// Maximum number of publishes that are accepted and have no result yet.

@@ -214,9 +214,9 @@ impl EmbeddedNsqdBuilder {
 /// use actix_nsq::embedded::{EmbeddedNsqd, TlsClientAuthPolicy};
 ///
 /// let nsqd = EmbeddedNsqd::builder()
-///     .tls_cert("tests/certificates/localhost.pem")
-///     .tls_key("tests/certificates/localhost.key")
-///     .tls_root_ca_file("tests/certificates/ca.pem")
+///     .tls_cert("nsqd.pem")
+///     .tls_key("nsqd.key")
+///     .tls_root_ca_file("ca.pem")
 ///     .tls_client_auth_policy(TlsClientAuthPolicy::RequireVerify)
 ///     .start()?;
 /// # Ok(())

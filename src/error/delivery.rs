@@ -13,8 +13,8 @@ use serde::Serialize;
 pub enum Delivery {
     /// nsqd has not stored the message and will not. Publishing it again cannot create a duplicate.
     NotWritten,
-    /// The message was handed to the socket and no response was read. nsqd may have stored it, or
-    /// may still do so. Publishing it again may create a duplicate.
+    /// nsqd may have stored the message, or may still do so: no response was read that decides it.
+    /// Publishing it again may create a duplicate.
     MaybeWritten,
     /// Some, all or none of the messages of a [`MultiPublish`](crate::MultiPublish) may be stored.
     MaybePartial,

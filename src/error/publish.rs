@@ -78,8 +78,8 @@ impl Serialize for ErrorKind {
 
 /// What a failure concerns, and so what else is likely to fail in the same way.
 ///
-/// With several nsqds, only a failure of scope [`Server`](Self::Server) is a reason to try another
-/// one.
+/// With several producers, a failure of scope [`Server`](Self::Server) or [`Client`](Self::Client)
+/// is a reason to try another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

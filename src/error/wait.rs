@@ -22,8 +22,8 @@ pub enum WaitError {
     /// The request's own timeout ([`Request::timeout`](actix::dev::Request::timeout)) passed first.
     #[error("the request's own timeout passed before the actor replied")]
     RequestTimeout,
-    /// A [`Drain`](crate::producer::Drain) was sent: there will be no further connection.
-    #[error("drained: no further connection will be made")]
+    /// A [`Drain`](crate::producer::Drain) was sent: the actor accepts nothing any more.
+    #[error("draining or drained")]
     Drained,
     /// The actor has stopped.
     #[error("the actor has stopped")]

@@ -69,11 +69,13 @@ impl ProducerHandle {
 
     /// Starts a producer in a thread of its own, with an actix `System` of its own, for programs
     /// without one. The thread ends when the producer stops: when the last handle is dropped and
-    /// everything it accepted is answered.
+    /// everything it accepted is answered. The process does not wait for this thread: call
+    /// [`drain`](Self::drain) before `main` returns.
     ///
     /// # Errors
     ///
-    /// The operating system's error if the thread cannot be started.
+    /// The operating system's error if the thread cannot be started, or an error if its `System`
+    /// cannot be.
     pub fn start_in_thread(config: ProducerConfig) -> io::Result<Self> {
         let (started, address) = std::sync::mpsc::sync_channel(1);
         thread::Builder::new()
@@ -106,8 +108,8 @@ impl ProducerHandle {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before the message was handed to the connection, the message is
-    /// never sent. Later it is sent all the same, and its result is discarded.
+    /// If the future is dropped before the message is in flight, the message is never sent. Later
+    /// it is still sent, and its result is discarded.
     pub async fn publish<T>(&self, topic: T, body: impl Into<Bytes>) -> Result<(), PublishError>
     where
         T: TryInto<Topic, Error: Into<NameError>>,
@@ -219,8 +221,8 @@ impl ProducerHandle {
         self.producer.do_send(Reconnect);
     }
 
-    /// Returns how many connections are up: 1 of 1, or 0 of 1 if the producer is not connected or
-    /// has stopped.
+    /// Returns how many connections are up: 1 of 1, or 0 of 1 if the producer is not connected,
+    /// draining or stopped.
     ///
     /// # Cancel safety
     ///
@@ -255,7 +257,7 @@ impl ProducerHandle {
         E::unsubscribe(&self.producer, recipient);
     }
 
-    /// Shuts the producer down without loss; see [`Drain`].
+    /// Shuts the producer down gracefully; see [`Drain`].
     ///
     /// # Errors
     ///

@@ -19,7 +19,7 @@ impl Readiness {
         Self { up, of }
     }
 
-    /// Whether every connection is up.
+    /// Returns whether every connection is up.
     pub fn is_ready(&self) -> bool {
         self.up == self.of
     }

@@ -81,9 +81,9 @@ impl<R: Clone + 'static> DrainState<R> {
         DeferredReply::later(move |sender| waiters.borrow_mut().extend(sender))
     }
 
-    /// Whether a drain is under way and nothing is waited for any more: nothing is outstanding, or
-    /// the deadline has passed.
-    pub(crate) fn is_over(&mut self, is_outstanding: bool, now: Instant) -> bool {
+    /// Ends the wait of a drain if nothing is outstanding or the deadline has passed. Returns
+    /// whether a drain is under way that waits for nothing more.
+    pub(crate) fn end_if_over(&mut self, is_outstanding: bool, now: Instant) -> bool {
         if let Phase::Until(deadline) = self.phase
             && (!is_outstanding || deadline <= now)
         {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     error::ConnectionError,
-    protocol::{AuthResponse, IdentifyResponse},
+    protocol::{AuthResponse, IdentifyResponse, one_line},
 };
 
 /// A change of a connection to one nsqd. Each event names the address of nsqd as it was configured,
@@ -19,13 +19,15 @@ use crate::{
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ConnectionEvent {
-    /// No connection is needed yet: with `connect_at_start` off, the first message begins to
-    /// connect.
+    /// No connection is needed yet: with `connect_at_start` off, the first publish, `Ping` or
+    /// `WaitConnected` begins to connect.
+    #[non_exhaustive]
     Idle {
         /// Address of nsqd.
         address: Arc<str>,
     },
     /// An attempt to connect begins.
+    #[non_exhaustive]
     Connecting {
         /// Address of nsqd.
         address: Arc<str>,
@@ -34,6 +36,7 @@ pub enum ConnectionEvent {
         failures: u32,
     },
     /// The handshake succeeded; messages flow.
+    #[non_exhaustive]
     Connected {
         /// Address of nsqd.
         address: Arc<str>,
@@ -43,6 +46,7 @@ pub enum ConnectionEvent {
         auth: Option<AuthResponse>,
     },
     /// The connection was lost or closed, and everything in flight on it is settled.
+    #[non_exhaustive]
     Disconnected {
         /// Address of nsqd.
         address: Arc<str>,
@@ -50,6 +54,7 @@ pub enum ConnectionEvent {
         reason: ConnectionError,
     },
     /// The next attempt to connect is delayed.
+    #[non_exhaustive]
     BackingOff {
         /// Address of nsqd.
         address: Arc<str>,
@@ -59,7 +64,9 @@ pub enum ConnectionEvent {
         /// Consecutive failures so far, including the one that led to this delay.
         failures: u32,
     },
-    /// The connection is closed for good: its owner was drained. The last event of a connection.
+    /// The connection is closed for good: its owner was drained or has ended. The last event of a
+    /// connection.
+    #[non_exhaustive]
     Closed {
         /// Address of nsqd.
         address: Arc<str>,
@@ -89,7 +96,11 @@ impl fmt::Display for ConnectionEvent {
                 address,
                 negotiated,
                 ..
-            } => write!(f, "{address}: connected to nsqd {}", negotiated.version),
+            } => {
+                // The version is the peer's text.
+                let version = one_line(negotiated.version.chars(), 64);
+                write!(f, "{address}: connected to nsqd {version}")
+            }
             Self::Disconnected { address, reason } => {
                 write!(f, "{address}: disconnected: {reason}")
             }
@@ -127,7 +138,7 @@ pub(crate) fn seconds<S: serde::Serializer>(
 /// recipient's actor stops or [`Unsubscribe`] is sent.
 ///
 /// A recipient that holds the address of the actor it observes keeps that actor running, as any
-/// other address does.
+/// other address does. A recipient that is subscribed twice receives each event twice.
 ///
 /// ```no_run
 /// use actix::prelude::*;

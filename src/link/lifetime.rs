@@ -15,7 +15,10 @@
 //! time runs as futures of that actor; [`retry`] decides the delays.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -57,16 +60,24 @@ pub(crate) trait LinkOwner:
     /// An attempt to connect failed; the link backs off and tries again.
     fn on_connect_failed(&mut self, key: Self::Key);
 
-    /// Connects after `delay`.
+    /// Connects after `delay`, if the link is idle.
     fn connect(&mut self, key: Self::Key, delay: Duration, ctx: &mut Context<Self>) {
         if delay.is_zero() {
             return self.connect_now(key, ctx);
         }
+        let id = AttemptId::next();
         let wait = sleep(delay)
             .into_actor(self)
-            .map(move |(), owner: &mut Self, ctx| owner.connect_now(key, ctx));
-        let Some(link) = self.link(key) else { return };
-        link.state = State::BackingOff(ctx.spawn(wait));
+            .map(move |(), owner: &mut Self, ctx| {
+                if owner.link(key).is_some_and(|link| link.is_attempt(id)) {
+                    owner.connect_now(key, ctx);
+                }
+            });
+        let Some(link) = self.link(key).filter(|link| link.is_idle()) else {
+            return;
+        };
+        let task = ctx.spawn(wait);
+        link.state = State::BackingOff(Attempt { id, task });
         let event = ConnectionEvent::BackingOff {
             address: link.shared_address(),
             delay,
@@ -80,47 +91,52 @@ pub(crate) trait LinkOwner:
         let Some(link) = self.link(key) else { return };
         match link.state {
             State::Idle => {}
-            State::BackingOff(wait) => {
-                ctx.cancel_future(wait);
+            State::BackingOff(Attempt { task, .. }) => {
+                ctx.cancel_future(task);
             }
-            State::Connecting | State::Up(_) | State::Closed => return,
+            State::Connecting(_) | State::Up(_) | State::Closed => return,
         }
         let options = Arc::clone(&link.options);
         let event = ConnectionEvent::Connecting {
             address: link.shared_address(),
             failures: link.retry.failures(),
         };
-        link.state = State::Connecting;
-        self.emit(key, event);
+        let id = AttemptId::next();
         let attempt = async move { connect(&options).await };
-        ctx.spawn(
-            attempt
-                .into_actor(self)
-                .map(move |result, owner: &mut Self, ctx| owner.on_attempt(key, result, ctx)),
-        );
+        let task = attempt
+            .into_actor(self)
+            .map(move |result, owner: &mut Self, ctx| owner.on_attempt(key, id, result, ctx));
+        if let Some(link) = self.link(key) {
+            let task = ctx.spawn(task);
+            link.state = State::Connecting(Attempt { id, task });
+        }
+        self.emit(key, event);
     }
 
     /// Takes the result of an attempt to connect.
     fn on_attempt(
         &mut self,
         key: Self::Key,
+        id: AttemptId,
         result: Result<Connected, ConnectionError>,
         ctx: &mut Context<Self>,
     ) {
-        let Some(link) = self.link(key) else { return };
-        if !matches!(link.state, State::Connecting) {
+        let Some(link) = self.link(key).filter(|link| link.is_attempt(id)) else {
             return;
-        }
+        };
         match result {
             Ok(connected) => self.on_handshake(key, connected, ctx),
             Err(error) => {
                 let delay = link
                     .retry
                     .after_failure(error.is_lasting(), fastrand::f64());
-                let attempt = link.retry.failures();
+                let failures = link.retry.failures();
                 link.log(
                     Level::Warn,
-                    &format!("{error}; attempt {attempt} in {:?}", rounded(delay)),
+                    &format!(
+                        "{error}; failures: {failures}, connecting again in {:?}",
+                        rounded(delay)
+                    ),
                 );
                 link.last_error = Some(error);
                 link.state = State::Idle;
@@ -186,10 +202,28 @@ pub(crate) struct Link<S> {
 
 enum State<S> {
     Idle,
-    BackingOff(SpawnHandle),
-    Connecting,
+    BackingOff(Attempt),
+    Connecting(Attempt),
     Up(Box<Session<S>>),
     Closed,
+}
+
+/// An attempt to connect, or the delay before it.
+#[derive(Clone, Copy)]
+struct Attempt {
+    id: AttemptId,
+    task: SpawnHandle,
+}
+
+/// Tells the attempts of a process apart: a key may be used for another link later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AttemptId(u64);
+
+impl AttemptId {
+    fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// The state of a link as its owner reports it.
@@ -232,8 +266,10 @@ impl<S> Link<S> {
         match &self.state {
             State::Idle => LinkState::Idle,
             State::BackingOff(_) => LinkState::BackingOff,
-            State::Connecting => LinkState::Connecting,
-            State::Up(session) if session.is_closing() => LinkState::Closing,
+            State::Connecting(_) => LinkState::Connecting,
+            State::Up(session) if session.is_closing() || session.closes_when_idle() => {
+                LinkState::Closing
+            }
             State::Up(_) => LinkState::Connected,
             State::Closed => LinkState::Closed,
         }
@@ -247,7 +283,18 @@ impl<S> Link<S> {
     /// Whether a connection is up that is to stay.
     pub(crate) fn is_connected(&self) -> bool {
         self.state() == LinkState::Connected
-            && self.up().is_some_and(|session| !session.closes_when_idle())
+    }
+
+    fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle)
+    }
+
+    /// Whether the link is waiting for this attempt, or for the end of the delay before it.
+    fn is_attempt(&self, id: AttemptId) -> bool {
+        match self.state {
+            State::BackingOff(attempt) | State::Connecting(attempt) => attempt.id == id,
+            State::Idle | State::Up(_) | State::Closed => false,
+        }
     }
 
     /// Why there is no connection, or why the one before was lost.
@@ -311,7 +358,8 @@ impl<S> Link<S> {
     pub(crate) fn after_end(&mut self, ended: &Ended) -> Duration {
         self.disconnects += 1;
         let delay = self.retry.after_end(ended.end, fastrand::f64());
-        let (level, what) = if ended.end.is_requested() {
+        let is_as_requested = matches!(ended.reason, ConnectionError::ClosedLocally);
+        let (level, what) = if ended.end.is_requested() && is_as_requested {
             (Level::Info, "connection closed for a reconnect")
         } else {
             (Level::Warn, "connection lost")
@@ -325,9 +373,21 @@ impl<S> Link<S> {
         delay
     }
 
-    /// Closes the link for good: an attempt to connect or a backoff has no effect any more. The
-    /// owner has closed its connection before.
-    pub(crate) fn close(&mut self) {
+    /// Notes that the owner was restarted, which has ended an attempt to connect or a backoff.
+    pub(crate) fn on_restarted(&mut self) {
+        if let State::BackingOff(_) | State::Connecting(_) = self.state {
+            self.state = State::Idle;
+        }
+    }
+
+    /// Closes the link for good. The owner has closed its connection before.
+    pub(crate) fn close<A>(&mut self, ctx: &mut Context<A>)
+    where
+        A: Actor<Context = Context<A>>,
+    {
+        if let State::BackingOff(attempt) | State::Connecting(attempt) = self.state {
+            ctx.cancel_future(attempt.task);
+        }
         self.state = State::Closed;
     }
 

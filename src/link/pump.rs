@@ -41,7 +41,7 @@ pub(crate) trait Pumped: Actor<Context = Context<Self>> {
             flush(self, ctx);
             ctx.wait(YieldOnce::default());
         }
-        self.burst().on_message()
+        self.burst().on_connection_message()
     }
 }
 
@@ -57,8 +57,9 @@ pub(crate) struct Burst {
 }
 
 impl Burst {
-    /// Counts a message that a connection sent, and returns the time of its burst.
-    pub(crate) fn on_message(&mut self) -> Instant {
+    /// Counts a message that a connection sent, and returns the time of its burst. It does not count
+    /// towards [`BURST`]: a connection sends one per read.
+    pub(crate) fn on_connection_message(&mut self) -> Instant {
         self.messages_seen += 1;
         *self.now.get_or_insert_with(now)
     }

@@ -95,7 +95,7 @@ impl Handler<Frames> for Owner {
     type Result = ();
 
     fn handle(&mut self, _: Frames, _: &mut Context<Self>) {
-        self.burst.on_message();
+        self.burst.on_connection_message();
     }
 }
 
@@ -113,7 +113,7 @@ impl Handler<Closed> for Owner {
         };
         self.ended.borrow_mut().push(key);
         if ended.reason.to_string() == ConnectionError::ClosedLocally.to_string() {
-            self.links[key].close();
+            self.links[key].close(ctx);
             return;
         }
         let delay = self.links[key].after_end(&ended);
@@ -154,8 +154,7 @@ impl Handler<CloseAll> for Owner {
     }
 }
 
-/// Closes the first link, which then must ignore two things: the end of a backoff, and
-/// the result of an attempt.
+/// Closes the first link, and then tries to connect it.
 #[derive(Message)]
 #[rtype(result = "LinkState")]
 struct CloseIdle;
@@ -164,9 +163,9 @@ impl Handler<CloseIdle> for Owner {
     type Result = MessageResult<CloseIdle>;
 
     fn handle(&mut self, _: CloseIdle, ctx: &mut Context<Self>) -> Self::Result {
-        self.links[0].close();
+        self.links[0].close(ctx);
         self.connect_now(0, ctx);
-        self.on_attempt(0, Err(ConnectionError::ClosedLocally), ctx);
+        self.connect(0, Duration::from_millis(1), ctx);
         MessageResult(self.links[0].state())
     }
 }

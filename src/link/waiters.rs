@@ -18,7 +18,8 @@ use crate::error::{ConnectionError, WaitError};
 /// # Errors
 ///
 /// [`WaitError::Timeout`] with the last connection error when `timeout` passes first, and
-/// [`WaitError::Drained`] when the actor will not connect any more.
+/// [`WaitError::Drained`] when the actor will not connect any more. [`WaitError::RequestTimeout`]
+/// and [`WaitError::Closed`] come from the mailbox.
 ///
 /// # Cancel safety
 ///
@@ -38,7 +39,7 @@ use crate::error::{ConnectionError, WaitError};
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Result<(), WaitError>")]
 pub struct WaitConnected {
-    /// How long to wait at most.
+    /// Maximum time to wait.
     pub timeout: Duration,
 }
 
@@ -50,11 +51,11 @@ impl WaitConnected {
 }
 
 /// Replaces the connection: closes it once everything in flight is answered, and connects again at
-/// once. If the actor is waiting to connect, it connects at once. No message is lost.
+/// once. If the actor is waiting to connect, it connects at once. Queued messages stay queued.
 ///
 /// Use it when the host name resolves to another machine now, or when certificates have changed. A
-/// connection on which nsqd does not respond is closed by `ack_timeout`. A drained actor does not
-/// connect again.
+/// connection on which nsqd does not respond is closed by `ack_timeout`. An attempt to connect that
+/// is under way is not repeated. A drained actor does not connect again.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Reconnect;

@@ -114,7 +114,8 @@ impl Producer {
     ///
     /// # Panics
     ///
-    /// Outside of an actix `System` and a tokio `LocalSet`.
+    /// Outside of an actix `System` and a tokio `LocalSet`. A message of tokio may precede; with
+    /// `panic = "abort"` only that one appears.
     #[track_caller]
     pub fn start(config: ProducerConfig) -> Addr<Self> {
         crate::runtime::assert_can_spawn("a Producer");
@@ -215,7 +216,7 @@ impl Producer {
 
     /// Both sides of the connection have closed: settles what was in flight, and restarts.
     pub(super) fn on_disconnected(&mut self, ended: &Ended, now: Instant, ctx: &mut Context<Self>) {
-        let is_drained = self.drain.is_over(self.has_outstanding(), now);
+        let is_drained = self.drain.end_if_over(self.has_outstanding(), now);
         let outcome = ended.settle(&mut self.shared.queue.borrow_mut(), is_drained);
         if is_drained {
             return self.finish_drain(ctx);
@@ -236,7 +237,7 @@ impl Producer {
 
     /// Ends a drain for which nothing is waited any more.
     pub(super) fn check_drain(&mut self, now: Instant, ctx: &mut Context<Self>) {
-        if !self.drain.is_over(self.has_outstanding(), now) {
+        if !self.drain.end_if_over(self.has_outstanding(), now) {
             return;
         }
         match self.link.up_mut() {
@@ -254,7 +255,7 @@ impl Producer {
         drop(queue);
         // No timer is left that would log them later.
         self.shared.failures.log();
-        self.link.close();
+        self.link.close(ctx);
         info!("{}: drained: {report}", self.link.shared_address());
         self.drain.finish(report);
         let address = self.link.shared_address();
@@ -435,7 +436,20 @@ impl Actor for Producer {
 impl Supervised for Producer {
     fn restarting(&mut self, _: &mut Context<Self>) {
         self.lifetime.restarting = None;
+        // Another thread may have upgraded a weak address while the last one was dropped.
+        self.lifetime.is_unused = false;
+        self.link.on_restarted();
         self.drain.answer_waiters();
+    }
+}
+
+/// However the producer ends, it is the last event.
+impl Drop for Producer {
+    fn drop(&mut self) {
+        let address = self.link.shared_address();
+        self.observers
+            .connection
+            .emit(&ConnectionEvent::Closed { address });
     }
 }
 

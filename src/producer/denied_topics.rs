@@ -14,8 +14,8 @@ const REMEMBERED: Duration = Duration::from_secs(1);
 /// Maximum number of denied topics that are remembered, to bound memory.
 const MAX_TOPICS: usize = 256;
 
-/// Publishes to a denied topic fail at once. After [`REMEMBERED`] one is sent again, so that a new
-/// authorization is noticed.
+/// Publishes to a denied topic fail at once. After [`REMEMBERED`] the next one is sent, so that a
+/// new authorization is noticed.
 #[derive(Debug, Default)]
 pub(super) struct DeniedTopics(Vec<Denial>);
 

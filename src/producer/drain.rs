@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::queue::Counters;
 
-/// Shuts a producer down without loss: new publishes are rejected from now on, outstanding ones may
+/// Shuts a producer down gracefully: new publishes are rejected from now on, outstanding ones may
 /// be finished for up to `timeout`, and the rest is answered with what is known about it.
 ///
 /// When the result arrives, the producer holds no connection, no timer and no other actor; its
@@ -63,7 +63,7 @@ pub struct DrainReport {
 }
 
 impl DrainReport {
-    /// Whether every outstanding publish was stored.
+    /// Returns whether every outstanding publish was stored.
     pub fn is_clean(&self) -> bool {
         self.not_written == 0 && self.maybe_written == 0 && self.maybe_partial == 0
     }

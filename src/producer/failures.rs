@@ -33,9 +33,24 @@ pub struct PublishFailure {
     pub error: PublishError,
 }
 
-/// Sends every failure of a publish from now on whose result is discarded (`do_send`, `try_send`)
-/// to this recipient. It replaces the log record (at most one per second) and an earlier recipient;
-/// [`Unsubscribe`](crate::Unsubscribe) ends it.
+impl PublishFailure {
+    /// Creates a failure, for the tests of applications that handle them.
+    pub fn new(
+        address: impl Into<Arc<str>>,
+        publish: impl Into<AnyPublish>,
+        error: PublishError,
+    ) -> Self {
+        Self {
+            address: address.into(),
+            publish: publish.into(),
+            error,
+        }
+    }
+}
+
+/// Sends to this recipient each failure of a publish that is accepted from now on and whose result
+/// is discarded (`do_send`, `try_send`). It replaces the log record (at most one per second) and an
+/// earlier recipient; [`Unsubscribe`](crate::Unsubscribe) ends it.
 ///
 /// The recipient's mailbox is not bounded by the producer. A recipient that holds the producer's
 /// address keeps the producer running, as any other address does.

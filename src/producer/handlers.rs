@@ -93,7 +93,7 @@ impl Handler<Frames> for Producer {
     type Result = ();
 
     fn handle(&mut self, Frames { id, oks, then }: Frames, _: &mut Context<Self>) {
-        let now = self.burst.on_message();
+        let now = self.burst.on_connection_message();
         // Frames of an earlier connection respond to nothing.
         let Some(session) = self.link.session(id) else {
             return;
@@ -111,7 +111,7 @@ impl Handler<Closed> for Producer {
     type Result = ();
 
     fn handle(&mut self, closed: Closed, ctx: &mut Context<Self>) {
-        self.burst.on_message();
+        self.burst.on_connection_message();
         let now = now();
         if let Some(ended) = self.link.on_closed(closed, now) {
             self.on_disconnected(&ended, now, ctx);

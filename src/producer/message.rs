@@ -28,8 +28,8 @@ use crate::{
 ///
 /// # Cancel safety
 ///
-/// If the request is dropped before the message was handed to the connection, the message is never
-/// sent. Later it is sent all the same, and its result is discarded; no other result is affected.
+/// If the request is dropped before the message is in flight, the message is never sent. Later it
+/// is still sent, and its result is discarded; no other result is affected.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -190,7 +190,8 @@ macro_rules! publish_messages {
 
             /// Sets the time until the result: if nsqd has not responded by then, the result is
             /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout). The time starts when the producer
-            /// receives the message; the option `publish_timeout` is the upper limit.
+            /// receives the message; the option `publish_timeout` is the upper limit. Deadlines are
+            /// checked every 20 ms.
             #[must_use]
             pub fn expires_in(mut self, timeout: Duration) -> Self {
                 self.0.expires_in = Some(timeout);

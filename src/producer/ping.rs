@@ -18,7 +18,9 @@ use crate::error::PublishError;
 ///
 /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) when `timeout` passes first,
 /// [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) when nsqd rejects it, and
-/// [`ErrorKind::Drained`](crate::ErrorKind::Drained). It writes nothing to a topic.
+/// [`ErrorKind::Drained`](crate::ErrorKind::Drained) or
+/// [`ErrorKind::Closed`](crate::ErrorKind::Closed) when the producer ends. It writes nothing to a
+/// topic.
 ///
 /// # Cancel safety
 ///
@@ -27,7 +29,7 @@ use crate::error::PublishError;
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Result<(), PublishError>")]
 pub struct Ping {
-    /// How long to wait at most, also for a connection.
+    /// Maximum time to wait, including for a connection.
     pub timeout: Duration,
 }
 

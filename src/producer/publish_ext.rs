@@ -20,6 +20,9 @@ use crate::{
 /// queue is full, the result is [`ErrorKind::Full`](crate::ErrorKind::Full) at once. See
 /// [`Publish`] for results, errors and cancel safety.
 ///
+/// It is implemented for `Addr<Producer>` only. Code that is tested with a mock sends [`Publish`]
+/// to a `Recipient<Publish>`; see [`testing`](crate::testing).
+///
 /// ```no_run
 /// # use actix::Addr;
 /// use std::time::Duration;

@@ -19,11 +19,13 @@ use crate::error::ConnectionError;
 #[non_exhaustive]
 pub enum ProducerEvent {
     /// The producer accepts publishes, connected or not. Only sent to a new subscriber.
+    #[non_exhaustive]
     Accepting {
         /// Address of nsqd.
         address: Arc<str>,
     },
     /// A connection ended, and the publishes that were in flight on it are settled.
+    #[non_exhaustive]
     Settled {
         /// Address of nsqd.
         address: Arc<str>,
@@ -34,17 +36,31 @@ pub enum ProducerEvent {
         maybe_written: usize,
     },
     /// A [`Drain`](super::Drain) has begun: new publishes are rejected.
+    #[non_exhaustive]
     Draining {
         /// Address of nsqd.
         address: Arc<str>,
     },
     /// The drain has ended: the producer holds no publish and no connection. The last event.
+    #[non_exhaustive]
     Drained {
         /// Address of nsqd.
         address: Arc<str>,
-        /// How the publishes outstanding at its begin were answered.
+        /// How the publishes that were outstanding when it began were answered.
         report: DrainReport,
     },
+}
+
+impl ProducerEvent {
+    /// Address of nsqd, as it was configured.
+    pub fn address(&self) -> &str {
+        match self {
+            Self::Accepting { address }
+            | Self::Settled { address, .. }
+            | Self::Draining { address }
+            | Self::Drained { address, .. } => address,
+        }
+    }
 }
 
 impl fmt::Display for ProducerEvent {
@@ -148,7 +164,7 @@ pub struct Stats {
     pub rejected_full: u64,
     /// Publishes that timed out.
     pub timed_out: u64,
-    /// Publishes sent again because a connection had not executed them.
+    /// Publishes that were retried, counted when the retry is sent.
     pub requeued: u64,
     /// Publish commands handed to connections, retries included.
     pub commands: u64,
@@ -160,7 +176,7 @@ pub struct Stats {
     pub connects: u64,
     /// Connections lost or replaced.
     pub disconnects: u64,
-    /// Bytes of commands that sockets have accepted.
+    /// Bytes of commands that connections have accepted, before compression and encryption.
     pub bytes_written: u64,
     /// Publishes accepted and not handed to a connection.
     pub queued: usize,
@@ -172,7 +188,7 @@ pub struct Stats {
     pub in_flight_bytes: usize,
     /// Publishes of handles that wait for capacity; they are not accepted yet.
     pub waiting_for_capacity: usize,
-    /// Times from acceptance to `Ok`.
+    /// Times to `Ok` from acceptance, or from arrival for a publish that waited for capacity.
     pub latency: Latency,
     /// Why the last connection was lost or could not be made.
     pub last_error: Option<ConnectionError>,

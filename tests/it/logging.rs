@@ -1,7 +1,9 @@
 //! The log: what is written, and that neither users nor peers can flood it.
 
 use actix::{Actor, ActorContext, Context, Handler};
-use actix_nsq::{Publish, PublishFailure, SubscribeFailures, producer::Drain};
+use actix_nsq::{
+    ConnectionEvent, Publish, PublishFailure, SubscribeEvents, SubscribeFailures, producer::Drain,
+};
 use log::Level;
 use tokio::time::sleep;
 
@@ -146,10 +148,12 @@ fn repeated_rejections_do_not_flood_the_log() {
 
 /// checklist: 106
 #[test]
-fn version_of_a_peer_is_logged_on_one_short_line() {
+fn version_of_a_peer_is_shown_on_one_short_line() {
     in_virtual_time(async |mut network: Network| {
         logs::capture();
-        let _producer = network.start();
+        let producer = network.start();
+        let (recipient, events) = Recorder::<ConnectionEvent>::start();
+        producer.do_send(SubscribeEvents(recipient));
         let mut nsqd = network.accept().await;
         nsqd.identify().await;
         let version = "1\\nERROR".repeat(10_000);
@@ -158,11 +162,10 @@ fn version_of_a_peer_is_logged_on_one_short_line() {
         sleep(ms(1)).await;
         let lines = logs::take_info();
         assert!(lines.len() == 1, "{lines:?}");
-        let line = &lines[0].1;
-        assert!(
-            line.len() < 200 && !line.contains('\n'),
-            "{} bytes",
-            line.len()
-        );
+        let event = events.take().pop().unwrap().to_string();
+        for line in [&lines[0].1, &event] {
+            assert!(line.contains("connected to nsqd 1"), "{line}");
+            assert!(line.len() < 200 && !line.contains('\n'), "{line}");
+        }
     });
 }

@@ -209,7 +209,7 @@ impl fmt::Debug for Latency {
     }
 }
 
-/// Such as `mean 1.2ms, p50 1.1ms, p90 1.5ms, p99 3.1ms, p99.9 4.1ms, max 4.0ms`.
+/// Such as `mean 1.2ms, p50 1.1ms, p90 1.5ms, p99 3.1ms, p99.9 4.0ms, max 4.0ms`.
 impl fmt::Display for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((mean, max)) = self.mean().zip(self.max()) else {

@@ -40,6 +40,9 @@ impl<R: Reply> Pings<R> {
     /// Minimum of `crowded`: a removal visits all pings, so a few cancelled ones may stay.
     const CROWDED: usize = 64;
 
+    /// Maximum number of pings in flight: one that timed out keeps its place until nsqd responds.
+    const MAX_IN_FLIGHT: usize = 64;
+
     pub(super) fn new() -> Self {
         Self {
             pings: VecDeque::new(),
@@ -80,6 +83,9 @@ impl<R: Reply> Pings<R> {
 
     /// Returns whether a ping is to be sent now; it counts as sent then.
     pub(super) fn send_next(&mut self) -> bool {
+        if self.sent >= Self::MAX_IN_FLIGHT {
+            return false;
+        }
         while let Some(ping) = self.pings.get(self.sent) {
             if !ping.is_done() {
                 self.sent += 1;

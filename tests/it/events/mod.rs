@@ -321,6 +321,20 @@ fn subscriber_keeps_the_producer_only_if_it_holds_its_address() {
 
 /// checklist: 106
 #[test]
+fn last_event_of_a_producer_without_address_is_closed() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let events: Recorder<ConnectionEvent> = subscribe(&producer);
+        let mut nsqd = network.connected().await;
+        connection_events(&events).await;
+        drop(producer);
+        nsqd.wait_closed().await;
+        assert_eq!(connection_events(&events).await, ["closed"]);
+    });
+}
+
+/// checklist: 106
+#[test]
 fn drained_producer_releases_its_subscribers() {
     in_virtual_time(async |mut network: Network| {
         let producer = network.start();
