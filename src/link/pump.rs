@@ -57,8 +57,8 @@ pub(crate) struct Burst {
 }
 
 impl Burst {
-    /// Counts a message that a connection sent, and returns the time of its burst. It does not count
-    /// towards [`BURST`]: a connection sends one per read.
+    /// Counts a message that a connection sent, and returns the time of its burst. It does not
+    /// count towards [`BURST`]: a connection sends one per read.
     pub(crate) fn on_connection_message(&mut self) -> Instant {
         self.messages_seen += 1;
         *self.now.get_or_insert_with(now)
