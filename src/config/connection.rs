@@ -175,7 +175,7 @@ impl ConnectionConfig {
             address: Arc::clone(address),
             connector: match &self.settings.connector {
                 Some(connector) => Arc::clone(connector),
-                None => Arc::new(TcpConnector),
+                None => Arc::new(TcpConnector::default()),
             },
             dial_timeout: options.dial_timeout,
             local_addr: options.local_addr,

@@ -334,7 +334,8 @@ const fn secs(seconds: u64) -> Duration {
 macro_rules! connection_options {
     ($make:ident $arguments:tt) => {
         $make! { $arguments
-            /// Timeout for resolving the host name of nsqd and connecting to one of its addresses.
+            /// Timeout for resolving the host name of nsqd and connecting to the first of its
+            /// addresses that accepts.
             dial_timeout: Duration [Duration] = secs(1) => "1s",
                 in millis(1)..=secs(300) => "a duration from 1ms to 5m";
             /// Local address to connect from. Empty: the operating system chooses.

@@ -5,11 +5,15 @@ use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 use futures::future::LocalBoxFuture;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    net::{TcpSocket, TcpStream, lookup_host},
-    time::{Instant, timeout_at},
+    net::{TcpSocket, TcpStream},
+    time::Instant,
 };
 
-use super::transport::Transport;
+use super::{
+    race::first_to_connect,
+    resolver::{ResolveError, Resolver},
+    transport::Transport,
+};
 use crate::error::ConnectionError;
 
 /// The future that [`Connector::connect`] returns.
@@ -116,57 +120,118 @@ impl ConnectTarget {
     }
 }
 
-/// The default connector: resolves the host name at each attempt, and tries each of its addresses.
+/// The default connector: resolves the host name at each attempt, and dials its addresses.
 #[derive(Debug)]
-pub(crate) struct TcpConnector;
+pub(crate) struct TcpConnector {
+    resolver: Resolver,
+}
+
+impl Default for TcpConnector {
+    fn default() -> Self {
+        Self {
+            resolver: Resolver::system(),
+        }
+    }
+}
 
 impl Connector for TcpConnector {
     fn connect(&self, target: &ConnectTarget) -> ConnectFuture {
-        let ConnectTarget {
-            address,
-            dial_timeout,
-            local_addr,
-            tcp_keepalive,
-        } = target.clone();
-        let deadline = Instant::now() + dial_timeout;
+        let deadline = Instant::now() + target.dial_timeout;
+        let (resolver, target) = (self.resolver.clone(), target.clone());
         Box::pin(async move {
-            let resolved = lookup_host(&*address).await;
-            let mut candidates: Vec<_> = resolved
-                .map_err(|error| ConnectionError::Resolve {
-                    address: address.to_string(),
-                    source: Arc::new(error),
-                })?
-                .collect();
-            if let Some(local) = local_addr {
-                candidates.retain(|candidate| candidate.is_ipv4() == local.is_ipv4());
+            let addresses = target.resolve(&resolver, deadline).await?;
+            let stream = target.dial(&addresses, deadline).await?;
+            Ok(stream.into())
+        })
+    }
+}
+
+impl ConnectTarget {
+    /// Returns the addresses of the host, those that `local_addr` permits.
+    async fn resolve(
+        &self,
+        resolver: &Resolver,
+        deadline: Instant,
+    ) -> Result<Vec<SocketAddr>, ConnectionError> {
+        let mut addresses = match self.address.parse::<SocketAddr>() {
+            Ok(address) => vec![address],
+            Err(_) => self.look_up(resolver, deadline).await?,
+        };
+        if addresses.is_empty() {
+            return Err(self.resolve_error("the host name has no address".into()));
+        }
+        if let Some(local) = self.local_addr {
+            addresses.retain(|address| address.is_ipv4() == local.is_ipv4());
+            if addresses.is_empty() {
+                let family = if local.is_ipv4() { "IPv4" } else { "IPv6" };
+                return Err(self.resolve_error(format!(
+                    "there is no {family} address to connect to from local_addr ({local})"
+                )));
             }
-            let mut last_error = io::Error::new(
-                io::ErrorKind::AddrNotAvailable,
-                "the host name has no usable address",
-            );
-            let mut left = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
-            for candidate in candidates {
-                // An equal share of the remaining time, so that an unreachable address leaves time
-                // for the others.
-                let now = Instant::now();
-                let share = deadline.saturating_duration_since(now) / left.max(1);
-                left = left.saturating_sub(1);
-                match timeout_at(now + share, dial(candidate, local_addr, tcp_keepalive)).await {
-                    Ok(Ok(stream)) => return Ok(stream.into()),
-                    Ok(Err(error)) => last_error = error,
-                    Err(_) if left == 0 => {
-                        return Err(ConnectionError::DialTimeout {
-                            address: address.to_string(),
-                            after: dial_timeout,
-                        });
-                    }
-                    Err(_) => last_error = io::ErrorKind::TimedOut.into(),
-                }
+        }
+        Ok(addresses)
+    }
+
+    fn resolve_error(&self, problem: String) -> ConnectionError {
+        ConnectionError::Resolve {
+            address: self.address.to_string(),
+            source: Arc::new(io::Error::new(io::ErrorKind::AddrNotAvailable, problem)),
+        }
+    }
+
+    async fn look_up(
+        &self,
+        resolver: &Resolver,
+        deadline: Instant,
+    ) -> Result<Vec<SocketAddr>, ConnectionError> {
+        let address = || self.address.to_string();
+        let invalid = || self.resolve_error("the address is not host:port".into());
+        let (host, port) = self.address.rsplit_once(':').ok_or_else(invalid)?;
+        let port = port.parse().map_err(|_| invalid())?;
+        let timeout = |problem| ConnectionError::ResolveTimeout {
+            address: address(),
+            after: self.dial_timeout,
+            problem,
+        };
+        let resolved = resolver.resolve(host, deadline).await;
+        let mut addresses = match resolved {
+            Ok(addresses) => addresses.to_vec(),
+            Err(ResolveError::Failed(source)) => {
+                return Err(ConnectionError::Resolve {
+                    address: address(),
+                    source,
+                });
             }
-            Err(ConnectionError::Dial {
-                address: address.to_string(),
-                source: Arc::new(last_error),
-            })
+            Err(ResolveError::NoAnswer) => return Err(timeout("the resolver has not answered")),
+            Err(ResolveError::NoThread) => {
+                return Err(timeout("every resolver thread waits for another name"));
+            }
+        };
+        for address in &mut addresses {
+            address.set_port(port);
+        }
+        Ok(addresses)
+    }
+
+    /// Connects to the first of the addresses that accepts.
+    async fn dial(
+        &self,
+        addresses: &[SocketAddr],
+        deadline: Instant,
+    ) -> Result<TcpStream, ConnectionError> {
+        let (local, keepalive) = (self.local_addr, self.tcp_keepalive);
+        let dialled = first_to_connect(addresses, deadline, |address| {
+            dial(address, local, keepalive)
+        });
+        dialled.await.map_err(|failed| match failed.into_error() {
+            Some(error) => ConnectionError::Dial {
+                address: self.address.to_string(),
+                source: Arc::new(error),
+            },
+            None => ConnectionError::DialTimeout {
+                address: self.address.to_string(),
+                after: self.dial_timeout,
+            },
         })
     }
 }
@@ -193,3 +258,6 @@ async fn dial(
     }
     Ok(stream)
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,9 @@ mod counter;
 mod handshake;
 mod message;
 mod options;
+mod race;
 mod reader;
+mod resolver;
 mod timer;
 #[cfg(feature = "rustls")]
 mod tls;

@@ -21,7 +21,19 @@ pub enum ConnectionError {
         /// The resolver's error.
         source: Arc<io::Error>,
     },
-    /// No address of the host accepted the connection. The error is that of the last address.
+    /// The resolver did not answer within `dial_timeout`. The look-up goes on, and the next attempt
+    /// joins it.
+    #[error("cannot resolve {address} within dial_timeout ({after:?}): {problem}")]
+    ResolveTimeout {
+        /// The address as configured.
+        address: String,
+        /// The limit.
+        after: Duration,
+        /// Whether the look-up took too long, or waited for a thread.
+        problem: &'static str,
+    },
+    /// No address of the host accepted the connection. If there are several, the error names their
+    /// number and how each failed.
     #[error("cannot connect to {address}: {source}")]
     Dial {
         /// The address as configured.
@@ -29,7 +41,7 @@ pub enum ConnectionError {
         /// The operating system's or the connector's error.
         source: Arc<io::Error>,
     },
-    /// Name resolution and connecting took longer than `dial_timeout`.
+    /// The peer did not accept the connection within `dial_timeout`.
     #[error("cannot connect to {address} within dial_timeout ({after:?})")]
     DialTimeout {
         /// The address as configured.

@@ -36,6 +36,16 @@ fn page_has_the_texts_of_connection_errors() {
                 "failed to lookup address information: Name or service not known",
             )),
         },
+        ConnectionError::ResolveTimeout {
+            address: "nsqd.example.org:4150".into(),
+            after: s(1),
+            problem: "the resolver has not answered",
+        },
+        ConnectionError::ResolveTimeout {
+            address: "nsqd.example.org:4150".into(),
+            after: s(1),
+            problem: "every resolver thread waits for another name",
+        },
         ConnectionError::Dial {
             address: "127.0.0.1:4150".into(),
             source: Arc::new(io(111)),
