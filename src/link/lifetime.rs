@@ -29,7 +29,7 @@ use tokio::time::sleep;
 use super::{
     clock::now,
     event::{ConnectionEvent, Subscribers, rounded},
-    retry::Retry,
+    retry::{EndCause, Retry},
     session::{Ended, Session},
 };
 use crate::{
@@ -358,8 +358,7 @@ impl<S> Link<S> {
     pub(crate) fn after_end(&mut self, ended: &Ended) -> Duration {
         self.disconnects += 1;
         let delay = self.retry.after_end(ended.end, fastrand::f64());
-        let is_as_requested = matches!(ended.reason, ConnectionError::ClosedLocally);
-        let (level, what) = if ended.end.is_requested() && is_as_requested {
+        let (level, what) = if ended.end.cause == EndCause::Requested {
             (Level::Info, "connection closed for a reconnect")
         } else {
             (Level::Warn, "connection lost")

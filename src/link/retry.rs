@@ -19,6 +19,8 @@ const SHORTEST: Duration = Duration::from_millis(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct End {
     pub(crate) cause: EndCause,
+    /// The application has asked for a new connection meanwhile.
+    pub(crate) reconnect_requested: bool,
     /// nsqd responded `OK` at least once.
     pub(crate) had_served: bool,
     /// Time from the handshake until the connection began to close.
@@ -27,16 +29,10 @@ pub(crate) struct End {
     pub(crate) is_persistent: bool,
 }
 
-impl End {
-    pub(crate) fn is_requested(&self) -> bool {
-        self.cause == EndCause::Requested
-    }
-}
-
 /// Why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EndCause {
-    /// The application asked for a new connection.
+    /// It was closed because the application asked for a new connection.
     Requested,
     /// nsqd rejected a command, whose sender got the error, and closed the connection.
     Rejected,
@@ -86,6 +82,9 @@ impl Retry {
             self.backoff.reset();
         }
         self.is_routine = end.cause == EndCause::Rejected && !end.is_persistent;
+        if end.reconnect_requested {
+            return Duration::ZERO;
+        }
         match end.cause {
             EndCause::Requested => Duration::ZERO,
             EndCause::Rejected if end.had_served => AFTER_REJECTION,
@@ -162,6 +161,7 @@ mod tests {
     fn lost() -> End {
         End {
             cause: EndCause::Lost,
+            reconnect_requested: false,
             had_served: true,
             lasted: Duration::ZERO,
             is_persistent: false,
@@ -235,11 +235,22 @@ mod tests {
 
     #[test]
     fn requested_reconnect_has_no_delay() {
-        let end = End {
-            cause: EndCause::Requested,
-            ..lost()
-        };
-        assert_eq!(retry().after_end(end, 1.0), Duration::ZERO);
+        for (cause, failures) in [
+            (EndCause::Requested, 1),
+            (EndCause::Lost, 1),
+            // A rejection resets the backoff, too.
+            (EndCause::Rejected, 0),
+        ] {
+            let mut retry = retry();
+            retry.after_failure(false, 1.0);
+            let end = End {
+                cause,
+                reconnect_requested: true,
+                ..lost()
+            };
+            assert_eq!(retry.after_end(end, 1.0), Duration::ZERO, "{cause:?}");
+            assert_eq!(retry.failures(), failures, "{cause:?}");
+        }
     }
 
     #[test]

@@ -173,13 +173,14 @@ impl<S> Session<S> {
             ),
         };
         let is_rejected = disposition == FrameDisposition::AfterRejection;
-        let cause = match () {
-            () if self.close_when_idle => EndCause::Requested,
-            () if is_rejected => EndCause::Rejected,
-            () => EndCause::Lost,
+        let cause = match reason {
+            _ if is_rejected => EndCause::Rejected,
+            ConnectionError::ClosedLocally if self.close_when_idle => EndCause::Requested,
+            _ => EndCause::Lost,
         };
         let end = End {
             cause,
+            reconnect_requested: self.close_when_idle,
             had_served: self.had_served,
             lasted: until.saturating_duration_since(self.since),
             is_persistent: reason.is_lasting(),
