@@ -17,6 +17,8 @@
 //! It is for tests and demonstrations: it keeps all messages in memory until it exits, also the
 //! finished ones.
 
+#[path = "shared/arguments.rs"]
+mod arguments;
 #[path = "shared/signal.rs"]
 mod signal;
 
@@ -28,7 +30,7 @@ use std::path::PathBuf;
 use actix_nsq::embedded::{EmbeddedNsqd, EmbeddedNsqdBuilder, Grant};
 #[cfg(feature = "tls")]
 use actix_nsq::{TlsVersion, embedded::TlsClientAuthPolicy};
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use humantime::parse_duration;
 
 /// An nsqd for tests: all in memory, no HTTP.
@@ -138,8 +140,7 @@ struct TlsFlags {
 }
 
 fn main() -> ExitCode {
-    let flags = Flags::parse_from(std::env::args().map(double_dash));
-    match run(flags) {
+    match run(arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("embedded_nsqd: {error}");
@@ -229,18 +230,5 @@ fn tls_version(text: &str) -> Result<TlsVersion, &'static str> {
         "tls1.2" => Ok(TlsVersion::Tls12),
         "tls1.3" => Ok(TlsVersion::Tls13),
         _ => Err("must be 'tls1.2' or 'tls1.3'"),
-    }
-}
-
-/// Adds the second dash to a flag that is spelled as in Go.
-fn double_dash(argument: String) -> String {
-    let name = argument.strip_prefix('-').unwrap_or_default();
-    let name = name.split_once('=').map_or(name, |(name, _)| name);
-    let command = Flags::command();
-    let mut known = command.get_arguments().filter_map(|flag| flag.get_long());
-    if ["help", "version"].contains(&name) || known.any(|known| known == name) {
-        format!("-{argument}")
-    } else {
-        argument
     }
 }

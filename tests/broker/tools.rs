@@ -1,7 +1,9 @@
 //! The examples `to_nsq` and `nsq_bench` as programs: flags, output, exit codes, and what is
 //! stored.
 
+use std::ffi::OsStr;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,7 +11,7 @@ use futures::future::join;
 use serde_json::Value;
 
 use crate::harness::{Scenario, scenarios};
-use crate::support::broker::{Broker, Settings};
+use crate::support::broker::{Broker, Kind, Settings};
 use crate::support::wait::PATIENCE;
 use crate::support::{example, to_nsq};
 
@@ -22,6 +24,8 @@ pub fn scenarios() -> Vec<Scenario> {
         to_nsq_accepts_the_flags_of_nsqs_own_tool,
         to_nsq_reports_which_address_failed,
         to_nsq_rejects_a_wrong_command_line,
+        tools_reject_arguments_that_are_wrong_or_not_utf8
+            .only(Kind::Embedded, "it starts no tool that connects"),
         nsq_bench_publishes_the_reported_number_of_messages,
         nsq_bench_publishes_in_every_mode,
         nsq_bench_keeps_the_rate_and_reports_a_stall,
@@ -138,6 +142,43 @@ async fn to_nsq_rejects_a_wrong_command_line(_: Broker) {
             stderr.contains(reason) && !stderr.contains("hunter2"),
             "{stderr}"
         );
+    }
+}
+
+/// Each tool names the whole flag, and neither panics nor shows what may be a secret.
+async fn tools_reject_arguments_that_are_wrong_or_not_utf8(_: Broker) {
+    let secret = OsStr::from_bytes(b"auth_secret=hunter2\xff");
+    for tool in [
+        "to_nsq",
+        "nsq_bench",
+        "embedded_nsqd",
+        "verifier",
+        "chaos_proxy",
+    ] {
+        let run = |arguments: Vec<&'static OsStr>| async move {
+            let mut command = Command::new(example::program(tool).unwrap());
+            command.args(arguments).stdin(Stdio::null());
+            let ended = tokio::task::spawn_blocking(move || command.output()).await;
+            let Output { status, stderr, .. } = ended.unwrap().unwrap();
+            let stderr = String::from_utf8_lossy(&stderr).into_owned();
+            assert_eq!(status.code(), Some(2), "{tool}: {stderr}");
+            stderr
+        };
+        let stderr = run(vec![OsStr::new("-foo")]).await;
+        assert!(stderr.contains("'--foo'"), "{tool}: {stderr}");
+        let stderr = run(vec![OsStr::from_bytes(b"\xff")]).await;
+        assert!(stderr.starts_with("error: "), "{tool}: {stderr}");
+        let (value, named) = match tool {
+            "to_nsq" | "verifier" => (vec!["-producer-opt"], "--producer-opt"),
+            "nsq_bench" => (vec!["publish", "-producer-opt"], "--producer-opt"),
+            "embedded_nsqd" => (vec!["-auth-secret"], "--auth-secret"),
+            _ => (vec!["-upstream"], "--upstream"),
+        };
+        let arguments = value.into_iter().map(OsStr::new).chain([secret]);
+        let stderr = run(arguments.collect()).await;
+        let expected = format!("error: the value of {named} is not UTF-8");
+        assert!(stderr.starts_with(&expected), "{tool}: {stderr}");
+        assert!(!stderr.contains("hunter2"), "{tool}: {stderr}");
     }
 }
 

@@ -16,6 +16,8 @@
 #[path = "../../../tests/support/chaos/mod.rs"]
 mod chaos;
 
+#[path = "../shared/arguments.rs"]
+mod arguments;
 #[path = "../shared/signal.rs"]
 mod signal;
 
@@ -74,7 +76,7 @@ fn address(text: &str) -> Result<String, String> {
 }
 
 fn main() -> ExitCode {
-    match run(Flags::parse()) {
+    match run(arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("chaos_proxy: {error}");

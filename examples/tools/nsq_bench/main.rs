@@ -28,6 +28,8 @@
 //! The summary on standard output has the format of NSQ's `bench_writer`. With `--json` a JSON
 //! object follows on the last line.
 
+#[path = "../shared/arguments.rs"]
+mod arguments;
 mod bodies;
 mod callers;
 mod measurement;

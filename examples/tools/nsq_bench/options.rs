@@ -1,11 +1,11 @@
 //! The command line.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::path::PathBuf;
 
 use actix_nsq::{ConfigError, NameError, ProducerConfig, Topic};
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
-use crate::{bodies::Bodies, producer_opt::producer_opt};
+use crate::{arguments, bodies::Bodies, producer_opt::producer_opt};
 
 /// Suffix of a topic that nsqd keeps in memory only.
 const EPHEMERAL: &str = "#ephemeral";
@@ -109,16 +109,20 @@ pub(crate) struct Options {
 impl Options {
     /// Parses the command line. Exits with code 2 if it is wrong.
     pub(crate) fn from_command_line() -> Self {
-        Self::parse(std::env::args_os()).unwrap_or_else(|error| error.exit())
+        Self::checked(arguments::parse()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn checked(flags: Flags) -> Result<Self, clap::Error> {
+        let Command::Publish(flags) = flags.command;
+        Self::new(flags).map_err(|error| Flags::command().error(ErrorKind::ValueValidation, error))
     }
 
     /// Parses arguments; the first is the name of the program.
-    pub(crate) fn parse<A>(arguments: impl IntoIterator<Item = A>) -> Result<Self, clap::Error>
-    where
-        A: Into<OsString> + Clone,
-    {
-        let Command::Publish(flags) = Flags::try_parse_from(arguments)?.command;
-        Self::new(flags).map_err(|error| Flags::command().error(ErrorKind::ValueValidation, error))
+    #[cfg(test)]
+    pub(crate) fn parse<'a>(
+        arguments: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, clap::Error> {
+        arguments::try_parse(arguments).and_then(Self::checked)
     }
 
     fn new(flags: Publish) -> Result<Self, String> {
@@ -284,6 +288,37 @@ mod tests {
         let config = options.config;
         assert!(!config.auto_batch() && config.retry_maybe_written());
         assert_eq!(config.publish_window(), 9);
+    }
+
+    #[test]
+    fn flags_are_spelled_as_in_go() {
+        let options = parse(
+            "-size=7 -concurrency 3 --mpub=2 -json -no-batching=false --other-arbiter=T \
+             -producer-opt publish_window,9 -producer-opt=max_pending=8 -beside -x",
+        );
+        let options = options.unwrap();
+        assert_eq!((options.bodies.size(), options.concurrency), (7, 3));
+        assert_eq!((options.mpub, options.json), (Some(2), true));
+        assert!(options.config.auto_batch() && options.other_arbiter);
+        assert_eq!(options.config.publish_window(), 9);
+        assert_eq!(options.config.max_pending(), 8);
+        // What stands behind a flag is its value, whatever it begins with.
+        assert_eq!(options.beside.unwrap().as_str(), "-x");
+    }
+
+    #[test]
+    fn unknown_flag_is_named_in_full() {
+        for flag in ["-foo", "-foo=1", "-sized 7", "-s", "--foo"] {
+            let error = parse(flag).map(drop).unwrap_err();
+            let name = flag.trim_start_matches('-').split([' ', '=']).next();
+            let named = format!("'--{}'", name.unwrap());
+            assert!(error.contains(&named), "{flag}: {error}");
+        }
+        let error = parse("-size").map(drop).unwrap_err();
+        assert!(
+            error.contains("a value is required for '--size <BYTES>'"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -26,6 +26,8 @@
 //!
 //! [nsq]: https://nsq.io/utilities/to_nsq.html
 
+#[path = "../shared/arguments.rs"]
+mod arguments;
 mod input;
 mod options;
 #[path = "../shared/producer_opt.rs"]

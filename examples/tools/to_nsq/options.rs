@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use actix_nsq::{ConfigError, ProducerConfig, Topic};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
-use crate::producer_opt::producer_opt;
+use crate::{arguments, producer_opt::producer_opt};
 
 /// Publishes each line of the standard input to nsqd.
 ///
@@ -69,7 +69,7 @@ pub(crate) struct Options {
 impl Options {
     /// Parses the command line. Exits with code 2 if it is wrong.
     pub(crate) fn from_command_line() -> Self {
-        let flags = Flags::parse_from(std::env::args().map(double_dash));
+        let flags: Flags = arguments::parse();
         let configs = configs(&flags).unwrap_or_else(|error| {
             Flags::command()
                 .error(ErrorKind::ValueValidation, error)
@@ -82,24 +82,6 @@ impl Options {
             rate: (flags.rate > 0).then(|| flags.rate.try_into().unwrap_or(u32::MAX)),
             outcome_log: flags.outcome_log,
         }
-    }
-}
-
-/// Adds the second dash to a flag that is spelled as in Go.
-fn double_dash(argument: String) -> String {
-    let name = argument.strip_prefix('-').unwrap_or_default();
-    let name = name.split_once('=').map_or(name, |(name, _)| name);
-    let mut known: Vec<String> = ["help", "version"].map(String::from).into();
-    let command = Flags::command();
-    known.extend(
-        command
-            .get_arguments()
-            .filter_map(|flag| flag.get_long().map(String::from)),
-    );
-    if known.iter().any(|known| known == name) {
-        format!("-{argument}")
-    } else {
-        argument
     }
 }
 

@@ -32,6 +32,8 @@
 //! thread; both use one `tracker`. The `drain` compares the record, which the tests of the crate
 //! use too, with the messages in nsqd; the `report` prints the result.
 
+#[path = "../shared/arguments.rs"]
+mod arguments;
 mod drain;
 mod fault_injector;
 mod load;

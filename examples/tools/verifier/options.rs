@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use actix_nsq::{ConfigError, ProducerConfig};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
-use crate::{producer_opt::producer_opt, support::chaos::Faults, violation::Violation};
+use crate::{arguments, producer_opt::producer_opt, support::chaos::Faults, violation::Violation};
 
 /// Offered rate in relation to `--rate`: messages that a fault makes ambiguous do not count.
 const MARGIN: f64 = 1.03;
@@ -122,7 +122,7 @@ pub(crate) struct Options {
 impl Options {
     /// Parses the command line. Exits with code 2 if it is wrong.
     pub(crate) fn from_command_line() -> Self {
-        let options = Self::parse();
+        let options: Self = arguments::parse();
         let error = match options.config("127.0.0.1:4150") {
             Err(error) => Some(error.to_string()),
             Ok(_) => options.contradiction(),
