@@ -96,6 +96,9 @@ async fn verifier_reports_every_kind_of_false_answer(_: Broker) {
 async fn verifier_fails_if_the_rate_is_not_kept(_: Broker) {
     let impossible = "--rate 0 --require 10000000 --duration 1 --producers 1";
     let (code, output) = verify(impossible).await;
+    // A wrong answer beside it has the exit code of a wrong answer.
+    assert_eq!(code, Some(4), "{output}");
+    let (code, output) = verify(&format!("{impossible} --sabotage unanswered")).await;
     assert_eq!(code, Some(1), "{output}");
     let reported = output.contains("which is less than the required 10000000/s");
     assert!(reported, "{output}");

@@ -23,8 +23,9 @@ const PACED_CALLERS: usize = 100_000;
 /// messages that nsqd stored.
 ///
 /// Exit codes: 0 if every result is true and in time, every fault hit publishes in flight, and the
-/// rate was sustained; 1 if not; 2 for a wrong command line; 3 if there is no result, for example
-/// because nsqd does not start.
+/// rate was sustained; 4 if only the rate was not; 1 if a result is wrong or late, or a fault
+/// proves nothing; 2 for a wrong command line; 3 if there is no result, for example because nsqd
+/// does not start.
 ///
 /// The rate is sustained if at least --require messages per second are ok, without the outages. An
 /// outage of a producer lasts from a fault of nsqd's process until the first ok after nsqd is up

@@ -22,6 +22,16 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// Clears the progress line on a terminal.
 const CLEAR: &str = "\r\x1b[K";
 
+/// Exit code: every result is true and in time, every fault hit publishes in flight, and the rate
+/// was sustained.
+const CLEAN: u8 = 0;
+
+/// Exit code: a result is wrong or missing, or the faults were not as requested.
+const NOT_CLEAN: u8 = 1;
+
+/// Exit code: only the rate is below the required one.
+const LOW_RATE: u8 = 4;
+
 /// Maximum number of faults that are named for each problem.
 const EXAMPLES: usize = 5;
 
@@ -38,16 +48,25 @@ pub(crate) struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// Everything that is wrong. Empty: the run is clean.
-    pub(crate) fn failures(&self) -> Vec<String> {
-        let mut failures = Vec::new();
+    /// The exit code of the run.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match (self.problems().is_empty(), self.low_rate()) {
+            (true, None) => CLEAN,
+            (true, Some(_)) => LOW_RATE,
+            (false, _) => NOT_CLEAN,
+        }
+    }
+
+    /// What is wrong with the results, or keeps them from proving something.
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
         let RunResult {
             faults,
             log_failure,
             ..
         } = self.result;
         if !self.audit.is_clean() {
-            failures.push("results are not true (see above)".into());
+            problems.push("results are not true (see above)".into());
         }
         let all = |problem: &str, has_problem: fn(&InjectedFault) -> bool| {
             let mut affected = faults.iter().filter(|fault| has_problem(fault));
@@ -60,19 +79,20 @@ impl Report<'_> {
             };
             (!examples.is_empty()).then(|| format!("{problem}: {}{more}", examples.join(", ")))
         };
-        failures.extend(all("nothing in flight", |fault| fault.in_flight == 0));
-        failures.extend(all("not recovered", |fault| fault.recovered.is_none()));
-        failures.extend(self.missing().map(|fault| format!("no {fault} occurred")));
-        let (rate, required) = (self.sustained_rate(), self.options.required_rate());
-        if rate < required && !self.interrupted {
-            failures.push(format!(
-                "sustained {rate:.0}/s, which is less than the required {required:.0}/s"
-            ));
-        }
+        problems.extend(all("nothing in flight", |fault| fault.in_flight == 0));
+        problems.extend(all("not recovered", |fault| fault.recovered.is_none()));
+        problems.extend(self.missing().map(|fault| format!("no {fault} occurred")));
         if let Some(error) = log_failure {
-            failures.push(format!("the log is incomplete: {error}"));
+            problems.push(format!("the log is incomplete: {error}"));
         }
-        failures
+        problems
+    }
+
+    fn low_rate(&self) -> Option<String> {
+        let (rate, required) = (self.sustained_rate(), self.options.required_rate());
+        (rate < required && !self.interrupted).then(|| {
+            format!("sustained {rate:.0}/s, which is less than the required {required:.0}/s")
+        })
     }
 
     /// Requested faults that did not occur although there was time.
@@ -156,13 +176,15 @@ impl fmt::Display for Report<'_> {
             self.duration.as_secs_f64(),
             self.options.required_rate(),
         )?;
-        match self.failures()[..] {
+        let mut problems = self.problems();
+        problems.extend(self.low_rate());
+        match problems[..] {
             [] => writeln!(f, "clean; seed {}", self.seed),
-            ref failures => {
+            ref problems => {
                 writeln!(
                     f,
                     "NOT CLEAN: {}; --seed {}",
-                    failures.join("; "),
+                    problems.join("; "),
                     self.seed
                 )
             }
