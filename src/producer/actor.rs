@@ -155,6 +155,7 @@ impl Producer {
                 messages: config.auto_batch_messages(),
                 bytes: config.auto_batch_bytes().min(config.max_batch_size()),
             }),
+            batch_time: config.ack_timeout() / 4,
             retry_maybe_written: config.retry_maybe_written(),
         };
         let link = Link::new(

@@ -1,6 +1,6 @@
 //! A connection as both ends see it: the commands that the client's socket took, and what nsqd did.
 
-use std::{io, time::Duration};
+use std::io;
 
 use actix_nsq::bytes::Bytes;
 use tokio::time::Instant;
@@ -12,9 +12,6 @@ use super::{
     world::{Mood, World},
 };
 
-/// The fewest commands in flight before another one waits, with batching.
-pub(crate) const LEAST: usize = 8;
-
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) peer: Peer,
@@ -25,9 +22,6 @@ pub(crate) struct Line {
     pub(crate) handshake_end: usize,
     /// When nsqd accepted the handshake: from then on the client may write commands.
     pub(crate) opened: Option<Instant>,
-    /// When the client connected, and the longest time of the response to IDENTIFY.
-    began: Instant,
-    pub(crate) round_trip: Duration,
     /// When the client closed it.
     pub(crate) gone: Option<Instant>,
     /// When the client last read a frame, and a response.
@@ -74,8 +68,6 @@ impl Line {
             seen: 4,
             handshake_end: 0,
             opened: None,
-            began: now,
-            round_trip: Duration::ZERO,
             gone: None,
             frame_heard: None,
             answer_heard: None,
@@ -142,7 +134,6 @@ impl Line {
                 }
             }
             match &frame.what {
-                What::Greeting if fresh => self.round_trip = now - self.began,
                 What::Greeting => {}
                 What::Heartbeat => self.owes |= fresh && self.opened.is_some(),
                 What::Ok(start) if fresh && !astray => {

@@ -7,12 +7,12 @@ use futures::FutureExt;
 
 use super::{
     command::Verb,
-    line::{LEAST, Line},
+    line::Line,
     path::{At, variant},
     publish::{Publish, Way},
     setup::Order,
     truth::is_remembered,
-    world::{TOPICS, World},
+    world::World,
 };
 
 impl World {
@@ -218,10 +218,10 @@ impl World {
             assert!(!line.owes, "a heartbeat was not answered");
             let room = flying < setup.window && stats.in_flight_bytes < setup.window_bytes;
             let leaving = self.reconnect.is_some();
-            let least = self.may_pile_up(line);
             assert!(
                 !room
-                    || least.is_none_or(|least| stats.queued <= least)
+                    || stats.queued == 0
+                    || self.may_wait(line)
                     || leaving
                     || setup.window_bytes < 10_000,
                 "{} wait although the window is open",
@@ -230,25 +230,12 @@ impl World {
         }
     }
 
-    /// The most publishes that may wait for a larger batch although the window is open. `None`: any
-    /// number,
-    /// since the most commands for a nearby nsqd are in flight.
-    fn may_pile_up(&self, line: &Line) -> Option<usize> {
-        if self.setup.order == Order::All {
-            return Some(0);
-        }
-        let (mut commands, mut flying) = (0, [0; TOPICS.len()]);
-        for command in &line.commands {
-            if let Some(first) = command.publishes.first()
-                && command.confirmed.is_none()
-            {
-                commands += 1;
-                flying[self.publishes[*first].topic] += command.publishes.len();
-            }
-        }
-        let piles = flying.map(|count| count / LEAST);
-        let waiting = piles.map(|enough| enough.saturating_sub(1));
-        (commands < LEAST).then(|| waiting.into_iter().sum())
+    /// Whether publishes may wait although the window is open: for a larger batch, or until the
+    /// round trip is measured. Both end with a response.
+    fn may_wait(&self, line: &Line) -> bool {
+        let mut commands = line.commands.iter();
+        let in_flight = commands.any(|sent| !sent.publishes.is_empty() && sent.confirmed.is_none());
+        self.setup.order != Order::All && in_flight
     }
 
     /// Compares the counted commands and batches with those written.

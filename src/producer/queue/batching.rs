@@ -20,10 +20,6 @@ impl Batching {
         }
     }
 
-    pub(super) fn is_on(&self) -> bool {
-        self.limits.is_some()
-    }
-
     pub(super) fn suspend(&mut self) {
         self.suspended = true;
     }

@@ -27,11 +27,16 @@ pub(super) struct Bounds<'a> {
     pub(super) now: Instant,
 }
 
+/// Returns whether a queue may be held back in order to send larger batches: its topic is in
+/// flight, and its next publish can be batched.
+pub(super) fn may_be_held_back<R>(queue: &mut TopicQueue<R>) -> bool {
+    queue.in_flight() > 0 && queue.get_unsent(0).is_some_and(|next| !next.no_batch)
+}
+
 /// Returns whether the next batch of a queue waits for more publishes, because enough of its topic
 /// is in flight.
-pub(super) fn waits_for_more<R>(queue: &mut TopicQueue<R>, limit: InFlightLimit) -> bool {
+pub(super) fn waits_for_more<R>(queue: &mut TopicQueue<R>, limit: &InFlightLimit) -> bool {
     queue.unsent() < limit.batch_from(queue.in_flight())
-        && queue.get_unsent(0).is_some_and(|next| !next.no_batch)
 }
 
 /// The publishes selected for the next command.

@@ -8,6 +8,9 @@ use std::{
 
 use super::{in_flight_limit::InFlightLimit, limits::Usage};
 
+/// Bytes of a publish whose transmission takes no time worth mentioning.
+const SMALL: usize = 4 << 10;
+
 /// A command in flight.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InFlight {
@@ -18,6 +21,8 @@ pub(super) struct InFlight {
     /// Offset of its end in the bytes sent on the connection.
     pub(super) end: u64,
     pub(super) since: Instant,
+    /// It carries one small publish, and no publish was in flight before it.
+    pub(super) measures_round_trip: bool,
 }
 
 impl InFlight {
@@ -27,6 +32,7 @@ impl InFlight {
             usage: Usage::default(),
             end,
             since: now,
+            measures_round_trip: false,
         }
     }
 
@@ -43,22 +49,20 @@ pub(super) struct CommandsInFlight {
     usage: Usage,
     /// Maximum of publishes and bytes in flight.
     window: Usage,
+    is_batching: bool,
     limit: InFlightLimit,
 }
 
 impl CommandsInFlight {
-    pub(super) fn new(window: Usage) -> Self {
+    /// `batch_time` is the time within which a batch is to be answered.
+    pub(super) fn new(window: Usage, is_batching: bool, batch_time: Duration) -> Self {
         Self {
             commands: VecDeque::new(),
             usage: Usage::default(),
             window,
-            limit: InFlightLimit::default(),
+            is_batching,
+            limit: InFlightLimit::new(batch_time),
         }
-    }
-
-    /// A new connection was made, whose handshake took `round_trip` for one response.
-    pub(super) fn on_connected(&mut self, round_trip: Duration) {
-        self.limit = InFlightLimit::new(round_trip);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -78,14 +82,42 @@ impl CommandsInFlight {
         self.window.minus(self.usage)
     }
 
-    pub(super) fn limit(&self) -> InFlightLimit {
-        self.limit
+    pub(super) fn limit(&self) -> &InFlightLimit {
+        &self.limit
+    }
+
+    pub(super) fn limit_mut(&mut self) -> &mut InFlightLimit {
+        &mut self.limit
+    }
+
+    /// Returns whether nothing is to be sent until all publishes in flight are answered.
+    pub(super) fn waits_to_measure(&self) -> bool {
+        self.limit.is_measuring() && self.usage.publishes > 0
     }
 
     /// Returns whether the limit for batches allows another command; pings do not count.
     pub(super) fn is_within_limit(&self, pings: usize) -> bool {
         let commands = self.commands.len().saturating_sub(pings);
         commands < self.limit.commands() && self.usage.publishes < self.limit.publishes()
+    }
+
+    /// Adds a command that ends at `end` in the bytes sent.
+    pub(super) fn push_publishes(
+        &mut self,
+        topic_queue: usize,
+        usage: Usage,
+        end: u64,
+        now: Instant,
+    ) {
+        let is_small = usage.fits(Usage::one(SMALL));
+        let measures_round_trip = is_small && self.usage.publishes == 0;
+        self.push(InFlight {
+            topic_queue,
+            usage,
+            end,
+            since: now,
+            measures_round_trip,
+        });
     }
 
     pub(super) fn push(&mut self, command: InFlight) {
@@ -108,9 +140,13 @@ impl CommandsInFlight {
         let command = self
             .pop_oldest()
             .ok_or("OK while no command is in flight")?;
-        if !command.is_ping() {
-            let round_trip = now.saturating_duration_since(command.since);
-            self.limit.on_response(round_trip);
+        if self.is_batching && !command.is_ping() {
+            let InFlight { usage, since, .. } = command;
+            self.limit.on_response(usage, since, now);
+            if command.measures_round_trip {
+                let time = now.saturating_duration_since(since);
+                self.limit.on_measurement(time, now);
+            }
         }
         Ok(command)
     }

@@ -1,47 +1,126 @@
-//! How much is kept in flight when publishes are batched.
+//! How much is kept in flight when publishes are batched, and how large a batch may be.
 //!
-//! Enough to keep nsqd busy, and so little that queued publishes form large batches and that a
-//! single publish of another topic has little before it.
+//! Enough in flight to keep nsqd busy, and so little that queued publishes form large batches. It
+//! concerns only topics with publishes in flight whose next one can be batched: nothing is gained
+//! by holding others back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// The limits of a connection, from its shortest round trip.
+use super::{
+    limits::{Batch, LARGE, Usage},
+    round_trip::RoundTrip,
+    service_time::ServiceTime,
+};
+
+/// Maximum number of messages in a batch until nsqd's first response shows how fast it is. With two
+/// syncs of 50 ms per message a batch takes 1.6 s.
+const FIRST_BATCH: usize = 16;
+
+/// The limits of a connection, from its round trip and nsqd's speed.
 ///
 /// The constants are measured: a local nsqd reaches its highest rate with about 8 commands and 256
 /// publishes in flight; each microsecond of round trip needs about one publish more.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug)]
 pub(super) struct InFlightLimit {
-    round_trip: Duration,
+    round_trip: RoundTrip,
+    service_time: ServiceTime,
+    /// Time within which a batch is to be answered.
+    batch_time: Duration,
+    /// Nothing is sent until nothing is in flight, so that the next command measures the round
+    /// trip.
+    is_measuring: bool,
 }
 
 impl InFlightLimit {
-    /// Limits of a new connection, whose handshake took `round_trip` for one response.
-    pub(super) fn new(round_trip: Duration) -> Self {
-        Self { round_trip }
+    pub(super) fn new(batch_time: Duration) -> Self {
+        Self {
+            round_trip: RoundTrip::default(),
+            service_time: ServiceTime::default(),
+            batch_time,
+            is_measuring: false,
+        }
     }
 
-    /// A command was answered after `round_trip`.
-    pub(super) fn on_response(&mut self, round_trip: Duration) {
-        self.round_trip = self.round_trip.min(round_trip);
+    /// A new connection was made, whose handshake took `round_trip` for one response.
+    pub(super) fn on_connected(&mut self, round_trip: Duration) {
+        self.round_trip = RoundTrip::new(round_trip);
+        self.is_measuring = false;
+    }
+
+    /// A connection was lost: the next one may be to another nsqd, and perhaps this one was too
+    /// slow.
+    pub(super) fn on_lost(&mut self) {
+        self.service_time = ServiceTime::default();
+    }
+
+    /// A command that was sent at `since` with these publishes was answered.
+    pub(super) fn on_response(&mut self, usage: Usage, since: Instant, now: Instant) {
+        self.round_trip
+            .on_response(now.saturating_duration_since(since));
+        // A large body takes its time on the way.
+        if usage.bytes / usage.publishes.max(1) <= LARGE {
+            let arrived = since + self.round_trip.get();
+            self.service_time.on_response(usage.publishes, arrived, now);
+        }
+    }
+
+    /// A command that measures the round trip was answered after this time.
+    pub(super) fn on_measurement(&mut self, time: Duration, now: Instant) {
+        self.is_measuring = false;
+        self.round_trip.on_measurement(time, now);
+    }
+
+    /// A topic was held back. If the round trip is in doubt, it is measured.
+    pub(super) fn on_held_back(&mut self, now: Instant) {
+        self.is_measuring |= self.round_trip.is_due(now);
+    }
+
+    /// Whether the next command is to measure the round trip.
+    pub(super) fn is_measuring(&self) -> bool {
+        self.is_measuring
     }
 
     /// Maximum number of commands in flight.
-    pub(super) fn commands(self) -> usize {
-        self.micros().div_euclid(50).saturating_add(8)
+    pub(super) fn commands(&self) -> usize {
+        self.during_round_trip(50e-6) + 8
     }
 
     /// Another command is sent while fewer publishes than this are in flight.
-    pub(super) fn publishes(self) -> usize {
-        self.micros().saturating_add(256)
+    pub(super) fn publishes(&self) -> usize {
+        self.during_round_trip(1e-6) + 256
     }
 
     /// Number of queued publishes from which a topic sends its next batch: as many as one of its
     /// commands in flight has on average, and so never more than fit into a batch.
-    pub(super) fn batch_from(self, in_flight: usize) -> usize {
+    pub(super) fn batch_from(&self, in_flight: usize) -> usize {
         in_flight / self.commands()
     }
 
-    fn micros(self) -> usize {
-        self.round_trip.as_micros().try_into().unwrap_or(usize::MAX)
+    /// Reduces a batch to what nsqd can store in time.
+    pub(super) fn batch(&self, limits: Batch) -> Batch {
+        let messages = match self.service_time.get() {
+            None => FIRST_BATCH,
+            Some(each) => whole(self.batch_time.as_secs_f64() / each).max(1),
+        };
+        Batch {
+            messages: limits.messages.min(messages),
+            ..limits
+        }
     }
+
+    /// How many nsqd can execute during one round trip, if each takes at least `seconds`.
+    fn during_round_trip(&self, seconds: f64) -> usize {
+        let each = self.service_time.get().unwrap_or_default().max(seconds);
+        whole(self.round_trip.get().as_secs_f64() / each)
+    }
+}
+
+/// Rounds a number down; one without an end becomes a large number.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is not negative, and a larger one than the maximum is not needed"
+)]
+fn whole(number: f64) -> usize {
+    number.min(1e9) as usize
 }

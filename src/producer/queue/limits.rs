@@ -1,5 +1,7 @@
 //! Limits of the queue, and the small types that its parts share.
 
+use std::time::Duration;
+
 /// Body size in bytes above which a publish is never batched: nsqd's flush per command costs little
 /// beside such a body.
 pub(super) const LARGE: usize = 64 << 10;
@@ -63,6 +65,8 @@ pub(crate) struct Limits {
     pub(crate) window: Usage,
     /// Limits of an automatic batch; `None` turns batching off.
     pub(crate) batch: Option<Batch>,
+    /// Time within which a batch is expected to be answered.
+    pub(crate) batch_time: Duration,
     /// Whether publishes that may be stored are retried after a lost connection.
     pub(crate) retry_maybe_written: bool,
 }

@@ -31,7 +31,9 @@ mod limits;
 mod pending;
 mod ping;
 mod rejection;
+mod round_trip;
 mod server_limits;
+mod service_time;
 mod topic_queue;
 
 use std::time::{Duration, Instant};
@@ -42,7 +44,7 @@ use self::{
     admission::{Admission, Waiter},
     batching::Batching,
     disconnect::take_back,
-    dispatch::{Bounds, Selection, encode, select_batch, waits_for_more},
+    dispatch::{Bounds, Selection, encode, may_be_held_back, select_batch, waits_for_more},
     expiry::Expiry,
     in_flight::{CommandsInFlight, InFlight},
     pending::Pending,
@@ -84,6 +86,7 @@ impl<R: Reply> TransactionQueue<R> {
             pending,
             window,
             batch,
+            batch_time,
             retry_maybe_written,
         } = limits;
         Self {
@@ -91,7 +94,7 @@ impl<R: Reply> TransactionQueue<R> {
                 Some(_) => TopicQueues::per_topic(),
                 None => TopicQueues::single(),
             },
-            in_flight: CommandsInFlight::new(window),
+            in_flight: CommandsInFlight::new(window, batch.is_some(), batch_time),
             batching: Batching::new(batch),
             server_limits: ServerLimits::default(),
             last_rejected: None,
@@ -240,7 +243,7 @@ impl<R: Reply> TransactionQueue<R> {
 
     /// A connection was made, whose handshake took `round_trip` for one response.
     pub(crate) fn on_connected(&mut self, round_trip: Duration) {
-        self.in_flight.on_connected(round_trip);
+        self.in_flight.limit_mut().on_connected(round_trip);
     }
 
     /// Encodes the next command into `out`, if there is one and the window allows it. `ping` is the
@@ -253,19 +256,25 @@ impl<R: Reply> TransactionQueue<R> {
             self.in_flight.push(InFlight::ping(out.total(), now));
             return true;
         }
-        let mut turns = self.topics.ready();
-        while turns > 0
-            && self.may_send()
-            && let Some(index) = self.topics.take_turn()
+        while !self.in_flight.waits_to_measure()
+            && let Some((index, was_held_back)) = self.take_turn(now)
             && let Some(queue) = self.topics.get_mut(index)
         {
-            turns -= 1;
             let suspended = queue.batching_suspended;
+            let limit = self.in_flight.limit();
             let batch = self.batching.limits(suspended, &self.server_limits);
-            if batch.is_some() && waits_for_more(queue, self.in_flight.limit()) {
-                self.topics.make_ready(index);
-                continue;
+            let batch = batch.map(|batch| limit.batch(batch));
+            if batch.is_some() && may_be_held_back(queue) {
+                if !was_held_back {
+                    self.topics.hold_back(index);
+                    continue;
+                }
+                // Its next publish or response gives it another turn.
+                if waits_for_more(queue, limit) {
+                    continue;
+                }
             }
+            let batch = batch.filter(|_| !limit.is_measuring());
             let bounds = Bounds {
                 batch,
                 capacity: self.in_flight.capacity(),
@@ -283,12 +292,8 @@ impl<R: Reply> TransactionQueue<R> {
                 encode(queue, usage, out);
                 let requeued = queue.mark_sent(publishes);
                 self.accounting.command_sent(publishes, requeued);
-                self.in_flight.push(InFlight {
-                    topic_queue: index,
-                    usage,
-                    end: out.total(),
-                    since: now,
-                });
+                self.in_flight
+                    .push_publishes(index, usage, out.total(), now);
             }
             if blocked {
                 // Before a publish is accepted below, which could give the queue a later turn.
@@ -298,8 +303,6 @@ impl<R: Reply> TransactionQueue<R> {
                 self.topics
                     .remove_next(index, undeliverable, &mut self.accounting);
                 self.admit_waiters();
-                // The accepted ones may be undeliverable as well.
-                turns = self.topics.ready() + 1;
             }
             if blocked {
                 return false;
@@ -312,9 +315,19 @@ impl<R: Reply> TransactionQueue<R> {
         false
     }
 
-    /// Returns whether another command may be in flight, apart from the window.
-    fn may_send(&self) -> bool {
-        !self.batching.is_on() || self.in_flight.is_within_limit(self.pings.in_flight())
+    /// Returns the queue whose turn it is, and whether it was held back before.
+    fn take_turn(&mut self, now: Instant) -> Option<(usize, bool)> {
+        if let Some(index) = self.topics.take_turn() {
+            return Some((index, false));
+        }
+        if !self.topics.has_held_back() {
+            return None;
+        }
+        if self.in_flight.is_within_limit(self.pings.in_flight()) {
+            return Some((self.topics.take_held_back()?, true));
+        }
+        self.in_flight.limit_mut().on_held_back(now);
+        None
     }
 
     /// nsqd's `OK` for the oldest command was read. `written` is the number of bytes that the
@@ -341,6 +354,7 @@ impl<R: Reply> TransactionQueue<R> {
         }
         self.topics
             .complete_oldest(index, count, &mut self.accounting, |_| Ok(()));
+        self.topics.make_ready(index);
         Ok(())
     }
 
@@ -405,6 +419,7 @@ impl<R: Reply> TransactionQueue<R> {
             ConnectionEnd::Rejected => (0, None),
             ConnectionEnd::Lost { written, cause } => {
                 self.forget_server_limits();
+                self.in_flight.limit_mut().on_lost();
                 (written, Some(cause).filter(|_| !self.retry_maybe_written))
             }
         };

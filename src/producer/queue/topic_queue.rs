@@ -28,6 +28,8 @@ pub(super) struct TopicQueue<R> {
     pub(super) batching_suspended: bool,
     /// It is in the list of queues that take turns.
     is_ready: bool,
+    /// It is in the list of queues that are held back.
+    is_held_back: bool,
 }
 
 impl<R> TopicQueue<R> {
@@ -38,6 +40,7 @@ impl<R> TopicQueue<R> {
             sent: 0,
             batching_suspended: false,
             is_ready: false,
+            is_held_back: false,
         }
     }
 
@@ -96,6 +99,9 @@ pub(super) struct TopicQueues<R> {
     free: Vec<usize>,
     /// Queues that have something to send, each once, in turn. Some may have become empty.
     ready: VecDeque<usize>,
+    /// Queues that wait until less is in flight, each once, in turn. Some may have become ready or
+    /// empty.
+    held_back: VecDeque<usize>,
     /// The queue of the latest publish, which is often that of the next.
     latest: usize,
 }
@@ -108,6 +114,7 @@ impl<R> TopicQueues<R> {
             by_topic: None,
             free: Vec::new(),
             ready: VecDeque::new(),
+            held_back: VecDeque::new(),
             latest: 0,
         }
     }
@@ -165,11 +172,6 @@ impl<R> TopicQueues<R> {
         index
     }
 
-    /// Number of queues that take turns.
-    pub(super) fn ready(&self) -> usize {
-        self.ready.len()
-    }
-
     /// Removes the queue whose turn it is from those that take turns.
     pub(super) fn take_turn(&mut self) -> Option<usize> {
         let index = self.ready.pop_front()?;
@@ -200,11 +202,41 @@ impl<R> TopicQueues<R> {
         }
     }
 
+    /// Lets a queue wait until less is in flight.
+    pub(super) fn hold_back(&mut self, index: usize) {
+        if let Some(queue) = self.queues.get_mut(index)
+            && !queue.is_held_back
+        {
+            queue.is_held_back = true;
+            self.held_back.push_back(index);
+        }
+    }
+
+    /// Returns whether queues are held back.
+    pub(super) fn has_held_back(&self) -> bool {
+        !self.held_back.is_empty()
+    }
+
+    /// Removes the queue whose turn it is from those that are held back.
+    pub(super) fn take_held_back(&mut self) -> Option<usize> {
+        loop {
+            let index = self.held_back.pop_front()?;
+            if let Some(queue) = self.queues.get_mut(index) {
+                queue.is_held_back = false;
+                if !queue.is_ready && queue.unsent() > 0 {
+                    return Some(index);
+                }
+            }
+        }
+    }
+
     /// Arranges the turns anew: `first` in this order, then the others as before, then `last`.
     pub(super) fn rearrange_turns(&mut self, first: VecDeque<usize>, last: Option<usize>) {
         let others = mem::take(&mut self.ready);
+        self.held_back.clear();
         for queue in &mut self.queues {
             queue.is_ready = false;
+            queue.is_held_back = false;
         }
         for index in first.into_iter().chain(others) {
             if Some(index) != last {
@@ -233,9 +265,11 @@ impl<R> TopicQueues<R> {
                 if let Some(topic) = queue.topic.take() {
                     by_topic.remove(&topic);
                     self.free.push(index);
-                    let is_ready = queue.is_ready;
-                    *queue = TopicQueue::new(None);
-                    queue.is_ready = is_ready;
+                    *queue = TopicQueue {
+                        is_ready: queue.is_ready,
+                        is_held_back: queue.is_held_back,
+                        ..TopicQueue::new(None)
+                    };
                 }
             }
             _ => queue.publishes.shrink_to(IDLE_CAPACITY),

@@ -11,6 +11,7 @@ mod rejection;
 mod requeue;
 mod responses;
 mod speed;
+mod throughput;
 mod turns;
 mod window;
 
@@ -87,6 +88,7 @@ const WIDE: Limits = Limits {
     pending: usage(1000, 1 << 20),
     window: usage(100, 1 << 16),
     batch: None,
+    batch_time: SECOND,
     retry_maybe_written: false,
 };
 

@@ -196,7 +196,7 @@ fn batching_is_suspended_until_nsqd_stores_again() {
         // An OK does, for the topic that failed its own.
         bench.ok();
         bench.publish_all("bbaa");
-        bench.sends(["MPUB b 9 10", "PUB a 11", "PUB a 12"]);
+        bench.sends(["PUB a 11", "PUB a 12", "MPUB b 9 10"]);
         bench.ok();
         bench.publish_all("aa");
         bench.sends(["MPUB a 13 14"]);

@@ -37,6 +37,7 @@ impl Loop {
                 pending: usage(1_000_000, 1 << 30),
                 window: usage(1_000_000, 1 << 30),
                 batch,
+                batch_time: SECOND,
                 retry_maybe_written: false,
             }),
             out: Outbox::new(),

@@ -37,53 +37,90 @@ fn one_publish_may_exceed_the_window() {
     bench.sends(["PUB a 3"]);
 }
 
-/// Publishes to this many topics, and returns the number of commands sent.
-fn send_topics(bench: &mut Bench, topics: usize) -> usize {
-    for topic in 0..topics {
-        bench.publish(&format!("topic{topic}"));
-    }
+/// Batches of a single publish.
+fn batching_singles() -> Bench {
+    Bench::batching_within(1, 900_000)
+}
+
+/// Publishes this many times to a topic, and returns the number of commands sent.
+fn send_singles(bench: &mut Bench, publishes: usize) -> usize {
+    bench.publish_all(&"a".repeat(publishes));
     bench.send().len()
 }
 
 #[test]
 fn longer_round_trip_allows_more_commands() {
     for (micros, commands) in [(0, 8), (49, 8), (50, 9), (99, 9), (1_000, 28)] {
-        let mut bench = Bench::batching();
+        let mut bench = batching_singles();
         bench.queue().on_connected(Duration::from_micros(micros));
-        assert_eq!(send_topics(&mut bench, 50), commands, "{micros} us");
+        assert_eq!(send_singles(&mut bench, 50), commands, "{micros} us");
     }
     // Without batching there is no such limit.
     let mut bench = Bench::new();
-    assert_eq!(send_topics(&mut bench, 90), 90);
+    assert_eq!(send_singles(&mut bench, 90), 90);
 }
 
 #[test]
-fn shortest_round_trip_of_a_connection_counts() {
-    let mut bench = Bench::batching();
+fn only_a_topic_in_flight_that_can_be_batched_is_limited() {
+    let mut bench = Bench::batching_within(1, 900_000);
+    for topic in 0..50 {
+        bench.publish(&format!("topic{topic}"));
+    }
+    assert_eq!(bench.send().len(), 50);
+    bench.publish("topic0");
+    bench.sends([]);
+    for _ in 0..20 {
+        bench.defer("deferred", 5);
+        bench.multi_publish("many", 2);
+    }
+    assert_eq!(bench.send().len(), 40);
+    bench.ok();
+    bench.sends(["PUB topic0 51"]);
+}
+
+#[test]
+fn shorter_round_trip_counts_at_once() {
+    let mut bench = batching_singles();
     bench.queue().on_connected(Duration::from_micros(1_000));
-    assert_eq!(send_topics(&mut bench, 40), 28);
+    assert_eq!(send_singles(&mut bench, 40), 28);
     bench.wait(Duration::from_micros(500));
     bench.ok();
     // 18 are allowed now, and 27 are in flight.
     bench.sends([]);
     bench.oks(10);
     assert_eq!(bench.send().len(), 1);
-    // A longer one changes nothing.
-    bench.wait(SECOND);
-    bench.oks(18);
-    assert_eq!(send_topics(&mut bench, 50), 18);
     bench.lose(0);
     bench.queue().on_connected(Duration::from_micros(100));
     assert_eq!(bench.send().len(), 10);
 }
 
 #[test]
+fn longer_round_trip_is_measured_with_nothing_in_flight() {
+    let millis = Duration::from_millis;
+    let mut bench = batching_singles();
+    assert_eq!(send_singles(&mut bench, 60), 8);
+    // Responses take long, because of the distance or of other work in nsqd.
+    bench.wait(millis(20));
+    bench.oks(7);
+    assert_eq!(bench.send().len(), 7);
+    bench.wait(millis(20));
+    bench.oks(7);
+    bench.sends([]);
+    bench.ok();
+    bench.sends(["PUB a 16"]);
+    // It confirms what the first publish has measured.
+    bench.wait(millis(20));
+    bench.ok();
+    assert!(bench.send().len() > 8);
+}
+
+#[test]
 fn pings_do_not_count_as_commands() {
-    let mut bench = Bench::batching();
+    let mut bench = batching_singles();
     for _ in 0..10 {
         bench.ping();
     }
-    assert_eq!(send_topics(&mut bench, 10), 10 + 8);
+    assert_eq!(send_singles(&mut bench, 10), 10 + 8);
     bench.ping();
     bench.sends(["IDENTIFY {}"]);
     bench.oks(10);
@@ -92,10 +129,28 @@ fn pings_do_not_count_as_commands() {
     assert_eq!(bench.send().len(), 1);
 }
 
+/// Numbers of publishes of the commands sent.
+fn batches(bench: &mut Bench) -> Vec<usize> {
+    let commands = bench.send();
+    let members = commands.iter().map(|line| line.split(' ').count() - 2);
+    members.collect()
+}
+
+/// One publish is answered after this time, which shows how fast nsqd is and how far.
+fn measured(limits: Limits, round_trip: Duration, service: Duration) -> Bench {
+    let mut bench = Bench::with(limits);
+    bench.queue().on_connected(round_trip);
+    bench.publish("a");
+    bench.send();
+    bench.wait(round_trip + service);
+    bench.ok();
+    bench
+}
+
 #[test]
 fn longer_round_trip_allows_more_publishes() {
     let wide = usage(2_000, 1 << 20);
-    let mut bench = Bench::with(Limits {
+    let limits = Limits {
         pending: wide,
         window: wide,
         batch: Some(Batch {
@@ -103,27 +158,49 @@ fn longer_round_trip_allows_more_publishes() {
             bytes: 900_000,
         }),
         ..WIDE
-    });
-    bench.publish_all(&"a".repeat(1_000));
-    let sent = |bench: &mut Bench| {
-        let commands = bench.send();
-        let members = commands
-            .iter()
-            .map(|command| command.split(' ').count() - 2);
-        members.collect::<Vec<_>>()
     };
-    assert_eq!(sent(&mut bench), [255, 255]);
+    let none = Duration::ZERO;
+    let mut bench = measured(limits, none, none);
+    bench.publish_all(&"a".repeat(1_000));
+    assert_eq!(batches(&mut bench), [255, 255]);
     bench.ok();
-    assert_eq!(sent(&mut bench), [255]);
+    assert_eq!(batches(&mut bench), [255]);
     // Each microsecond allows one more.
+    let mut bench = measured(limits, Duration::from_micros(256), none);
+    bench.publish_all(&"a".repeat(1_000));
+    assert_eq!(batches(&mut bench), [255, 255, 255]);
+}
+
+#[test]
+fn first_batches_of_a_connection_are_small() {
+    let mut bench = Bench::batching();
+    bench.publish_all(&"a".repeat(60));
+    assert_eq!(batches(&mut bench), [16, 16, 16, 12]);
     bench.lose(0);
-    bench.queue().on_connected(Duration::from_micros(256));
-    assert_eq!(sent(&mut bench), [255, 255, 235]);
+    assert_eq!(batches(&mut bench), [16, 16, 16, 12]);
+    // A rejection shows nothing about the speed of nsqd.
+    bench.ok();
+    bench.reject("E_SHINY something new");
+    assert_eq!(batches(&mut bench), [28]);
+}
+
+#[test]
+fn batch_is_as_large_as_nsqd_can_store_in_time() {
+    let limits = Limits {
+        batch_time: 2 * SECOND,
+        ..BATCHING
+    };
+    for (millis, messages) in [(0, 90), (20, 90), (40, 50), (1_000, 2), (9_000, 1)] {
+        let service = Duration::from_millis(millis);
+        let mut bench = measured(limits, Duration::from_millis(5), service);
+        bench.publish_all(&"a".repeat(90));
+        assert_eq!(batches(&mut bench)[0], messages, "{millis} ms");
+    }
 }
 
 /// A topic with 24 publishes in flight: of 8 commands that are allowed, its next has at least 3.
 fn many_in_flight(limits: Limits) -> Bench {
-    let mut bench = Bench::with(limits);
+    let mut bench = measured(limits, Duration::ZERO, Duration::ZERO);
     bench.publish_all(&"a".repeat(24));
     assert_eq!(bench.send().len(), 1);
     bench
@@ -135,9 +212,9 @@ fn batch_waits_for_more_when_its_topic_is_in_flight() {
     bench.publish_all("aa");
     bench.sends([]);
     bench.publish("b");
-    bench.sends(["PUB b 27"]);
+    bench.sends(["PUB b 28"]);
     bench.publish("a");
-    bench.sends(["MPUB a 25 26 28"]);
+    bench.sends(["MPUB a 26 27 29"]);
     bench.publish("a");
     bench.sends([]);
     // With fewer in flight, fewer are enough; those that timed out count until their response.
@@ -145,7 +222,7 @@ fn batch_waits_for_more_when_its_topic_is_in_flight() {
     bench.publish("a");
     bench.sends([]);
     bench.ok();
-    bench.sends(["PUB a 30"]);
+    bench.sends(["PUB a 31"]);
 }
 
 #[test]
@@ -155,11 +232,11 @@ fn publish_that_is_not_batched_does_not_wait_for_more() {
         ..BATCHING
     });
     bench.defer("a", 5);
-    bench.sends(["DPUB a 5 25"]);
+    bench.sends(["DPUB a 5 26"]);
     bench.multi_publish("a", 1);
-    bench.sends(["MPUB a 26 26"]);
+    bench.sends(["MPUB a 27 27"]);
     bench.publish_sized("a", (64 << 10) + 1);
-    bench.sends(["PUB a 27"]);
+    bench.sends(["PUB a 28"]);
     bench.publish_sized("a", 64 << 10);
     bench.sends([]);
 }

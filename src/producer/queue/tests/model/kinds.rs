@@ -38,6 +38,7 @@ impl Kind {
                 ),
                 window: usage(rng.usize(1..10), [1, 100, 1 << 20][rng.usize(0..3)]),
                 retry_maybe_written: rng.bool(),
+                batch_time: Duration::from_millis([1, 1_000][rng.usize(0..2)]),
                 batch: None,
             },
             topics: &TOPICS[[0, 2][rng.usize(0..2)]..],
@@ -60,6 +61,7 @@ impl Kind {
                     [rng.usize(1..1000), 1 << 20, 1 << 20][rng.usize(0..3)],
                 ),
                 retry_maybe_written: rng.bool(),
+                batch_time: Duration::from_millis([1, 1_000][rng.usize(0..2)]),
                 batch: Some(Batch {
                     messages: [rng.usize(2..9), 256][rng.usize(0..2)],
                     bytes: [9, 100, 900_000, 900_000][rng.usize(0..4)],
@@ -81,6 +83,7 @@ impl Kind {
                 pending: wide,
                 window: wide,
                 retry_maybe_written: rng.bool(),
+                batch_time: Duration::from_millis([1, 1_000][rng.usize(0..2)]),
                 batch: Some(Batch {
                     messages: [rng.usize(10..100), 256][rng.usize(0..2)],
                     bytes: 900_000,

@@ -1,0 +1,282 @@
+//! How long a number of publishes takes, over a simulated link to an nsqd with a fixed cost per
+//! command and per message. Nothing waits: the simulation passes the time in.
+//!
+//! `FULL=1` plays all cells of the table.
+
+use std::{cell::Cell, collections::VecDeque};
+
+use super::{nsqd::commands, *};
+
+const fn micros(micros: u64) -> Duration {
+    Duration::from_micros(micros)
+}
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// The link, nsqd, and the arbiter.
+#[derive(Debug, Clone, Copy)]
+struct World {
+    round_trip: Duration,
+    /// How long other tasks hold the arbiter before each poll of the producer.
+    busy: Duration,
+    command_cost: Duration,
+    message_cost: Duration,
+}
+
+/// As measured with a real nsqd in memory.
+const FAST: World = World {
+    round_trip: Duration::ZERO,
+    busy: Duration::ZERO,
+    command_cost: micros(8),
+    message_cost: Duration::from_nanos(1_500),
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Publish,
+    Deferred,
+    Multi,
+    Large,
+}
+
+/// A caller that publishes again when it is answered.
+#[derive(Clone)]
+struct Caller {
+    number: usize,
+    answered: Rc<RefCell<Vec<usize>>>,
+    failed: Rc<Cell<usize>>,
+}
+
+impl Reply for Caller {
+    fn is_closed(&self) -> bool {
+        false
+    }
+
+    fn answer(self, answer: Result<(), PublishError>) {
+        if answer.is_err() {
+            self.failed.set(self.failed.get() + 1);
+        }
+        self.answered.borrow_mut().push(self.number);
+    }
+}
+
+/// What is published: each of `callers` publishes `rounds` times, to one of `topics`.
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    topics: usize,
+    callers: usize,
+    rounds: usize,
+    kind: Kind,
+}
+
+/// What a simulation shows.
+#[derive(Debug)]
+struct Outcome {
+    /// Time until everything is answered.
+    total: Duration,
+    /// Longest time without a response.
+    longest_silence: Duration,
+}
+
+struct Simulation {
+    queue: TransactionQueue<Caller>,
+    out: Outbox,
+    world: World,
+    load: Load,
+    topics: Vec<Topic>,
+    answered: Rc<RefCell<Vec<usize>>>,
+    failed: Rc<Cell<usize>>,
+    rounds_left: Vec<usize>,
+    /// When nsqd has executed everything that it has received.
+    free_at: Instant,
+    /// When each response arrives.
+    responses: VecDeque<Instant>,
+    start: Instant,
+    now: Instant,
+}
+
+impl Simulation {
+    fn new(world: World, load: Load, batch: Option<Batch>) -> Self {
+        let wide = usage(1_000_000, 1 << 30);
+        let mut queue = TransactionQueue::new(Limits {
+            pending: wide,
+            window: usage(20_000, 8 << 20),
+            batch,
+            batch_time: millis(2_500),
+            retry_maybe_written: false,
+        });
+        queue.on_connected(world.round_trip + world.busy);
+        let start = Instant::now();
+        Self {
+            queue,
+            out: Outbox::new(),
+            world,
+            load,
+            topics: (0..load.topics)
+                .map(|number| Topic::new(format!("topic{number}")).unwrap())
+                .collect(),
+            answered: Rc::default(),
+            failed: Rc::default(),
+            rounds_left: vec![load.rounds; load.callers],
+            free_at: start,
+            responses: VecDeque::new(),
+            start,
+            now: start,
+        }
+    }
+
+    fn publish(&mut self, caller: usize) {
+        if self.rounds_left[caller] == 0 {
+            return;
+        }
+        self.rounds_left[caller] -= 1;
+        let body = Bytes::from_static(&[b'x'; 200]);
+        let payload = match self.load.kind {
+            Kind::Publish => Payload::Publish(body),
+            Kind::Deferred => Payload::Deferred { body, delay_ms: 1 },
+            Kind::Multi => Payload::Batch(vec![body; 10]),
+            Kind::Large => Payload::Publish(Bytes::from_static(&[b'x'; 100_000])),
+        };
+        let transaction = Transaction {
+            topic: self.topics[caller % self.topics.len()].clone(),
+            payload,
+            timeout: 1_000 * SECOND,
+        };
+        let reply = Caller {
+            number: caller,
+            answered: Rc::clone(&self.answered),
+            failed: Rc::clone(&self.failed),
+        };
+        self.queue
+            .push(transaction, WhenFull::Reject, self.now, reply);
+    }
+
+    /// Sends what may be sent; nsqd executes it in order.
+    fn send(&mut self) {
+        while self.queue.next_command(b"{}", &mut self.out, self.now) {}
+        let arrives = self.now + self.world.round_trip / 2;
+        for command in commands(&self.out.take().concat()) {
+            let messages = u32::try_from(command.bodies.len()).unwrap();
+            let cost = self.world.command_cost + messages * self.world.message_cost;
+            self.free_at = self.free_at.max(arrives) + cost;
+            self.responses
+                .push_back(self.free_at + self.world.round_trip / 2);
+        }
+    }
+
+    fn run(mut self) -> Outcome {
+        let mut longest_silence = Duration::ZERO;
+        for caller in 0..self.load.callers {
+            self.publish(caller);
+        }
+        self.send();
+        while let Some(next) = self.responses.front() {
+            longest_silence = longest_silence.max(*next - self.now);
+            self.now = (self.now + self.world.busy).max(*next);
+            while self.responses.front().is_some_and(|at| *at <= self.now) {
+                self.responses.pop_front();
+                self.queue.on_ok(self.out.total(), self.now).unwrap();
+            }
+            for caller in self.answered.take() {
+                self.publish(caller);
+            }
+            self.send();
+        }
+        assert!(self.queue.is_empty(), "publishes are stuck");
+        assert_eq!(self.failed.get(), 0);
+        Outcome {
+            total: self.now - self.start,
+            longest_silence,
+        }
+    }
+}
+
+fn run(world: World, load: Load, batching: bool) -> Outcome {
+    Simulation::new(world, load, BATCHING.batch.filter(|_| batching)).run()
+}
+
+#[test]
+fn batching_costs_no_time_whatever_is_published() {
+    let is_full = std::env::var_os("FULL").is_some();
+    let mut cells = Vec::new();
+    for topics in [1, 16, 500, 10_000] {
+        for kind in [Kind::Publish, Kind::Deferred, Kind::Multi, Kind::Large] {
+            for round_trip in [0, 1, 20].map(millis) {
+                for busy in [0, 1, 5].map(millis) {
+                    cells.push((topics, kind, round_trip, busy));
+                }
+            }
+        }
+    }
+    let every = if is_full { 1 } else { 7 };
+    let mut slower = Vec::new();
+    for (topics, kind, round_trip, busy) in cells.into_iter().step_by(every) {
+        let callers = match kind {
+            Kind::Large => topics.max(100),
+            _ => topics.max(1_000),
+        };
+        let load = Load {
+            topics,
+            callers,
+            rounds: if topics == 10_000 { 1 } else { 4 },
+            kind,
+        };
+        let world = World {
+            round_trip,
+            busy,
+            ..FAST
+        };
+        let (on, off) = (run(world, load, true), run(world, load, false));
+        let ratio = on.total.as_secs_f64() / off.total.as_secs_f64();
+        println!("{topics} topics, {kind:?}, {round_trip:?} away, busy for {busy:?}: {ratio:.2}");
+        if ratio > 1.05 {
+            slower.push(format!("{ratio:.2}: {load:?} {world:?}"));
+        }
+    }
+    assert!(slower.is_empty(), "{slower:#?}");
+}
+
+#[test]
+fn longer_round_trip_slows_a_flood_only_for_a_moment() {
+    let flood = Load {
+        topics: 1,
+        callers: 5_000,
+        rounds: 20,
+        kind: Kind::Publish,
+    };
+    let total = |batching: bool| {
+        let batch = BATCHING.batch.filter(|_| batching);
+        let mut simulation = Simulation::new(FAST, flood, batch);
+        // The handshake was that short.
+        simulation.world.round_trip = millis(20);
+        simulation.run().total
+    };
+    let (on, off) = (total(true), total(false));
+    assert!(on <= off, "{on:?} instead of {off:?}");
+}
+
+#[test]
+fn slow_nsqd_answers_batches_in_time() {
+    // nsqd syncs twice per message.
+    for (sync, publishes) in [(5, 300), (20, 600), (50, 300)] {
+        let world = World {
+            message_cost: 2 * millis(sync),
+            ..FAST
+        };
+        let load = Load {
+            topics: 1,
+            callers: publishes,
+            rounds: 1,
+            kind: Kind::Publish,
+        };
+        let (on, off) = (run(world, load, true), run(world, load, false));
+        assert!(
+            on.longest_silence <= millis(2_600),
+            "{:?}",
+            on.longest_silence
+        );
+        assert!(on.total <= off.total.mul_f64(1.3), "{on:?} {off:?}");
+    }
+}
