@@ -38,6 +38,7 @@ mod publish;
 mod reconnect;
 mod rejection;
 mod tls;
+mod to_nsq;
 mod tools;
 mod verifier;
 mod web;
@@ -63,6 +64,7 @@ fn main() {
         reconnect::scenarios(),
         rejection::scenarios(),
         tls::scenarios(),
+        to_nsq::scenarios(),
         tools::scenarios(),
         verifier::scenarios(),
         web::scenarios(),

@@ -20,7 +20,7 @@ const NOWHERE: &str = "127.0.0.1:1";
 
 pub fn scenarios() -> Vec<Scenario> {
     scenarios![
-        to_nsq_publishes_lines_and_skips_empty_ones,
+        to_nsq_publishes_each_line,
         to_nsq_accepts_the_flags_of_nsqs_own_tool,
         to_nsq_reports_which_address_failed,
         to_nsq_rejects_a_wrong_command_line,
@@ -56,12 +56,12 @@ async fn run_to_nsq(flags: &str, input: &'static [u8]) -> (Option<i32>, String, 
     (status.code(), stderr, log)
 }
 
-async fn to_nsq_publishes_lines_and_skips_empty_ones(broker: Broker) {
+async fn to_nsq_publishes_each_line(broker: Broker) {
     let flags = format!(
         "--topic lines --nsqd-tcp-address {}",
         broker.address().await
     );
-    let (code, stderr, log) = run_to_nsq(&flags, b"one\n\ntwo\r\n\n\nlast").await;
+    let (code, stderr, log) = run_to_nsq(&flags, b"one\ntwo\r\nlast").await;
     assert_eq!(code, Some(0), "{stderr}");
     assert_eq!(stderr, "published: 3 ok, 0 not written, 0 maybe written\n");
     assert_eq!(log, "0 ok\n1 ok\n2 ok\n");
@@ -84,7 +84,7 @@ async fn to_nsq_accepts_the_flags_of_nsqs_own_tool(broker: Broker) {
 
 async fn to_nsq_reports_which_address_failed(broker: Broker) {
     let flags = format!(
-        "--topic two --producer-opt publish_timeout,200ms \
+        "--topic two --on-failure skip --producer-opt publish_timeout,200ms \
          --nsqd-tcp-address {} --nsqd-tcp-address {NOWHERE}",
         broker.address().await
     );
@@ -106,32 +106,40 @@ async fn to_nsq_reports_which_address_failed(broker: Broker) {
 async fn to_nsq_rejects_a_wrong_command_line(_: Broker) {
     let wrong = [
         ("--rate 1", "--topic"),
-        ("--topic a/b", "a/b"),
-        ("--topic t --delimiter ab", "single byte"),
+        ("--topic a/b --nsqd-tcp-address h:1", "a/b"),
+        ("--topic t", "--nsqd-tcp-address <HOST:PORT>"),
+        (
+            "--nsqd-tcp-address h:1 --topic t --on-failure no",
+            "[possible values: retry, stop, skip]",
+        ),
+        (
+            "--nsqd-tcp-address h:1 --topic t --delimiter ab",
+            "single byte",
+        ),
         ("--topic t --nsqd-tcp-address host", "no port"),
         (
-            "--topic t --producer-opt max_pending,0",
+            "--nsqd-tcp-address h:1 --topic t --producer-opt max_pending,0",
             "must be a number from 1",
         ),
         (
-            "--topic t --producer-opt nonsense",
+            "--nsqd-tcp-address h:1 --topic t --producer-opt nonsense",
             "unknown option \"nonsense\"",
         ),
         (
-            "--topic t --producer-opt auth_secret",
+            "--nsqd-tcp-address h:1 --topic t --producer-opt auth_secret",
             "must be auth_secret=VALUE",
         ),
         // The first of the two characters separates.
         (
-            "--topic t --producer-opt max_pending=0,5",
+            "--nsqd-tcp-address h:1 --topic t --producer-opt max_pending=0,5",
             "max_pending = \"0,5\"",
         ),
         (
-            "--topic t --producer-opt max_pending,0=5",
+            "--nsqd-tcp-address h:1 --topic t --producer-opt max_pending,0=5",
             "max_pending = \"0=5\"",
         ),
         (
-            "--topic t --producer-opt auth_secret:hunter2",
+            "--nsqd-tcp-address h:1 --topic t --producer-opt auth_secret:hunter2",
             "\"auth_secret***\"",
         ),
     ];

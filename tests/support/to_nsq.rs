@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_nsq::bytes::Bytes;
@@ -17,6 +19,8 @@ pub struct ToNsq {
     child: Child,
     started: Instant,
     files: tempfile::TempDir,
+    /// Number of lines written to its standard input.
+    written: Arc<AtomicUsize>,
 }
 
 /// The results of a `to_nsq` that has exited.
@@ -45,23 +49,61 @@ pub fn program() -> io::Result<PathBuf> {
 impl ToNsq {
     /// Starts it and writes the lines to its standard input, at this rate per second.
     pub fn start(lines: Vec<Bytes>, rate: usize, options: &[String]) -> io::Result<Self> {
+        let mut to_nsq = Self::reading(Stdio::piped(), options)?;
+        let stdin = to_nsq.child.stdin.take();
+        let written = Arc::clone(&to_nsq.written);
+        // Ends at the latest when the program does.
+        std::thread::spawn(move || stdin.map(|stdin| write_lines(stdin, &lines, rate, &written)));
+        Ok(to_nsq)
+    }
+
+    /// Starts it with this standard input.
+    pub fn reading(stdin: Stdio, options: &[String]) -> io::Result<Self> {
         let files = tempfile::tempdir()?;
-        let mut child = Command::new(program()?)
+        let child = Command::new(program()?)
             .arg("--outcome-log")
             .arg(files.path().join("outcomes"))
             .args(options)
-            .stdin(Stdio::piped())
+            .stdin(stdin)
             .stdout(Stdio::null())
             .stderr(File::create(files.path().join("stderr"))?)
             .spawn()?;
-        let stdin = child.stdin.take();
-        // Ends at the latest when the program does.
-        std::thread::spawn(move || stdin.map(|stdin| write_lines(stdin, &lines, rate)));
         Ok(Self {
             child,
             started: Instant::now(),
             files,
+            written: Arc::default(),
         })
+    }
+
+    /// Number of lines written to its standard input so far.
+    pub fn written(&self) -> usize {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// The CPU time that it has used, and its peak memory in bytes, by Linux.
+    pub fn cpu_time_and_peak_memory(&self) -> io::Result<(Duration, usize)> {
+        let proc = PathBuf::from(format!("/proc/{}", self.child.id()));
+        // Nanoseconds on the CPU are first.
+        let mut cpu_time = 0;
+        for thread in fs::read_dir(proc.join("task"))? {
+            let text = fs::read_to_string(thread?.path().join("schedstat"))?;
+            cpu_time += text
+                .split(' ')
+                .next()
+                .and_then(|it| it.parse().ok())
+                .unwrap_or(0);
+        }
+        let status = fs::read_to_string(proc.join("status"))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<usize>().ok());
+        let kib = kib.ok_or_else(|| io::Error::other("no peak memory"))?;
+        Ok((Duration::from_nanos(cpu_time), kib << 10))
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) -> io::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), Signal::TERM)?)
     }
 
     pub fn is_running(&mut self) -> bool {
@@ -103,7 +145,12 @@ impl Drop for ToNsq {
     }
 }
 
-fn write_lines(stdin: ChildStdin, lines: &[Bytes], rate: usize) -> io::Result<()> {
+fn write_lines(
+    stdin: ChildStdin,
+    lines: &[Bytes],
+    rate: usize,
+    written: &AtomicUsize,
+) -> io::Result<()> {
     let mut stdin = BufWriter::new(stdin);
     let started = Instant::now();
     let mut next = 0;
@@ -113,6 +160,7 @@ fn write_lines(stdin: ChildStdin, lines: &[Bytes], rate: usize) -> io::Result<()
         for line in &lines[next..due] {
             stdin.write_all(line)?;
             stdin.write_all(b"\n")?;
+            written.fetch_add(1, Ordering::Relaxed);
         }
         next = due;
         stdin.flush()?;

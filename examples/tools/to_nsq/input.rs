@@ -3,13 +3,16 @@
 
 use std::{
     io::{self, BufRead, BufReader, Read},
-    ops::Range,
-    thread,
-    time::{Duration, Instant},
+    mem, thread,
 };
 
-use actix_nsq::bytes::Bytes;
 use tokio::sync::mpsc;
+
+use crate::{
+    policy::OnInvalid,
+    record::{Chunk, Invalid, Record},
+    throttle::Throttle,
+};
 
 /// Bytes per read, and the size at which a chunk is full.
 const CHUNK_SIZE: usize = 64 << 10;
@@ -17,22 +20,20 @@ const CHUNK_SIZE: usize = 64 << 10;
 /// Maximum number of records in a chunk.
 const CHUNK_RECORDS: usize = 256;
 
-/// A piece of the input to be published as one message.
-#[derive(Debug, Clone)]
-pub(crate) struct Record {
-    /// Number in the input, from 0, without empty records.
-    pub(crate) number: u64,
-    pub(crate) body: Bytes,
+/// How the input is split into records.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Format {
+    pub(crate) delimiter: u8,
+    /// Maximum size of a record in bytes: `max_publish_size`.
+    pub(crate) max_size: usize,
+    pub(crate) on_invalid: OnInvalid,
 }
 
-/// Records that were read together, at least one.
-pub(crate) type Chunk = Vec<Record>;
-
 /// Starts the thread that reads. It pauses while the channel is full.
-pub(crate) fn read_stdin(delimiter: u8, rate: Option<u32>) -> mpsc::Receiver<io::Result<Chunk>> {
+pub(crate) fn read_stdin(format: Format, rate: Option<u32>) -> mpsc::Receiver<io::Result<Chunk>> {
     let (chunks, receiver) = mpsc::channel(1);
     thread::spawn(move || {
-        let mut splitter = Splitter::new(io::stdin().lock(), delimiter);
+        let mut splitter = Splitter::new(io::stdin().lock(), format);
         let mut throttle = rate.map(Throttle::new);
         loop {
             let max = throttle.as_mut().map_or(CHUNK_RECORDS, Throttle::wait);
@@ -50,89 +51,189 @@ pub(crate) fn read_stdin(delimiter: u8, rate: Option<u32>) -> mpsc::Receiver<io:
     receiver
 }
 
-/// Splits an input into records.
+/// Splits an input into records. Its memory is bounded by `CHUNK_SIZE` and the maximum size of a
+/// record.
 struct Splitter<R> {
     input: BufReader<R>,
-    delimiter: u8,
+    format: Format,
+    /// Number of the next record.
     next: u64,
+    state: State,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// The input continues with a new record.
+    AtRecord,
+    /// The input continues with the rest of a record that is too large.
+    InTooLarge,
+    /// The last record ends the input.
+    Ended,
 }
 
 impl<R: Read> Splitter<R> {
-    fn new(input: R, delimiter: u8) -> Self {
+    fn new(input: R, format: Format) -> Self {
         Self {
             input: BufReader::with_capacity(CHUNK_SIZE, input),
-            delimiter,
+            format,
             next: 0,
+            state: State::AtRecord,
         }
     }
 
     /// Returns up to `max` records: those in the buffer, or the next one. `None` at the end of the
     /// input.
     fn next_chunk(&mut self, max: usize) -> io::Result<Option<Chunk>> {
-        let mut text = Vec::new();
-        let mut ranges: Vec<Range<usize>> = Vec::new();
-        loop {
-            let start = text.len();
-            if self.input.read_until(self.delimiter, &mut text)? == 0 {
+        let mut chunk = Chunk::new();
+        let mut size = 0;
+        while chunk.len() < max && size < CHUNK_SIZE {
+            // A record that is not complete does not delay those before it.
+            if !chunk.is_empty() && !self.has_buffered_record() {
                 break;
             }
-            let end = text.len() - usize::from(text.last() == Some(&self.delimiter));
-            if start < end {
-                ranges.push(start..end);
-            }
-            let full = ranges.len() >= max || text.len() >= CHUNK_SIZE;
-            let more_buffered = self.input.buffer().contains(&self.delimiter);
-            if !ranges.is_empty() && (full || !more_buffered) {
+            let Some(record) = self.next_record()? else {
                 break;
-            }
+            };
+            size += record.size();
+            chunk.push(record);
         }
-        // One allocation for all bodies.
-        let text = Bytes::from(text);
-        let first = self.next;
-        self.next += ranges.len() as u64;
-        let records: Chunk = (first..)
-            .zip(ranges)
-            .map(|(number, range)| Record {
+        Ok((!chunk.is_empty()).then_some(chunk))
+    }
+
+    fn has_buffered_record(&self) -> bool {
+        let is_next = self.state == State::AtRecord;
+        is_next && self.input.buffer().contains(&self.format.delimiter)
+    }
+
+    fn next_record(&mut self) -> io::Result<Option<Record>> {
+        let Format {
+            delimiter,
+            max_size,
+            on_invalid,
+        } = self.format;
+        match mem::replace(&mut self.state, State::AtRecord) {
+            State::AtRecord => {}
+            State::InTooLarge => {
+                self.input.skip_until(delimiter)?;
+            }
+            State::Ended => return Ok(None),
+        }
+        let mut body = Vec::new();
+        // With its delimiter a record of the maximum size has one byte more.
+        let limit = max_size as u64 + 1;
+        if self
+            .input
+            .by_ref()
+            .take(limit)
+            .read_until(delimiter, &mut body)?
+            == 0
+        {
+            return Ok(None);
+        }
+        if body.last() == Some(&delimiter) {
+            body.pop();
+        } else if body.len() > max_size {
+            self.state = State::InTooLarge;
+        }
+        let body = match &self.state {
+            State::InTooLarge => Err(Invalid::TooLarge {
+                max_publish_size: max_size,
+            }),
+            _ if body.is_empty() => Err(Invalid::Empty),
+            _ => Ok(body.into()),
+        };
+        if body.is_err() && on_invalid == OnInvalid::Stop {
+            self.state = State::Ended;
+        }
+        let number = self.next;
+        self.next += 1;
+        Ok(Some(Record { number, body }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: usize = 5;
+
+    /// The records of an input: number and body.
+    fn records(input: &[u8], on_invalid: OnInvalid) -> Vec<(u64, Result<String, Invalid>)> {
+        let format = Format {
+            delimiter: b'\n',
+            max_size: MAX,
+            on_invalid,
+        };
+        let mut splitter = Splitter::new(input, format);
+        let chunks = std::iter::from_fn(|| splitter.next_chunk(3).unwrap());
+        let records = chunks.flatten().map(|Record { number, body }| {
+            (
                 number,
-                body: text.slice(range),
-            })
-            .collect();
-        Ok((!records.is_empty()).then_some(records))
-    }
-}
-
-/// A token bucket with the capacity of one second: limits the records per second.
-struct Throttle {
-    rate: f64,
-    tokens: f64,
-    /// Time of the last refill.
-    refilled: Instant,
-}
-
-impl Throttle {
-    fn new(rate: u32) -> Self {
-        Self {
-            rate: rate.into(),
-            tokens: 1.0,
-            refilled: Instant::now(),
-        }
+                body.map(|body| String::from_utf8(body.to_vec()).unwrap()),
+            )
+        });
+        records.collect()
     }
 
-    /// Waits for a token, and returns the number of tokens.
-    fn wait(&mut self) -> usize {
-        loop {
-            let now = Instant::now();
-            let added = now.duration_since(self.refilled).as_secs_f64() * self.rate;
-            self.tokens = (self.tokens + added).min(self.rate);
-            self.refilled = now;
-            if self.tokens >= 1.0 {
-                return self.tokens as usize;
-            }
-            thread::sleep(Duration::from_secs_f64((1.0 - self.tokens) / self.rate));
-        }
+    fn ok(text: &str) -> Result<String, Invalid> {
+        Ok(text.to_owned())
     }
 
-    fn take(&mut self, records: usize) {
-        self.tokens -= records as f64;
+    const TOO_LARGE: Result<String, Invalid> = Err(Invalid::TooLarge {
+        max_publish_size: MAX,
+    });
+
+    #[test]
+    fn delimiter_ends_a_record_and_is_optional_at_the_end() {
+        let two = [(0, ok("one")), (1, ok("two\r"))];
+        assert_eq!(records(b"one\ntwo\r\n", OnInvalid::Skip), two);
+        assert_eq!(records(b"one\ntwo\r", OnInvalid::Skip), two);
+        assert_eq!(records(b"", OnInvalid::Skip), []);
+    }
+
+    #[test]
+    fn invalid_record_is_numbered_and_passed_over() {
+        let input = b"12345\n123456\n\n1234567890123\n1\n12345678";
+        let expected = [
+            (0, ok("12345")),
+            (1, TOO_LARGE),
+            (2, Err(Invalid::Empty)),
+            (3, TOO_LARGE),
+            (4, ok("1")),
+            (5, TOO_LARGE),
+        ];
+        assert_eq!(records(input, OnInvalid::Skip), expected);
+        assert_eq!(records(input, OnInvalid::Stop), expected[..2]);
+        assert_eq!(
+            records(b"1\n\n2\n", OnInvalid::Stop),
+            [(0, ok("1")), (1, Err(Invalid::Empty))]
+        );
+        assert_eq!(records(b"12345", OnInvalid::Skip), expected[..1]);
+    }
+
+    /// Reading a record that has no end would take all memory.
+    #[test]
+    fn endless_record_is_reported_before_its_end() {
+        let format = Format {
+            delimiter: b'\n',
+            max_size: 1 << 20,
+            on_invalid: OnInvalid::Skip,
+        };
+        let mut splitter = Splitter::new(io::repeat(0), format);
+        let chunk = splitter.next_chunk(9).unwrap().unwrap();
+        assert_eq!(chunk.len(), 1);
+        assert!(chunk[0].body.is_err());
+    }
+
+    #[test]
+    fn chunk_has_no_more_records_than_requested() {
+        let format = Format {
+            delimiter: b'\n',
+            max_size: MAX,
+            on_invalid: OnInvalid::Skip,
+        };
+        let mut splitter = Splitter::new(&b"1\n\n\n2\n"[..], format);
+        let mut length = || splitter.next_chunk(3).unwrap().map(|chunk| chunk.len());
+        assert_eq!([length(), length(), length()], [Some(3), Some(1), None]);
     }
 }

@@ -2,17 +2,27 @@
 //! and can log the outcome of every line.
 //!
 //! ```text
-//! printf 'one\ntwo\n' | cargo run --example to_nsq -- --topic test
+//! cargo run --example to_nsq -- --topic test --nsqd-tcp-address 127.0.0.1:4150 < lines
 //! to_nsq -topic test -nsqd-tcp-address host1:4150 -nsqd-tcp-address host2:4150 < lines
-//! to_nsq --topic test --delimiter '\0' --rate 500 --producer-opt publish_timeout=1m < records
+//! to_nsq --topic test --nsqd-tcp-address host:4150 --delimiter '\0' --rate 500 < records
+//! tail -F log | to_nsq --topic log --nsqd-tcp-address host:4150 --on-failure skip
 //! ```
 //!
-//! * The delimiter separates records and is not part of them. Empty records are skipped and not
-//!   counted. The last record needs no delimiter (NSQ's own tool cuts off its last byte in that
-//!   case).
-//! * Every record is published to each address, in the order of the input. A slow nsqd slows down
-//!   the reading. If nsqd is down, the tool reconnects, and records wait until their
-//!   `publish_timeout`.
+//! * The delimiter separates records and is not part of them. The last record needs no delimiter
+//!   (NSQ's own tool cuts off its last byte in that case).
+//! * Every record is published to each address, in the order of the input. The input waits for the
+//!   slowest nsqd, and is read only as far ahead as nsqd answers in time.
+//! * `--on-failure` decides about a record that nsqd cannot take at the moment. `retry` (default):
+//!   the input waits, nothing is skipped, and the order is kept; `publish_timeout` does not apply.
+//!   `stop`: the program ends, as NSQ's own tool does. `skip`: the record has failed. A record that
+//!   has no result within `publish_timeout` is such a record.
+//! * A record that can never succeed (empty, too large) is reported and passed over in each mode,
+//!   or ends the program with `--on-invalid stop`. An error that concerns all records, such as a
+//!   topic that is not authorized, ends the program, except with `--on-failure skip`.
+//! * A record that may have been written is never sent again, except with `--producer-opt
+//!   retry_maybe_written,true`. It counts as "maybe written".
+//! * If the first connection fails for a reason that waiting does not cure (unknown name, a port of
+//!   another server, TLS or AUTH), the program ends, and reads nothing.
 //! * The outcome log has one line per record and address: `<record> <outcome>[ <error>]`. Records
 //!   are numbered from 0; outcomes are `ok`, `not_written`, `maybe_written` and `maybe_partial`.
 //!   Lines are in the order of the results. With several addresses an error begins with the
@@ -21,41 +31,51 @@
 //! * Exit codes: 0 if all publishes are ok, 2 for a wrong command line, 1 otherwise.
 //! * On SIGINT and SIGTERM it stops reading, and publishes what it has read within 5 seconds.
 //!
-//! A thread reads and splits the input (`input`); one `publisher` per address publishes, with many
-//! publishes in flight, and passes each result to the `report`.
+//! A thread reads and splits the input (`input`) into `record`s. One `delivery` per address
+//! publishes them over its `connection`, within its `read_ahead`; the `policy` decides about
+//! failures. Each result goes to the `report` and its `outcome_log`.
 //!
 //! [nsq]: https://nsq.io/utilities/to_nsq.html
 
 #[path = "../shared/arguments.rs"]
 mod arguments;
+mod connection;
+mod delivery;
 mod input;
 mod options;
+mod outcome_log;
+mod policy;
 #[path = "../shared/producer_opt.rs"]
 mod producer_opt;
-mod publisher;
+mod read_ahead;
+mod record;
 mod report;
 #[path = "../shared/signal.rs"]
 mod signal;
+mod stop;
+mod throttle;
 
-use std::{cell::RefCell, convert::Infallible, io, process::ExitCode, time::Duration};
-
-use actix_nsq::{
-    Producer,
-    actix::{Addr, System},
-    producer::Drain,
-};
-use futures::future::{join, join_all, pending};
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::sleep,
+use std::{
+    cell::RefCell, convert::Infallible, error::Error, future::pending, io, process::ExitCode,
+    time::Duration,
 };
 
-use self::{input::Chunk, options::Options, publisher::Publisher, report::Report};
+use actix_nsq::actix::System;
+use futures::future::{join, join_all, try_join_all};
+use tokio::{sync::mpsc, time::sleep};
 
-/// Time to publish what was read before a signal.
+use self::{
+    connection::Connection, delivery::Delivery, options::Options, policy::OnFailure, record::Chunk,
+    report::Report, stop::Stop,
+};
+
+/// Time to publish what was read before a signal or a failure.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Maximum number of chunks that are queued for one publisher; then the reading pauses.
+/// Interval at which progress and outages are reported.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// Maximum number of chunks that are queued for one nsqd; then the reading pauses.
 const CHUNKS: usize = 4;
 
 fn main() -> ExitCode {
@@ -68,72 +88,105 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let read = System::new().block_on(publish_input(&options, &report));
-    if report.into_inner().finish(read) {
+    let published = System::new().block_on(publish_input(&options, &report));
+    if report.into_inner().finish(published) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
 }
 
-/// Publishes the input to every address, and returns when every publish has a result.
-async fn publish_input(options: &Options, report: &RefCell<Report>) -> io::Result<()> {
-    let (mut producers, mut queues, mut publishers) = (Vec::new(), Vec::new(), Vec::new());
-    for config in &options.configs {
-        let producer = Producer::start(config.clone());
-        let (queue, chunks) = mpsc::channel(CHUNKS);
-        // A single address is not named in the log.
-        let name = (options.configs.len() > 1).then(|| config.address());
-        let publisher = Publisher::new(producer.clone(), &options.topic, config, name, report);
-        publishers.push(publisher.run(chunks));
-        queues.push(queue);
-        producers.push(producer);
-    }
-    let (stop, stopped) = oneshot::channel();
-    let input = input::read_stdin(options.delimiter, options.rate);
-    let reading = async {
+/// Publishes the input to every address, and returns when every record has a result.
+async fn publish_input(options: &Options, report: &RefCell<Report>) -> Result<(), Box<dyn Error>> {
+    let stop = Stop::new();
+    let connections: Vec<_> = options.configs.iter().map(Connection::start).collect();
+    let on_failure = options.policy.on_failure;
+    let deliver = async {
+        let first = connections
+            .iter()
+            .map(|connection| connection.first(on_failure));
         tokio::select! {
-            read = distribute(input, queues) => read,
-            _ = stopped => Ok(()),
-        }
+            first = try_join_all(first) => first?,
+            () = stop.requested() => return Ok(()),
+        };
+        let (queues, deliveries): (Vec<_>, Vec<_>) = options
+            .configs
+            .iter()
+            .zip(&connections)
+            .map(|(config, connection)| {
+                let (queue, chunks) = mpsc::channel(CHUNKS);
+                // A single address is not named in the log.
+                let name = (options.configs.len() > 1).then(|| config.address());
+                let delivery = Delivery::new(
+                    connection,
+                    &options.topic,
+                    (config, options.policy),
+                    name,
+                    (report, &stop),
+                );
+                (queue, delivery.run(chunks))
+            })
+            .unzip();
+        let input = input::read_stdin(options.format, options.rate);
+        let reading = distribute(input, queues, &stop);
+        let (read, _) = join(reading, join_all(deliveries)).await;
+        read.map_err(|error| format!("cannot read the input: {error}").into())
     };
-    tokio::select! {
-        (read, _) = join(reading, join_all(publishers)) => read,
-        never = handle_signals(stop, producers) => match never {},
-        never = report::keep_current(report) => match never {},
+    let delivered = tokio::select! {
+        delivered = deliver => delivered,
+        never = stop.on_signal() => match never {},
+        never = drain_after_stop(&stop, &connections) => match never {},
+        never = keep_current(on_failure, report, &connections) => match never {},
+    };
+    for connection in &connections {
+        connection.report_outage(on_failure);
     }
+    delivered
 }
 
-/// Sends every record to every publisher. At the end of the input the queues are closed, and the
-/// publishers finish.
+/// Sends every record to every delivery. At the end of the input, or if the program is to end, the
+/// queues are closed, and the deliveries finish.
 async fn distribute(
     mut input: mpsc::Receiver<io::Result<Chunk>>,
     queues: Vec<mpsc::Sender<Chunk>>,
+    stop: &Stop,
 ) -> io::Result<()> {
-    while let Some(chunk) = input.recv().await {
+    loop {
+        let chunk = tokio::select! {
+            chunk = input.recv() => chunk,
+            () = stop.requested() => None,
+        };
+        let Some(chunk) = chunk else { return Ok(()) };
         let chunk = chunk?;
         for queue in &queues {
-            // Cannot fail: a publisher receives until its queue is closed.
+            // Cannot fail: a delivery receives until its queue is closed.
             let _ = queue.send(chunk.clone()).await;
         }
     }
-    Ok(())
 }
 
-/// On a signal, stops the reading, and after `GRACE` drains the producers, which completes every
-/// publish.
-async fn handle_signals(stop: oneshot::Sender<()>, producers: Vec<Addr<Producer>>) -> Infallible {
-    let signal = async { signal::terminated()?.await };
-    if let Err(error) = signal.await {
-        log::warn!("cannot handle signals: {error}");
-        return pending().await;
-    }
-    drop(stop);
+/// When the program is to end, drains the producers after `GRACE`, which completes every publish.
+async fn drain_after_stop(stop: &Stop, connections: &[Connection]) -> Infallible {
+    stop.requested().await;
     sleep(GRACE).await;
-    for producer in producers {
-        producer.do_send(Drain {
-            timeout: Duration::ZERO,
-        });
-    }
+    let drains = connections
+        .iter()
+        .map(|connection| connection.nsqd.drain(Duration::ZERO));
+    join_all(drains).await;
     pending().await
+}
+
+/// Reports progress and outages at regular intervals.
+async fn keep_current(
+    on_failure: OnFailure,
+    report: &RefCell<Report>,
+    connections: &[Connection],
+) -> Infallible {
+    loop {
+        sleep(INTERVAL).await;
+        for connection in connections {
+            connection.report_outage(on_failure);
+        }
+        report.borrow_mut().show_progress();
+    }
 }

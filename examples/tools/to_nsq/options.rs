@@ -1,16 +1,25 @@
 //! The command line: the flags of NSQ's own tool, spelled as in Go (`-topic`) or with two dashes.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use actix_nsq::{ConfigError, ProducerConfig, Topic};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
-use crate::{arguments, producer_opt::producer_opt};
+use crate::{
+    arguments,
+    input::Format,
+    policy::{OnFailure, OnInvalid, Policy},
+    producer_opt::producer_opt,
+};
+
+/// The longest `publish_timeout`, for records that wait for nsqd. After it they are published
+/// again.
+const NO_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Publishes each line of the standard input to nsqd.
 ///
-/// The delimiter is not part of a message. Empty records are skipped; the last record needs no
-/// delimiter. The last line on standard error counts the publishes that are ok, not written, and
+/// The delimiter is not part of a message; the last record needs none. Empty records cannot be
+/// published. The last line on standard error counts the publishes that are ok, not written, and
 /// maybe written; the exit code is 0 only if all are ok. On SIGINT and SIGTERM it stops reading,
 /// and publishes what it has read.
 #[derive(Debug, Parser)]
@@ -20,8 +29,8 @@ struct Flags {
     #[arg(long)]
     topic: Topic,
 
-    /// Address of nsqd; repeat it to publish every record to each [default: 127.0.0.1:4150]
-    #[arg(long, value_name = "HOST:PORT")]
+    /// Address of nsqd; repeat it to publish every record to each
+    #[arg(long, value_name = "HOST:PORT", required = true)]
     nsqd_tcp_address: Vec<String>,
 
     /// Byte that separates records: a single character, or \n, \r, \t, \0, \\, \xHH
@@ -29,19 +38,21 @@ struct Flags {
         long,
         value_name = "BYTE",
         default_value = "\\n",
-        value_parser = delimiter,
-        allow_hyphen_values = true
+        value_parser = delimiter
     )]
     delimiter: u8,
 
     /// Maximum number of messages per second; 0: no limit
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 0,
-        allow_negative_numbers = true
-    )]
+    #[arg(long, value_name = "N", default_value_t = 0)]
     rate: i64,
+
+    /// What to do about a record that nsqd cannot take at the moment
+    #[arg(long, value_enum, value_name = "ACTION", default_value = "retry")]
+    on_failure: OnFailure,
+
+    /// What to do about a record that can never succeed: it is empty or too large
+    #[arg(long, value_enum, value_name = "ACTION", default_value = "skip")]
+    on_invalid: OnInvalid,
 
     /// Option of the producer, also NAME,VALUE; a boolean option alone means true; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = producer_opt)]
@@ -58,9 +69,10 @@ struct Flags {
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) topic: Topic,
-    /// One per address.
+    /// One per address, at least one.
     pub(crate) configs: Vec<ProducerConfig>,
-    pub(crate) delimiter: u8,
+    pub(crate) policy: Policy,
+    pub(crate) format: Format,
     /// Records per second; `None`: no limit.
     pub(crate) rate: Option<u32>,
     pub(crate) outcome_log: Option<PathBuf>,
@@ -75,10 +87,22 @@ impl Options {
                 .error(ErrorKind::ValueValidation, error)
                 .exit()
         });
+        let configured = configs.first();
+        let max_size = configured.map_or(0, ProducerConfig::max_publish_size);
+        let at_least_once = configured.is_some_and(ProducerConfig::retry_maybe_written);
         Self {
+            policy: Policy {
+                on_failure: flags.on_failure,
+                on_invalid: flags.on_invalid,
+                at_least_once,
+            },
+            format: Format {
+                delimiter: flags.delimiter,
+                max_size,
+                on_invalid: flags.on_invalid,
+            },
             topic: flags.topic,
             configs,
-            delimiter: flags.delimiter,
             rate: (flags.rate > 0).then(|| flags.rate.try_into().unwrap_or(u32::MAX)),
             outcome_log: flags.outcome_log,
         }
@@ -112,24 +136,25 @@ fn configs(flags: &Flags) -> Result<Vec<ProducerConfig>, ConfigError> {
             addresses.push(address);
         }
     }
-    if addresses.is_empty() {
-        addresses.push("127.0.0.1:4150");
-    }
-    addresses
-        .into_iter()
-        .map(|address| config(address, &flags.producer_opt))
-        .collect()
+    let configs = addresses.into_iter().map(|address| config(address, flags));
+    configs.collect()
 }
 
-fn config(
-    address: &str,
-    producer_opts: &[(String, String)],
-) -> Result<ProducerConfig, ConfigError> {
+fn config(address: &str, flags: &Flags) -> Result<ProducerConfig, ConfigError> {
     let version = env!("CARGO_PKG_VERSION");
     let builder = ProducerConfig::builder(address)
         .user_agent(format!("to_nsq/{version} actix-nsq/{version}"));
-    producer_opts
+    let builder = flags
+        .producer_opt
         .iter()
-        .try_fold(builder, |builder, (name, value)| builder.set(name, value))?
+        .try_fold(builder, |builder, (name, value)| builder.set(name, value))?;
+    let config = builder.clone().build()?;
+    if flags.on_failure != OnFailure::Retry {
+        return Ok(config);
+    }
+    // Records wait in the producer, which keeps their order, as long as nsqd is away.
+    builder
+        .ack_timeout(config.ack_timeout())
+        .publish_timeout(NO_TIMEOUT)
         .build()
 }

@@ -1,52 +1,39 @@
-//! The outcomes of the records: outcome log, progress line and summary.
+//! What the program prints: failures, progress line and summary.
 
 use std::{
-    cell::RefCell,
-    convert::Infallible,
+    error::Error,
     fmt,
-    fs::File,
-    io::{self, BufWriter, IsTerminal, Write},
+    io::{self, IsTerminal, Write},
     path::Path,
-    time::Duration,
 };
 
-use actix_nsq::{Delivery, PublishError};
-use tokio::time::sleep;
+use actix_nsq::Delivery;
 
-/// Interval at which the progress line and the outcome log are updated.
-const INTERVAL: Duration = Duration::from_millis(500);
+use crate::{outcome_log::OutcomeLog, record::Failure};
 
 /// Clears the progress line on a terminal.
 const CLEAR: &str = "\r\x1b[K";
 
+/// Maximum number of failures that are printed one by one; all are counted and logged.
+const PRINTED_FAILURES: u64 = 10;
+
 /// The outcomes so far.
+#[derive(Debug)]
 pub(crate) struct Report {
     ok: u64,
     not_written: u64,
     maybe_written: u64,
-    log: Option<BufWriter<File>>,
-    /// Whether the first failure was printed; with a log none is.
-    printed_failure: bool,
-    /// First error of the log, after which nothing is written to it.
-    log_failure: Option<io::Error>,
+    log: Option<OutcomeLog>,
 }
 
 impl Report {
     /// Creates a report, with an outcome log if a path is given.
     pub(crate) fn new(outcome_log: Option<&Path>) -> io::Result<Self> {
-        let create = |path: &Path| {
-            let file = File::create(path).map_err(|error| {
-                io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-            })?;
-            Ok::<_, io::Error>(BufWriter::new(file))
-        };
         Ok(Self {
             ok: 0,
             not_written: 0,
             maybe_written: 0,
-            log: outcome_log.map(create).transpose()?,
-            printed_failure: false,
-            log_failure: None,
+            log: outcome_log.map(OutcomeLog::create).transpose()?,
         })
     }
 
@@ -55,42 +42,53 @@ impl Report {
         &mut self,
         record: u64,
         address: Option<&str>,
-        result: Result<(), PublishError>,
+        result: &Result<(), Failure>,
     ) {
-        match result.as_ref().map_err(PublishError::delivery) {
+        match result.as_ref().map_err(Failure::delivery) {
             Ok(()) => self.ok += 1,
             Err(Delivery::NotWritten) => self.not_written += 1,
             Err(Delivery::MaybeWritten | Delivery::MaybePartial) => self.maybe_written += 1,
         }
-        if let Err(error) = &result
-            && self.log.is_none()
-            && !std::mem::replace(&mut self.printed_failure, true)
-        {
-            print_line(format_args!("first failure, record {record}: {error}"));
+        if let Err(failure) = result {
+            let failures = self.not_written + self.maybe_written;
+            if failures <= PRINTED_FAILURES {
+                print_line(format_args!("{}: {failure}", Place(record, address)));
+            } else if failures == PRINTED_FAILURES + 1 {
+                print_line(format_args!("further failures are counted and not printed"));
+            }
         }
-        self.log(|log| write_line(log, record, address, &result));
+        if let Some(log) = &mut self.log {
+            log.write(record, address, result);
+        }
     }
 
-    fn log(&mut self, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) {
-        if let Some(log) = &mut self.log
-            && let Err(error) = write(log)
-        {
-            self.log_failure = Some(error);
-            self.log = None;
+    /// The program ends because of a failure.
+    pub(crate) fn stopped(&self, record: u64, address: Option<&str>) {
+        print_line(format_args!("stopped at {}", Place(record, address)));
+    }
+
+    /// Updates the outcome log, and on a terminal the progress line.
+    pub(crate) fn show_progress(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
+        if io::stderr().is_terminal() {
+            print(format_args!("{CLEAR}{self}"));
         }
     }
 
     /// Prints the summary. Returns whether everything was read, published and logged.
-    pub(crate) fn finish(mut self, read: io::Result<()>) -> bool {
-        self.log(BufWriter::flush);
-        let read = read.map_err(|error| print_line(format_args!("cannot read the input: {error}")));
-        let failure = self.log_failure.take();
-        if let Some(error) = &failure {
+    pub(crate) fn finish(mut self, published: Result<(), Box<dyn Error>>) -> bool {
+        let logged = self.log.take().map_or(Ok(()), OutcomeLog::finish);
+        if let Err(error) = &published {
+            print_line(format_args!("{error}"));
+        }
+        if let Err(error) = &logged {
             print_line(format_args!("the outcome log is incomplete: {error}"));
         }
         print(format_args!("{}{self}\n", clear()));
         let all_ok = self.not_written == 0 && self.maybe_written == 0;
-        all_ok && read.is_ok() && failure.is_none()
+        all_ok && published.is_ok() && logged.is_ok()
     }
 }
 
@@ -109,34 +107,14 @@ impl fmt::Display for Report {
     }
 }
 
-fn write_line(
-    log: &mut impl Write,
-    record: u64,
-    address: Option<&str>,
-    result: &Result<(), PublishError>,
-) -> io::Result<()> {
-    let Err(error) = result else {
-        return writeln!(log, "{record} ok");
-    };
-    let outcome = match error.delivery() {
-        Delivery::NotWritten => "not_written",
-        Delivery::MaybeWritten => "maybe_written",
-        Delivery::MaybePartial => "maybe_partial",
-    };
-    match address {
-        None => writeln!(log, "{record} {outcome} {error}"),
-        Some(address) => writeln!(log, "{record} {outcome} {address}: {error}"),
-    }
-}
+/// A record, and with several addresses one of them.
+struct Place<'a>(u64, Option<&'a str>);
 
-/// Updates the outcome log, and on a terminal the progress line, at regular intervals.
-pub(crate) async fn keep_current(report: &RefCell<Report>) -> Infallible {
-    let is_terminal = io::stderr().is_terminal();
-    loop {
-        sleep(INTERVAL).await;
-        report.borrow_mut().log(BufWriter::flush);
-        if is_terminal {
-            print(format_args!("{CLEAR}{}", report.borrow()));
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(record, None) => write!(f, "record {record}"),
+            Self(record, Some(address)) => write!(f, "record {record}, {address}"),
         }
     }
 }

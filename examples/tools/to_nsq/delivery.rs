@@ -1,0 +1,184 @@
+//! The delivery of the records to one nsqd, in the order of the input, with many in flight.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use actix_nsq::{ProducerConfig, Topic};
+use futures::{FutureExt, StreamExt, future::LocalBoxFuture, stream::FuturesOrdered};
+use tokio::{
+    sync::mpsc,
+    time::{self, sleep_until},
+};
+
+use crate::{
+    connection::Connection,
+    policy::{Next, OnFailure, Policy},
+    read_ahead::ReadAhead,
+    record::{Chunk, Failure, Record},
+    report::Report,
+    stop::Stop,
+};
+
+/// Records that are sent to the producer and have no result, in multiples of `publish_window`. The
+/// producer sends one window; another keeps it busy.
+const WINDOWS: usize = 2;
+
+/// Delay before a record is published again; it doubles up to the maximum until one succeeds.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
+
+/// The records for one nsqd, from the input to the result.
+pub(crate) struct Delivery<'a> {
+    connection: &'a Connection,
+    topic: &'a Topic,
+    policy: Policy,
+    /// The address, if the outcome log names it.
+    name: Option<&'a str>,
+    report: &'a RefCell<Report>,
+    stop: &'a Stop,
+    read_ahead: ReadAhead,
+    /// Records that were not yet sent to the producer.
+    queued: VecDeque<Record>,
+    /// Records that were sent to the producer, the oldest first, and their results.
+    sent: VecDeque<Sent>,
+    results: FuturesOrdered<LocalBoxFuture<'static, Result<(), Failure>>>,
+    /// Until then nothing is sent to the producer.
+    paused_until: Option<time::Instant>,
+    retry_delay: Duration,
+}
+
+struct Sent {
+    record: Record,
+    at: Instant,
+}
+
+impl<'a> Delivery<'a> {
+    pub(crate) fn new(
+        connection: &'a Connection,
+        topic: &'a Topic,
+        (config, policy): (&'a ProducerConfig, Policy),
+        name: Option<&'a str>,
+        (report, stop): (&'a RefCell<Report>, &'a Stop),
+    ) -> Self {
+        let max = config.publish_window().saturating_mul(WINDOWS);
+        let max_bytes = config.publish_window_bytes().saturating_mul(WINDOWS);
+        let read_ahead = ReadAhead::new(
+            // A quarter leaves time for a line that becomes slower.
+            config.ack_timeout() / 4,
+            max.min(config.max_pending()),
+            max_bytes.min(config.max_pending_bytes()),
+        );
+        Self {
+            connection,
+            topic,
+            policy,
+            name,
+            report,
+            stop,
+            read_ahead,
+            queued: VecDeque::new(),
+            sent: VecDeque::new(),
+            results: FuturesOrdered::new(),
+            paused_until: None,
+            retry_delay: RETRY_DELAY,
+        }
+    }
+
+    /// Publishes the chunks, and returns when the channel is closed and every record has a result.
+    pub(crate) async fn run(mut self, mut chunks: mpsc::Receiver<Chunk>) {
+        let mut open = true;
+        loop {
+            self.send();
+            let resume = self.paused_until;
+            tokio::select! {
+                biased;
+                Some(result) = self.results.next() => self.completed(result).await,
+                () = resume_at(resume), if resume.is_some() => self.paused_until = None,
+                chunk = chunks.recv(), if open && self.queued.is_empty() => match chunk {
+                    Some(chunk) => self.queued.extend(chunk),
+                    None => open = false,
+                },
+                else => return,
+            }
+        }
+    }
+
+    /// Sends queued records to the producer, up to the limit. The producer receives them in this
+    /// order, when the results are polled for the first time.
+    fn send(&mut self) {
+        while self.paused_until.is_none()
+            && let Some(record) = self.queued.front()
+            && self.may_send(record.size())
+            && let Some(record) = self.queued.pop_front()
+        {
+            self.read_ahead.send(record.size());
+            let (nsqd, topic) = (self.connection.nsqd.clone(), self.topic.clone());
+            let body = record.body.clone().map_err(Failure::Invalid);
+            let result = async move {
+                let published = nsqd.publish(topic, body?).await;
+                published.map_err(Failure::Publish)
+            };
+            self.results.push_back(result.boxed_local());
+            let at = Instant::now();
+            self.sent.push_back(Sent { record, at });
+        }
+    }
+
+    fn may_send(&self, size: usize) -> bool {
+        // While nsqd is away, records that are to be skipped time out beside each other.
+        let is_skipping = self.policy.on_failure == OnFailure::Skip && self.connection.is_down();
+        self.read_ahead.allows(size) || is_skipping && self.read_ahead.allows_unscaled(size)
+    }
+
+    /// Handles the result of the oldest record.
+    async fn completed(&mut self, result: Result<(), Failure>) {
+        let Some(Sent { record, at }) = self.sent.pop_front() else {
+            return;
+        };
+        let next = match &result {
+            Ok(()) => {
+                self.read_ahead.answered(record.size(), at, Instant::now());
+                self.retry_delay = RETRY_DELAY;
+                Next::GoOn
+            }
+            Err(failure) => {
+                self.read_ahead.release(record.size());
+                self.policy.after(failure)
+            }
+        };
+        if let (Next::Retry, false) = (next, self.stop.is_requested()) {
+            return self.retry(record);
+        }
+        let number = record.number;
+        self.report.borrow_mut().outcome(number, self.name, &result);
+        if next == Next::Stop && !self.stop.is_requested() {
+            self.report.borrow().stopped(number, self.name);
+            self.stop.request();
+            // Answers what was sent: it was not written, or may have been.
+            let _ = self.connection.nsqd.drain(Duration::ZERO).await;
+        }
+    }
+
+    /// Queues a record again, and those behind it, in their order. The record was not written, so
+    /// neither were those behind it: nsqd executes nothing behind a publish that it rejects, and
+    /// the producer sends nothing before it. Dropped requests are not sent any more.
+    fn retry(&mut self, record: Record) {
+        self.results = FuturesOrdered::new();
+        while let Some(Sent { record, .. }) = self.sent.pop_back() {
+            self.read_ahead.release(record.size());
+            self.queued.push_front(record);
+        }
+        self.queued.push_front(record);
+        self.paused_until = Some(time::Instant::now() + self.retry_delay);
+        self.retry_delay = (self.retry_delay * 2).min(MAX_RETRY_DELAY);
+    }
+}
+
+async fn resume_at(time: Option<time::Instant>) {
+    if let Some(time) = time {
+        sleep_until(time).await;
+    }
+}
