@@ -21,8 +21,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     match producer.publish(&ORDERS, r#"{"id":1}"#).await {
         Ok(()) => println!("stored by nsqd"),
-        Err(error) if error.delivery() == Delivery::NotWritten => println!("not stored: {error}"),
-        Err(error) => println!("may be stored, a retry may duplicate it: {error}"),
+        Err(error) if error.delivery() != Delivery::NotWritten => {
+            println!("may be stored, a retry may duplicate it: {error}");
+        }
+        Err(error) if error.is_retryable() => println!("not stored, safe to retry: {error}"),
+        Err(error) => println!("not stored, and a retry would fail again: {error}"),
     }
 
     // The same as an actix message.

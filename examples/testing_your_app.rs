@@ -30,6 +30,8 @@ enum Reply {
     Ordered,
     /// Nothing has happened.
     TryAgain,
+    /// Nothing has happened, and trying again does not help.
+    Rejected,
     /// The order may have been stored: a person has to check.
     WeWillCheck,
 }
@@ -47,8 +49,9 @@ impl Shop {
             .unwrap_or_else(|error| Err(error.into()))
         {
             Ok(()) => Reply::Ordered,
-            Err(error) if error.delivery() == Delivery::NotWritten => Reply::TryAgain,
-            Err(_) => Reply::WeWillCheck,
+            Err(error) if error.delivery() != Delivery::NotWritten => Reply::WeWillCheck,
+            Err(error) if error.is_retryable() => Reply::TryAgain,
+            Err(_) => Reply::Rejected,
         }
     }
 }
@@ -123,6 +126,12 @@ mod tests {
         assert_eq!(shop.order("tea").await, Reply::TryAgain);
         assert_eq!(shop.order("tea").await, Reply::Ordered);
         assert_eq!(nsqd.message_count("orders"), 1);
+    }
+
+    #[actix::test]
+    async fn invalid_order_is_rejected() {
+        let (_nsqd, _, shop) = shop().await;
+        assert_eq!(shop.order("").await, Reply::Rejected);
     }
 
     #[actix::test]

@@ -1,5 +1,6 @@
 //! The [NSQ](https://nsq.io) client for [Actix](https://docs.rs/actix) applications: every publish
-//! gets exactly one result, in bounded time, and the result is true.
+//! gets exactly one result, in bounded time while its arbiter is not blocked, and the result is
+//! true.
 //!
 //! Start a [`Producer`], keep its address, and publish:
 //!
@@ -11,8 +12,11 @@
 //!     let producer = Producer::start(ProducerConfig::new("127.0.0.1:4150")?);
 //!     match producer.publish("orders", r#"{"id":1}"#).await {
 //!         Ok(()) => println!("stored by nsqd"),
-//!         Err(e) if e.delivery() == Delivery::NotWritten => println!("not stored: {e}"),
-//!         Err(e) => println!("may be stored, a retry may duplicate it: {e}"),
+//!         Err(error) if error.delivery() != Delivery::NotWritten => {
+//!             println!("may be stored, a retry may duplicate it: {error}");
+//!         }
+//!         Err(error) if error.is_retryable() => println!("not stored, safe to retry: {error}"),
+//!         Err(error) => println!("not stored, and a retry would fail again: {error}"),
 //!     }
 //!     Ok(())
 //! }

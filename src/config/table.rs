@@ -376,10 +376,10 @@ macro_rules! connection_options {
             /// Name and version of this program in nsqd's statistics.
             user_agent: String [impl Into<String>] = default_text!(USER_AGENT).into() => USER_AGENT,
                 in 1_024 => "at most 1024 bytes long";
-            /// Region of this client, for nsqd's topology-aware delivery.
+            /// Region of this client, sent in IDENTIFY. nsqd up to 1.3.0 ignores it.
             topology_region: String [impl Into<String>] = String::new() => "",
                 in 1_024 => "at most 1024 bytes long";
-            /// Zone of this client in its region, for nsqd's topology-aware delivery.
+            /// Zone of this client in its region, sent in IDENTIFY. nsqd up to 1.3.0 ignores it.
             topology_zone: String [impl Into<String>] = String::new() => "",
                 in 1_024 => "at most 1024 bytes long";
             /// Size in bytes of nsqd's buffer for messages to this client. Responses to publishes

@@ -11,7 +11,8 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Delivery {
-    /// nsqd has not stored the message and will not. Publishing it again cannot create a duplicate.
+    /// nsqd has not stored the message and will not. Publishing it again cannot create a duplicate;
+    /// [`is_retryable`](crate::PublishError::is_retryable) says whether it may succeed.
     NotWritten,
     /// nsqd may have stored the message, or may still do so: no response was read that decides it.
     /// Publishing it again may create a duplicate.

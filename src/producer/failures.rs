@@ -56,8 +56,12 @@ impl PublishFailure {
 /// address keeps the producer running, as any other address does.
 ///
 /// ```no_run
+/// use std::time::Duration;
+///
 /// use actix::prelude::*;
-/// use actix_nsq::{Producer, ProducerConfig, Publish, PublishFailure, SubscribeFailures};
+/// use actix_nsq::{
+///     Producer, ProducerConfig, Publish, PublishFailure, SubscribeFailures, producer::Drain,
+/// };
 ///
 /// struct Failures;
 ///
@@ -77,6 +81,8 @@ impl PublishFailure {
 /// let producer = Producer::start(ProducerConfig::new("127.0.0.1:4150")?);
 /// producer.do_send(SubscribeFailures(Failures.start().recipient()));
 /// producer.do_send(Publish::new("orders", "an order"));
+/// // Before the program ends: messages that are still queued would be lost without a report.
+/// producer.send(Drain { timeout: Duration::from_secs(10) }).await?;
 /// # Ok(())
 /// # }
 /// ```

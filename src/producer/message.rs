@@ -31,6 +31,13 @@ use crate::{
 /// If the request is dropped before the message is in flight, the message is never sent. Later it
 /// is still sent, and its result is discarded; no other result is affected.
 ///
+/// # Discarding the result
+///
+/// `do_send` and `try_send` return before the message is sent, and discard its result. Failures go
+/// to [`SubscribeFailures`](crate::SubscribeFailures) or to the log. Messages that are queued when
+/// the program, its System or the producer's arbiter ends are lost without a report: send a
+/// [`Drain`](crate::producer::Drain) and await it before that.
+///
 /// ```no_run
 /// use std::time::Duration;
 ///
@@ -41,8 +48,11 @@ use crate::{
 /// let order = Publish::new("orders", r#"{"id":1}"#).expires_in(Duration::from_secs(5));
 /// match producer.send(order).await? {
 ///     Ok(()) => println!("stored"),
-///     Err(error) if error.delivery() == Delivery::NotWritten => println!("not stored: {error}"),
-///     Err(error) => println!("may be stored, a retry may duplicate it: {error}"),
+///     Err(error) if error.delivery() != Delivery::NotWritten => {
+///         println!("may be stored, a retry may duplicate it: {error}");
+///     }
+///     Err(error) if error.is_retryable() => println!("not stored, safe to retry: {error}"),
+///     Err(error) => println!("not stored, and a retry would fail again: {error}"),
 /// }
 /// # Ok(())
 /// # }
