@@ -39,6 +39,7 @@ pub fn scenarios() -> Vec<Scenario> {
     scenarios![
         input_waits_for_an_nsqd_that_is_away_at_the_start.with(Settings::in_memory()),
         input_waits_during_an_outage_and_the_order_is_kept,
+        signal_ends_the_wait_for_nsqd_and_completes_the_log.with(Settings::in_memory()),
         rejected_record_is_retried_before_those_behind_it
             .with(Settings::in_memory())
             .only(Kind::Embedded, embedded_only),
@@ -140,6 +141,38 @@ async fn input_waits_during_an_outage_and_the_order_is_kept(broker: Broker) {
         stored.is_sorted_by(|one, next| one < next),
         "out of order, or twice"
     );
+}
+
+/// Each line that was read from the file has an outcome.
+async fn signal_ends_the_wait_for_nsqd_and_completes_the_log(broker: Broker) {
+    let mut file = tempfile::tempfile().unwrap();
+    let text: Vec<u8> = lines(400_000)
+        .iter()
+        .flat_map(|line| [line, &b"\n"[..]].concat())
+        .collect();
+    file.write_all(&text).unwrap();
+    file.rewind().unwrap();
+    let options = [
+        format!("--topic={TOPIC}"),
+        format!("--nsqd-tcp-address={}", broker.address().await),
+        "--producer-opt=publish_window,500".to_owned(),
+    ];
+    let to_nsq = ToNsq::reading(file.try_clone().unwrap().into(), &options).unwrap();
+    while broker.message_count(TOPIC).await < 1000 {
+        tokio::task::yield_now().await;
+    }
+    broker.terminate().await;
+    until_reported(&to_nsq, "not connected; the input waits").await;
+    to_nsq.terminate().unwrap();
+    let ended = ended(to_nsq).await;
+    assert_eq!(ended.status.code(), Some(1));
+    let position = file.stream_position().unwrap() as usize;
+    let read = text[..position]
+        .iter()
+        .filter(|byte| **byte == b'\n')
+        .count();
+    assert!(read < 400_000, "the input did not wait");
+    assert_eq!(ended.outcomes.len(), read, "{}", ended.stderr);
 }
 
 async fn rejected_record_is_retried_before_those_behind_it(broker: Broker) {

@@ -3,10 +3,16 @@
 
 use std::{
     io::{self, BufRead, BufReader, Read},
-    mem, thread,
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
 };
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
     policy::OnInvalid,
@@ -29,26 +35,53 @@ pub(crate) struct Format {
     pub(crate) on_invalid: OnInvalid,
 }
 
-/// Starts the thread that reads. It pauses while the channel is full.
-pub(crate) fn read_stdin(format: Format, rate: Option<u32>) -> mpsc::Receiver<io::Result<Chunk>> {
-    let (chunks, receiver) = mpsc::channel(1);
-    thread::spawn(move || {
-        let mut splitter = Splitter::new(io::stdin().lock(), format);
-        let mut throttle = rate.map(Throttle::new);
-        loop {
-            let max = throttle.as_mut().map_or(CHUNK_RECORDS, Throttle::wait);
-            let chunk = splitter.next_chunk(max.min(CHUNK_RECORDS)).transpose();
-            let Some(chunk) = chunk else { break };
-            if let (Some(throttle), Ok(chunk)) = (&mut throttle, &chunk) {
-                throttle.take(chunk.len());
+/// Time within which the thread passes on what it has read, unless it waits for more input.
+const HAND_OVER: Duration = Duration::from_millis(50);
+
+/// The standard input.
+pub(crate) struct Input {
+    chunks: mpsc::Receiver<io::Result<Chunk>>,
+    ends: Arc<AtomicBool>,
+}
+
+impl Input {
+    /// Starts the thread that reads. It pauses while nothing takes its chunks.
+    pub(crate) fn start(format: Format, rate: Option<u32>) -> Self {
+        let (sender, chunks) = mpsc::channel(1);
+        let ends = Arc::new(AtomicBool::new(false));
+        let input = Self {
+            chunks,
+            ends: Arc::clone(&ends),
+        };
+        thread::spawn(move || {
+            let mut splitter = Splitter::new(io::stdin().lock(), format);
+            let mut throttle = rate.map(Throttle::new);
+            while !ends.load(Ordering::Relaxed) || splitter.has_buffered_record() {
+                let max = throttle.as_mut().map_or(CHUNK_RECORDS, Throttle::wait);
+                let chunk = splitter.next_chunk(max.min(CHUNK_RECORDS)).transpose();
+                let Some(chunk) = chunk else { break };
+                if let (Some(throttle), Ok(chunk)) = (&mut throttle, &chunk) {
+                    throttle.take(chunk.len());
+                }
+                let failed = chunk.is_err();
+                if sender.blocking_send(chunk).is_err() || failed {
+                    break;
+                }
             }
-            let failed = chunk.is_err();
-            if chunks.blocking_send(chunk).is_err() || failed {
-                break;
-            }
-        }
-    });
-    receiver
+        });
+        input
+    }
+
+    /// Returns the next chunk; `None` at the end of the input.
+    pub(crate) async fn next(&mut self) -> io::Result<Option<Chunk>> {
+        self.chunks.recv().await.transpose()
+    }
+
+    /// Returns the next chunk that was read already, and reads no more.
+    pub(crate) async fn next_already_read(&mut self) -> io::Result<Option<Chunk>> {
+        self.ends.store(true, Ordering::Relaxed);
+        timeout(HAND_OVER, self.next()).await.unwrap_or(Ok(None))
+    }
 }
 
 /// Splits an input into records. Its memory is bounded by `CHUNK_SIZE` and the maximum size of a

@@ -65,8 +65,8 @@ use futures::future::{join, join_all, try_join_all};
 use tokio::{sync::mpsc, time::sleep};
 
 use self::{
-    connection::Connection, delivery::Delivery, options::Options, policy::OnFailure, record::Chunk,
-    report::Report, stop::Stop,
+    connection::Connection, delivery::Delivery, input::Input, options::Options, policy::OnFailure,
+    record::Chunk, report::Report, stop::Stop,
 };
 
 /// Time to publish what was read before a signal or a failure.
@@ -127,7 +127,7 @@ async fn publish_input(options: &Options, report: &RefCell<Report>) -> Result<()
                 (queue, delivery.run(chunks))
             })
             .unzip();
-        let input = input::read_stdin(options.format, options.rate);
+        let input = Input::start(options.format, options.rate);
         let reading = distribute(input, queues, &stop);
         let (read, _) = join(reading, join_all(deliveries)).await;
         read.map_err(|error| format!("cannot read the input: {error}").into())
@@ -144,20 +144,20 @@ async fn publish_input(options: &Options, report: &RefCell<Report>) -> Result<()
     delivered
 }
 
-/// Sends every record to every delivery. At the end of the input, or if the program is to end, the
-/// queues are closed, and the deliveries finish.
+/// Sends every record to every delivery. At the end of the input, or of what was read when the
+/// program is to end, the queues are closed, and the deliveries finish.
 async fn distribute(
-    mut input: mpsc::Receiver<io::Result<Chunk>>,
+    mut input: Input,
     queues: Vec<mpsc::Sender<Chunk>>,
     stop: &Stop,
 ) -> io::Result<()> {
     loop {
         let chunk = tokio::select! {
-            chunk = input.recv() => chunk,
-            () = stop.requested() => None,
+            biased;
+            () = stop.requested() => input.next_already_read().await?,
+            chunk = input.next() => chunk?,
         };
         let Some(chunk) = chunk else { return Ok(()) };
-        let chunk = chunk?;
         for queue in &queues {
             // Cannot fail: a delivery receives until its queue is closed.
             let _ = queue.send(chunk.clone()).await;

@@ -72,3 +72,45 @@ impl Policy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_nsq::{ErrorKind, protocol::ErrorCode, testing::publish_error};
+
+    use super::*;
+
+    #[test]
+    fn policy_decides_by_what_the_failure_concerns() {
+        use Next::{GoOn, Retry, Stop};
+        let rejected = ErrorKind::Rejected;
+        // With retry, with retry and retry_maybe_written, with stop, with skip.
+        for (kind, expected) in [
+            (ErrorKind::Timeout, [Retry, Retry, Stop, GoOn]),
+            (rejected(ErrorCode::PubFailed), [Retry, Retry, Stop, GoOn]),
+            (ErrorKind::ConnectionLost, [GoOn, Retry, Stop, GoOn]),
+            (rejected(ErrorCode::MpubFailed), [GoOn, Retry, Stop, GoOn]),
+            (rejected(ErrorCode::Unknown), [GoOn, GoOn, Stop, GoOn]),
+            (rejected(ErrorCode::Unauthorized), [Stop, Stop, Stop, GoOn]),
+            (rejected(ErrorCode::Invalid), [Stop, Stop, Stop, GoOn]),
+            (rejected(ErrorCode::BadMessage), [GoOn, GoOn, GoOn, GoOn]),
+        ] {
+            let failure = Failure::Publish(publish_error(kind));
+            let after = |on_failure, at_least_once| {
+                let on_invalid = OnInvalid::Skip;
+                let policy = Policy {
+                    on_failure,
+                    on_invalid,
+                    at_least_once,
+                };
+                policy.after(&failure)
+            };
+            let decided = [
+                after(OnFailure::Retry, false),
+                after(OnFailure::Retry, true),
+                after(OnFailure::Stop, false),
+                after(OnFailure::Skip, false),
+            ];
+            assert_eq!(decided, expected, "{kind}");
+        }
+    }
+}
