@@ -185,6 +185,8 @@ async fn rejected_record_is_retried_before_those_behind_it(broker: Broker) {
     let options = ["--producer-opt=auto_batch_messages,3"];
     let ended = ended(to_nsq(&broker, lines(100), &options).await).await;
     assert_all_ok(&ended, 100);
+    let reported = "PUB failed exiting; the input waits";
+    assert!(ended.stderr.contains(reported), "{}", ended.stderr);
     let stored = broker.bodies(TOPIC, 100).await;
     assert_eq!(numbers(&stored), Vec::from_iter(0..100));
 }

@@ -149,10 +149,16 @@ impl<'a> Delivery<'a> {
                 self.policy.after(failure)
             }
         };
-        if let (Next::Retry, false) = (next, self.stop.is_requested()) {
+        let number = record.number;
+        if let (Next::Retry, Err(failure)) = (next, &result)
+            && !self.stop.is_requested()
+        {
+            // Later attempts fail for the same reason.
+            if self.retry_delay == RETRY_DELAY {
+                self.report.borrow().retried(number, self.name, failure);
+            }
             return self.retry(record);
         }
-        let number = record.number;
         self.report.borrow_mut().outcome(number, self.name, &result);
         if next == Next::Stop && !self.stop.is_requested() {
             self.report.borrow().stopped(number, self.name);

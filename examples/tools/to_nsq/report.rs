@@ -62,6 +62,12 @@ impl Report {
         }
     }
 
+    /// A record is published again until it succeeds.
+    pub(crate) fn retried(&self, record: u64, address: Option<&str>, failure: &Failure) {
+        let place = Place(record, address);
+        print_line(format_args!("{place}: {failure}; the input waits"));
+    }
+
     /// The program ends because of a failure.
     pub(crate) fn stopped(&self, record: u64, address: Option<&str>) {
         print_line(format_args!("stopped at {}", Place(record, address)));
