@@ -1,8 +1,16 @@
 //! The bodies of the messages.
 
-use std::{fmt::Display, fs, path::Path};
+use std::{
+    fmt::Display,
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
 use actix_nsq::bytes::Bytes;
+
+/// Maximum size in bytes of the file of bodies: they are all in memory, and a device has no end.
+const MAX_FILE_SIZE: usize = 64 << 20;
 
 /// At least one body. The messages use the bodies in turn.
 #[derive(Debug, Clone)]
@@ -17,7 +25,10 @@ impl Bodies {
     /// The lines of a file.
     pub(crate) fn of_file(file: &Path) -> Result<Self, String> {
         let named = |error: &dyn Display| format!("--bodies {}: {error}", file.display());
-        let text = fs::read(file).map_err(|error| named(&error))?;
+        let text = read(file).map_err(|error| named(&error))?;
+        if text.len() > MAX_FILE_SIZE {
+            return Err(named(&format_args!("exceeds {MAX_FILE_SIZE} bytes")));
+        }
         Self::of_lines(text.into()).map_err(|error| named(&error))
     }
 
@@ -51,6 +62,14 @@ impl Bodies {
     }
 }
 
+/// Reads a file, up to one byte more than its maximum size.
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let limit = MAX_FILE_SIZE as u64 + 1;
+    File::open(file)?.take(limit).read_to_end(&mut text)?;
+    Ok(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,5 +93,12 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn endless_file_is_rejected() {
+        let error = Bodies::of_file(Path::new("/dev/zero")).map(drop);
+        let expected = "--bodies /dev/zero: exceeds 67108864 bytes";
+        assert_eq!(error, Err(expected.to_owned()));
     }
 }
