@@ -98,21 +98,22 @@ impl Connection {
     }
 }
 
-/// Whether nsqd may be reachable later without a change of the settings.
+/// Whether nsqd may be reachable later without a change of the settings. The server did not answer,
+/// or the connection ended; every other error is an answer that will be the same later.
 fn is_outage(error: &ConnectionError) -> bool {
-    !matches!(
+    matches!(
         error,
-        ConnectionError::Resolve { .. }
-            | ConnectionError::HandshakeRejected(_)
-            | ConnectionError::HandshakeResponse { .. }
-            | ConnectionError::TlsDeclined
-            | ConnectionError::TlsRequired(_)
-            | ConnectionError::Tls { .. }
-            | ConnectionError::CompressionDeclined { .. }
-            | ConnectionError::AuthSecretMissing
-            | ConnectionError::AuthRejected(_)
-            | ConnectionError::HttpServer
-            | ConnectionError::Protocol(_)
+        ConnectionError::ResolveTimeout { .. }
+            | ConnectionError::Dial { .. }
+            | ConnectionError::DialTimeout { .. }
+            | ConnectionError::HandshakeTimeout { .. }
+            | ConnectionError::HandshakeClosed
+            | ConnectionError::ClosedByPeer
+            | ConnectionError::Truncated
+            | ConnectionError::Io(_)
+            | ConnectionError::HeartbeatTimeout { .. }
+            | ConnectionError::WriteTimeout { .. }
+            | ConnectionError::ClosedLocally
     )
 }
 
