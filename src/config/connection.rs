@@ -15,7 +15,7 @@ use super::{
 #[cfg(feature = "rustls")]
 use crate::conn::Tls;
 use crate::{
-    conn::{AuthSecret, Compression, ConnOptions, Connector, SecretProvider, TcpConnector},
+    conn::{AuthSecret, Compression, ConnOptions, Connector, DefaultConnector, SecretProvider},
     error::ConfigError,
     protocol::Identify,
 };
@@ -52,7 +52,7 @@ pub struct ConnectionConfig {
 #[derive(Clone, Default)]
 pub(super) struct ConnectionSettings {
     pub(super) values: Values<ConnectionOptions>,
-    /// `None`: TCP.
+    /// `None`: the default, for TCP and Unix sockets.
     pub(super) connector: Option<Arc<dyn Connector>>,
     pub(super) secret_provider: Option<SecretProvider>,
     #[cfg(feature = "rustls")]
@@ -175,7 +175,7 @@ impl ConnectionConfig {
             address: Arc::clone(address),
             connector: match &self.settings.connector {
                 Some(connector) => Arc::clone(connector),
-                None => Arc::new(TcpConnector::default()),
+                None => Arc::new(DefaultConnector::default()),
             },
             dial_timeout: options.dial_timeout,
             local_addr: options.local_addr,

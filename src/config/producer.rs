@@ -47,17 +47,21 @@ pub struct ProducerConfig {
 }
 
 impl ProducerConfig {
-    /// Returns the configuration with the default of every option for the nsqd at `address`, a
-    /// `host:port`.
+    /// Returns the configuration with the default of every option for the nsqd at `address`, as for
+    /// [`builder`](Self::builder).
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if the address is not `host:port`.
+    /// [`ConfigError`] if the address is invalid.
     pub fn new(address: impl Into<String>) -> Result<Self, ConfigError> {
         Self::builder(address).build()
     }
 
-    /// Starts with the default of every option for the nsqd at `address`, a `host:port`.
+    /// Starts with the default of every option for the nsqd at `address`:
+    ///
+    /// - `host:port`, where the host is a name, an IPv4 address, or an IPv6 address in brackets,
+    ///   optionally with a zone: `[fe80::7%eth0]:4150`;
+    /// - `unix:/path` for a Unix socket, which nsqd opens with `--tcp-address=/path`.
     pub fn builder(address: impl Into<String>) -> ProducerConfigBuilder {
         ProducerConfigBuilder {
             addresses: vec![address.into()],
@@ -69,7 +73,8 @@ impl ProducerConfig {
     }
 
     /// Reads the configuration from a URL: `nsq://host:port?option=value&option=value`, with values
-    /// percent-encoded. An option that is true or false may stand alone, which means `true`.
+    /// percent-encoded. An option that is true or false may stand alone, which means `true`. With a
+    /// Unix socket the URL is `nsq://unix:/path?option=value`.
     ///
     /// ```
     /// use actix_nsq::ProducerConfig;
@@ -88,9 +93,9 @@ impl ProducerConfig {
     }
 
     /// Reads the configuration from the environment: the address from `NSQD_TCP_ADDRESS`, which is
-    /// `host:port` or a URL as for [`from_url`](Self::from_url), and the options from
-    /// `NSQ_<OPTION>`, such as `NSQ_PUBLISH_TIMEOUT=10s`. A variable takes precedence over the same
-    /// option in the URL.
+    /// as for [`builder`](Self::builder) or a URL as for [`from_url`](Self::from_url), and the
+    /// options from `NSQ_<OPTION>`, such as `NSQ_PUBLISH_TIMEOUT=10s`. A variable takes precedence
+    /// over the same option in the URL.
     ///
     /// Variables whose names begin with `NSQ_` and are not options are ignored.
     ///
@@ -240,7 +245,7 @@ impl ProducerConfigBuilder {
     /// # Errors
     ///
     /// [`ConfigError`] if a value is out of its bounds, two options conflict, a file cannot be
-    /// read, or there is not exactly one address of the form `host:port`.
+    /// read, or there is not exactly one valid address.
     pub fn build(mut self) -> Result<ProducerConfig, ConfigError> {
         if let Some(problem) = self.problem {
             return Err(problem);

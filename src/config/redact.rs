@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::protocol::one_line;
+use crate::{conn::is_host_char, protocol::one_line};
 
 /// Shortens a value to one line of at most 80 bytes.
 pub(super) fn shown(value: &str) -> String {
@@ -39,9 +39,4 @@ pub(super) fn shown_address(address: &str) -> String {
     let host = parts.next().unwrap_or_default();
     let more = parts.next().map_or("", |_| "***");
     shown(&format!("{front}{host}{more}"))
-}
-
-/// Returns whether a host name may contain the character.
-pub(super) fn is_host_char(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '-' | '_' | '.')
 }

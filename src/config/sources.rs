@@ -185,6 +185,11 @@ mod tests {
         assert!(config.retry_maybe_written());
         let config = ProducerConfig::from_url("nsq://nsqd:4150").unwrap();
         assert_eq!(config.address(), "nsqd:4150");
+        #[cfg(unix)]
+        {
+            let config = ProducerConfig::from_url("nsq://unix:/run/nsqd.sock?max_pending=7");
+            assert_eq!(config.unwrap().address(), "unix:/run/nsqd.sock");
+        }
     }
 
     /// checklist: 4

@@ -14,6 +14,7 @@ use super::{
     value::{Kind, TlsVersion, Value},
 };
 use crate::{
+    conn::MAX_HOST,
     error::{ConfigCause, ConfigError},
     secret::Secret,
 };
@@ -316,9 +317,6 @@ macro_rules! getters {
 /// Largest length that nsqd's wire format can carry: half of what nsqd would read as negative.
 const MAX_LENGTH: usize = 1 << 30;
 
-/// Maximum length of a host name in bytes. DNS allows 253.
-pub(super) const MAX_NAME: usize = 255;
-
 /// Maximum length of a secret in bytes. nsqd passes it to its auth server in a URL, which is
 /// shorter than this.
 pub(super) const MAX_SECRET: usize = 64 << 10;
@@ -409,7 +407,7 @@ macro_rules! connection_options {
                 in () => "the path of a PEM file", feature "tls";
             /// Name that nsqd's certificate must be valid for. Empty: the host of the address.
             tls_server_name: String [impl Into<String>] = String::new() => "",
-                in MAX_NAME => "at most 255 bytes long", feature "tls";
+                in MAX_HOST => "at most 255 bytes long", feature "tls";
             /// Minimum version of TLS.
             tls_min_version: TlsVersion [TlsVersion] = TlsVersion::Tls12 => "tls1.2",
                 in () => "tls1.2 or tls1.3", feature "tls";

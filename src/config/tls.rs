@@ -19,7 +19,7 @@ use super::{
     table::ConnectionOptions,
 };
 use crate::{
-    conn::Tls,
+    conn::{Endpoint, Tls},
     error::{ConfigCause, ConfigError},
 };
 
@@ -45,22 +45,23 @@ fn server_name(
     address: &str,
 ) -> Result<ServerName<'static>, ConfigError> {
     let given = options.tls_server_name.as_str();
-    let name = if given.is_empty() {
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-        host.trim_start_matches('[').trim_end_matches(']')
-    } else {
-        given
-    };
-    ServerName::try_from(name.to_owned()).map_err(|_| {
-        if given.is_empty() {
-            let host = shown(name);
-            tls_error(format!(
-                "\"{host}\" is not a name that a certificate can be valid for; set tls_server_name"
-            ))
-        } else {
+    if !given.is_empty() {
+        return ServerName::try_from(given.to_owned()).map_err(|_| {
             ConnectionOptions::tls_server_name
-                .rejects(name, "a host name or an IP address, without a port")
-        }
+                .rejects(given, "a host name or an IP address, without a port")
+        });
+    }
+    // With a connector of the program the address may be any text.
+    let host = match Endpoint::parse(address) {
+        Ok(endpoint) => endpoint.host(),
+        Err(_) => address.split(':').next().map(str::to_owned),
+    };
+    let host = host.unwrap_or_else(|| address.to_owned());
+    let name = shown(&host);
+    ServerName::try_from(host).map_err(|_| {
+        tls_error(format!(
+            "\"{name}\" is not a name that a certificate can be valid for; set tls_server_name"
+        ))
     })
 }
 

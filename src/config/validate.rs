@@ -1,16 +1,16 @@
 //! Checks that concern more than one value: conflicts between options, options without effect, and
 //! addresses.
 
-use std::{net::SocketAddr, path::Path};
+use std::path::Path;
 
 use super::{
-    redact::{is_host_char, shown_address},
-    table::{ConnectionOptions, MAX_NAME, ProducerOptions, Values},
+    redact::shown_address,
+    table::{ConnectionOptions, ProducerOptions, Values},
     value::{TlsVersion, Value},
 };
 use crate::{
+    conn::Endpoint,
     error::{ConfigCause, ConfigError},
-    protocol::one_line,
 };
 
 const RUSTLS_CONFIG: &str = "rustls_0_23_config";
@@ -142,37 +142,11 @@ fn conflict<T: Value>(
     .into()
 }
 
-/// Accepts `host:port`, where the host is a name, an IPv4 address, or an IPv6 address in brackets.
-/// A name need not be ASCII, but addresses are logged, so it must consist of visible characters.
+/// Accepts what [`Endpoint`] can parse.
 pub(super) fn check_address(address: &str) -> Result<(), ConfigError> {
-    const PORT_0: &str = "port 0 is not valid";
-    let error = |problem| Err(address_error(address, problem));
-    if let Ok(address) = address.parse::<SocketAddr>() {
-        return if address.port() == 0 {
-            error(PORT_0)
-        } else {
-            Ok(())
-        };
-    }
-    let Some((host, port)) = address.rsplit_once(':') else {
-        return error("no port");
-    };
-    if host.is_empty() {
-        return error("no host");
-    }
-    if address.contains("://") {
-        return error("this is a URL, use from_url");
-    }
-    let is_visible = one_line(host.chars(), MAX_NAME) == host;
-    // Which other characters are valid is for the resolver to decide.
-    let is_invalid = |c: char| c.is_whitespace() || c.is_ascii() && !is_host_char(c);
-    if !is_visible || host.contains(is_invalid) {
-        return error("invalid host name");
-    }
-    match port.parse::<u16>() {
-        Ok(0) => error(PORT_0),
+    match Endpoint::parse(address) {
         Ok(_) => Ok(()),
-        Err(_) => error("invalid port"),
+        Err(problem) => Err(address_error(address, problem)),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The connector: how a transport to nsqd is established, by TCP or by a custom connector.
+//! The connector: how a transport to nsqd is established, by TCP, a Unix socket, or a custom
+//! connector.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -10,6 +11,7 @@ use tokio::{
 };
 
 use super::{
+    endpoint::Endpoint,
     race::first_to_connect,
     resolver::{ResolveError, Resolver},
     transport::Transport,
@@ -19,8 +21,8 @@ use crate::error::ConnectionError;
 /// The future that [`Connector::connect`] returns.
 pub type ConnectFuture = LocalBoxFuture<'static, Result<Transport, ConnectionError>>;
 
-/// Connects to nsqd: by TCP unless [`ProducerConfigBuilder::connector`] sets another connector, for
-/// example for a Unix socket, a proxy, or an in-memory pipe in a test.
+/// Connects to nsqd: by TCP or a Unix socket unless [`ProducerConfigBuilder::connector`] sets
+/// another connector, for example for a proxy, or for an in-memory pipe in a test.
 ///
 /// # Example
 ///
@@ -95,7 +97,8 @@ pub struct ConnectTarget {
 }
 
 impl ConnectTarget {
-    /// The address as configured. It is a `host:port` unless a custom connector is set.
+    /// The address as configured. It is `host:port` or `unix:/path` unless a custom connector is
+    /// set.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
@@ -107,7 +110,7 @@ impl ConnectTarget {
         self.dial_timeout
     }
 
-    /// The local address to connect from; `None` leaves the choice to the operating system.
+    /// The local IP address to connect from; `None` leaves the choice to the operating system.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.local_addr
@@ -120,13 +123,14 @@ impl ConnectTarget {
     }
 }
 
-/// The default connector: resolves the host name at each attempt, and dials its addresses.
+/// The default connector: resolves the host name at each attempt, and dials its addresses, or
+/// connects to a Unix socket.
 #[derive(Debug)]
-pub(crate) struct TcpConnector {
+pub(crate) struct DefaultConnector {
     resolver: Resolver,
 }
 
-impl Default for TcpConnector {
+impl Default for DefaultConnector {
     fn default() -> Self {
         Self {
             resolver: Resolver::system(),
@@ -134,11 +138,15 @@ impl Default for TcpConnector {
     }
 }
 
-impl Connector for TcpConnector {
+impl Connector for DefaultConnector {
     fn connect(&self, target: &ConnectTarget) -> ConnectFuture {
         let deadline = Instant::now() + target.dial_timeout;
         let (resolver, target) = (self.resolver.clone(), target.clone());
         Box::pin(async move {
+            #[cfg(unix)]
+            if let Ok(Endpoint::Unix(path)) = Endpoint::parse(&target.address) {
+                return dial_unix(path).await;
+            }
             let addresses = target.resolve(&resolver, deadline).await?;
             let stream = target.dial(&addresses, deadline).await?;
             Ok(stream.into())
@@ -153,9 +161,11 @@ impl ConnectTarget {
         resolver: &Resolver,
         deadline: Instant,
     ) -> Result<Vec<SocketAddr>, ConnectionError> {
-        let mut addresses = match self.address.parse::<SocketAddr>() {
-            Ok(address) => vec![address],
-            Err(_) => self.look_up(resolver, deadline).await?,
+        let mut addresses = match Endpoint::parse(&self.address) {
+            Ok(Endpoint::Ip(address)) => vec![address],
+            Ok(Endpoint::Host(host, port)) => self.look_up(host, port, resolver, deadline).await?,
+            Ok(Endpoint::Unix(_)) => Vec::new(),
+            Err(problem) => return Err(self.resolve_error(problem.into())),
         };
         if addresses.is_empty() {
             return Err(self.resolve_error("the host name has no address".into()));
@@ -181,13 +191,12 @@ impl ConnectTarget {
 
     async fn look_up(
         &self,
+        host: &str,
+        port: u16,
         resolver: &Resolver,
         deadline: Instant,
     ) -> Result<Vec<SocketAddr>, ConnectionError> {
         let address = || self.address.to_string();
-        let invalid = || self.resolve_error("the address is not host:port".into());
-        let (host, port) = self.address.rsplit_once(':').ok_or_else(invalid)?;
-        let port = port.parse().map_err(|_| invalid())?;
         let timeout = |problem| ConnectionError::ResolveTimeout {
             address: address(),
             after: self.dial_timeout,
@@ -257,6 +266,19 @@ async fn dial(
         SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
     }
     Ok(stream)
+}
+
+/// Size in bytes of the send buffer of a Unix socket; Linux doubles it. The kernel reports the
+/// socket as writable when three quarters are free again, so with the default of 208 KiB a slow
+/// peer would look like one that has stopped.
+#[cfg(unix)]
+const UNIX_SEND_BUFFER: usize = 32 << 10;
+
+#[cfg(unix)]
+async fn dial_unix(path: &str) -> Result<Transport, ConnectionError> {
+    let stream = tokio::net::UnixStream::connect(path).await?;
+    SockRef::from(&stream).set_send_buffer_size(UNIX_SEND_BUFFER)?;
+    Ok(Transport::new(stream))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod compressed;
 mod connector;
 mod coop;
 mod counter;
+mod endpoint;
 mod handshake;
 mod message;
 mod options;
@@ -26,9 +27,10 @@ use bytes::Bytes;
 #[cfg(feature = "rustls")]
 pub(crate) use self::tls::Tls;
 pub(crate) use self::{
-    connector::TcpConnector,
+    connector::DefaultConnector,
     coop::wake_deferred,
     handshake::{Connected, connect},
+    endpoint::{Endpoint, MAX_HOST, is_host_char},
     message::{Closed, ConnId, Frames, Side},
     options::{AuthSecret, Compression, ConnOptions, SecretError, SecretProvider},
     timer::LazyTimer,

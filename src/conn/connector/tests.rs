@@ -1,4 +1,4 @@
-//! The options of a socket, and a resolver that hangs.
+//! The options of a socket, the addresses that are tried, and a resolver that hangs.
 
 use std::{
     net::TcpListener,
@@ -103,7 +103,7 @@ fn hanging_resolver_delays_neither_drain_nor_program_end() {
     System::new().block_on(async {
         let start = |address: &str| {
             let config = ProducerConfig::builder(address)
-                .connector(TcpConnector {
+                .connector(DefaultConnector {
                     resolver: resolver.clone(),
                 })
                 .dial_timeout(Duration::from_millis(50))
@@ -128,4 +128,19 @@ fn hanging_resolver_delays_neither_drain_nor_program_end() {
     });
     // tokio would join a thread of its own at the end of the System.
     assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+}
+
+/// checklist: 20
+#[cfg(target_os = "linux")] // `lo` is the name of the loopback interface.
+#[tokio::test]
+async fn zone_of_an_ipv6_address_is_resolved_by_name() {
+    let deadline = Instant::now() + PATIENCE;
+    let target = target("[fe80::7%lo]:4150");
+    let resolved = target.resolve(&Resolver::system(), deadline).await;
+    let [SocketAddr::V6(address)] = resolved.unwrap()[..] else {
+        panic!("one IPv6 address");
+    };
+    assert_eq!(address.ip().to_string(), "fe80::7");
+    assert_ne!(address.scope_id(), 0);
+    assert_eq!(address.port(), 4150);
 }
