@@ -342,8 +342,8 @@ macro_rules! connection_options {
             /// Timeout for the whole handshake, after the connection is established.
             handshake_timeout: Duration [Duration] = secs(5) => "5s",
                 in millis(1)..=secs(300) => "a duration from 1ms to 5m";
-            /// Time within which the peer must accept 64 KiB, or everything that waits to be
-            /// written. Otherwise the connection counts as lost.
+            /// Time within which the peer must accept 64 KiB on average, or everything that waits
+            /// to be written. Otherwise the connection counts as lost.
             write_timeout: Duration [Duration] = secs(5) => "5s",
                 in millis(1)..=secs(300) => "a duration from 1ms to 5m";
             /// Interval of nsqd's heartbeats. If nothing arrives for two intervals, the connection

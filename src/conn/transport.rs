@@ -8,6 +8,8 @@ use std::{
     task::{Context, Poll},
 };
 
+#[cfg(any(target_os = "android", target_os = "linux"))]
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{
@@ -79,8 +81,18 @@ impl Transport {
     }
 }
 
+/// Maximum number of unsent bytes that the kernel accepts. Without it Linux accepts up to 4 MB and
+/// then none until a third of them is sent, so a slow peer looks like one that has stopped.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const MAX_UNSENT: u32 = 32 << 10;
+
+/// Like [`new`](Transport::new), without dynamic dispatch. On Linux it also limits what the kernel
+/// buffers (`TCP_NOTSENT_LOWAT`), so that `write_timeout` tells a slow peer from a stopped one.
 impl From<TcpStream> for Transport {
     fn from(stream: TcpStream) -> Self {
+        // An old kernel may not have the option; then a slow peer is cut off sooner.
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        let _ = SockRef::from(&stream).set_tcp_notsent_lowat(MAX_UNSENT);
         Self {
             kind: Kind::Tcp(stream),
             bytes_written: BytesWritten::default(),
@@ -180,6 +192,7 @@ impl AsyncRead for ReadHalf {
 pub(super) enum WriteHalf {
     Tcp(OwnedWriteHalf),
     Shared(Rc<RefCell<BoxedDuplex>>),
+    Closed,
 }
 
 macro_rules! on_write_half {
@@ -196,6 +209,7 @@ macro_rules! on_write_half {
                 }
                 Err(_) => Poll::Ready(Err(reentered())),
             },
+            WriteHalf::Closed => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     };
 }
@@ -223,6 +237,7 @@ impl AsyncWrite for WriteHalf {
             Self::Shared(stream) => stream
                 .try_borrow()
                 .is_ok_and(|stream| stream.is_write_vectored()),
+            Self::Closed => false,
         }
     }
 

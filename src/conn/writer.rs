@@ -27,7 +27,7 @@ const MAX_SLICES: usize = 64;
 
 /// Minimum progress per `write_timeout`, in bytes: accepted by the transport, or by the transport
 /// below TLS or compression, which buffer some themselves.
-const MIN_PROGRESS: u64 = 64 << 10;
+const MIN_PROGRESS: u32 = 64 << 10;
 
 /// A part of what is to be written.
 struct Piece {
@@ -189,11 +189,48 @@ struct WriteLoop {
     stall: Option<Stall>,
 }
 
-/// One `write_timeout` in which the transport must make progress.
+/// The time that a transport has for accepting more bytes.
 struct Stall {
     timer: Pin<Box<Sleep>>,
-    /// The byte count at its start.
-    from: u64,
+    due: Instant,
+    /// The byte count that `due` follows from.
+    written: u64,
+}
+
+impl Stall {
+    fn new(written: u64, write_timeout: Duration) -> Self {
+        let due = Instant::now() + write_timeout;
+        Self {
+            timer: Box::pin(sleep_until(due)),
+            due,
+            written,
+        }
+    /// Fires at `due` or earlier.
+    }
+
+    /// Moves the end by one `write_timeout` per [`MIN_PROGRESS`] bytes, to at most four thirds of
+    /// it from now: a slow but steady peer opens its window in large steps, so that the socket
+    /// accepts nothing for longer than that progress suggests.
+    fn extend(&mut self, written: u64, write_timeout: Duration) {
+        let bytes = u32::try_from(written - self.written).unwrap_or(u32::MAX);
+        if bytes == 0 {
+            return;
+        }
+        self.written = written;
+        let longest = write_timeout * 4 / 3;
+        let gained = (write_timeout / MIN_PROGRESS).saturating_mul(bytes);
+        self.due = (self.due + gained.min(longest)).min(Instant::now() + longest);
+    }
+
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            if self.due <= Instant::now() {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(self.due);
+        }
+    }
 }
 
 impl ActorFuture<ConnWriter> for WriteLoop {
@@ -225,7 +262,7 @@ impl ActorFuture<ConnWriter> for WriteLoop {
 }
 
 impl WriteLoop {
-    /// Returns the reason if a `write_timeout` has passed with too little progress.
+    /// Returns the reason if the transport has accepted too little for too long.
     fn check_progress(
         &mut self,
         writer: &ConnWriter,
@@ -234,17 +271,69 @@ impl WriteLoop {
         let after = writer.write_timeout;
         let layered = writer.transport_written.get();
         let written = writer.bytes_written.get().saturating_add(layered);
-        let stall = self.stall.get_or_insert_with(|| Stall {
-            timer: Box::pin(sleep_until(Instant::now() + after)),
-            from: written,
-        });
-        while stall.timer.as_mut().poll(cx).is_ready() {
-            if written - stall.from < MIN_PROGRESS {
-                return Some(ConnectionError::WriteTimeout { after });
+        let stall = self.stall.get_or_insert_with(|| Stall::new(written, after));
+        stall.extend(written, after);
+        let is_over = stall.poll(cx).is_ready();
+        is_over.then_some(ConnectionError::WriteTimeout { after })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read, net::TcpListener};
+
+    use actix::{System, clock::sleep};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::conn::transport::Transport;
+
+    struct Owner;
+
+    impl Actor for Owner {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<Closed> for Owner {
+        type Result = ();
+
+        fn handle(&mut self, _: Closed, _: &mut Context<Self>) {}
+    }
+
+    /// What the peer reads after the writer has stopped in the process `id`.
+    fn read_after_stop_in(id: u32) -> io::Result<usize> {
+        System::new().block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap());
+            let (_read, write) = Transport::from(client.await.unwrap()).into_split();
+            let (mut peer, _) = listener.accept().unwrap();
+            let (count, owner) = (BytesWritten::default(), Owner.start());
+            let writer = ConnWriter {
+                process: id,
+                ..ConnWriter::new(
+                    ConnId::next(),
+                    write,
+                    count.clone(),
+                    count,
+                    Duration::from_secs(5),
+                    owner.downgrade().recipient(),
+                )
+            };
+            let writer = writer.start();
+            writer.do_send(Abort);
+            while writer.connected() {
+                sleep(Duration::from_millis(1)).await;
             }
-            stall.from = written;
-            stall.timer.as_mut().reset(Instant::now() + after);
-        }
-        None
+            peer.set_read_timeout(Some(Duration::from_millis(100)))?;
+            peer.read(&mut [0])
+        })
+    }
+
+    /// fault: P32
+    #[test]
+    fn writer_dropped_in_a_forked_child_leaves_the_connection_open() {
+        assert_eq!(read_after_stop_in(process::id()).unwrap(), 0);
+        let open = read_after_stop_in(process::id() + 1).unwrap_err();
+        assert_eq!(open.kind(), io::ErrorKind::WouldBlock);
     }
 }

@@ -138,8 +138,8 @@ pub enum ConnectionError {
         /// The limit.
         after: Duration,
     },
-    /// The socket accepted too few bytes within `write_timeout`: the peer has stopped reading, or
-    /// is too slow.
+    /// The socket accepted less than 64 KiB per `write_timeout` on average: the peer has stopped
+    /// reading, or is too slow.
     #[error("too few bytes written within write_timeout ({after:?})")]
     WriteTimeout {
         /// The limit.

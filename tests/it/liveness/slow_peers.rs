@@ -2,14 +2,23 @@
 
 use std::time::Duration;
 
-use actix_nsq::{ConnectionError, Delivery, ErrorKind, MultiPublish};
-use tokio::time::sleep;
+use actix_nsq::{
+    ConnectionError, Delivery, ErrorKind, MultiPublish, Producer, ProducerConfig, WaitConnected,
+    producer::GetStats,
+};
+use tokio::{
+    io::AsyncReadExt,
+    time::{Instant, sleep},
+};
 
 use crate::harness::{
-    HOUR, Network, Peer, assert_error, in_virtual_time, lost, ms, publish, publish_within, s, send,
-    timed, topic,
+    HOUR, Network, Peer, assert_error, in_system, in_virtual_time, lost, ms, publish,
+    publish_within, s, send, timed, topic,
 };
-use crate::support::spoken::{heartbeat_frame, ok_frame};
+use crate::support::{
+    script::ScriptedPeer,
+    spoken::{heartbeat_frame, ok_frame},
+};
 
 /// Sends one byte per second.
 async fn send_slowly(nsqd: &mut Peer, bytes: &[u8]) {
@@ -61,6 +70,56 @@ fn slow_but_steady_reader_is_kept_and_a_slower_one_is_left() {
         assert!(!acknowledged);
         assert!(after < s(20), "{after:?}");
     });
+}
+
+/// Publishes 8 x 1 MB to a real socket, of which the peer reads `rate` bytes per second. Returns
+/// when the connection was lost, if it was within `limit`.
+///
+/// `write_timeout` is a tenth of its default, so the rates are ten times those for the default.
+fn lost_after(rate: usize, limit: Duration) -> Option<Duration> {
+    let peer = ScriptedPeer::play(move |mut client| async move {
+        client.greet().await;
+        let begin = Instant::now();
+        let mut read = 0;
+        let mut buffer = vec![0; 8 << 10];
+        while begin.elapsed() < 2 * limit {
+            let due = begin + Duration::from_secs(read as u64) / rate as u32;
+            sleep(due.saturating_duration_since(Instant::now())).await;
+            match client.stream().read(&mut buffer).await {
+                Ok(bytes @ 1..) => read += bytes,
+                _ => return,
+            }
+        }
+    });
+    let after = in_system(async |_| {
+        let config = ProducerConfig::builder(peer.address()).write_timeout(ms(500));
+        let producer = Producer::start(config.auto_batch(false).build().unwrap());
+        send(&producer, WaitConnected { timeout: s(10) })
+            .await
+            .unwrap();
+        let _answers = [(); 8].map(|()| publish(&producer, vec![b'x'; 1_000_000]));
+        let begin = Instant::now();
+        while begin.elapsed() < limit {
+            if producer.send(GetStats).await.unwrap().disconnects > 0 {
+                return Some(begin.elapsed());
+            }
+            sleep(ms(10)).await;
+        }
+        None
+    });
+    drop(in_system(async |_| peer.finish().await));
+    after
+}
+
+/// The kernel accepts bytes in large portions, and the peer's window opens in large steps.
+/// fault: P15
+/// checklist: 8
+#[test]
+fn slow_but_steady_reader_of_a_socket_is_kept() {
+    assert_eq!(lost_after(300_000, s(8)), None);
+    // A quarter of the minimum: three times `write_timeout`, and a second for responses.
+    let after = lost_after(32_768, s(8)).expect("cut off");
+    assert!(after < ms(2_500), "{after:?}");
 }
 
 /// fault: P15
