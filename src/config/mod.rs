@@ -101,7 +101,7 @@ macro_rules! connection_methods {
             ///
             /// The future runs on the arbiter of the connection, within `handshake_timeout`; nsqd
             /// closes the connection after two heartbeat intervals. If it returns an error, the
-            /// attempt to connect fails, and the error is logged. It must not panic.
+            /// attempt to connect fails, and the error is logged. So does it if the future panics.
             ///
             /// ```
             #[doc = concat!("use actix_nsq::{", stringify!($Config), ", Secret};")]

@@ -66,7 +66,7 @@ pub trait Connector: fmt::Debug + Send + Sync + 'static {
     /// attempt, and handles retries.
     ///
     /// The future runs on the arbiter of the connection's owner, so it must not block the thread.
-    /// If it panics, the owner stops.
+    /// If it panics, the attempt fails.
     ///
     /// # Cancel safety
     ///

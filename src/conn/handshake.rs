@@ -12,6 +12,7 @@ use tokio::{
 use super::{
     counter::BytesWritten,
     options::{Compression, ConnOptions, SecretError},
+    panic::catch_panic,
     transport::Transport,
 };
 use crate::{
@@ -59,15 +60,22 @@ pub(crate) async fn connect(options: &ConnOptions) -> Result<Connected, Connecti
             round_trip,
         })
     };
-    timeout(after, handshake)
+    let handshake = timeout(
+        after,
+        catch_panic("the stream or a TLS callback", handshake),
+    );
+    handshake
         .await
-        .unwrap_or(Err(ConnectionError::HandshakeTimeout { after }))
+        .map_err(|_| ConnectionError::HandshakeTimeout { after })??
 }
 
 async fn dial(options: &ConnOptions) -> Result<Transport, ConnectionError> {
     let after = options.dial_timeout;
     let address = || options.address.to_string();
-    match timeout(after, options.connector.connect(&options.target())).await {
+    let attempt = catch_panic("the connector", async {
+        options.connector.connect(&options.target()).await
+    });
+    match timeout(after, attempt).await.map(|caught| caught?) {
         Ok(Err(ConnectionError::Io(source))) => Err(ConnectionError::Dial {
             address: address(),
             source,
@@ -205,7 +213,10 @@ async fn authenticate(
     let provider_error = |error: SecretError| ConnectionError::AuthSecretProvider {
         source: error.into(),
     };
-    let secret = options.auth_secret.load().await.map_err(provider_error)?;
+    let secret = catch_panic("it", options.auth_secret.load())
+        .await
+        .unwrap_or_else(|panic| Err(panic.into()))
+        .map_err(provider_error)?;
     if secret.is_empty() {
         return Err(ConnectionError::AuthSecretMissing);
     }

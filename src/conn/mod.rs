@@ -12,6 +12,7 @@ mod endpoint;
 mod handshake;
 mod message;
 mod options;
+mod panic;
 mod race;
 mod reader;
 mod resolver;
@@ -29,8 +30,8 @@ pub(crate) use self::tls::Tls;
 pub(crate) use self::{
     connector::DefaultConnector,
     coop::wake_deferred,
-    handshake::{Connected, connect},
     endpoint::{Endpoint, MAX_HOST, is_host_char},
+    handshake::{Connected, connect},
     message::{Closed, ConnId, Frames, Side},
     options::{AuthSecret, Compression, ConnOptions, SecretError, SecretProvider},
     timer::LazyTimer,

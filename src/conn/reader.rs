@@ -16,6 +16,7 @@ use tokio::{io::AsyncReadExt, time::Instant};
 use super::{
     coop::wake_deferred,
     message::{Abort, Closed, ConnId, DrainReads, Frames, Heartbeat, Side},
+    panic::stop_reason,
     timer::LazyTimer,
     transport::ReadHalf,
 };
@@ -70,7 +71,7 @@ impl Actor for ConnReader {
             owner.do_send(Closed {
                 id: self.id,
                 side: Side::Reader,
-                reason: self.reason.clone(),
+                reason: stop_reason(&self.reason),
             });
         }
     }

@@ -3,7 +3,9 @@
 use std::{
     collections::VecDeque,
     io::{self, IoSlice},
+    mem,
     pin::Pin,
+    process,
     task::{self, Poll, ready},
     time::Duration,
 };
@@ -18,6 +20,7 @@ use tokio::{
 use super::{
     counter::BytesWritten,
     message::{Abort, Closed, ConnId, Heartbeat, Side, Write},
+    panic::{ignore_panic, stop_reason},
     transport::WriteHalf,
 };
 use crate::error::ConnectionError;
@@ -51,6 +54,8 @@ pub(crate) struct ConnWriter {
     queued: VecDeque<Piece>,
     /// A NOP is queued. One is enough for any number of heartbeats.
     is_nop_queued: bool,
+    /// The process that opened the connection. A child that it forks has a copy of this actor.
+    process: u32,
 }
 
 impl ConnWriter {
@@ -72,6 +77,7 @@ impl ConnWriter {
             reason: ConnectionError::ClosedLocally,
             queued: VecDeque::new(),
             is_nop_queued: false,
+            process: process::id(),
         }
     }
 
@@ -132,13 +138,21 @@ impl Actor for ConnWriter {
 
     /// Shuts down the write half so that the peer sees EOF. Best effort.
     fn stopped(&mut self, _: &mut Context<Self>) {
-        let mut cx = task::Context::from_waker(task::Waker::noop());
-        let _ = Pin::new(&mut self.half).poll_shutdown(&mut cx);
+        if process::id() == self.process {
+            ignore_panic(|| {
+                let mut cx = task::Context::from_waker(task::Waker::noop());
+                let _ = Pin::new(&mut self.half).poll_shutdown(&mut cx);
+            });
+        } else {
+            // The connection still belongs to the parent. Dropping the half would shut it down and
+            // remove it from the epoll instance that both processes share.
+            mem::forget(mem::replace(&mut self.half, WriteHalf::Closed));
+        }
         if let Some(owner) = self.closed.upgrade() {
             owner.do_send(Closed {
                 id: self.id,
                 side: Side::Writer,
-                reason: self.reason.clone(),
+                reason: stop_reason(&self.reason),
             });
         }
     }
@@ -191,6 +205,7 @@ struct WriteLoop {
 
 /// The time that a transport has for accepting more bytes.
 struct Stall {
+    /// Fires at `due` or earlier.
     timer: Pin<Box<Sleep>>,
     due: Instant,
     /// The byte count that `due` follows from.
@@ -205,7 +220,6 @@ impl Stall {
             due,
             written,
         }
-    /// Fires at `due` or earlier.
     }
 
     /// Moves the end by one `write_timeout` per [`MIN_PROGRESS`] bytes, to at most four thirds of

@@ -45,7 +45,8 @@ const EXPIRY_INTERVAL: Duration = Duration::from_millis(20);
 /// intervals (1 minute by default) loses the connection.
 /// [`start_in_arbiter`](Self::start_in_arbiter) gives the producer an arbiter of its own.
 ///
-/// Like everything that uses threads it does not survive a `fork`: start producers in the child.
+/// Like everything that uses threads it does not survive a `fork`: start producers in the child. A
+/// child that drops its copy of a producer does not disturb the connection of the parent.
 ///
 /// ```no_run
 /// use actix_nsq::{Producer, ProducerConfig, PublishExt};

@@ -53,6 +53,42 @@ fn connected_event_has_the_identity_of_the_client() {
 /// contract: 11
 /// checklist: 100
 #[test]
+fn provider_that_panics_fails_the_attempt() {
+    in_virtual_time(async |mut network: Network| {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let producer = network.start_with(|config| {
+            config.auth_secret_provider(move || {
+                // First when it is called, then in its future.
+                let number = calls.fetch_add(1, Ordering::Relaxed);
+                assert_ne!(number, 0, "hunter2");
+                async move {
+                    assert_ne!(number, 1, "hunter2");
+                    Ok("secret 2".into())
+                }
+            })
+        });
+        let answer = publish_within(&producer, s(1), "a");
+        for _ in 0..2 {
+            let mut nsqd = requires_auth(&mut network).await;
+            nsqd.wait_closed().await;
+        }
+        let dial = network.dial().await;
+        let error = never_sent(answer).await.to_string();
+        let text = "auth_secret_provider failed: it panicked";
+        assert!(
+            error.contains(text) && !error.contains("hunter2"),
+            "{error}"
+        );
+        let mut nsqd = dial.accept();
+        nsqd.identify().await;
+        nsqd.send(response_frame(REQUIRED)).await;
+        expect_auth(&mut nsqd, "secret 2", response_frame("{}")).await;
+    });
+}
+
+/// contract: 11
+/// checklist: 100
+#[test]
 fn provider_is_called_for_each_connection_that_requires_auth() {
     in_virtual_time(async |mut network: Network| {
         let calls = Arc::new(AtomicUsize::new(0));

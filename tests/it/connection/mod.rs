@@ -3,14 +3,24 @@
 mod unexpected;
 
 use std::{
-    io::Read,
+    io::{self, Read},
     net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs},
+    pin::Pin,
+    sync::atomic::{AtomicUsize, Ordering},
+    task::{Context, Poll},
 };
 
-use actix_nsq::{ConnectionError, Producer, ProducerConfig, ProducerConfigBuilder};
+use actix_nsq::{
+    ConnectFuture, ConnectTarget, ConnectionError, ConnectionEvent, Connector, Producer,
+    ProducerConfig, ProducerConfigBuilder, SubscribeEvents, Transport, embedded::EmbeddedNsqd,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
 
-use crate::harness::{in_system, ms, never_sent, publish, s};
-use crate::support::wait;
+use crate::harness::{Recorder, in_system, ms, never_sent, publish, s};
+use crate::support::{conversation::Conversation, wait};
 
 /// The error of attempts to connect to an address.
 fn error_of(address: &str) -> ConnectionError {
@@ -104,6 +114,114 @@ fn ipv6_literal_is_accepted() {
         return;
     };
     assert!(client_address(listener, "[::1]", |config| config).is_ipv6());
+}
+
+/// checklist: 20
+#[cfg(unix)]
+#[test]
+fn unix_socket_is_an_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("nsqd.sock");
+    let address = format!("unix:{}", path.display());
+    let missing = error_of(&address);
+    assert!(matches!(missing, ConnectionError::Dial { .. }), "{missing}");
+    in_system(async |_| {
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let producer = Producer::start(ProducerConfig::new(address).unwrap());
+        let answer = publish(&producer, "a");
+        let mut nsqd = Conversation::over(listener.accept().await.unwrap().0);
+        nsqd.greet().await;
+        nsqd.confirm("a").await;
+        answer.await.unwrap();
+    });
+}
+
+/// Panics in another place at each of its first attempts.
+#[derive(Debug)]
+struct Panicking {
+    attempts: AtomicUsize,
+    nsqd: SocketAddr,
+}
+
+impl Connector for Panicking {
+    fn connect(&self, _: &ConnectTarget) -> ConnectFuture {
+        let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
+        assert_ne!(attempt, 0, "in the connector");
+        let nsqd = self.nsqd;
+        Box::pin(async move {
+            assert_ne!(attempt, 1, "in its future");
+            let panics_at = [None, None, Some("  V2"), Some("PUB")];
+            Ok(Transport::new(PanickingStream {
+                stream: TcpStream::connect(nsqd).await?,
+                panics_at: panics_at.into_iter().nth(attempt).flatten(),
+            }))
+        })
+    }
+}
+
+/// Panics when these bytes are written.
+struct PanickingStream {
+    stream: TcpStream,
+    panics_at: Option<&'static str>,
+}
+
+impl AsyncRead for PanickingStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for PanickingStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if let Some(text) = self.panics_at {
+            assert!(!bytes.starts_with(text.as_bytes()), "in the stream");
+        }
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        assert!(self.panics_at.is_none(), "in the shutdown");
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// contract: 1
+/// checklist: 21
+#[test]
+fn panic_in_connector_or_stream_fails_only_the_attempt() {
+    in_system(async |_| {
+        let nsqd = EmbeddedNsqd::start().unwrap();
+        let connector = Panicking {
+            attempts: AtomicUsize::new(0),
+            nsqd: nsqd.address(),
+        };
+        let config = ProducerConfig::builder("nsqd").connector(connector);
+        let producer = Producer::start(config.build().unwrap());
+        let (recipient, events) = Recorder::start();
+        producer.do_send(SubscribeEvents(recipient));
+        publish(&producer, "a").await.unwrap();
+        let events = events.take();
+        let reasons = events.iter().filter_map(|event| match event {
+            ConnectionEvent::Disconnected { reason, .. } => Some(reason.to_string()),
+            _ => None,
+        });
+        assert_eq!(
+            reasons.collect::<Vec<_>>(),
+            ["connection failed: the stream panicked"]
+        );
+    });
 }
 
 /// checklist: 21

@@ -4,10 +4,7 @@ mod arbiters;
 mod start;
 
 use actix::Addr;
-use actix_nsq::{
-    ConnectFuture, ConnectTarget, Connector, Delivery, ErrorKind, Producer, ProducerConfig,
-    ProducerConfigBuilder, Publish,
-};
+use actix_nsq::{Delivery, ErrorKind, Producer, ProducerConfigBuilder, Publish};
 use bytes::Bytes;
 use tokio::time::sleep;
 
@@ -175,13 +172,18 @@ fn do_send_and_drop_from_another_thread_loses_nothing() {
     });
 }
 
-/// A connector of a user that panics in the task of the producer.
-#[derive(Debug)]
-struct Panicking;
+/// A body of a user that panics in the task of the producer, when it is dropped.
+struct PanicsOnDrop;
 
-impl Connector for Panicking {
-    fn connect(&self, _: &ConnectTarget) -> ConnectFuture {
-        Box::pin(async { panic!("by the user's connector") })
+impl AsRef<[u8]> for PanicsOnDrop {
+    fn as_ref(&self) -> &[u8] {
+        b"body"
+    }
+}
+
+impl Drop for PanicsOnDrop {
+    fn drop(&mut self) {
+        panic!("by the user's body");
     }
 }
 
@@ -189,11 +191,12 @@ impl Connector for Panicking {
 /// fault: A1, A2
 #[test]
 fn producer_that_panics_answers_its_publishes() {
-    in_virtual_time(async |_| {
-        let config = ProducerConfig::builder("nowhere").connector(Panicking);
-        let producer = Producer::start(config.build().unwrap());
-        for body in ["accepted", "late"] {
-            let answer = publish(&producer, body).await;
+    in_virtual_time(async |network: Network| {
+        let producer = network.start();
+        let accepted = publish(&producer, "accepted");
+        let body = Bytes::from_owner(PanicsOnDrop);
+        producer.do_send(Publish::new(topic("t"), body).expires_in(s(0)));
+        for answer in [accepted.await, publish(&producer, "late").await] {
             assert_error(answer, ErrorKind::Closed, Delivery::NotWritten);
         }
     });
