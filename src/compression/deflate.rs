@@ -54,6 +54,17 @@ impl Encoder {
         Ok(())
     }
 
+    /// Appends the final block. A second call appends nothing.
+    pub(crate) fn finish(&mut self, out: &mut BytesMut) -> io::Result<()> {
+        loop {
+            self.step(&[], FlushCompress::Finish, out)?;
+            if !self.pending {
+                self.dirty = false;
+                return Ok(());
+            }
+        }
+    }
+
     /// Calls the compressor once and returns the number of bytes consumed of `plain`.
     fn step(
         &mut self,

@@ -81,6 +81,22 @@ impl Encoder {
             Self::Deflate(encoder) => encoder.flush(out),
         }
     }
+
+    /// Appends all buffered bytes and the end of the stream to `out`. Nothing can be written
+    /// afterwards.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub(crate) fn finish(&mut self, out: &mut BytesMut) -> io::Result<()> {
+        match self {
+            // A snappy stream has no end.
+            #[cfg(feature = "snappy")]
+            Self::Snappy(encoder) => encoder.flush(out),
+            #[cfg(feature = "deflate")]
+            Self::Deflate(encoder) => encoder.finish(out),
+        }
+    }
 }
 
 /// Decompresses everything that a connection receives.

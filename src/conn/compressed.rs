@@ -158,10 +158,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Compressed<S> {
         Pin::new(&mut this.stream).poll_flush(cx)
     }
 
-    /// The inner shutdown includes the inner flush.
+    /// Ends the compressed stream. The inner shutdown includes the inner flush.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.poll_write_all(cx))?;
+        if !this.is_broken {
+            this.encoder.finish(&mut this.write_buffer)?;
+        }
+        ready!(this.poll_drain(cx, 0))?;
         Pin::new(&mut this.stream).poll_shutdown(cx)
     }
 }

@@ -2,7 +2,8 @@
 
 mod peer;
 
-use actix_nsq::{ConnectionError, MultiPublish};
+use actix_nsq::{ConnectionError, MultiPublish, producer::Drain};
+use flate2::{Decompress, FlushDecompress, Status};
 use tokio::{
     io::AsyncReadExt,
     time::{sleep, timeout},
@@ -53,6 +54,25 @@ fn flood_of_compressed_heartbeats_delays_no_response() {
             answer.await.unwrap();
         });
     }
+}
+
+/// checklist: 97, 98
+#[test]
+fn drain_ends_the_deflate_stream_with_its_final_block() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start_with(|config| Method::Deflate.requested(config));
+        let mut nsqd = Nsqd::connected(network.accept().await, Method::Deflate).await;
+        let answer = publish(&producer, "a");
+        nsqd.expect_pub("a").await;
+        nsqd.send(ok_frame()).await;
+        answer.await.unwrap();
+        producer.send(Drain::new(s(1))).await.unwrap();
+        let stream = nsqd.client.stream();
+        stream.read_to_end(&mut nsqd.received).await.unwrap();
+        let (mut inflate, mut plain) = (Decompress::new(false), Vec::with_capacity(64 << 10));
+        let end = inflate.decompress_vec(&nsqd.received, &mut plain, FlushDecompress::Sync);
+        assert_eq!(end.unwrap(), Status::StreamEnd);
+    });
 }
 
 /// `write_timeout` concerns the bytes that the socket accepts, not those that the layer holds.
