@@ -152,6 +152,10 @@ impl ConnectionConfig {
         self.settings.options()
     }
 
+    fn is_given(&self, option: &ConfigOption) -> bool {
+        self.settings.values.is_given(option.name)
+    }
+
     /// Returns the settings for changing some of them.
     pub(super) fn settings(&self) -> ConnectionSettings {
         self.settings.clone()
@@ -216,8 +220,12 @@ impl ConnectionConfig {
             topology_zone: given(&options.topology_zone),
             feature_negotiation: Some(true),
             heartbeat_interval: Some(milliseconds(options.heartbeat_interval)),
-            output_buffer_size: Some(options.output_buffer_size.map_or(-1, integer)),
-            output_buffer_timeout: Some(milliseconds(options.output_buffer_timeout)),
+            output_buffer_size: self
+                .is_given(ConnectionOptions::output_buffer_size)
+                .then(|| options.output_buffer_size.map_or(-1, integer)),
+            output_buffer_timeout: self
+                .is_given(ConnectionOptions::output_buffer_timeout)
+                .then(|| milliseconds(options.output_buffer_timeout)),
             tls_v1: options.tls_v1.then_some(true),
             snappy: options.snappy.then_some(true),
             deflate: options.deflate.then_some(true),

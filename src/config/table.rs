@@ -348,10 +348,11 @@ macro_rules! connection_options {
                 in millis(1)..=secs(300) => "a duration from 1ms to 5m";
             /// Interval of nsqd's heartbeats. If nothing arrives for two intervals, the connection
             /// counts as lost. If a command takes longer than two intervals to arrive, nsqd closes
-            /// the connection. Off: neither side checks.
+            /// the connection. Off: neither side checks. nsqd rejects more than its
+            /// `--max-heartbeat-interval` (1m by default).
             heartbeat_interval: Option<Duration> [impl Into<Option<Duration>>]
                 = Some(secs(30)) => "30s",
-                in secs(1)..=secs(60) => "a duration from 1s to 1m, or off (-1)";
+                in secs(1)..=secs(3_600) => "a duration from 1s to 1h, or off (-1)";
             /// Range of the first delay before reconnecting: the delay is random between zero and
             /// this. Each further attempt doubles the range.
             reconnect_backoff: Duration [Duration] = millis(100) => "100ms",
@@ -381,11 +382,11 @@ macro_rules! connection_options {
             topology_zone: String [impl Into<String>] = String::new() => "",
                 in 1_024 => "at most 1024 bytes long";
             /// Size in bytes of nsqd's buffer for messages to this client. Responses to publishes
-            /// do not wait in it.
+            /// do not wait in it. It is sent to nsqd only if it is set.
             output_buffer_size: Option<usize> [impl Into<Option<usize>>] = Some(16_384) => "16384",
                 in 64..=65_536 => "a number from 64 to 65536, or off (-1)";
             /// Maximum time that messages to this client wait in nsqd's buffer. Responses to
-            /// publishes do not wait.
+            /// publishes do not wait. It is sent to nsqd only if it is set.
             output_buffer_timeout: Option<Duration> [impl Into<Option<Duration>>]
                 = Some(millis(250)) => "250ms",
                 in millis(25)..=secs(30) => "a duration from 25ms to 30s, or off (-1)";

@@ -149,7 +149,7 @@ fn set_and_methods_have_the_same_effect() {
 /// checklist: 4
 #[test]
 fn out_of_bounds_error_names_option_value_and_bounds() {
-    let must_be = "must be a duration from 1s to 1m, or off (-1)";
+    let must_be = "must be a duration from 1s to 1h, or off (-1)";
     assert_error(
         builder()
             .heartbeat_interval(Duration::from_millis(1))

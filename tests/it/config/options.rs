@@ -18,7 +18,7 @@ const NUMBERS: &[(&str, u128, u128)] = &[
     ("dial_timeout", 1, 300_000),
     ("handshake_timeout", 1, 300_000),
     ("write_timeout", 1, 300_000),
-    ("heartbeat_interval", 1_000, 60_000),
+    ("heartbeat_interval", 1_000, 3_600_000),
     ("ack_timeout", 1, 3_600_000),
     ("publish_timeout", 1, 86_400_000),
     ("reconnect_backoff", 1, 3_600_000),
@@ -385,6 +385,9 @@ fn check_address(address: &str) {
         Err(error) => {
             one_short_line(&error);
         }
+        Ok(config) if config.address().starts_with("unix:/") => {
+            assert!(!config.address().contains(char::is_control), "{address:?}");
+        }
         Ok(config) => {
             let (host, port) = config.address().rsplit_once(':').unwrap();
             assert!(port.parse::<u16>().unwrap() > 0);
@@ -405,6 +408,8 @@ fn accepted_address_is_safe_to_log() {
         check_address(&format!("a{host}b:4150"));
         check_address(&format!("127.0.0.1:{host}"));
         check_address(&format!("[{host}]:4150"));
+        check_address(&format!("[fe80::1%{host}]:4150"));
+        check_address(&format!("unix:/{host}"));
         one_short_line(&ProducerConfig::from_url(&format!("nsq://{host}\n")).unwrap_err());
     }
 }

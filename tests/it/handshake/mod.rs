@@ -26,8 +26,6 @@ fn identify_has_the_configured_names_and_values() {
             "user_agent": "shop/2.1",
             "feature_negotiation": true,
             "heartbeat_interval": 15_000,
-            "output_buffer_size": 16_384,
-            "output_buffer_timeout": 250,
             "topology_region": "eu-1",
             "topology_zone": "eu-1b",
         });
