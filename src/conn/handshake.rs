@@ -45,7 +45,6 @@ pub(crate) async fn connect(options: &ConnOptions) -> Result<Connected, Connecti
             transport,
             decoder: FrameDecoder::new(options.max_msg_size),
         };
-        peer.send(Bytes::from_static(MAGIC)).await?;
         let sent = Instant::now();
         let negotiated = identify(&mut peer, options).await?;
         let round_trip = sent.elapsed();
@@ -94,7 +93,13 @@ async fn identify(
 ) -> Result<IdentifyResponse, ConnectionError> {
     const STEP: &str = "IDENTIFY";
     let json = options.identify.to_json();
-    peer.command(&Command::Identify(&json)).await?;
+    // Together with the magic: if the peer is not an nsqd, it may close the connection after that,
+    // and a second write would fail before the peer's response is read.
+    let mut out = Outbox::new();
+    Command::Identify(&json).encode(&mut out);
+    let mut hello = BytesMut::from(&MAGIC[..]);
+    hello.extend(out.take());
+    peer.send(hello.freeze()).await?;
     match peer.response().await? {
         Frame::Ok => Ok(IdentifyResponse::legacy()),
         Frame::Response(json) => {
@@ -295,9 +300,25 @@ impl Peer {
         let mut out = Outbox::new();
         command.encode(&mut out);
         for bytes in out.take() {
-            self.send(bytes).await?;
+            if let Err(error) = self.send(bytes).await {
+                return Err(self.rejection().await.unwrap_or(error));
+            }
         }
         Ok(())
+    }
+
+    /// Returns the peer's error response after a write has failed: a peer that closes the
+    /// connection sends it first.
+    async fn rejection(&mut self) -> Option<ConnectionError> {
+        loop {
+            match self.frame().await {
+                Ok(Frame::Heartbeat) => {}
+                Ok(Frame::Error(refusal)) => {
+                    return Some(ConnectionError::HandshakeRejected(refusal));
+                }
+                _ => return None,
+            }
+        }
     }
 
     async fn send(&mut self, bytes: Bytes) -> Result<(), ConnectionError> {

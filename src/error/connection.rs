@@ -105,6 +105,9 @@ pub enum ConnectionError {
     /// An HTTP server responded: the address is that of nsqd's HTTP port instead of its TCP port.
     #[error("{}", DecodeError::Http)]
     HttpServer,
+    /// An nsqlookupd responded: the address is that of nsqlookupd's TCP port.
+    #[error("{}", DecodeError::Nsqlookupd)]
+    NsqlookupdServer,
     /// The peer violated the protocol.
     #[error("protocol violation: {0}")]
     Protocol(#[source] DecodeError),
@@ -188,6 +191,7 @@ impl From<DecodeError> for ConnectionError {
     fn from(error: DecodeError) -> Self {
         match error {
             DecodeError::Http => Self::HttpServer,
+            DecodeError::Nsqlookupd => Self::NsqlookupdServer,
             other => Self::Protocol(other),
         }
     }

@@ -31,6 +31,12 @@ pub enum DecodeError {
          not its HTTP port (usually 4151)"
     )]
     Http,
+    /// The peer sent nsqlookupd's response to a client of nsqd.
+    #[error(
+        "an nsqlookupd answered: use nsqd's TCP port (usually 4150), \
+         not that of nsqlookupd (usually 4160)"
+    )]
+    Nsqlookupd,
     /// The frame type is not 0 (response), 1 (error) or 2 (message).
     #[error("unknown frame type {frame_type}")]
     UnknownFrameType {

@@ -93,7 +93,7 @@ impl Serialize for ErrorCode {
 /// The content of an error frame: nsqd's code and text.
 ///
 /// A clone is cheap, since one error response may fail many publishes. It is serialized as its
-/// text.
+/// text, and shown as that; if there is none, `Display` says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerError {
     code: ErrorCode,
@@ -174,7 +174,10 @@ impl ServerError {
 
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.text)
+        f.pad(match &*self.text {
+            "" => "error response without a text",
+            text => text,
+        })
     }
 }
 
@@ -268,7 +271,12 @@ mod tests {
             let error = ServerError::parse(data.as_bytes());
             assert_eq!(error.code(), code, "{data}");
             assert_eq!(error.text(), data);
-            assert_eq!(error.to_string(), data);
+            let shown = if data.is_empty() {
+                "error response without a text"
+            } else {
+                data
+            };
+            assert_eq!(error.to_string(), shown);
             assert_eq!(serde_json::to_value(&error).unwrap(), data);
         }
     }

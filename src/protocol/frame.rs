@@ -38,11 +38,15 @@ impl Frame {
     ///
     /// # Errors
     ///
-    /// [`DecodeError`] if the type is missing or unknown, or if a message is too short for its
-    /// header.
+    /// [`DecodeError`] if the type is missing or unknown, if a message is too short for its header,
+    /// or if an nsqlookupd responds.
     pub fn decode(payload: Bytes) -> Result<Self, DecodeError> {
         if let Some(frame) = Self::plain_response(&payload) {
             return Ok(frame);
+        }
+        // nsqlookupd's responses have no frame type.
+        if *payload == *b"E_BAD_PROTOCOL" {
+            return Err(DecodeError::Nsqlookupd);
         }
         let mut data = payload;
         let Ok(frame_type) = data.try_get_u32() else {

@@ -129,6 +129,7 @@ fn page_has_the_texts_of_connection_errors() {
         ConnectionError::AuthRejected(server_error("E_UNAUTHORIZED AUTH no authorizations found")),
         ConnectionError::AuthRejected(server_error("E_AUTH_FAILED AUTH failed")),
         ConnectionError::HttpServer,
+        ConnectionError::NsqlookupdServer,
         ConnectionError::Protocol(DecodeError::TooLarge {
             size: 2_000_000,
             limit: 1_048_640,

@@ -155,6 +155,13 @@ fn invalid_response_to_identify_is_reported_without_its_text() {
     assert!(matches!(error, ConnectionError::HttpServer), "{error}");
     let text = error.to_string();
     assert!(text.contains("HTTP") && text.contains("4150"), "{text}");
+    // nsqlookupd's response has a length, but no frame type.
+    let error = error_after("\0\0\0\x0eE_BAD_PROTOCOL");
+    let expected = matches!(error, ConnectionError::NsqlookupdServer);
+    assert!(expected, "{error}");
+    let error = error_after(error_frame(""));
+    let text = "nsqd rejected the handshake: error response without a text";
+    assert_eq!(error.to_string(), text);
     let error = error_after(response_frame(r#"{"auth_required":true}"#));
     assert!(
         matches!(error, ConnectionError::AuthSecretMissing),
