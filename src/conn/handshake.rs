@@ -300,15 +300,13 @@ impl Peer {
         let mut out = Outbox::new();
         command.encode(&mut out);
         for bytes in out.take() {
-            if let Err(error) = self.send(bytes).await {
-                return Err(self.rejection().await.unwrap_or(error));
-            }
+            self.send(bytes).await?;
         }
         Ok(())
     }
 
-    /// Returns the peer's error response after a write has failed: a peer that closes the
-    /// connection sends it first.
+    /// Returns what the peer has sent after a write has failed, if it says why: a peer that closes
+    /// the connection sends that first.
     async fn rejection(&mut self) -> Option<ConnectionError> {
         loop {
             match self.frame().await {
@@ -316,17 +314,26 @@ impl Peer {
                 Ok(Frame::Error(refusal)) => {
                     return Some(ConnectionError::HandshakeRejected(refusal));
                 }
+                Err(error @ (ConnectionError::HttpServer | ConnectionError::NsqlookupdServer)) => {
+                    return Some(error);
+                }
                 _ => return None,
             }
         }
     }
 
     async fn send(&mut self, bytes: Bytes) -> Result<(), ConnectionError> {
-        self.transport
-            .write_all(&bytes)
-            .await
-            .map_err(read_or_write_error)?;
-        self.transport.flush().await.map_err(read_or_write_error)
+        let sent = async {
+            self.transport.write_all(&bytes).await?;
+            self.transport.flush().await
+        };
+        match sent.await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(match self.rejection().await {
+                Some(rejection) => rejection,
+                None => read_or_write_error(error),
+            }),
+        }
     }
 
     /// Returns the next frame, and responds to heartbeats, which nsqd may send during the

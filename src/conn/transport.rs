@@ -39,7 +39,7 @@ enum Kind {
 }
 
 impl Transport {
-    /// Wraps a bidirectional byte stream.
+    /// Wraps a bidirectional byte stream. Convert a [`TcpStream`] by [`From`] instead.
     ///
     /// Written bytes must reach the peer without a flush, or `poll_flush` must send them. If a
     /// write fails, none of its bytes may reach the peer, then or later, because the producer

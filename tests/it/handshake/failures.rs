@@ -1,12 +1,16 @@
 //! Handshakes that fail: the reason is reported, and queued publishes wait for the next attempt.
 
+use std::io;
+
 use actix_nsq::{
     ConnectionError,
     protocol::{DecodeError, ErrorCode},
 };
 use tokio::{task::spawn_local, time::sleep};
 
-use crate::harness::{Network, Peer, in_virtual_time, ms, never_sent, publish, s, timed};
+use crate::harness::{
+    Network, Peer, in_virtual_time, ms, never_sent, publish, publish_within, s, timed,
+};
 use crate::support::spoken::{
     error_frame, frame, heartbeat_frame, identify_answer, response_frame,
 };
@@ -167,6 +171,36 @@ fn invalid_response_to_identify_is_reported_without_its_text() {
         matches!(error, ConnectionError::AuthSecretMissing),
         "{error}"
     );
+}
+
+/// contract: 8
+/// fault: P6
+#[test]
+fn error_response_is_read_after_a_failed_write() {
+    for (response, text) in [
+        (
+            error_frame("E_INVALID x"),
+            "rejected the handshake: E_INVALID x",
+        ),
+        (
+            b"\0\0\0\x0eE_BAD_PROTOCOL".to_vec(),
+            "an nsqlookupd answered",
+        ),
+        (
+            b"HTTP/1.1 400 Bad Request".to_vec(),
+            "an HTTP server answered",
+        ),
+    ] {
+        in_virtual_time(async |mut network: Network| {
+            let producer = network.start();
+            let answer = publish_within(&producer, s(1), "a");
+            let (mut nsqd, stream) = network.dial().await.accept_over(1000);
+            stream.break_writes(io::ErrorKind::BrokenPipe);
+            nsqd.send(response).await;
+            let error = never_sent(answer).await.to_string();
+            assert!(error.contains(text), "{error}");
+        });
+    }
 }
 
 /// contract: 12
