@@ -421,7 +421,7 @@ fn server(text: &'static str) -> String {
 async fn start_that_cannot_succeed_ends_and_reads_nothing(broker: Broker) {
     let nsqd = broker.address().await;
     let http = server("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n400 Bad Request");
-    let lookupd = server("E_BAD_PROTOCOL");
+    let lookupd = server("\0\0\0\x0eE_BAD_PROTOCOL");
     let files = tempfile::tempdir().unwrap();
     let path = files.path().join("input");
     std::fs::write(&path, "one\ntwo\n").unwrap();
@@ -432,7 +432,7 @@ async fn start_that_cannot_succeed_ends_and_reads_nothing(broker: Broker) {
             "cannot resolve nsqd.invalid:4150",
         ),
         (&http, "auto_batch", "an HTTP server answered"),
-        (&lookupd, "auto_batch", ""),
+        (&lookupd, "auto_batch", "an nsqlookupd answered"),
         (&nsqd, "tls_v1", "nsqd does not offer TLS"),
         (&nsqd, "auto_batch", "nsqd requires AUTH; set auth_secret"),
         (&nsqd, "auth_secret=wrong", "nsqd rejected AUTH"),
