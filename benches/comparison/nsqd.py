@@ -18,6 +18,9 @@ from pathlib import Path
 # end of a compressed connection as an error, hence the log level.
 FLAGS = ["--mem-queue-size=10000", "--log-level=fatal"]
 
+# The version that is built, and the default of the tests.
+VERSION = "1.3.0"
+
 # Seconds.
 TIMEOUT = 10
 
@@ -28,14 +31,14 @@ def find(root, target):
     if named:
         return named
     program = target / "peers" / "nsqd"
-    built = (path for path in (target / "nsqd" / "nsqd", program) if path.is_file())
+    built = (path for path in (target / "nsqd" / VERSION / "nsqd", program) if path.is_file())
     found = shutil.which("nsqd") or next(built, None)
     if found:
         return str(found)
     print("building nsqd", file=sys.stderr)
     subprocess.run(
         ["go", "build", "-o", str(program), "github.com/nsqio/nsq/apps/nsqd"],
-        cwd=root / "tests" / "nsqd",
+        cwd=root / "tests" / "nsqd" / VERSION,
         env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"},
         check=True,
     )

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Completion, Failed, Trial};
 
 use crate::support::broker::{Broker, Kind, Settings};
+use crate::support::nsqd_version::Version;
 use crate::support::{scaled, trials};
 
 /// Set for a process that runs one scenario.
@@ -25,6 +26,7 @@ pub struct Scenario {
     run: fn(Broker) -> Pin<Box<dyn Future<Output = ()>>>,
     settings: Settings,
     only: Option<(Kind, &'static str)>,
+    version: fn(Version) -> bool,
     problem: fn() -> Option<String>,
     in_own_process: bool,
 }
@@ -37,6 +39,7 @@ impl Scenario {
             run,
             settings: Settings::default(),
             only: None,
+            version: |_| true,
             problem: || None,
             in_own_process: false,
         }
@@ -53,6 +56,11 @@ impl Scenario {
             only: Some((kind, reason)),
             ..self
         }
+    }
+
+    /// Runs against versions of which this holds; with others it is ignored.
+    pub fn with_versions(self, version: fn(Version) -> bool) -> Self {
+        Self { version, ..self }
     }
 
     /// Runs against a real nsqd only where there is no problem. Otherwise it is ignored, or fails
@@ -95,6 +103,10 @@ impl Scenario {
         }
         if let Some(instead) = trials::without_a_real_nsqd(kind) {
             return instead;
+        }
+        let version = kind.version();
+        if !(self.version)(version) {
+            return Ok(Completion::ignored_with(format!("not with nsqd {version}")));
         }
         if kind == Kind::Real
             && let Some(problem) = (self.problem)()

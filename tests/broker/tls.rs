@@ -17,6 +17,7 @@ use crate::support::auth_server::Grant;
 use crate::support::broker::{Broker, Settings};
 use crate::support::certificates::{Flaw, Identity};
 use crate::support::chaos::{self, ChaosProxy, Faults, Recorded};
+use crate::support::nsqd_version::Version;
 use crate::support::settings::{ClientPolicy, Tls};
 use crate::support::wait;
 
@@ -34,7 +35,9 @@ pub fn scenarios() -> Vec<Scenario> {
         rejected_client_certificate_is_reported.with(clients(ClientPolicy::RequireVerify)),
         valid_client_certificate_is_accepted.with(clients(ClientPolicy::RequireVerify)),
         any_client_certificate_is_accepted_if_none_is_verified.with(clients(ClientPolicy::Require)),
-        minimum_tls_version_holds_on_both_sides.with(Settings::tls(only_tls13)),
+        minimum_tls_version_holds_on_both_sides
+            .with(Settings::tls(only_tls13))
+            .with_versions(Version::has_tls13_as_minimum),
         nsqd_that_requires_tls_is_reported.with(Settings::tls(Tls::required())),
         tls_hides_secret_and_body.with(Settings::tls(Tls::default()).and_auth()),
         failed_tls_reveals_neither_secret_nor_body,

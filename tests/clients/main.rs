@@ -1,4 +1,4 @@
-//! NSQ clients in other languages, and the example `embedded_nsqd`, as programs.
+//! NSQ clients in other languages, NSQ's own tools, and the example `embedded_nsqd`, as programs.
 //!
 //! The clients run unchanged against the embedded nsqd, the example and a real nsqd. A trial is
 //! ignored, with the reason, if Go or a real nsqd is missing; `NSQD_REQUIRED=1` makes it fail.
@@ -19,10 +19,15 @@ mod support;
 
 mod embedded_nsqd;
 mod go_nsq;
+mod nsq_tools;
 
 fn main() {
     let arguments = libtest_mimic::Arguments::from_args();
-    let trials = [go_nsq::trials(), embedded_nsqd::trials()];
+    let trials = [
+        go_nsq::trials(),
+        nsq_tools::trials(),
+        embedded_nsqd::trials(),
+    ];
     let trials = trials.into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit();
 }

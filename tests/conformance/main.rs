@@ -1,7 +1,8 @@
 //! A table of raw bytes and nsqd's reactions, run against the embedded nsqd and a real one.
 //!
 //! A row is a name and steps: bytes to send, frames to expect, and how the connection continues or
-//! ends. All bytes are typed by hand, from nsqd's documentation and source, version 1.3.0.
+//! ends. All bytes are typed by hand, from nsqd's documentation and source, version 1.3.0; texts
+//! that depend on the version are in `support/nsqd_version.rs`.
 //! `embedded::fin::NAME` and `real::fin::NAME` are the same row. Trials with a real nsqd are
 //! ignored, with the reason, if there is none; `NSQD_REQUIRED=1` makes them fail.
 #![allow(
@@ -69,6 +70,6 @@ fn run(
         return instead;
     }
     let address = peers.address(kind, setup)?;
-    step::run(row, &address, topic)?;
+    step::run(row, (&address, kind.version()), topic)?;
     Ok(Completion::Completed)
 }

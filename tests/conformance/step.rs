@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
+use crate::support::nsqd_version::Version;
 use crate::support::wait::PATIENCE;
 
 /// A name and the steps, which must succeed with every nsqd.
@@ -11,8 +12,8 @@ pub type Row = (&'static str, &'static [Step]);
 
 /// Something that the client does, or that it must receive next.
 ///
-/// In texts and bytes `<t>` stands for the topic of the row, and `<a>` to `<d>` for the ids of
-/// received messages.
+/// In texts and bytes `<t>` stands for the topic of the row, `<a>` to `<d>` for the ids of received
+/// messages, `<v>` for the version of nsqd, and `<i>` for its text about an invalid message id.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
     /// Switches to this connection; a new one sends the magic. A row begins with number 0.
@@ -56,12 +57,20 @@ const ERROR: u32 = 1;
 const MESSAGE: u32 = 2;
 
 /// Runs a row against the nsqd at this address. An error names the step that failed.
-pub fn run((_, steps): Row, address: &str, topic: &str) -> Result<(), String> {
+pub fn run(
+    (_, steps): Row,
+    (address, version): (&str, Version),
+    topic: &str,
+) -> Result<(), String> {
     let mut client = Client {
         address,
         connections: BTreeMap::new(),
         current: 0,
-        placeholders: BTreeMap::from([('t', topic.as_bytes().to_vec())]),
+        placeholders: BTreeMap::from([
+            ('t', topic.as_bytes().to_vec()),
+            ('v', version.to_string().into_bytes()),
+            ('i', version.invalid_message_id().into()),
+        ]),
     };
     for (index, step) in steps.iter().enumerate() {
         let result = match step {

@@ -1,4 +1,4 @@
-//! Tests of the scripted peer, which other tests rely on.
+//! Tests of what other tests rely on: the scripted peer, the versions of nsqd.
 
 use std::{
     io::Write,
@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{
     conversation::Conversation,
+    nsqd_version::Version,
     script::ScriptedPeer,
     spoken::{Command, heartbeat_frame, ok_frame},
 };
@@ -124,5 +125,30 @@ fn command_that_nsqd_would_reject_is_not_parsed() {
             "{}",
             invalid.escape_ascii()
         );
+    }
+}
+
+#[test]
+fn version_of_nsqd_is_read_as_nsqd_prints_it() {
+    for text in ["1.2.1", "v1.2.1", "1.2.1-alpha"] {
+        assert_eq!(Version::parse(text), Some(Version::V1_2_1), "{text}");
+    }
+    for text in ["", "1.2", "1.2.1.0", "nsqd"] {
+        assert_eq!(Version::parse(text), None, "{text}");
+    }
+    let error = Version::buildable("1.2.9").unwrap_err();
+    let expected = r#"NSQD_VERSION is "1.2.9": must be 1.2.0, 1.2.1 or 1.3.0"#;
+    assert_eq!(error, expected);
+    let newer = Version::parse("1.4.0").unwrap();
+    assert_eq!(newer.module(), Version::LATEST);
+}
+
+#[test]
+fn each_version_of_nsqd_has_its_own_module() {
+    for version in Version::BUILDABLE {
+        let module = format!("tests/nsqd/{version}/go.mod");
+        let module = std::fs::read_to_string(module).unwrap();
+        let required = format!("require github.com/nsqio/nsq v{version}\n");
+        assert!(module.contains(&required), "{version}: {module}");
     }
 }

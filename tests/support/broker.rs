@@ -11,6 +11,8 @@ use serde_json::Value;
 
 use super::auth_server::{self, AuthServer};
 use super::certificates::{Certificates, Identity};
+use super::nsqd_program::{self, Found};
+use super::nsqd_version::Version;
 use super::raw_client::{self, Access};
 use super::real_nsqd::{DURABLE, RealNsqd};
 pub use super::settings::Settings;
@@ -22,6 +24,16 @@ pub enum Kind {
     Embedded,
     /// nsqd as a child process.
     Real,
+}
+
+impl Kind {
+    /// The version whose behavior tests expect.
+    pub fn version(self) -> Version {
+        match (self, nsqd_program::find()) {
+            (Self::Real, Found::At(nsqd)) => nsqd.version,
+            (Self::Embedded, _) | (_, Found::Missing(_)) => Version::LATEST,
+        }
+    }
 }
 
 impl fmt::Display for Kind {
@@ -57,7 +69,7 @@ pub struct SharedNsqd(Arc<Mutex<Inner>>);
 struct Inner {
     nsqd: RealNsqd,
     access: Access,
-    consumed: HashMap<String, Vec<Vec<u8>>>,
+    consumed: HashMap<String, Vec<(raw_client::Id, Vec<u8>)>>,
 }
 
 /// What a broker has negotiated with a client.
@@ -377,9 +389,12 @@ impl Inner {
         let missing = expected.saturating_sub(consumed.len());
         let left = || nsqd.unfinished(&topic).ok();
         let (access, address) = (&self.access, nsqd.address());
-        let take = |body| consumed.push(body);
+        let take = |id, body| consumed.push((id, body));
         raw_client::drain(access, &address, &topic, missing, left, take).expect("it is consumed");
-        consumed.clone()
+        if !nsqd.delivers_in_order() {
+            consumed.sort_by_key(|(id, _)| *id);
+        }
+        consumed.iter().map(|(_, body)| body.clone()).collect()
     }
 
     fn message_count(&self, topic: &str) -> usize {

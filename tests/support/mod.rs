@@ -18,6 +18,7 @@ pub mod example;
 pub mod faulty_stream;
 pub mod logs;
 pub mod nsqd_program;
+pub mod nsqd_version;
 pub mod our_process;
 pub mod raw_client;
 pub mod real_nsqd;

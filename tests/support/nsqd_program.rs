@@ -1,18 +1,46 @@
-//! Finds a real nsqd: in `NSQD_BIN` or `PATH`, or built from `tests/nsqd`.
+//! Finds the programs of NSQ: nsqd in `NSQD_BIN` or `PATH`, or built from `tests/nsqd/<version>`;
+//! the others beside nsqd, in `PATH`, or built.
 
+use std::env::consts::EXE_SUFFIX;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::{fs, io};
+use std::{env, fs, io};
 
-/// The programs that `tests/nsqd` builds.
-const PROGRAMS: &[&str] = &["nsqd", "nsqlookupd", "nsq_tail", "nsq_stat", "to_nsq"];
+use super::nsqd_version::Version;
+
+/// The programs that are built.
+const PROGRAMS: &[&str] = &["nsqd", "nsq_stat", "nsq_tail", "to_nsq"];
 
 #[derive(Clone, Debug)]
 pub enum Found {
-    At(PathBuf),
+    At(Nsqd),
     /// With the reason.
     Missing(String),
+}
+
+#[derive(Clone, Debug)]
+pub struct Nsqd {
+    pub program: PathBuf,
+    pub version: Version,
+}
+
+impl Nsqd {
+    /// Asks a program for its version: `nsqd --version` prints `nsqd v1.3.0 (built w/go1.26.8)`.
+    pub fn at(program: PathBuf) -> Result<Self, String> {
+        let shown = program.display();
+        let output = Command::new(&program)
+            .arg("--version")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|e| format!("cannot run {shown}: {e}"))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        match text.split_whitespace().nth(1).and_then(Version::parse) {
+            Some(version) => Ok(Self { program, version }),
+            None => Err(format!("{shown} --version printed no version: {text:?}")),
+        }
+    }
 }
 
 /// Finds nsqd, once per process.
@@ -21,24 +49,67 @@ pub fn find() -> &'static Found {
     FOUND.get_or_init(|| look_for_nsqd().map_or_else(Found::Missing, Found::At))
 }
 
-/// Whether tests fail instead of being ignored without a real nsqd: `NSQD_REQUIRED=1`.
-pub fn is_required() -> bool {
-    std::env::var_os("NSQD_REQUIRED").is_some_and(|value| !value.is_empty() && value != "0")
+/// Finds another program of NSQ. It has the version of nsqd, unless it is one in `PATH`.
+pub fn find_other(name: &str) -> Result<PathBuf, String> {
+    let nsqd = match find() {
+        Found::At(nsqd) => nsqd,
+        Found::Missing(reason) => return Err(reason.clone()),
+    };
+    let file = format!("{name}{EXE_SUFFIX}");
+    let beside = nsqd.program.with_file_name(&file);
+    if beside.is_file() {
+        return Ok(beside);
+    }
+    match in_path(&file) {
+        Some(program) => Ok(program),
+        None => Ok(build(nsqd.version.module())?.join(file)),
+    }
 }
 
-fn look_for_nsqd() -> Result<PathBuf, String> {
-    if let Some(named) = std::env::var_os("NSQD_BIN").filter(|value| !value.is_empty()) {
-        let named = PathBuf::from(named);
-        if !named.is_file() {
-            return Err(format!("NSQD_BIN: {} is not a file", named.display()));
-        }
-        return Ok(named);
+/// Whether tests fail instead of being ignored without a real nsqd: `NSQD_REQUIRED=1`.
+pub fn is_required() -> bool {
+    variable("NSQD_REQUIRED").is_some_and(|value| value != "0")
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn look_for_nsqd() -> Result<Nsqd, String> {
+    let wanted = match variable("NSQD_VERSION") {
+        None => None,
+        Some(text) => Some(Version::buildable(&text.to_string_lossy())?),
+    };
+    if let Some(named) = variable("NSQD_BIN") {
+        let nsqd = Nsqd::at(named.into()).map_err(|e| format!("NSQD_BIN: {e}"))?;
+        return match wanted {
+            Some(wanted) if wanted != nsqd.version => Err(format!(
+                "NSQD_BIN is nsqd {}, but NSQD_VERSION is {wanted}: unset one of them",
+                nsqd.version
+            )),
+            _ => Ok(nsqd),
+        };
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let in_path = std::env::split_paths(&path)
-        .map(|folder| folder.join("nsqd"))
-        .find(|file| file.is_file());
-    in_path.map_or_else(build, Ok)
+    // One in `PATH` that does not run, or that has another version than the one that is asked for,
+    // does not prevent a build.
+    let is_wanted = |nsqd: &Nsqd| wanted.is_none_or(|wanted| wanted == nsqd.version);
+    if let Some(nsqd) = in_path(&format!("nsqd{EXE_SUFFIX}"))
+        .and_then(|program| Nsqd::at(program).ok())
+        .filter(is_wanted)
+    {
+        return Ok(nsqd);
+    }
+    let version = wanted.unwrap_or(Version::LATEST);
+    Ok(Nsqd {
+        program: build(version)?.join(format!("nsqd{EXE_SUFFIX}")),
+        version,
+    })
+}
+
+fn in_path(file: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?)
+        .map(|folder| folder.join(file))
+        .find(|file| file.is_file())
 }
 
 /// Cargo's target folder: from cargo for a test, else from an example's path,
@@ -50,7 +121,7 @@ fn target_folder() -> Result<PathBuf, String> {
             .unwrap_or(Path::new("target"))
             .to_owned());
     }
-    let program = std::env::current_exe().map_err(|e| format!("no path of this program: {e}"))?;
+    let program = env::current_exe().map_err(|e| format!("no path of this program: {e}"))?;
     let mut above = program.ancestors().skip(1);
     let is_examples = |folder: &Path| folder.file_name().is_some_and(|name| name == "examples");
     match (above.next(), above.nth(1)) {
@@ -59,22 +130,28 @@ fn target_folder() -> Result<PathBuf, String> {
     }
 }
 
-/// Builds NSQ's programs into `<target>/nsqd/`, unless they were built from the same module.
+/// Builds NSQ's programs into `<target>/nsqd/<version>/`, unless they were built from the same
+/// module, and returns the folder.
 ///
 /// Several processes may build at once: each builds in its own folder and moves the programs.
-fn build() -> Result<PathBuf, String> {
-    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/nsqd");
+fn build(version: Version) -> Result<PathBuf, String> {
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/nsqd/{version}"));
     let target = &target_folder()?;
-    let folder = target.join("nsqd");
-    let nsqd = folder.join("nsqd");
+    let folder = target.join(format!("nsqd/{version}"));
     let stamp = folder.join("go.sum");
+    let files: Vec<_> = PROGRAMS
+        .iter()
+        .map(|program| format!("{program}{EXE_SUFFIX}"))
+        .collect();
 
-    let go_sum = fs::read(module.join("go.sum")).map_err(|e| format!("tests/nsqd/go.sum: {e}"))?;
-    if nsqd.is_file() && fs::read(&stamp).is_ok_and(|built_from| built_from == go_sum) {
-        return Ok(nsqd);
+    let go_sum =
+        fs::read(module.join("go.sum")).map_err(|e| format!("{}/go.sum: {e}", module.display()))?;
+    let is_complete = files.iter().all(|file| folder.join(file).is_file());
+    if is_complete && fs::read(&stamp).is_ok_and(|built_from| built_from == go_sum) {
+        return Ok(folder);
     }
 
-    eprintln!("building a real nsqd in {} (once)", folder.display());
+    eprintln!("building nsqd {version} in {} (once)", folder.display());
     let workshop = tempfile::Builder::new()
         .prefix("nsqd-build-")
         .tempdir_in(target)
@@ -94,22 +171,22 @@ fn build() -> Result<PathBuf, String> {
         .output()
         .map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => {
-                "no nsqd in NSQD_BIN or PATH, and no Go to build one with".to_owned()
+                format!("no nsqd {version} in NSQD_BIN or PATH, and no Go to build one with")
             }
             _ => format!("go could not be run: {e}"),
         })?;
     if !built.status.success() {
         let stderr = String::from_utf8_lossy(&built.stderr);
         return Err(format!(
-            "go build of nsqd failed ({}):\n{stderr}",
+            "go build of nsqd {version} failed ({}):\n{stderr}",
             built.status
         ));
     }
 
     let put_in_place = || -> io::Result<()> {
         fs::create_dir_all(&folder)?;
-        for program in PROGRAMS {
-            fs::rename(workshop.path().join(program), folder.join(program))?;
+        for file in &files {
+            fs::rename(workshop.path().join(file), folder.join(file))?;
         }
         // Last, because it marks the build as complete.
         let sum = workshop.path().join("go.sum");
@@ -118,5 +195,5 @@ fn build() -> Result<PathBuf, String> {
     };
     put_in_place()
         .map_err(|e| format!("built nsqd could not be put into {}: {e}", folder.display()))?;
-    Ok(nsqd)
+    Ok(folder)
 }

@@ -35,6 +35,9 @@ impl fmt::Debug for Access {
     }
 }
 
+/// The id of a message. Those of a topic increase in the order in which nsqd stored the messages.
+pub type Id = [u8; 16];
+
 /// Receives and finishes the messages of a topic, in order.
 ///
 /// Ends when `expected` messages arrived and none is left, so that one too many is noticed, or
@@ -45,7 +48,7 @@ pub fn drain(
     topic: &str,
     expected: usize,
     mut left: impl FnMut() -> Option<u64>,
-    take: impl FnMut(Vec<u8>),
+    take: impl FnMut(Id, Vec<u8>),
 ) -> io::Result<()> {
     let mut connection = Connection::open(address, access)?;
     connection.write(format!("SUB {topic} {CHANNEL}\n").as_bytes())?;
@@ -93,14 +96,14 @@ struct Consumer<F> {
     closing: bool,
 }
 
-impl<F: FnMut(Vec<u8>)> Consumer<F> {
+impl<F: FnMut(Id, Vec<u8>)> Consumer<F> {
     /// Receives what has arrived. Returns the time since the last message.
     fn receive(&mut self) -> io::Result<Duration> {
         while let Some(frame) = self.connection.next_frame()? {
             match frame {
                 Frame::Message { id, body } => {
                     self.fins.extend([b"FIN ", &id[..], b"\n"].concat());
-                    (self.take)(body);
+                    (self.take)(id, body);
                     self.received += 1;
                     self.last = Instant::now();
                 }
@@ -130,7 +133,7 @@ pub fn publish(address: &str, topic: &str, bodies: &[&[u8]]) -> io::Result<()> {
 enum Frame {
     Response(Vec<u8>),
     Error(String),
-    Message { id: [u8; 16], body: Vec<u8> },
+    Message { id: Id, body: Vec<u8> },
 }
 
 /// The transport of a connection.

@@ -13,7 +13,7 @@ use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
 use super::diskqueue;
-use super::nsqd_program::{self, Found};
+use super::nsqd_program::{self, Found, Nsqd};
 use super::small_disk;
 use super::wait::{self, PATIENCE};
 
@@ -27,7 +27,7 @@ const SYNC_TIMEOUT: Duration = Duration::from_secs(3);
 /// An nsqd on two loopback ports, which stay the same after a restart.
 #[derive(Debug)]
 pub struct RealNsqd {
-    program: PathBuf,
+    nsqd: Nsqd,
     flags: Vec<String>,
     /// The size of its own disk, which is empty after every start.
     disk: Option<u64>,
@@ -47,14 +47,14 @@ impl RealNsqd {
     /// Starts an nsqd with its own disk of this size: see [`small_disk`].
     pub fn start_on<S: AsRef<str>>(disk: Option<u64>, flags: &[S]) -> io::Result<Self> {
         match nsqd_program::find() {
-            Found::At(program) => Self::start_program(program, disk, flags),
+            Found::At(nsqd) => Self::start_program(nsqd.clone(), disk, flags),
             Found::Missing(reason) => Err(io::Error::new(io::ErrorKind::NotFound, reason.clone())),
         }
     }
 
     /// Starts this program.
     pub fn start_program<S: AsRef<str>>(
-        program: &Path,
+        nsqd: Nsqd,
         disk: Option<u64>,
         flags: &[S],
     ) -> io::Result<Self> {
@@ -68,7 +68,7 @@ impl RealNsqd {
             .prefix("actix-nsq-nsqd-")
             .tempdir_in(place)?;
         let mut nsqd = Self {
-            program: program.to_owned(),
+            nsqd,
             flags: owned(flags),
             disk,
             tcp: Port::reserve()?,
@@ -91,6 +91,12 @@ impl RealNsqd {
         self.http.address().to_string()
     }
 
+    /// Whether messages of one topic are delivered in the order in which they were stored.
+    pub fn delivers_in_order(&self) -> bool {
+        let on_disk_only = self.flags.iter().any(|flag| flag == DURABLE[0]);
+        !on_disk_only || self.nsqd.version.delivers_in_order()
+    }
+
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
@@ -98,7 +104,12 @@ impl RealNsqd {
     /// Kills the process, as soon as nsqd would recover everything that it answered `OK`: see
     /// [`diskqueue`]. Earlier, nsqd itself could lose messages.
     pub fn kill9(&mut self) -> io::Result<()> {
-        if !self.becomes_recoverable() {
+        let recoverable = if self.nsqd.version.recovers_beyond_metadata() {
+            self.becomes_recoverable()
+        } else {
+            self.stops_recoverable()?
+        };
+        if !recoverable {
             eprintln!(
                 "the killed nsqd may lose messages: {}",
                 self.data.path().display()
@@ -110,11 +121,22 @@ impl RealNsqd {
     /// Waits until nsqd would recover everything that it answered `OK`. To be called before
     /// [`sigstop`](Self::sigstop) if a kill follows.
     pub fn becomes_recoverable(&self) -> bool {
-        let data = self.data.path();
-        wait::poll(SYNC_TIMEOUT, || {
-            diskqueue::is_recoverable(data).then_some(())
-        })
-        .is_some()
+        wait::poll(SYNC_TIMEOUT, || self.is_recoverable().then_some(())).is_some()
+    }
+
+    /// Stops an older nsqd at a moment when it is recoverable: while it runs, it may store a
+    /// message between the check and the kill.
+    fn stops_recoverable(&self) -> io::Result<bool> {
+        let stops = || match self.sigstop() {
+            Ok(()) if self.is_recoverable() => Some(Ok(true)),
+            Ok(()) => self.sigcont().err().map(Err),
+            Err(e) => Some(Err(e)),
+        };
+        wait::poll(SYNC_TIMEOUT, stops).unwrap_or(Ok(false))
+    }
+
+    fn is_recoverable(&self) -> bool {
+        diskqueue::is_recoverable(self.data.path(), self.nsqd.version)
     }
 
     fn kill_now(&mut self) -> io::Result<()> {
@@ -131,11 +153,11 @@ impl RealNsqd {
         self.signal(Signal::TERM)
     }
 
-    /// Sends SIGSTOP and waits until all threads have stopped.
+    /// Sends SIGSTOP and waits until all threads have stopped. It may have been sent before.
     pub fn sigstop(&self) -> io::Result<()> {
         self.signal(Signal::STOP)?;
         let child = self.running()?;
-        let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
+        let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         let wait = || waitid(WaitId::Pid(Pid::from_child(child)), stopped).transpose();
         match wait::poll(PATIENCE, wait) {
             Some(state) => Ok(state.map(drop)?),
@@ -187,8 +209,8 @@ impl RealNsqd {
             .append(true)
             .open(self.log_file())?;
         let mut command = match self.disk {
-            None => Command::new(&self.program),
-            Some(bytes) => small_disk::command(&self.program, self.data.path(), bytes)?,
+            None => Command::new(&self.nsqd.program),
+            Some(bytes) => small_disk::command(&self.nsqd.program, self.data.path(), bytes)?,
         };
         let child = command
             .arg(format!("--tcp-address={}", self.address()))
@@ -202,7 +224,7 @@ impl RealNsqd {
             .process_group(0)
             .spawn()
             .map_err(|e| {
-                let program = self.program.display();
+                let program = self.nsqd.program.display();
                 io::Error::new(e.kind(), format!("cannot start {program}: {e}"))
             })?;
         self.guardian.watch(Some(child.id()));

@@ -31,7 +31,7 @@ pub(crate) fn drain(nsqd: &mut RealNsqd, record: Record) -> io::Result<Audit> {
     let empty = &|topic: &String| {
         let left = || nsqd.unfinished(topic).ok();
         let access = raw_client::Access::default();
-        raw_client::drain(&access, &nsqd.address(), topic, UNKNOWN, left, |body| {
+        raw_client::drain(&access, &nsqd.address(), topic, UNKNOWN, left, |_, body| {
             let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
             record.found(topic, &body);
         })

@@ -67,7 +67,7 @@ use self::{
     load::Load,
     options::Options,
     report::{Report, print_line},
-    support::{chaos::ChaosProxy, real_nsqd::RealNsqd},
+    support::{chaos::ChaosProxy, nsqd_program::Nsqd, real_nsqd::RealNsqd},
     tracker::Tracker,
     violation::Violation,
     watchdog::{NO_RESULT, Watchdog},
@@ -104,7 +104,10 @@ fn run(options: &Options, seed: u64) -> io::Result<u8> {
     let mut rng = Rng::with_seed(seed);
     let flags = Violation::nsqd_flags(options.sabotage);
     let nsqd = match &options.nsqd {
-        Some(program) => RealNsqd::start_program(program, None, flags)?,
+        Some(program) => {
+            let nsqd = Nsqd::at(program.clone()).map_err(io::Error::other)?;
+            RealNsqd::start_program(nsqd, None, flags)?
+        }
         None => RealNsqd::start(flags)?,
     };
     let proxy = options.proxy.clone();

@@ -15,6 +15,8 @@ pub mod chaos;
 pub mod diskqueue;
 #[path = "../../../tests/support/nsqd_program.rs"]
 pub mod nsqd_program;
+#[path = "../../../tests/support/nsqd_version.rs"]
+pub mod nsqd_version;
 #[path = "../../../tests/support/raw_client.rs"]
 pub mod raw_client;
 #[path = "../../../tests/support/real_nsqd.rs"]

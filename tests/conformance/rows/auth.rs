@@ -48,7 +48,7 @@ const EVERYTHING_ANSWER: Step =
 const TWO: Step = Send(b"AUTH\n\0\0\0\x03two");
 const TWO_ANSWER: Step = Response(r#"{"identity":"two","identity_url":"","permission_count":2}"#);
 const REQUIRED_ANSWER: Step = Response(concat!(
-    r#"{"max_rdy_count":100,"version":"1.3.0","max_msg_timeout":900000,"msg_timeout":60000,"#,
+    r#"{"max_rdy_count":100,"version":"<v>","max_msg_timeout":900000,"msg_timeout":60000,"#,
     r#""tls_v1":false,"deflate":false,"deflate_level":6,"max_deflate_level":6,"#,
     r#""snappy":false,"sample_rate":0,"auth_required":true,"output_buffer_size":16384,"#,
     r#""output_buffer_timeout":250}"#,

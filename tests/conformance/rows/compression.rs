@@ -6,25 +6,25 @@ const SNAPPY: &str = r#"{"feature_negotiation":true,"snappy":true}"#;
 const DEFLATE: &str = r#"{"feature_negotiation":true,"deflate":true}"#;
 
 const SNAPPY_RESPONSE: Step = Response(concat!(
-    r#"{"max_rdy_count":100,"version":"1.3.0","max_msg_timeout":900000,"msg_timeout":60000,"#,
+    r#"{"max_rdy_count":100,"version":"<v>","max_msg_timeout":900000,"msg_timeout":60000,"#,
     r#""tls_v1":false,"deflate":false,"deflate_level":6,"max_deflate_level":6,"snappy":true,"#,
     r#""sample_rate":0,"auth_required":false,"output_buffer_size":16384,"#,
     r#""output_buffer_timeout":250}"#,
 ));
 const DEFLATE_RESPONSE: Step = Response(concat!(
-    r#"{"max_rdy_count":100,"version":"1.3.0","max_msg_timeout":900000,"msg_timeout":60000,"#,
+    r#"{"max_rdy_count":100,"version":"<v>","max_msg_timeout":900000,"msg_timeout":60000,"#,
     r#""tls_v1":false,"deflate":true,"deflate_level":6,"max_deflate_level":6,"snappy":false,"#,
     r#""sample_rate":0,"auth_required":false,"output_buffer_size":16384,"#,
     r#""output_buffer_timeout":250}"#,
 ));
 const LEVEL_1: Step = Response(concat!(
-    r#"{"max_rdy_count":100,"version":"1.3.0","max_msg_timeout":900000,"msg_timeout":60000,"#,
+    r#"{"max_rdy_count":100,"version":"<v>","max_msg_timeout":900000,"msg_timeout":60000,"#,
     r#""tls_v1":false,"deflate":true,"deflate_level":1,"max_deflate_level":6,"snappy":false,"#,
     r#""sample_rate":0,"auth_required":false,"output_buffer_size":16384,"#,
     r#""output_buffer_timeout":250}"#,
 ));
 const DECLINED: Step = Response(concat!(
-    r#"{"max_rdy_count":100,"version":"1.3.0","max_msg_timeout":900000,"msg_timeout":60000,"#,
+    r#"{"max_rdy_count":100,"version":"<v>","max_msg_timeout":900000,"msg_timeout":60000,"#,
     r#""tls_v1":false,"deflate":false,"deflate_level":6,"max_deflate_level":6,"#,
     r#""snappy":false,"sample_rate":0,"auth_required":false,"output_buffer_size":16384,"#,
     r#""output_buffer_timeout":250}"#,

@@ -71,14 +71,14 @@ pub const ROWS: &[Row] = &[
         Send(b"SUB <t> c\nFIN\n"), OK, Error(b"E_INVALID FIN insufficient number of params"), Eof,
     ]),
     ("short_id_is_rejected", &[
-        Send(b"SUB <t> c\nFIN 0123456789abcde\n"), OK, Error(b"E_INVALID invalid message ID"), Eof,
+        Send(b"SUB <t> c\nFIN 0123456789abcde\n"), OK, Error(b"E_INVALID <i>"), Eof,
     ]),
     ("long_id_is_rejected", &[
-        Send(b"SUB <t> c\nFIN 0123456789abcdef0\n"), OK, Error(b"E_INVALID invalid message ID"),
+        Send(b"SUB <t> c\nFIN 0123456789abcdef0\n"), OK, Error(b"E_INVALID <i>"),
         Eof,
     ]),
     ("empty_id_is_rejected", &[
-        Send(b"SUB <t> c\nFIN  0123456789abcdef\n"), OK, Error(b"E_INVALID invalid message ID"),
+        Send(b"SUB <t> c\nFIN  0123456789abcdef\n"), OK, Error(b"E_INVALID <i>"),
         Eof,
     ]),
     ("fin_before_sub_is_rejected", &[

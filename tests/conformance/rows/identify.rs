@@ -3,31 +3,31 @@
 use crate::step::{OK, Row, Step, Step::*};
 
 const DEFAULTS: Step = Response(concat!(
-    r#"{"max_rdy_count":100,"version":"1.3.0","max_msg_timeout":900000,"msg_timeout":60000,"#,
+    r#"{"max_rdy_count":100,"version":"<v>","max_msg_timeout":900000,"msg_timeout":60000,"#,
     r#""tls_v1":false,"deflate":false,"deflate_level":6,"max_deflate_level":6,"#,
     r#""snappy":false,"sample_rate":0,"auth_required":false,"output_buffer_size":16384,"#,
     r#""output_buffer_timeout":250}"#,
 ));
 const MAXIMUM: Step = Response(concat!(
-    r#"{"max_rdy_count":100,"version":"1.3.0","max_msg_timeout":900000,"msg_timeout":900000,"#,
+    r#"{"max_rdy_count":100,"version":"<v>","max_msg_timeout":900000,"msg_timeout":900000,"#,
     r#""tls_v1":false,"deflate":false,"deflate_level":6,"max_deflate_level":6,"#,
     r#""snappy":false,"sample_rate":99,"auth_required":false,"output_buffer_size":65536,"#,
     r#""output_buffer_timeout":30000}"#,
 ));
 const MINIMUM: Step = Response(concat!(
-    r#"{"max_rdy_count":100,"version":"1.3.0","max_msg_timeout":900000,"msg_timeout":1000,"#,
+    r#"{"max_rdy_count":100,"version":"<v>","max_msg_timeout":900000,"msg_timeout":1000,"#,
     r#""tls_v1":false,"deflate":false,"deflate_level":6,"max_deflate_level":6,"#,
     r#""snappy":false,"sample_rate":1,"auth_required":false,"output_buffer_size":64,"#,
     r#""output_buffer_timeout":25}"#,
 ));
 const WITHOUT_BUFFER: Step = Response(concat!(
-    r#"{"max_rdy_count":100,"version":"1.3.0","max_msg_timeout":900000,"msg_timeout":60000,"#,
+    r#"{"max_rdy_count":100,"version":"<v>","max_msg_timeout":900000,"msg_timeout":60000,"#,
     r#""tls_v1":false,"deflate":false,"deflate_level":6,"max_deflate_level":6,"#,
     r#""snappy":false,"sample_rate":0,"auth_required":false,"output_buffer_size":1,"#,
     r#""output_buffer_timeout":0}"#,
 ));
 const WITHOUT_BUFFER_TIMEOUT: Step = Response(concat!(
-    r#"{"max_rdy_count":100,"version":"1.3.0","max_msg_timeout":900000,"msg_timeout":5000,"#,
+    r#"{"max_rdy_count":100,"version":"<v>","max_msg_timeout":900000,"msg_timeout":5000,"#,
     r#""tls_v1":false,"deflate":false,"deflate_level":6,"max_deflate_level":6,"#,
     r#""snappy":false,"sample_rate":0,"auth_required":false,"output_buffer_size":16384,"#,
     r#""output_buffer_timeout":0}"#,

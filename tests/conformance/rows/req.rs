@@ -77,7 +77,7 @@ pub const ROWS: &[Row] = &[
         Error(b"E_INVALID REQ insufficient number of params"), Eof,
     ]),
     ("id_is_checked_first", &[
-        Send(b"SUB <t> c\nREQ short -1\n"), OK, Error(b"E_INVALID invalid message ID"), Eof,
+        Send(b"SUB <t> c\nREQ short -1\n"), OK, Error(b"E_INVALID <i>"), Eof,
     ]),
     ("req_before_sub_is_rejected", &[
         Send(b"REQ 0123456789abcdef 0\n"), Error(b"E_INVALID cannot REQ in current state"), Eof,

@@ -5,13 +5,13 @@ use crate::step::{OK, Row, Step, Step::*};
 
 const TLS: &str = r#"{"feature_negotiation":true,"tls_v1":true}"#;
 const ANSWER: Step = Response(concat!(
-    r#"{"max_rdy_count":100,"version":"1.3.0","max_msg_timeout":900000,"msg_timeout":60000,"#,
+    r#"{"max_rdy_count":100,"version":"<v>","max_msg_timeout":900000,"msg_timeout":60000,"#,
     r#""tls_v1":true,"deflate":false,"deflate_level":6,"max_deflate_level":6,"snappy":false,"#,
     r#""sample_rate":0,"auth_required":false,"output_buffer_size":16384,"#,
     r#""output_buffer_timeout":250}"#,
 ));
 const CLEAR: Step = Response(concat!(
-    r#"{"max_rdy_count":100,"version":"1.3.0","max_msg_timeout":900000,"msg_timeout":60000,"#,
+    r#"{"max_rdy_count":100,"version":"<v>","max_msg_timeout":900000,"msg_timeout":60000,"#,
     r#""tls_v1":false,"deflate":false,"deflate_level":6,"max_deflate_level":6,"#,
     r#""snappy":false,"sample_rate":0,"auth_required":false,"output_buffer_size":16384,"#,
     r#""output_buffer_timeout":250}"#,
