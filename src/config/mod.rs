@@ -5,6 +5,7 @@
 //! together, `sources` reads URLs and the environment, and `tls` and `pem` read the files.
 
 mod connection;
+mod duration;
 #[cfg(feature = "rustls")]
 mod pem;
 mod producer;
@@ -38,9 +39,8 @@ macro_rules! connection_methods {
         impl $Builder {
             /// Sets an option by name, as read from a command line or a file.
             ///
-            /// `-` and `_` are equivalent in names. A duration has units (`250ms`, `1m30s`) or is a
-            /// number of milliseconds. Whitespace around a value is ignored, except around a
-            /// secret.
+            /// `-` and `_` are equivalent in names. A duration has units: `250ms`, `1m30s`.
+            /// Whitespace around a value is ignored, except around a secret.
             ///
             /// # Errors
             ///

@@ -10,6 +10,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 use serde::Serialize;
 
 use super::{
+    duration,
     redact::shown,
     value::{Kind, TlsVersion, Value},
 };
@@ -109,12 +110,19 @@ impl ConfigOption {
         let value = match self.kind {
             Kind::Secret if value.is_empty() => String::new(),
             Kind::Secret => "***".into(),
-            Kind::Switch | Kind::Other => shown(value),
+            Kind::Switch | Kind::Duration | Kind::Other => shown(value),
+        };
+        let lacks_unit = || duration::parse(&value).is_none() && duration::is_number(&value);
+        let hint = if self.kind == Kind::Duration && lacks_unit() {
+            "; a number needs a unit, such as 500ms"
+        } else {
+            ""
         };
         ConfigCause::Value {
             name: self.name,
             value,
             bounds: must_be,
+            hint,
         }
         .into()
     }
@@ -365,7 +373,7 @@ macro_rules! connection_options {
                 in 4_096..=MAX_LENGTH => "a number from 4096 to 1073741824";
             /// Idle time after which the operating system probes the peer (TCP keepalive).
             tcp_keepalive: Option<Duration> [impl Into<Option<Duration>>] = Some(secs(30)) => "30s",
-                in secs(1)..=secs(32_767) => "a duration from 1s to 9h 6m 7s, or off (-1)";
+                in secs(1)..=secs(32_767) => "a duration from 1s to 9h6m7s, or off (-1)";
             /// Name of this client in nsqd's statistics. Empty: the host name up to its first dot.
             client_id: String [impl Into<String>] = String::new() => "",
                 in 1_024 => "at most 1024 bytes long";
@@ -446,7 +454,7 @@ macro_rules! producer_options {
             /// Time from accepting a publish to its result, in every state of the connection. A
             /// publish can have a shorter one.
             publish_timeout: Duration [Duration] = secs(30) => "30s",
-                in millis(1)..=secs(86_400) => "a duration from 1ms to 1day";
+                in millis(1)..=secs(86_400) => "a duration from 1ms to 24h";
             /// Time without any response while publishes are in flight, after which the connection
             /// counts as lost. At most half of `publish_timeout`; the default is lowered to that.
             ack_timeout: Duration [Duration] = secs(10) => "10s",
@@ -490,7 +498,7 @@ macro_rules! producer_options {
                 in 9..=MAX_LENGTH => "a number from 9 to 1073741824";
             /// Maximum delay of a deferred publish. It must not exceed nsqd's `--max-req-timeout`.
             max_req_timeout: Duration [Duration] = secs(3_600) => "1h",
-                in millis(0)..=secs(30 * 86_400) => "a duration from 0s to 30days";
+                in millis(0)..=secs(30 * 86_400) => "a duration from 0s to 720h";
             /// Whether to retry publishes that may be stored when the connection is lost:
             /// at-least-once delivery, with possible duplicates.
             retry_maybe_written: bool [bool] = false => "false",

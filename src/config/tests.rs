@@ -131,7 +131,7 @@ fn set_and_methods_have_the_same_effect() {
         .retry_maybe_written(true)
         .build();
     let set = [
-        ("publish-timeout", "2500"),
+        ("publish-timeout", "2500ms"),
         ("heartbeat_interval", "-1"),
         ("client_id", "me"),
         ("max_pending", "7"),
@@ -159,6 +159,12 @@ fn out_of_bounds_error_names_option_value_and_bounds() {
     assert_error(
         builder().set("heartbeat_interval", "soon"),
         &format!("option heartbeat_interval = \"soon\": {must_be}"),
+    );
+    assert_error(
+        builder().set("heartbeat_interval", "30000"),
+        &format!(
+            "option heartbeat_interval = \"30000\": {must_be}; a number needs a unit, such as 500ms"
+        ),
     );
     assert_error(
         builder().max_pending(0).build(),

@@ -63,11 +63,13 @@ impl std::error::Error for ConfigError {}
 /// The causes of a [`ConfigError`]. Values are redacted before they get here.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum ConfigCause {
-    #[error("option {name} = \"{value}\": must be {bounds}")]
+    #[error("option {name} = \"{value}\": must be {bounds}{hint}")]
     Value {
         name: &'static str,
         value: String,
         bounds: &'static str,
+        /// Empty, or what the value lacks.
+        hint: &'static str,
     },
     #[error("unknown option \"{name}\"; known are: {known}")]
     Unknown { name: String, known: String },

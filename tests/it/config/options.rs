@@ -72,17 +72,19 @@ const OTHERS: &[&str] = &[
     "allow_uncompressed",
 ];
 
+/// Follows the bounds if a duration has no unit.
+const HINT: &str = "; a number needs a unit, such as 500ms";
+
 /// A text that must be a host name.
 const NAME: &str = "tls_server_name";
 
-/// Returns texts that are not a number, duration, address or switch.
+/// Returns texts that are not a valid number, duration, address or switch.
 fn hostile() -> Vec<String> {
     let mut hostile: Vec<String> = [
         " ",
         "NaN",
         "inf",
         "-2",
-        "-0",
         "1e400",
         "1e3",
         "18446744073709551616",
@@ -94,12 +96,10 @@ fn hostile() -> Vec<String> {
         "ms",
         "1 parsec",
         "1ms1",
-        "-1s",
         "99999999999999999999s",
         "18446744073709551615y",
         "18446744073709551615s 1s",
         "yes",
-        "TRUE",
         "null",
         "\0",
         "1\n2",
@@ -132,7 +132,15 @@ fn assert_rejects_value(error: &ConfigError, name: &str) {
         .find(|option| option.name == name);
     let bounds = option.expect("an option of the table").bounds;
     assert!(text.starts_with(&format!("option {name} = ")), "{text}");
+    let text = text.strip_suffix(HINT).unwrap_or(&text);
     assert!(text.ends_with(&format!(": must be {bounds}")), "{text}");
+}
+
+/// Writes a number as a value: a duration needs a unit.
+fn written(name: &str, number: u128) -> String {
+    let mut options = ProducerConfig::options().into_iter();
+    let is_duration = options.any(|it| it.name == name && it.bounds.starts_with("a duration"));
+    format!("{number}{}", if is_duration { "ms" } else { "" })
 }
 
 /// Builds a configuration with one option, from each source.
@@ -203,10 +211,10 @@ fn text_option_accepts_any_text_up_to_its_length() {
 fn bounds_are_inclusive_and_exact() {
     for (name, low, high) in NUMBERS {
         for good in [*low, *high] {
-            let _ = set(name, &good.to_string()).unwrap();
+            let _ = set(name, &written(name, good)).unwrap();
         }
         for bad in [low.checked_sub(1), Some(high + 1)].into_iter().flatten() {
-            assert_rejects_value(&set(name, &bad.to_string()).unwrap_err(), name);
+            assert_rejects_value(&set(name, &written(name, bad)).unwrap_err(), name);
         }
         let off = set(name, "-1");
         assert_eq!(off.is_ok(), CAN_BE_OFF.contains(name), "{name}");
@@ -268,7 +276,7 @@ fn producer_with_an_option_at_its_bound_publishes() {
     let off = CAN_BE_OFF.iter().map(|name| (*name, "-1".to_owned()));
     let bounds = NUMBERS
         .iter()
-        .flat_map(|(name, low, high)| [low, high].map(|bound| (*name, bound.to_string())));
+        .flat_map(|(name, low, high)| [low, high].map(|bound| (*name, written(name, *bound))));
     for (name, bound) in bounds.chain(off) {
         in_virtual_time(async |mut network: Network| {
             let config = match network.config().set(name, &bound).unwrap().build() {

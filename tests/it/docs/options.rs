@@ -1,7 +1,5 @@
 //! `docs/options.md` lists every option of this crate and of go-nsq.
 
-use std::time::Duration;
-
 use actix_nsq::{ConfigOption, ConnectionConfig, ProducerConfig};
 
 use super::{
@@ -100,35 +98,6 @@ fn unsupported_go_nsq_option_is_rejected_with_alternative() {
                 assert!(error.to_string().contains(other), "{error}");
             }
         }
-    }
-}
-
-#[test]
-fn values_are_written_as_for_go_nsq() {
-    let set = |name, value| {
-        let builder = ConnectionConfig::builder().set(name, value);
-        builder.and_then(|builder| builder.build())
-    };
-    for (text, milliseconds) in [
-        ("500", 500),
-        ("500ms", 500),
-        ("1.5s", 1_500),
-        ("1m30s", 90_000),
-        ("0.5m", 30_000),
-    ] {
-        let config = set("dial-timeout", text).unwrap();
-        let expected = Duration::from_millis(milliseconds);
-        assert_eq!(config.dial_timeout(), expected, "{text}");
-    }
-    let off = set("heartbeat_interval", "-1").unwrap();
-    assert_eq!(off.heartbeat_interval(), None);
-    for (text, value) in [("true", true), ("1", true), ("false", false), ("0", false)] {
-        let config = set("allow_uncompressed", text).unwrap();
-        assert_eq!(config.allow_uncompressed(), value);
-    }
-    // Only Go accepts these.
-    for text in ["t", "TRUE", "F"] {
-        assert!(set("allow_uncompressed", text).is_err(), "{text}");
     }
 }
 
