@@ -8,7 +8,10 @@
 //!
 //! * The flags are those of nsqd, spelled as in Go (`-tcp-address`) or with two dashes.
 //! * The first line on standard output is the address on which it listens; port 0 selects a free
-//!   port.
+//!   port. With `-http-address`, the second line is that of the HTTP API: `/ping`, `/info`,
+//!   `/stats`.
+//! * `-data-path` and `-mem-queue-size` have no effect, because all messages are in memory.
+//!   `-lookupd-tcp-address` is rejected, because it does not register with nsqlookupd.
 //! * The flags for TLS, snappy and deflate exist if the program was built with these features.
 //! * `--auth-secret` is not a flag of nsqd: a client with this secret is authorized for everything,
 //!   any other client for nothing.
@@ -22,10 +25,7 @@ mod arguments;
 #[path = "shared/signal.rs"]
 mod signal;
 
-use std::{io, process::ExitCode, time::Duration};
-
-#[cfg(feature = "tls")]
-use std::path::PathBuf;
+use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use actix_nsq::embedded::{EmbeddedNsqd, EmbeddedNsqdBuilder, Grant};
 #[cfg(feature = "tls")]
@@ -33,13 +33,29 @@ use actix_nsq::{TlsVersion, embedded::TlsClientAuthPolicy};
 use clap::Parser;
 use humantime::parse_duration;
 
-/// An nsqd for tests: all in memory, no HTTP.
+/// An nsqd for tests: all in memory.
 #[derive(Debug, Parser)]
 #[command(name = "embedded_nsqd", version)]
 struct Flags {
     /// Address to listen on for TCP clients
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4150")]
     tcp_address: String,
+
+    /// Address to listen on for HTTP clients [default: no HTTP]
+    #[arg(long, value_name = "HOST:PORT")]
+    http_address: Option<String>,
+
+    /// No effect: all messages are in memory
+    #[arg(long, value_name = "DIRECTORY")]
+    data_path: Option<PathBuf>,
+
+    /// No effect: all messages are in memory
+    #[arg(long, value_name = "N")]
+    mem_queue_size: Option<u64>,
+
+    /// Rejected: it does not register with nsqlookupd
+    #[arg(long, value_name = "HOST:PORT", value_parser = no_registration)]
+    lookupd_tcp_address: Option<String>,
 
     /// Maximum size of a single message in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
@@ -155,18 +171,26 @@ async fn run(flags: Flags) -> io::Result<()> {
     let terminated = signal::terminated()?;
     let nsqd = start(&flags)?;
     println!("{}", nsqd.address());
+    if let Some(address) = nsqd.http_address() {
+        println!("{address}");
+    }
     terminated.await
 }
 
 fn start(flags: &Flags) -> io::Result<EmbeddedNsqd> {
-    // In Go, `:4150` means all interfaces.
-    let host = if flags.tcp_address.starts_with(':') {
-        "0.0.0.0"
-    } else {
-        ""
-    };
-    let builder = EmbeddedNsqd::builder()
-        .address(format!("{host}{}", flags.tcp_address))
+    let ignored = [
+        ("--data-path", flags.data_path.is_some()),
+        ("--mem-queue-size", flags.mem_queue_size.is_some()),
+    ];
+    for (flag, _) in ignored.iter().filter(|(_, is_given)| *is_given) {
+        eprintln!("embedded_nsqd: {flag} has no effect: all messages are in memory");
+    }
+    let mut builder = EmbeddedNsqd::builder();
+    if let Some(address) = &flags.http_address {
+        builder = builder.http_address(go_address(address));
+    }
+    let builder = builder
+        .address(go_address(&flags.tcp_address))
         .max_msg_size(flags.max_msg_size)
         .max_body_size(flags.max_body_size)
         .max_req_timeout(flags.max_req_timeout)
@@ -183,6 +207,21 @@ fn start(flags: &Flags) -> io::Result<EmbeddedNsqd> {
         .deflate(flags.deflate)
         .max_deflate_level(flags.max_deflate_level);
     with_auth(builder, flags.auth_secret.clone()).start()
+}
+
+/// Returns an address as Rust writes it: in Go, `:4150` means all interfaces.
+fn go_address(address: &str) -> String {
+    let host = if address.starts_with(':') {
+        "0.0.0.0"
+    } else {
+        ""
+    };
+    format!("{host}{address}")
+}
+
+/// Registration is what makes consumers find an nsqd, so that it cannot be ignored.
+fn no_registration(_: &str) -> Result<String, &'static str> {
+    Err("embedded_nsqd does not register with nsqlookupd; let clients connect to its address")
 }
 
 fn with_auth(builder: EmbeddedNsqdBuilder, secret: Option<String>) -> EmbeddedNsqdBuilder {

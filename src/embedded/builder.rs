@@ -34,6 +34,7 @@ use crate::TlsVersion;
 pub struct EmbeddedNsqdBuilder {
     address: String,
     port: Option<u16>,
+    http_address: Option<String>,
     options: Options,
     #[cfg(feature = "tls")]
     tls: tls::Flags,
@@ -61,6 +62,7 @@ impl EmbeddedNsqdBuilder {
         Self {
             address: "127.0.0.1:0".into(),
             port: None,
+            http_address: None,
             options: Options {
                 limits: Limits {
                     max_msg_size: 1024 * 1024,
@@ -94,6 +96,32 @@ impl EmbeddedNsqdBuilder {
     /// Port to listen on, instead of the one in [`address`](Self::address); 0 is any free port.
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
+        self
+    }
+
+    /// Address of the HTTP API, in the form of [`address`](Self::address). Default: none, because
+    /// few tests need it. It answers GET of `/ping`, `/info` and `/stats`.
+    ///
+    /// ```
+    /// use std::{
+    ///     io::{Read, Write},
+    ///     net::TcpStream,
+    /// };
+    ///
+    /// use actix_nsq::embedded::EmbeddedNsqd;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let nsqd = EmbeddedNsqd::builder().http_address("127.0.0.1:0").start()?;
+    /// let mut client = TcpStream::connect(nsqd.http_address().ok_or("no HTTP")?)?;
+    /// client.write_all(b"GET /ping HTTP/1.0\r\n\r\n")?;
+    /// let mut response = String::new();
+    /// client.read_to_string(&mut response)?;
+    /// assert!(response.ends_with("\r\n\r\nOK"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn http_address(mut self, address: impl Display) -> Self {
+        self.http_address = Some(address.to_string());
         self
     }
 
@@ -195,15 +223,20 @@ impl EmbeddedNsqdBuilder {
             self.options.tls = self.tls.config()?;
             self.options.tls_required = self.tls.is_required();
         }
-        let mut address: SocketAddr = self.address.to_socket_addrs()?.next().ok_or_else(|| {
-            let text = format!("address {:?} does not resolve", self.address);
-            io::Error::new(io::ErrorKind::InvalidInput, text)
-        })?;
+        let mut address = resolve(&self.address)?;
         if let Some(port) = self.port {
             address.set_port(port);
         }
-        EmbeddedNsqd::launch(address, self.options)
+        let http_address = self.http_address.as_deref().map(resolve).transpose()?;
+        EmbeddedNsqd::launch(address, http_address, self.options)
     }
+}
+
+fn resolve(address: &str) -> io::Result<SocketAddr> {
+    address.to_socket_addrs()?.next().ok_or_else(|| {
+        let text = format!("address {address:?} does not resolve");
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    })
 }
 
 /// TLS, with the feature `tls`. A client gets TLS if it asks for it and a certificate is set. Files

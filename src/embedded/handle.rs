@@ -4,13 +4,16 @@ use std::{
     fmt, io,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError, mpsc},
+    time::Instant,
 };
+
+use tokio::{task::AbortHandle, time::sleep_until};
 
 use super::{
     options::Options,
-    server::Server,
+    server::{Port, Server},
     state::{Control, Shared},
-    topic::Topic,
+    topic::{Topic, unix_time},
 };
 
 /// An nsqd inside the process, for producers and consumers. Dropping it closes all sockets.
@@ -44,6 +47,7 @@ use super::{
 pub struct EmbeddedNsqd {
     pub(super) shared: Arc<Shared>,
     address: SocketAddr,
+    http_address: Option<SocketAddr>,
     server: Mutex<Server>,
 }
 
@@ -53,11 +57,18 @@ impl EmbeddedNsqd {
         self.address
     }
 
-    /// Closes the listener and all connections, without a message to the clients, as an nsqd that
+    /// The address of its HTTP API, if
+    /// [`http_address`](super::EmbeddedNsqdBuilder::http_address) was set.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http_address
+    }
+
+    /// Closes the listeners and all connections, without a message to the clients, as an nsqd that
     /// exits. Waits until that is done.
     ///
-    /// Keeps messages, statistics and faults, and reserves the port for [`restart`](Self::restart).
-    /// Messages in flight and deferred messages return to the queues of their channels, as in nsqd.
+    /// Keeps messages, statistics and faults, and reserves the ports for
+    /// [`restart`](Self::restart). Messages in flight and deferred messages return to the queues of
+    /// their channels, as in nsqd.
     pub fn stop(&self) {
         self.shared.state().stopped = true;
         // First the listener, so that no connection is opened after the others are closed. Closing
@@ -70,39 +81,62 @@ impl EmbeddedNsqd {
         self.shared.changes.send_replace(());
     }
 
-    /// Listens again on the same port after [`stop`](Self::stop). Waits until that is done.
+    /// Listens again on the same ports after [`stop`](Self::stop). Waits until that is done.
     ///
     /// # Errors
     ///
-    /// If the port cannot be bound. On Linux it is reserved, so that no other process can take it.
+    /// If a port cannot be bound. On Linux it is reserved, so that no other process can take it.
     pub fn restart(&self) -> io::Result<()> {
-        self.shared.state().stopped = false;
+        let mut state = self.shared.state();
+        if std::mem::take(&mut state.stopped) {
+            state.started = unix_time().as_secs();
+        }
+        drop(state);
         self.update_listener()
     }
 
     /// Starts an nsqd. `start` and `builder` call this.
-    pub(super) fn launch(address: SocketAddr, options: Options) -> io::Result<Self> {
+    pub(super) fn launch(
+        address: SocketAddr,
+        http_address: Option<SocketAddr>,
+        options: Options,
+    ) -> io::Result<Self> {
         let shared = Shared::new(options);
-        let server = Server::start(address, Arc::clone(&shared))?;
+        shared.state().started = unix_time().as_secs();
+        let server = Server::start(address, http_address, Arc::clone(&shared))?;
         let nsqd = Self {
             shared,
-            address: server.address(),
+            address: server.tcp.address(),
+            http_address: server.http.as_ref().map(Port::address),
             server: Mutex::new(server),
         };
         nsqd.update_listener()?;
         Ok(nsqd)
     }
 
-    /// Opens or closes the listener according to the state.
+    /// Opens or closes the listeners according to the state.
     pub(super) fn update_listener(&self) -> io::Result<()> {
         // Locked before the state is read, so that the last of several callers applies the last
         // state.
         let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = {
+        let (running, refusing) = {
             let state = self.shared.state();
-            !state.stopped && !state.faults.refuse_connections
+            (!state.stopped, state.faults.refuse_connections)
         };
-        server.set_open(open)
+        if let Some(http) = &mut server.http {
+            http.set_open(running)?;
+        }
+        server.tcp.set_open(running && !refusing)
+    }
+
+    /// Notifies the waiting methods at this time. The clock of the caller may be paused.
+    pub(super) fn notify_at(&self, deadline: Instant) -> AbortHandle {
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = Arc::clone(&self.shared);
+        server.spawn(async move {
+            sleep_until(deadline.into()).await;
+            shared.changes.send_replace(());
+        })
     }
 
     /// Sends a request to all open connections, and waits until they have executed it.

@@ -1,4 +1,4 @@
-//! Inspecting messages, commands and connections, and waiting for them.
+//! Inspecting messages, commands and connections.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -149,64 +149,6 @@ impl EmbeddedNsqd {
     /// Returns the number of bytes received on all sockets, before decryption and decompression.
     pub fn bytes_received(&self) -> u64 {
         self.shared.state().bytes_received
-    }
-}
-
-/// Waiting. These futures run on any async runtime, have no timeout, and may be dropped at any
-/// time.
-///
-/// ```
-/// # use actix_nsq::embedded::EmbeddedNsqd;
-/// use std::time::Duration;
-///
-/// use tokio::time::timeout;
-///
-/// # async fn example(nsqd: &EmbeddedNsqd) -> Result<(), Box<dyn std::error::Error>> {
-/// let stored = timeout(Duration::from_secs(5), nsqd.wait_for_messages("orders", 3)).await?;
-/// assert_eq!(stored[2].body, "the third order");
-/// # Ok(())
-/// # }
-/// ```
-impl EmbeddedNsqd {
-    /// Waits until a topic has at least `n` messages, and returns all its messages.
-    pub async fn wait_for_messages(&self, topic: &str, n: usize) -> Vec<StoredMessage> {
-        self.wait_until(|nsqd| nsqd.message_count(topic) >= n).await;
-        self.messages(topic)
-    }
-
-    /// Waits until exactly `n` open connections have sent the magic.
-    pub async fn wait_for_connections(&self, n: usize) {
-        let serving =
-            |connection: &&state::Connection| connection.magic && connection.control.is_some();
-        self.wait_until(|nsqd| {
-            nsqd.shared
-                .state()
-                .connections
-                .values()
-                .filter(serving)
-                .count()
-                == n
-        })
-        .await;
-    }
-
-    /// Waits until at least `n` commands with this name have been received.
-    pub async fn wait_for_command(&self, name: &str, n: u64) {
-        self.wait_until(|nsqd| nsqd.command_count(name) >= n).await;
-    }
-
-    /// Waits until the condition holds. It is checked now, and after every change: bytes received,
-    /// messages delivered or timed out, connections opened or closed, topics or channels changed by
-    /// this handle.
-    pub async fn wait_until(&self, mut condition: impl FnMut(&Self) -> bool) {
-        // Subscribed before the first check, so that no change is missed.
-        let mut changes = self.shared.changes.subscribe();
-        while !condition(self) {
-            if changes.changed().await.is_err() {
-                // Impossible: `self` holds the sender.
-                std::future::pending::<()>().await;
-            }
-        }
     }
 }
 

@@ -8,11 +8,11 @@
 //! `embedded_nsqd` runs it as a program.
 //!
 //! ```
-//! use std::{io::Write, net::TcpStream};
+//! use std::{io::Write, net::TcpStream, time::Duration};
 //!
 //! use actix_nsq::embedded::EmbeddedNsqd;
 //!
-//! # fn main() -> std::io::Result<()> {
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
 //! # runtime.block_on(async {
 //! let nsqd = EmbeddedNsqd::start()?;
@@ -21,7 +21,7 @@
 //! let mut client = TcpStream::connect(nsqd.address())?;
 //! client.write_all(b"  V2PUB orders\n\0\0\0\x0done apple pie")?;
 //!
-//! let stored = nsqd.wait_for_messages("orders", 1).await;
+//! let stored = nsqd.wait_for_messages("orders", 1, Duration::from_secs(5)).await?;
 //! assert_eq!(stored[0].body, "one apple pie");
 //! # Ok(())
 //! # })
@@ -32,9 +32,10 @@
 //!   [`connections`](EmbeddedNsqd::connections) inspect it; [`topic`](EmbeddedNsqd::topic) and
 //!   [`channel`](EmbeddedNsqd::channel) return the statistics of nsqd's `/stats`.
 //! - [`wait_for_messages`](EmbeddedNsqd::wait_for_messages) and
-//!   [`wait_until`](EmbeddedNsqd::wait_until) wait without sleeping.
+//!   [`wait_until`](EmbeddedNsqd::wait_until) wait without sleeping, up to a limit.
 //! - [`create_channel`](EmbeddedNsqd::create_channel),
 //!   [`pause_channel`](EmbeddedNsqd::pause_channel) and others correspond to nsqd's HTTP API.
+//! - [`http_address`](EmbeddedNsqdBuilder::http_address) serves `/ping`, `/info` and `/stats`.
 //! - [`faults`](EmbeddedNsqd::faults) makes it stall, freeze, fail commands, send wrong responses
 //!   and close connections.
 //! - [`stop`](EmbeddedNsqd::stop) and [`restart`](EmbeddedNsqd::restart) simulate an outage.
@@ -48,7 +49,9 @@
 //!
 //! # Limitations
 //!
-//! - It has no HTTP API, no disk, and no TLS below 1.2. `--max-channel-consumers` is unsupported.
+//! - It has no disk, and no TLS below 1.2. `--max-channel-consumers` is unsupported.
+//! - Its HTTP API changes nothing and has no HTTPS. `/stats` is always JSON, without the memory of
+//!   the process and the cipher suites of TLS.
 //! - It keeps all messages in memory, including consumed ones, until it is dropped or
 //!   [`delete_topic`](EmbeddedNsqd::delete_topic) is called.
 //!
@@ -69,9 +72,10 @@
 // Layers, from the public API to the protocol. A module imports only modules of later lines, or of
 // its own line to the right.
 //
-//   builder, faults, admin, inspect, stats   the public API around the handle
+//   builder, faults, admin, wait, inspect, stats   the public API around the handle
 //   handle                                   stop, restart, requests to connections
-//   server                                   the thread, the listener, the port
+//   server                                   the thread, the listeners, the ports
+//   http_api, http                           HTTP: what is answered, and how
 //   connection, expiry, ticker               the tasks: connections, message timeouts
 //   session                                  a connection without its socket: bytes in, frames out
 //   state                                    everything behind the lock
@@ -92,6 +96,8 @@ mod fault_state;
 mod faults;
 mod frame;
 mod handle;
+mod http;
+mod http_api;
 mod identify;
 mod inspect;
 mod options;
@@ -104,6 +110,7 @@ mod text;
 mod ticker;
 mod topic;
 mod upgrade;
+mod wait;
 mod wire;
 
 pub use auth::{AuthRequest, AuthServerDown, Grant};
@@ -112,6 +119,7 @@ pub use faults::Faults;
 pub use handle::EmbeddedNsqd;
 pub use inspect::{ConnectionInfo, ReceivedCommand, StoredMessage};
 pub use stats::{ChannelInfo, ClientInfo, TopicInfo};
+pub use wait::WaitTimeout;
 #[cfg(feature = "tls")]
 pub use wire::tls::TlsClientAuthPolicy;
 

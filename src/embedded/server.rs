@@ -1,4 +1,4 @@
-//! The thread of an embedded nsqd, its listener, and its port.
+//! The thread of an embedded nsqd, its listeners, and its ports.
 
 use std::{
     future, io,
@@ -13,10 +13,15 @@ use tokio::{
     net::TcpStream,
     runtime, select,
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    task, time,
+    task::{self, AbortHandle, JoinSet},
+    time,
 };
 
-use super::{connection, expiry, state::Shared};
+use super::{
+    connection, expiry, http,
+    http_api::{self, Addresses},
+    state::Shared,
+};
 
 /// Maximum number of connections that wait to be accepted: enough for the connection storms of the
 /// tests.
@@ -29,10 +34,18 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(20);
 /// Controls the thread, which ends with all its sockets when this is dropped.
 #[derive(Debug)]
 pub(super) struct Server {
+    pub(super) tcp: Port,
+    pub(super) http: Option<Port>,
+    runtime: runtime::Handle,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+/// A port on which the thread can listen.
+#[derive(Debug)]
+pub(super) struct Port {
     address: SocketAddr,
     listener: Option<UnboundedSender<ListenerRequest>>,
     open: bool,
-    thread: Option<thread::JoinHandle<()>>,
     /// Bound but never listening, so that no other process gets the port while nsqd is stopped.
     _reservation: Option<Socket>,
 }
@@ -44,26 +57,77 @@ enum ListenerRequest {
 }
 
 impl Server {
-    /// Reserves the address and starts the thread. It does not listen yet.
-    pub(super) fn start(address: SocketAddr, shared: Arc<Shared>) -> io::Result<Self> {
-        let reservation = bind(address)?;
-        let address = reservation.local_addr()?.as_socket().unwrap_or(address);
+    /// Reserves the addresses and starts the thread. It does not listen yet.
+    pub(super) fn start(
+        tcp: SocketAddr,
+        http: Option<SocketAddr>,
+        shared: Arc<Shared>,
+    ) -> io::Result<Self> {
+        let (tcp, tcp_requests) = Port::reserve(tcp)?;
+        let http = http.map(Port::reserve).transpose()?;
+        let (http, http_requests) = http.unzip();
         let runtime = runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
             .build()?;
-        let (listener, requests) = unbounded_channel();
+        let handle = runtime.handle().clone();
+        let addresses = http.as_ref().map(|http| Addresses {
+            tcp: tcp.address,
+            http: http.address,
+        });
+        let serve = async move {
+            task::spawn(expiry::run(Arc::clone(&shared)));
+            if let (Some(requests), Some(addresses)) = (http_requests, addresses) {
+                let shared = Arc::clone(&shared);
+                task::spawn(accept(requests, move |stream, _, connections| {
+                    serve_http(stream, connections, &shared, addresses);
+                }));
+            }
+            accept(tcp_requests, |stream, peer, _| {
+                spawn_connection(stream, peer, &shared);
+            })
+            .await;
+        };
         let thread = thread::Builder::new()
-            .name(format!("embedded-nsqd-{}", address.port()))
-            .spawn(move || runtime.block_on(accept(requests, shared)))?;
+            .name(format!("embedded-nsqd-{}", tcp.address.port()))
+            .spawn(move || runtime.block_on(serve))?;
         Ok(Self {
+            tcp,
+            http,
+            runtime: handle,
+            thread: Some(thread),
+        })
+    }
+
+    /// Runs a task on the thread, until it ends or the handle is used to abort it.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.runtime.spawn(task).abort_handle()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.tcp.listener.take());
+        if let Some(thread) = self.thread.take() {
+            // The panic hook has reported a panic of the thread; `drop` must not panic again.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Port {
+    fn reserve(address: SocketAddr) -> io::Result<(Self, UnboundedReceiver<ListenerRequest>)> {
+        let reservation = bind(address)?;
+        let address = reservation.local_addr()?.as_socket().unwrap_or(address);
+        let (listener, requests) = unbounded_channel();
+        let port = Self {
             address,
             listener: Some(listener),
             open: false,
-            thread: Some(thread),
             // Other systems may not allow a second socket on the same address.
             _reservation: cfg!(target_os = "linux").then_some(reservation),
-        })
+        };
+        Ok((port, requests))
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -93,16 +157,6 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.listener.take());
-        if let Some(thread) = self.thread.take() {
-            // The panic hook has reported a panic of the thread; `drop` must not panic again.
-            let _ = thread.join();
-        }
-    }
-}
-
 fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -118,8 +172,12 @@ fn bind(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-async fn accept(mut requests: UnboundedReceiver<ListenerRequest>, shared: Arc<Shared>) {
-    task::spawn(expiry::run(Arc::clone(&shared)));
+/// Accepts connections while the port is open. The tasks in the set end when it is closed.
+async fn accept(
+    mut requests: UnboundedReceiver<ListenerRequest>,
+    serve: impl Fn(TcpStream, SocketAddr, &mut JoinSet<()>),
+) {
+    let mut connections = JoinSet::new();
     let mut listener = None;
     loop {
         select! {
@@ -136,17 +194,19 @@ async fn accept(mut requests: UnboundedReceiver<ListenerRequest>, shared: Arc<Sh
                     if let Some(listener) = listener.take() {
                         shut_down(&listener);
                     }
+                    connections.shutdown().await;
                     drop(done);
                 }
                 None => return,
             },
             accepted = next_connection(listener.as_ref()) => match accepted {
-                Ok((stream, peer)) => spawn_connection(stream, peer, &shared),
+                Ok((stream, peer)) => serve(stream, peer, &mut connections),
                 Err(error) => {
                     log::warn!("embedded nsqd: cannot accept a connection: {error}");
                     time::sleep(ACCEPT_RETRY).await;
                 }
             },
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
         }
     }
 }
@@ -178,4 +238,17 @@ fn spawn_connection(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
         requests,
         Arc::clone(shared),
     ));
+}
+
+fn serve_http(
+    stream: TcpStream,
+    connections: &mut JoinSet<()>,
+    shared: &Arc<Shared>,
+    addresses: Addresses,
+) {
+    let shared = Arc::clone(shared);
+    connections.spawn(http::serve(stream, move |request| {
+        let shared = Arc::clone(&shared);
+        async move { http_api::answer(request, &shared, addresses).await }
+    }));
 }

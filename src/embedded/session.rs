@@ -381,6 +381,9 @@ impl Session {
             Action::StartClose => {
                 self.set_ready_count(0, state);
                 self.stage = Stage::Closing;
+                if let Some(connection) = state.connections.get_mut(&self.number) {
+                    connection.closing = true;
+                }
                 Ok(b"CLOSE_WAIT".to_vec())
             }
             Action::Finish(id) => self.settle("FIN", id, state, |channel, connection| {

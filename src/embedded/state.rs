@@ -16,7 +16,7 @@ use super::{
     command::Line,
     fault_state::FaultState,
     options::Options,
-    topic::{Topic, is_ephemeral},
+    topic::{Topic, is_ephemeral, unix_time},
     upgrade::Compression,
 };
 
@@ -64,6 +64,8 @@ pub(super) struct State {
     pub(super) bytes_received: u64,
     pub(super) faults: FaultState,
     pub(super) stopped: bool,
+    /// When nsqd was started or restarted, in seconds since 1970.
+    pub(super) started: u64,
     /// The time of the next timeout or deferred message, as the expiry task knows it.
     pub(super) next_due: Option<Instant>,
     /// Wakes the expiry task when `next_due` became earlier.
@@ -83,6 +85,8 @@ pub(super) struct Received {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) peer: SocketAddr,
+    /// When it was accepted, in seconds since 1970.
+    pub(super) connected: u64,
     pub(super) magic: bool,
     pub(super) identify: Option<Value>,
     /// The TLS version, named as in nsqd's `/stats`.
@@ -90,6 +94,10 @@ pub(super) struct Connection {
     pub(super) compression: Option<Compression>,
     pub(super) auth_identity: Option<String>,
     pub(super) subscription: Option<Subscription>,
+    /// Whether it has sent CLS.
+    pub(super) closing: bool,
+    /// Number of messages that it has published, by topic.
+    pub(super) published: BTreeMap<String, u64>,
     /// Controls the task of the connection; `None` once it is closed.
     pub(super) control: Option<UnboundedSender<Control>>,
 }
@@ -121,12 +129,15 @@ impl State {
         self.last_connection += 1;
         let connection = Connection {
             peer,
+            connected: unix_time().as_secs(),
             magic: false,
             identify: None,
             tls: None,
             compression: None,
             auth_identity: None,
             subscription: None,
+            closing: false,
+            published: BTreeMap::new(),
             control: Some(control),
         };
         self.connections.insert(self.last_connection, connection);
@@ -201,6 +212,15 @@ impl State {
         defer: Option<Duration>,
         connection: u64,
     ) {
+        let count = u64::try_from(bodies.len()).unwrap_or(u64::MAX);
+        if let Some(connection) = self.connections.get_mut(&connection) {
+            match connection.published.get_mut(topic) {
+                Some(published) => *published += count,
+                None => {
+                    connection.published.insert(topic.to_owned(), count);
+                }
+            }
+        }
         // Looked up first, because the entry API needs an owned key.
         let topic = match self.topics.get_mut(topic) {
             Some(topic) => topic,

@@ -17,6 +17,8 @@ pub struct TopicInfo {
     pub depth: usize,
     /// Number of messages published to it.
     pub message_count: usize,
+    /// Total size of their bodies in bytes.
+    pub message_bytes: u64,
     /// Whether it is paused.
     pub paused: bool,
     /// Its channels, sorted by name.
@@ -109,6 +111,7 @@ fn topic_info(name: &str, topic: &Topic) -> TopicInfo {
         topic_name: name.to_owned(),
         depth: topic.depth(),
         message_count: topic.messages.len(),
+        message_bytes: topic.message_bytes,
         paused: topic.paused,
         channels: channels
             .map(|(name, channel)| channel_info(name, channel))

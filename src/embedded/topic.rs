@@ -15,6 +15,8 @@ pub(super) struct Topic {
     pub(super) messages: Vec<Message>,
     pub(super) channels: BTreeMap<String, Channel>,
     pub(super) paused: bool,
+    /// Total size of the bodies of all messages.
+    pub(super) message_bytes: u64,
     /// Number of messages at the front of the log that were distributed to the channels or dropped.
     distributed: usize,
     /// Number of messages at the front of the log whose delay was lost in a restart: nsqd does not
@@ -34,11 +36,10 @@ pub(super) struct Message {
 
 impl Topic {
     pub(super) fn store(&mut self, bodies: &[&[u8]], defer: Option<Duration>, connection: u64) {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = unix_time();
         let timestamp = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
         for body in bodies {
+            self.message_bytes += u64::try_from(body.len()).unwrap_or(u64::MAX);
             self.last_id = next_id(self.last_id, timestamp);
             // A slice would keep the whole 64 KiB read buffer allocated.
             let body = Bytes::copy_from_slice(body);
@@ -111,6 +112,13 @@ impl Topic {
             channel.wake();
         }
     }
+}
+
+/// Returns the time since 1970.
+pub(super) fn unix_time() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 /// Returns the next message id. As in nsqd it is based on the time, increases, and is unique within

@@ -199,7 +199,8 @@ async fn owner_of_three_links_keeps_two_when_one_is_lost() {
     owner.send(CloseAll).await.unwrap();
     reaches(&owner, &[(Closed, 1), (Closed, 2), (Closed, 1)]).await;
     for nsqd in &nsqds {
-        nsqd.wait_for_connections(0).await;
+        let closed = nsqd.wait_for_connections(0, Duration::from_secs(20)).await;
+        closed.unwrap();
     }
     let mut ended = ended.take();
     ended.sort_unstable();

@@ -15,6 +15,7 @@ use crate::harness::{Scenario, scenarios};
 use crate::support::broker::{Broker, Kind};
 use crate::support::real_nsqd::RealNsqd;
 use crate::support::record::{Audit, Outcome, Record};
+use crate::support::wait::PATIENCE;
 use crate::support::web_server::{HttpClient, Response, WebServer};
 use crate::support::{scaled, wait};
 
@@ -44,7 +45,8 @@ async fn web_server_reports_each_failure_by_its_status(broker: Broker) {
     let address = broker.address().await;
     let nsqd = broker.embedded();
     let server = WebServer::start(&address).unwrap();
-    nsqd.wait_for_command("IDENTIFY", 1).await;
+    let connected = nsqd.wait_for_command("IDENTIFY", 1, PATIENCE).await;
+    connected.unwrap();
     let mut client = HttpClient::connect(server.address()).unwrap();
     let mut post = |path: &str, body: &[u8]| {
         let response = client.post(path, body).unwrap();
@@ -63,7 +65,8 @@ async fn web_server_reports_each_failure_by_its_status(broker: Broker) {
     assert_eq!(post(PATH, b"x"), expected(503, "no", true));
     nsqd.faults().fail_next("PUB", "E_UNAUTHORIZED no");
     assert_eq!(post("/publish/denied", b"x"), expected(500, "no", false));
-    nsqd.wait_for_command("IDENTIFY", 3).await;
+    let connected = nsqd.wait_for_command("IDENTIFY", 3, PATIENCE).await;
+    connected.unwrap();
     nsqd.faults().close_after_commands(1);
     assert_eq!(post(PATH, b"stored"), expected(502, "maybe", false));
     assert_eq!(

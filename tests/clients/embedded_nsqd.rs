@@ -14,23 +14,26 @@ use crate::support::{example, raw_client, wait};
 pub struct Program {
     child: Child,
     pub address: String,
+    pub http_address: String,
 }
 
 impl Program {
-    /// Starts the program with these additional flags.
+    /// Starts the program with an HTTP API and these additional flags.
     pub fn start(flags: &[&str]) -> io::Result<Self> {
         let mut child = Command::new(example::program("embedded_nsqd")?)
-            .args(["--tcp-address", "127.0.0.1:0"])
+            .args(["--tcp-address", "127.0.0.1:0", "-http-address=127.0.0.1:0"])
             .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;
-        let mut address = String::new();
-        if let Some(stdout) = child.stdout.take() {
-            BufReader::new(stdout).read_line(&mut address)?;
-        }
-        let address = address.trim_end().to_owned();
-        Ok(Self { child, address })
+        let stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let mut lines = BufReader::new(stdout).lines();
+        let mut address = || lines.next().ok_or(io::ErrorKind::UnexpectedEof)?;
+        Ok(Self {
+            address: address()?,
+            http_address: address()?,
+            child,
+        })
     }
 
     fn end(mut self, signal: Signal) -> io::Result<ExitStatus> {
@@ -82,6 +85,9 @@ fn flags() -> Result<(), Failed> {
         "-max-heartbeat-interval=10s",
         "-max-rdy-count",
         "7",
+        "-mem-queue-size=0",
+        "-data-path",
+        "/nowhere",
     ])?;
     let mut client = TcpStream::connect(&nsqd.address)?;
     client.write_all(b"  V2IDENTIFY\n\0\0\0\x1c{\"feature_negotiation\":true}")?;
@@ -119,10 +125,18 @@ fn flags() -> Result<(), Failed> {
 fn rejects() -> Result<(), Failed> {
     let program = example::program("embedded_nsqd")?;
     let output = |flag: &str| Command::new(&program).arg(flag).output();
-    let Output { status, stderr, .. } = output("--mem-queue-size=1")?;
-    assert_eq!(status.code(), Some(2));
-    let stderr = String::from_utf8_lossy(&stderr);
-    assert!(stderr.contains("--mem-queue-size"), "{stderr}");
+    for (flag, named) in [
+        ("-worker-id=1", "-worker-id"),
+        (
+            "-lookupd-tcp-address=127.0.0.1:4160",
+            "--lookupd-tcp-address",
+        ),
+    ] {
+        let Output { status, stderr, .. } = output(flag)?;
+        assert_eq!(status.code(), Some(2), "{flag}");
+        let stderr = String::from_utf8_lossy(&stderr);
+        assert!(stderr.contains(named), "{flag}: {stderr}");
+    }
     assert_eq!(output("--tcp-address=nowhere")?.status.code(), Some(1));
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! NSQ's own command-line tools: `to_nsq` publishes, and `nsq_tail` consumes.
+//! NSQ's own command-line tools: `to_nsq` publishes, `nsq_tail` consumes, and `nsq_stat` reads the
+//! statistics.
 
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
@@ -14,13 +15,19 @@ const TOPIC: &str = "nsq-tools";
 const LINES: usize = 100;
 
 pub fn trials() -> Vec<Trial> {
-    let name = |kind: &str| format!("{kind}::to_nsq_publishes_and_nsq_tail_consumes");
+    let name = |kind: &str| format!("{kind}::nsqs_tools_publish_consume_and_read_statistics");
     vec![
         Trial::ignorable_test(name("embedded_nsqd"), || {
-            with_tools(|| run(&Program::start(&[])?.address))
+            with_tools(|| {
+                let nsqd = Program::start(&[])?;
+                run(&nsqd.address, &nsqd.http_address)
+            })
         }),
         Trial::ignorable_test(name("real"), || {
-            with_tools(|| run(&RealNsqd::start::<&str>(&[])?.address()))
+            with_tools(|| {
+                let nsqd = RealNsqd::start::<&str>(&[])?;
+                run(&nsqd.address(), &nsqd.http_address())
+            })
         }),
     ]
 }
@@ -33,7 +40,7 @@ fn with_tools(test: impl FnOnce() -> Result<(), Failed>) -> Result<Completion, F
     }
 }
 
-fn run(address: &str) -> Result<(), Failed> {
+fn run(address: &str, http_address: &str) -> Result<(), Failed> {
     let lines: String = (0..LINES).map(|line| format!("line {line}\n")).collect();
     let flag = format!("--nsqd-tcp-address={address}");
     let mut publisher = tool("to_nsq")?
@@ -55,6 +62,18 @@ fn run(address: &str) -> Result<(), Failed> {
         .output()?;
     assert!(tail.status.success(), "nsq_tail: {}", tail.status);
     assert_eq!(String::from_utf8_lossy(&tail.stdout), lines);
+
+    let stat = tool("nsq_stat")?
+        .args(["--nsqd-http-address", http_address])
+        .args(["--topic", TOPIC, "--channel", "tail"])
+        .args(["--interval=10ms", "--count=1"])
+        .stdout(Stdio::piped())
+        .output()?;
+    assert!(stat.status.success(), "nsq_stat: {}", stat.status);
+    // The last two of the columns: messages and clients.
+    let report = String::from_utf8_lossy(&stat.stdout);
+    let columns: Vec<_> = report.split_whitespace().rev().take(2).collect();
+    assert_eq!(columns[1], LINES.to_string(), "{report}");
     Ok(())
 }
 

@@ -21,6 +21,7 @@
 mod support;
 
 mod auth_server;
+mod http;
 mod peers;
 mod rows;
 mod step;
@@ -40,20 +41,18 @@ fn main() {
     arguments.test_threads = arguments.test_threads.or(Some(16));
     let peers = Arc::new(Peers::default());
     let kinds = [Kind::Embedded, Kind::Real];
-    let trials = kinds
-        .into_iter()
-        .flat_map(|kind| {
+    let rows = kinds.into_iter().flat_map(|kind| {
+        let peers = Arc::clone(&peers);
+        let rows = rows::all().enumerate();
+        rows.map(move |(number, (group, setup, row))| {
+            let name = format!("{kind}::{group}::{}", row.0);
+            // Rows share an nsqd, so each has its own topic.
+            let topic = format!("row-{number}");
             let peers = Arc::clone(&peers);
-            let rows = rows::all().enumerate();
-            rows.map(move |(number, (group, setup, row))| {
-                let name = format!("{kind}::{group}::{}", row.0);
-                // Rows share an nsqd, so each has its own topic.
-                let topic = format!("row-{number}");
-                let peers = Arc::clone(&peers);
-                Trial::ignorable_test(name, move || run((kind, setup), row, &topic, &peers))
-            })
+            Trial::ignorable_test(name, move || run((kind, setup), row, &topic, &peers))
         })
-        .collect();
+    });
+    let trials = rows.chain([http::trial()]).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     // `exit` drops nothing, and a real nsqd must be stopped.
     drop(peers);

@@ -57,11 +57,16 @@ const ERROR: u32 = 1;
 const MESSAGE: u32 = 2;
 
 /// Runs a row against the nsqd at this address. An error names the step that failed.
-pub fn run(
+pub fn run(row: Row, peer: (&str, Version), topic: &str) -> Result<(), String> {
+    play(row, peer, topic).map(drop)
+}
+
+/// Runs a row, and returns its connections, which are open.
+pub fn play(
     (_, steps): Row,
     (address, version): (&str, Version),
     topic: &str,
-) -> Result<(), String> {
+) -> Result<BTreeMap<usize, TcpStream>, String> {
     let mut client = Client {
         address,
         connections: BTreeMap::new(),
@@ -80,7 +85,7 @@ pub fn run(
         let result = result.and_then(|()| client.run(*step));
         result.map_err(|error| format!("step {index}: {error}"))?;
     }
-    Ok(())
+    Ok(client.connections)
 }
 
 struct Client<'a> {

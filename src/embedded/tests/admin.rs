@@ -72,11 +72,13 @@ fn ephemeral_channel_and_topic_end_with_the_last_consumer() {
     let second = Client::consumer(&nsqd, "t#ephemeral", "c#ephemeral", 1);
     publish_all(&nsqd, "t#ephemeral", &["x"]);
     drop(second);
-    wait(nsqd.wait_until(|nsqd| nsqd.channels("t#ephemeral")[0].client_count == 1));
+    wait(nsqd.wait_until(TIMEOUT, |nsqd| {
+        nsqd.channels("t#ephemeral")[0].client_count == 1
+    }));
     first.shut_down_write();
-    wait(nsqd.wait_until(|nsqd| nsqd.topics().is_empty()));
+    wait(nsqd.wait_until(TIMEOUT, |nsqd| nsqd.topics().is_empty()));
     // A channel that is not ephemeral keeps its topic.
     drop(Client::consumer(&nsqd, "t#ephemeral", "c", 1));
-    wait(nsqd.wait_for_connections(0));
+    wait(nsqd.wait_for_connections(0, TIMEOUT));
     assert_eq!(nsqd.topics(), ["t#ephemeral"]);
 }

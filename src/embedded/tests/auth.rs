@@ -104,7 +104,7 @@ fn mpub_is_authorized_once_however_slowly_its_body_arrives() {
     for byte in b"MPUB t\n\0\0\0\x09\0\0\0\x01\0\0\0\x01x" {
         let before = nsqd.bytes_received();
         client.send(&[*byte]);
-        wait(nsqd.wait_until(|nsqd| nsqd.bytes_received() > before));
+        wait(nsqd.wait_until(TIMEOUT, |nsqd| nsqd.bytes_received() > before));
     }
     client.expect(OK);
     assert_eq!(calls.load(Ordering::Relaxed), 2);

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::embedded::EmbeddedNsqd;
+use crate::embedded::{EmbeddedNsqd, WaitTimeout};
 
 pub(super) const OK: &[u8] = b"\0\0\0\x06\0\0\0\0OK";
 pub(super) const HEARTBEAT: &[u8] = b"\0\0\0\x0f\0\0\0\0_heartbeat_";
@@ -21,14 +21,9 @@ pub(super) fn start() -> EmbeddedNsqd {
 
 /// Runs a future on a runtime of its own.
 #[track_caller]
-pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
-    runtime
-        .block_on(async { tokio::time::timeout(TIMEOUT, future).await })
-        .expect("timed out")
+pub(super) fn wait<T>(future: impl Future<Output = Result<T, WaitTimeout>>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(future).unwrap()
 }
 
 pub(super) fn publish(topic: &str, body: &[u8]) -> Vec<u8> {
@@ -75,7 +70,9 @@ impl Client {
         let mut client = Self::without_magic(nsqd.address());
         client.send(b"  V2");
         let here = client.0.local_addr().unwrap();
-        wait(nsqd.wait_until(|nsqd| nsqd.connections().iter().any(|c| c.peer == here && c.magic)));
+        wait(nsqd.wait_until(TIMEOUT, |nsqd| {
+            nsqd.connections().iter().any(|c| c.peer == here && c.magic)
+        }));
         client
     }
 
@@ -214,7 +211,7 @@ impl<S: Read + Write> Client<S> {
 /// Waits until a channel is empty, and returns its numbers of requeues and timeouts.
 pub(super) fn counts_when_empty(nsqd: &EmbeddedNsqd, topic: &str, channel: &str) -> (u64, u64) {
     let mut info = nsqd.channel(topic, channel).unwrap();
-    wait(nsqd.wait_until(|nsqd| {
+    wait(nsqd.wait_until(TIMEOUT, |nsqd| {
         info = nsqd.channel(topic, channel).unwrap();
         info.depth + info.in_flight_count + info.deferred_count == 0
     }));

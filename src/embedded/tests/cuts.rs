@@ -138,7 +138,7 @@ fn publish_until_cut(
         assert_eq!(response, OK);
         answered += 1;
     }
-    wait(nsqd.wait_for_connections(0));
+    wait(nsqd.wait_for_connections(0, TIMEOUT));
     (answered, nsqd.message_count("t"))
 }
 
@@ -152,7 +152,7 @@ fn encoded_length(nsqd: &EmbeddedNsqd, authority: &Authority, layers: Layers) ->
     }
     let length = nsqd.bytes_received() - before;
     drop(client);
-    wait(nsqd.wait_for_connections(0));
+    wait(nsqd.wait_for_connections(0, TIMEOUT));
     length
 }
 
@@ -190,7 +190,7 @@ fn commands_are_counted_inside_the_layers() {
         nsqd.faults().close_after_commands(3);
         client.send(&publish("t", b"x").repeat(5));
         client.expect(&OK.repeat(2));
-        wait(nsqd.wait_for_connections(0));
+        wait(nsqd.wait_for_connections(0, TIMEOUT));
         assert_eq!(nsqd.message_count("t"), 3);
     }
 }

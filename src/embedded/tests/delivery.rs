@@ -15,7 +15,7 @@ fn consumers_of_a_channel_take_turns() {
     for round in 1..=30 {
         let before = counts(&nsqd);
         publish_all(&nsqd, "t", &["x"]);
-        wait(nsqd.wait_until(|nsqd| counts(nsqd).iter().sum::<u64>() == round));
+        wait(nsqd.wait_until(TIMEOUT, |nsqd| counts(nsqd).iter().sum::<u64>() == round));
         let after = counts(&nsqd);
         let served = (0..3).find(|&client| before[client] < after[client]);
         clients[served.unwrap()].finish(1);
@@ -69,10 +69,12 @@ fn touch_extends_the_timeout_up_to_max_msg_timeout() {
         assert!(begin.elapsed() < TIMEOUT, "the message never times out");
         let touches = nsqd.command_count("TOUCH");
         client.send(format!("TOUCH {id}\n").as_bytes());
-        wait(nsqd.wait_for_command("TOUCH", touches + 1));
+        wait(nsqd.wait_for_command("TOUCH", touches + 1, TIMEOUT));
     }
     assert!(begin.elapsed() >= Duration::from_millis(1_400));
-    wait(nsqd.wait_until(|nsqd| nsqd.channel("t", "c").unwrap().clients[0].message_count == 2));
+    wait(nsqd.wait_until(TIMEOUT, |nsqd| {
+        nsqd.channel("t", "c").unwrap().clients[0].message_count == 2
+    }));
     client.send(format!("FIN {id}\n").as_bytes());
     assert_eq!(counts_when_empty(&nsqd, "t", "c"), (0, 1));
     let [consumer] = &nsqd.channel("t", "c").unwrap().clients[..] else {
@@ -90,7 +92,7 @@ fn sample_rate_keeps_a_share_and_drops_the_rest() {
     client.send(&publish("t", b"x").repeat(2_000));
     client.expect(&OK.repeat(2_000));
     client.subscribe("t", "c", 2_500);
-    wait(nsqd.wait_until(|nsqd| nsqd.channel("t", "c").unwrap().depth == 0));
+    wait(nsqd.wait_until(TIMEOUT, |nsqd| nsqd.channel("t", "c").unwrap().depth == 0));
     let sampled = nsqd.channel("t", "c").unwrap().in_flight_count;
     // About 2 %: a rate of 1, and nsqd's off-by-one.
     assert!((5..150).contains(&sampled), "{sampled}");
@@ -107,7 +109,7 @@ fn slow_reader_receives_many_large_messages() {
     let mut client = Client::consumer(&nsqd, "t", "c", 2_500);
     // The messages exceed the socket buffers. nsqd must wait, and still read commands.
     client.send(&b"NOP\n".repeat(10));
-    wait(nsqd.wait_for_command("NOP", 10));
+    wait(nsqd.wait_for_command("NOP", 10, TIMEOUT));
     for _ in 0..40 {
         assert_eq!(client.finish(1)[0].len(), 500_000);
     }

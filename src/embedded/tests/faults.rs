@@ -30,7 +30,7 @@ fn stall_executes_and_sends_heartbeats_but_no_responses() {
     let mut client = Client::with_heartbeats(&nsqd);
     nsqd.faults().stall(true);
     client.send(&publish("t", b"x").repeat(3));
-    wait(nsqd.wait_for_messages("t", 3));
+    wait(nsqd.wait_for_messages("t", 3, TIMEOUT));
     client.expect(HEARTBEAT);
     client.expect_silence();
     nsqd.faults().stall(false);
@@ -45,12 +45,12 @@ fn stall_closes_a_connection_that_the_client_closed() {
     nsqd.faults().stall(true);
     client.send(&publish("t", b"x"));
     before_tls.send(&identify(r#"{"feature_negotiation":true,"tls_v1":true}"#));
-    wait(nsqd.wait_for_command("IDENTIFY", 1));
+    wait(nsqd.wait_for_command("IDENTIFY", 1, TIMEOUT));
     for client in [&mut client, &mut before_tls] {
         client.shut_down_write();
         client.expect_end(End::Eof);
     }
-    wait(nsqd.wait_for_connections(0));
+    wait(nsqd.wait_for_connections(0, TIMEOUT));
     assert_eq!(nsqd.message_count("t"), 1);
 }
 
@@ -61,7 +61,7 @@ fn stall_holds_back_messages_and_errors() {
     let mut client = Client::connect(&nsqd);
     nsqd.faults().stall(true);
     client.send(b"SUB t c\nRDY 1\n");
-    wait(nsqd.wait_until(|nsqd| {
+    wait(nsqd.wait_until(TIMEOUT, |nsqd| {
         let channel = nsqd.channel("t", "c");
         channel.is_some_and(|info| info.in_flight_count == 1)
     }));
@@ -72,7 +72,7 @@ fn stall_holds_back_messages_and_errors() {
 
     nsqd.faults().stall(true);
     client.send(b"nonsense\n");
-    wait(nsqd.wait_for_command("nonsense", 1));
+    wait(nsqd.wait_for_command("nonsense", 1, TIMEOUT));
     client.expect_silence();
     nsqd.faults().stall(false);
     client.expect(&error("E_INVALID invalid command nonsense"));
@@ -139,14 +139,14 @@ fn delay_responses_does_not_delay_execution() {
     nsqd.faults().delay_responses(Duration::from_millis(300));
     let begin = Instant::now();
     client.send(&publish("t", b"x"));
-    wait(nsqd.wait_for_messages("t", 1));
+    wait(nsqd.wait_for_messages("t", 1, TIMEOUT));
     client.expect_silence();
     client.expect(OK);
     assert!(begin.elapsed() >= Duration::from_millis(300));
 
     nsqd.faults().delay_responses(Duration::MAX);
     client.send(&publish("t", b"x"));
-    wait(nsqd.wait_for_messages("t", 2));
+    wait(nsqd.wait_for_messages("t", 2, TIMEOUT));
     nsqd.faults().delay_responses(Duration::ZERO);
     client.expect(OK);
 }
@@ -216,7 +216,7 @@ fn send_raw_reaches_all_connections_despite_a_stall() {
         Client::connect(&nsqd),
         Client::without_magic(nsqd.address()),
     ];
-    wait(nsqd.wait_until(|nsqd| nsqd.connections().len() == 3));
+    wait(nsqd.wait_until(TIMEOUT, |nsqd| nsqd.connections().len() == 3));
     nsqd.faults().stall(true);
     nsqd.faults().send_raw([0, 0, 0, 255]);
     for client in &mut clients {

@@ -24,5 +24,5 @@ fn client_that_does_not_read_is_disconnected() {
     let burst = publish("t", b"x").repeat(1_000);
     // Fails once the responses fill the socket, nsqd stops reading, and its write deadline passes.
     while client.0.write_all(&burst).is_ok() {}
-    wait(nsqd.wait_for_connections(0));
+    wait(nsqd.wait_for_connections(0, TIMEOUT));
 }

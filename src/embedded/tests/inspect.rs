@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
+
 use super::*;
 
 #[test]
@@ -43,7 +45,7 @@ fn statistics_count_deliveries_and_answers() {
     client.message();
     let (id, ..) = client.message();
     client.send(format!("RDY 0\nREQ {id} 0\nNOP\n").as_bytes());
-    wait(nsqd.wait_for_command("NOP", 1));
+    wait(nsqd.wait_for_command("NOP", 1, TIMEOUT));
 
     let info = nsqd.channel("t", "c").unwrap();
     let counts = (info.depth, info.in_flight_count, info.requeue_count);
@@ -64,7 +66,7 @@ fn rejected_or_incomplete_mpub_creates_its_topic() {
     client.send(b"MPUB rejected\n\0\0\0\0");
     let mut client = Client::connect(&nsqd);
     client.send(b"MPUB incomplete\n\0\0");
-    wait(nsqd.wait_until(|nsqd| nsqd.topics() == ["incomplete", "rejected"]));
+    wait(nsqd.wait_until(TIMEOUT, |nsqd| nsqd.topics() == ["incomplete", "rejected"]));
 }
 
 #[test]
@@ -95,7 +97,7 @@ fn newest_commands_are_kept_and_all_are_counted() {
     let nsqd = start();
     let mut client = Client::connect(&nsqd);
     client.send(&[b"NOP old\n".to_vec(), b"NOP\n".repeat(10_000)].concat());
-    wait(nsqd.wait_for_command("NOP", 10_001));
+    wait(nsqd.wait_for_command("NOP", 10_001, TIMEOUT));
     let commands = nsqd.commands();
     assert_eq!(commands.len(), 10_000);
     assert!(commands.iter().all(|command| command.parameters.is_empty()));
@@ -114,7 +116,7 @@ fn connections_are_listed_with_their_first_identify() {
     );
     client.expect(&OK.repeat(2));
     let _silent = Client::without_magic(nsqd.address());
-    wait(nsqd.wait_until(|nsqd| nsqd.connections().len() == 2));
+    wait(nsqd.wait_until(TIMEOUT, |nsqd| nsqd.connections().len() == 2));
 
     let connections = nsqd.connections();
     assert_eq!(
@@ -130,7 +132,7 @@ fn connections_are_listed_with_their_first_identify() {
 
     client.subscribe("t", "c", 1);
     drop(client);
-    wait(nsqd.wait_for_connections(0));
+    wait(nsqd.wait_for_connections(0, TIMEOUT));
     let connection = &nsqd.connections()[0];
     assert!(!connection.open);
     assert_eq!(connection.subscription, Some(("t".into(), "c".into())));
@@ -141,11 +143,41 @@ fn wait_ends_when_messages_arrive_and_can_be_cancelled() {
     let nsqd = start();
     let mut client = Client::connect(&nsqd);
     wait(async {
-        let cancelled =
-            tokio::time::timeout(Duration::from_millis(1), nsqd.wait_for_messages("t", 1));
-        assert!(cancelled.await.is_err());
-        let waiting = nsqd.wait_for_messages("t", 2);
+        let cancelled = nsqd.wait_for_messages("t", 1, TIMEOUT);
+        assert!(cancelled.now_or_never().is_none());
+        let waiting = nsqd.wait_for_messages("t", 2, TIMEOUT);
         client.send(&publish("t", b"x").repeat(2));
-        assert_eq!(waiting.await.len(), 2);
+        assert_eq!(waiting.await?.len(), 2);
+        Ok(())
     });
+}
+
+/// The clock of the runtime is paused, and would end a timeout of tokio at once.
+#[tokio::test(start_paused = true)]
+async fn wait_ends_after_its_limit_and_says_what_there_is() {
+    let nsqd = start();
+    let mut client = Client::without_magic(nsqd.address());
+    client.send(b"  V2NOP\n");
+    client.send(&publish("t", b"x"));
+    client.expect(OK);
+    let limit = Duration::from_millis(50);
+    let began = std::time::Instant::now();
+    let messages = nsqd.wait_for_messages("t", 2, limit).await.unwrap_err();
+    assert!(began.elapsed() >= limit);
+    let connections = nsqd.wait_for_connections(0, limit).await.unwrap_err();
+    let commands = nsqd.wait_for_command("NOP", 3, limit).await.unwrap_err();
+    let condition = nsqd.wait_until(limit, |_| false).await.unwrap_err();
+    for (error, text) in [
+        (
+            messages,
+            "2 messages in topic \"t\" not within 50ms; there are 1",
+        ),
+        (connections, "0 connections not within 50ms; there are 1"),
+        (commands, "3 commands NOP not within 50ms; there are 1"),
+        (condition, "the condition not within 50ms"),
+    ] {
+        assert_eq!(error.to_string(), text);
+    }
+    // A limit beyond every clock is none.
+    nsqd.wait_for_messages("t", 1, Duration::MAX).await.unwrap();
 }

@@ -66,12 +66,12 @@ fn layers_transmit_heartbeats() {
             client.expect(HEARTBEAT);
             client.send(b"NOP\n");
         }
-        wait(nsqd.wait_for_command("NOP", 6 * round));
+        wait(nsqd.wait_for_command("NOP", 6 * round, TIMEOUT));
     }
     for client in &mut clients {
         client.send(&publish("t", b"x"));
     }
-    wait(nsqd.wait_for_messages("t", 6));
+    wait(nsqd.wait_for_messages("t", 6, TIMEOUT));
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn tls_close_notify_ends_the_input() {
     client.0.conn.send_close_notify();
     client.0.flush().unwrap();
     client.expect(OK);
-    wait(nsqd.wait_for_connections(0));
+    wait(nsqd.wait_for_connections(0, TIMEOUT));
 }
 
 /// The conformance table has the same for compression.
@@ -118,7 +118,7 @@ fn broken_tls_record_ends_the_connection() {
     let nsqd = authority.nsqd().start().unwrap();
     let mut client = Client::with_tls(&nsqd, &authority);
     client.0.sock.write_all(&[0xff; 64]).unwrap();
-    wait(nsqd.wait_for_connections(0));
+    wait(nsqd.wait_for_connections(0, TIMEOUT));
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn stall_and_freeze_apply_inside_the_layers() {
         let mut client = layers.connect(&nsqd, &authority, "");
         nsqd.faults().stall(true);
         client.send(&publish("t", b"x").repeat(3));
-        wait(nsqd.wait_for_messages("t", 3));
+        wait(nsqd.wait_for_messages("t", 3, TIMEOUT));
         nsqd.faults().send_raw(frame(0, b"first"));
         client.expect(&frame(0, b"first"));
         nsqd.faults().stall(false);
@@ -166,7 +166,7 @@ fn stall_delays_the_layers_after_identify() {
     nsqd.faults().stall(true);
     let mut client = Client::connect(&nsqd);
     client.send(&identify(&TLS_AND_SNAPPY.identify("")));
-    wait(nsqd.wait_for_command("IDENTIFY", 1));
+    wait(nsqd.wait_for_command("IDENTIFY", 1, TIMEOUT));
     client.expect_silence();
     nsqd.faults().stall(false);
     assert_eq!(client.frame().0, 0);
@@ -181,14 +181,14 @@ fn input_that_arrives_before_its_layer_waits_for_it() {
     nsqd.faults().stall(true);
     let mut client = Client::connect(&nsqd);
     client.send(&identify(&SNAPPY.identify("")));
-    wait(nsqd.wait_for_command("IDENTIFY", 1));
+    wait(nsqd.wait_for_command("IDENTIFY", 1, TIMEOUT));
     let mut socket = Client(client.0.try_clone().unwrap());
     let mut compressed = Compression::Snappy.add(client);
     compressed.send(&publish("t", b"x"));
     // A command of another client proves that nsqd has read the publish.
     let mut other = Client::connect(&nsqd);
     other.send(b"NOP\n");
-    wait(nsqd.wait_for_command("NOP", 1));
+    wait(nsqd.wait_for_command("NOP", 1, TIMEOUT));
     nsqd.faults().stall(false);
     assert_eq!(socket.frame().0, 0);
     compressed.expect(&OK.repeat(2));

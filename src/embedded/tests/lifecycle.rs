@@ -24,8 +24,8 @@ fn nsqd_serves_while_the_clock_of_the_caller_is_paused() {
     let nsqd = start();
     let mut client = Client::connect(&nsqd);
     client.send(&publish("t", b"x"));
-    let messages = runtime.block_on(nsqd.wait_for_messages("t", 1));
-    assert_eq!(messages.len(), 1);
+    let messages = runtime.block_on(nsqd.wait_for_messages("t", 1, TIMEOUT));
+    assert_eq!(messages.unwrap().len(), 1);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn drop_closes_all_sockets_and_frees_the_port() {
     let mut client = Client::connect(&nsqd);
     nsqd.faults().freeze(true);
     let mut frozen = Client::without_magic(address);
-    wait(nsqd.wait_until(|nsqd| nsqd.connections().len() == 2));
+    wait(nsqd.wait_until(TIMEOUT, |nsqd| nsqd.connections().len() == 2));
     drop(nsqd);
     client.expect_end(End::Eof);
     frozen.expect_end(End::Eof);

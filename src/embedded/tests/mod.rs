@@ -9,6 +9,7 @@ mod cuts;
 mod delivery;
 mod faults;
 mod heartbeats;
+mod http;
 mod inspect;
 mod layered_client;
 mod layers;

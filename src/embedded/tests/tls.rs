@@ -97,7 +97,7 @@ fn handshake_times_out_after_five_seconds() {
             r#"{{"feature_negotiation":true,"tls_v1":true,"heartbeat_interval":{interval}}}"#
         )));
     }
-    wait(nsqd.wait_for_command("IDENTIFY", 2));
+    wait(nsqd.wait_for_command("IDENTIFY", 2, TIMEOUT));
     let begin = Instant::now();
     nsqd.faults().stall(false);
     for client in &mut clients {
@@ -112,7 +112,7 @@ fn handshake_times_out_after_five_seconds() {
         let took = begin.elapsed();
         assert!((4_900..8_000).contains(&took.as_millis()), "{took:?}");
     }
-    wait(nsqd.wait_for_connections(0));
+    wait(nsqd.wait_for_connections(0, TIMEOUT));
 }
 
 #[test]
