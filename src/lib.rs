@@ -72,6 +72,9 @@
 //!
 //! 1. Every accepted publish gets exactly one result, within `publish_timeout` (30 s by default) of
 //!    its acceptance, provided that the producer's arbiter runs. Deadlines are checked every 20 ms.
+//!    A publish that arrives while there is no connection is queued as well, unless
+//!    `wait_for_connection` says otherwise: then it is [`NotConnected`](ErrorKind::NotConnected) at
+//!    once.
 //! 2. The result is `Ok` only if nsqd's `OK` for that very command was read.
 //! 3. Every [`PublishError`] has a [`Delivery`]. [`NotWritten`](Delivery::NotWritten): rejected
 //!    locally, rejected by nsqd with an error code that is known to come before anything is stored,
@@ -144,7 +147,7 @@ pub mod embedded;
 pub use self::{
     config::{
         ConfigOption, ConfigScope, ConnectionConfig, ConnectionConfigBuilder, ProducerConfig,
-        ProducerConfigBuilder, TlsVersion,
+        ProducerConfigBuilder, TlsVersion, WaitForConnection,
     },
     conn::{ConnectFuture, ConnectTarget, Connector, Transport},
     error::{

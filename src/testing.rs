@@ -67,8 +67,8 @@ pub fn publish_error(kind: ErrorKind) -> PublishError {
 /// Returns an error of this kind with this delivery.
 ///
 /// Kinds that cannot have it keep the one they can have: a publish that fails before it is queued
-/// (`InvalidName`, `EmptyBody`, `EmptyBatch`, `TooLarge`, `DelayTooLong`, `Serialize`, `Full`) is
-/// [`Delivery::NotWritten`], and one that is answered `ConnectionLost` is not.
+/// (`InvalidName`, `EmptyBody`, `EmptyBatch`, `TooLarge`, `DelayTooLong`, `Serialize`, `Full`,
+/// `NotConnected`) is [`Delivery::NotWritten`], and one that is answered `ConnectionLost` is not.
 ///
 /// ```
 /// use actix_nsq::{Delivery, ErrorKind, testing};
@@ -87,6 +87,7 @@ pub fn publish_error_with(kind: ErrorKind, delivery: Delivery) -> PublishError {
         | ErrorKind::TooLarge
         | ErrorKind::DelayTooLong
         | ErrorKind::Serialize
+        | ErrorKind::NotConnected
         | ErrorKind::Full => Delivery::NotWritten,
         ErrorKind::ConnectionLost if delivery == Delivery::NotWritten => Delivery::MaybeWritten,
         _ => delivery,
@@ -127,6 +128,7 @@ fn cause(kind: ErrorKind, delivery: Delivery) -> Cause {
             after: PUBLISH_TIMEOUT,
         },
         ErrorKind::Rejected(code) => Cause::Rejected(ServerError::parse(code.as_str().as_bytes())),
+        ErrorKind::NotConnected => Cause::NoConnection { last: None },
         ErrorKind::ConnectionLost => Cause::ConnectionLost(ConnectionError::ClosedByPeer),
         ErrorKind::Drained => Cause::Drained,
         ErrorKind::Closed => Cause::Closed,
@@ -153,6 +155,7 @@ mod tests {
             (ErrorKind::Serialize, Message, NotWritten, false),
             (ErrorKind::Full, Client, NotWritten, true),
             (ErrorKind::Timeout, Server, NotWritten, true),
+            (ErrorKind::NotConnected, Server, NotWritten, true),
             (ErrorKind::ConnectionLost, Server, MaybeWritten, true),
             (ErrorKind::Drained, Client, NotWritten, false),
             (ErrorKind::Closed, Client, NotWritten, false),

@@ -68,8 +68,12 @@ fn check_address(address: &str) {
     assert!(!host.contains(odd), "{address:?}");
 }
 
-/// Puts a secret before an `@` and into `auth_secret`, and asserts that it is not shown.
+/// Puts a secret before an `@` and into `auth_secret`, and asserts that it is not shown. The fuzzer
+/// may find the secret itself, and put it anywhere.
 fn secrets(before: &str, behind: &str) {
+    if [before, behind].iter().any(|text| text.contains(SECRET)) {
+        return;
+    }
     let mut texts = vec![format!("nsq://{before}?{behind}&auth_secret={SECRET}")];
     // After a `?` it would be the value of an option that is not secret.
     if !before.contains('?') {

@@ -16,6 +16,7 @@ mod table;
 mod tls;
 mod validate;
 mod value;
+mod wait_for_connection;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub use self::{
     producer::{ProducerConfig, ProducerConfigBuilder},
     table::{ConfigOption, ConfigScope},
     value::TlsVersion,
+    wait_for_connection::WaitForConnection,
 };
 use crate::{
     conn::{Connector, SecretError},

@@ -13,6 +13,7 @@ use super::{
     duration,
     redact::shown,
     value::{Kind, TlsVersion, Value},
+    wait_for_connection::WaitForConnection,
 };
 use crate::{
     conn::MAX_HOST,
@@ -463,6 +464,13 @@ macro_rules! producer_options {
             /// publish, as go-nsq does, or at the first `Ping` or `WaitConnected`.
             connect_at_start: bool [bool] = true => "true",
                 in () => "true or false";
+            /// Whether a publish that arrives while there is no connection is queued: `always`;
+            /// until the `first` connection was made; or `never`. Otherwise it fails at once with
+            /// `NotConnected`. It does not concern publishes that are queued already, nor a
+            /// connection that is replaced after nsqd rejected a publish or on request.
+            wait_for_connection: WaitForConnection [WaitForConnection]
+                = WaitForConnection::Always => "always",
+                in () => "always, first or never";
             /// Maximum number of publishes that are accepted and have no result yet.
             max_pending: usize [usize] = 100_000 => "100000",
                 in 1..=100_000_000 => "a number from 1 to 100000000";

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use super::{
-    ConnectionConfig, ProducerConfig, ProducerConfigBuilder, TlsVersion,
+    ConnectionConfig, ProducerConfig, ProducerConfigBuilder, TlsVersion, WaitForConnection,
     table::{ConnectionOptions, ProducerOptions},
     value::Value,
 };
@@ -74,6 +74,12 @@ impl Describe for Option<SocketAddr> {
 impl Describe for PathBuf {
     fn describe((): &()) -> String {
         "the path of a PEM file".into()
+    }
+}
+
+impl Describe for WaitForConnection {
+    fn describe((): &()) -> String {
+        "always, first or never".into()
     }
 }
 

@@ -32,6 +32,8 @@ pub enum ErrorKind {
     /// nsqd rejected the publish with this error code, or rejected an earlier one in a way that
     /// applies to this one.
     Rejected(ErrorCode),
+    /// There is no connection, and the option `wait_for_connection` says not to wait for one.
+    NotConnected,
     /// The connection was lost after the publish was written and before the response was read.
     ConnectionLost,
     /// The producer was drained. It accepts no publishes, or the drain's timeout passed before the
@@ -57,6 +59,7 @@ impl ErrorKind {
             Self::Full => "full",
             Self::Timeout => "timeout",
             Self::Rejected(code) => code.as_str(),
+            Self::NotConnected => "not_connected",
             Self::ConnectionLost => "connection_lost",
             Self::Drained => "drained",
             Self::Closed => "closed",
@@ -166,6 +169,7 @@ impl PublishError {
             Cause::Rejected(error)
             | Cause::ExceedsServerLimit { error, .. }
             | Cause::TopicDenied { error, .. } => ErrorKind::Rejected(error.code()),
+            Cause::NoConnection { .. } => ErrorKind::NotConnected,
             Cause::ConnectionLost(_) => ErrorKind::ConnectionLost,
             Cause::Drained => ErrorKind::Drained,
             Cause::Closed => ErrorKind::Closed,
@@ -188,6 +192,7 @@ impl PublishError {
             | Cause::NotConnected { .. }
             | Cause::Unanswered { .. }
             | Cause::RequestTimeout
+            | Cause::NoConnection { .. }
             | Cause::ConnectionLost(_) => ErrorScope::Server,
             Cause::Full { .. } | Cause::Drained | Cause::Closed => ErrorScope::Client,
             Cause::Rejected(error) => match error.code() {
@@ -214,6 +219,7 @@ impl PublishError {
             | Cause::NotConnected { .. }
             | Cause::Unanswered { .. }
             | Cause::RequestTimeout
+            | Cause::NoConnection { .. }
             | Cause::ConnectionLost(_) => true,
             Cause::Rejected(error) => matches!(
                 error.code(),
@@ -237,12 +243,15 @@ impl PublishError {
         }
     }
 
-    /// Returns the connection failure that caused this error, or the last one before the timeout.
+    /// Returns the connection failure that caused this error, or the last one before the timeout or
+    /// the publish.
     #[must_use]
     pub fn connection_error(&self) -> Option<&ConnectionError> {
         match &self.inner.cause {
             Cause::ConnectionLost(error) => Some(error),
-            Cause::NotSent { last, .. } | Cause::NotConnected { last, .. } => last.as_ref(),
+            Cause::NotSent { last, .. }
+            | Cause::NotConnected { last, .. }
+            | Cause::NoConnection { last } => last.as_ref(),
             _ => None,
         }
     }
@@ -358,6 +367,11 @@ pub(crate) enum Cause {
         within: Duration,
         #[source]
         error: ServerError,
+    },
+    #[error("not connected{}", last_error(.last))]
+    NoConnection {
+        #[source]
+        last: Option<ConnectionError>,
     },
     #[error("sent, but the connection was lost before nsqd responded: {0}")]
     ConnectionLost(#[source] ConnectionError),

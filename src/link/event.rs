@@ -1,10 +1,12 @@
 //! Events of connections, and the subscribers that receive them.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, task::Context as TaskContext, time::Duration};
 
 use actix::{Message, Recipient};
+use log::warn;
 use serde::Serialize;
 
+use super::feed::Feed;
 use crate::{
     error::ConnectionError,
     protocol::{AuthResponse, IdentifyResponse, one_line},
@@ -58,6 +60,8 @@ pub enum ConnectionEvent {
     BackingOff {
         /// Address of nsqd.
         address: Arc<str>,
+        /// Why the last attempt failed, or why the connection was lost.
+        reason: Option<ConnectionError>,
         /// Time until the next attempt.
         #[serde(rename = "delay_seconds", serialize_with = "seconds")]
         delay: Duration,
@@ -106,6 +110,7 @@ impl fmt::Display for ConnectionEvent {
             }
             Self::BackingOff {
                 address,
+                reason,
                 delay,
                 failures,
             } => {
@@ -114,7 +119,11 @@ impl fmt::Display for ConnectionEvent {
                 write!(
                     f,
                     "{address}: connecting in {delay:?} after {failures} failure{plural}"
-                )
+                )?;
+                match reason {
+                    Some(reason) => write!(f, ": {reason}"),
+                    None => Ok(()),
+                }
             }
             Self::Closed { address } => write!(f, "{address}: closed"),
         }
@@ -138,7 +147,9 @@ pub(crate) fn seconds<S: serde::Serializer>(
 /// recipient's actor stops or [`Unsubscribe`] is sent.
 ///
 /// A recipient that holds the address of the actor it observes keeps that actor running, as any
-/// other address does. A recipient that is subscribed twice receives each event twice.
+/// other address does. A recipient that is subscribed twice receives each event twice. Events that
+/// do not fit into the recipient's mailbox wait, at most 1,024; if there are more, the oldest are
+/// dropped, counted and logged.
 ///
 /// ```no_run
 /// use actix::prelude::*;
@@ -177,24 +188,65 @@ pub struct Unsubscribe<E>(pub Recipient<E>)
 where
     E: Message<Result = ()> + Send + 'static;
 
-/// The recipients that are subscribed to events of type `E`.
-#[derive(Debug)]
-pub(crate) struct Subscribers<E: Message<Result = ()> + Send + 'static>(Vec<Recipient<E>>);
+/// Maximum number of events that wait for a subscriber: those of some hundred reconnects. If there
+/// are more, the oldest are dropped.
+const MAX_WAITING: usize = 1_024;
+
+/// The subscribers to events of type `E`.
+pub(crate) struct Subscribers<E: Message<Result = ()> + Send + 'static>(Vec<Subscriber<E>>);
+
+struct Subscriber<E: Message<Result = ()> + Send + 'static> {
+    feed: Feed<E>,
+    /// Events dropped since it last had none to handle.
+    dropped: u64,
+}
+
+impl<E: Message<Result = ()> + Send + Clone + 'static> Subscriber<E> {
+    fn send(&mut self, event: E) {
+        let Err(event) = self.feed.send(event, 0) else {
+            return;
+        };
+        if self.dropped == 0 {
+            warn!("a subscriber has not handled {MAX_WAITING} events: the oldest are dropped");
+        }
+        self.dropped += 1;
+        self.feed.drop_oldest();
+        // There is room now.
+        let _ = self.feed.send(event, 0);
+    }
+
+    fn poll(&mut self, cx: &mut TaskContext<'_>) {
+        self.feed.poll(cx);
+        if self.dropped > 0 && self.feed.is_empty() {
+            let dropped = std::mem::take(&mut self.dropped);
+            warn!("{dropped} events of a slow subscriber were dropped");
+        }
+    }
+}
 
 impl<E: Message<Result = ()> + Send + Clone + 'static> Subscribers<E> {
     /// Adds a recipient and sends it the events that describe the current state.
     pub(crate) fn add(&mut self, to: Recipient<E>, current: impl IntoIterator<Item = E>) {
+        let mut subscriber = Subscriber {
+            feed: Feed::new(to, MAX_WAITING, usize::MAX),
+            dropped: 0,
+        };
         for event in current {
-            to.do_send(event);
+            subscriber.send(event);
         }
         // Events may be rare, and subscribers come and go: those that stopped are removed here,
         // too.
-        self.0.retain(Recipient::connected);
-        self.0.push(to);
+        self.remove_stopped();
+        self.0.push(subscriber);
     }
 
     pub(crate) fn remove(&mut self, to: &Recipient<E>) {
-        self.0.retain(|subscriber| subscriber != to);
+        self.0
+            .retain(|subscriber| subscriber.feed.recipient() != to);
+    }
+
+    fn remove_stopped(&mut self) {
+        self.0.retain(|subscriber| subscriber.feed.is_connected());
     }
 
     pub(crate) fn clear(&mut self) {
@@ -202,10 +254,17 @@ impl<E: Message<Result = ()> + Send + Clone + 'static> Subscribers<E> {
     }
 
     pub(crate) fn emit(&mut self, event: &E) {
-        self.0.retain(|subscriber| {
-            subscriber.do_send(event.clone());
-            subscriber.connected()
-        });
+        for subscriber in &mut self.0 {
+            subscriber.send(event.clone());
+        }
+        self.remove_stopped();
+    }
+
+    /// Passes events on that waited.
+    pub(crate) fn poll(&mut self, cx: &mut TaskContext<'_>) {
+        for subscriber in &mut self.0 {
+            subscriber.poll(cx);
+        }
     }
 }
 

@@ -29,6 +29,7 @@ use tokio::time::sleep;
 use super::{
     clock::now,
     event::{ConnectionEvent, Subscribers, rounded},
+    log_limit::LogLimit,
     retry::{EndCause, Retry},
     session::{Ended, Session},
 };
@@ -80,6 +81,7 @@ pub(crate) trait LinkOwner:
         link.state = State::BackingOff(Attempt { id, task });
         let event = ConnectionEvent::BackingOff {
             address: link.shared_address(),
+            reason: link.last_error.clone(),
             delay,
             failures: link.retry.failures(),
         };
@@ -131,13 +133,10 @@ pub(crate) trait LinkOwner:
                     .retry
                     .after_failure(error.is_lasting(), fastrand::f64());
                 let failures = link.retry.failures();
-                link.log(
-                    Level::Warn,
-                    &format!(
-                        "{error}; failures: {failures}, connecting again in {:?}",
-                        rounded(delay)
-                    ),
-                );
+                let delay_text = rounded(delay);
+                link.log_trouble(&format!(
+                    "{error}; failures: {failures}, connecting again in {delay_text:?}"
+                ));
                 link.last_error = Some(error);
                 link.state = State::Idle;
                 self.on_connect_failed(key);
@@ -152,7 +151,7 @@ pub(crate) trait LinkOwner:
         let state = self.on_connected(key, connected.round_trip, now);
         let Some(link) = self.link(key) else { return };
         let (negotiated, auth) = (connected.negotiated.clone(), connected.auth.clone());
-        link.log(Level::Info, &describe(&negotiated));
+        link.log_connected(&describe(&negotiated));
         let conn = Conn::open(connected, &link.options, ctx);
         link.state = State::Up(Box::new(Session::new(conn, state, now)));
         link.connects += 1;
@@ -198,6 +197,8 @@ pub(crate) struct Link<S> {
     disconnects: u64,
     /// Bytes that the sockets of earlier connections have accepted.
     bytes_written: u64,
+    trouble_limit: LogLimit,
+    connected_limit: LogLimit,
 }
 
 enum State<S> {
@@ -254,6 +255,8 @@ impl<S> Link<S> {
             connects: 0,
             disconnects: 0,
             bytes_written: 0,
+            trouble_limit: LogLimit::new(),
+            connected_limit: LogLimit::new(),
             options: Arc::new(options),
         }
     }
@@ -294,6 +297,15 @@ impl<S> Link<S> {
         match self.state {
             State::BackingOff(attempt) | State::Connecting(attempt) => attempt.id == id,
             State::Idle | State::Up(_) | State::Closed => false,
+        }
+    }
+
+    /// Whether a connection is up, or one is replaced that was not lost.
+    pub(crate) fn is_available(&self) -> bool {
+        match &self.state {
+            State::Up(session) => session.is_available(),
+            State::Idle | State::BackingOff(_) | State::Connecting(_) => self.retry.is_replacing(),
+            State::Closed => false,
         }
     }
 
@@ -358,16 +370,15 @@ impl<S> Link<S> {
     pub(crate) fn after_end(&mut self, ended: &Ended) -> Duration {
         self.disconnects += 1;
         let delay = self.retry.after_end(ended.end, fastrand::f64());
-        let (level, what) = if ended.end.cause == EndCause::Requested {
-            (Level::Info, "connection closed for a reconnect")
-        } else {
-            (Level::Warn, "connection lost")
-        };
         let reason = &ended.reason;
-        self.log(
-            level,
-            &format!("{what}: {reason}; connecting again in {:?}", rounded(delay)),
-        );
+        if ended.end.cause == EndCause::Requested {
+            self.log(Level::Info, "connection closed for a reconnect");
+        } else {
+            let delay = rounded(delay);
+            self.log_trouble(&format!(
+                "connection lost: {reason}; connecting again in {delay:?}"
+            ));
+        }
         self.last_error = Some(reason.clone());
         delay
     }
@@ -390,13 +401,38 @@ impl<S> Link<S> {
         self.state = State::Closed;
     }
 
-    /// Logs a message about this link, at a lower level while rejections follow one another.
-    pub(crate) fn log(&self, level: Level, message: &str) {
-        log!(
-            self.retry.level(level),
-            "{}: {message}",
-            self.options.address
-        );
+    /// Logs that a connection was lost or could not be made.
+    fn log_trouble(&mut self, message: &str) {
+        let suppressed = self.trouble_limit.pass(now());
+        self.log_limited(Level::Warn, message, suppressed);
+    }
+
+    fn log_connected(&mut self, message: &str) {
+        let suppressed = self.connected_limit.pass(now());
+        self.log_limited(Level::Info, message, suppressed);
+    }
+
+    fn log_limited(&self, level: Level, message: &str, suppressed: Option<u64>) {
+        match suppressed {
+            Some(0) => self.log(level, message),
+            Some(count) => self.log(
+                level,
+                &format!("{message} ({count} records like this were suppressed)"),
+            ),
+            None => self.log(Level::Debug, message),
+        }
+    }
+
+    /// Logs a message about this link, at a lower level while rejections follow one another. It has
+    /// the address once.
+    fn log(&self, level: Level, message: &str) {
+        let level = self.retry.level(level);
+        let address = &*self.options.address;
+        if message.contains(address) {
+            log!(level, "{message}");
+        } else {
+            log!(level, "{address}: {message}");
+        }
     }
 }
 

@@ -4,7 +4,9 @@
 mod clock;
 mod drain;
 mod event;
+mod feed;
 mod lifetime;
+mod log_limit;
 mod pump;
 mod reply;
 mod retry;
@@ -18,6 +20,7 @@ pub(crate) use self::{
     clock::{deadline_after, now},
     drain::DrainState,
     event::Subscribers,
+    feed::Feed,
     lifetime::{Link, LinkOwner, LinkState},
     pump::{Burst, Pump, Pumped},
     session::{Ended, FrameDisposition, Session},

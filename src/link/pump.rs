@@ -5,10 +5,11 @@
 use std::{
     pin::Pin,
     task::{Context as TaskContext, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use actix::{Actor, ActorFuture, AsyncContext, Context};
+use tokio::time::{Sleep, sleep};
 
 use super::clock::now;
 use crate::conn::{LazyTimer, wake_deferred};
@@ -17,6 +18,9 @@ use crate::conn::{LazyTimer, wake_deferred};
 /// yielding, however fast it is filled; its feature `mailbox_assert` panics at 256 messages, of
 /// which a few come from the connection.
 const BURST: usize = 192;
+
+/// How often an actor without addresses looks for cancelled requests.
+const RECHECK: Duration = Duration::from_millis(100);
 
 /// An actor whose work is done at the end of each poll.
 pub(crate) trait Pumped: Actor<Context = Context<Self>> {
@@ -30,6 +34,12 @@ pub(crate) trait Pumped: Actor<Context = Context<Self>> {
 
     /// Whether callers still have to be answered.
     fn is_busy(&self) -> bool;
+
+    /// Passes events on to subscribers. The actor is polled again when they have handled some.
+    fn poll_subscribers(&mut self, cx: &mut TaskContext<'_>);
+
+    /// Removes requests whose callers have cancelled them: no address is left.
+    fn remove_cancelled(&mut self);
 
     /// The last address is dropped and nothing is outstanding: stops for good.
     fn stop_unused(&mut self, ctx: &mut Context<Self>);
@@ -79,6 +89,8 @@ pub(crate) struct Pump {
     timer: Option<LazyTimer>,
     /// How many messages were seen when no address was left.
     unused_since: Option<u64>,
+    /// When an actor without addresses looks for cancelled requests again.
+    recheck: Option<Pin<Box<Sleep>>>,
 }
 
 impl<A: Pumped> ActorFuture<A> for Pump {
@@ -96,6 +108,7 @@ impl<A: Pumped> ActorFuture<A> for Pump {
                 break;
             }
         }
+        actor.poll_subscribers(cx);
         self.stop_unused(actor, ctx, cx);
         Poll::Pending
     }
@@ -117,6 +130,19 @@ impl Pump {
         timer.poll(cx)
     }
 
+    /// Removes cancelled requests, now and every 100 ms: that a caller drops its request does not
+    /// wake the actor.
+    fn remove_cancelled<A: Pumped>(&mut self, actor: &mut A, cx: &mut TaskContext<'_>) {
+        loop {
+            let recheck = self.recheck.get_or_insert_with(|| Box::pin(sleep(RECHECK)));
+            if recheck.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            self.recheck = None;
+            actor.remove_cancelled();
+        }
+    }
+
     /// Stops the actor when no address is left and no caller waits. It looks twice: the last
     /// message may arrive after the mailbox was emptied, and its sender drop the last address right
     /// after.
@@ -127,6 +153,9 @@ impl Pump {
         cx: &mut TaskContext<'_>,
     ) {
         let messages_seen = actor.burst().messages_seen;
+        if !ctx.connected() && actor.is_busy() {
+            self.remove_cancelled(actor, cx);
+        }
         if ctx.connected() || actor.is_busy() {
             self.unused_since = None;
         } else if self.unused_since == Some(messages_seen) {

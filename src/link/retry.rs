@@ -47,6 +47,9 @@ pub(crate) struct Retry {
     /// The last connection ended with a rejection. Under load many of these follow one another, so
     /// they are logged at debug level only.
     is_routine: bool,
+    /// The last connection ended with a rejection or on request, and no attempt has failed since:
+    /// the next connection is expected in a moment.
+    is_replacing: bool,
 }
 
 impl Retry {
@@ -55,7 +58,12 @@ impl Retry {
         Self {
             backoff: Backoff::new(initial, max),
             is_routine: false,
+            is_replacing: false,
         }
+    }
+
+    pub(crate) fn is_replacing(&self) -> bool {
+        self.is_replacing
     }
 
     /// Consecutive failures: connections lost and attempts failed since the last stable connection.
@@ -82,6 +90,7 @@ impl Retry {
             self.backoff.reset();
         }
         self.is_routine = end.cause == EndCause::Rejected && !end.is_persistent;
+        self.is_replacing = self.is_routine || end.cause == EndCause::Requested;
         if end.reconnect_requested {
             return Duration::ZERO;
         }
@@ -96,6 +105,7 @@ impl Retry {
     /// `0.0..1.0`.
     pub(crate) fn after_failure(&mut self, is_persistent: bool, random: f64) -> Duration {
         self.is_routine = false;
+        self.is_replacing = false;
         self.backoff(is_persistent, random)
     }
 

@@ -102,6 +102,16 @@ impl<S> Session<S> {
         self.close_when_idle = true;
     }
 
+    /// Whether the connection is up, or ends with a rejection or on request.
+    pub(super) fn is_available(&self) -> bool {
+        match &self.phase {
+            Phase::Open => true,
+            Phase::Closing(closing) => {
+                self.close_when_idle || closing.disposition == FrameDisposition::AfterRejection
+            }
+        }
+    }
+
     /// Notes that nsqd has executed a command.
     pub(crate) fn set_served(&mut self) {
         self.had_served = true;

@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     rc::Rc,
+    task::Context as TaskContext,
     time::{Duration, Instant},
 };
 
@@ -68,6 +69,12 @@ impl Pumped for Owner {
     fn is_busy(&self) -> bool {
         false
     }
+
+    fn poll_subscribers(&mut self, cx: &mut TaskContext<'_>) {
+        self.subscribers.poll(cx);
+    }
+
+    fn remove_cancelled(&mut self) {}
 
     fn stop_unused(&mut self, ctx: &mut Context<Self>) {
         ctx.stop();

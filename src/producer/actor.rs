@@ -5,6 +5,7 @@ use std::{
     fmt,
     rc::Rc,
     sync::Arc,
+    task::Context as TaskContext,
     time::{Duration, Instant},
 };
 
@@ -166,7 +167,7 @@ impl Producer {
         );
         let shared = Shared {
             queue: RefCell::new(TransactionQueue::new(limits)),
-            failures: Rc::new(FailureSink::new(link.shared_address())),
+            failures: Rc::new(FailureSink::new(link.shared_address(), limits.pending)),
         };
         Self {
             shared: Rc::new(shared),
@@ -185,6 +186,12 @@ impl Producer {
                 ..Lifetime::default()
             },
             config,
+        }
+    }
+
+    pub(super) fn connect_if_idle(&mut self, ctx: &mut Context<Self>) {
+        if self.link.state() == LinkState::Idle {
+            self.connect_now((), ctx);
         }
     }
 
@@ -353,11 +360,8 @@ impl Pumped for Producer {
         self.expire(now);
         self.shared.queue.borrow_mut().admit_waiters();
         let has_waiters = !self.waiters.is_empty() && !self.drain.has_begun();
-        if self.link.state() == LinkState::Idle
-            && !self.drain.is_expired(now)
-            && (has_waiters || self.has_outstanding())
-        {
-            self.connect_now((), ctx);
+        if !self.drain.is_expired(now) && (has_waiters || self.has_outstanding()) {
+            self.connect_if_idle(ctx);
         }
         self.answer_waiters(now);
         if let Some(session) = self.link.up_mut()
@@ -382,6 +386,16 @@ impl Pumped for Producer {
 
     fn is_busy(&self) -> bool {
         self.has_outstanding() || self.drain.has_waiters() || !self.waiters.is_empty()
+    }
+
+    fn poll_subscribers(&mut self, cx: &mut TaskContext<'_>) {
+        self.observers.connection.poll(cx);
+        self.observers.producer.poll(cx);
+        self.shared.failures.poll(cx);
+    }
+
+    fn remove_cancelled(&mut self) {
+        self.shared.queue.borrow_mut().remove_cancelled();
     }
 
     fn stop_unused(&mut self, ctx: &mut Context<Self>) {

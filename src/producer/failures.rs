@@ -5,6 +5,7 @@ use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
+    task::Context as TaskContext,
     time::{Duration, Instant},
 };
 
@@ -13,9 +14,9 @@ use log::warn;
 
 use super::{
     message::{AnyPublish, PublishRequest},
-    queue::Reply,
+    queue::{Reply, Usage},
 };
-use crate::error::PublishError;
+use crate::{error::PublishError, link::Feed};
 
 /// Shortest time between two log records about failures.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
@@ -52,8 +53,9 @@ impl PublishFailure {
 /// is discarded (`do_send`, `try_send`). It replaces the log record (at most one per second) and an
 /// earlier recipient; [`Unsubscribe`](crate::Unsubscribe) ends it.
 ///
-/// The recipient's mailbox is not bounded by the producer. A recipient that holds the producer's
-/// address keeps the producer running, as any other address does.
+/// Failures that do not fit into the recipient's mailbox wait, at most `max_pending` with
+/// `max_pending_bytes`; what exceeds that is counted and logged instead. A recipient that holds the
+/// producer's address keeps the producer running, as any other address does.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -100,7 +102,7 @@ pub(super) enum ReplyTo {
 
 impl ReplyTo {
     pub(super) fn detached(failures: &Rc<FailureSink>, request: &PublishRequest) -> Self {
-        let has_subscriber = failures.to.borrow().is_some();
+        let has_subscriber = failures.feed.borrow().is_some();
         let kept = has_subscriber.then(|| Box::new(request.clone().into_any()));
         Self::Detached(Rc::clone(failures), kept)
     }
@@ -128,7 +130,9 @@ impl Reply for ReplyTo {
 /// them.
 pub(super) struct FailureSink {
     address: Arc<str>,
-    pub(super) to: RefCell<Option<Recipient<PublishFailure>>>,
+    /// What may wait for the subscriber.
+    limit: Usage,
+    feed: RefCell<Option<Feed<PublishFailure>>>,
     /// Failures since the last log record.
     count: Cell<u64>,
     latest: Cell<Option<PublishError>>,
@@ -136,29 +140,55 @@ pub(super) struct FailureSink {
 }
 
 impl FailureSink {
-    pub(super) fn new(address: Arc<str>) -> Self {
+    pub(super) fn new(address: Arc<str>, limit: Usage) -> Self {
         Self {
             address,
-            to: RefCell::default(),
+            limit,
+            feed: RefCell::default(),
             count: Cell::default(),
             latest: Cell::default(),
             logged: Cell::default(),
         }
     }
 
-    fn report(&self, publish: Option<Box<AnyPublish>>, error: PublishError) {
-        let to = self.to.borrow();
-        match (publish, to.as_ref().filter(|to| to.connected())) {
-            (Some(publish), Some(to)) => to.do_send(PublishFailure {
-                address: Arc::clone(&self.address),
-                publish: *publish,
-                error,
-            }),
-            _ => {
-                self.count.set(self.count.get().saturating_add(1));
-                self.latest.set(Some(error));
-            }
+    pub(super) fn subscribe(&self, to: Recipient<PublishFailure>) {
+        let Usage { publishes, bytes } = self.limit;
+        self.feed.replace(Some(Feed::new(to, publishes, bytes)));
+    }
+
+    pub(super) fn unsubscribe(&self, to: &Recipient<PublishFailure>) {
+        self.feed
+            .borrow_mut()
+            .take_if(|feed| feed.recipient() == to);
+    }
+
+    /// Passes failures on that waited.
+    pub(super) fn poll(&self, cx: &mut TaskContext<'_>) {
+        if let Some(feed) = self.feed.borrow_mut().as_mut() {
+            feed.poll(cx);
         }
+    }
+
+    fn report(&self, publish: Option<Box<AnyPublish>>, error: PublishError) {
+        let mut feed = self.feed.borrow_mut();
+        let feed = feed.as_mut().filter(|feed| feed.is_connected());
+        let error = match (publish, feed) {
+            (Some(publish), Some(feed)) => {
+                let size = publish.size();
+                let failure = PublishFailure {
+                    address: Arc::clone(&self.address),
+                    publish: *publish,
+                    error,
+                };
+                match feed.send(failure, size) {
+                    Ok(()) => return,
+                    Err(failure) => failure.error,
+                }
+            }
+            _ => error,
+        };
+        self.count.set(self.count.get().saturating_add(1));
+        self.latest.set(Some(error));
     }
 
     /// When failures are to be logged that were held back; `None` if that is at once, or there are

@@ -15,6 +15,7 @@ use super::{
     stats::{GetState, GetStats, ProducerEvent, ProducerState, Stats},
 };
 use crate::{
+    config::WaitForConnection,
     conn::{Closed, Frames},
     error::{Cause, Delivery, PublishError, WaitError},
     link::{
@@ -65,6 +66,10 @@ impl Producer {
         let timeout = request.timeout(self.config.publish_timeout());
         let rejected = self.check(&request, now).err();
         self.rejected += u64::from(rejected.is_some());
+        if matches!(rejected, Some(Cause::NoConnection { .. })) {
+            // With `connect_at_start` off the first publish begins to connect.
+            self.connect_if_idle(ctx);
+        }
         PublishReply {
             shared: Rc::clone(&self.shared),
             request,
@@ -75,10 +80,23 @@ impl Producer {
         }
     }
 
+    /// Whether a publish may be queued in the present state of the connection.
+    fn may_queue(&self) -> bool {
+        match self.config.wait_for_connection() {
+            WaitForConnection::Always => true,
+            WaitForConnection::First if self.link.connects() == 0 => true,
+            WaitForConnection::First | WaitForConnection::Never => self.link.is_available(),
+        }
+    }
+
     /// Checks what must not reach nsqd, because nsqd would close the connection.
     fn check(&self, request: &PublishRequest, now: Instant) -> Result<(), Cause> {
         if self.drain.has_begun() {
             return Err(Cause::Drained);
+        }
+        if !self.may_queue() {
+            let last = self.link.last_error().cloned();
+            return Err(Cause::NoConnection { last });
         }
         let topic = request
             .topic
@@ -287,7 +305,7 @@ impl Handler<SubscribeFailures> for Producer {
 
     fn handle(&mut self, SubscribeFailures(to): SubscribeFailures, ctx: &mut Context<Self>) {
         self.on_message(ctx);
-        self.shared.failures.to.replace(Some(to));
+        self.shared.failures.subscribe(to);
     }
 }
 
@@ -296,10 +314,6 @@ impl Handler<Unsubscribe<PublishFailure>> for Producer {
 
     fn handle(&mut self, Unsubscribe(to): Unsubscribe<PublishFailure>, ctx: &mut Context<Self>) {
         self.on_message(ctx);
-        self.shared
-            .failures
-            .to
-            .borrow_mut()
-            .take_if(|current| *current == to);
+        self.shared.failures.unsubscribe(&to);
     }
 }

@@ -248,6 +248,11 @@ impl AnyPublish {
         self.request().payload.bodies()
     }
 
+    /// Bytes of all bodies.
+    pub(super) fn size(&self) -> usize {
+        self.request().payload.size()
+    }
+
     fn request(&self) -> &PublishRequest {
         match self {
             Self::Publish(Publish(request))

@@ -8,7 +8,7 @@ use log::Level;
 use tokio::time::sleep;
 
 use crate::harness::{
-    Network, PUB_FAILED, Recorder, in_virtual_time, lost, ms, publish, rejected, s, topic,
+    HOUR, Network, PUB_FAILED, Recorder, in_virtual_time, lost, ms, publish, rejected, s, topic,
 };
 use crate::support::{logs, spoken::response_frame};
 
@@ -119,7 +119,7 @@ fn log_has_the_events_of_a_connection_and_no_body() {
         );
         lines.retain(|(level, _)| *level <= Level::Info);
         for (_, line) in &lines {
-            assert!(line.starts_with("nsqd in memory: "), "{line}");
+            assert_eq!(line.matches("nsqd in memory").count(), 1, "{line}");
         }
         // Refused, connected, lost, connected, drained.
         let levels: Vec<_> = lines.iter().map(|(level, _)| *level).collect();
@@ -143,6 +143,25 @@ fn repeated_rejections_do_not_flood_the_log() {
         }
         let lines = logs::take_info();
         assert!(lines.len() <= 2, "{lines:#?}");
+    });
+}
+
+/// checklist: 106
+#[test]
+fn long_outage_is_logged_once_a_minute_with_a_count() {
+    in_virtual_time(async |mut network: Network| {
+        logs::capture();
+        let _producer = network.start_with(|config| config.max_reconnect_backoff(s(1)));
+        while network.elapsed() < HOUR {
+            network.dial().await.refuse();
+        }
+        let lines = logs::take_info();
+        assert!((60..=70).contains(&lines.len()), "{} lines", lines.len());
+        let (_, last) = lines.last().unwrap();
+        assert!(
+            last.ends_with(" records like this were suppressed)"),
+            "{last}"
+        );
     });
 }
 

@@ -128,3 +128,13 @@ fn drain_waits_for_pings_and_rejects_new_ones() {
         });
     }
 }
+
+#[test]
+fn ping_without_time_is_not_sent() {
+    in_virtual_time(async |mut network: Network| {
+        let (producer, mut nsqd) = network.start_connected().await;
+        let (after, _) = timed(never_sent(ping(&producer, 0))).await;
+        assert!(after <= ms(20), "{after:?}");
+        nsqd.expect_silence(s(5)).await;
+    });
+}

@@ -251,7 +251,7 @@ impl<R: Reply> TransactionQueue<R> {
     ///
     /// All commands of a connection must be encoded into the same `out`: its total identifies them.
     pub(crate) fn next_command(&mut self, ping: &[u8], out: &mut Outbox, now: Instant) -> bool {
-        if self.pings.send_next() {
+        if self.pings.send_next(now) {
             Command::Identify(ping).encode(out);
             self.in_flight.push(InFlight::ping(out.total(), now));
             return true;

@@ -82,16 +82,24 @@ impl<R: Reply> Pings<R> {
     }
 
     /// Returns whether a ping is to be sent now; it counts as sent then.
-    pub(super) fn send_next(&mut self) -> bool {
+    pub(super) fn send_next(&mut self, now: Instant) -> bool {
         if self.sent >= Self::MAX_IN_FLIGHT {
             return false;
         }
         while let Some(ping) = self.pings.get(self.sent) {
-            if !ping.is_done() {
+            if !ping.is_done() && ping.deadline > now {
                 self.sent += 1;
                 return true;
             }
-            self.pings.remove(self.sent);
+            if let Some(ping) = self.pings.remove(self.sent)
+                && let Some(reply) = ping.reply.filter(|reply| !reply.is_closed())
+            {
+                let cause = Cause::NotSent {
+                    after: ping.timeout,
+                    last: None,
+                };
+                reply.answer(Err(PublishError::new(cause, Delivery::NotWritten)));
+            }
         }
         false
     }

@@ -62,6 +62,7 @@ const FILES: &[&str] = &["tls_root_ca_file", "tls_cert", "tls_key"];
 const OTHERS: &[&str] = &[
     "local_addr",
     "connect_at_start",
+    "wait_for_connection",
     "auto_batch",
     "retry_maybe_written",
     "tls_v1",

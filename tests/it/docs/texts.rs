@@ -6,7 +6,7 @@ use actix::Addr;
 use actix_nsq::{
     ConfigError, ConnectionConfig, ConnectionError, DeferredPublish, Delivery, ErrorKind,
     MultiPublish, Producer, ProducerConfig, ProducerConfigBuilder, Publish, PublishError,
-    TlsFailure, Topic, WaitConnected,
+    TlsFailure, Topic, WaitConnected, WaitForConnection,
     embedded::EmbeddedNsqd,
     producer::Drain,
     protocol::{DecodeError, ErrorCode, Frame, ServerError},
@@ -177,6 +177,7 @@ async fn page_has_the_texts_of_publish_errors() {
     printed.extend(rejected_locally().await.iter().map(ToString::to_string));
     printed.extend(full().await.iter().map(ToString::to_string));
     printed.extend(timed_out().await.iter().map(ToString::to_string));
+    printed.extend(not_waited().await.iter().map(ToString::to_string));
     printed.extend(stopped().await.iter().map(ToString::to_string));
     prints("## Publish errors", printed);
 }
@@ -555,6 +556,21 @@ async fn timed_out() -> Vec<PublishError> {
             .all(|error| error.kind() == ErrorKind::Timeout),
         "{errors:?}"
     );
+    errors
+}
+
+async fn not_waited() -> Vec<PublishError> {
+    let nsqd = EmbeddedNsqd::start().unwrap();
+    nsqd.faults().refuse_connections(true);
+    let never = WaitForConnection::Never;
+    let away = start(&nsqd, |config| config.wait_for_connection(never));
+    let publish = || away.send(Publish::new(topic("t"), "a"));
+    let connecting = publish().await.unwrap().unwrap_err();
+    let refused = WaitConnected { timeout: ms(100) };
+    away.send(refused).await.unwrap().unwrap_err();
+    let errors = vec![connecting, publish().await.unwrap().unwrap_err()];
+    let kinds = errors.iter().map(PublishError::kind);
+    assert!(kinds.eq([ErrorKind::NotConnected; 2]));
     errors
 }
 

@@ -1,6 +1,6 @@
 //! `SubscribeFailures`: failures of publishes whose result no caller awaits.
 
-use actix::{Actor, ActorContext, Addr, Context, Handler};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Recipient, WrapFuture};
 use actix_nsq::{
     AnyPublish, DeferredPublish, Delivery, ErrorKind, MultiPublish, Producer, Publish,
     PublishFailure, SubscribeFailures, producer::Drain, protocol::ErrorCode,
@@ -8,8 +8,10 @@ use actix_nsq::{
 use tokio::time::sleep;
 
 use crate::harness::{
-    Network, Recorder, in_virtual_time, lost, ms, publish, publish_each, s, topic,
+    HOUR, Network, Recorder, in_virtual_time, lost, ms, publish, publish_each, s, topic,
 };
+
+use crate::support::logs;
 
 type Failures = Recorder<PublishFailure>;
 
@@ -220,5 +222,51 @@ fn subscriber_may_send_failures_again_until_nsqd_is_back() {
         // A failure that is not retryable stops the subscriber.
         producer.send(Drain { timeout: s(1) }).await.unwrap();
         producer.do_send(Publish::new(topic("t"), "last"));
+    });
+}
+
+/// Handles nothing for an hour.
+struct Stuck(Recipient<PublishFailure>);
+
+impl Actor for Stuck {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.wait(sleep(HOUR).into_actor(self));
+    }
+}
+
+impl Handler<PublishFailure> for Stuck {
+    type Result = ();
+
+    fn handle(&mut self, failure: PublishFailure, _: &mut Context<Self>) {
+        self.0.do_send(failure);
+    }
+}
+
+/// contract: 6
+#[test]
+fn failures_for_a_stuck_subscriber_are_bounded_and_counted() {
+    in_virtual_time(async |mut network: Network| {
+        logs::capture();
+        let producer = network.start_with(|config| {
+            let config = config.max_publish_size(500).max_batch_size(5_000);
+            config.max_pending_bytes(10_000)
+        });
+        let _nsqd = network.connected().await;
+        let (recipient, failures) = Failures::start();
+        producer.do_send(SubscribeFailures(Stuck(recipient).start().recipient()));
+        for _ in 0..1_000 {
+            producer.do_send(Publish::new(topic("t"), vec![b'x'; 1_000]));
+        }
+        sleep(2 * HOUR).await;
+        // A mailbox of 16, and 10,000 bytes.
+        assert_eq!(take(&failures).await.len(), 16 + 10);
+        let lines = logs::take_info().into_iter();
+        let counts = lines.filter_map(|(_, line)| {
+            let (counted, _) = line.split_once(" publishes failed whose result is discarded")?;
+            counted.rsplit(' ').next()?.parse::<u32>().ok()
+        });
+        assert_eq!(counts.sum::<u32>(), 1_000 - 16 - 10);
     });
 }

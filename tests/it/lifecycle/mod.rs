@@ -25,6 +25,21 @@ async fn has_ended(network: &mut Network) {
     assert_eq!(network.open_connections(), 0);
 }
 
+#[test]
+fn producer_with_only_cancelled_publishes_ends_soon() {
+    in_virtual_time(async |mut network: Network| {
+        let producer = network.start();
+        let cancelled = publish_each(&producer, ["1", "2", "3"]);
+        let dial = network.dial().await;
+        drop(producer);
+        sleep(s(1)).await;
+        drop(cancelled);
+        sleep(ms(200)).await;
+        dial.refuse();
+        has_ended(&mut network).await;
+    });
+}
+
 /// contract: 1
 /// fault: P28
 /// checklist: 22, 111, 112

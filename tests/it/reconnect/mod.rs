@@ -1,6 +1,7 @@
 //! Reconnecting: when, after which delay, and for how long.
 
 mod disconnect;
+mod fail_fast;
 mod on_demand;
 mod storm;
 
