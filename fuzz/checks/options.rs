@@ -49,6 +49,7 @@ fn check(config: &Result<ProducerConfig, ConfigError>) {
                 "unknown option ",
                 "unsupported option ",
                 "nsqd address ",
+                "URL ",
                 "a producer takes one nsqd address",
                 "TLS: ",
             ];

@@ -4,7 +4,7 @@ use log::debug;
 use percent_encoding::percent_decode_str;
 
 use super::{
-    redact::shown_name,
+    redact::{shown_address, shown_name},
     table,
     validate::{address_error, incomplete},
 };
@@ -99,7 +99,8 @@ pub(super) fn variables(
 ) -> Result<Given, ConfigError> {
     let vars: Vec<_> = vars.into_iter().collect();
     let address = format!("{prefix}{ADDRESS}");
-    let Some((_, value)) = vars.iter().rfind(|(name, _)| *name == address) else {
+    let is_address = |(name, value): &&(String, String)| *name == address && !value.is_empty();
+    let Some((_, value)) = vars.iter().rfind(is_address) else {
         return Err(ConfigCause::NoAddress { variable: address }.into());
     };
     let mut given = if value.starts_with(SCHEME) {
@@ -117,10 +118,14 @@ pub(super) fn variables(
 /// Reads `nsq://host:port,host:port?option=value&option=value`.
 pub(super) fn url(url: &str) -> Result<Given, ConfigError> {
     let Some(rest) = url.strip_prefix(SCHEME) else {
-        return Err(address_error(url, "the URL must start with nsq://"));
+        return Err(url_error(url, "it must start with nsq://"));
     };
     let (list, query) = rest.split_once('?').unwrap_or((rest, ""));
     let list = list.strip_suffix('/').unwrap_or(list);
+    let has_path = |address: &String| address.contains('/') && !address.starts_with("unix:");
+    if addresses(list).iter().any(has_path) {
+        return Err(url_error(url, "a path is not supported"));
+    }
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     let options = pairs
         .map(|pair| option(url, pair))
@@ -143,8 +148,16 @@ fn option(url: &str, pair: &str) -> Result<(String, String), ConfigError> {
     };
     match percent_decode_str(value).decode_utf8() {
         Ok(value) => Ok((name.to_owned(), value.into_owned())),
-        Err(_) => Err(address_error(url, "a value is not UTF-8")),
+        Err(_) => Err(url_error(url, "a value is not UTF-8")),
     }
+}
+
+fn url_error(url: &str, problem: &'static str) -> ConfigError {
+    ConfigCause::Url {
+        url: shown_address(url),
+        problem,
+    }
+    .into()
 }
 
 /// Splits a list of addresses at its commas. A list with an `@` is not split: it is invalid, and a
@@ -196,11 +209,14 @@ mod tests {
     #[test]
     fn invalid_url_error_states_the_reason() {
         for (url, reason) in [
-            ("nsqd:4150", "the URL must start with nsq://"),
-            ("http://nsqd:4150", "the URL must start with nsq://"),
+            (
+                "nsqd:4150",
+                "URL \"nsqd:4150\": it must start with nsq://; expected nsq://",
+            ),
+            ("http://nsqd:4150", "it must start with nsq://"),
             ("nsq://nsqd", "no port"),
             ("nsq://user:word@nsqd:4150", "invalid host name"),
-            ("nsq://nsqd:4150/topic", "invalid port"),
+            ("nsq://nsqd:4150/topic", "a path is not supported"),
             ("nsq://nsqd:4150?client_id=%ff", "a value is not UTF-8"),
             (
                 "nsq://nsqd:4150?auth_secret",
@@ -266,7 +282,7 @@ mod tests {
         let config = ConnectionConfig::from_prefixed_vars("ORDERS_", owned(&vars)).unwrap();
         assert_eq!(config.dial_timeout(), Duration::from_secs(2));
         let error = ProducerConfig::from_prefixed_vars("STOCK_", owned(&vars)).unwrap_err();
-        let text = "environment variable STOCK_NSQD_TCP_ADDRESS is not set; ";
+        let text = "environment variable STOCK_NSQD_TCP_ADDRESS is not set or empty; ";
         assert!(error.to_string().starts_with(text), "{error}");
     }
 
@@ -284,7 +300,7 @@ mod tests {
     #[test]
     fn environment_error_names_the_variable_or_option() {
         let error = from_vars(&[("NSQ_MAX_PENDING", "3")]).unwrap_err();
-        let text = "environment variable NSQD_TCP_ADDRESS is not set; ";
+        let text = "environment variable NSQD_TCP_ADDRESS is not set or empty; ";
         assert!(error.to_string().starts_with(text), "{error}");
         let address = ("NSQD_TCP_ADDRESS", "nsqd:4150");
         let error = from_vars(&[address, ("NSQ_MAX_PENDING", "many")]).unwrap_err();

@@ -29,6 +29,7 @@ impl ConfigError {
             #[cfg(feature = "rustls")]
             ConfigCause::Tls { .. } => None,
             ConfigCause::Address { .. }
+            | ConfigCause::Url { .. }
             | ConfigCause::Addresses(_)
             | ConfigCause::NoAddress { .. } => None,
         }
@@ -107,10 +108,12 @@ pub(crate) enum ConfigCause {
         address: String,
         problem: &'static str,
     },
+    #[error("URL \"{url}\": {problem}; expected nsq://host:port, such as nsq://127.0.0.1:4150")]
+    Url { url: String, problem: &'static str },
     #[error("a producer takes one nsqd address, not {0}; start one producer per nsqd")]
     Addresses(usize),
     #[error(
-        "environment variable {variable} is not set; it must be the address of nsqd, such as \
+        "environment variable {variable} is not set or empty; it must be the address of nsqd, such as \
          127.0.0.1:4150"
     )]
     NoAddress { variable: String },

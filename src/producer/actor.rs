@@ -40,7 +40,8 @@ const EXPIRY_INTERVAL: Duration = Duration::from_millis(20);
 /// [`MultiPublish`](super::MultiPublish) and [`DeferredPublish`](super::DeferredPublish) messages.
 /// The address works from every thread. The producer reconnects indefinitely, with backoff; its
 /// address, mailbox and queued publishes survive. It stops when its last address is dropped and
-/// everything it accepted is answered.
+/// everything it accepted is answered; when the System ends before, for example because `main`
+/// returns, queued publishes are lost: send a [`Drain`](super::Drain) first.
 ///
 /// It answers nsqd's heartbeats on its arbiter: code that blocks that arbiter for two heartbeat
 /// intervals (1 minute by default) loses the connection.

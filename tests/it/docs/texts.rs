@@ -419,6 +419,7 @@ fn configurations() -> Vec<ConfigError> {
     let builder = || ProducerConfig::builder("nsqd:4150");
     vec![
         builder().max_pending(0).build().unwrap_err(),
+        ProducerConfig::from_url("nsqd:4150").unwrap_err(),
         builder().set("publish_timeout", "2500").unwrap_err(),
         builder().set("publish_timeuot", "1s").unwrap_err(),
         builder().set("max_in_flight", "2").unwrap_err(),
