@@ -16,6 +16,11 @@ const OTHERS: &[&str] = &["tls_config", "max_in_flight", "", "unknown"];
 /// The input: a byte that selects a URL, an address, texts around a secret, or options, each of
 /// them a byte for its name and a line for its value.
 pub fn options(data: &[u8]) {
+    // The fuzzer finds the secret and puts it where it is no secret.
+    let is_secret = |part: &[u8]| part == SECRET.as_bytes();
+    if data.windows(SECRET.len()).any(is_secret) {
+        return;
+    }
     let mut input = Input::new(data);
     let text = |input: &mut Input<'_>| String::from_utf8_lossy(input.until(b'\n')).into_owned();
     match input.below(5) {
@@ -69,12 +74,8 @@ fn check_address(address: &str) {
     assert!(!host.contains(odd), "{address:?}");
 }
 
-/// Puts a secret before an `@` and into `auth_secret`, and asserts that it is not shown. The fuzzer
-/// may find the secret itself, and put it anywhere.
+/// Puts a secret before an `@` and into `auth_secret`, and asserts that it is not shown.
 fn secrets(before: &str, behind: &str) {
-    if [before, behind].iter().any(|text| text.contains(SECRET)) {
-        return;
-    }
     let mut texts = vec![format!("nsq://{before}?{behind}&auth_secret={SECRET}")];
     // After a `?` it would be the value of an option that is not secret.
     if !before.contains('?') {
