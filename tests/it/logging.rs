@@ -148,6 +148,23 @@ fn repeated_rejections_do_not_flood_the_log() {
 
 /// checklist: 106
 #[test]
+fn failures_held_back_are_logged_at_the_end_of_a_drain() {
+    in_virtual_time(async |mut network: Network| {
+        logs::capture();
+        let (producer, _nsqd) = network.start_connected().await;
+        producer.do_send(Publish::new(topic("t"), ""));
+        sleep(ms(1)).await;
+        assert_eq!(failures_logged(), [1]);
+        for _ in 0..5 {
+            producer.do_send(Publish::new(topic("t"), ""));
+        }
+        producer.send(Drain { timeout: s(1) }).await.unwrap();
+        assert_eq!(failures_logged(), [5]);
+    });
+}
+
+/// checklist: 106
+#[test]
 fn long_outage_is_logged_once_a_minute_with_a_count() {
     in_virtual_time(async |mut network: Network| {
         logs::capture();

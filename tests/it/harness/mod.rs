@@ -22,6 +22,7 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
+        mpsc::RecvTimeoutError,
     },
     time::Duration,
 };
@@ -73,6 +74,7 @@ pub(crate) const fn ms(milliseconds: u64) -> Duration {
 /// that reports it is left.
 #[track_caller]
 pub(crate) fn in_virtual_time(test: impl AsyncFnOnce(Network)) {
+    let _running = watchdog();
     let (runtime, steps) = paused_runtime();
     let tasks = LocalSet::new();
     with_deadline(&runtime, &tasks, async {
@@ -86,11 +88,27 @@ pub(crate) fn in_virtual_time(test: impl AsyncFnOnce(Network)) {
 
 /// Runs a test in an actix System, with arbiters and real time.
 pub(crate) fn in_system<T>(test: impl AsyncFnOnce(Network) -> T) -> T {
+    let _running = watchdog();
     actix::System::new().block_on(async {
         let test = test(Network::new(PATIENCE, Arc::default()));
         let ended = timeout(4 * PATIENCE, test).await;
         ended.expect("the test waits for an event that does not happen")
     })
+}
+
+/// Aborts all tests if this one runs for ten minutes of real time: a task that never yields keeps
+/// every other timeout from firing. The test has ended when the value is dropped.
+fn watchdog() -> impl Sized {
+    const LIMIT: Duration = Duration::from_secs(600);
+    let (running, ended) = std::sync::mpsc::channel::<()>();
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    std::thread::spawn(move || {
+        if ended.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("{test} still runs after {LIMIT:?}");
+            std::process::abort();
+        }
+    });
+    running
 }
 
 /// Connects producers to the test. Dials wait until the test takes them; after the network is
