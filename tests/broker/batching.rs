@@ -1,9 +1,9 @@
 //! Automatic batching: one response of nsqd answers several publishes, each of them correctly.
 
 use actix_nsq::protocol::ErrorCode;
-use actix_nsq::{Delivery, ErrorKind};
+use actix_nsq::{Delivery, ErrorKind, Publish};
 
-use super::fixture::{assert_error, assert_stored, producer, publish, publish_all, stats};
+use super::fixture::{assert_error, assert_stored, producer, publish, publish_all, stats, topic};
 use crate::harness::{Scenario, scenarios};
 use crate::support::broker::{Broker, Settings};
 
@@ -19,6 +19,9 @@ pub fn scenarios() -> Vec<Scenario> {
 /// fault: P19
 async fn rejected_member_of_a_batch_fails_alone(broker: Broker) {
     let producer = producer(&broker).await;
+    // The first batches of a connection are small, until nsqd's speed is known.
+    let first = Publish::new(topic("other"), "first");
+    producer.send(first).await.unwrap().unwrap();
     let (before, rejected, after) = tokio::join!(
         publish_all(&producer, 0..50),
         publish(&producer, vec![b'x'; 1_001]),
@@ -39,5 +42,5 @@ async fn rejected_member_of_a_batch_fails_alone(broker: Broker) {
     let stats = stats(&producer).await;
     assert_eq!((stats.batches, stats.batched), (1, 101));
     // The 100 others were sent twice, the rejected one once.
-    assert_eq!((stats.commands, stats.requeued), (101, 100));
+    assert_eq!((stats.commands, stats.requeued), (1 + 101, 100));
 }
