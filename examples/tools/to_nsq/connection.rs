@@ -81,7 +81,7 @@ impl Connection {
                 self.reported.set(Some(since));
                 let effect = match on_failure {
                     OnFailure::Retry => "the input waits",
-                    OnFailure::Stop => "the program ends when a record times out",
+                    OnFailure::Stop => "the program ends with the next record",
                     OnFailure::Skip => "records that time out are skipped",
                 };
                 print_line(format_args!("{address}: not connected; {effect}"));

@@ -14,8 +14,9 @@
 //!   slowest nsqd, and is read only as far ahead as nsqd answers in time.
 //! * `--on-failure` decides about a record that nsqd cannot take at the moment. `retry` (default):
 //!   the input waits, nothing is skipped, and the order is kept; `publish_timeout` does not apply.
-//!   `stop`: the program ends, as NSQ's own tool does. `skip`: the record has failed. A record that
-//!   has no result within `publish_timeout` is such a record.
+//!   `stop`: the program ends, as NSQ's own tool does; it does not wait for a connection, unless
+//!   `--producer-opt wait_for_connection,always` is given. `skip`: the record has failed. A record
+//!   without a result within `publish_timeout` is such a record.
 //! * A record that can never succeed (empty, too large) is reported and passed over in each mode,
 //!   or ends the program with `--on-invalid stop`. An error that concerns all records, such as a
 //!   topic that is not authorized, ends the program, except with `--on-failure skip`.

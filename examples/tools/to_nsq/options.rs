@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use actix_nsq::{ConfigError, ProducerConfig, Topic};
+use actix_nsq::{ConfigError, ProducerConfig, Topic, WaitForConnection};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use crate::{
@@ -144,6 +144,11 @@ fn config(address: &str, flags: &Flags) -> Result<ProducerConfig, ConfigError> {
     let version = env!("CARGO_PKG_VERSION");
     let builder = ProducerConfig::builder(address)
         .user_agent(format!("to_nsq/{version} actix-nsq/{version}"));
+    let builder = match flags.on_failure {
+        // As NSQ's own tool, which ends if it cannot connect.
+        OnFailure::Stop => builder.wait_for_connection(WaitForConnection::Never),
+        OnFailure::Retry | OnFailure::Skip => builder,
+    };
     let builder = flags
         .producer_opt
         .iter()
