@@ -287,13 +287,14 @@ async fn record_that_may_be_written_is_sent_again_on_request_only(broker: Broker
 }
 
 async fn input_waits_for_the_slowest_address(broker: Broker) {
-    let count = 200_000;
+    let count = 20_000;
     let stalled = ChaosProxy::start(broker.address().await, Faults::default(), 1).unwrap();
     let (input, mut output) = std::io::pipe().unwrap();
     let options = [
         format!("--topic={TOPIC}"),
         format!("--nsqd-tcp-address={}", broker.address().await),
         format!("--nsqd-tcp-address={}", stalled.address()),
+        "--producer-opt=publish_window,500".to_owned(),
     ];
     let to_nsq = ToNsq::reading(input.into(), &options).unwrap();
     output.write_all(b"first\n").unwrap();
@@ -303,7 +304,7 @@ async fn input_waits_for_the_slowest_address(broker: Broker) {
     stalled.set(Faults::black_hole());
     let feed = std::thread::spawn(move || {
         for number in 1..count {
-            writeln!(output, "{number}").unwrap();
+            writeln!(output, "{number:0100}").unwrap();
         }
     });
     // The fast address has taken everything that is read ahead.
