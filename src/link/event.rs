@@ -273,3 +273,44 @@ impl<E: Message<Result = ()> + Send + 'static> Default for Subscribers<E> {
         Self(Vec::new())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix::{Actor, ActorContext, Context, Handler};
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    /// Stops at once.
+    struct Subscriber;
+
+    impl Actor for Subscriber {
+        type Context = Context<Self>;
+
+        fn started(&mut self, ctx: &mut Context<Self>) {
+            ctx.stop();
+        }
+    }
+
+    impl Handler<ConnectionEvent> for Subscriber {
+        type Result = ();
+
+        fn handle(&mut self, _: ConnectionEvent, _: &mut Context<Self>) {}
+    }
+
+    #[actix::test]
+    async fn stopped_subscribers_do_not_accumulate() {
+        let mut subscribers = Subscribers::default();
+        for _ in 0..10 {
+            let to = Subscriber.start().recipient();
+            subscribers.add(to.clone(), None);
+            assert_eq!(subscribers.0.len(), 1);
+            while to.connected() {
+                yield_now().await;
+            }
+        }
+        let address = "nsqd".into();
+        subscribers.emit(&ConnectionEvent::Idle { address });
+        assert_eq!(subscribers.0.len(), 0);
+    }
+}

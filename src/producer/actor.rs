@@ -197,7 +197,7 @@ impl Producer {
     }
 
     fn has_outstanding(&self) -> bool {
-        !self.shared.queue.borrow().is_empty()
+        !self.shared.queue.borrow_mut().is_empty()
     }
 
     /// Answers the publishes whose deadlines have passed.

@@ -64,3 +64,29 @@ impl DeniedTopics {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(number: usize) -> Topic {
+        Topic::new(format!("topic_{number}")).unwrap()
+    }
+
+    #[test]
+    fn denied_topics_are_bounded_and_forgotten() {
+        let mut denied = DeniedTopics::default();
+        let mut now = Instant::now();
+        let error = ServerError::parse(b"E_UNAUTHORIZED AUTH failed");
+        for round in 0..3 {
+            for number in 0..1_000 {
+                denied.on_error(topic(number), error.clone(), now);
+            }
+            assert_eq!(denied.0.len(), MAX_TOPICS, "{round}");
+            denied.check(&topic(0), now).unwrap_err();
+            denied.check(&topic(MAX_TOPICS), now).unwrap();
+            now += REMEMBERED;
+            denied.check(&topic(0), now).unwrap();
+        }
+    }
+}

@@ -243,7 +243,7 @@ impl Handler<GetStats> for Producer {
 
     fn handle(&mut self, _: GetStats, ctx: &mut Context<Self>) -> Stats {
         self.on_message(ctx);
-        let queue = self.shared.queue.borrow();
+        let mut queue = self.shared.queue.borrow_mut();
         let counters = queue.counters();
         let Usage {
             publishes: queued,

@@ -186,7 +186,8 @@ pub struct Stats {
     pub in_flight: usize,
     /// Bytes of their bodies.
     pub in_flight_bytes: usize,
-    /// Publishes of handles that wait for capacity; they are not accepted yet.
+    /// Publishes of handles that wait for capacity; they are not accepted yet. Cancelled ones may
+    /// count until those before them are accepted.
     pub waiting_for_capacity: usize,
     /// Times to `Ok` from acceptance, or from arrival for a publish that waited for capacity.
     pub latency: Latency,

@@ -52,14 +52,14 @@ impl<R: Reply> Admission<R> {
         }
     }
 
-    /// Returns the number of waiters that are not cancelled.
+    /// Returns the number of waiters, cancelled ones included.
     pub(super) fn len(&self) -> usize {
-        let waiters = self.waiters.iter();
-        waiters.filter(|waiter| !waiter.reply.is_closed()).count()
+        self.waiters.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiters.iter().all(|waiter| waiter.reply.is_closed())
+    /// Returns whether nothing waits. Cancelled waiters do not.
+    pub(super) fn is_empty(&mut self) -> bool {
+        self.first().is_none()
     }
 
     /// Returns what the first waiter needs. Cancelled waiters in front of it are removed.
@@ -125,10 +125,5 @@ impl<R: Reply> Admission<R> {
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = Waiter<R>> + use<R> {
         let waiters = mem::take(&mut self.waiters).into_iter();
         waiters.filter(|waiter| !waiter.reply.is_closed())
-    }
-
-    #[cfg(test)]
-    pub(super) fn entries(&self) -> usize {
-        self.waiters.len()
     }
 }

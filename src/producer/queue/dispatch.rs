@@ -30,7 +30,7 @@ pub(super) struct Bounds<'a> {
 /// Returns whether a queue may be held back in order to send larger batches: its topic is in
 /// flight, and its next publish can be batched.
 pub(super) fn may_be_held_back<R>(queue: &mut TopicQueue<R>) -> bool {
-    queue.in_flight() > 0 && queue.get_unsent(0).is_some_and(|next| !next.no_batch)
+    queue.in_flight() > 0 && queue.next().is_some_and(|next| !next.no_batch)
 }
 
 /// Returns whether the next batch of a queue waits for more publishes, because enough of its topic
@@ -42,18 +42,20 @@ pub(super) fn waits_for_more<R>(queue: &mut TopicQueue<R>, limit: &InFlightLimit
 /// The publishes selected for the next command.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Selection {
-    /// The command carries this many of the publishes that are next to be sent.
+    /// The command carries these publishes, which are in flight now.
     pub(super) usage: Usage,
-    /// This many publishes behind them were answered, because they cannot be sent.
-    pub(super) undeliverable: usize,
+    /// This many of them had been sent before.
+    pub(super) requeued: usize,
+    /// Publishes were answered and discarded, because they cannot be sent.
+    pub(super) has_discarded: bool,
     /// The next publish exceeds the window.
     pub(super) blocked: bool,
 }
 
 /// Selects the publishes of the next command.
 ///
-/// Cancelled, expired and undeliverable ones are answered and moved behind the selected ones. Each
-/// publish is checked once, so a caller that cancels meanwhile does not change the selection.
+/// Cancelled, expired and undeliverable ones are answered and discarded. Each publish is checked
+/// once, so a caller that cancels meanwhile does not change the selection.
 pub(super) fn select_batch<R: Reply>(
     queue: &mut TopicQueue<R>,
     bounds: &Bounds<'_>,
@@ -61,8 +63,7 @@ pub(super) fn select_batch<R: Reply>(
 ) -> Selection {
     let max_messages = bounds.batch.map_or(1, |batch| batch.messages);
     let mut selection = Selection::default();
-    let mut position = 0;
-    while let Some(publish) = queue.get_unsent(position) {
+    while let Some(publish) = queue.next() {
         let cause = publish.undeliverable(bounds.server_limits).or_else(|| {
             let is_expired = publish.deadline <= bounds.now;
             is_expired.then(|| publish.timeout_cause(false, None))
@@ -70,8 +71,9 @@ pub(super) fn select_batch<R: Reply>(
         if let Some(cause) = cause {
             let error = PublishError::new(cause, publish.not_written());
             accounting.answer(publish, Err(error));
-            selection.undeliverable += 1;
-            position += 1;
+            accounting.release(publish);
+            queue.discard_next();
+            selection.has_discarded = true;
             continue;
         }
         let (size, can_batch) = (publish.size, !publish.no_batch);
@@ -89,11 +91,8 @@ pub(super) fn select_batch<R: Reply>(
             selection.blocked = members == 0;
             break;
         }
-        if position != members {
-            queue.swap_unsent(position, members);
-        }
         selection.usage = usage;
-        position += 1;
+        selection.requeued += usize::from(queue.send_next());
         if !can_batch {
             break;
         }
@@ -101,10 +100,10 @@ pub(super) fn select_batch<R: Reply>(
     selection
 }
 
-/// Encodes the next publishes of a queue as one command.
+/// Encodes the command of the selected publishes.
 pub(super) fn encode<R>(queue: &TopicQueue<R>, usage: Usage, out: &mut Outbox) {
     let Usage { publishes, bytes } = usage;
-    let mut members = queue.next(publishes);
+    let mut members = queue.youngest(publishes);
     let Some(first) = members.clone().next() else {
         return;
     };

@@ -107,7 +107,7 @@ impl<R: Reply> TransactionQueue<R> {
     }
 
     /// Returns whether every publish and ping is answered.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&mut self) -> bool {
         self.accounting.unanswered == 0 && self.pings.is_empty() && self.admission.is_empty()
     }
 
@@ -151,8 +151,10 @@ impl<R: Reply> TransactionQueue<R> {
         self.in_flight.usage()
     }
 
-    /// Returns the number of publishes that wait for capacity.
-    pub(crate) fn waiting_for_capacity(&self) -> usize {
+    /// Returns the number of publishes that wait for capacity. Cancelled ones may count until those
+    /// before them are admitted.
+    pub(crate) fn waiting_for_capacity(&mut self) -> usize {
+        self.admission.first();
         self.admission.len()
     }
 
@@ -284,13 +286,13 @@ impl<R: Reply> TransactionQueue<R> {
             };
             let Selection {
                 usage,
-                undeliverable,
+                requeued,
+                has_discarded,
                 blocked,
             } = select_batch(queue, &bounds, &mut self.accounting);
             let publishes = usage.publishes;
             if publishes > 0 {
                 encode(queue, usage, out);
-                let requeued = queue.mark_sent(publishes);
                 self.accounting.command_sent(publishes, requeued);
                 self.in_flight
                     .push_publishes(index, usage, out.total(), now);
@@ -299,9 +301,8 @@ impl<R: Reply> TransactionQueue<R> {
                 // Before a publish is accepted below, which could give the queue a later turn.
                 self.topics.keep_turn(index);
             }
-            if undeliverable > 0 {
-                self.topics
-                    .remove_next(index, undeliverable, &mut self.accounting);
+            if has_discarded {
+                self.topics.shrink(index);
                 self.admit_waiters();
             }
             if blocked {

@@ -52,8 +52,16 @@ impl<R: Reply> Pings<R> {
     }
 
     /// Returns whether no caller awaits a response.
-    pub(super) fn is_empty(&self) -> bool {
-        self.pings.iter().all(Ping::is_done)
+    pub(super) fn is_empty(&mut self) -> bool {
+        self.next().is_none() && self.pings.iter().all(Ping::is_done)
+    }
+
+    /// Returns the next ping to be sent. Cancelled ones in front of it are removed.
+    fn next(&mut self) -> Option<&Ping<R>> {
+        while self.pings.get(self.sent)?.is_done() {
+            self.pings.remove(self.sent);
+        }
+        self.pings.get(self.sent)
     }
 
     /// Adds a ping and returns its deadline.

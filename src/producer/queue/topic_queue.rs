@@ -5,11 +5,13 @@ use std::{
     mem, ptr,
 };
 
+use bytes::Bytes;
+
 use super::{
     accounting::Accounting,
     pending::{Pending, Reply},
 };
-use crate::{error::PublishError, protocol::Topic};
+use crate::{error::PublishError, producer::payload::Payload, protocol::Topic};
 
 /// Number of topics that keep their queue while it is empty. Beyond it an empty queue is reused for
 /// another topic, so that topics that come and go do not accumulate.
@@ -18,12 +20,16 @@ const IDLE_QUEUES: usize = 64;
 /// Number of publishes for which an empty queue keeps its memory.
 const IDLE_CAPACITY: usize = 1_024;
 
-/// Publishes in order of arrival. The first `sent` are in flight.
+/// Publishes in order of arrival. The first `sent` are in flight, the next `gap` are discarded.
+///
+/// To remove discarded publishes means to move all that are in flight. They are removed together
+/// once they are as many, so each of them costs the same, however many are in flight.
 pub(super) struct TopicQueue<R> {
     /// `None` if it is the single queue, or not in use.
     topic: Option<Topic>,
     publishes: VecDeque<Pending<R>>,
     sent: usize,
+    gap: usize,
     /// nsqd failed to store from this queue, and has not answered it with `OK` since.
     pub(super) batching_suspended: bool,
     /// It is in the list of queues that take turns.
@@ -38,6 +44,7 @@ impl<R> TopicQueue<R> {
             topic,
             publishes: VecDeque::new(),
             sent: 0,
+            gap: 0,
             batching_suspended: false,
             is_ready: false,
             is_held_back: false,
@@ -49,33 +56,44 @@ impl<R> TopicQueue<R> {
         self.sent
     }
 
-    /// Number of publishes that are not in flight.
+    /// Number of publishes that are to be sent.
     pub(super) fn unsent(&self) -> usize {
-        self.publishes.len().saturating_sub(self.sent)
+        self.publishes.len().saturating_sub(self.sent + self.gap)
     }
 
-    /// Returns a publish by its position among those that are not in flight.
-    pub(super) fn get_unsent(&mut self, position: usize) -> Option<&mut Pending<R>> {
-        self.publishes.get_mut(self.sent + position)
+    /// The next publish to be sent.
+    pub(super) fn next(&mut self) -> Option<&mut Pending<R>> {
+        self.publishes.get_mut(self.sent + self.gap)
     }
 
-    /// Swaps two publishes that are not in flight.
-    pub(super) fn swap_unsent(&mut self, first: usize, second: usize) {
-        self.publishes.swap(self.sent + first, self.sent + second);
+    /// The next publish is in flight now. Returns whether it had been sent before.
+    pub(super) fn send_next(&mut self) -> bool {
+        if self.gap > 0 {
+            self.publishes.swap(self.sent, self.sent + self.gap);
+        }
+        let publish = self.publishes.get_mut(self.sent);
+        self.sent += 1;
+        publish.is_some_and(|publish| mem::replace(&mut publish.retried, true))
     }
 
-    /// The publishes of the next command.
-    pub(super) fn next(&self, count: usize) -> impl Iterator<Item = &Pending<R>> + Clone {
-        self.publishes.range(self.sent..self.sent + count)
+    /// The next publish is answered, and will not be sent.
+    pub(super) fn discard_next(&mut self) {
+        if let Some(publish) = self.next() {
+            publish.payload = Payload::Publish(Bytes::new());
+            self.gap += 1;
+        }
     }
 
-    /// The next publishes are in flight now. Returns how many of them had been sent before.
-    pub(super) fn mark_sent(&mut self, count: usize) -> usize {
-        let members = self.publishes.range_mut(self.sent..self.sent + count);
-        let retried = members.map(|publish| mem::replace(&mut publish.retried, true));
-        let requeued = retried.map(usize::from).sum();
-        self.sent += count;
-        requeued
+    /// The publishes of the youngest command in flight.
+    pub(super) fn youngest(&self, count: usize) -> impl Iterator<Item = &Pending<R>> + Clone {
+        self.publishes
+            .range(self.sent.saturating_sub(count)..self.sent)
+    }
+
+    /// Removes the discarded publishes.
+    fn close_gap(&mut self) {
+        self.publishes.drain(self.sent..self.sent + self.gap);
+        self.gap = 0;
     }
 
     /// The publishes of the oldest command in flight.
@@ -85,6 +103,7 @@ impl<R> TopicQueue<R> {
 
     /// The publishes of the youngest command in flight, which are no longer in flight.
     pub(super) fn take_back(&mut self, count: usize) -> impl Iterator<Item = &mut Pending<R>> {
+        self.close_gap();
         self.sent = self.sent.saturating_sub(count);
         self.publishes.iter_mut().skip(self.sent).take(count)
     }
@@ -249,10 +268,13 @@ impl<R> TopicQueues<R> {
     }
 
     /// Returns memory that a queue does not need, and the queue itself if it is empty.
-    fn shrink(&mut self, index: usize) {
+    pub(super) fn shrink(&mut self, index: usize) {
         let Some(queue) = self.queues.get_mut(index) else {
             return;
         };
+        if queue.gap >= queue.sent.max(1) {
+            queue.close_gap();
+        }
         if !queue.publishes.is_empty() {
             if queue.publishes.len() < queue.publishes.capacity() / 4 {
                 let capacity = IDLE_CAPACITY.max(2 * queue.publishes.len());
@@ -303,17 +325,6 @@ impl<R: Reply> TopicQueues<R> {
         self.shrink(index);
     }
 
-    /// Removes publishes that are next to be sent and are answered already.
-    pub(super) fn remove_next(&mut self, index: usize, count: usize, accounting: &mut Accounting) {
-        let Some(queue) = self.queues.get_mut(index) else {
-            return;
-        };
-        for publish in queue.publishes.drain(queue.sent..queue.sent + count) {
-            accounting.release(&publish);
-        }
-        self.shrink(index);
-    }
-
     /// Answers each unanswered publish for which `error` returns one; `error` also receives whether
     /// the publish is in flight.
     ///
@@ -324,6 +335,7 @@ impl<R: Reply> TopicQueues<R> {
         mut error: impl FnMut(&Pending<R>, bool) -> Option<PublishError>,
     ) {
         for queue in &mut self.queues {
+            queue.close_gap();
             let mut index = 0;
             let sent = queue.sent;
             queue.publishes.retain_mut(|publish| {
@@ -352,7 +364,6 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::{super::pending::Transaction, *};
-    use crate::producer::payload::Payload;
 
     fn publish(topics: &mut TopicQueues<()>, topic: usize) -> usize {
         let transaction = Transaction {

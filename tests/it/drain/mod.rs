@@ -12,8 +12,8 @@ use futures::FutureExt;
 use tokio::time::sleep;
 
 use crate::harness::{
-    Answer, HOUR, Network, PUB_FAILED, all_ok, assert_error, in_virtual_time, ms, publish,
-    publish_each, publish_within, rejected, s, send, timed, topic,
+    Answer, HOUR, Network, PUB_FAILED, all_ok, assert_error, in_virtual_time, is_pending, ms,
+    publish, publish_each, publish_within, rejected, s, send, timed, topic,
 };
 use crate::support::spoken::error_frame;
 
@@ -262,5 +262,19 @@ fn drain_counts_publishes_that_are_not_sent_any_more() {
         too_large.await.unwrap_err();
         assert_eq!(nsqd.wait_closed().await, b"");
         is_drained(network, producer).await;
+    });
+}
+
+/// contract: 10
+#[test]
+fn drain_does_not_wait_for_cancelled_publishes() {
+    in_virtual_time(async |network: Network| {
+        let producer = network.start();
+        let mut cancelled = publish(&producer, "a");
+        assert!(is_pending(&mut cancelled));
+        sleep(ms(1)).await;
+        drop(cancelled);
+        let (after, report) = timed(drain(&producer, 10)).await;
+        assert_eq!((after, counts(report)), (s(0), [0; 4]));
     });
 }

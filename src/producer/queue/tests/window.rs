@@ -240,3 +240,57 @@ fn publish_that_is_not_batched_does_not_wait_for_more() {
     bench.publish_sized("a", 64 << 10);
     bench.sends([]);
 }
+
+/// Hands over 40,000 publishes one by one, of which every other one is cancelled or all are
+/// awaited. Returns the time of the fastest of a few rounds.
+fn time_to_hand_over(is_cancelled: bool) -> Duration {
+    let hand_over = || {
+        let mut bench = Bench::with(Limits {
+            pending: usage(40_000, 1 << 20),
+            window: usage(40_000, 1 << 20),
+            ..WIDE
+        });
+        for id in 1..=40_000 {
+            bench.publish("a");
+            if is_cancelled && id % 2 == 0 {
+                bench.cancel(id);
+            }
+        }
+        let Bench {
+            queue, out, now, ..
+        } = &mut bench;
+        let queue = queue.as_mut().unwrap();
+        let start = Instant::now();
+        while queue.next_command(b"", out, *now) {}
+        start.elapsed()
+    };
+    (0..3).map(|_| hand_over()).min().unwrap_or_default()
+}
+
+#[test]
+fn cancelled_publishes_do_not_slow_down_the_hand_over() {
+    let (without, with) = (time_to_hand_over(false), time_to_hand_over(true));
+    assert!(with < 10 * without, "{without:?}, {with:?}");
+}
+
+#[test]
+fn publishes_discarded_between_others_leave_no_trace() {
+    let mut bench = Bench::new();
+    bench.publish_all("aaaaaa");
+    for id in [2, 5] {
+        bench.cancel(id);
+    }
+    bench.sends(["PUB a 1", "PUB a 3", "PUB a 4", "PUB a 6"]);
+    bench.answers_each([2, 5], "Closed NotWritten");
+    assert_eq!(bench.held(), (4, 4));
+    bench.publish("a");
+    bench.oks(1);
+    bench.answers(["1 Ok"]);
+    // Those in flight are sent again in order, and nothing is answered twice.
+    bench.lose(0);
+    bench.sends(["PUB a 3", "PUB a 4", "PUB a 6", "PUB a 7"]);
+    bench.wait(30 * SECOND);
+    bench.answers_each([3, 4, 6, 7], "Timeout MaybeWritten");
+    bench.oks(4);
+    assert_eq!(bench.held(), (0, 0));
+}
