@@ -32,6 +32,10 @@ const READ_SIZE: usize = 64 << 10;
 /// owner's mailbox before the owner runs.
 const MAX_READS: usize = 16;
 
+/// Time since the last read within which the next response is expected to follow others. After a
+/// longer one, as when the arbiter was blocked, deadlines may depend on what is there.
+const FOLLOWS_SOON: Duration = Duration::from_millis(10);
+
 /// How long to read after [`DrainReads`]. Each `OK` that nsqd sent before is a message known to be
 /// stored; a peer that keeps sending must not delay the close for longer.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -151,7 +155,10 @@ impl ActorFuture<ConnReader> for ReadLoop {
             ctx.stop();
             return Poll::Pending;
         }
-        if std::mem::take(&mut self.skip_next) && !reader.aborting {
+        if std::mem::take(&mut self.skip_next)
+            && !reader.aborting
+            && self.last_frame.elapsed() < FOLLOWS_SOON
+        {
             // nsqd flushes each response separately. If the last read contained several frames,
             // more are probably on the way. Yielding once lets them arrive, so that they are read
             // together and the next publishes of their callers form one burst.

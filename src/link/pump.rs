@@ -26,8 +26,11 @@ const RECHECK: Duration = Duration::from_millis(100);
 pub(crate) trait Pumped: Actor<Context = Context<Self>> {
     fn burst(&mut self) -> &mut Burst;
 
-    /// Ends a burst: does what is due at `now`, and hands over what has become ready.
-    fn flush(&mut self, now: Instant, ctx: &mut Context<Self>);
+    /// Ends a burst: hands over what has become ready at `now`, and does what is due.
+    ///
+    /// Deadlines after `due` are not judged yet, and none without `due`: what would keep them may
+    /// have arrived already.
+    fn flush(&mut self, now: Instant, due: Option<Instant>, ctx: &mut Context<Self>);
 
     /// When the next flush is due at the latest.
     fn next_deadline(&self) -> Option<Instant>;
@@ -64,6 +67,11 @@ pub(crate) struct Burst {
     messages_seen: u64,
     /// The time of this burst: the clock is read once.
     now: Option<Instant>,
+    timer: Option<LazyTimer>,
+    /// The deadline for which the timer has fired in this poll.
+    fired: Option<Instant>,
+    /// Deadlines until then are judged by the next flush.
+    due: Option<Instant>,
 }
 
 impl Burst {
@@ -73,20 +81,49 @@ impl Burst {
         self.messages_seen += 1;
         *self.now.get_or_insert_with(now)
     }
+
+    /// The other tasks of the arbiter have run since the last poll.
+    fn on_other_tasks_run(&mut self) {
+        self.due = self.fired.take().or(self.due);
+    }
 }
 
 fn flush<A: Pumped>(actor: &mut A, ctx: &mut Context<A>) {
     let burst = actor.burst();
     burst.messages = 0;
-    // A burst is short: what becomes due during it is due at its end.
+    let due = burst.due.take();
+    // A burst is short: what is ready at its begin is handed over at its end.
     let now = burst.now.take().unwrap_or_else(now);
-    actor.flush(now, ctx);
+    actor.flush(now, due, ctx);
+}
+
+/// Notes whether the next flush is due. The timer is moved only if it is late or has fired, so that
+/// a message costs no timer.
+///
+/// If the arbiter was blocked, a deadline may have passed although what would keep it is in the
+/// socket. tokio checks the sockets before it fires a timer, and the reader then runs before any
+/// task that is woken later. So a deadline is judged one poll after its timer has fired.
+fn poll_timer<A: Pumped>(actor: &mut A, cx: &mut TaskContext<'_>) -> Poll<()> {
+    let next = actor.next_deadline();
+    let Burst { timer, fired, .. } = actor.burst();
+    let Some(next) = next.map(tokio::time::Instant::from_std) else {
+        *timer = None;
+        return Poll::Pending;
+    };
+    let timer = timer.get_or_insert_with(|| LazyTimer::new(next));
+    if timer.due() > next || timer.has_fired() {
+        timer.set(next);
+    }
+    let polled = timer.poll(cx);
+    if polled.is_ready() {
+        *fired = Some(timer.due().into_std());
+    }
+    polled
 }
 
 /// The actor's one permanent future.
 #[derive(Default)]
 pub(crate) struct Pump {
-    timer: Option<LazyTimer>,
     /// How many messages were seen when no address was left.
     unused_since: Option<u64>,
     /// When an actor without addresses looks for cancelled requests again.
@@ -102,11 +139,10 @@ impl<A: Pumped> ActorFuture<A> for Pump {
         ctx: &mut Context<A>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        loop {
-            flush(actor, ctx);
-            if self.poll_timer(actor, cx).is_pending() {
-                break;
-            }
+        actor.burst().on_other_tasks_run();
+        flush(actor, ctx);
+        if poll_timer(actor, cx).is_ready() {
+            wake_deferred(cx);
         }
         actor.poll_subscribers(cx);
         self.stop_unused(actor, ctx, cx);
@@ -115,21 +151,6 @@ impl<A: Pumped> ActorFuture<A> for Pump {
 }
 
 impl Pump {
-    /// Ready when the next flush is due now. The timer is moved only if it is late or has fired, so
-    /// that a message costs no timer.
-    fn poll_timer<A: Pumped>(&mut self, actor: &A, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let Some(due) = actor.next_deadline() else {
-            self.timer = None;
-            return Poll::Pending;
-        };
-        let due = tokio::time::Instant::from_std(due);
-        let timer = self.timer.get_or_insert_with(|| LazyTimer::new(due));
-        if timer.due() > due || timer.has_fired() {
-            timer.set(due);
-        }
-        timer.poll(cx)
-    }
-
     /// Removes cancelled requests, now and every 100 ms: that a caller drops its request does not
     /// wake the actor.
     fn remove_cancelled<A: Pumped>(&mut self, actor: &mut A, cx: &mut TaskContext<'_>) {
@@ -185,9 +206,12 @@ impl<A: Pumped> ActorFuture<A> for YieldOnce {
         // However long the other tasks took, the next burst begins now.
         actor.burst().now = None;
         if self.has_yielded {
+            actor.burst().on_other_tasks_run();
             return Poll::Ready(());
         }
         self.has_yielded = true;
+        // The pump is not polled while messages keep coming.
+        let _ = poll_timer(actor, cx);
         wake_deferred(cx);
         Poll::Pending
     }

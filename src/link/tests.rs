@@ -60,7 +60,7 @@ impl Pumped for Owner {
         &mut self.burst
     }
 
-    fn flush(&mut self, _: Instant, _: &mut Context<Self>) {}
+    fn flush(&mut self, _: Instant, _: Option<Instant>, _: &mut Context<Self>) {}
 
     fn next_deadline(&self) -> Option<Instant> {
         None

@@ -200,17 +200,24 @@ impl Producer {
         !self.shared.queue.borrow_mut().is_empty()
     }
 
-    /// Answers the publishes whose deadlines have passed.
-    fn expire(&mut self, now: Instant) {
-        if self.deadline(Timer::Expiry).is_some_and(|due| due <= now) {
+    /// Answers the publishes whose deadlines have passed at `due`, and closes a connection on which
+    /// nsqd has stalled until then.
+    fn judge(&mut self, due: Instant, now: Instant) {
+        if self.deadline(Timer::Expiry).is_some_and(|next| next <= due) {
             self.expired_at = Some(now);
             let is_up = self.link.up().is_some();
             let not_connected = self.link.last_error().filter(|_| !is_up);
-            self.shared.queue.borrow_mut().expire(now, not_connected);
+            self.shared.queue.borrow_mut().expire(due, not_connected);
+        }
+        if let Some(session) = self.link.up_mut() {
+            let queue = self.shared.queue.borrow();
+            session.check_stall(&queue, self.config.ack_timeout(), due, now);
         }
     }
 
-    fn answer_waiters(&mut self, now: Instant) {
+    /// Answers those who wait for a connection, if there is one or their deadlines have passed at
+    /// `due`.
+    fn answer_waiters(&mut self, due: Option<Instant>) {
         if self.waiters.is_empty() {
             return;
         }
@@ -221,7 +228,7 @@ impl Producer {
         } else {
             Connectivity::Pending(self.link.last_error())
         };
-        self.waiters.answer(&connectivity, now);
+        self.waiters.answer(&connectivity, due);
     }
 
     /// Both sides of the connection have closed: settles what was in flight, and restarts.
@@ -357,20 +364,20 @@ impl Pumped for Producer {
         &mut self.burst
     }
 
-    fn flush(&mut self, now: Instant, ctx: &mut Context<Self>) {
-        self.expire(now);
+    fn flush(&mut self, now: Instant, due: Option<Instant>, ctx: &mut Context<Self>) {
+        if let Some(due) = due {
+            self.judge(due, now);
+        }
         self.shared.queue.borrow_mut().admit_waiters();
         let has_waiters = !self.waiters.is_empty() && !self.drain.has_begun();
         if !self.drain.is_expired(now) && (has_waiters || self.has_outstanding()) {
             self.connect_if_idle(ctx);
         }
-        self.answer_waiters(now);
+        self.answer_waiters(due);
         if let Some(session) = self.link.up_mut()
             && !self.drain.is_expired(now)
         {
-            let mut queue = self.shared.queue.borrow_mut();
-            session.check_stall(&queue, self.config.ack_timeout(), now);
-            session.hand_over(&mut queue, now);
+            session.hand_over(&mut self.shared.queue.borrow_mut(), now);
         }
         // Comes last: removing cancelled publishes while handing over may leave nothing
         // outstanding, and no other flush may follow.

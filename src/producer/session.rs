@@ -126,10 +126,16 @@ impl Session<Publishing> {
     }
 
     /// Closes the connection if commands are in flight and nsqd has responded to nothing for too
-    /// long.
-    pub(super) fn check_stall(&mut self, queue: &Queue, ack_timeout: Duration, now: Instant) {
+    /// long at `due`.
+    pub(super) fn check_stall(
+        &mut self,
+        queue: &Queue,
+        ack_timeout: Duration,
+        due: Instant,
+        now: Instant,
+    ) {
         let deadline = self.stall_deadline(queue, ack_timeout);
-        if deadline.is_none_or(|deadline| deadline > now) {
+        if deadline.is_none_or(|deadline| deadline > due) {
             return;
         }
         if queue

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use actix::Arbiter;
 use actix_nsq::{Delivery, ErrorKind, MultiPublish, Producer, ProducerConfig, PublishError};
 
-use crate::harness::{assert_error, in_system, ms, publish, send, topic};
+use crate::harness::{assert_error, in_system, ms, publish, s, send, topic};
 use crate::support::script::ScriptedPeer;
 use crate::support::spoken::heartbeat_frame;
 use crate::support::wait::{PATIENCE, until};
@@ -141,9 +141,13 @@ fn arbiter_that_stops_during_a_flood_answers_every_publish() {
     });
 }
 
+/// What has arrived during the block keeps the deadlines of the publish, of the response and of
+/// heartbeats.
+///
+/// contract: 1
 /// fault: P31
 #[test]
-fn arbiter_blocked_for_ack_timeout_still_reads_responses() {
+fn blocked_arbiter_reads_before_it_judges_deadlines() {
     let (seen, arrived) = mpsc::channel();
     let peer = ScriptedPeer::play(move |mut client| async move {
         client.greet().await;
@@ -151,24 +155,28 @@ fn arbiter_blocked_for_ack_timeout_still_reads_responses() {
         seen.send(()).unwrap();
         tokio::time::sleep(ms(100)).await;
         client.send_ok().await;
+        client.confirm("2").await;
         client.wait_closed().await;
     });
     in_system(async |_| {
-        let config = ProducerConfig::builder(peer.address()).ack_timeout(ms(200));
+        let config = ProducerConfig::builder(peer.address())
+            .heartbeat_interval(s(1))
+            .publish_timeout(s(1))
+            .ack_timeout(ms(500));
         let producer = Producer::start(config.build().unwrap());
         let answer = publish(&producer, "1");
         let block = || {
             let arrived = arrived.try_recv().is_ok();
             if arrived {
-                std::thread::sleep(ms(400));
+                std::thread::sleep(ms(2_100));
             }
             arrived
         };
         until("the publish has arrived", block).await;
         // Wakes the producer before the socket is polled.
-        let other = publish(&producer, "");
+        let other = publish(&producer, "2");
         answer.await.unwrap();
-        other.await.unwrap_err();
+        other.await.unwrap();
         drop(producer);
         peer.finish().await;
     });

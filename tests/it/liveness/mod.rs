@@ -1,5 +1,6 @@
 //! Dead, stalled and slow peers: dead ones are detected in time, slow ones are kept.
 
+mod blocks;
 mod slow_peers;
 
 use actix_nsq::ConnectionError;
