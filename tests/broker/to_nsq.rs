@@ -282,7 +282,12 @@ async fn record_that_may_be_written_is_sent_again_on_request_only(broker: Broker
         let (number, last, _) = &ended.outcomes[1];
         assert_eq!((*number, &last[..]), (1, outcome), "{}", ended.stderr);
         assert_eq!(ended.status.code(), Some(i32::from(outcome != "ok")));
-        assert_eq!(broker.message_count(TOPIC).await, stored);
+        // With at-least-once delivery another copy may be stored before the fault ends.
+        let count = broker.message_count(TOPIC).await;
+        assert!(
+            count == stored || outcome == "ok" && count > stored,
+            "{count}"
+        );
     }
 }
 
