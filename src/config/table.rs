@@ -479,6 +479,10 @@ macro_rules! producer_options {
             /// a batch.
             max_pending_bytes: usize [usize] = 64 << 20 => "67108864",
                 in 1..=usize::MAX => "a number of at least 1";
+            /// Maximum number of publishes of one topic that are accepted and have no result yet:
+            /// one topic leaves capacity for the others. Off: only `max_pending` counts.
+            max_pending_per_topic: Option<usize> [impl Into<Option<usize>>] = None => "off",
+                in 1..=100_000_000 => "a number from 1 to 100000000, or off (-1)";
             /// Maximum number of publishes in flight: written, but without a response.
             publish_window: usize [usize] = 20_000 => "20000",
                 in 1..=1_000_000 => "a number from 1 to 1000000";
@@ -497,7 +501,7 @@ macro_rules! producer_options {
             /// with one response.
             auto_batch: bool [bool] = true => "true",
                 in () => "true or false";
-            /// Maximum number of publishes in an automatic batch.
+            /// Maximum number of publishes in an automatic batch. One has at most 4096.
             auto_batch_messages: usize [usize] = 256 => "256",
                 in 2..=100_000 => "a number from 2 to 100000";
             /// Maximum size of an automatic batch in bytes, counted as for `max_batch_size`, which
