@@ -247,10 +247,15 @@ fn poll_visits_a_bounded_number_of_publishes() {
 fn poll_takes_a_few_milliseconds_at_a_million_publishes() {
     for event in EVENTS {
         for (topics, batch) in variants(event, 10_000) {
-            let mut polled = Polled::new(event, 1_000_000, topics, batch);
-            polled.longest = Duration::ZERO;
-            polled.happen(event);
-            let (longest, batching) = (polled.longest, batch.is_some());
+            let longest = || {
+                let mut polled = Polled::new(event, 1_000_000, topics, batch);
+                polled.longest = Duration::ZERO;
+                polled.happen(event);
+                polled.longest
+            };
+            // Other programs on the machine make single polls longer.
+            let longest = (0..3).map(|_| longest()).min().unwrap();
+            let batching = batch.is_some();
             println!("{longest:10.1?}  {event:?}, {topics} topics, batching: {batching}");
             assert!(longest < Duration::from_millis(5));
         }
