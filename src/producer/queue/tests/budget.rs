@@ -7,6 +7,9 @@ const BUDGET: usize = 4_096;
 /// More than two polls may visit.
 const MANY: usize = 10_000;
 
+/// The default of `publish_window`.
+const WINDOW: usize = 20_000;
+
 /// What happens to many publishes.
 #[derive(Debug, Clone, Copy)]
 enum Event {
@@ -68,7 +71,7 @@ impl Polled {
                 Purge => usage(publishes, usize::MAX),
                 _ => all,
             },
-            window: all,
+            window: usage(WINDOW, usize::MAX),
             batch,
             budget: BUDGET,
             ..WIDE
@@ -170,6 +173,7 @@ impl Polled {
                 self.once(|bench| _ = bench.publish("t0"));
             }
             Event::Responses => self.poll(|bench| {
+                bench.send();
                 while bench.queue().has_in_flight() && bench.queue().may_complete_oldest() {
                     bench.ok();
                 }
@@ -207,6 +211,7 @@ fn answered(event: Event, publishes: usize, topics: usize) -> usize {
         Event::CancellationBeforeOne => publishes - 1,
         Event::RejectedTopic => publishes / topics,
         Event::LostConnection => 0,
+        Event::LostWritten => publishes.min(WINDOW),
         _ => publishes,
     }
 }
@@ -241,7 +246,8 @@ fn poll_visits_a_bounded_number_of_publishes() {
     }
 }
 
-/// On an idle machine: `cargo test --release --lib poll_takes -- --ignored --nocapture`
+/// On an idle machine: `cargo test --release --lib poll_takes -- --ignored --nocapture`, with
+/// `MALLOC_TRIM_THRESHOLD_` and `MALLOC_ARENA_MAX` as in `.ci/run`.
 #[test]
 #[ignore = "measures time"]
 fn poll_takes_a_few_milliseconds_at_a_million_publishes() {
