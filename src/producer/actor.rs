@@ -32,8 +32,8 @@ use crate::{
 };
 
 /// Maximum number of publishes that one poll of the producer visits, which takes a few milliseconds
-/// at most.
-const BUDGET: usize = 4_096;
+/// at most: 4,096 together with those that a burst of messages brings.
+const BUDGET: usize = 4_096 - 192;
 
 /// Publishes to one nsqd.
 ///

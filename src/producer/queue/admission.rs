@@ -9,7 +9,7 @@ use super::{
     accounting::Accounting,
     blocks::Blocks,
     budget::Budget,
-    limits::{Usage, WhenFull},
+    limits::Usage,
     pending::{Reply, Transaction},
 };
 use crate::{link::deadline_after, protocol::Topic};
@@ -49,8 +49,6 @@ pub(super) struct Admission<R> {
     free: Vec<usize>,
     /// Topics with waiters that have capacity again.
     resumed: VecDeque<Topic>,
-    /// Publishes that are not decided on yet: a pass may make capacity for them.
-    undecided: VecDeque<(Waiter<R>, WhenFull)>,
     /// Number of waiters from which cancelled ones are removed.
     crowded: usize,
     /// When cancelled publishes were last removed for lack of capacity.
@@ -68,7 +66,6 @@ impl<R: Reply> Admission<R> {
             by_topic: HashMap::new(),
             free: Vec::new(),
             resumed: VecDeque::new(),
-            undecided: VecDeque::new(),
             crowded: Self::CROWDED,
             purged: None,
         }
@@ -77,15 +74,14 @@ impl<R: Reply> Admission<R> {
     /// Returns the number of waiters, cancelled ones included.
     pub(super) fn len(&self) -> usize {
         let of_topics: usize = self.lines.iter().map(Blocks::len).sum();
-        self.common.len() + of_topics + self.undecided.len()
+        self.common.len() + of_topics
     }
 
     /// Returns whether nothing waits. Cancelled waiters do not, as far as the budget allows to find
     /// out.
     #[inline]
     pub(super) fn is_empty(&mut self, budget: &mut Budget) -> bool {
-        self.undecided.is_empty()
-            && first(&mut self.common, budget).is_none()
+        first(&mut self.common, budget).is_none()
             && self
                 .lines
                 .iter_mut()
@@ -95,28 +91,27 @@ impl<R: Reply> Admission<R> {
     /// Returns whether publishes wait, perhaps cancelled ones.
     #[inline]
     pub(super) fn has_waiters(&self) -> bool {
-        !self.common.is_empty() || !self.by_topic.is_empty() || !self.undecided.is_empty()
+        !self.common.is_empty() || !self.by_topic.is_empty()
     }
 
     /// Returns whether others wait before a publish of this topic, perhaps cancelled ones.
     #[inline]
     pub(super) fn has_waiters_before(&self, topic: &Topic) -> bool {
         !self.common.is_empty()
-            || !self.undecided.is_empty()
             || !self.resumed.is_empty()
             || !self.by_topic.is_empty() && self.by_topic.contains_key(topic)
     }
 
     /// Returns what is needed by the waiters that are to be accepted next before a publish of this
     /// topic, after [`pop`](Self::pop) has returned none.
-    pub(super) fn before(&mut self, topic: &Topic, budget: &mut Budget) -> Option<Usage> {
+    pub(super) fn before(&mut self, topic: &Topic, budget: &mut Budget) -> Usage {
         let resumed = self.resumed.front().filter(|resumed| *resumed != topic);
         let resumed = resumed.cloned();
         let of_topic = self.first_of_topic(topic, budget);
         let of_resumed = resumed.and_then(|resumed| self.first_of_topic(&resumed, budget));
         let of_all = first(&mut self.common, budget).map(|waiter| waiter.transaction.usage());
         let waiting = [of_topic, of_resumed, of_all].into_iter().flatten();
-        waiting.reduce(Usage::plus)
+        waiting.fold(Usage::default(), Usage::plus)
     }
 
     /// Returns what the first waiter in the line of a topic needs.
@@ -126,8 +121,16 @@ impl<R: Reply> Admission<R> {
         Some(waiter.transaction.usage())
     }
 
-    pub(super) fn push(&mut self, waiter: Waiter<R>) {
+    /// Adds a waiter and returns its deadline.
+    pub(super) fn push(&mut self, transaction: Transaction, since: Instant, reply: R) -> Instant {
+        let waiter = Waiter {
+            transaction,
+            since,
+            reply: Some(reply),
+        };
+        let deadline = waiter.deadline();
         self.common.push_back(waiter);
+        deadline
     }
 
     /// Removes the next waiter, if there is capacity for it.
@@ -205,25 +208,6 @@ impl<R: Reply> Admission<R> {
         if let Some(line) = self.lines.get_mut(index) {
             line.push_back(waiter);
         }
-    }
-
-    /// Returns whether publishes are to be decided on.
-    pub(super) fn has_undecided(&self) -> bool {
-        !self.undecided.is_empty()
-    }
-
-    /// Adds a publish that is not decided on yet.
-    pub(super) fn push_undecided(&mut self, waiter: Waiter<R>, when_full: WhenFull) {
-        self.undecided.push_back((waiter, when_full));
-    }
-
-    /// Adds it again, before all others.
-    pub(super) fn return_undecided(&mut self, waiter: Waiter<R>, when_full: WhenFull) {
-        self.undecided.push_front((waiter, when_full));
-    }
-
-    pub(super) fn pop_undecided(&mut self) -> Option<(Waiter<R>, WhenFull)> {
-        self.undecided.pop_front()
     }
 
     /// Returns whether cancelled waiters are to be removed, because there are many.

@@ -12,9 +12,13 @@ use super::{
     service_time::ServiceTime,
 };
 
-/// Maximum number of messages in a batch until nsqd's first response shows how fast it is. With two
-/// syncs of 50 ms per message a batch takes 1.6 s.
+/// Number of messages that a batch may have before responses show how fast nsqd is. With two syncs
+/// of 50 ms per message a batch takes 1.6 s.
 const FIRST_BATCH: usize = 16;
+
+/// A batch is at most this many times larger than one that was answered lately: the time for a
+/// small command says little about a large one, because nsqd may sync after its response.
+const GROWTH: usize = 4;
 
 /// The limits of a connection, from its round trip and nsqd's speed.
 ///
@@ -26,6 +30,8 @@ pub(super) struct InFlightLimit {
     service_time: ServiceTime,
     /// Time within which a batch is to be answered.
     batch_time: Duration,
+    /// Publishes of the largest command that was answered lately.
+    largest: usize,
     /// Nothing is sent until nothing is in flight, so that the next command measures the round
     /// trip.
     is_measuring: bool,
@@ -37,6 +43,7 @@ impl InFlightLimit {
             round_trip: RoundTrip::default(),
             service_time: ServiceTime::default(),
             batch_time,
+            largest: 0,
             is_measuring: false,
         }
     }
@@ -51,6 +58,7 @@ impl InFlightLimit {
     /// slow.
     pub(super) fn on_lost(&mut self) {
         self.service_time = ServiceTime::default();
+        self.largest = 0;
     }
 
     /// A command that was sent at `since` with these publishes was answered.
@@ -59,6 +67,7 @@ impl InFlightLimit {
             .on_response(now.saturating_duration_since(since));
         // A large body takes its time on the way.
         if usage.bytes / usage.publishes.max(1) <= LARGE {
+            self.largest = usage.publishes.max(self.largest - self.largest.div_ceil(8));
             let arrived = since + self.round_trip.get();
             self.service_time.on_response(usage.publishes, arrived, now);
         }
@@ -98,12 +107,13 @@ impl InFlightLimit {
 
     /// Reduces a batch to what nsqd can store in time.
     pub(super) fn batch(&self, limits: Batch) -> Batch {
-        let messages = match self.service_time.get() {
+        let grown = FIRST_BATCH.max(GROWTH.saturating_mul(self.largest));
+        let in_time = match self.service_time.longest() {
             None => FIRST_BATCH,
             Some(each) => whole(self.batch_time.as_secs_f64() / each).max(1),
         };
         Batch {
-            messages: limits.messages.min(messages),
+            messages: limits.messages.min(in_time).min(grown),
             ..limits
         }
     }

@@ -50,7 +50,7 @@ use std::time::{Duration, Instant};
 pub use self::latency::Latency;
 use self::{
     accounting::Accounting,
-    admission::{Admission, Waiter},
+    admission::Admission,
     batching::Batching,
     budget::{Budget, pass_interval},
     disconnect::Disconnect,
@@ -204,54 +204,36 @@ impl<R: Reply> TransactionQueue<R> {
         {
             return self.accept(transaction, now, reply);
         }
+        let mut needed = self.needed(&transaction);
+        let mut cause = self.accounting.full_cause(&transaction.topic, needed);
         self.purge(now);
-        let waiter = Waiter {
-            transaction,
-            since: now,
-            reply: Some(reply),
-        };
-        self.admission.push_undecided(waiter, when_full);
-        if self.jobs.is_empty() {
-            self.decide_all();
+        // Until a pass is complete, it is not known who comes first.
+        if !self.has_work() {
+            needed = self.needed(&transaction);
+            let topic = &transaction.topic;
+            if needed == usage
+                && self.accounting.has_capacity(usage)
+                && !self.accounting.is_topic_full(topic)
+            {
+                return self.accept(transaction, now, reply);
+            }
+            cause = self.accounting.full_cause(topic, needed);
+        }
+        if when_full == WhenFull::Reject || !self.accounting.may_fit(usage) {
+            return self.accounting.reject(reply, cause);
+        }
+        let is_crowded = self.admission.is_crowded();
+        let deadline = self.admission.push(transaction, now, reply);
+        self.expiry.add(deadline);
+        if is_crowded {
+            self.begin(Job::Sweep(Sweep::of_waiters(Reason::Cancelled)));
         }
     }
 
-    /// Accepts publishes, rejects them or lets them wait, as far as the budget allows to find out
-    /// what waits already.
-    fn decide_all(&mut self) {
-        self.admit_waiters();
-        while !self.budget.is_exhausted()
-            && let Some((waiter, when_full)) = self.admission.pop_undecided()
-        {
-            let topic = &waiter.transaction.topic;
-            let before = self.admission.before(topic, &mut self.budget);
-            if before.is_some() && self.budget.is_exhausted() {
-                // That one may be cancelled.
-                return self.admission.return_undecided(waiter, when_full);
-            }
-            self.decide(waiter, when_full, before);
-        }
-    }
-
-    /// Accepts a publish, rejects it or lets it wait. `before` is what waits before it.
-    fn decide(&mut self, waiter: Waiter<R>, when_full: WhenFull, before: Option<Usage>) {
-        let Transaction { topic, .. } = &waiter.transaction;
-        let usage = waiter.transaction.usage();
-        let needed = usage.plus(before.unwrap_or_default());
-        let is_topic_full = self.accounting.is_topic_full(topic);
-        if before.is_none() && self.accounting.has_capacity(needed) && !is_topic_full {
-            self.accept_waiter(waiter);
-        } else if when_full == WhenFull::Wait && self.accounting.may_fit(usage) {
-            let is_crowded = self.admission.is_crowded();
-            self.expiry.add(waiter.deadline());
-            self.admission.push(waiter);
-            if is_crowded {
-                self.begin(Job::Sweep(Sweep::of_waiters(Reason::Cancelled)));
-            }
-        } else if let Some(reply) = waiter.reply {
-            let cause = self.accounting.full_cause(topic, needed);
-            self.accounting.reject(reply, cause);
-        }
+    /// Returns what a publish needs together with those that wait before it.
+    fn needed(&mut self, transaction: &Transaction) -> Usage {
+        let before = self.admission.before(&transaction.topic, &mut self.budget);
+        transaction.usage().plus(before)
     }
 
     /// Accepts publishes that wait for capacity, in order of arrival, as far as there is capacity.
@@ -267,13 +249,9 @@ impl<R: Reply> TransactionQueue<R> {
         while self.jobs.is_empty()
             && let Some(waiter) = self.admission.pop(&mut self.accounting, &mut self.budget)
         {
-            self.accept_waiter(waiter);
-        }
-    }
-
-    fn accept_waiter(&mut self, waiter: Waiter<R>) {
-        if let Some(reply) = waiter.reply {
-            self.accept(waiter.transaction, waiter.since, reply);
+            if let Some(reply) = waiter.reply {
+                self.accept(waiter.transaction, waiter.since, reply);
+            }
         }
     }
 
@@ -296,6 +274,8 @@ impl<R: Reply> TransactionQueue<R> {
         let interval = self.pass_interval();
         if self.admission.start_purge(interval, now) {
             self.begin(Job::Sweep(Sweep::new(Reason::Undeliverable)));
+        } else {
+            self.admit_waiters();
         }
     }
 
@@ -311,7 +291,7 @@ impl<R: Reply> TransactionQueue<R> {
 
     /// Returns whether jobs are not complete. Until they are, publishes may only be added.
     pub(crate) fn has_work(&self) -> bool {
-        !self.jobs.is_empty() || self.admission.has_undecided()
+        !self.jobs.is_empty()
     }
 
     /// Goes on with the jobs as long as the budget allows. Returns whether all are complete.
@@ -330,9 +310,9 @@ impl<R: Reply> TransactionQueue<R> {
             budget: &mut self.budget,
         });
         if is_complete {
-            self.decide_all();
+            self.admit_waiters();
         }
-        !self.has_work()
+        is_complete
     }
 
     /// Returns the most publishes that one poll has visited.
@@ -576,11 +556,6 @@ impl<R: Reply> TransactionQueue<R> {
     pub(crate) fn fail_all(&mut self, cause: &Cause) {
         self.pings.fail_all(cause);
         self.expiry.clear();
-        while let Some((waiter, _)) = self.admission.pop_undecided() {
-            if let Some(reply) = waiter.reply.filter(|reply| !reply.is_closed()) {
-                self.accounting.reject(reply, cause.clone());
-            }
-        }
         self.begin(Job::Sweep(Sweep::new(Reason::Closed(cause.clone()))));
     }
 }

@@ -11,6 +11,8 @@ pub(super) struct ServiceTime {
     last_response: Option<Instant>,
     /// Moving averages of the time per command, in seconds, and of its publishes.
     averages: Option<(f64, f64)>,
+    /// The time per publish of the latest response.
+    latest: f64,
 }
 
 impl ServiceTime {
@@ -22,6 +24,7 @@ impl ServiceTime {
         let time = now.saturating_duration_since(since).as_secs_f64();
         #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^52 publishes")]
         let publishes = publishes as f64;
+        self.latest = time / publishes;
         let (times, counts) = self.averages.unwrap_or((time, publishes));
         self.averages = Some((
             times + WEIGHT * (time - times),
@@ -32,6 +35,12 @@ impl ServiceTime {
     /// Returns the mean time per publish in seconds, once a response has shown it.
     pub(super) fn get(&self) -> Option<f64> {
         self.averages.map(|(times, counts)| times / counts)
+    }
+
+    /// Returns a time per publish in seconds that the next command needs at most, as far as
+    /// responses have shown.
+    pub(super) fn longest(&self) -> Option<f64> {
+        Some(self.get()?.max(self.latest))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const BUDGET: usize = 4_096;
+const BUDGET: usize = 4_000;
 
 /// More than two polls may visit.
 const MANY: usize = 10_000;
@@ -210,6 +210,8 @@ fn answered(event: Event, publishes: usize, topics: usize) -> usize {
         Event::CancellationOfWaiting => 1,
         Event::CancellationBeforeOne => publishes - 1,
         Event::RejectedTopic => publishes / topics,
+        // The new one is rejected at once.
+        Event::Purge => publishes + 1,
         Event::LostConnection => 0,
         Event::LostWritten => publishes.min(WINDOW),
         _ => publishes,
@@ -240,8 +242,11 @@ fn poll_visits_a_bounded_number_of_publishes() {
                 "{event:?}"
             );
             let most = polled.most();
-            // All polls but the last are used up.
-            assert!((BUDGET / 2..=BUDGET).contains(&most), "{event:?}: {most}");
+            // All polls but the last are used up; one publish may have come on top.
+            assert!(
+                (BUDGET / 2..=BUDGET + 1).contains(&most),
+                "{event:?}: {most}"
+            );
         }
     }
 }

@@ -304,11 +304,23 @@ impl<'a> World<'a> {
         };
         let before = self.log.answers.borrow().len();
         self.queue.push(transaction, when_full, self.now, caller);
+        // It is rejected at once, even if cancelled ones are removed only in the next polls.
+        let full = (id, Outcome::Failed(ErrorKind::Full, Delivery::NotWritten));
+        let is_early = self.log.answers.borrow()[before..].contains(&full)
+            && self.kind.limits.budget < usize::MAX;
         self.finish_jobs();
         let mut due = self.log.answers.borrow()[before..].to_vec();
-        due.retain(|(answered, _)| *answered != id);
+        let own = due.iter().position(|(answered, _)| *answered == id);
+        let own = own.map(|index| due.remove(index));
         self.count.add_some("removed when full", due.len());
         self.removed(&due);
+        if let Some(own) = own.filter(|own| *own != full) {
+            // Above a known limit, it is removed by a pass that is under way.
+            self.publishes[id].stage = Stage::Waiting;
+            self.removed(&[own]);
+            due.push(own);
+            return due;
+        }
         if when_full == WhenFull::Wait {
             self.publishes[id].stage = Stage::Waiting;
             self.admit();
@@ -316,7 +328,7 @@ impl<'a> World<'a> {
         }
         self.counters.published += 1;
         let is_topic_full = self.is_topic_full(topic);
-        if self.may_overtake(id) && self.has_capacity(1, size) && !is_topic_full {
+        if !is_early && self.may_overtake(id) && self.has_capacity(1, size) && !is_topic_full {
             self.publishes[id].stage = Stage::Queued;
             return due;
         }
@@ -324,7 +336,7 @@ impl<'a> World<'a> {
         if is_topic_full {
             self.count.add("topic full");
         }
-        due.push((id, Outcome::Failed(ErrorKind::Full, Delivery::NotWritten)));
+        due.push(full);
         due
     }
 
