@@ -20,6 +20,9 @@ use crate::{
     protocol::Identify,
 };
 
+/// Maximum number of bytes per read: about 6,500 `OK` frames, or a large message in a few reads.
+const READ_SIZE: usize = 64 << 10;
+
 /// The options that concern a connection to nsqd, whatever it is used for: timeouts, heartbeats,
 /// reconnecting, TLS, compression, AUTH, and how the client introduces itself.
 ///
@@ -188,6 +191,7 @@ impl ConnectionConfig {
             write_timeout: options.write_timeout,
             heartbeat_interval: options.heartbeat_interval,
             max_msg_size: options.max_msg_size,
+            read_size: READ_SIZE,
             identify: self.identify(),
             #[cfg(feature = "rustls")]
             tls,
