@@ -146,8 +146,9 @@ pub mod embedded;
 
 pub use self::{
     config::{
-        ConfigOption, ConfigScope, ConnectionConfig, ConnectionConfigBuilder, ProducerConfig,
-        ProducerConfigBuilder, TlsVersion, WaitForConnection,
+        BackoffStrategy, ConfigOption, ConfigScope, ConnectionConfig, ConnectionConfigBuilder,
+        ConsumerConfig, ConsumerConfigBuilder, ProducerConfig, ProducerConfigBuilder, TlsVersion,
+        WaitForConnection,
     },
     conn::{ConnectFuture, ConnectTarget, Connector, Transport},
     error::{

@@ -164,6 +164,11 @@ impl ConnectionConfig {
         self.settings.clone()
     }
 
+    /// Whether addresses are whatever an own connector understands.
+    pub(super) fn has_connector(&self) -> bool {
+        self.settings.connector.is_some()
+    }
+
     /// Returns the TLS settings for an nsqd, if TLS is configured.
     #[cfg(feature = "rustls")]
     pub(super) fn tls(&self, address: &str) -> Result<Option<Tls>, ConfigError> {
