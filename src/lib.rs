@@ -131,6 +131,11 @@
 mod compression;
 mod config;
 mod conn;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the consumer's actor is not written yet")
+)]
+mod consumer;
 mod error;
 mod handle;
 mod link;

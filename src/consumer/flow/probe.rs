@@ -1,0 +1,61 @@
+//! The probe of a backoff: one message from one connection.
+
+use std::time::Instant;
+
+use super::{connection::Connection, turns::Turns};
+use crate::{consumer::connection_key::ConnectionKey, link::deadline_after};
+
+/// The connection that is probed, if any.
+///
+/// What is allowed is computed anew from the connections at each plan. A probe that is lost, has
+/// ended or gets nothing is replaced, so it cannot get stuck.
+#[derive(Debug, Default)]
+pub(super) struct Probe(Option<ConnectionKey>);
+
+impl Probe {
+    /// Sets the target of each connection.
+    pub(super) fn plan(&mut self, connections: &mut [Connection], turns: &Turns, now: Instant) {
+        let count = connections.len();
+        let is_over = |it: &Connection| Self::end(it, turns, count).is_some_and(|end| end <= now);
+        let current = self.current(connections);
+        if current.is_none_or(|it| is_over(it) || is_spent(it)) {
+            self.0 = select(connections);
+        }
+        for it in connections {
+            it.target = u32::from(self.0 == Some(it.key));
+        }
+    }
+
+    /// Returns when the next connection is probed if no message comes.
+    pub(super) fn due(&self, connections: &[Connection], turns: &Turns) -> Option<Instant> {
+        let current = self.current(connections)?;
+        Self::end(current, turns, connections.len())
+    }
+
+    fn end(current: &Connection, turns: &Turns, connections: usize) -> Option<Instant> {
+        let is_waiting = current.rdy() > 0 && !current.turn.is_served;
+        let end = deadline_after(current.turn.since, turns.idle_time(current, connections));
+        (is_waiting && connections > 1).then_some(end)
+    }
+
+    fn current<'a>(&self, connections: &'a [Connection]) -> Option<&'a Connection> {
+        connections.iter().find(|it| Some(it.key) == self.0)
+    }
+}
+
+/// Its message is answered, and it has no RDY for another one.
+fn is_spent(connection: &Connection) -> bool {
+    let is_answered = connection.turn.is_served && connection.capacity.held() == 0;
+    is_answered && connection.rdy() == 0
+}
+
+/// Returns the connection to probe: the first in line that holds no message. The last probe must be
+/// settled before, so that two messages are never on the wire.
+fn select(connections: &[Connection]) -> Option<ConnectionKey> {
+    let is_quiet = |it: &Connection| it.rdy() == 0 && !it.capacity.may_receive();
+    if !connections.iter().all(is_quiet) {
+        return None;
+    }
+    let line = connections.iter().filter(|it| it.capacity.held() == 0);
+    line.min_by_key(|it| it.turn.ticket).map(|it| it.key)
+}

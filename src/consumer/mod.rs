@@ -1,0 +1,5 @@
+//! The consumer: messages of one topic and channel, from any number of nsqds.
+
+mod backoff;
+mod connection_key;
+mod flow;
