@@ -133,7 +133,7 @@ mod config;
 mod conn;
 #[cfg_attr(
     not(test),
-    expect(dead_code, reason = "the consumer's actor is not written yet")
+    allow(dead_code, reason = "the consumer's actor is not written yet")
 )]
 mod consumer;
 mod error;

@@ -3,3 +3,4 @@
 mod backoff;
 mod connection_key;
 mod flow;
+mod in_flight;
