@@ -2,7 +2,7 @@
 //!
 //! `IN_FLIGHT_SCHEDULES` sets the number of schedules, `IN_FLIGHT_SEED` plays a single one.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use super::*;
 
@@ -29,7 +29,7 @@ struct Model {
     rng: fastrand::Rng,
     held: InFlight<u64>,
     entries: Vec<Entry>,
-    finished_late: HashSet<(ConnectionKey, MessageId)>,
+    finished_late: BTreeSet<(ConnectionKey, MessageId)>,
     open: Vec<ConnectionKey>,
     serials: u32,
     now: Instant,
@@ -43,7 +43,7 @@ impl Model {
             rng: fastrand::Rng::with_seed(seed),
             held: InFlight::new(false),
             entries: Vec::new(),
-            finished_late: HashSet::new(),
+            finished_late: BTreeSet::new(),
             open: Vec::new(),
             serials: 0,
             now: Instant::now(),
@@ -70,11 +70,16 @@ impl Model {
         let Some(key) = self.rng.choice(self.open.iter()).copied() else {
             return self.connect();
         };
-        // A small range, so that redeliveries are frequent.
-        let mut id = id(self.rng.u64(0..20));
-        if self.rng.bool() {
+        let mut id = id(self.rng.u64(0..60));
+        if self.rng.u8(0..4) == 0 {
+            // nsqd redelivers what has expired.
             let known = self.entries.iter().filter(|entry| entry.key == key);
-            let known: Vec<_> = known.map(|entry| entry.id).collect();
+            let known = known.filter(|entry| matches!(entry.stage, Stage::Expired(_)));
+            let late = self.finished_late.iter().filter(|(other, _)| *other == key);
+            let known: Vec<_> = known
+                .map(|entry| entry.id)
+                .chain(late.map(|(_, id)| *id))
+                .collect();
             id = self.rng.choice(known).unwrap_or(id);
         }
         let known = self.position(key, id);
@@ -185,7 +190,7 @@ impl Model {
     }
 
     fn pass(&mut self) {
-        self.now += ms(self.rng.u64(0..150));
+        self.now += ms(self.rng.u64(0..300));
         while let Some(due) = self.held.take_due(self.now, self.now) {
             let Due::Expired { key, id, started } = due else {
                 panic!("{due:?} without auto_touch");
