@@ -131,11 +131,7 @@
 mod compression;
 mod config;
 mod conn;
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "the consumer's actor is not written yet")
-)]
-mod consumer;
+pub mod consumer;
 mod error;
 mod handle;
 mod link;
@@ -156,11 +152,15 @@ pub use self::{
         WaitForConnection,
     },
     conn::{ConnectFuture, ConnectTarget, Connector, Transport},
-    error::{
-        ConfigError, ConnectionError, Delivery, ErrorKind, ErrorScope, PublishError, TlsFailure,
-        WaitError,
+    consumer::{
+        Consumer, ConsumerEvent, ConsumerState, DeadLetter, IncomingMessage, IncomingMessages,
+        MessageHandler, MessageStream, Requeue, Subscription,
     },
-    handle::{HandleEvent, ProducerHandle, Readiness},
+    error::{
+        AnswerError, ConfigError, ConnectionError, Delivery, ErrorKind, ErrorScope, PublishError,
+        TlsFailure, WaitError,
+    },
+    handle::{ConsumerHandle, HandleEvent, ProducerHandle, Readiness},
     link::{
         ConnectionEvent, DeferredReply, Reconnect, SubscribeEvents, Unsubscribe, WaitConnected,
     },

@@ -1,6 +1,6 @@
 //! The configuration of a consumer.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     connection::{ConnectionConfig, ConnectionSettings},
@@ -45,8 +45,12 @@ pub struct ConsumerConfig {
     addresses: Vec<Arc<str>>,
     connection: ConnectionConfig,
     is_output_buffer_timeout_given: bool,
+    backoff_function: Option<BackoffFunction>,
     options: ConsumerOptions,
 }
+
+/// Returns the pause of a backoff level, which is at least 1.
+pub(crate) type BackoffFunction = Arc<dyn Fn(u32) -> Duration + Send + Sync>;
 
 impl ConsumerConfig {
     /// Returns the configuration with the default of every option for the nsqd at `address`, as for
@@ -67,6 +71,7 @@ impl ConsumerConfig {
             addresses: vec![address.into()],
             connection: ConnectionSettings::default(),
             shared: None,
+            backoff_function: None,
             values: Values::default(),
             problem: None,
         }
@@ -168,6 +173,10 @@ impl ConsumerConfig {
         &self.options
     }
 
+    pub(crate) fn backoff_function(&self) -> Option<BackoffFunction> {
+        self.backoff_function.clone()
+    }
+
     /// Returns the settings of the connections to the nsqds of this configuration.
     pub(crate) fn all_conn_options(&self) -> Vec<ConnOptions> {
         let options = self.addresses.iter();
@@ -227,6 +236,7 @@ pub struct ConsumerConfigBuilder {
     connection: ConnectionSettings,
     /// The configuration that `connection` was taken from, unless an option was changed since.
     shared: Option<ConnectionConfig>,
+    backoff_function: Option<BackoffFunction>,
     values: Values<ConsumerOptions>,
     problem: Option<ConfigError>,
 }
@@ -244,6 +254,29 @@ impl ConsumerConfigBuilder {
     pub fn connection(mut self, config: ConnectionConfig) -> Self {
         self.connection = config.settings();
         self.shared = Some(config);
+        self
+    }
+
+    /// Pauses after consecutive failures for as long as this function says, instead of what
+    /// `backoff_strategy` says. It gets the level: 1 after the first failure, one more after each
+    /// further one, and one less after each success. Levels whose pause exceeds
+    /// `max_backoff_duration` are not reached.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use actix_nsq::ConsumerConfig;
+    ///
+    /// let config = ConsumerConfig::builder("127.0.0.1:4150")
+    ///     .backoff_function(|level| Duration::from_secs(5) * level)
+    ///     .build()?;
+    /// # Ok::<_, actix_nsq::ConfigError>(())
+    /// ```
+    pub fn backoff_function(
+        mut self,
+        pause: impl Fn(u32) -> Duration + Send + Sync + 'static,
+    ) -> Self {
+        self.backoff_function = Some(Arc::new(pause));
         self
     }
 
@@ -274,6 +307,7 @@ impl ConsumerConfigBuilder {
                 Some(config) => config,
                 None => self.connection.build()?,
             },
+            backoff_function: self.backoff_function,
             options: self.values.options,
         };
         for address in &config.addresses {

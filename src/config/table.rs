@@ -529,7 +529,7 @@ macro_rules! consumer_options {
             max_in_flight: usize [usize] = 1 => "1",
                 in 0..=1_000_000 => "a number from 0 to 1000000";
             /// Maximum number of messages that are with handlers at the same time; the others wait
-            /// in the consumer. 0: `max_in_flight`.
+            /// in the consumer. 0: no maximum beside `max_in_flight`.
             concurrency: usize [usize] = 0 => "0",
                 in 0..=1_000_000 => "a number from 0 to 1000000";
             /// Time after which nsqd delivers a message again that was not answered. 0: nsqd's

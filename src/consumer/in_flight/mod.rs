@@ -51,14 +51,6 @@ pub(super) struct Ticket {
     generation: u32,
 }
 
-impl Ticket {
-    /// The ticket of a message that is in no consumer.
-    pub(super) const DETACHED: Self = Self {
-        slot: NONE,
-        generation: 0,
-    };
-}
-
 /// What a received message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Received {
@@ -376,11 +368,6 @@ impl<T> InFlight<T> {
                 return Some((ticket, message));
             }
         }
-    }
-
-    /// The deadline of a message.
-    pub(super) fn deadline(&self, ticket: Ticket) -> Option<Instant> {
-        self.get(ticket).map(|slot| slot.deadline)
     }
 
     /// Frees the slot of a message that its handler has answered. `None` if it was answered or

@@ -131,7 +131,8 @@ impl Model {
         match (self.held.start(window()), first) {
             (None, None) => {}
             (Some((ticket, _)), Some(first)) => {
-                assert_eq!(self.held.deadline(ticket), Some(first.deadline));
+                let deadline = self.held.get(ticket).map(|slot| slot.deadline);
+                assert_eq!(deadline, Some(first.deadline));
                 first.stage = Stage::Started(ticket);
                 self.counts[2] += 1;
             }
