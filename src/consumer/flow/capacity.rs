@@ -80,9 +80,22 @@ impl Capacity {
         self.settles
     }
 
+    /// Returns the bound after this lower RDY and the answers since the last plan are written. The
+    /// rules go by it: RDYs rise behind these answers, and no event may follow them.
+    pub(super) fn next_bound(&self, rdy: u32) -> u32 {
+        rdy.max(self.bound.saturating_sub(self.unwritten.freeing))
+    }
+
     /// Whether messages may be on the wire.
     pub(super) fn may_receive(&self) -> bool {
-        self.bound > self.held
+        self.bound > self.in_flight()
+    }
+
+    /// Messages that were received and whose answers are not written. Until then, they are in
+    /// flight.
+    fn in_flight(&self) -> u32 {
+        let answers = self.unwritten.freeing.saturating_add(self.unwritten.late);
+        self.held.saturating_add(answers)
     }
 
     pub(super) fn received(&mut self, count: u32) {
@@ -145,11 +158,9 @@ impl Capacity {
             return false;
         }
         self.settles = None;
-        // Until its answer is written, a message is in flight. More than the bound may be held for a
-        // moment: nsqd has requeued a message that is not expired by the clock of this side.
-        let answers = self.unwritten.freeing.saturating_add(self.unwritten.late);
-        let in_flight = self.held.saturating_add(answers);
-        self.bound = self.bound.min(self.rdy.max(in_flight));
+        // More than the bound may be held for a moment: nsqd has requeued a message that is not
+        // expired by the clock of this side.
+        self.bound = self.bound.min(self.rdy.max(self.in_flight()));
         true
     }
 

@@ -33,7 +33,9 @@ impl Probe {
     }
 
     fn end(current: &Connection, turns: &Turns, connections: usize) -> Option<Instant> {
-        let is_waiting = current.rdy() > 0 && !current.turn.is_served;
+        // After a pause, it may still hold the message of the turn before.
+        let has_message = current.turn.is_served || current.capacity.held() > 0;
+        let is_waiting = current.rdy() > 0 && !has_message;
         let end = deadline_after(current.turn.since, turns.idle_time(current, connections));
         (is_waiting && connections > 1).then_some(end)
     }

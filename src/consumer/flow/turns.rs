@@ -168,12 +168,12 @@ impl Turns {
             return Some(idle);
         }
         let waits_for_settle = |it: &Connection| {
-            it.target == 0 && it.rdy() == 0 && it.turn.is_busy && it.capacity.bound() > 0
+            it.target == 0 && it.rdy() == 0 && it.turn.is_busy && it.capacity.next_bound(0) > 0
         };
         if connections.iter().any(waits_for_settle) {
             // That one gets its place back as soon as its last answers are written. Meanwhile only
             // what is free beside it is for the idle ones.
-            let used = |it: &Connection| u64::from(it.target.max(it.capacity.bound()));
+            let used = |it: &Connection| u64::from(it.capacity.next_bound(it.target));
             let used: u64 = connections.iter().map(used).sum();
             return (used < u64::from(max)).then_some(idle);
         }
@@ -210,7 +210,8 @@ fn first_in_line(connections: &[Connection], is_busy: bool, is_settled: bool) ->
         } else {
             it.turn.is_busy
         };
-        it.target == 0 && was_busy == is_busy && (it.capacity.bound() == 0) == is_settled
+        let was_settled = it.rdy() == 0 && it.capacity.next_bound(0) == 0;
+        it.target == 0 && was_busy == is_busy && was_settled == is_settled
     };
     let line = connections.iter().enumerate().filter(|(_, it)| waits(it));
     let first = line.min_by_key(|(_, it)| it.turn.ticket);

@@ -2,6 +2,7 @@
 //!
 //! [`Bench`] is what the directed tests share: a flow, its clock and its connections.
 
+mod model;
 mod shares;
 
 use super::*;
