@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Running, Supervised, Supervisor};
+use actix::{
+    Actor, ActorContext, Addr, AsyncContext, Context, Running, Supervised, Supervisor, fut,
+};
 use actix_rt::ArbiterHandle;
 use log::info;
 
@@ -293,7 +295,11 @@ impl Consumer {
             return;
         };
         match nsqd.link.up_mut() {
-            Some(session) => session.leave(now, timeout),
+            Some(session) => {
+                // nsqd sends nothing more after CLS: the capacity is for the others.
+                self.messages.flow.close(session.state.key);
+                session.leave(now, timeout);
+            }
             None => self.close_link(index, ctx),
         }
     }
@@ -305,7 +311,6 @@ impl Consumer {
         }
         self.counters_before_drain = self.messages.counters;
         self.messages.is_draining = true;
-        self.messages.flow.pause();
         self.observers.consumer.emit(&ConsumerEvent::Draining);
         for index in self.nsqds.indexes() {
             self.leave(index, now, ctx);
@@ -316,8 +321,8 @@ impl Consumer {
     fn finish_left(&mut self, now: Instant) {
         let messages = &self.messages;
         for session in self.nsqds.sessions_mut() {
-            let is_done = messages.in_flight.held(session.state.key) == 0;
-            if is_done && session.state.has_settled(now) {
+            let is_answered = messages.in_flight.held(session.state.key) == 0;
+            if session.state.has_settled(now) && is_answered {
                 session.finish(ConnectionError::ClosedLocally, now);
             }
         }
@@ -328,12 +333,11 @@ impl Consumer {
         if !self.drain.has_begun() || self.drain.report().is_some() {
             return;
         }
-        let is_leaving = |phase| matches!(phase, Phase::Leaving { .. });
         let is_outstanding = self.messages.in_flight.started() > 0
             || self
                 .nsqds
                 .sessions()
-                .any(|it| is_leaving(it.state.phase) && !it.is_closing());
+                .any(|it| it.state.is_leaving() && !it.is_closing());
         if !self.drain.end_if_over(is_outstanding, now) {
             return;
         }
@@ -445,7 +449,7 @@ impl Pumped for Consumer {
             if let Some(due) = due {
                 session.check_subscribing(due, now, timeout);
             }
-            if let Phase::Leaving { .. } = session.state.phase {
+            if session.state.is_leaving() {
                 self.messages.return_waiting(Some(session.state.key), now);
             }
         }
@@ -461,6 +465,9 @@ impl Pumped for Consumer {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
+        if self.drain.report().is_some() {
+            return None;
+        }
         let sessions = self.nsqds.sessions().filter(|it| !it.is_closing());
         let sessions = sessions.filter_map(|it| it.state.deadline());
         let others = [
@@ -494,6 +501,8 @@ impl Pumped for Consumer {
             self.begin_drain(now, ctx);
             let deadline = deadline_after(now, self.config.drain_timeout());
             drop(self.drain.begin(deadline));
+            // A new future makes actix poll all of them again, so that the pump writes.
+            ctx.spawn(fut::ready(()));
         }
     }
 }

@@ -69,6 +69,9 @@ fn take(
     let (mut read, mut problem) = (Read::default(), None);
     for frame in then {
         match frame {
+            Frame::Message(message) if connection.is_leaving() => {
+                messages.return_at_once(connection.key, message.id);
+            }
             Frame::Message(message) if connection.is_subscribed() => {
                 messages.receive(connection, message, &mut read, now);
             }
@@ -203,10 +206,6 @@ impl Handler<RemoveNsqd> for Consumer {
         };
         if let Some(nsqd) = self.nsqds.get_mut(index) {
             nsqd.is_removed = true;
-            if let Some(session) = nsqd.link.up() {
-                // Its capacity is for the others.
-                self.messages.flow.close(session.state.key);
-            }
         }
         self.leave(index, now, ctx);
         true

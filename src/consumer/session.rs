@@ -24,8 +24,8 @@ const OUTPUT_BUFFER_TIMEOUT: Duration = Duration::from_millis(250);
 /// What the consumer keeps for a connection.
 ///
 /// ```text
-///          SUB written           OK             CLS written        CLOSE_WAIT, all answered
-///   Fresh ------------> Subscribing ---> Subscribed ------> Leaving -----------------> finished
+///        SUB written           OK            CLS written       CLOSE_WAIT        all answered
+///   Fresh ----------> Subscribing --> Subscribed -----> Leaving -------> Settled -----> finished
 /// ```
 pub(crate) struct Subscribed {
     pub(super) key: ConnectionKey,
@@ -58,6 +58,8 @@ pub(super) enum Phase {
         /// When everything has arrived that nsqd sent before `CLOSE_WAIT`.
         settled: Option<Instant>,
     },
+    /// Nothing arrives any more; handlers may still answer.
+    Settled,
 }
 
 impl Subscribed {
@@ -78,13 +80,13 @@ impl Subscribed {
 
     /// Whether messages may arrive.
     pub(super) fn is_subscribed(&self) -> bool {
-        matches!(self.phase, Phase::Subscribed | Phase::Leaving { .. })
+        self.phase == Phase::Subscribed || self.is_leaving()
     }
 
     /// When the session has to be looked at.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Fresh | Phase::Subscribed => None,
+            Phase::Fresh | Phase::Subscribed | Phase::Settled => None,
             Phase::Subscribing { until } => Some(until),
             Phase::Leaving { until, settled } => Some(settled.map_or(until, |it| it.min(until))),
         }
@@ -103,13 +105,18 @@ impl Subscribed {
     }
 
     /// Whether everything has arrived that nsqd sent before it stopped.
-    pub(super) fn has_settled(&self, now: Instant) -> bool {
-        match self.phase {
-            Phase::Leaving { until, settled } => {
-                until <= now || settled.is_some_and(|settled| settled <= now)
-            }
-            _ => false,
+    pub(super) fn has_settled(&mut self, now: Instant) -> bool {
+        if let Phase::Leaving { until, settled } = self.phase
+            && (until <= now || settled.is_some_and(|settled| settled <= now))
+        {
+            self.phase = Phase::Settled;
         }
+        self.phase == Phase::Settled
+    }
+
+    /// Whether nsqd was asked to send nothing more.
+    pub(super) fn is_leaving(&self) -> bool {
+        matches!(self.phase, Phase::Leaving { .. } | Phase::Settled)
     }
 }
 
@@ -157,7 +164,7 @@ impl Session<Subscribed> {
                     settled: None,
                 };
             }
-            Phase::Leaving { .. } => {}
+            Phase::Leaving { .. } | Phase::Settled => {}
             Phase::Fresh | Phase::Subscribing { .. } => {
                 self.finish(ConnectionError::ClosedLocally, now);
             }

@@ -174,7 +174,6 @@ pub enum ConsumerEvent {
         delay: Duration,
     },
     /// The handlers succeed again: the consumer requests as much as before the failures.
-    #[non_exhaustive]
     BackoffEnded,
     /// A message exceeded `max_attempts`, there is no recipient of dead letters, and the message
     /// was finished.
@@ -202,10 +201,8 @@ pub enum ConsumerEvent {
     },
     /// The handler does not exist any more: its actor has stopped, or the stream was dropped. The
     /// consumer requests no messages until [`Resume`](super::Resume).
-    #[non_exhaustive]
     HandlerGone,
     /// A [`Drain`](super::Drain) has begun.
-    #[non_exhaustive]
     Draining,
     /// A [`Drain`](super::Drain) has ended. The last event of a consumer.
     #[non_exhaustive]

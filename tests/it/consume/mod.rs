@@ -1,6 +1,12 @@
 //! Consuming: messages, their answers, and who handles them.
 
 mod answers;
+mod attempts;
+mod deadlines;
+mod drain;
+mod flow;
+mod handlers;
+mod rejection;
 
 use actix_nsq::{Channel, Topic};
 

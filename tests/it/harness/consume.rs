@@ -121,6 +121,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         self.send(close_wait_frame()).await;
     }
 
+    /// Expects CLS and these messages returned, and confirms CLS.
+    pub(crate) async fn leave_with_returned(&mut self, numbers: &[u64]) {
+        self.expect_command(Command::Cls).await;
+        for number in numbers {
+            self.expect_req(*number, 0).await;
+        }
+        self.send(close_wait_frame()).await;
+    }
+
     /// Expects that the client shuts down its side after `commands`, and closes, as nsqd does.
     pub(crate) async fn expect_end(&mut self) {
         assert_eq!(self.wait_closed().await, b"");
