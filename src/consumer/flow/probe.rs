@@ -30,10 +30,10 @@ impl Probe {
             && !has_message
             && let Some(next) = select(connections)
         {
-            *self = Self {
-                connection: Some(next),
-                is_over: false,
-            };
+            next.turn.since = now;
+            next.turn.is_served = false;
+            self.connection = Some(next.key);
+            self.is_over = false;
         }
         for it in connections {
             let is_probed = !self.is_over && self.connection == Some(it.key);
@@ -68,12 +68,14 @@ fn is_spent(connection: &Connection) -> bool {
 }
 
 /// Returns the connection to probe: the first in line that holds no message. The last probe must be
-/// settled before, so that two messages are never on the wire.
-fn select(connections: &[Connection]) -> Option<ConnectionKey> {
-    let is_quiet = |it: &Connection| it.rdy() == 0 && !it.capacity.may_receive();
-    if !connections.iter().all(is_quiet) {
+/// settled before, so that two messages are never on the wire. Its last answer may settle it in this
+/// plan, and no event may follow.
+fn select(connections: &mut [Connection]) -> Option<&mut Connection> {
+    let may_receive = |it: &Connection| it.capacity.may_receive_without_rdy();
+    if connections.iter().any(may_receive) {
         return None;
     }
-    let line = connections.iter().filter(|it| it.capacity.held() == 0);
-    line.min_by_key(|it| it.turn.ticket).map(|it| it.key)
+    let line = connections.iter_mut();
+    line.filter(|it| it.capacity.held() == 0)
+        .min_by_key(|it| it.turn.ticket)
 }

@@ -157,6 +157,27 @@ fn probe_message_held_over_a_pause_stays_the_only_one() {
 }
 
 #[test]
+fn answer_that_ends_a_probe_starts_the_next_one_at_once() {
+    let mut bench = Bench::new(10, 2);
+    bench.plan();
+    bench.fails(0);
+    bench.plan();
+    assert_eq!(bench.passes(ms(2_000)), [(0, 1)]);
+    bench.received(0, 1);
+    bench.plan();
+    bench.flow.pause();
+    bench.plan();
+    bench.passes(ms(1_000));
+    bench.flow.resume();
+    assert_eq!(bench.plan(), [(0, 1)]);
+    bench.passes(ms(1_000));
+    assert!(!bench.ends(Outcome::Neutral));
+    bench.answered(0, 1);
+    // Its turn is long over: the next one is probed, and no event has to follow.
+    assert_eq!(bench.plan(), [(0, 0), (1, 1)]);
+}
+
+#[test]
 fn result_of_earlier_window_does_not_count() {
     let mut bench = Bench::new(10, 1);
     bench.plan();
