@@ -181,3 +181,121 @@ impl Backoff {
         is_over
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn backoff(strategy: BackoffStrategy, max: Duration) -> Backoff {
+        Backoff::new(BackoffOptions {
+            strategy,
+            multiplier: s(1),
+            max,
+        })
+    }
+
+    /// A message that was started in the current window ends so. Returns the wait, and ends it.
+    fn end(backoff: &mut Backoff, outcome: Outcome, random: f64) -> Option<Duration> {
+        let now = Instant::now();
+        let window = backoff.window();
+        if !backoff.on_outcome(window, outcome, random, now) {
+            return None;
+        }
+        let BackoffState::Waiting { until } = backoff.state() else {
+            return Some(Duration::ZERO);
+        };
+        assert!(backoff.advance(until));
+        assert_eq!(backoff.state(), BackoffState::Probing);
+        Some(until - now)
+    }
+
+    /// The waits while all messages fail, then while all succeed.
+    fn waits(backoff: &mut Backoff, failures: usize, random: f64) -> [Vec<Duration>; 2] {
+        let rising = (0..failures).filter_map(|_| end(backoff, Outcome::Failure, random));
+        let rising = rising.collect();
+        let falling = std::iter::from_fn(|| end(backoff, Outcome::Success, random));
+        [rising, falling.collect()]
+    }
+
+    #[test]
+    fn exponential_waits_rise_to_the_maximum_and_fall() {
+        let mut backoff = backoff(BackoffStrategy::Exponential, s(120));
+        let [rising, falling] = waits(&mut backoff, 8, 0.0);
+        assert_eq!(rising, [2, 4, 8, 16, 32, 64, 64, 64].map(s));
+        assert_eq!(falling, [32, 16, 8, 4, 2, 0].map(s));
+        assert_eq!(backoff.state(), BackoffState::Off);
+    }
+
+    #[test]
+    fn jitter_shortens_the_wait_and_does_not_raise_the_level() {
+        let mut backoff = backoff(BackoffStrategy::FullJitter, s(120));
+        let [rising, _] = waits(&mut backoff, 10, 0.25);
+        let quarters = [2, 4, 8, 16, 32, 64, 64, 64, 64, 64].map(|wait| s(wait) / 4);
+        assert_eq!(rising, quarters);
+        let [rising, falling] = waits(&mut backoff, 10, 0.0);
+        assert_eq!(rising, [s(0); 10]);
+        assert_eq!(
+            falling.len(),
+            6,
+            "the level is bounded by the wait without jitter"
+        );
+    }
+
+    #[test]
+    fn own_function_decides_the_wait_of_each_level() {
+        let wait = |level| s(10 * u64::from(level));
+        let mut backoff = backoff(BackoffStrategy::Custom(Arc::new(wait)), s(25));
+        let [rising, falling] = waits(&mut backoff, 3, 0.5);
+        assert_eq!(rising, [10, 20, 20].map(s));
+        assert_eq!(falling, [10, 0].map(s));
+    }
+
+    #[test]
+    fn maximum_below_the_first_level_is_its_wait() {
+        let mut backoff = backoff(BackoffStrategy::Exponential, s(1));
+        let [rising, falling] = waits(&mut backoff, 3, 0.0);
+        assert_eq!(rising, [1, 1, 1].map(s));
+        assert_eq!(falling, [s(0)]);
+    }
+
+    #[test]
+    fn maximum_of_zero_turns_backoff_off() {
+        let mut backoff = backoff(BackoffStrategy::Exponential, s(0));
+        assert_eq!(end(&mut backoff, Outcome::Failure, 0.0), None);
+        assert_eq!(backoff.state(), BackoffState::Off);
+    }
+
+    #[test]
+    fn result_during_a_wait_or_of_an_earlier_window_does_not_count() {
+        let mut backoff = backoff(BackoffStrategy::Exponential, s(120));
+        let now = Instant::now();
+        let first = backoff.window();
+        assert!(backoff.on_outcome(first, Outcome::Failure, 0.0, now));
+        let second = backoff.window();
+        for window in [first, second] {
+            assert!(!backoff.on_outcome(window, Outcome::Failure, 0.0, now));
+            assert!(!backoff.on_outcome(window, Outcome::Success, 0.0, now));
+        }
+        assert!(!backoff.advance(now + s(1)));
+        assert!(backoff.advance(now + s(2)));
+        assert!(!backoff.on_outcome(first, Outcome::Success, 0.0, now));
+        assert!(!backoff.on_outcome(second, Outcome::Neutral, 0.0, now));
+        assert!(backoff.on_outcome(second, Outcome::Success, 0.0, now));
+    }
+
+    #[test]
+    fn huge_wait_does_not_overflow() {
+        let mut backoff = Backoff::new(BackoffOptions {
+            strategy: BackoffStrategy::Exponential,
+            multiplier: Duration::MAX,
+            max: Duration::MAX,
+        });
+        for _ in 0..100 {
+            assert!(end(&mut backoff, Outcome::Failure, 0.0).is_some());
+        }
+    }
+}

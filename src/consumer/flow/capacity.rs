@@ -86,9 +86,10 @@ impl Capacity {
         rdy.max(self.bound.saturating_sub(self.unwritten.freeing))
     }
 
-    /// Whether messages may be on the wire.
-    pub(super) fn may_receive(&self) -> bool {
-        self.bound > self.in_flight()
+    /// Whether messages may be on the wire after RDY 0 and the answers since the last plan are
+    /// written.
+    pub(super) fn may_receive_without_rdy(&self) -> bool {
+        self.next_bound(0) > self.held
     }
 
     /// Messages that were received and whose answers are not written. Until then, they are in

@@ -406,7 +406,7 @@ impl Flow {
             it.capacity.raise(rdy);
             it.raised = Some(now);
             if before == 0 {
-                self.turns.on_begin(it, now);
+                Turns::on_begin(it, now);
             }
             plan.raised.push((it.key, rdy));
         }

@@ -8,6 +8,9 @@ use crate::link::deadline_after;
 /// While all connections are idle, their turns become longer, up to this factor.
 const LONGEST_IDLE_TURN: u32 = 4;
 
+/// A turn of no length would be planned again and again.
+const SHORTEST_TURN: Duration = Duration::from_millis(1);
+
 /// Whose turn it is, and for how long.
 #[derive(Debug)]
 pub(super) struct Turns {
@@ -15,8 +18,9 @@ pub(super) struct Turns {
     idle_timeout: Duration,
     /// Turn of a connection that receives messages (`low_rdy_timeout`).
     busy_timeout: Duration,
-    /// With a capacity of 1, a busy and an idle turn alternate. This changes when an RDY is
-    /// written: changed at the selection, it would flap while the selected one waits for capacity.
+    /// With a capacity of 1, a busy and an idle turn alternate. This changes when the RDY that ends
+    /// a turn is written. Changed by the selection, it would flap while the selected connection
+    /// waits for capacity.
     idle_is_next: bool,
     /// Turns that ended without a message, one after another.
     fruitless: u32,
@@ -26,8 +30,8 @@ pub(super) struct Turns {
 impl Turns {
     pub(super) fn new(idle_timeout: Duration, busy_timeout: Duration) -> Self {
         Self {
-            idle_timeout,
-            busy_timeout,
+            idle_timeout: idle_timeout.max(SHORTEST_TURN),
+            busy_timeout: busy_timeout.max(SHORTEST_TURN),
             idle_is_next: false,
             fruitless: 0,
             tickets: 0,
@@ -52,8 +56,7 @@ impl Turns {
     }
 
     /// The RDY of a connection rises from 0.
-    pub(super) fn on_begin(&mut self, connection: &mut Connection, now: Instant) {
-        self.idle_is_next = connection.turn.is_busy;
+    pub(super) fn on_begin(connection: &mut Connection, now: Instant) {
         connection.turn.since = now;
         connection.turn.is_served = false;
     }
@@ -64,6 +67,7 @@ impl Turns {
         if !turn.is_served {
             self.fruitless = self.fruitless.saturating_add(1);
         }
+        self.idle_is_next = turn.is_served;
         turn.is_busy = turn.is_served;
         turn.ticket = self.next_ticket();
     }
@@ -95,7 +99,7 @@ impl Turns {
     }
 
     /// Sets the target of each connection.
-    pub(super) fn plan(&mut self, connections: &mut [Connection], max: u32, now: Instant) {
+    pub(super) fn plan(&self, connections: &mut [Connection], max: u32, now: Instant) {
         let count = connections.len();
         for it in connections.iter_mut() {
             let is_over = it.rdy() > 0 && self.end(it, count) <= now;
@@ -115,7 +119,7 @@ impl Turns {
     }
 
     /// A connection whose turn is over has the next one as well.
-    fn renew(&mut self, connection: &mut Connection, now: Instant) {
+    fn renew(&self, connection: &mut Connection, now: Instant) {
         let last_message = connection.demand.last_message();
         let was_recent =
             last_message.is_some_and(|at| now.saturating_duration_since(at) < self.busy_timeout);
@@ -123,7 +127,6 @@ impl Turns {
         turn.since = now;
         turn.is_served = connection.capacity.held() > 0;
         turn.is_busy = turn.is_served || was_recent;
-        self.idle_is_next = turn.is_served;
     }
 
     /// Returns the position of the connection that gets the next free place.
@@ -144,13 +147,13 @@ impl Turns {
             (None, Some(idle)) => return self.select_spare(connections, idle, max, now),
             (None, None) => return None,
         };
-        let ends_turn = |position: usize| connections.get(position).is_some_and(|it| it.rdy() > 0);
         let is_idle = if max > 1 {
             asked(connections) < idle_places(max)
-        } else if ends_turn(busy) != ends_turn(idle) {
-            ends_turn(busy)
         } else {
-            self.idle_is_next
+            let mut ending = connections.iter().filter(|it| it.rdy() > 0);
+            ending
+                .next()
+                .map_or(self.idle_is_next, |it| it.turn.is_served)
         };
         Some(if is_idle { idle } else { busy })
     }

@@ -2,8 +2,11 @@
 //!
 //! [`Bench`] is what the directed tests share: a flow, its clock and its connections.
 
+mod capacity;
 mod model;
+mod probe;
 mod shares;
+mod turns;
 
 use super::*;
 use crate::consumer::backoff::BackoffStrategy;
@@ -38,6 +41,8 @@ fn key(nsqd: u32) -> ConnectionKey {
 struct Bench {
     flow: Flow,
     now: Instant,
+    /// Most messages held at once by [`Bench::serve`].
+    most_in_flight: u32,
 }
 
 impl Bench {
@@ -46,6 +51,7 @@ impl Bench {
         let mut bench = Self {
             flow: Flow::new(options(max_in_flight)),
             now: Instant::now(),
+            most_in_flight: 0,
         };
         for nsqd in 0..connections {
             bench.open(nsqd);
@@ -87,6 +93,64 @@ impl Bench {
         }
         self.now = end;
         written
+    }
+
+    /// nsqd sends as many as RDY allows.
+    fn fill(&mut self, nsqd: u32) -> u32 {
+        let position = self.flow.position(key(nsqd)).expect("it is open");
+        let capacity = &self.flow.connections[position].capacity;
+        let count = capacity.rdy().saturating_sub(capacity.held());
+        if count > 0 {
+            self.received(nsqd, count);
+        }
+        count
+    }
+
+    /// The connections in `full` have a backlog, and handlers answer after this many milliseconds.
+    /// Returns how many messages of each connection were handled.
+    fn serve(&mut self, full: &[u32], time: Duration, handler: u64) -> Vec<u32> {
+        let mut served = vec![0; self.flow.positions.len()];
+        let end = self.now + time;
+        while self.now < end {
+            for nsqd in full {
+                served[*nsqd as usize] += self.fill(*nsqd);
+            }
+            self.plan();
+            self.most_in_flight = self.most_in_flight.max(self.held());
+            self.passes(ms(handler));
+            for nsqd in full {
+                let position = self.flow.position(key(*nsqd)).expect("it is open");
+                let held = self.flow.connections[position].capacity.held();
+                self.answered(*nsqd, held);
+            }
+            self.plan();
+        }
+        served
+    }
+
+    /// A message waits at this nsqd, while the others in `full` are served. Returns how long, and
+    /// answers the message.
+    fn wait_for(&mut self, nsqd: u32, full: &[u32], at_most: Duration) -> Duration {
+        let begin = self.now;
+        while self.flow.rdy(key(nsqd)) == 0 {
+            assert!(
+                self.now < begin + at_most,
+                "no RDY for {nsqd}: {:?}",
+                self.flow
+            );
+            self.serve(full, ms(1), 1);
+        }
+        let wait = self.now - begin;
+        self.received(nsqd, 1);
+        self.plan();
+        self.answered(nsqd, 1);
+        self.plan();
+        wait
+    }
+
+    fn held(&self) -> u32 {
+        let connections = self.flow.connections.iter();
+        connections.map(|it| it.capacity.held()).sum()
     }
 
     fn rdys(&self) -> Vec<u32> {

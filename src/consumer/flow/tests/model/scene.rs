@@ -44,7 +44,7 @@ pub(super) struct Scene {
     pub(super) slow_part: f64,
     pub(super) slow: u64,
     pub(super) msg_timeout: u64,
-    /// The consumer counts the timeout from the receipt, and so finds it out after nsqd did.
+    /// Messages expire after nsqd has requeued them, instead of before.
     pub(super) has_late_clock: bool,
     pub(super) failing_part: f64,
     /// Part of the failures that do not count for the backoff.

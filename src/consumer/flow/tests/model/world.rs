@@ -58,7 +58,7 @@ type HeldKey = (usize, u32, usize);
 /// A message that the consumer has not answered.
 struct Held {
     number: usize,
-    deadline: u64,
+    received: u64,
     is_expired: bool,
     in_handler: bool,
 }
@@ -480,22 +480,20 @@ impl<'a> World<'a> {
             self.answers.push((nsqd, serial, Command::Fin(message)));
             return;
         }
-        // A clock that starts at the receipt is late; one that allows for the round trip is not.
-        let scene = &self.scene.nsqds[nsqd];
-        let early = 2 * (scene.delay + scene.jitter) + self.scene.poll_delay;
         let deadline = self.now + self.scene.msg_timeout;
         let deadline = if self.scene.has_late_clock {
-            deadline
+            deadline + self.rng.u64(0..TIMEOUT_SCAN)
         } else {
-            deadline - early
+            let scene = &self.scene.nsqds[nsqd];
+            deadline - 2 * (scene.delay + scene.jitter) - self.scene.poll_delay
         };
         let held = self.held.entry(held_key).or_insert(Held {
             number,
-            deadline,
+            received: self.now,
             is_expired: false,
             in_handler: false,
         });
-        (held.number, held.deadline, held.is_expired) = (number, deadline, false);
+        (held.number, held.received, held.is_expired) = (number, self.now, false);
         if deadline <= self.scene.end {
             let input = Input::Deadline(held_key, number);
             self.timeline.add(deadline, Event::Input(input));
@@ -569,7 +567,7 @@ impl<'a> World<'a> {
             .expect("a message in a handler is held");
         let scene = &self.scene.nsqds[nsqd];
         let margin = 2 * (scene.delay + scene.jitter) + self.scene.poll_delay + 5 * MS;
-        let is_late = self.now + margin >= held.deadline;
+        let is_late = self.now + margin >= held.received + self.scene.msg_timeout;
         if !held.is_expired {
             self.flow
                 .answered(connection(nsqd, serial), 1, is_late, instant);
