@@ -87,9 +87,11 @@ impl Capacity {
     }
 
     /// Whether messages may be on the wire after RDY 0 and the answers since the last plan are
-    /// written.
+    /// written. Only the settle time excludes it: even if all of the bound is held, nsqd may have
+    /// requeued some of it and sent others.
     pub(super) fn may_receive_without_rdy(&self) -> bool {
-        self.next_bound(0) > self.held
+        let is_settled = self.rdy == 0 && self.settles.is_none() && self.unwritten.late == 0;
+        self.next_bound(0) > 0 && !is_settled
     }
 
     /// Messages that were received and whose answers are not written. Until then, they are in
@@ -139,7 +141,7 @@ impl Capacity {
         self.bound = self.rdy.max(self.bound.saturating_sub(freeing));
         if self.bound == self.rdy {
             self.settles = None;
-        } else if self.settles.is_none() {
+        } else if self.settles.is_none() && self.bound > self.held {
             self.settle_later(now);
         }
     }

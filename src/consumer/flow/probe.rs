@@ -67,9 +67,9 @@ fn is_spent(connection: &Connection) -> bool {
     is_answered && connection.rdy() == 0
 }
 
-/// Returns the connection to probe: the first in line that holds no message. The last probe must be
-/// settled before, so that two messages are never on the wire. Its last answer may settle it in this
-/// plan, and no event may follow.
+/// Returns the connection to probe: the first in line that holds no message. The last probe must
+/// be settled before, so that two messages are never on the wire. Its last answer may settle it in
+/// this plan, and no event may follow.
 fn select(connections: &mut [Connection]) -> Option<&mut Connection> {
     let may_receive = |it: &Connection| it.capacity.may_receive_without_rdy();
     if connections.iter().any(may_receive) {

@@ -94,6 +94,25 @@ fn message_that_comes_after_the_turn_is_the_probe() {
     assert_eq!(bench.plan(), [(1, 1)]);
 }
 
+/// nsqd may have requeued one of the held messages, and sent another before it read RDY 0.
+#[test]
+fn probe_waits_for_settle_time_although_bound_is_held() {
+    let mut options = options(10);
+    options.backoff.multiplier = ms(1);
+    let mut bench = Bench::new(10, 0);
+    bench.flow = Flow::new(options);
+    bench.flow.open(key(0), 5, ROUND_TRIP, bench.now);
+    assert_eq!(bench.plan(), [(0, 5)]);
+    bench.received(0, 5);
+    bench.ends(Outcome::Failure);
+    assert_eq!(bench.plan(), [(0, 0)]);
+    bench.open(1);
+    assert_eq!(bench.plan(), []);
+    assert_eq!(bench.passes(SETTLED - ms(1)), []);
+    assert_eq!(bench.flow.backoff(), BackoffState::Probing);
+    assert_eq!(bench.passes(ms(1)), [(1, 1)]);
+}
+
 #[test]
 fn connection_that_holds_a_message_is_not_probed() {
     let mut bench = Bench::new(10, 1);

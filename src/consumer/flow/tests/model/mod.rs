@@ -7,6 +7,7 @@
 //! `FLOW_SCHEDULES` sets the number of schedules, `FLOW_SEED` plays a single one.
 
 mod checks;
+mod deliveries;
 mod nsqd;
 mod scene;
 mod timeline;

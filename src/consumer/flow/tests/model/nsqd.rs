@@ -127,18 +127,15 @@ impl Nsqd {
         }
     }
 
-    /// Ends a message in flight on the connection: FIN or REQ. Returns whether it was.
-    pub(super) fn answer(&mut self, message: usize) -> bool {
-        let Some(in_flight) = self.in_flight.get(&message) else {
-            return false;
-        };
-        let is_owner = in_flight.serial == self.serial;
-        if let Some(client) = self.client.as_mut().filter(|_| is_owner) {
-            client.in_flight -= 1;
-            self.in_flight.remove(&message);
-            return true;
-        }
-        false
+    /// Ends a message in flight on the connection: FIN or REQ. Returns the number of its delivery.
+    pub(super) fn answer(&mut self, message: usize) -> Option<usize> {
+        let serial = self.serial;
+        let client = self.client.as_mut()?;
+        let in_flight = self.in_flight.get(&message).copied();
+        let number = in_flight.filter(|it| it.serial == serial)?.number;
+        client.in_flight -= 1;
+        self.in_flight.remove(&message);
+        Some(number)
     }
 
     /// Requeues the message if this delivery is still in flight. Returns whether it was.

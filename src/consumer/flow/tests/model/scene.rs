@@ -1,8 +1,14 @@
 //! What a schedule consists of.
 
+use std::time::Duration;
+
 use fastrand::Rng;
 
 use super::timeline::{MS, S};
+use crate::consumer::{
+    backoff::{BackoffOptions, BackoffStrategy},
+    flow::FlowOptions,
+};
 
 /// An nsqd and the link to it.
 #[derive(Debug, Clone)]
@@ -178,6 +184,24 @@ impl Scene {
             }
         }
         self.end = 20 * S;
+    }
+
+    pub(super) fn flow_options(&self) -> FlowOptions {
+        let micros = Duration::from_micros;
+        FlowOptions {
+            max_in_flight: self.max,
+            low_rdy_idle_timeout: micros(self.low_rdy_idle_timeout),
+            low_rdy_timeout: micros(self.low_rdy_timeout),
+            backoff: BackoffOptions {
+                strategy: if self.has_jitter {
+                    BackoffStrategy::FullJitter
+                } else {
+                    BackoffStrategy::Exponential
+                },
+                multiplier: micros(self.backoff_multiplier),
+                max: micros(self.max_backoff),
+            },
+        }
     }
 
     /// Longest round trip.

@@ -10,14 +10,15 @@ use fastrand::Rng;
 use super::{
     Count,
     checks::Checks,
+    deliveries::Deliveries,
     nsqd::{Command, Delivery, Nsqd},
     scene::Scene,
     timeline::{MS, Timeline},
 };
 use crate::consumer::{
-    backoff::{BackoffOptions, BackoffStrategy, Outcome, Window},
+    backoff::{Outcome, Window},
     connection_key::ConnectionKey,
-    flow::{Flow, FlowOptions},
+    flow::Flow,
 };
 
 /// Events after which a schedule ends, even if it is not over.
@@ -80,10 +81,7 @@ pub(super) struct World<'a> {
     timeline: Timeline<Event>,
     nsqds: Vec<Nsqd>,
     messages: usize,
-    /// By number of the delivery: on the wire or unanswered, and whether it was received.
-    is_live: Vec<bool>,
-    was_received: Vec<bool>,
-    live: u64,
+    deliveries: Deliveries,
     // The consumer.
     flow: Flow,
     open: Vec<Option<u32>>,
@@ -110,21 +108,7 @@ fn connection(nsqd: usize, serial: u32) -> ConnectionKey {
 
 impl<'a> World<'a> {
     pub(super) fn new(scene: Scene, rng: Rng, count: &'a mut Count) -> Self {
-        let micros = Duration::from_micros;
-        let flow = Flow::new(FlowOptions {
-            max_in_flight: scene.max,
-            low_rdy_idle_timeout: micros(scene.low_rdy_idle_timeout),
-            low_rdy_timeout: micros(scene.low_rdy_timeout),
-            backoff: BackoffOptions {
-                strategy: if scene.has_jitter {
-                    BackoffStrategy::FullJitter
-                } else {
-                    BackoffStrategy::Exponential
-                },
-                multiplier: micros(scene.backoff_multiplier),
-                max: micros(scene.max_backoff),
-            },
-        });
+        let flow = Flow::new(scene.flow_options());
         let mut world = Self {
             rng,
             count,
@@ -133,9 +117,7 @@ impl<'a> World<'a> {
             timeline: Timeline::new(),
             nsqds: scene.nsqds.iter().map(|_| Nsqd::default()).collect(),
             messages: 0,
-            is_live: Vec::new(),
-            was_received: Vec::new(),
-            live: 0,
+            deliveries: Deliveries::default(),
             flow,
             open: vec![None; scene.nsqds.len()],
             inputs: VecDeque::new(),
@@ -189,7 +171,7 @@ impl<'a> World<'a> {
             self.step(event);
             self.check_waits(patience);
         }
-        self.is_live.len()
+        self.deliveries.len()
     }
 
     fn instant(&self) -> Instant {
@@ -232,13 +214,13 @@ impl<'a> World<'a> {
             }
             Event::Frame(delivery) => {
                 if self.nsqds[delivery.nsqd].is_connected(delivery.serial) {
-                    self.was_received[delivery.number] = true;
+                    self.deliveries.arrive(delivery.number);
                     self.input(Input::Frame(delivery));
                 }
             }
             Event::TimedOut(delivery) => {
                 if self.nsqds[delivery.nsqd].time_out(delivery) {
-                    self.end_live(delivery.number);
+                    self.deliveries.end(delivery.number);
                     self.deliver(delivery.nsqd);
                 }
             }
@@ -282,9 +264,7 @@ impl<'a> World<'a> {
         // What is on the wire never arrives.
         let lost: Vec<usize> = self.nsqds[nsqd].in_flight_of(serial).collect();
         for number in lost {
-            if !self.was_received[number] {
-                self.end_live(number);
-            }
+            self.deliveries.lose(number);
         }
         self.input(Input::Closed(nsqd, serial));
         let delay = self.scene.reconnect_delay + self.rng.u64(0..=self.scene.reconnect_delay);
@@ -292,17 +272,14 @@ impl<'a> World<'a> {
     }
 
     fn deliver(&mut self, nsqd: usize) {
-        while let Some(message) = self.nsqds[nsqd].deliver(self.is_live.len(), self.now) {
+        while let Some(message) = self.nsqds[nsqd].deliver(self.deliveries.len(), self.now) {
             let delivery = Delivery {
                 nsqd,
                 serial: self.nsqds[nsqd].serial,
                 message,
-                number: self.is_live.len(),
+                number: self.deliveries.send(),
             };
-            self.is_live.push(true);
-            self.was_received.push(false);
-            self.live += 1;
-            self.checks.on_delivery(&self.flow, self.live);
+            self.checks.on_delivery(&self.flow, self.deliveries.live());
             let arrives = self.now + self.delay(nsqd);
             let last = &mut self.nsqds[nsqd].last_frame;
             *last = arrives.max(*last);
@@ -329,22 +306,19 @@ impl<'a> World<'a> {
                 self.nsqds[nsqd].set_rdy(rdy, pump_lag, self.now);
             }
             Command::Fin(message) => {
-                self.nsqds[nsqd].answer(message);
+                // A late FIN may finish the next delivery, which is on the wire.
+                if let Some(number) = self.nsqds[nsqd].answer(message) {
+                    self.deliveries.end(number);
+                }
             }
             Command::Req(message, delay) => {
-                if self.nsqds[nsqd].answer(message) {
-                    self.timeline
-                        .add(self.now + delay, Event::Requeued(nsqd, message));
+                if self.nsqds[nsqd].answer(message).is_some() {
+                    let event = Event::Requeued(nsqd, message);
+                    self.timeline.add(self.now + delay, event);
                 }
             }
         }
         self.deliver(nsqd);
-    }
-
-    fn end_live(&mut self, number: usize) {
-        if std::mem::take(&mut self.is_live[number]) {
-            self.live -= 1;
-        }
     }
 
     // The consumer
@@ -376,7 +350,7 @@ impl<'a> World<'a> {
             }
         }
         for number in std::mem::take(&mut self.answered) {
-            self.end_live(number);
+            self.deliveries.end(number);
         }
         for (key, rdy) in &plan.raised {
             self.send(key.nsqd as usize, Command::Rdy(*rdy));
@@ -459,7 +433,7 @@ impl<'a> World<'a> {
                 let before = held.number;
                 if !held.is_expired {
                     self.flow.expired(key, 1, instant);
-                    self.end_live(before);
+                    self.deliveries.end(before);
                 }
                 self.count.add("attached to a held message");
                 true
@@ -468,9 +442,11 @@ impl<'a> World<'a> {
         };
         self.flow.received(key, 1, instant);
         let Self {
-            is_live, answered, ..
+            deliveries,
+            answered,
+            ..
         } = self;
-        let is_unanswered = |number| is_live[number] && !answered.contains(&number);
+        let is_unanswered = |number| deliveries.is_live(number) && !answered.contains(&number);
         self.checks.on_received(key, number, is_unanswered);
         if self.finished_late.contains(&held_key) {
             // It is done: finished again, and not handled again.
@@ -518,7 +494,7 @@ impl<'a> World<'a> {
             self.held.remove(&key);
             self.waiting.retain(|waiting| *waiting != key);
         }
-        self.end_live(number);
+        self.deliveries.end(number);
         let instant = self.instant();
         self.flow.expired(connection(key.0, key.1), 1, instant);
     }
