@@ -1,13 +1,16 @@
-//! The configuration of connections, producers and consumers. A finished configuration has been validated.
+//! The configuration of connections, producers and consumers. A finished configuration has been
+//! validated.
 //!
-//! `table` holds the options, one table per scope. `connection`, `producer` and `consumer` hold a
-//! configuration and its builder each. `value` reads, checks and shows single values, `validate` checks them
-//! together, `sources` reads URLs and the environment, and `tls` and `pem` read the files.
+//! `table` holds the options, one table per scope, and `go_nsq` those that only go-nsq has.
+//! `connection`, `producer` and `consumer` hold a configuration and its builder each. `value`
+//! reads, checks and shows single values, `validate` checks them together, `sources` reads URLs and
+//! the environment, and `tls` and `pem` read the files.
 
 mod backoff_strategy;
 mod connection;
 mod consumer;
 mod duration;
+mod go_nsq;
 #[cfg(feature = "rustls")]
 mod pem;
 mod producer;
@@ -169,7 +172,7 @@ impl ConnectionSettings {
 
 /// Returns the error for a name that is not one of the options of a configuration.
 fn not_an_option(name: &str, config: &'static str, options: Vec<ConfigOption>) -> ConfigError {
-    if let Some(error) = table::unsupported(name) {
+    if let Some(error) = go_nsq::unsupported(name) {
         return error;
     }
     if let Some(row) = table::row(name) {

@@ -4,6 +4,7 @@ use log::debug;
 use percent_encoding::percent_decode_str;
 
 use super::{
+    go_nsq,
     redact::{shown_address, shown_name},
     table::{self, ConfigScope},
     validate::{address_error, incomplete},
@@ -36,7 +37,7 @@ impl Variable {
         let Some(option) = own.strip_prefix(OPTION).map(str::to_ascii_lowercase) else {
             return Self::Other;
         };
-        if table::row(&option).is_none() && table::unsupported(&option).is_none() {
+        if table::row(&option).is_none() && go_nsq::unsupported(&option).is_none() {
             debug!("environment variable {} is not an option", shown_name(name));
             return Self::Other;
         }
@@ -64,7 +65,7 @@ pub(super) fn environment(prefix: &str) -> Result<Vec<(String, String)>, ConfigE
 fn check_not_utf_8(prefix: &str, name: &str, value: &str) -> Result<(), ConfigError> {
     match Variable::of(name, prefix) {
         Variable::Address => Err(address_error(value, "not UTF-8")),
-        Variable::Option(option) => match (table::row(&option), table::unsupported(&option)) {
+        Variable::Option(option) => match (table::row(&option), go_nsq::unsupported(&option)) {
             (Some(row), _) => Err(row.rejects(value, "UTF-8")),
             (None, Some(error)) => Err(error),
             (None, None) => Ok(()),

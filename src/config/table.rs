@@ -1,9 +1,9 @@
 //! The tables of options, one per scope. Everything that knows an option by its name reads it here.
 //!
-//! `connection_options!`, `producer_options!` and `consumer_options!` hold the rows. Each is called with the name of a
-//! macro that makes something of every row: `define` the struct of values, `setters` the methods of
-//! a builder, `getters` those of a configuration. A further scope is a further macro with rows, and
-//! a builder that calls it.
+//! `connection_options!`, `producer_options!` and `consumer_options!` hold the rows. Each is called
+//! with the name of a macro that makes something of every row: `define` the struct of values,
+//! `setters` the methods of a builder, `getters` those of a configuration. A further scope is a
+//! further macro with rows, and a builder that calls it.
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -528,8 +528,8 @@ macro_rules! consumer_options {
             /// consumer is paused.
             max_in_flight: usize [usize] = 1 => "1",
                 in 0..=1_000_000 => "a number from 0 to 1000000";
-            /// Maximum number of messages that are with handlers at the same time; the others wait
-            /// in the consumer. 0: no maximum beside `max_in_flight`.
+            /// Maximum number of messages that handlers have; the others wait in the consumer. 0: no
+            /// maximum beside `max_in_flight`.
             concurrency: usize [usize] = 0 => "0",
                 in 0..=1_000_000 => "a number from 0 to 1000000";
             /// Time after which nsqd delivers a message again that was not answered. 0: nsqd's
@@ -541,9 +541,8 @@ macro_rules! consumer_options {
             /// 0: all.
             sample_rate: usize [usize] = 0 => "0",
                 in 0..=99 => "a number from 0 to 99";
-            /// Maximum number of deliveries of a message. Beyond it the message goes to the
-            /// recipient of dead letters; without one it is finished, and its event is emitted. 0:
-            /// no maximum.
+            /// Maximum number of deliveries of a message. Beyond it the message is a dead letter:
+            /// without a recipient for those it is discarded. 0: no maximum.
             max_attempts: usize [usize] = 0 => "0",
                 in 0..=65_535 => "a number from 0 to 65535";
             /// Delay of a failed message, multiplied by the number of its deliveries.
@@ -552,9 +551,8 @@ macro_rules! consumer_options {
             /// Maximum delay of a failed message. nsqd reduces it to its `--max-req-timeout`.
             max_requeue_delay: Duration [Duration] = secs(900) => "15m",
                 in millis(0)..=secs(3_600) => "a duration from 0s to 1h";
-            /// How long the consumer pauses after consecutive failures: `exponential`
-            /// (`backoff_multiplier` times 2, 4, 8 and so on), or `full_jitter` (a random time up
-            /// to that).
+            /// Pauses after consecutive failures: `exponential` (`backoff_multiplier` times 2, 4, 8
+            /// and so on), or `full_jitter` (a random time up to that).
             backoff_strategy: BackoffStrategy [BackoffStrategy]
                 = BackoffStrategy::Exponential => "exponential",
                 in () => "exponential or full_jitter";
@@ -564,28 +562,24 @@ macro_rules! consumer_options {
             /// Maximum pause after failures. 0: failures cause no pause.
             max_backoff_duration: Duration [Duration] = secs(120) => "2m",
                 in millis(0)..=secs(3_600) => "a duration from 0s to 1h";
-            /// Whether a message that a handler did not answer before its deadline counts as a
-            /// failure that causes a pause.
+            /// Whether a message that a handler has at its deadline counts as a failure.
             backoff_on_expired: bool [bool] = false => "false",
                 in () => "true or false";
-            /// If `max_in_flight` is below the number of nsqds: time after which a connection
-            /// without messages passes its turn on.
+            /// Turn of a connection without messages, if there are more nsqds than `max_in_flight`.
             low_rdy_idle_timeout: Duration [Duration] = millis(50) => "50ms",
                 in millis(1)..=secs(300) => "a duration from 1ms to 5m";
-            /// If `max_in_flight` is below the number of nsqds: time after which a connection
-            /// with messages passes its turn on.
+            /// Turn of a connection with messages, if there are more nsqds than `max_in_flight`.
             low_rdy_timeout: Duration [Duration] = millis(500) => "500ms",
                 in millis(1)..=secs(300) => "a duration from 1ms to 5m";
-            /// Whether messages that are with handlers are touched after two thirds of
-            /// `msg_timeout`, up to nsqd's `--max-msg-timeout`.
+            /// Whether messages are touched while handlers have them, up to nsqd's
+            /// `--max-msg-timeout`.
             auto_touch: bool [bool] = false => "false",
                 in () => "true or false";
-            /// Maximum time that an async closure may take for a message. Then its future is
-            /// dropped and the message is requeued. Other handlers cannot be stopped.
+            /// Maximum time of an async closure for a message. Then its future is dropped, and the
+            /// message is requeued. Other handlers cannot be stopped.
             handler_timeout: Option<Duration> [impl Into<Option<Duration>>] = None => "off",
                 in millis(1)..=secs(86_400) => "a duration from 1ms to 24h, or off (-1)";
-            /// Time for the handlers when the last address of the consumer is dropped, as in a
-            /// `Drain`.
+            /// Time for the handlers when the last address is dropped, as in a `Drain`.
             drain_timeout: Duration [Duration] = secs(30) => "30s",
                 in millis(0)..=secs(3_600) => "a duration from 0s to 1h";
         }
@@ -605,34 +599,3 @@ producer_options!(getters[ProducerConfig, values]);
 consumer_options!(define[ConsumerOptions, Consumer]);
 consumer_options!(setters[ConsumerConfigBuilder, values, ConsumerOptions]);
 consumer_options!(getters[ConsumerConfig, values]);
-
-const LOOKUP: &str = "it is an option of nsqlookupd, which this crate does not support yet";
-
-/// The options of go-nsq that this crate does not have, and the alternatives.
-const GO_NSQ: &[(&str, &str)] = &[
-    (
-        "read_timeout",
-        "use heartbeat_interval and handshake_timeout",
-    ),
-    (
-        "lookupd_poll_interval",
-        "use reconnect_backoff and max_reconnect_backoff for the delay before reconnecting",
-    ),
-    ("lookupd_poll_jitter", LOOKUP),
-    ("lookupd_poll_timeout", LOOKUP),
-    (
-        "rdy_redistribute_interval",
-        "capacity moves to the connections that need it at once",
-    ),
-    (
-        "tls_config",
-        "use the tls_* options, or the builder's method rustls_0_23_config",
-    ),
-    ("skip_lookupd_authorization", LOOKUP),
-];
-
-/// Returns the error for an option of go-nsq that this crate does not have.
-pub(super) fn unsupported(name: &str) -> Option<ConfigError> {
-    let (name, alternative) = GO_NSQ.iter().find(|(known, _)| *known == name)?;
-    Some(ConfigCause::GoNsq { name, alternative }.into())
-}

@@ -70,8 +70,8 @@ struct Encrypted {
     stream: TlsStream<Transport>,
     /// Bytes that the transport below TLS has accepted.
     transport_written: BytesWritten,
-    /// Off if what is inside marks its own end, as deflate does: nsqd then closes the socket without
-    /// reading an alert behind that, so that its kernel would reset the connection.
+    /// Off if what is inside marks its own end, as deflate does: nsqd then closes the socket
+    /// without reading an alert behind that, so that its kernel would reset the connection.
     sends_close_notify: bool,
     is_broken: bool,
     /// The error, until it has been returned.

@@ -15,19 +15,20 @@ use log::info;
 
 use super::{
     answers::Source,
-    backoff::{BackoffOptions, BackoffStrategy},
     connection_key::ConnectionKey,
     drain::DrainReport,
-    flow::{Flow, FlowOptions},
+    event::ConsumerEvent,
+    flow::Flow,
     handler::{Delivery, MessageHandler},
-    messages::{Messages, Rules},
+    messages::Messages,
     nsqds::Nsqds,
+    options::{Rules, as_u32, flow_options},
     session::{Phase, Subscribed, timing},
-    stats::{ConsumerEvent, ConsumerState, Counters},
+    stats::{ConsumerState, Counters},
     subscription::Subscription,
 };
 use crate::{
-    config::{self, ConsumerConfig},
+    config::ConsumerConfig,
     conn::{ConnOptions, Connected},
     error::ConnectionError,
     link::{
@@ -82,6 +83,7 @@ use crate::{
 ///     Ok(())
 /// }
 /// ```
+#[doc = include_str!("contract.md")]
 pub struct Consumer {
     pub(super) config: ConsumerConfig,
     pub(super) subscription: Subscription,
@@ -172,28 +174,8 @@ impl Consumer {
     ) -> Self {
         // Control messages are few.
         ctx.set_mailbox_capacity(0);
-        let flow = Flow::new(FlowOptions {
-            max_in_flight: as_u32(config.max_in_flight()),
-            low_rdy_idle_timeout: config.low_rdy_idle_timeout(),
-            low_rdy_timeout: config.low_rdy_timeout(),
-            backoff: BackoffOptions {
-                strategy: match (config.backoff_function(), config.backoff_strategy()) {
-                    (Some(function), _) => BackoffStrategy::Custom(function),
-                    (None, config::BackoffStrategy::Exponential) => BackoffStrategy::Exponential,
-                    (None, config::BackoffStrategy::FullJitter) => BackoffStrategy::FullJitter,
-                },
-                multiplier: config.backoff_multiplier(),
-                max: config.max_backoff_duration(),
-            },
-        });
-        let rules = Rules {
-            concurrency: config.concurrency(),
-            max_attempts: config.max_attempts(),
-            default_requeue_delay: config.default_requeue_delay(),
-            max_requeue_delay: config.max_requeue_delay(),
-            backoff_on_expired: config.backoff_on_expired(),
-            dead_letters: subscription.dead_letter_recipient().cloned(),
-        };
+        let flow = Flow::new(flow_options(&config));
+        let rules = Rules::new(&config, &subscription);
         let delivery = Delivery::new(handler, config.handler_timeout());
         let mut consumer = Self {
             nsqds: Nsqds::default(),
@@ -426,11 +408,6 @@ impl Consumer {
             ConsumerState::Subscribed
         }
     }
-}
-
-/// `max_in_flight` for flow control.
-pub(super) fn as_u32(count: usize) -> u32 {
-    count.try_into().unwrap_or(u32::MAX)
 }
 
 impl Pumped for Consumer {

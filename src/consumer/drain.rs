@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::stats::Counters;
 
 /// Shuts a consumer down gracefully. It requests no more messages and returns those that no handler
-/// has started; handlers may end for up to `timeout`, and the rest is returned then. At the end each
-/// connection is closed in a way that proves that nsqd has executed every answer.
+/// has started; handlers may end for up to `timeout`, and the rest is returned then. At the end
+/// each connection is closed in a way that proves that nsqd has executed every answer.
 ///
 /// When the result arrives, the consumer holds no connection, no timer and no other actor. A
 /// returned message is delivered again at once, to any consumer, with one more attempt. A second

@@ -5,12 +5,14 @@ use std::{sync::Arc, time::Instant};
 use actix::{Context, Handler};
 
 use super::{
-    actor::{Consumer, as_u32},
+    actor::Consumer,
     control::{AddNsqd, Pause, RemoveNsqd, Resume, SetMaxInFlight, WaitSubscribed},
     drain::{Drain, DrainReport},
+    event::ConsumerEvent,
     messages::{Messages, Read},
+    options::as_u32,
     session::{Phase, Subscribed},
-    stats::{ConsumerEvent, ConsumerState, GetState, GetStats, IsStarved, NsqdStats, Stats},
+    stats::{ConsumerState, GetState, GetStats, IsStarved, NsqdStats, Stats},
 };
 use crate::{
     conn::{Closed, Frames},
@@ -27,7 +29,7 @@ impl Handler<Frames> for Consumer {
 
     fn handle(&mut self, Frames { id, oks, then }: Frames, _: &mut Context<Self>) {
         let now = self.burst.on_connection_message();
-        // Frames of an earlier connection concern nobody.
+        // Frames of an earlier connection are stale.
         let Some(index) = self.nsqds.by_connection(id) else {
             return;
         };

@@ -8,44 +8,30 @@
 //!        +-- RDYs of flow control
 //! ```
 
-use std::{
-    sync::Arc,
-    task::Context as TaskContext,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, task::Context as TaskContext, time::Instant};
 
-use actix::Recipient;
 use log::warn;
 
 use super::{
     answers::{Answer, AnswerQueue, Source},
     backoff::{BackoffState, Outcome},
     connection_key::ConnectionKey,
+    event::ConsumerEvent,
     flow::Flow,
     handler::Delivery,
     in_flight::{Answered, Due, InFlight, Received, Returned, Ticket},
     incoming::IncomingMessage,
     nsqds::Nsqds,
+    options::Rules,
     requeue::Requeue,
     session::Subscribed,
-    stats::{ConsumerEvent, Counters},
+    stats::Counters,
     subscription::DeadLetter,
 };
 use crate::{
     error::ConnectionError,
     protocol::{Command, Frame, Message, MessageId},
 };
-
-/// How messages are treated, from the configuration.
-pub(super) struct Rules {
-    /// Maximum number of messages with handlers; 0: no maximum beside `max_in_flight`.
-    pub(super) concurrency: usize,
-    pub(super) max_attempts: usize,
-    pub(super) default_requeue_delay: Duration,
-    pub(super) max_requeue_delay: Duration,
-    pub(super) backoff_on_expired: bool,
-    pub(super) dead_letters: Option<Recipient<DeadLetter>>,
-}
 
 /// A message that waits for its handler.
 #[derive(Debug)]

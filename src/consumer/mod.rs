@@ -10,6 +10,7 @@ mod backoff;
 mod connection_key;
 mod control;
 mod drain;
+mod event;
 mod flow;
 mod handler;
 mod handlers;
@@ -17,6 +18,7 @@ mod in_flight;
 mod incoming;
 mod messages;
 mod nsqds;
+mod options;
 mod requeue;
 mod session;
 mod stats;
@@ -27,12 +29,11 @@ pub use self::{
     actor::Consumer,
     control::{AddNsqd, Pause, RemoveNsqd, Resume, SetMaxInFlight, WaitSubscribed},
     drain::{Drain, DrainReport},
+    event::ConsumerEvent,
     handler::MessageHandler,
     incoming::{IncomingMessage, IncomingMessages},
     requeue::Requeue,
-    stats::{
-        ConsumerEvent, ConsumerState, Counters, GetState, GetStats, IsStarved, NsqdStats, Stats,
-    },
+    stats::{ConsumerState, Counters, GetState, GetStats, IsStarved, NsqdStats, Stats},
     stream::MessageStream,
     subscription::{DeadLetter, Subscription},
 };

@@ -76,9 +76,7 @@ impl Nsqds {
     pub(super) fn by_connection(&mut self, id: ConnId) -> Option<u32> {
         let mut nsqds = (0..).zip(&mut self.0);
         let has_it = |nsqd: &mut Nsqd| nsqd.link.session(id).is_some();
-        let found =
-            nsqds.find_map(|(index, nsqd)| nsqd.as_mut().is_some_and(has_it).then_some(index));
-        found
+        nsqds.find_map(|(index, nsqd)| nsqd.as_mut().is_some_and(has_it).then_some(index))
     }
 
     /// The connections that are up or closing.

@@ -22,10 +22,13 @@ use crate::{
     support::spoken::Command,
 };
 
+/// The bodies of each message that a worker has handled.
+type Handled = Rc<RefCell<Vec<Vec<String>>>>;
+
 /// Finishes messages and records their bodies, one list per message that it handles.
 #[derive(Default)]
 struct Worker {
-    handled: Rc<RefCell<Vec<Vec<String>>>>,
+    handled: Handled,
 }
 
 impl Actor for Worker {
@@ -69,7 +72,7 @@ impl Handler<Stop> for Worker {
     }
 }
 
-fn worker() -> (Addr<Worker>, Rc<RefCell<Vec<Vec<String>>>>) {
+fn worker() -> (Addr<Worker>, Handled) {
     let handled = Rc::default();
     let worker = Worker {
         handled: Rc::clone(&handled),
