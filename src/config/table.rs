@@ -528,8 +528,7 @@ macro_rules! consumer_options {
             /// consumer is paused.
             max_in_flight: usize [usize] = 1 => "1",
                 in 0..=1_000_000 => "a number from 0 to 1000000";
-            /// Maximum number of messages that handlers have; the others wait in the consumer. 0: no
-            /// maximum beside `max_in_flight`.
+            /// Maximum number of messages that handlers have; the others wait. 0: no maximum.
             concurrency: usize [usize] = 0 => "0",
                 in 0..=1_000_000 => "a number from 0 to 1000000";
             /// Time after which nsqd delivers a message again that was not answered. 0: nsqd's

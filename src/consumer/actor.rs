@@ -22,7 +22,7 @@ use super::{
     handler::{Delivery, MessageHandler},
     messages::Messages,
     nsqds::Nsqds,
-    options::{Rules, as_u32, flow_options},
+    options::{Rules, flow_options},
     session::{Phase, Subscribed, timing},
     stats::{ConsumerState, Counters},
     subscription::Subscription,
