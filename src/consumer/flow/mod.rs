@@ -12,7 +12,8 @@
 //!
 //! The order in the write matters. Behind an answer, nsqd may already have delivered another
 //! message when it reads a lower RDY; and only an answer frees the capacity that a higher RDY uses.
-//! `Flow` counts each planned RDY as written.
+//! `Flow` counts each planned RDY as written. What has arrived must be read and reported before
+//! `plan`, also after the arbiter was blocked: the settle time of a lower RDY counts on it.
 //!
 //! RDY is raised only out of `max_in_flight` minus all that can be in flight (see [`capacity`]) or
 //! is held of lost connections. So at most `max_in_flight` messages are on the wire or unanswered.
@@ -158,11 +159,12 @@ impl Flow {
         self.change();
     }
 
-    /// Messages were received.
+    /// Messages were received. If the connection is closed already, they count as held of it.
     pub(crate) fn received(&mut self, key: ConnectionKey, count: u32, now: Instant) {
         let is_single = self.connections.len() == 1;
         let position = self.position(key);
         let Some(it) = position.and_then(|position| self.connections.get_mut(position)) else {
+            self.orphaned = self.orphaned.saturating_add(count);
             return;
         };
         self.has_events = true;

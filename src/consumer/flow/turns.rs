@@ -144,7 +144,7 @@ impl Turns {
         let (busy, idle) = match (busy, idle) {
             (Some(busy), Some(idle)) => (busy, idle),
             (Some(busy), None) => return Some(busy),
-            (None, Some(idle)) => return self.select_spare(connections, idle, max, now),
+            (None, Some(idle)) => return Some(select_spare(connections, idle, max, now)),
             (None, None) => return None,
         };
         let is_idle = if max > 1 {
@@ -157,40 +157,24 @@ impl Turns {
         };
         Some(if is_idle { idle } else { busy })
     }
+}
 
-    /// Only idle connections wait. Some places are for them, and the rest is for those that have
-    /// messages.
-    fn select_spare(
-        &self,
-        connections: &[Connection],
-        idle: usize,
-        max: u32,
-        now: Instant,
-    ) -> Option<usize> {
-        if asked(connections) < idle_places(max) {
-            return Some(idle);
-        }
-        let waits_for_settle = |it: &Connection| {
-            it.target == 0 && it.rdy() == 0 && it.turn.is_busy && it.capacity.next_bound(0) > 0
-        };
-        if connections.iter().any(waits_for_settle) {
-            // That one gets its place back as soon as its last answers are written. Meanwhile only
-            // what is free beside it is for the idle ones.
-            let used = |it: &Connection| u64::from(it.capacity.next_bound(it.target));
-            let used: u64 = connections.iter().map(used).sum();
-            return (used < u64::from(max)).then_some(idle);
-        }
-        let can_use = |it: &Connection| {
-            it.target > 0
-                && it.target < it.capacity.max_rdy()
-                && it.turn.is_served
-                && it.is_saturated(now)
-        };
-        let saturated = connections.iter().enumerate();
-        let saturated = saturated.filter(|(_, it)| can_use(it));
-        let least = saturated.min_by_key(|(_, it)| it.target);
-        Some(least.map_or(idle, |(position, _)| position))
+/// Only idle connections wait, and `idle` is the first of them. Some places are for them, and the
+/// rest is for connections that have messages. Returns the position of the next one.
+fn select_spare(connections: &[Connection], idle: usize, max: u32, now: Instant) -> usize {
+    if asked(connections) < idle_places(max) {
+        return idle;
     }
+    let can_use = |it: &Connection| {
+        it.target > 0
+            && it.target < it.capacity.max_rdy()
+            && it.turn.is_served
+            && it.is_saturated(now)
+    };
+    let saturated = connections.iter().enumerate();
+    let saturated = saturated.filter(|(_, it)| can_use(it));
+    let least = saturated.min_by_key(|(_, it)| it.target);
+    least.map_or(idle, |(position, _)| position)
 }
 
 /// Number of places with which idle connections are asked for messages.

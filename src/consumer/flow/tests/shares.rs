@@ -202,3 +202,17 @@ fn event_of_lost_connection_does_not_reach_its_successor() {
     bench.passes(ms(200));
     assert_eq!(bench.flow.rdy(successor), 10);
 }
+
+#[test]
+fn message_reported_after_the_close_counts_until_answered() {
+    let mut bench = Bench::new(10, 2);
+    bench.plan();
+    bench.flow.close(key(1));
+    bench.received(1, 3);
+    bench.plan();
+    assert_eq!(bench.rdys(), [7]);
+    bench.answered(1, 3);
+    bench.plan();
+    bench.passes(ms(200));
+    assert_eq!(bench.rdys(), [10]);
+}
