@@ -60,7 +60,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let limit = Duration::from_secs(10);
     let dead = nsqd.wait_for_messages("dead_orders", 1, limit).await?;
-    println!("dead letter: {}", String::from_utf8_lossy(&dead[0].body));
+    for letter in dead {
+        println!("dead letter: {}", String::from_utf8_lossy(&letter.body));
+    }
     drop(consumer);
     Ok(())
 }

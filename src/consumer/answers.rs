@@ -15,7 +15,7 @@ use crate::protocol::{Channel, Topic};
 
 /// What a handler has decided about a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     Finish,
     Requeue(Requeue),
     /// The message was dropped without an answer: it is requeued as a failure.
@@ -27,7 +27,7 @@ pub(super) enum Answer {
 
 /// Answers that wait for the consumer. A handler pushes; the first answer in each poll of the
 /// consumer wakes it.
-pub(super) struct AnswerQueue(Mutex<Waiting>);
+pub(crate) struct AnswerQueue(Mutex<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
@@ -40,7 +40,7 @@ struct Waiting {
 }
 
 impl AnswerQueue {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Mutex::default())
     }
 
@@ -67,6 +67,12 @@ impl AnswerQueue {
             waker.wake();
         }
         true
+    }
+
+    /// Returns all answers so far, for tests without a consumer.
+    pub(crate) fn all(&self) -> Vec<Answer> {
+        let waiting = self.lock();
+        waiting.answers.iter().map(|(_, answer)| *answer).collect()
     }
 
     /// Swaps the answers for an empty list, whose memory is used next.

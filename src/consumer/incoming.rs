@@ -14,7 +14,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::{
-    answers::{Answer, Source},
+    answers::{Answer, AnswerQueue, Source},
     in_flight::Ticket,
     requeue::Requeue,
 };
@@ -86,6 +86,18 @@ impl IncomingMessage {
             timeout: AtomicU64::new(nanoseconds(timeout)),
             answers_on_drop: true,
         }
+    }
+
+    /// A message of no consumer, for tests. Its answers stay in the queue.
+    pub(crate) fn detached(
+        message: Message,
+        (topic, channel): (Topic, Channel),
+        answers: Arc<AnswerQueue>,
+    ) -> Self {
+        let address = "127.0.0.1:4150".into();
+        let times = (Duration::from_secs(60), Duration::from_secs(900));
+        let source = Source::new(address, topic, channel, answers, times, false);
+        Self::new(message, Arc::new(source), Ticket::DETACHED, now())
     }
 
     /// Returns the body. It shares the memory of the read that it came with: to keep a small part

@@ -25,6 +25,7 @@ mod stats;
 mod stream;
 mod subscription;
 
+pub(crate) use self::answers::{Answer, AnswerQueue};
 pub use self::{
     actor::Consumer,
     control::{AddNsqd, Pause, RemoveNsqd, Resume, SetMaxInFlight, WaitSubscribed},

@@ -15,12 +15,14 @@
 
 mod deadlines;
 mod finished_late;
+mod ticket;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     time::{Duration, Instant},
 };
 
+pub(super) use self::ticket::Ticket;
 use self::{deadlines::Deadlines, finished_late::FinishedLate};
 use super::{backoff::Window, connection_key::ConnectionKey};
 use crate::protocol::MessageId;
@@ -42,13 +44,6 @@ pub(super) struct Timing {
     pub(super) max_timeout: Duration,
     /// An answer so shortly before the deadline may reach nsqd too late.
     pub(super) margin: Duration,
-}
-
-/// Names a held message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Ticket {
-    slot: u32,
-    generation: u32,
 }
 
 /// What a received message is.

@@ -5,6 +5,7 @@ mod attempts;
 mod deadlines;
 mod drain;
 mod flow;
+mod handle;
 mod handlers;
 mod rejection;
 
