@@ -108,16 +108,18 @@
 //!    cases. A publish that an earlier connection may have stored is never `NotWritten` later.
 //! 4. nsqd closes the connection when it rejects a publish. The publishes in flight behind it were
 //!    not executed, and are retried in order, unless the error concerns their whole topic
-//!    (`E_BAD_TOPIC`; `E_UNAUTHORIZED`, after which publishes to the topic are rejected locally for
-//!    a second). Commands that were never wholly written are retried as well. If the error response
-//!    itself is lost because nsqd resets the connection, the connection counts as lost. Publishes
-//!    that may be stored are answered as such, or retried if `retry_maybe_written` is on.
+//!    (`E_BAD_TOPIC`, `E_UNAUTHORIZED`): then all publishes of the topic fail with it, also those
+//!    that wait for capacity, and those that follow within a second. Commands that were never
+//!    wholly written are retried as well. If the error response itself is lost because nsqd resets
+//!    the connection, the connection counts as lost. Publishes that may be stored are answered as
+//!    such, or retried if `retry_maybe_written` is on.
 //! 5. Names, sizes, counts and delays are validated before anything is sent. A local rejection
 //!    affects no other publish.
-//! 6. Memory is bounded: publishes without a result by `max_pending` and `max_pending_bytes`,
-//!    publishes in flight by `publish_window` and `publish_window_bytes`, frames by `max_msg_size`.
-//!    Beyond that the result is [`Full`](ErrorKind::Full) at once; a [`ProducerHandle`] waits for
-//!    capacity instead. Publishes that wait so, and those in the mailbox, are not limited.
+//! 6. Memory is bounded: publishes without a result by `max_pending` and `max_pending_bytes`, those
+//!    of one topic by `max_pending_per_topic`, publishes in flight by `publish_window` and
+//!    `publish_window_bytes`, frames by `max_msg_size`. Beyond that the result is
+//!    [`Full`](ErrorKind::Full) at once; a [`ProducerHandle`] waits for capacity instead. Publishes
+//!    that wait so, and those in the mailbox, are not limited.
 //! 7. A caller that cancels or times out changes no other result. A publish in flight keeps its
 //!    place, and its late response is discarded; a publish that is not in flight is never sent.
 //! 8. After a write error the responses that nsqd has sent already are still read and count.

@@ -485,6 +485,10 @@ macro_rules! producer_options {
             /// a batch.
             max_pending_bytes: usize [usize] = 64 << 20 => "67108864",
                 in 1..=usize::MAX => "a number of at least 1";
+            /// Maximum number of publishes of one topic that are accepted and have no result yet:
+            /// one topic leaves capacity for the others. Off: only `max_pending` counts.
+            max_pending_per_topic: Option<usize> [impl Into<Option<usize>>] = None => "off",
+                in 1..=100_000_000 => "a number from 1 to 100000000, or off (-1)";
             /// Maximum number of publishes in flight: written, but without a response.
             publish_window: usize [usize] = 20_000 => "20000",
                 in 1..=1_000_000 => "a number from 1 to 1000000";
@@ -503,7 +507,7 @@ macro_rules! producer_options {
             /// with one response.
             auto_batch: bool [bool] = true => "true",
                 in () => "true or false";
-            /// Maximum number of publishes in an automatic batch.
+            /// Maximum number of publishes in an automatic batch. One has at most 4096.
             auto_batch_messages: usize [usize] = 256 => "256",
                 in 2..=100_000 => "a number from 2 to 100000";
             /// Maximum size of an automatic batch in bytes, counted as for `max_batch_size`, which
@@ -524,8 +528,7 @@ macro_rules! producer_options {
 macro_rules! consumer_options {
     ($make:ident $arguments:tt) => {
         $make! { $arguments
-            /// Maximum number of messages that are on the way or unanswered, over all nsqds. 0: the
-            /// consumer is paused.
+            /// Maximum number of messages on the way or unanswered, over all nsqds. 0: paused.
             max_in_flight: usize [usize] = 1 => "1",
                 in 0..=1_000_000 => "a number from 0 to 1000000";
             /// Maximum number of messages that handlers have; the others wait. 0: no maximum.
@@ -536,12 +539,10 @@ macro_rules! consumer_options {
             /// `--max-msg-timeout` (15m by default).
             msg_timeout: Duration [Duration] = millis(0) => "0s",
                 in millis(0)..=secs(86_400) => "a duration from 0s to 24h";
-            /// Percentage of the messages of the channel that nsqd sends; it discards the others.
-            /// 0: all.
+            /// Percentage of the messages that nsqd sends; it discards the others. 0: all.
             sample_rate: usize [usize] = 0 => "0",
                 in 0..=99 => "a number from 0 to 99";
-            /// Maximum number of deliveries of a message. Beyond it the message is a dead letter:
-            /// without a recipient for those it is discarded. 0: no maximum.
+            /// Maximum number of deliveries; beyond it a message is a dead letter. 0: no maximum.
             max_attempts: usize [usize] = 0 => "0",
                 in 0..=65_535 => "a number from 0 to 65535";
             /// Delay of a failed message, multiplied by the number of its deliveries.
@@ -574,8 +575,7 @@ macro_rules! consumer_options {
             /// `--max-msg-timeout`.
             auto_touch: bool [bool] = false => "false",
                 in () => "true or false";
-            /// Maximum time of an async closure for a message. Then its future is dropped, and the
-            /// message is requeued. Other handlers cannot be stopped.
+            /// Time of an async closure for a message, which is dropped and requeued after that.
             handler_timeout: Option<Duration> [impl Into<Option<Duration>>] = None => "off",
                 in millis(1)..=secs(86_400) => "a duration from 1ms to 24h, or off (-1)";
             /// Time for the handlers when the last address is dropped, as in a `Drain`.

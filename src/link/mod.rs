@@ -22,7 +22,7 @@ pub(crate) use self::{
     event::{Subscribers, seconds},
     feed::Feed,
     lifetime::{Link, LinkOwner, LinkState},
-    pump::{Burst, Pump, Pumped},
+    pump::{Burst, Pump, Pumped, work},
     session::{Ended, FrameDisposition, Session},
     waiters::{Connectivity, Waiters},
 };

@@ -44,6 +44,12 @@ pub(crate) trait Pumped: Actor<Context = Context<Self>> {
     /// Removes requests whose callers have cancelled them: no address is left.
     fn remove_cancelled(&mut self);
 
+    /// The budget of another poll is available. Returns whether something was left undone in the
+    /// last one, for which the actor is to be polled again.
+    fn renew_budget(&mut self) -> bool {
+        false
+    }
+
     /// The last address is dropped and nothing is outstanding: stops for good.
     fn stop_unused(&mut self, ctx: &mut Context<Self>);
 
@@ -52,7 +58,10 @@ pub(crate) trait Pumped: Actor<Context = Context<Self>> {
         self.burst().messages += 1;
         if self.burst().messages >= BURST {
             flush(self, ctx);
-            ctx.wait(YieldOnce::default());
+            ctx.wait(Work {
+                step: |_: &mut Self, _: &mut Context<Self>| true,
+                has_yielded: false,
+            });
         }
         self.burst().on_connection_message()
     }
@@ -79,6 +88,11 @@ impl Burst {
     /// count towards [`BURST`]: a connection sends one per read.
     pub(crate) fn on_connection_message(&mut self) -> Instant {
         self.messages_seen += 1;
+        self.now()
+    }
+
+    /// The time of this burst.
+    pub(crate) fn now(&mut self) -> Instant {
         *self.now.get_or_insert_with(now)
     }
 
@@ -146,6 +160,9 @@ impl<A: Pumped> ActorFuture<A> for Pump {
         }
         actor.poll_subscribers(cx);
         self.stop_unused(actor, ctx, cx);
+        if actor.renew_budget() {
+            wake_deferred(cx);
+        }
         Poll::Pending
     }
 }
@@ -188,29 +205,51 @@ impl Pump {
     }
 }
 
-/// Lets the other tasks of the arbiter run, and its I/O and timer drivers.
-#[derive(Debug, Default)]
-struct YieldOnce {
+/// Does work that may take several polls: `step` goes on with it as far as one poll may, and
+/// returns whether it is complete. Until then the actor handles no message.
+pub(crate) fn work<A: Pumped>(
+    actor: &mut A,
+    ctx: &mut Context<A>,
+    mut step: impl FnMut(&mut A, &mut Context<A>) -> bool + Unpin + 'static,
+) {
+    if !step(actor, ctx) {
+        ctx.wait(Work {
+            step,
+            has_yielded: false,
+        });
+    }
+}
+
+/// Lets the other tasks of the arbiter run, and its I/O and timer drivers, before each step.
+struct Work<F> {
+    step: F,
     has_yielded: bool,
 }
 
-impl<A: Pumped> ActorFuture<A> for YieldOnce {
+impl<A, F> ActorFuture<A> for Work<F>
+where
+    A: Pumped,
+    F: FnMut(&mut A, &mut Context<A>) -> bool + Unpin,
+{
     type Output = ();
 
     fn poll(
         mut self: Pin<&mut Self>,
         actor: &mut A,
-        _: &mut Context<A>,
+        ctx: &mut Context<A>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
         // However long the other tasks took, the next burst begins now.
         actor.burst().now = None;
         if self.has_yielded {
             actor.burst().on_other_tasks_run();
-            return Poll::Ready(());
+            if (self.step)(actor, ctx) {
+                return Poll::Ready(());
+            }
         }
         self.has_yielded = true;
-        // The pump is not polled while messages keep coming.
+        actor.renew_budget();
+        // The pump is not polled meanwhile.
         let _ = poll_timer(actor, cx);
         wake_deferred(cx);
         Poll::Pending

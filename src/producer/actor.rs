@@ -28,12 +28,13 @@ use crate::{
     error::{Cause, ConnectionError},
     link::{
         Burst, ConnectionEvent, Connectivity, DrainState, Ended, Link, LinkOwner, LinkState, Pump,
-        Pumped, Subscribers, Waiters,
+        Pumped, Subscribers, Waiters, work,
     },
 };
 
-/// Shortest time between two checks of deadlines, since each check visits all publishes.
-const EXPIRY_INTERVAL: Duration = Duration::from_millis(20);
+/// Maximum number of publishes that one poll of the producer visits, which takes a few milliseconds
+/// at most.
+const BUDGET: usize = 4_096;
 
 /// Publishes to one nsqd.
 ///
@@ -87,8 +88,8 @@ pub struct Producer {
     /// Publishes that were rejected before the queue.
     pub(super) rejected: u64,
     pub(super) denied_topics: DeniedTopics,
-    /// When deadlines were last checked.
-    expired_at: Option<Instant>,
+    /// When deadlines are checked again at the earliest.
+    next_expiry: Option<Instant>,
     pub(super) burst: Burst,
     lifetime: Lifetime,
 }
@@ -151,6 +152,7 @@ impl Producer {
                 publishes: config.max_pending(),
                 bytes: config.max_pending_bytes(),
             },
+            pending_per_topic: config.max_pending_per_topic(),
             window: Usage {
                 publishes: config.publish_window(),
                 bytes: config.publish_window_bytes(),
@@ -161,6 +163,7 @@ impl Producer {
             }),
             batch_time: config.ack_timeout() / 4,
             retry_maybe_written: config.retry_maybe_written(),
+            budget: BUDGET,
         };
         let link = Link::new(
             config.conn_options(),
@@ -180,7 +183,7 @@ impl Producer {
             observers: Observers::default(),
             rejected: 0,
             denied_topics: DeniedTopics::default(),
-            expired_at: None,
+            next_expiry: None,
             burst: Burst::default(),
             lifetime: Lifetime {
                 connect_after: config.connect_at_start().then_some(Duration::ZERO),
@@ -205,7 +208,8 @@ impl Producer {
     /// nsqd has stalled until then.
     fn judge(&mut self, due: Instant, now: Instant) {
         if self.deadline(Timer::Expiry).is_some_and(|next| next <= due) {
-            self.expired_at = Some(now);
+            let interval = self.shared.queue.borrow().pass_interval();
+            self.next_expiry = Some(now + interval);
             let is_up = self.link.up().is_some();
             let not_connected = self.link.last_error().filter(|_| !is_up);
             self.shared.queue.borrow_mut().expire(due, not_connected);
@@ -233,12 +237,25 @@ impl Producer {
     }
 
     /// Both sides of the connection have closed: settles what was in flight, and restarts.
-    pub(super) fn on_disconnected(&mut self, ended: &Ended, now: Instant, ctx: &mut Context<Self>) {
+    pub(super) fn on_disconnected(&mut self, ended: Ended, now: Instant, ctx: &mut Context<Self>) {
         let is_drained = self.drain.end_if_over(self.has_outstanding(), now);
-        let outcome = ended.settle(&mut self.shared.queue.borrow_mut(), is_drained);
-        if is_drained {
-            return self.finish_drain(ctx);
-        }
+        ended.settle(&mut self.shared.queue.borrow_mut(), is_drained);
+        work(self, ctx, move |producer, ctx| {
+            if !producer.shared.queue.borrow_mut().work() {
+                return false;
+            }
+            if is_drained {
+                producer.finish_drain(ctx);
+            } else {
+                producer.on_settled(&ended, ctx);
+            }
+            true
+        });
+    }
+
+    /// What was in flight on a connection is settled: restarts.
+    fn on_settled(&mut self, ended: &Ended, ctx: &mut Context<Self>) {
+        let outcome = self.shared.queue.borrow().disconnect_outcome();
         self.lifetime.connect_after = Some(self.link.after_end(ended));
         let event = ConnectionEvent::Disconnected {
             address: self.link.shared_address(),
@@ -255,7 +272,7 @@ impl Producer {
 
     /// Ends a drain for which nothing is waited any more.
     pub(super) fn check_drain(&mut self, now: Instant, ctx: &mut Context<Self>) {
-        if !self.drain.end_if_over(self.has_outstanding(), now) {
+        if !self.drain.has_begun() || !self.drain.end_if_over(self.has_outstanding(), now) {
             return;
         }
         match self.link.up_mut() {
@@ -267,10 +284,20 @@ impl Producer {
     /// Answers what is left, and restarts the actor: after the restart it holds no timer and no
     /// future, and sends the report.
     pub(super) fn finish_drain(&mut self, ctx: &mut Context<Self>) {
-        let mut queue = self.shared.queue.borrow_mut();
-        queue.fail_all(&Cause::Drained);
-        let report = DrainReport::between(self.counters_before_drain, queue.counters());
-        drop(queue);
+        self.shared.queue.borrow_mut().fail_all(&Cause::Drained);
+        work(self, ctx, |producer, ctx| {
+            if !producer.shared.queue.borrow_mut().work() {
+                return false;
+            }
+            producer.on_drained(ctx);
+            true
+        });
+    }
+
+    /// The drain has ended, and everything is answered.
+    fn on_drained(&mut self, ctx: &mut Context<Self>) {
+        let counters = self.shared.queue.borrow().counters();
+        let report = DrainReport::between(self.counters_before_drain, counters);
         // No timer is left that would log them later.
         self.shared.failures.log();
         self.link.close(ctx);
@@ -345,8 +372,7 @@ impl Producer {
         match timer {
             Timer::Expiry => {
                 let due = self.shared.queue.borrow().next_deadline()?;
-                let earliest = self.expired_at.map(|at| at + EXPIRY_INTERVAL);
-                Some(earliest.map_or(due, |earliest| due.max(earliest)))
+                Some(self.next_expiry.map_or(due, |earliest| due.max(earliest)))
             }
             Timer::Stall => {
                 let queue = self.shared.queue.borrow();
@@ -369,9 +395,18 @@ impl Pumped for Producer {
         if let Some(due) = due {
             self.judge(due, now);
         }
-        self.shared.queue.borrow_mut().admit_waiters();
+        let mut queue = self.shared.queue.borrow_mut();
+        if !queue.work() {
+            drop(queue);
+            return work(self, ctx, |producer, _| {
+                producer.shared.queue.borrow_mut().work()
+            });
+        }
+        queue.admit_waiters();
+        let has_outstanding = !queue.is_empty();
+        drop(queue);
         let has_waiters = !self.waiters.is_empty() && !self.drain.has_begun();
-        if !self.drain.is_expired(now) && (has_waiters || self.has_outstanding()) {
+        if !self.drain.is_expired(now) && (has_waiters || has_outstanding) {
             self.connect_if_idle(ctx);
         }
         self.answer_waiters(due);
@@ -405,6 +440,10 @@ impl Pumped for Producer {
 
     fn remove_cancelled(&mut self) {
         self.shared.queue.borrow_mut().remove_cancelled();
+    }
+
+    fn renew_budget(&mut self) -> bool {
+        self.shared.queue.borrow_mut().renew_budget()
     }
 
     fn stop_unused(&mut self, ctx: &mut Context<Self>) {

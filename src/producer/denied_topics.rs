@@ -1,27 +1,29 @@
-//! Topics for which nsqd has denied authorization a moment ago.
+//! Topics that nsqd has rejected a moment ago.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use crate::{
     error::Cause,
     protocol::{ErrorCode, ServerError, Topic},
 };
 
-/// How long a denial is remembered: each one costs a connection, and each connection makes nsqd
-/// query its auth server.
+/// How long a rejection is remembered: each one costs a connection, and with AUTH each connection
+/// makes nsqd query its auth server.
 const REMEMBERED: Duration = Duration::from_secs(1);
 
-/// Maximum number of denied topics that are remembered, to bound memory.
+/// Maximum number of rejected topics that are remembered, to bound memory.
 const MAX_TOPICS: usize = 256;
 
 /// Publishes to a denied topic fail at once. After [`REMEMBERED`] the next one is sent, so that a
 /// new authorization is noticed.
 #[derive(Debug, Default)]
-pub(super) struct DeniedTopics(Vec<Denial>);
+pub(super) struct DeniedTopics(HashMap<Topic, Denial>);
 
 #[derive(Debug)]
 struct Denial {
-    topic: Topic,
     error: ServerError,
     since: Instant,
 }
@@ -35,33 +37,28 @@ impl Denial {
 impl DeniedTopics {
     /// Notes that nsqd has rejected a publish to `topic`.
     pub(super) fn on_error(&mut self, topic: Topic, error: ServerError, now: Instant) {
-        if error.code() != ErrorCode::Unauthorized {
+        if !matches!(error.code(), ErrorCode::BadTopic | ErrorCode::Unauthorized) {
             return;
         }
-        self.0
-            .retain(|denial| denial.topic != topic && denial.is_fresh(now));
-        if self.0.len() < MAX_TOPICS {
-            self.0.push(Denial {
-                topic,
-                error,
-                since: now,
-            });
+        self.0.retain(|_, denial| denial.is_fresh(now));
+        if self.0.len() < MAX_TOPICS || self.0.contains_key(&topic) {
+            self.0.insert(topic, Denial { error, since: now });
         }
     }
 
     /// Fails if the topic was denied a moment ago.
+    #[inline]
     pub(super) fn check(&self, topic: &Topic, now: Instant) -> Result<(), Cause> {
-        let denial = self
-            .0
-            .iter()
-            .find(|denial| denial.topic == *topic && denial.is_fresh(now));
-        match denial {
-            Some(denial) => Err(Cause::TopicDenied {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let denial = self.0.get(topic).filter(|denial| denial.is_fresh(now));
+        denial.map_or(Ok(()), |denial| {
+            Err(Cause::TopicDenied {
                 within: REMEMBERED,
                 error: denial.error.clone(),
-            }),
-            None => Ok(()),
-        }
+            })
+        })
     }
 }
 
@@ -77,8 +74,8 @@ mod tests {
     fn denied_topics_are_bounded_and_forgotten() {
         let mut denied = DeniedTopics::default();
         let mut now = Instant::now();
-        let error = ServerError::parse(b"E_UNAUTHORIZED AUTH failed");
-        for round in 0..3 {
+        for round in ["E_UNAUTHORIZED no", "E_BAD_TOPIC no"] {
+            let error = ServerError::parse(round.as_bytes());
             for number in 0..1_000 {
                 denied.on_error(topic(number), error.clone(), now);
             }

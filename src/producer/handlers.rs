@@ -20,7 +20,7 @@ use crate::{
     error::{Cause, Delivery, PublishError, WaitError},
     link::{
         ConnectionEvent, DeferredReply, LinkOwner, Pumped, Reconnect, SubscribeEvents, Unsubscribe,
-        WaitConnected, deadline_after, now,
+        WaitConnected, deadline_after, now, work,
     },
     protocol::Frame,
 };
@@ -110,18 +110,26 @@ impl Producer {
 impl Handler<Frames> for Producer {
     type Result = ();
 
-    fn handle(&mut self, Frames { id, oks, then }: Frames, _: &mut Context<Self>) {
-        let now = self.burst.on_connection_message();
-        // Frames of an earlier connection respond to nothing.
-        let Some(session) = self.link.session(id) else {
-            return;
-        };
-        let mut queue = self.shared.queue.borrow_mut();
-        for frame in std::iter::repeat_n(Frame::Ok, oks).chain(then) {
-            if let Some((topic, error)) = session.on_frame(frame, &mut queue, now) {
-                self.denied_topics.on_error(topic, error, now);
+    fn handle(&mut self, Frames { id, oks, then }: Frames, ctx: &mut Context<Self>) {
+        self.burst.on_connection_message();
+        let mut frames = std::iter::repeat_n(Frame::Ok, oks).chain(then);
+        work(self, ctx, move |producer, _| {
+            let now = producer.burst.now();
+            // Frames of an earlier connection respond to nothing.
+            let Some(session) = producer.link.session(id) else {
+                return true;
+            };
+            let mut queue = producer.shared.queue.borrow_mut();
+            while queue.may_complete_oldest() {
+                let Some(frame) = frames.next() else {
+                    return true;
+                };
+                if let Some((topic, error)) = session.on_frame(frame, &mut queue, now) {
+                    producer.denied_topics.on_error(topic, error, now);
+                }
             }
-        }
+            false
+        });
     }
 }
 
@@ -132,7 +140,7 @@ impl Handler<Closed> for Producer {
         self.burst.on_connection_message();
         let now = now();
         if let Some(ended) = self.link.on_closed(closed, now) {
-            self.on_disconnected(&ended, now, ctx);
+            self.on_disconnected(ended, now, ctx);
         }
     }
 }
@@ -164,13 +172,18 @@ impl Handler<Drain> for Producer {
         ctx: &mut Context<Self>,
     ) -> DeferredReply<DrainReport> {
         let now = self.on_message(ctx);
-        let mut queue = self.shared.queue.borrow_mut();
         // Publishes whose callers have dropped their requests are not waited for.
-        queue.remove_cancelled();
+        self.shared.queue.borrow_mut().remove_cancelled();
         if !self.drain.has_begun() {
-            self.counters_before_drain = queue.counters();
-            drop(queue);
             self.emit_event(|address| ProducerEvent::Draining { address });
+            work(self, ctx, |producer, _| {
+                let mut queue = producer.shared.queue.borrow_mut();
+                let is_complete = queue.work();
+                if is_complete {
+                    producer.counters_before_drain = queue.counters();
+                }
+                is_complete
+            });
         }
         self.drain.begin(deadline_after(now, timeout))
     }

@@ -17,6 +17,9 @@ mod publish_ext;
 mod queue;
 mod session;
 mod stats;
+#[cfg(feature = "embedded")]
+#[cfg(test)]
+mod tests;
 
 pub(crate) use self::publish::PublishWhenPossible;
 pub use self::{

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     failures::ReplyTo,
-    queue::{ConnectionEnd, DisconnectOutcome, TransactionQueue},
+    queue::{ConnectionEnd, TransactionQueue},
 };
 use crate::{
     error::{Cause, ConnectionError},
@@ -152,7 +152,7 @@ impl Session<Publishing> {
 
 impl Ended {
     /// Settles the publishes that were in flight on this connection.
-    pub(super) fn settle(&self, queue: &mut Queue, is_drained: bool) -> DisconnectOutcome {
+    pub(super) fn settle(&self, queue: &mut Queue, is_drained: bool) {
         if self.is_rejected {
             return queue.on_disconnected(ConnectionEnd::Rejected);
         }
@@ -164,6 +164,6 @@ impl Ended {
         queue.on_disconnected(ConnectionEnd::Lost {
             written: self.bytes_written,
             cause: &cause,
-        })
+        });
     }
 }

@@ -203,9 +203,7 @@ pub(crate) fn put_batch<'a>(
     out.put(b"\n");
     out.put_u32(wire_length(size));
     out.put_u32(wire_length(count));
-    for body in bodies {
-        put_body(out, body);
-    }
+    bodies.into_iter().for_each(|body| put_body(out, body));
 }
 
 /// Returns the first length of an MPUB in bytes: it covers the number of messages, and each

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use actix_nsq::actix::Addr;
 use actix_nsq::protocol::ErrorCode;
 use actix_nsq::{
-    ConnectionError, Delivery, ErrorKind, Producer, ProducerConfigBuilder, Publish, PublishError,
-    Secret,
+    ConnectionError, Delivery, ErrorKind, Producer, ProducerConfigBuilder, ProducerHandle, Publish,
+    PublishError, Secret,
 };
 use futures::future::join_all;
 
@@ -34,6 +34,7 @@ pub fn scenarios() -> Vec<Scenario> {
         publishes_wait_while_the_auth_server_is_down.with(guarded()),
         revoked_secret_is_rejected_and_accepted_once_granted.with(guarded()),
         denied_topic_affects_no_other_topic.with(guarded()),
+        publishes_that_wait_fail_with_their_denied_topic.with(guarded()),
         secret_appears_in_no_text.with(guarded()),
     ]
 }
@@ -216,6 +217,27 @@ async fn denied_topic_affects_no_other_topic(broker: Broker) {
     let each_twice = (0..100).flat_map(|number| [number; 2]);
     assert_eq!(stored, Vec::from_iter(each_twice));
     assert_eq!(broker.message_count("denied").await, 0);
+}
+
+/// contract: 4
+/// checklist: 33
+async fn publishes_that_wait_fail_with_their_denied_topic(broker: Broker) {
+    grant(&broker, Grant::topics("client", &["scenario"]));
+    let config = eager(&broker).await.max_pending(100);
+    let handle = ProducerHandle::start(config.build().unwrap());
+    let denied = join_all((0..2_000).map(|number| handle.publish("denied", numbered(number))));
+    let start = Instant::now();
+    let (denied, granted) = tokio::join!(denied, handle.publish(TOPIC, numbered(1)));
+    granted.unwrap();
+    for answer in denied {
+        assert_rejected(&answer.unwrap_err(), ErrorCode::Unauthorized);
+    }
+    // Waiting for one connection after the other would take the whole timeout of 30 s.
+    assert!(
+        start.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 /// Neither as text, nor as bytes in decimal or hexadecimal.

@@ -113,7 +113,7 @@ impl World {
                 assert!(own || others, "{number} was not rejected: {error:?}");
                 if is_remembered(error) {
                     let heard = self.refusals().any(|refusal| {
-                        is(refusal, ErrorCode::Unauthorized)
+                        is(refusal, code)
                             && refusal.topic == TOPICS[publish.topic]
                             && refusal.heard.is_some_and(|heard| now - heard <= ms(1_000))
                     });

@@ -2,8 +2,16 @@
 
 use std::collections::VecDeque;
 
-use super::{in_flight::CommandsInFlight, pending::Reply, topic_queue::TopicQueues};
-use crate::error::Cause;
+use super::{
+    accounting::Accounting,
+    blocks::Blocks,
+    budget::Budget,
+    in_flight::{CommandsInFlight, InFlight},
+    parts::Parts,
+    pending::Reply,
+    topic_queue::TopicQueues,
+};
+use crate::error::{Cause, PublishError};
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy)]
@@ -23,33 +31,147 @@ pub(crate) struct DisconnectOutcome {
     pub(crate) maybe_written: usize,
 }
 
-/// Takes all commands in flight back into their topic queues, where their publishes are still in
-/// order, and marks those that were completely written.
+/// The settlement of what was in flight on a connection.
 ///
-/// Returns the topic queues as well, in the order of their oldest command.
-pub(super) fn take_back<R: Reply>(
-    in_flight: &mut CommandsInFlight,
-    topics: &mut TopicQueues<R>,
+/// Each command goes back into its topic queue, where its publishes are in order again. Those that
+/// may be stored fail, unless they are retried. Then the turns of the topics are arranged anew: in
+/// the order of the oldest commands, then as before.
+#[derive(Debug)]
+pub(super) struct Disconnect {
+    /// The commands in flight, the oldest first.
+    commands: Blocks<InFlight>,
+    /// Bytes that the transport has accepted.
     written: u64,
-    retry_maybe_written: bool,
-) -> (DisconnectOutcome, VecDeque<usize>) {
-    let mut outcome = DisconnectOutcome::default();
-    let mut order = VecDeque::new();
-    for command in in_flight.take_all().into_iter().rev() {
-        if command.is_ping() {
-            continue;
+    /// The cause for those that may be stored; `None` if they are retried.
+    cause: Option<Cause>,
+    outcome: DisconnectOutcome,
+    /// The topic queues in the order of their oldest command.
+    order: VecDeque<usize>,
+    /// Number of queues in `order` whose publishes that may be stored have failed.
+    settled: usize,
+    /// The topic queues that had a turn before; `None` as long as they have it.
+    others: Option<VecDeque<usize>>,
+    /// The topic queue whose turn is the last.
+    last: Option<usize>,
+}
+
+impl Disconnect {
+    pub(super) fn new(
+        in_flight: &mut CommandsInFlight,
+        written: u64,
+        cause: Option<Cause>,
+        last: Option<usize>,
+    ) -> Self {
+        Self {
+            commands: in_flight.take_all(),
+            written,
+            cause,
+            outcome: DisconnectOutcome::default(),
+            order: VecDeque::new(),
+            settled: 0,
+            others: None,
+            last,
         }
-        let Some(queue) = topics.get_mut(command.topic_queue) else {
-            continue;
-        };
-        let is_written = command.end <= written;
-        let members = queue.take_back(command.usage.publishes);
-        for publish in members.filter(|publish| publish.reply.is_some()) {
-            publish.maybe_written |= is_written;
-            outcome.maybe_written += usize::from(is_written);
-            outcome.requeued += usize::from(!is_written || retry_maybe_written);
-        }
-        order.push_front(command.topic_queue);
     }
-    (outcome, order)
+
+    pub(super) fn outcome(&self) -> DisconnectOutcome {
+        self.outcome
+    }
+
+    /// Goes on as long as the budget allows. Returns whether all is settled.
+    pub(super) fn advance<R: Reply>(&mut self, parts: &mut Parts<'_, R>) -> bool {
+        let Parts {
+            topics,
+            accounting,
+            budget,
+            ..
+        } = parts;
+        while let Some(command) = self.commands.back() {
+            if !budget.allows(command.usage.publishes.max(1)) {
+                return false;
+            }
+            budget.spend(command.usage.publishes.max(1));
+            if let Some(command) = self
+                .commands
+                .pop_back()
+                .filter(|command| !command.is_ping())
+            {
+                self.take_back(command, topics, accounting);
+            }
+        }
+        while let Some(index) = self.order.get(self.settled) {
+            if !self.fail_maybe_written(*index, topics, accounting, budget) {
+                return false;
+            }
+            self.settled += 1;
+        }
+        let others = self.others.get_or_insert_with(|| topics.rearrange_turns());
+        while let Some(index) = self.order.pop_front().or_else(|| others.pop_front()) {
+            if Some(index) != self.last {
+                topics.make_ready(index);
+            }
+            budget.spend(1);
+            if budget.is_exhausted() {
+                return false;
+            }
+        }
+        if let Some(last) = self.last {
+            topics.make_ready(last);
+        }
+        true
+    }
+
+    /// Takes the youngest command back into its topic queue.
+    fn take_back<R: Reply>(
+        &mut self,
+        command: InFlight,
+        topics: &mut TopicQueues<R>,
+        accounting: &mut Accounting,
+    ) {
+        let Some(queue) = topics.get_mut(command.topic_queue) else {
+            return;
+        };
+        let is_written = command.end <= self.written;
+        for _ in 0..command.usage.publishes {
+            let Some(publish) = queue.take_back_youngest() else {
+                return;
+            };
+            if publish.reply.is_none() {
+                accounting.release(publish);
+                queue.remove_next();
+                continue;
+            }
+            publish.maybe_written |= is_written;
+            self.outcome.maybe_written += usize::from(is_written);
+            self.outcome.requeued += usize::from(!is_written || self.cause.is_none());
+        }
+        self.order.push_front(command.topic_queue);
+    }
+
+    /// Answers the publishes at the front of a queue that may be stored. Returns whether the budget
+    /// was sufficient.
+    fn fail_maybe_written<R: Reply>(
+        &self,
+        index: usize,
+        topics: &mut TopicQueues<R>,
+        accounting: &mut Accounting,
+        budget: &mut Budget,
+    ) -> bool {
+        let (Some(cause), Some(queue)) = (&self.cause, topics.get_mut(index)) else {
+            return true;
+        };
+        while queue.next().is_some_and(|publish| publish.maybe_written) {
+            if budget.is_exhausted() {
+                return false;
+            }
+            budget.spend(1);
+            if let Some(mut publish) = queue.remove_next() {
+                let error = PublishError::new(cause.clone(), publish.ambiguous());
+                accounting.answer(&mut publish, Err(error));
+                accounting.release(&publish);
+            }
+        }
+        topics.free_if_empty(index);
+        true
+    }
 }

@@ -1,9 +1,10 @@
 //! The next command of a topic queue: which publishes it carries, and its encoding.
 
-use std::time::Instant;
+use std::{mem, time::Instant};
 
 use super::{
     accounting::Accounting,
+    budget::Budget,
     in_flight_limit::InFlightLimit,
     limits::{Batch, Usage},
     pending::Reply,
@@ -55,24 +56,25 @@ pub(super) struct Selection {
 /// Selects the publishes of the next command.
 ///
 /// Cancelled, expired and undeliverable ones are answered and discarded. Each publish is checked
-/// once, so a caller that cancels meanwhile does not change the selection.
+/// once, so a caller that cancels meanwhile does not change the selection. It ends where the budget
+/// does.
 pub(super) fn select_batch<R: Reply>(
     queue: &mut TopicQueue<R>,
     bounds: &Bounds<'_>,
     accounting: &mut Accounting,
+    budget: &mut Budget,
 ) -> Selection {
     let max_messages = bounds.batch.map_or(1, |batch| batch.messages);
     let mut selection = Selection::default();
-    while let Some(publish) = queue.next() {
-        let cause = publish.undeliverable(bounds.server_limits).or_else(|| {
-            let is_expired = publish.deadline <= bounds.now;
-            is_expired.then(|| publish.timeout_cause(false, None))
-        });
-        if let Some(cause) = cause {
+    while !budget.is_exhausted()
+        && let Some(publish) = queue.next()
+    {
+        if let Some(cause) = publish.obstacle(bounds.server_limits, bounds.now) {
             let error = PublishError::new(cause, publish.not_written());
             accounting.answer(publish, Err(error));
             accounting.release(publish);
-            queue.discard_next();
+            budget.spend(1);
+            queue.remove_next();
             selection.has_discarded = true;
             continue;
         }
@@ -92,7 +94,9 @@ pub(super) fn select_batch<R: Reply>(
             break;
         }
         selection.usage = usage;
-        selection.requeued += usize::from(queue.send_next());
+        selection.requeued += usize::from(mem::replace(&mut publish.retried, true));
+        budget.spend(1);
+        queue.send_next();
         if !can_batch {
             break;
         }
@@ -103,15 +107,15 @@ pub(super) fn select_batch<R: Reply>(
 /// Encodes the command of the selected publishes.
 pub(super) fn encode<R>(queue: &TopicQueue<R>, usage: Usage, out: &mut Outbox) {
     let Usage { publishes, bytes } = usage;
-    let mut members = queue.youngest(publishes);
-    let Some(first) = members.clone().next() else {
+    let Some(last) = queue.youngest_one() else {
         return;
     };
-    if publishes > 1 {
+    if publishes == 1 {
+        last.payload.encode(&last.topic, out);
+    } else {
+        let members = queue.youngest(publishes);
         let bodies = members.flat_map(|publish| publish.payload.bodies());
         let size = wire_size(publishes, bytes);
-        put_batch(&first.topic, publishes, size, bodies, out);
-    } else if let Some(publish) = members.next() {
-        publish.payload.encode(&publish.topic, out);
+        put_batch(&last.topic, publishes, size, bodies, out);
     }
 }

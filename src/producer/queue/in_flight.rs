@@ -1,12 +1,11 @@
 //! Commands in flight on the current connection.
 
 use std::{
-    collections::VecDeque,
     mem,
     time::{Duration, Instant},
 };
 
-use super::{in_flight_limit::InFlightLimit, limits::Usage};
+use super::{blocks::Blocks, in_flight_limit::InFlightLimit, limits::Usage};
 
 /// Bytes of a publish whose transmission takes no time worth mentioning.
 const SMALL: usize = 4 << 10;
@@ -45,7 +44,7 @@ impl InFlight {
 ///
 /// nsqd answers commands in order, so each response belongs to the oldest.
 pub(super) struct CommandsInFlight {
-    commands: VecDeque<InFlight>,
+    commands: Blocks<InFlight>,
     usage: Usage,
     /// Maximum of publishes and bytes in flight.
     window: Usage,
@@ -57,7 +56,7 @@ impl CommandsInFlight {
     /// `batch_time` is the time within which a batch is to be answered.
     pub(super) fn new(window: Usage, is_batching: bool, batch_time: Duration) -> Self {
         Self {
-            commands: VecDeque::new(),
+            commands: Blocks::new(),
             usage: Usage::default(),
             window,
             is_batching,
@@ -152,8 +151,8 @@ impl CommandsInFlight {
     }
 
     /// Removes all commands: the connection has ended.
-    pub(super) fn take_all(&mut self) -> VecDeque<InFlight> {
+    pub(super) fn take_all(&mut self) -> Blocks<InFlight> {
         self.usage = Usage::default();
-        mem::take(&mut self.commands)
+        mem::replace(&mut self.commands, Blocks::new())
     }
 }

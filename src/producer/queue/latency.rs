@@ -1,9 +1,6 @@
 //! Latency of publishes: the time from acceptance to nsqd's `OK`, in a fixed table of buckets.
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::{fmt, time::Duration};
 
 use serde::{Serialize, Serializer};
 
@@ -129,26 +126,8 @@ impl Latency {
         since
     }
 
-    /// Records publishes that are answered now, by the time of their acceptance. Publishes of one
-    /// burst have the same time and are recorded together.
-    pub(super) fn record_all(&mut self, accepted: impl Iterator<Item = Instant>, now: Instant) {
-        let mut burst: Option<(Instant, u64)> = None;
-        for accepted in accepted {
-            match &mut burst {
-                Some((since, publishes)) if *since == accepted => *publishes += 1,
-                _ => {
-                    if let Some((since, publishes)) = burst.replace((accepted, 1)) {
-                        self.record(now.saturating_duration_since(since), publishes);
-                    }
-                }
-            }
-        }
-        if let Some((since, publishes)) = burst {
-            self.record(now.saturating_duration_since(since), publishes);
-        }
-    }
-
-    fn record(&mut self, latency: Duration, publishes: u64) {
+    /// Records this many publishes that took as long.
+    pub(super) fn record(&mut self, latency: Duration, publishes: u64) {
         let nanos = nanos(latency);
         self.count = self.count.saturating_add(publishes);
         self.sum = self.sum.saturating_add(nanos.saturating_mul(publishes));

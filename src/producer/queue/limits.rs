@@ -61,6 +61,8 @@ impl Usage {
 pub(crate) struct Limits {
     /// Maximum of publishes accepted and not answered.
     pub(crate) pending: Usage,
+    /// Maximum of publishes of one topic accepted and not answered; `None` for no limit of its own.
+    pub(crate) pending_per_topic: Option<usize>,
     /// Maximum of publishes in flight.
     pub(crate) window: Usage,
     /// Limits of an automatic batch; `None` turns batching off.
@@ -69,6 +71,8 @@ pub(crate) struct Limits {
     pub(crate) batch_time: Duration,
     /// Whether publishes that may be stored are retried after a lost connection.
     pub(crate) retry_maybe_written: bool,
+    /// Maximum of publishes visited in one poll of the producer.
+    pub(crate) budget: usize,
 }
 
 /// What happens to a publish for which the queue has no capacity.

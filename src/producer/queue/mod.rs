@@ -1,6 +1,6 @@
 //! The transaction queue: all publishes from acceptance to answer. Time is passed in.
 //!
-//! A publish never moves: it is pushed at the back of its topic queue and leaves when it is
+//! A publish keeps its place: it is pushed at the back of its topic queue and leaves when it is
 //! answered. A command in flight covers the publishes at the front of a topic queue:
 //!
 //! ```text
@@ -17,23 +17,32 @@
 //! nsqd's response completes the oldest command. A lost connection discards the commands; publishes
 //! that nsqd did not execute are still in their place, in order, and are sent again. A publish that
 //! times out in flight leaves an empty entry, so that later responses still match.
+//!
+//! One poll of the producer visits a bounded number of publishes ([`Budget`]), so that other tasks
+//! of the arbiter do not wait. What concerns all publishes is a [`Job`] of several polls.
 
 mod accounting;
 mod admission;
 mod batching;
+mod blocks;
+mod budget;
 mod disconnect;
 mod dispatch;
 mod expiry;
 mod in_flight;
 mod in_flight_limit;
+mod jobs;
 mod latency;
 mod limits;
+mod parts;
 mod pending;
 mod ping;
 mod rejection;
 mod round_trip;
 mod server_limits;
 mod service_time;
+mod sweep;
+mod topic_limit;
 mod topic_queue;
 
 use std::time::{Duration, Instant};
@@ -43,14 +52,18 @@ use self::{
     accounting::Accounting,
     admission::{Admission, Waiter},
     batching::Batching,
-    disconnect::take_back,
+    budget::{Budget, pass_interval},
+    disconnect::Disconnect,
     dispatch::{Bounds, Selection, encode, may_be_held_back, select_batch, waits_for_more},
     expiry::Expiry,
     in_flight::{CommandsInFlight, InFlight},
+    jobs::{Job, Jobs},
+    parts::Parts,
     pending::Pending,
     ping::Pings,
     rejection::{Rejection, Scope},
     server_limits::ServerLimits,
+    sweep::{Reason, Sweep},
     topic_queue::TopicQueues,
 };
 pub(crate) use self::{
@@ -78,16 +91,20 @@ pub(crate) struct TransactionQueue<R: Reply> {
     admission: Admission<R>,
     accounting: Accounting,
     expiry: Expiry,
+    budget: Budget,
+    jobs: Jobs,
 }
 
 impl<R: Reply> TransactionQueue<R> {
     pub(crate) fn new(limits: Limits) -> Self {
         let Limits {
             pending,
+            pending_per_topic,
             window,
             batch,
             batch_time,
             retry_maybe_written,
+            budget,
         } = limits;
         Self {
             topics: match batch {
@@ -101,14 +118,18 @@ impl<R: Reply> TransactionQueue<R> {
             retry_maybe_written,
             pings: Pings::new(),
             admission: Admission::new(),
-            accounting: Accounting::new(pending),
+            accounting: Accounting::new(pending, pending_per_topic),
             expiry: Expiry::default(),
+            budget: Budget::new(budget),
+            jobs: Jobs::default(),
         }
     }
 
     /// Returns whether every publish and ping is answered.
     pub(crate) fn is_empty(&mut self) -> bool {
-        self.accounting.unanswered == 0 && self.pings.is_empty() && self.admission.is_empty()
+        self.accounting.unanswered == 0
+            && self.pings.is_empty()
+            && (!self.admission.has_waiters() || self.admission.is_empty(&mut self.budget))
     }
 
     /// Returns whether commands are in flight.
@@ -154,7 +175,7 @@ impl<R: Reply> TransactionQueue<R> {
     /// Returns the number of publishes that wait for capacity. Cancelled ones may count until those
     /// before them are admitted.
     pub(crate) fn waiting_for_capacity(&mut self) -> usize {
-        self.admission.first();
+        self.admission.is_empty(&mut self.budget);
         self.admission.len()
     }
 
@@ -176,71 +197,155 @@ impl<R: Reply> TransactionQueue<R> {
         now: Instant,
         reply: R,
     ) {
-        let usage = transaction.usage();
-        if self.admission.first().is_none() && self.accounting.has_capacity(usage) {
+        let (topic, usage) = (&transaction.topic, transaction.usage());
+        if !self.admission.has_waiters_before(topic)
+            && self.accounting.has_capacity(usage)
+            && !self.accounting.is_topic_full(topic)
+        {
             return self.accept(transaction, now, reply);
         }
         self.purge(now);
-        let first = self.admission.first().unwrap_or_default();
-        let needed = usage.plus(first);
-        if self.accounting.has_capacity(needed) {
-            self.accept(transaction, now, reply);
+        let waiter = Waiter {
+            transaction,
+            since: now,
+            reply: Some(reply),
+        };
+        self.admission.push_undecided(waiter, when_full);
+        if self.jobs.is_empty() {
+            self.decide_all();
+        }
+    }
+
+    /// Accepts publishes, rejects them or lets them wait, as far as the budget allows to find out
+    /// what waits already.
+    fn decide_all(&mut self) {
+        self.admit_waiters();
+        while !self.budget.is_exhausted()
+            && let Some((waiter, when_full)) = self.admission.pop_undecided()
+        {
+            let topic = &waiter.transaction.topic;
+            let before = self.admission.before(topic, &mut self.budget);
+            if before.is_some() && self.budget.is_exhausted() {
+                // That one may be cancelled.
+                return self.admission.return_undecided(waiter, when_full);
+            }
+            self.decide(waiter, when_full, before);
+        }
+    }
+
+    /// Accepts a publish, rejects it or lets it wait. `before` is what waits before it.
+    fn decide(&mut self, waiter: Waiter<R>, when_full: WhenFull, before: Option<Usage>) {
+        let Transaction { topic, .. } = &waiter.transaction;
+        let usage = waiter.transaction.usage();
+        let needed = usage.plus(before.unwrap_or_default());
+        let is_topic_full = self.accounting.is_topic_full(topic);
+        if before.is_none() && self.accounting.has_capacity(needed) && !is_topic_full {
+            self.accept_waiter(waiter);
         } else if when_full == WhenFull::Wait && self.accounting.may_fit(usage) {
-            let deadline = self.admission.push(transaction, now, reply);
-            self.expiry.add(deadline);
-        } else {
-            let cause = self.accounting.full_cause(needed);
+            let is_crowded = self.admission.is_crowded();
+            self.expiry.add(waiter.deadline());
+            self.admission.push(waiter);
+            if is_crowded {
+                self.begin(Job::Sweep(Sweep::of_waiters(Reason::Cancelled)));
+            }
+        } else if let Some(reply) = waiter.reply {
+            let cause = self.accounting.full_cause(topic, needed);
             self.accounting.reject(reply, cause);
         }
     }
 
     /// Accepts publishes that wait for capacity, in order of arrival, as far as there is capacity.
+    #[inline]
     pub(crate) fn admit_waiters(&mut self) {
-        while let Some(waiter) = self
-            .admission
-            .pop_if(|usage| self.accounting.has_capacity(usage))
+        if self.admission.has_waiters() {
+            self.admit_some();
+        }
+    }
+
+    fn admit_some(&mut self) {
+        // A pass might miss those that are moved.
+        while self.jobs.is_empty()
+            && let Some(waiter) = self.admission.pop(&mut self.accounting, &mut self.budget)
         {
-            let Waiter {
-                transaction,
-                since,
-                reply,
-            } = waiter;
-            self.accept(transaction, since, reply);
+            self.accept_waiter(waiter);
+        }
+    }
+
+    fn accept_waiter(&mut self, waiter: Waiter<R>) {
+        if let Some(reply) = waiter.reply {
+            self.accept(waiter.transaction, waiter.since, reply);
         }
     }
 
     fn accept(&mut self, transaction: Transaction, since: Instant, reply: R) {
         let publish = Pending::new(transaction, since, reply);
+        self.budget.spend(1);
         self.accounting.accept(&publish);
         self.expiry.add(publish.deadline);
         self.topics.push(publish);
     }
 
+    /// Shortest time between two passes over all publishes.
+    pub(crate) fn pass_interval(&self) -> Duration {
+        pass_interval(self.accounting.held.publishes + self.admission.len())
+    }
+
     /// Removes publishes that will not be sent, unless that was done a short time ago, and accepts
     /// waiting ones instead.
     fn purge(&mut self, now: Instant) {
-        if self.admission.start_purge(now) {
-            let server_limits = &self.server_limits;
-            self.topics
-                .fail_where(&mut self.accounting, |publish, in_flight| {
-                    let cause = publish.undeliverable(server_limits);
-                    let cause = cause.filter(|_| !in_flight)?;
-                    Some(PublishError::new(cause, publish.not_written()))
-                });
-            self.admission.remove_cancelled();
+        let interval = self.pass_interval();
+        if self.admission.start_purge(interval, now) {
+            self.begin(Job::Sweep(Sweep::new(Reason::Undeliverable)));
         }
-        self.admit_waiters();
     }
 
     /// Removes cancelled publishes that are not in flight, and accepts waiting ones instead.
     pub(crate) fn remove_cancelled(&mut self) {
-        self.topics
-            .fail_where(&mut self.accounting, |publish, in_flight| {
-                let is_removed = !in_flight && publish.is_cancelled();
-                is_removed.then(|| PublishError::new(Cause::Closed, publish.not_written()))
-            });
-        self.admission.remove_cancelled();
-        self.admit_waiters();
+        self.begin(Job::Sweep(Sweep::new(Reason::Cancelled)));
+    }
+
+    fn begin(&mut self, job: Job) {
+        self.jobs.begin(job);
+        self.advance_jobs();
+    }
+
+    /// Returns whether jobs are not complete. Until they are, publishes may only be added.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.jobs.is_empty() || self.admission.has_undecided()
+    }
+
+    /// Goes on with the jobs as long as the budget allows. Returns whether all are complete.
+    #[inline]
+    pub(crate) fn work(&mut self) -> bool {
+        !self.has_work() || self.advance_jobs()
+    }
+
+    fn advance_jobs(&mut self) -> bool {
+        let is_complete = self.jobs.advance(&mut Parts {
+            topics: &mut self.topics,
+            admission: &mut self.admission,
+            accounting: &mut self.accounting,
+            expiry: &mut self.expiry,
+            server_limits: &self.server_limits,
+            budget: &mut self.budget,
+        });
+        if is_complete {
+            self.decide_all();
+        }
+        !self.has_work()
+    }
+
+    /// Returns the most publishes that one poll has visited.
+    #[cfg(test)]
+    pub(crate) fn most_visited(&self) -> usize {
+        self.budget.most
+    }
+
+    /// Another poll begins. Returns whether the last one has left something undone.
+    pub(crate) fn renew_budget(&mut self) -> bool {
+        let is_left = self.budget.is_exhausted() || self.has_work();
+        self.budget.renew();
+        is_left
     }
 
     /// A connection was made, whose handshake took `round_trip` for one response.
@@ -259,13 +364,13 @@ impl<R: Reply> TransactionQueue<R> {
             return true;
         }
         while !self.in_flight.waits_to_measure()
+            && !self.budget.is_exhausted()
             && let Some((index, was_held_back)) = self.take_turn(now)
             && let Some(queue) = self.topics.get_mut(index)
         {
             let suspended = queue.batching_suspended;
             let limit = self.in_flight.limit();
             let batch = self.batching.limits(suspended, &self.server_limits);
-            let batch = batch.map(|batch| limit.batch(batch));
             if batch.is_some() && may_be_held_back(queue) {
                 if !was_held_back {
                     self.topics.hold_back(index);
@@ -276,7 +381,8 @@ impl<R: Reply> TransactionQueue<R> {
                     continue;
                 }
             }
-            let batch = batch.filter(|_| !limit.is_measuring());
+            let batch = batch.filter(|_| queue.unsent() > 1 && !limit.is_measuring());
+            let batch = batch.map(|batch| limit.batch(batch));
             let bounds = Bounds {
                 batch,
                 capacity: self.in_flight.capacity(),
@@ -289,7 +395,7 @@ impl<R: Reply> TransactionQueue<R> {
                 requeued,
                 has_discarded,
                 blocked,
-            } = select_batch(queue, &bounds, &mut self.accounting);
+            } = select_batch(queue, &bounds, &mut self.accounting, &mut self.budget);
             let publishes = usage.publishes;
             if publishes > 0 {
                 encode(queue, usage, out);
@@ -302,7 +408,7 @@ impl<R: Reply> TransactionQueue<R> {
                 self.topics.keep_turn(index);
             }
             if has_discarded {
-                self.topics.shrink(index);
+                self.topics.free_if_empty(index);
                 self.admit_waiters();
             }
             if blocked {
@@ -331,6 +437,12 @@ impl<R: Reply> TransactionQueue<R> {
         None
     }
 
+    /// Returns whether the budget allows to complete the oldest command.
+    pub(crate) fn may_complete_oldest(&self) -> bool {
+        let oldest = self.in_flight.oldest();
+        oldest.is_none_or(|command| self.budget.allows(command.usage.publishes))
+    }
+
     /// nsqd's `OK` for the oldest command was read. `written` is the number of bytes that the
     /// transport has accepted.
     ///
@@ -345,16 +457,15 @@ impl<R: Reply> TransactionQueue<R> {
         }
         self.batching.resume();
         let (index, count) = (command.topic_queue, command.usage.publishes);
+        self.budget.spend(count);
         if let Some(queue) = self.topics.get_mut(index) {
             queue.batching_suspended = false;
-            let unanswered = queue
-                .oldest(count)
-                .filter(|publish| publish.reply.is_some());
-            let accepted = unanswered.map(|publish| publish.accepted);
-            self.accounting.latency.record_all(accepted, now);
         }
         self.topics
-            .complete_oldest(index, count, &mut self.accounting, |_| Ok(()));
+            .complete_oldest(index, count, &mut self.accounting, |publish, accounting| {
+                accounting.confirm(publish, now);
+            });
+        self.accounting.record_latency(now);
         self.topics.make_ready(index);
         Ok(())
     }
@@ -380,6 +491,7 @@ impl<R: Reply> TransactionQueue<R> {
         let (index, count) = (command.topic_queue, command.usage.publishes);
         let rejection = Rejection::new(error, count);
         self.last_rejected = Some(index);
+        self.budget.spend(count);
         self.server_limits.learn(error);
         let Some(queue) = self.topics.get_mut(index) else {
             return Ok(());
@@ -393,29 +505,35 @@ impl<R: Reply> TransactionQueue<R> {
             Scope::Members => {
                 let members = queue.oldest(count);
                 members.for_each(|publish| publish.no_batch = true);
-                return Ok(());
             }
-            Scope::Command | Scope::Topic | Scope::All => {}
+            Scope::Command | Scope::Topic | Scope::All => {
+                let topic = self.topics.oldest_topic(index).cloned();
+                self.in_flight.pop_oldest();
+                self.topics.complete_oldest(
+                    index,
+                    count,
+                    &mut self.accounting,
+                    |publish, accounting| {
+                        let error = rejection.error(publish);
+                        accounting.answer(publish, Err(error));
+                    },
+                );
+                if rejection.scope != Scope::Command {
+                    let topic = topic.filter(|_| rejection.scope == Scope::Topic);
+                    self.begin(Job::Sweep(Sweep::new(Reason::Rejected(rejection, topic))));
+                }
+            }
         }
-        let topic = self.topics.oldest_topic(index).cloned();
-        self.in_flight.pop_oldest();
-        self.topics
-            .complete_oldest(index, count, &mut self.accounting, |publish| {
-                Err(rejection.error(publish))
-            });
-        if rejection.scope != Scope::Command {
-            self.topics.fail_where(&mut self.accounting, |publish, _| {
-                let is_concerned =
-                    rejection.scope == Scope::All || Some(&publish.topic) == topic.as_ref();
-                is_concerned.then(|| rejection.error(publish))
-            });
+        if error.named_limit().is_some() {
+            // Those in the queue are answered when it is their turn.
+            self.begin(Job::Sweep(Sweep::of_waiters(Reason::Undeliverable)));
         }
         Ok(())
     }
 
     /// The connection has ended and can write no more. Settles the publishes in flight, once per
     /// connection.
-    pub(crate) fn on_disconnected(&mut self, end: ConnectionEnd<'_>) -> DisconnectOutcome {
+    pub(crate) fn on_disconnected(&mut self, end: ConnectionEnd<'_>) {
         let (written, cause) = match end {
             ConnectionEnd::Rejected => (0, None),
             ConnectionEnd::Lost { written, cause } => {
@@ -424,23 +542,19 @@ impl<R: Reply> TransactionQueue<R> {
                 (written, Some(cause).filter(|_| !self.retry_maybe_written))
             }
         };
-        let (outcome, order) = take_back(
-            &mut self.in_flight,
-            &mut self.topics,
-            written,
-            self.retry_maybe_written,
-        );
         self.pings.take_back();
-        self.topics.fail_where(&mut self.accounting, |publish, _| {
-            let cause = cause.filter(|_| publish.maybe_written)?;
-            Some(PublishError::new(cause.clone(), publish.ambiguous()))
-        });
-        self.topics
-            .rearrange_turns(order, self.last_rejected.take());
-        outcome
+        let last = self.last_rejected.take();
+        let disconnect = Disconnect::new(&mut self.in_flight, written, cause.cloned(), last);
+        self.begin(Job::Disconnect(disconnect));
     }
 
-    /// Forgets the limits that nsqd named: the next connection may be to another nsqd.
+    /// Returns what became of the publishes in flight on the connection that ended last, once the
+    /// work is complete.
+    pub(crate) fn disconnect_outcome(&self) -> DisconnectOutcome {
+        self.jobs.disconnect_outcome()
+    }
+
+    /// The next connection may be to another nsqd.
     pub(crate) fn forget_server_limits(&mut self) {
         self.server_limits.clear();
     }
@@ -448,42 +562,33 @@ impl<R: Reply> TransactionQueue<R> {
     /// Answers all publishes and pings whose deadline has passed. `last` is the reason why there is
     /// no connection, if there is none.
     pub(crate) fn expire(&mut self, now: Instant, last: Option<&ConnectionError>) {
-        if !self.expiry.start_pass(now) {
-            return;
+        if self.expiry.start_pass(now) {
+            self.pings.expire(now, last, &mut self.expiry);
+            let reason = Reason::Expired {
+                due: now,
+                last: last.cloned(),
+            };
+            self.begin(Job::Sweep(Sweep::new(reason)));
         }
-        self.topics
-            .fail_where(&mut self.accounting, |publish, in_flight| {
-                self.expiry.has_passed(publish.deadline, now).then(|| {
-                    let cause = publish.timeout_cause(in_flight, last);
-                    PublishError::new(cause, publish.delivery(in_flight))
-                })
-            });
-        for waiter in self.admission.expire(now, &mut self.expiry) {
-            let (after, last) = (waiter.transaction.timeout, last.cloned());
-            let cause = Cause::NotSent { after, last };
-            self.accounting.reject(waiter.reply, cause);
-        }
-        self.pings.expire(now, last, &mut self.expiry);
     }
 
     /// Answers all publishes and pings with `cause`.
     pub(crate) fn fail_all(&mut self, cause: &Cause) {
-        self.topics
-            .fail_where(&mut self.accounting, |publish, in_flight| {
-                let delivery = publish.delivery(in_flight);
-                Some(PublishError::new(cause.clone(), delivery))
-            });
         self.pings.fail_all(cause);
-        for waiter in self.admission.take_all() {
-            self.accounting.reject(waiter.reply, cause.clone());
-        }
         self.expiry.clear();
+        while let Some((waiter, _)) = self.admission.pop_undecided() {
+            if let Some(reply) = waiter.reply.filter(|reply| !reply.is_closed()) {
+                self.accounting.reject(reply, cause.clone());
+            }
+        }
+        self.begin(Job::Sweep(Sweep::new(Reason::Closed(cause.clone()))));
     }
 }
 
 /// An actor that is dropped for any reason leaves no caller without an answer.
 impl<R: Reply> Drop for TransactionQueue<R> {
     fn drop(&mut self) {
+        self.budget = Budget::new(usize::MAX);
         self.fail_all(&Cause::Closed);
     }
 }

@@ -122,6 +122,19 @@ impl<R: Reply> Pending<R> {
         self.reply.as_ref().is_none_or(Reply::is_closed)
     }
 
+    /// Why it is answered instead of being sent.
+    #[inline]
+    pub(super) fn obstacle(&self, server_limits: &ServerLimits, now: Instant) -> Option<Cause> {
+        let may_be_sent = self.deadline > now && !self.is_cancelled() && server_limits.is_empty();
+        if may_be_sent {
+            return None;
+        }
+        self.undeliverable(server_limits).or_else(|| {
+            let is_expired = self.deadline <= now;
+            is_expired.then(|| self.timeout_cause(false, None))
+        })
+    }
+
     /// Why it is answered instead of being sent, apart from its deadline.
     pub(super) fn undeliverable(&self, server_limits: &ServerLimits) -> Option<Cause> {
         if self.is_cancelled() {

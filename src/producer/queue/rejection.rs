@@ -23,8 +23,8 @@ pub(super) enum Scope {
 
 /// The meaning of an error response.
 #[derive(Debug)]
-pub(super) struct Rejection<'a> {
-    error: &'a ServerError,
+pub(super) struct Rejection {
+    error: ServerError,
     pub(super) scope: Scope,
     /// nsqd stored nothing of the command.
     is_certain: bool,
@@ -32,9 +32,9 @@ pub(super) struct Rejection<'a> {
     pub(super) suspends_batching: bool,
 }
 
-impl<'a> Rejection<'a> {
+impl Rejection {
     /// The meaning of `error` for a command with this many publishes.
-    pub(super) fn new(error: &'a ServerError, publishes: usize) -> Self {
+    pub(super) fn new(error: &ServerError, publishes: usize) -> Self {
         use ErrorCode::{BadTopic, DpubFailed, MpubFailed, PubFailed, Unauthorized, Unknown};
         let code = error.code();
         // E_MPUB_FAILED may come after a part of the batch was stored.
@@ -51,7 +51,7 @@ impl<'a> Rejection<'a> {
             Scope::Command
         };
         Self {
-            error,
+            error: error.clone(),
             scope,
             is_certain,
             suspends_batching: matches!(code, PubFailed | MpubFailed | DpubFailed),
@@ -65,7 +65,11 @@ impl<'a> Rejection<'a> {
         } else {
             publish.ambiguous()
         };
-        PublishError::new(Cause::Rejected(self.error.clone()), delivery)
+        PublishError::new(self.cause(), delivery)
+    }
+
+    pub(super) fn cause(&self) -> Cause {
+        Cause::Rejected(self.error.clone())
     }
 }
 

@@ -43,7 +43,7 @@ impl RoundTrip {
 
     /// A command was answered after `time`.
     pub(super) fn on_response(&mut self, time: Duration) {
-        self.is_doubtful |= time > self.estimate.saturating_mul(2) + TOLERANCE;
+        self.is_doubtful = self.is_doubtful || time > self.estimate.saturating_mul(2) + TOLERANCE;
     }
 
     /// A command that measures was answered after `time`.

@@ -5,107 +5,90 @@ use std::{
     mem, ptr,
 };
 
-use bytes::Bytes;
-
 use super::{
     accounting::Accounting,
+    blocks::Blocks,
     pending::{Pending, Reply},
 };
-use crate::{error::PublishError, producer::payload::Payload, protocol::Topic};
+use crate::protocol::Topic;
 
 /// Number of topics that keep their queue while it is empty. Beyond it an empty queue is reused for
 /// another topic, so that topics that come and go do not accumulate.
 const IDLE_QUEUES: usize = 64;
 
-/// Number of publishes for which an empty queue keeps its memory.
-const IDLE_CAPACITY: usize = 1_024;
-
-/// Publishes in order of arrival. The first `sent` are in flight, the next `gap` are discarded.
-///
-/// To remove discarded publishes means to move all that are in flight. They are removed together
-/// once they are as many, so each of them costs the same, however many are in flight.
+/// Publishes in order of arrival: those in flight, then those to be sent.
 pub(super) struct TopicQueue<R> {
     /// `None` if it is the single queue, or not in use.
     topic: Option<Topic>,
-    publishes: VecDeque<Pending<R>>,
-    sent: usize,
-    gap: usize,
+    /// The cursor has passed those in flight.
+    publishes: Blocks<Pending<R>>,
     /// nsqd failed to store from this queue, and has not answered it with `OK` since.
     pub(super) batching_suspended: bool,
-    /// It is in the list of queues that take turns.
-    is_ready: bool,
-    /// It is in the list of queues that are held back.
-    is_held_back: bool,
+    /// The arrangement of turns in which it is in the list of queues that take turns.
+    ready_in: u32,
+    /// The same for the list of queues that are held back.
+    held_back_in: u32,
 }
 
 impl<R> TopicQueue<R> {
-    fn new(topic: Option<Topic>) -> Self {
+    const fn new() -> Self {
         Self {
-            topic,
-            publishes: VecDeque::new(),
-            sent: 0,
-            gap: 0,
+            topic: None,
+            publishes: Blocks::new(),
             batching_suspended: false,
-            is_ready: false,
-            is_held_back: false,
+            ready_in: 0,
+            held_back_in: 0,
         }
     }
 
     /// Number of publishes in flight.
     pub(super) fn in_flight(&self) -> usize {
-        self.sent
+        self.publishes.passed()
     }
 
     /// Number of publishes that are to be sent.
     pub(super) fn unsent(&self) -> usize {
-        self.publishes.len().saturating_sub(self.sent + self.gap)
+        self.publishes.len() - self.publishes.passed()
     }
 
     /// The next publish to be sent.
     pub(super) fn next(&mut self) -> Option<&mut Pending<R>> {
-        self.publishes.get_mut(self.sent + self.gap)
+        self.publishes.next_mut()
     }
 
-    /// The next publish is in flight now. Returns whether it had been sent before.
-    pub(super) fn send_next(&mut self) -> bool {
-        if self.gap > 0 {
-            self.publishes.swap(self.sent, self.sent + self.gap);
-        }
-        let publish = self.publishes.get_mut(self.sent);
-        self.sent += 1;
-        publish.is_some_and(|publish| mem::replace(&mut publish.retried, true))
+    /// The publish that [`next`](Self::next) has returned is in flight now.
+    pub(super) fn send_next(&mut self) {
+        self.publishes.advance();
     }
 
-    /// The next publish is answered, and will not be sent.
-    pub(super) fn discard_next(&mut self) {
-        if let Some(publish) = self.next() {
-            publish.payload = Payload::Publish(Bytes::new());
-            self.gap += 1;
-        }
+    /// Removes the next publish: it will not be sent.
+    pub(super) fn remove_next(&mut self) -> Option<Pending<R>> {
+        self.publishes.remove_next()
+    }
+
+    /// The youngest publish in flight.
+    pub(super) fn youngest_one(&self) -> Option<&Pending<R>> {
+        self.publishes.last_one_passed()
     }
 
     /// The publishes of the youngest command in flight.
     pub(super) fn youngest(&self, count: usize) -> impl Iterator<Item = &Pending<R>> + Clone {
-        self.publishes
-            .range(self.sent.saturating_sub(count)..self.sent)
-    }
-
-    /// Removes the discarded publishes.
-    fn close_gap(&mut self) {
-        self.publishes.drain(self.sent..self.sent + self.gap);
-        self.gap = 0;
+        self.publishes.last_passed(count)
     }
 
     /// The publishes of the oldest command in flight.
     pub(super) fn oldest(&mut self, count: usize) -> impl Iterator<Item = &mut Pending<R>> {
-        self.publishes.iter_mut().take(count)
+        self.publishes.first_mut(count)
     }
 
-    /// The publishes of the youngest command in flight, which are no longer in flight.
-    pub(super) fn take_back(&mut self, count: usize) -> impl Iterator<Item = &mut Pending<R>> {
-        self.close_gap();
-        self.sent = self.sent.saturating_sub(count);
-        self.publishes.iter_mut().skip(self.sent).take(count)
+    /// The youngest publish in flight, which is to be sent again.
+    pub(super) fn take_back_youngest(&mut self) -> Option<&mut Pending<R>> {
+        self.publishes.step_back()
+    }
+
+    /// All publishes, for a pass over them.
+    pub(super) fn publishes(&mut self) -> &mut Blocks<Pending<R>> {
+        &mut self.publishes
     }
 }
 
@@ -123,18 +106,21 @@ pub(super) struct TopicQueues<R> {
     held_back: VecDeque<usize>,
     /// The queue of the latest publish, which is often that of the next.
     latest: usize,
+    /// Number of the arrangement of turns: a connection that ends begins another.
+    arrangement: u32,
 }
 
 impl<R> TopicQueues<R> {
     /// A single queue, which keeps the order of all publishes.
     pub(super) fn single() -> Self {
         Self {
-            queues: vec![TopicQueue::new(None)],
+            queues: vec![TopicQueue::new()],
             by_topic: None,
             free: Vec::new(),
             ready: VecDeque::new(),
             held_back: VecDeque::new(),
             latest: 0,
+            arrangement: 1,
         }
     }
 
@@ -149,6 +135,11 @@ impl<R> TopicQueues<R> {
 
     pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut TopicQueue<R>> {
         self.queues.get_mut(index)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.queues.len()
     }
 
     /// The topic of the oldest publish of a queue.
@@ -181,7 +172,7 @@ impl<R> TopicQueues<R> {
             return *index;
         }
         let index = self.free.pop().unwrap_or_else(|| {
-            self.queues.push(TopicQueue::new(None));
+            self.queues.push(TopicQueue::new());
             self.queues.len() - 1
         });
         if let Some(queue) = self.queues.get_mut(index) {
@@ -195,7 +186,7 @@ impl<R> TopicQueues<R> {
     pub(super) fn take_turn(&mut self) -> Option<usize> {
         let index = self.ready.pop_front()?;
         if let Some(queue) = self.queues.get_mut(index) {
-            queue.is_ready = false;
+            queue.ready_in = 0;
         }
         Some(index)
     }
@@ -203,10 +194,10 @@ impl<R> TopicQueues<R> {
     /// Gives a queue a turn after all others, if it has something to send and no turn yet.
     pub(super) fn make_ready(&mut self, index: usize) {
         if let Some(queue) = self.queues.get_mut(index)
-            && !queue.is_ready
+            && queue.ready_in != self.arrangement
             && queue.unsent() > 0
         {
-            queue.is_ready = true;
+            queue.ready_in = self.arrangement;
             self.ready.push_back(index);
         }
     }
@@ -214,9 +205,9 @@ impl<R> TopicQueues<R> {
     /// Gives the queue whose turn it was the next turn again.
     pub(super) fn keep_turn(&mut self, index: usize) {
         if let Some(queue) = self.queues.get_mut(index)
-            && !queue.is_ready
+            && queue.ready_in != self.arrangement
         {
-            queue.is_ready = true;
+            queue.ready_in = self.arrangement;
             self.ready.push_front(index);
         }
     }
@@ -224,9 +215,9 @@ impl<R> TopicQueues<R> {
     /// Lets a queue wait until less is in flight.
     pub(super) fn hold_back(&mut self, index: usize) {
         if let Some(queue) = self.queues.get_mut(index)
-            && !queue.is_held_back
+            && queue.held_back_in != self.arrangement
         {
-            queue.is_held_back = true;
+            queue.held_back_in = self.arrangement;
             self.held_back.push_back(index);
         }
     }
@@ -241,66 +232,40 @@ impl<R> TopicQueues<R> {
         loop {
             let index = self.held_back.pop_front()?;
             if let Some(queue) = self.queues.get_mut(index) {
-                queue.is_held_back = false;
-                if !queue.is_ready && queue.unsent() > 0 {
+                queue.held_back_in = 0;
+                if queue.ready_in != self.arrangement && queue.unsent() > 0 {
                     return Some(index);
                 }
             }
         }
     }
 
-    /// Arranges the turns anew: `first` in this order, then the others as before, then `last`.
-    pub(super) fn rearrange_turns(&mut self, first: VecDeque<usize>, last: Option<usize>) {
-        let others = mem::take(&mut self.ready);
+    /// Begins to arrange the turns anew: no queue has a turn. Returns the queues that had one, in
+    /// their order.
+    pub(super) fn rearrange_turns(&mut self) -> VecDeque<usize> {
+        self.arrangement = self.arrangement.wrapping_add(1).max(1);
         self.held_back.clear();
-        for queue in &mut self.queues {
-            queue.is_ready = false;
-            queue.is_held_back = false;
-        }
-        for index in first.into_iter().chain(others) {
-            if Some(index) != last {
-                self.make_ready(index);
-            }
-        }
-        if let Some(last) = last {
-            self.make_ready(last);
-        }
+        mem::take(&mut self.ready)
     }
 
-    /// Returns memory that a queue does not need, and the queue itself if it is empty.
-    pub(super) fn shrink(&mut self, index: usize) {
+    /// Frees a queue that is empty, unless few topics have one.
+    pub(super) fn free_if_empty(&mut self, index: usize) {
         let Some(queue) = self.queues.get_mut(index) else {
             return;
         };
-        if queue.gap >= queue.sent.max(1) {
-            queue.close_gap();
+        if queue.publishes.is_empty()
+            && let Some(by_topic) = &mut self.by_topic
+            && by_topic.len() > IDLE_QUEUES
+            && let Some(topic) = queue.topic.take()
+        {
+            by_topic.remove(&topic);
+            self.free.push(index);
+            *queue = TopicQueue {
+                ready_in: queue.ready_in,
+                held_back_in: queue.held_back_in,
+                ..TopicQueue::new()
+            };
         }
-        if !queue.publishes.is_empty() {
-            if queue.publishes.len() < queue.publishes.capacity() / 4 {
-                let capacity = IDLE_CAPACITY.max(2 * queue.publishes.len());
-                queue.publishes.shrink_to(capacity);
-            }
-            return;
-        }
-        match &mut self.by_topic {
-            Some(by_topic) if by_topic.len() > IDLE_QUEUES => {
-                if let Some(topic) = queue.topic.take() {
-                    by_topic.remove(&topic);
-                    self.free.push(index);
-                    *queue = TopicQueue {
-                        is_ready: queue.is_ready,
-                        is_held_back: queue.is_held_back,
-                        ..TopicQueue::new(None)
-                    };
-                }
-            }
-            _ => queue.publishes.shrink_to(IDLE_CAPACITY),
-        }
-    }
-
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.queues.len()
     }
 }
 
@@ -311,51 +276,16 @@ impl<R: Reply> TopicQueues<R> {
         index: usize,
         count: usize,
         accounting: &mut Accounting,
-        answer: impl Fn(&Pending<R>) -> Result<(), PublishError>,
+        answer: impl Fn(&mut Pending<R>, &mut Accounting),
     ) {
         let Some(queue) = self.queues.get_mut(index) else {
             return;
         };
-        queue.sent = queue.sent.saturating_sub(count);
-        for mut publish in queue.publishes.drain(..count) {
-            let answer = answer(&publish);
-            accounting.answer(&mut publish, answer);
-            accounting.release(&publish);
-        }
-        self.shrink(index);
-    }
-
-    /// Answers each unanswered publish for which `error` returns one; `error` also receives whether
-    /// the publish is in flight.
-    ///
-    /// A publish in flight keeps its entry until nsqd answers its command; others leave.
-    pub(super) fn fail_where(
-        &mut self,
-        accounting: &mut Accounting,
-        mut error: impl FnMut(&Pending<R>, bool) -> Option<PublishError>,
-    ) {
-        for queue in &mut self.queues {
-            queue.close_gap();
-            let mut index = 0;
-            let sent = queue.sent;
-            queue.publishes.retain_mut(|publish| {
-                let in_flight = index < sent;
-                index += 1;
-                if publish.reply.is_some()
-                    && let Some(error) = error(publish, in_flight)
-                {
-                    accounting.answer(publish, Err(error));
-                }
-                let stays = in_flight || publish.reply.is_some();
-                if !stays {
-                    accounting.release(publish);
-                }
-                stays
-            });
-        }
-        for index in 0..self.queues.len() {
-            self.shrink(index);
-        }
+        queue.publishes.remove_passed(count, |publish| {
+            answer(publish, accounting);
+            accounting.release(publish);
+        });
+        self.free_if_empty(index);
     }
 }
 
@@ -364,6 +294,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::{super::pending::Transaction, *};
+    use crate::producer::payload::Payload;
 
     fn publish(topics: &mut TopicQueues<()>, topic: usize) -> usize {
         let transaction = Transaction {
@@ -381,25 +312,10 @@ mod tests {
         for topic in 0..100_000 {
             let index = publish(&mut topics, topic);
             assert_eq!(topics.take_turn(), Some(index));
-            topics.queues[index].publishes.clear();
-            topics.shrink(index);
+            topics.queues[index].remove_next();
+            topics.free_if_empty(index);
         }
         assert_eq!(topics.queues.len(), IDLE_QUEUES + 1);
         assert_eq!(topics.by_topic.map(|names| names.len()), Some(IDLE_QUEUES));
-    }
-
-    #[test]
-    fn queue_returns_memory_after_many_publishes() {
-        let mut topics = TopicQueues::per_topic();
-        for left in [0, 1] {
-            for _ in 0..100_000 {
-                publish(&mut topics, 1);
-            }
-            assert!(topics.queues[0].publishes.capacity() >= 100_000);
-            topics.queues[0].publishes.truncate(left);
-            topics.shrink(0);
-            let capacity = topics.queues[0].publishes.capacity();
-            assert!((1..=2 * IDLE_CAPACITY).contains(&capacity), "{capacity}");
-        }
     }
 }

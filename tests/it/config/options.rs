@@ -25,6 +25,7 @@ const NUMBERS: &[(&str, u128, u128)] = &[
     ("max_reconnect_backoff", 1, 3_600_000),
     ("max_pending", 1, 100_000_000),
     ("max_pending_bytes", 1, u64::MAX as u128),
+    ("max_pending_per_topic", 1, 100_000_000),
     ("publish_window", 1, 1_000_000),
     ("publish_window_bytes", 1, u64::MAX as u128),
     ("max_publish_size", 1, 1 << 30),
@@ -41,6 +42,7 @@ const NUMBERS: &[(&str, u128, u128)] = &[
 
 /// Options that `-1` switches off.
 const CAN_BE_OFF: &[&str] = &[
+    "max_pending_per_topic",
     "heartbeat_interval",
     "tcp_keepalive",
     "output_buffer_size",

@@ -500,8 +500,9 @@ async fn full() -> Vec<PublishError> {
             .max_batch_size(10)
             .max_pending_bytes(10)
     });
+    let of_topic = start(&nsqd, |config| config.max_pending_per_topic(2));
     let mut errors = Vec::new();
-    for (producer, body) in [(few, "x"), (little, "1234567890")] {
+    for (producer, body) in [(few, "x"), (little, "1234567890"), (of_topic, "x")] {
         let held = [publish(&producer, body), publish(&producer, body)];
         let error = producer
             .send(Publish::new(topic("t"), body))

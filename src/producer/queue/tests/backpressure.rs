@@ -184,3 +184,119 @@ fn cancelled_waiting_publishes_do_not_accumulate() {
     }
     assert!(bench.queue().admission.len() <= 64);
 }
+
+fn with_capacity_per_topic(publishes: usize, per_topic: usize) -> Bench {
+    Bench::with(Limits {
+        pending_per_topic: Some(per_topic),
+        pending: usage(publishes, 1000),
+        ..BATCHING
+    })
+}
+
+/// contract: 4
+/// checklist: 33
+#[test]
+fn rejected_topic_answers_publishes_that_wait_for_capacity() {
+    for text in ["E_UNAUTHORIZED no", "E_BAD_TOPIC no"] {
+        let mut bench = with_capacity(1, 100);
+        bench.publish("a");
+        bench.publish_waiting_to("a", 1);
+        bench.publish_waiting_to("b", 1);
+        bench.publish_waiting_to("a", 1);
+        bench.send();
+        bench.reject(text);
+        let answers = bench.take_answers();
+        assert_eq!(answers.len(), 3, "{answers:?}");
+        assert!(answers.iter().all(|answer| answer.contains("Rejected")));
+        assert_eq!(bench.round(), ["PUB b 3"]);
+        bench.answers(["3 Ok"]);
+        assert_eq!(bench.queue().counters().published, 4);
+    }
+}
+
+/// contract: 4
+#[test]
+fn required_tls_answers_publishes_that_wait_for_capacity() {
+    let mut bench = with_capacity(1, 100);
+    bench.publish("a");
+    bench.publish_waiting_to("b", 1);
+    let cancelled = bench.publish_waiting_to("c", 1);
+    bench.cancel(cancelled);
+    bench.send();
+    bench.reject("E_INVALID cannot PUB (TLS required)");
+    bench.answers_each([1, 2], "Rejected(Invalid) NotWritten");
+    assert!(bench.queue().is_empty());
+}
+
+/// contract: 4
+#[test]
+fn named_limit_answers_publishes_that_wait_for_capacity() {
+    let mut bench = with_capacity(1, 100);
+    bench.publish_sized("a", 50);
+    bench.publish_waiting_to("b", 60);
+    bench.publish_waiting_to("b", 9);
+    bench.send();
+    bench.reject("E_BAD_MESSAGE PUB message too big 50 > 9");
+    bench.answers_each([1, 2], "Rejected(BadMessage) NotWritten");
+    assert_eq!(bench.round(), ["PUB b 3"]);
+}
+
+/// checklist: 33
+#[test]
+fn full_topic_rejects_only_its_own_publishes() {
+    let mut bench = with_capacity_per_topic(100, 2);
+    bench.publish_all("aaab");
+    bench.answers(["3 Full NotWritten"]);
+    assert_eq!(
+        bench.latest_error(),
+        "queue is full: 2 publishes of the topic are outstanding and 1 more would exceed \
+         max_pending_per_topic (2)"
+    );
+    bench.sends(["MPUB a 1 2", "PUB b 4"]);
+    bench.ok();
+    bench.publish("a");
+    bench.answers(["1 Ok", "2 Ok"]);
+}
+
+/// checklist: 33
+#[test]
+fn publishes_that_wait_for_their_topic_hold_up_no_other() {
+    let mut bench = with_capacity_per_topic(4, 2);
+    for _ in 0..4 {
+        bench.publish_waiting_to("a", 1);
+    }
+    bench.publish_waiting_to("b", 1);
+    bench.publish("b");
+    assert_eq!(bench.held(), (4, 4));
+    // Now the queue is full as well.
+    bench.publish_waiting_to("c", 1);
+    bench.publish("a");
+    bench.answers(["8 Full NotWritten"]);
+    assert_eq!(bench.round(), ["MPUB a 1 2", "MPUB b 5 6"]);
+    // Those of the topic that was full come first, in their order.
+    assert_eq!(bench.round(), ["MPUB a 3 4", "PUB c 7"]);
+    assert_eq!(bench.queue().waiting_for_capacity(), 0);
+    assert!(bench.queue().is_empty());
+}
+
+/// checklist: 33
+#[test]
+fn publishes_that_wait_for_their_topic_are_answered() {
+    for cancels in [false, true] {
+        let mut bench = with_capacity_per_topic(100, 1);
+        bench.publish("a");
+        for _ in 0..1_000 {
+            let id = bench.publish_waiting_to("a", 1);
+            if cancels {
+                bench.cancel(id);
+            }
+        }
+        bench.queue().remove_cancelled();
+        let waiting = if cancels { 0 } else { 1_000 };
+        assert_eq!(bench.queue().waiting_for_capacity(), waiting);
+        bench.wait(30 * SECOND);
+        assert_eq!(bench.take_answers().len(), 1 + waiting);
+        assert!(bench.queue().is_empty());
+        assert_eq!(bench.held(), (0, 0));
+    }
+}

@@ -4,6 +4,7 @@
 
 mod backpressure;
 mod batching;
+mod budget;
 mod counters;
 mod expiry;
 mod ping;
@@ -90,6 +91,8 @@ const WIDE: Limits = Limits {
     batch: None,
     batch_time: SECOND,
     retry_maybe_written: false,
+    pending_per_topic: None,
+    budget: usize::MAX,
 };
 
 /// The same with automatic batching as it is by default.
@@ -215,6 +218,12 @@ impl Bench {
         self.push("a", payload, timeout, WhenFull::Wait)
     }
 
+    /// A publish of this size that waits for capacity.
+    fn publish_waiting_to(&mut self, topic: &str, size: usize) -> usize {
+        let payload = Payload::Publish(self.body(size));
+        self.push(topic, payload, 30 * SECOND, WhenFull::Wait)
+    }
+
     fn defer(&mut self, topic: &str, delay_ms: u64) -> usize {
         let body = self.body(1);
         let payload = Payload::Deferred { body, delay_ms };
@@ -306,7 +315,8 @@ impl Bench {
     fn reject(&mut self, text: &str) -> DisconnectOutcome {
         self.error(text).unwrap();
         self.out = Outbox::new();
-        self.queue().on_disconnected(ConnectionEnd::Rejected)
+        self.queue().on_disconnected(ConnectionEnd::Rejected);
+        self.queue().disconnect_outcome()
     }
 
     /// The connection is lost after this many bytes were written.
@@ -315,7 +325,8 @@ impl Bench {
         let cause = &cause;
         self.out = Outbox::new();
         self.queue()
-            .on_disconnected(ConnectionEnd::Lost { written, cause })
+            .on_disconnected(ConnectionEnd::Lost { written, cause });
+        self.queue().disconnect_outcome()
     }
 
     /// Time passes, and deadlines are checked.

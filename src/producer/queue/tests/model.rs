@@ -6,6 +6,7 @@
 //!
 //! `QUEUE_SCHEDULES` sets the number of schedules, `QUEUE_SEED` plays a single one.
 
+mod capacity;
 mod connection;
 mod kinds;
 mod truth;
@@ -33,7 +34,7 @@ impl Count {
 }
 
 /// Each happens at least once in twenty schedules, or the schedules show nothing.
-const OFTEN: [&str; 25] = [
+const OFTEN: [&str; 28] = [
     "E_PUB_FAILED or E_MPUB_FAILED",
     "OK",
     "alone after a rejected batch",
@@ -46,6 +47,7 @@ const OFTEN: [&str; 25] = [
     "executed after the end",
     "removed when cancelled",
     "full",
+    "job of several polls",
     "requeued",
     "healed",
     "late OK",
@@ -59,6 +61,8 @@ const OFTEN: [&str; 25] = [
     "slow upload",
     "stored twice",
     "timed out",
+    "topic full",
+    "waiting rejected",
 ];
 
 /// The state of a publish.
@@ -75,6 +79,7 @@ enum Stage {
 
 /// A publish or a ping, as its caller sees it.
 struct Publish {
+    id: usize,
     verb: Verb,
     topic: &'static str,
     delay: Option<u64>,
@@ -228,6 +233,7 @@ impl<'a> World<'a> {
     fn caller(&mut self, verb: Verb, topic: &'static str, timeout: Duration) -> Caller {
         let (id, cancelled) = (self.publishes.len(), Rc::new(Cell::new(false)));
         self.publishes.push(Publish {
+            id,
             verb,
             topic,
             delay: None,
@@ -296,9 +302,9 @@ impl<'a> World<'a> {
             0 if may_fit => WhenFull::Wait,
             _ => WhenFull::Reject,
         };
-        self.admit();
         let before = self.log.answers.borrow().len();
         self.queue.push(transaction, when_full, self.now, caller);
+        self.finish_jobs();
         let mut due = self.log.answers.borrow()[before..].to_vec();
         due.retain(|(answered, _)| *answered != id);
         self.count.add_some("removed when full", due.len());
@@ -309,15 +315,15 @@ impl<'a> World<'a> {
             return due;
         }
         self.counters.published += 1;
-        // Waiting publishes come first.
-        let mut others = self.publishes[self.done..].iter();
-        let first = others.find(|publish| publish.stage == Stage::Waiting);
-        let (publishes, bytes) = first.map_or((0, 0), |first| (1, first.size()));
-        if self.has_capacity(1 + publishes, size + bytes) {
+        let is_topic_full = self.is_topic_full(topic);
+        if self.may_overtake(id) && self.has_capacity(1, size) && !is_topic_full {
             self.publishes[id].stage = Stage::Queued;
             return due;
         }
         self.count.add("full");
+        if is_topic_full {
+            self.count.add("topic full");
+        }
         due.push((id, Outcome::Failed(ErrorKind::Full, Delivery::NotWritten)));
         due
     }
@@ -327,38 +333,6 @@ impl<'a> World<'a> {
         let caller = self.caller(Verb::Identify, "", timeout);
         self.queue.ping(timeout, self.now, caller);
         Due::new()
-    }
-
-    /// What the queue holds.
-    fn held(&self) -> Usage {
-        let mut held = Usage::default();
-        for publish in &self.publishes[self.done..] {
-            let waits = matches!(publish.stage, Stage::Waiting | Stage::Done);
-            if !waits && !publish.is_ping() {
-                held.add(Usage::one(publish.size()));
-            }
-        }
-        held
-    }
-
-    fn has_capacity(&self, publishes: usize, bytes: usize) -> bool {
-        let mut held = self.held();
-        held.add(Usage { publishes, bytes });
-        let limit = self.kind.limits.pending;
-        held.publishes <= limit.publishes && held.bytes <= limit.bytes
-    }
-
-    /// Those that wait for capacity are accepted in their order.
-    fn admit(&mut self) {
-        for id in self.done..self.publishes.len() {
-            if self.publishes[id].stage == Stage::Waiting {
-                if !self.has_capacity(1, self.publishes[id].size()) {
-                    return;
-                }
-                self.publishes[id].stage = Stage::Queued;
-                self.counters.published += 1;
-            }
-        }
     }
 
     /// Answers those for which `outcome` has an answer.
@@ -408,7 +382,6 @@ impl<'a> World<'a> {
             (is_removed && !publish.is_ping()).then_some(outcome)
         });
         self.count.add_some("removed when cancelled", due.len());
-        self.admit();
         due
     }
 

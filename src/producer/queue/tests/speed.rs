@@ -39,6 +39,8 @@ impl Loop {
                 batch,
                 batch_time: SECOND,
                 retry_maybe_written: false,
+                pending_per_topic: None,
+                budget: usize::MAX,
             }),
             out: Outbox::new(),
             topics: topics.collect(),

@@ -106,6 +106,8 @@ impl Simulation {
             batch,
             batch_time: millis(2_500),
             retry_maybe_written: false,
+            pending_per_topic: None,
+            budget: usize::MAX,
         });
         queue.on_connected(world.round_trip + world.busy);
         let start = Instant::now();

@@ -76,9 +76,15 @@ impl World<'_> {
 
     /// Publishes of one value keep their order among each other.
     pub(super) fn order(&self, publish: &Publish) -> &'static str {
-        match self.kind.limits.batch {
-            Some(_) => publish.topic,
-            None => "",
+        let Limits {
+            batch,
+            pending_per_topic,
+            ..
+        } = self.kind.limits;
+        if batch.is_some() || pending_per_topic.is_some() {
+            publish.topic
+        } else {
+            ""
         }
     }
 
@@ -97,15 +103,16 @@ impl World<'_> {
                 publish.stage = Stage::Done;
             }
         }
-        self.queue.admit_waiters();
-        self.admit();
         while self.next_command(&mut due) {}
         due
     }
 
     fn next_command(&mut self, due: &mut Due) -> bool {
         let mut link = self.link.take().expect("a connection");
-        let is_sent = self.queue.next_command(b"{}", &mut link.out, self.now);
+        let mut is_sent = self.queue.next_command(b"{}", &mut link.out, self.now);
+        while !is_sent && self.queue.renew_budget() {
+            is_sent = self.queue.next_command(b"{}", &mut link.out, self.now);
+        }
         let removed = self.log.answers.borrow()[due.len()..].to_vec();
         self.count
             .add_some("removed before its turn", removed.len());
@@ -124,12 +131,17 @@ impl World<'_> {
         is_sent
     }
 
-    /// Publishes that were answered instead of being sent. Waiting ones receive their capacity.
+    /// Publishes that were answered instead of being sent or accepted. Waiting ones receive their
+    /// capacity.
     pub(super) fn removed(&mut self, removed: &[(usize, Outcome)]) {
         for (id, outcome) in removed {
-            self.admit();
             let publish = &mut self.publishes[*id];
-            assert_eq!(publish.stage, Stage::Queued, "{id} was removed");
+            match publish.stage {
+                Stage::Queued => {}
+                // Perhaps it was accepted before.
+                Stage::Waiting => self.counters.published += 1,
+                stage => panic!("{id} was removed: {stage:?}"),
+            }
             publish.stage = Stage::Done;
             let not_now = publish.not_now();
             let is_right = match outcome {
@@ -279,7 +291,9 @@ impl World<'_> {
                     _ => State::Rejected,
                 };
                 self.queue.on_error(&server_error(&text)).unwrap();
-                self.rejected(&text)
+                let mut due = self.rejected(&text);
+                due.extend(self.rejected_waiting(&text));
+                due
             }
         }
     }
@@ -330,10 +344,40 @@ impl World<'_> {
         let mut due = self.complete(&ids, outcome);
         if on_topic {
             due.extend(self.answer(|publish| {
-                let concerned = publish.topic == topic && publish.stage != Stage::Waiting;
+                let concerned = publish.topic == topic;
                 concerned.then(|| outcome(publish))
             }));
         }
+        due
+    }
+
+    /// Those that wait for capacity are answered if they exceed a limit that nsqd has named.
+    fn rejected_waiting(&mut self, text: &str) -> Due {
+        let error = server_error(text);
+        let Some(named) = error.named_limit() else {
+            return Due::new();
+        };
+        self.finish_jobs();
+        let limit = named.limit as usize;
+        let answers = self.log.answers.borrow().clone();
+        let due = self.answer(|publish| {
+            let sizes = publish.sizes.iter();
+            let exceeds = match (error.code(), publish.verb) {
+                (ErrorCode::BadMessage, _) => sizes.max().is_some_and(|size| *size > limit),
+                (_, Verb::Mpub) => 4 + sizes.map(|size| 4 + size).sum::<usize>() > limit,
+                _ => false,
+            };
+            let rejected = |code| Outcome::Failed(ErrorKind::Rejected(code), Delivery::NotWritten);
+            let mut answers = answers.iter().filter(|(id, _)| *id == publish.id);
+            match answers.next() {
+                _ if publish.stage != Stage::Waiting => None,
+                // Perhaps it exceeds another limit as well.
+                Some((_, outcome)) if *outcome == rejected(ErrorCode::BadBody) => Some(*outcome),
+                Some((_, outcome)) if *outcome == rejected(ErrorCode::BadMessage) => Some(*outcome),
+                _ => exceeds.then(|| rejected(error.code())),
+            }
+        });
+        self.count.add_some("waiting rejected", due.len());
         due
     }
 
@@ -408,20 +452,21 @@ impl World<'_> {
             link.written as u64,
             Cause::ConnectionLost(ConnectionError::ClosedByPeer),
         );
-        let outcome = if lost {
-            self.queue.on_disconnected(ConnectionEnd::Lost {
+        self.queue.on_disconnected(if lost {
+            ConnectionEnd::Lost {
                 written,
                 cause: &cause,
-            })
+            }
         } else {
-            self.queue.on_disconnected(ConnectionEnd::Rejected)
-        };
+            ConnectionEnd::Rejected
+        });
+        self.finish_jobs();
         self.count.add(if lost {
             "connection lost"
         } else {
             "ended by a rejection"
         });
-        assert_eq!(outcome, expected);
+        assert_eq!(self.queue.disconnect_outcome(), expected);
         self.ghosts.push(link.into_ghost());
         due
     }

@@ -38,6 +38,8 @@ impl Kind {
                 ),
                 window: usage(rng.usize(1..10), [1, 100, 1 << 20][rng.usize(0..3)]),
                 retry_maybe_written: rng.bool(),
+                pending_per_topic: any_per_topic(rng),
+                budget: any_budget(rng),
                 batch_time: Duration::from_millis([1, 1_000][rng.usize(0..2)]),
                 batch: None,
             },
@@ -61,6 +63,8 @@ impl Kind {
                     [rng.usize(1..1000), 1 << 20, 1 << 20][rng.usize(0..3)],
                 ),
                 retry_maybe_written: rng.bool(),
+                pending_per_topic: any_per_topic(rng),
+                budget: any_budget(rng),
                 batch_time: Duration::from_millis([1, 1_000][rng.usize(0..2)]),
                 batch: Some(Batch {
                     messages: [rng.usize(2..9), 256][rng.usize(0..2)],
@@ -83,6 +87,8 @@ impl Kind {
                 pending: wide,
                 window: wide,
                 retry_maybe_written: rng.bool(),
+                pending_per_topic: any_per_topic(rng),
+                budget: any_budget(rng),
                 batch_time: Duration::from_millis([1, 1_000][rng.usize(0..2)]),
                 batch: Some(Batch {
                     messages: [rng.usize(10..100), 256][rng.usize(0..2)],
@@ -96,4 +102,14 @@ impl Kind {
             timeout_ms: 5000,
         }
     }
+}
+
+/// Mostly no limit per topic.
+fn any_per_topic(rng: &mut fastrand::Rng) -> Option<usize> {
+    [None, None, Some(rng.usize(1..4)), Some(rng.usize(1..30))][rng.usize(0..4)]
+}
+
+/// Mostly such that every job takes one poll.
+fn any_budget(rng: &mut fastrand::Rng) -> usize {
+    [usize::MAX, usize::MAX, rng.usize(1..4), rng.usize(1..40)][rng.usize(0..4)]
 }

@@ -5,8 +5,11 @@ use crate::protocol::ErrorCode;
 
 impl World<'_> {
     pub(super) fn check(&mut self, due: Due) {
+        self.finish_jobs();
+        self.admit();
         self.check_answers(due);
         self.check_usage();
+        self.check_waiting();
     }
 
     /// The answers since the last step are those that are due, and agree with what is stored.

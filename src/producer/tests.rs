@@ -1,0 +1,102 @@
+//! The producer beside other tasks of its arbiter: what one poll of it visits.
+
+use std::{collections::HashMap, time::Duration};
+
+use actix::{Addr, Context, Handler, Message};
+use futures::future::join_all;
+
+use super::{Drain, Producer, Publish};
+use crate::{Delivery, ErrorKind, ProducerConfig, embedded::EmbeddedNsqd, link::WaitConnected};
+
+/// Asks for the most publishes that one poll has visited.
+#[derive(Message)]
+#[rtype(result = "usize")]
+struct MostVisited;
+
+impl Handler<MostVisited> for Producer {
+    type Result = usize;
+
+    fn handle(&mut self, _: MostVisited, _: &mut Context<Self>) -> usize {
+        self.shared.queue.borrow().most_visited()
+    }
+}
+
+const MANY: usize = 15_000;
+
+/// What happens to many publishes in flight.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Responses,
+    LostConnection,
+    Timeout,
+    Drain,
+}
+
+fn start(nsqd: &EmbeddedNsqd) -> Addr<Producer> {
+    let config = ProducerConfig::builder(nsqd.address().to_string());
+    // It is not nsqd that is slow here.
+    let config = config
+        .publish_timeout(Duration::from_secs(600))
+        .ack_timeout(Duration::from_secs(300));
+    let config = config.auto_batch(false);
+    Producer::start(config.build().unwrap())
+}
+
+async fn happen(event: Event, producer: &Addr<Producer>, nsqd: &EmbeddedNsqd) {
+    match event {
+        Event::Responses => nsqd.faults().stall(false),
+        Event::LostConnection => nsqd.faults().close_connections(),
+        // The publishes bring it along.
+        Event::Timeout => {}
+        Event::Drain => {
+            let drain = Drain::new(Duration::ZERO);
+            producer.send(drain).await.unwrap();
+        }
+    }
+}
+
+/// contract: 1, 3
+#[actix::test]
+async fn poll_visits_a_bounded_number_of_publishes() {
+    let minutes = Duration::from_secs(600);
+    for (event, timeout, expected) in [
+        (Event::Responses, minutes, None),
+        (
+            Event::LostConnection,
+            minutes,
+            Some(ErrorKind::ConnectionLost),
+        ),
+        (
+            Event::Timeout,
+            Duration::from_secs(2),
+            Some(ErrorKind::Timeout),
+        ),
+        (Event::Drain, minutes, Some(ErrorKind::Drained)),
+    ] {
+        let nsqd = EmbeddedNsqd::start().unwrap();
+        let producer = start(&nsqd);
+        let connected = producer.send(WaitConnected::new(minutes)).await;
+        connected.unwrap().unwrap();
+        nsqd.faults().stall(true);
+        let publish = |number: usize| {
+            let publish = Publish::new("t", number.to_string());
+            producer.send(publish.expires_in(timeout))
+        };
+        let answers = actix::spawn(join_all((0..MANY).map(publish)));
+        while nsqd.command_count("PUB") < MANY as u64 {
+            tokio::task::yield_now().await;
+        }
+        happen(event, &producer, &nsqd).await;
+        let mut kinds = HashMap::new();
+        for answer in answers.await.unwrap() {
+            let kind = answer.unwrap().map_err(|error| {
+                assert_eq!(error.delivery(), Delivery::MaybeWritten);
+                error.kind()
+            });
+            *kinds.entry(kind.err()).or_insert(0) += 1;
+        }
+        assert_eq!(kinds, HashMap::from([(expected, MANY)]), "{event:?}");
+        let most = producer.send(MostVisited).await.unwrap();
+        assert!((2_048..=4_096).contains(&most), "{event:?}: {most}");
+    }
+}
