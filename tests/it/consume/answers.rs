@@ -3,7 +3,10 @@
 use actix_nsq::{AnswerError, Requeue};
 use tokio::time::sleep;
 
-use crate::harness::{Network, consumer_stats, in_virtual_time, ms, s};
+use crate::{
+    harness::{Network, consumer_stats, in_virtual_time, ms, s},
+    support::spoken::{Command, message_id},
+};
 
 /// consumer contract: 1
 /// checklist: 58
@@ -68,5 +71,34 @@ fn answer_for_a_lost_connection_reaches_no_other() {
         nsqd.expect_ready(10).await;
         nsqd.expect_silence(s(1)).await;
         assert_eq!(consumer_stats(&consumer).await.counters.unwritten, 2);
+    });
+}
+
+/// Discarding them would turn the kill of an nsqd that forgets them into a loss.
+/// consumer contract: 2
+#[test]
+fn waiting_messages_of_a_lost_connection_are_handled() {
+    in_virtual_time(async |mut network: Network| {
+        let (consumer, mut messages, mut nsqd) = network
+            .start_consuming_with(|config| config.concurrency(1))
+            .await;
+        nsqd.deliver_all([1, 2]).await;
+        let first = messages.next().await.unwrap();
+        drop(nsqd);
+        let mut nsqd = network.subscribed(8).await;
+        let lost = Err(AnswerError::ConnectionLost);
+        assert_eq!(first.finish(), lost);
+        let second = messages.next().await.unwrap();
+        assert_eq!(second.body(), "2");
+        // nsqd does not know that, and delivers it again.
+        nsqd.deliver_again(2, 2).await;
+        assert_eq!(second.finish(), lost);
+        let again = messages.next().await.unwrap();
+        assert_eq!((again.body().as_ref(), again.attempts()), (&b"2"[..], 2));
+        again.finish().unwrap();
+        while nsqd.next_command().await != Command::Fin(message_id(2)) {}
+        let counters = consumer_stats(&consumer).await.counters;
+        assert_eq!((counters.unwritten, counters.finished), (2, 1));
+        assert_eq!(counters.redelivered_elsewhere, 1);
     });
 }
