@@ -30,10 +30,31 @@
 //! | wait for nsqd, check it, reconnect | [`WaitConnected`], [`Ping`], [`Reconnect`] |
 //! | observe | [`SubscribeEvents`], [`SubscribeFailures`], [`producer::GetState`], [`producer::GetStats`] |
 //! | shut down gracefully | [`producer::Drain`] |
+//! | consume with an actor, an async closure or a stream | [`Consumer`], [`MessageHandler`], [`IncomingMessage`] |
+//! | consume without actors | [`ConsumerHandle`] |
 //! | test an application | [`testing`], and `embedded`, an nsqd inside the process |
 //!
-//! The [`guide`] has the longer texts: delivery, options, tuning, troubleshooting, actix-web,
-//! migration.
+//! The [`guide`] has the longer texts: delivery, consuming, options, tuning, troubleshooting,
+//! actix-web, migration.
+//!
+//! A [`Consumer`] handles messages of a topic and channel, each answered once:
+//!
+//! ```no_run
+//! use actix_nsq::{Consumer, ConsumerConfig, IncomingMessage, MessageHandler, Subscription};
+//!
+//! async fn handle(message: IncomingMessage) -> Result<(), std::str::Utf8Error> {
+//!     println!("{}", std::str::from_utf8(message.body())?);
+//!     Ok(())
+//! }
+//!
+//! # fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = ConsumerConfig::builder("127.0.0.1:4150").max_in_flight(100).build()?;
+//! let subscription = Subscription::new("orders", "billing")?;
+//! let consumer = Consumer::start(config, subscription, MessageHandler::from_fn(handle));
+//! # drop(consumer);
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # How it works
 //!
@@ -68,7 +89,9 @@
 //! the invalid one fails. The options `auto_batch`, `auto_batch_messages` and `auto_batch_bytes`
 //! turn batching off and limit it.
 //!
-//! # The delivery contract
+//! # The delivery contract of a producer
+//!
+//! That of a consumer stands at [`Consumer`](Consumer#contract).
 //!
 //! 1. Every accepted publish gets exactly one result, within `publish_timeout` (30 s by default) of
 //!    its acceptance, provided that the producer's arbiter runs. Deadlines are checked every 20 ms.
@@ -113,7 +136,8 @@
 //!
 //! # Limitations
 //!
-//! A producer publishes to one nsqd. There is no consumer and no discovery by nsqlookupd yet.
+//! A producer publishes to one nsqd. There is no discovery by nsqlookupd yet: a consumer is given
+//! the addresses of nsqds.
 //!
 //! # Features
 //!
@@ -133,6 +157,7 @@
 mod compression;
 mod config;
 mod conn;
+pub mod consumer;
 mod error;
 mod handle;
 mod link;
@@ -148,15 +173,20 @@ pub mod embedded;
 
 pub use self::{
     config::{
-        ConfigOption, ConfigScope, ConnectionConfig, ConnectionConfigBuilder, ProducerConfig,
-        ProducerConfigBuilder, TlsVersion, WaitForConnection,
+        BackoffStrategy, ConfigOption, ConfigScope, ConnectionConfig, ConnectionConfigBuilder,
+        ConsumerConfig, ConsumerConfigBuilder, ProducerConfig, ProducerConfigBuilder, TlsVersion,
+        WaitForConnection,
     },
     conn::{ConnectFuture, ConnectTarget, Connector, Transport},
-    error::{
-        ConfigError, ConnectionError, Delivery, ErrorKind, ErrorScope, PublishError, TlsFailure,
-        WaitError,
+    consumer::{
+        Consumer, ConsumerEvent, ConsumerState, DeadLetter, IncomingMessage, IncomingMessages,
+        MessageHandler, MessageStream, Requeue, Subscription,
     },
-    handle::{HandleEvent, ProducerHandle, Readiness},
+    error::{
+        AnswerError, ConfigError, ConnectionError, Delivery, ErrorKind, ErrorScope, PublishError,
+        TlsFailure, WaitError,
+    },
+    handle::{ConsumerHandle, HandleEvent, ProducerHandle, Readiness},
     link::{
         ConnectionEvent, DeferredReply, Reconnect, SubscribeEvents, Unsubscribe, WaitConnected,
     },
@@ -169,12 +199,15 @@ pub use self::{
 };
 pub use {actix, bytes};
 
-/// Longer texts: what a result means, options, tuning, troubleshooting, actix-web, migration.
+/// Longer texts: what a result means, consuming, options, tuning, troubleshooting, actix-web,
+/// migration.
 // The pages link to each other's files. The definitions here come first, so that on docs.rs they
 // win.
 pub mod guide {
     #[doc = include_str!("../docs/delivery.md")]
     pub mod delivery {}
+    #[doc = include_str!("../docs/consuming.md")]
+    pub mod consuming {}
     #[doc = include_str!("../docs/actix-web.md")]
     pub mod actix_web {}
     #[doc = "[tuning]: crate::guide::tuning"]

@@ -1,4 +1,4 @@
-//! Errors for the tests of applications.
+//! Errors and messages for the tests of applications.
 //!
 //! An application that sends its publishes to a `Recipient<Publish>` can be tested with a mock
 //! actor in place of the producer. [`publish_error`] and [`publish_error_with`] create the errors
@@ -37,11 +37,17 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A handler of messages is tested with a message of [`IncomingMessageBuilder`], whose answer can
+//! be observed.
+
+mod message;
 
 use std::{sync::Arc, time::Duration};
 
 use serde::de::Error as _;
 
+pub use self::message::{IncomingMessageBuilder, ObservedAnswer, SentAnswer};
 use crate::{
     error::{Cause, ConnectionError, Delivery, ErrorKind, PublishError},
     protocol::{ErrorCode, ServerError, Topic},

@@ -20,6 +20,9 @@ use crate::{
     protocol::Identify,
 };
 
+/// Maximum number of bytes per read: about 6,500 `OK` frames, or a large message in a few reads.
+const READ_SIZE: usize = 64 << 10;
+
 /// The options that concern a connection to nsqd, whatever it is used for: timeouts, heartbeats,
 /// reconnecting, TLS, compression, AUTH, and how the client introduces itself.
 ///
@@ -161,6 +164,11 @@ impl ConnectionConfig {
         self.settings.clone()
     }
 
+    /// Whether addresses are whatever an own connector understands.
+    pub(super) fn has_connector(&self) -> bool {
+        self.settings.connector.is_some()
+    }
+
     /// Returns the TLS settings for an nsqd, if TLS is configured.
     #[cfg(feature = "rustls")]
     pub(super) fn tls(&self, address: &str) -> Result<Option<Tls>, ConfigError> {
@@ -188,6 +196,7 @@ impl ConnectionConfig {
             write_timeout: options.write_timeout,
             heartbeat_interval: options.heartbeat_interval,
             max_msg_size: options.max_msg_size,
+            read_size: READ_SIZE,
             identify: self.identify(),
             #[cfg(feature = "rustls")]
             tls,

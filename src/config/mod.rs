@@ -1,11 +1,16 @@
-//! The configuration of connections and producers. A finished configuration has been validated.
+//! The configuration of connections, producers and consumers. A finished configuration has been
+//! validated.
 //!
-//! `table` holds the options, one table per scope. `connection` and `producer` hold a configuration
-//! and its builder each. `value` reads, checks and shows single values, `validate` checks them
-//! together, `sources` reads URLs and the environment, and `tls` and `pem` read the files.
+//! `table` holds the options, one table per scope, and `go_nsq` those that only go-nsq has.
+//! `connection`, `producer` and `consumer` hold a configuration and its builder each. `value`
+//! reads, checks and shows single values, `validate` checks them together, `sources` reads URLs and
+//! the environment, and `tls` and `pem` read the files.
 
+mod backoff_strategy;
 mod connection;
+mod consumer;
 mod duration;
+mod go_nsq;
 #[cfg(feature = "rustls")]
 mod pem;
 mod producer;
@@ -22,7 +27,9 @@ use std::sync::Arc;
 
 use self::connection::ConnectionSettings;
 pub use self::{
+    backoff_strategy::BackoffStrategy,
     connection::{ConnectionConfig, ConnectionConfigBuilder},
+    consumer::{ConsumerConfig, ConsumerConfigBuilder},
     producer::{ProducerConfig, ProducerConfigBuilder},
     table::{ConfigOption, ConfigScope},
     value::TlsVersion,
@@ -132,6 +139,9 @@ macro_rules! builder_example {
     (ConnectionConfig) => {
         "ConnectionConfig::builder()"
     };
+    (ConsumerConfig) => {
+        "ConsumerConfig::builder(\"nsqd.example.org:4150\")"
+    };
     (ProducerConfig) => {
         "ProducerConfig::builder(\"nsqd.example.org:4150\")"
     };
@@ -139,6 +149,7 @@ macro_rules! builder_example {
 
 connection_methods!(ConnectionConfigBuilder, ConnectionConfig);
 connection_methods!(ProducerConfigBuilder, ProducerConfig);
+connection_methods!(ConsumerConfigBuilder, ConsumerConfig);
 
 impl ConnectionSettings {
     fn set_secret_provider<F>(&mut self, provider: impl Fn() -> F + Send + Sync + 'static)
@@ -161,7 +172,7 @@ impl ConnectionSettings {
 
 /// Returns the error for a name that is not one of the options of a configuration.
 fn not_an_option(name: &str, config: &'static str, options: Vec<ConfigOption>) -> ConfigError {
-    if let Some(error) = table::unsupported(name) {
+    if let Some(error) = go_nsq::unsupported(name) {
         return error;
     }
     if let Some(row) = table::row(name) {

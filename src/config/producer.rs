@@ -6,7 +6,7 @@ use super::{
     connection::{ConnectionConfig, ConnectionSettings},
     redact::shown_address,
     sources::{self, Given},
-    table::{ByName, ConfigOption, ConnectionOptions, ProducerOptions, Values},
+    table::{ByName, ConfigOption, ConfigScope, ConnectionOptions, ProducerOptions, Values},
     validate::check_address,
 };
 #[cfg(feature = "rustls")]
@@ -97,12 +97,13 @@ impl ProducerConfig {
     /// options from `NSQ_<OPTION>`, such as `NSQ_PUBLISH_TIMEOUT=10s`. A variable takes precedence
     /// over the same option in the URL.
     ///
-    /// Variables whose names begin with `NSQ_` and are not options are ignored.
+    /// Variables whose names begin with `NSQ_` and are not options are ignored, and so are options
+    /// of consumers.
     ///
     /// # Errors
     ///
     /// [`ConfigError`] if there is no address, for an unsupported option of go-nsq, such as
-    /// `NSQ_MAX_IN_FLIGHT`, and like [`build`](ProducerConfigBuilder::build).
+    /// `NSQ_READ_TIMEOUT`, and like [`build`](ProducerConfigBuilder::build).
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_env_with_prefix("")
     }
@@ -133,7 +134,7 @@ impl ProducerConfig {
         prefix: &str,
         vars: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        Self::from_given(sources::variables(prefix, vars)?)
+        Self::from_given(sources::variables(prefix, ConfigScope::Producer, vars)?)
     }
 
     fn from_given(Given { addresses, options }: Given) -> Result<Self, ConfigError> {

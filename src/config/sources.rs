@@ -4,8 +4,9 @@ use log::debug;
 use percent_encoding::percent_decode_str;
 
 use super::{
+    go_nsq,
     redact::{shown_address, shown_name},
-    table,
+    table::{self, ConfigScope},
     validate::{address_error, incomplete},
 };
 use crate::error::{ConfigCause, ConfigError};
@@ -36,7 +37,7 @@ impl Variable {
         let Some(option) = own.strip_prefix(OPTION).map(str::to_ascii_lowercase) else {
             return Self::Other;
         };
-        if table::row(&option).is_none() && table::unsupported(&option).is_none() {
+        if table::row(&option).is_none() && go_nsq::unsupported(&option).is_none() {
             debug!("environment variable {} is not an option", shown_name(name));
             return Self::Other;
         }
@@ -64,7 +65,7 @@ pub(super) fn environment(prefix: &str) -> Result<Vec<(String, String)>, ConfigE
 fn check_not_utf_8(prefix: &str, name: &str, value: &str) -> Result<(), ConfigError> {
     match Variable::of(name, prefix) {
         Variable::Address => Err(address_error(value, "not UTF-8")),
-        Variable::Option(option) => match (table::row(&option), table::unsupported(&option)) {
+        Variable::Option(option) => match (table::row(&option), go_nsq::unsupported(&option)) {
             (Some(row), _) => Err(row.rejects(value, "UTF-8")),
             (None, Some(error)) => Err(error),
             (None, None) => Ok(()),
@@ -92,9 +93,17 @@ pub(super) fn options(
         .collect()
 }
 
-/// Returns the addresses and options that the variables set.
+/// Whether an option configures another kind of actor than `scope`. A program with producers and
+/// consumers has the variables of both.
+fn is_of_another_actor(option: &str, scope: ConfigScope) -> bool {
+    table::row(option).is_some_and(|row| ![scope, ConfigScope::Connection].contains(&row.scope))
+}
+
+/// Returns the addresses and options that the variables set for an actor. Variables for another
+/// kind of actor are ignored.
 pub(super) fn variables(
     prefix: &str,
+    scope: ConfigScope,
     vars: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Given, ConfigError> {
     let vars: Vec<_> = vars.into_iter().collect();
@@ -111,7 +120,11 @@ pub(super) fn variables(
             options: Vec::new(),
         }
     };
-    given.options.extend(options(prefix, vars));
+    let own = options(prefix, vars);
+    let own = own.into_iter();
+    given
+        .options
+        .extend(own.filter(|(option, _)| !is_of_another_actor(option, scope)));
     Ok(given)
 }
 
@@ -175,7 +188,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{ConnectionConfig, ProducerConfig};
+    use crate::config::{ConnectionConfig, ConsumerConfig, ProducerConfig};
 
     fn owned(vars: &[(&str, &str)]) -> Vec<(String, String)> {
         vars.iter()
@@ -294,6 +307,23 @@ mod tests {
         let vars = [("NSQD_TCP_ADDRESS", "not read"), ("NSQ_DIAL_TIMEOUT", "3s")];
         let config = ConnectionConfig::from_vars(owned(&vars)).unwrap();
         assert_eq!(config.dial_timeout(), Duration::from_secs(3));
+    }
+
+    /// checklist: 4
+    #[test]
+    fn one_environment_configures_producers_and_consumers() {
+        let vars = [
+            ("NSQD_TCP_ADDRESS", "a:4150,b:4150"),
+            ("NSQ_MAX_IN_FLIGHT", "7"),
+            ("NSQ_MAX_PENDING", "3"),
+        ];
+        let config = ConsumerConfig::from_vars(owned(&vars)).unwrap();
+        assert_eq!(config.addresses().collect::<Vec<_>>(), ["a:4150", "b:4150"]);
+        assert_eq!(config.max_in_flight(), 7);
+        let vars = [("NSQD_TCP_ADDRESS", "a:4150"), vars[1], vars[2]];
+        assert_eq!(from_vars(&vars).unwrap().max_pending(), 3);
+        let url = ConsumerConfig::from_url("nsq://a:4150?max_pending=3").unwrap_err();
+        assert_eq!(url.option(), Some("max_pending"));
     }
 
     /// checklist: 4

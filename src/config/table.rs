@@ -1,15 +1,16 @@
 //! The tables of options, one per scope. Everything that knows an option by its name reads it here.
 //!
-//! `connection_options!` and `producer_options!` hold the rows. Each is called with the name of a
-//! macro that makes something of every row: `define` the struct of values, `setters` the methods of
-//! a builder, `getters` those of a configuration. A further scope is a further macro with rows, and
-//! a builder that calls it.
+//! `connection_options!`, `producer_options!` and `consumer_options!` hold the rows. Each is called
+//! with the name of a macro that makes something of every row: `define` the struct of values,
+//! `setters` the methods of a builder, `getters` those of a configuration. A further scope is a
+//! further macro with rows, and a builder that calls it.
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Serialize;
 
 use super::{
+    backoff_strategy::BackoffStrategy,
     duration,
     redact::shown,
     value::{Kind, TlsVersion, Value},
@@ -30,6 +31,8 @@ pub enum ConfigScope {
     Connection,
     /// A producer: an option of [`ProducerConfig`](crate::ProducerConfig).
     Producer,
+    /// A consumer: an option of [`ConsumerConfig`](crate::ConsumerConfig).
+    Consumer,
 }
 
 impl ConfigScope {
@@ -40,6 +43,7 @@ impl ConfigScope {
         match self {
             Self::Connection => "connection",
             Self::Producer => "producer",
+            Self::Consumer => "consumer",
         }
     }
 }
@@ -176,6 +180,7 @@ pub(super) fn row(name: &str) -> Option<&'static ConfigOption> {
     let tables = [
         <Values<ConnectionOptions> as ByName>::TABLE,
         <Values<ProducerOptions> as ByName>::TABLE,
+        <Values<ConsumerOptions> as ByName>::TABLE,
     ];
     tables.into_iter().flatten().find(|row| row.name == name)
 }
@@ -395,7 +400,8 @@ macro_rules! connection_options {
             output_buffer_size: Option<usize> [impl Into<Option<usize>>] = Some(16_384) => "16384",
                 in 64..=65_536 => "a number from 64 to 65536, or off (-1)";
             /// Maximum time that messages to this client wait in nsqd's buffer. Responses to
-            /// publishes do not wait. It is sent to nsqd only if it is set.
+            /// publishes do not wait. A producer sends it to nsqd only if it is set; a consumer
+            /// requests 25ms if it is not set.
             output_buffer_timeout: Option<Duration> [impl Into<Option<Duration>>]
                 = Some(millis(250)) => "250ms",
                 in millis(25)..=secs(30) => "a duration from 25ms to 30s, or off (-1)";
@@ -519,54 +525,76 @@ macro_rules! producer_options {
     };
 }
 
+macro_rules! consumer_options {
+    ($make:ident $arguments:tt) => {
+        $make! { $arguments
+            /// Maximum number of messages on the way or unanswered, over all nsqds. 0: paused.
+            max_in_flight: usize [usize] = 1 => "1",
+                in 0..=1_000_000 => "a number from 0 to 1000000";
+            /// Maximum number of messages that handlers have; the others wait. 0: no maximum.
+            concurrency: usize [usize] = 0 => "0",
+                in 0..=1_000_000 => "a number from 0 to 1000000";
+            /// Time after which nsqd delivers a message again that was not answered. 0: nsqd's
+            /// `--msg-timeout` (1m by default). nsqd rejects less than 1s and more than its
+            /// `--max-msg-timeout` (15m by default).
+            msg_timeout: Duration [Duration] = millis(0) => "0s",
+                in millis(0)..=secs(86_400) => "a duration from 0s to 24h";
+            /// Percentage of the messages that nsqd sends; it discards the others. 0: all.
+            sample_rate: usize [usize] = 0 => "0",
+                in 0..=99 => "a number from 0 to 99";
+            /// Maximum number of deliveries; beyond it a message is a dead letter. 0: no maximum.
+            max_attempts: usize [usize] = 0 => "0",
+                in 0..=65_535 => "a number from 0 to 65535";
+            /// Delay of a failed message, multiplied by the number of its deliveries.
+            default_requeue_delay: Duration [Duration] = secs(90) => "1m30s",
+                in millis(0)..=secs(3_600) => "a duration from 0s to 1h";
+            /// Maximum delay of a failed message. nsqd reduces it to its `--max-req-timeout`.
+            max_requeue_delay: Duration [Duration] = secs(900) => "15m",
+                in millis(0)..=secs(3_600) => "a duration from 0s to 1h";
+            /// Pauses after consecutive failures: `exponential` (`backoff_multiplier` times 2, 4, 8
+            /// and so on), or `full_jitter` (a random time up to that).
+            backoff_strategy: BackoffStrategy [BackoffStrategy]
+                = BackoffStrategy::Exponential => "exponential",
+                in () => "exponential or full_jitter";
+            /// Unit of the pauses after failures.
+            backoff_multiplier: Duration [Duration] = secs(1) => "1s",
+                in millis(0)..=secs(3_600) => "a duration from 0s to 1h";
+            /// Maximum pause after failures. 0: failures cause no pause.
+            max_backoff_duration: Duration [Duration] = secs(120) => "2m",
+                in millis(0)..=secs(3_600) => "a duration from 0s to 1h";
+            /// Whether a message that a handler has at its deadline counts as a failure.
+            backoff_on_expired: bool [bool] = false => "false",
+                in () => "true or false";
+            /// Turn of a connection without messages, if there are more nsqds than `max_in_flight`.
+            low_rdy_idle_timeout: Duration [Duration] = millis(50) => "50ms",
+                in millis(1)..=secs(300) => "a duration from 1ms to 5m";
+            /// Turn of a connection with messages, if there are more nsqds than `max_in_flight`.
+            low_rdy_timeout: Duration [Duration] = millis(500) => "500ms",
+                in millis(1)..=secs(300) => "a duration from 1ms to 5m";
+            /// Whether messages are touched while handlers have them, up to nsqd's
+            /// `--max-msg-timeout`.
+            auto_touch: bool [bool] = false => "false",
+                in () => "true or false";
+            /// Time of an async closure for a message, which is dropped and requeued after that.
+            handler_timeout: Option<Duration> [impl Into<Option<Duration>>] = None => "off",
+                in millis(1)..=secs(86_400) => "a duration from 1ms to 24h, or off (-1)";
+            /// Time for the handlers when the last address is dropped, as in a `Drain`.
+            drain_timeout: Duration [Duration] = secs(30) => "30s",
+                in millis(0)..=secs(3_600) => "a duration from 0s to 1h";
+        }
+    };
+}
+
 connection_options!(define[ConnectionOptions, Connection]);
 connection_options!(setters[ConnectionConfigBuilder, values, ConnectionOptions]);
 connection_options!(setters[ProducerConfigBuilder, connection_values, ConnectionOptions]);
+connection_options!(setters[ConsumerConfigBuilder, connection_values, ConnectionOptions]);
 connection_options!(getters[ConnectionConfig, values]);
 
 producer_options!(define[ProducerOptions, Producer]);
 producer_options!(setters[ProducerConfigBuilder, values, ProducerOptions]);
 producer_options!(getters[ProducerConfig, values]);
 
-const CONSUMER: &str = "it is an option of consumers, which this crate does not have yet";
-const LOOKUP: &str = "it is an option of nsqlookupd, which this crate does not support yet";
-
-/// The options of go-nsq that this crate does not have, and the alternatives.
-const GO_NSQ: &[(&str, &str)] = &[
-    (
-        "read_timeout",
-        "use heartbeat_interval and handshake_timeout",
-    ),
-    (
-        "lookupd_poll_interval",
-        "use reconnect_backoff and max_reconnect_backoff for the delay before reconnecting",
-    ),
-    ("lookupd_poll_jitter", LOOKUP),
-    ("lookupd_poll_timeout", LOOKUP),
-    ("max_requeue_delay", CONSUMER),
-    ("default_requeue_delay", CONSUMER),
-    ("backoff_strategy", CONSUMER),
-    ("max_backoff_duration", CONSUMER),
-    ("backoff_multiplier", CONSUMER),
-    ("max_attempts", CONSUMER),
-    ("low_rdy_idle_timeout", CONSUMER),
-    ("low_rdy_timeout", CONSUMER),
-    ("rdy_redistribute_interval", CONSUMER),
-    ("sample_rate", CONSUMER),
-    (
-        "tls_config",
-        "use the tls_* options, or the builder's method rustls_0_23_config",
-    ),
-    (
-        "max_in_flight",
-        "it is an option of consumers; the limits of a producer are max_pending and publish_window",
-    ),
-    ("msg_timeout", CONSUMER),
-    ("skip_lookupd_authorization", LOOKUP),
-];
-
-/// Returns the error for an option of go-nsq that this crate does not have.
-pub(super) fn unsupported(name: &str) -> Option<ConfigError> {
-    let (name, alternative) = GO_NSQ.iter().find(|(known, _)| *known == name)?;
-    Some(ConfigCause::GoNsq { name, alternative }.into())
-}
+consumer_options!(define[ConsumerOptions, Consumer]);
+consumer_options!(setters[ConsumerConfigBuilder, values, ConsumerOptions]);
+consumer_options!(getters[ConsumerConfig, values]);

@@ -3,8 +3,9 @@
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use super::{
-    ConnectionConfig, ProducerConfig, ProducerConfigBuilder, TlsVersion, WaitForConnection,
-    table::{ConnectionOptions, ProducerOptions},
+    BackoffStrategy, ConnectionConfig, ConsumerConfig, ProducerConfig, ProducerConfigBuilder,
+    TlsVersion, WaitForConnection,
+    table::{ConnectionOptions, ConsumerOptions, ProducerOptions},
     value::Value,
 };
 use crate::{error::ConfigError, secret::Secret};
@@ -83,6 +84,12 @@ impl Describe for WaitForConnection {
     }
 }
 
+impl Describe for BackoffStrategy {
+    fn describe((): &()) -> String {
+        "exponential or full_jitter".into()
+    }
+}
+
 impl Describe for TlsVersion {
     fn describe((): &()) -> String {
         "tls1.2 or tls1.3".into()
@@ -103,7 +110,8 @@ fn builder() -> ProducerConfigBuilder {
 fn table_texts_agree_with_values_and_bounds() {
     let computed = ConnectionOptions::computed()
         .into_iter()
-        .chain(ProducerOptions::computed());
+        .chain(ProducerOptions::computed())
+        .chain(ConsumerOptions::computed());
     for (row, default, bounds) in computed {
         assert_eq!(row.default, default, "{}", row.name);
         assert_eq!(row.bounds, bounds, "{}", row.name);
@@ -116,6 +124,12 @@ fn table_texts_agree_with_values_and_bounds() {
 fn set_accepts_the_default_of_every_option() {
     for row in ProducerConfig::options() {
         let config = builder()
+            .set(row.name, row.default)
+            .and_then(|it| it.build());
+        assert!(config.is_ok(), "{row:?}: {config:?}");
+    }
+    for row in ConsumerConfig::options() {
+        let config = ConsumerConfig::builder(ADDRESS)
             .set(row.name, row.default)
             .and_then(|it| it.build());
         assert!(config.is_ok(), "{row:?}: {config:?}");
@@ -220,12 +234,13 @@ fn option_of_another_scope_is_rejected_by_name() {
         ConnectionConfig::builder().set("max-pending", "1"),
         "option max_pending is not an option of ConnectionConfig, but of a producer",
     );
-    let max_in_flight = "unsupported option max_in_flight of go-nsq: it is an option of consumers; \
-                         the limits of a producer are max_pending and publish_window";
-    assert_error(builder().set("max_in_flight", "1"), max_in_flight);
     assert_error(
-        ConnectionConfig::builder().set("max_in_flight", "1"),
-        max_in_flight,
+        builder().set("max_in_flight", "1"),
+        "option max_in_flight is not an option of ProducerConfig, but of a consumer",
+    );
+    assert_error(
+        ConsumerConfig::builder(ADDRESS).set("max_pending", "1"),
+        "option max_pending is not an option of ConsumerConfig, but of a producer",
     );
 }
 
@@ -414,4 +429,50 @@ fn identify_has_the_host_name_unless_set() {
     assert_eq!(identify.topology_zone.as_deref(), Some("z"));
     assert_eq!(identify.topology_region, None);
     assert_eq!(identify.heartbeat_interval, Some(30_000));
+}
+
+/// checklist: 4
+#[test]
+fn consumer_options_are_checked_together() {
+    let consumer = || ConsumerConfig::builder(ADDRESS);
+    assert_error(
+        consumer().msg_timeout(Duration::from_millis(999)).build(),
+        "option msg_timeout = \"999ms\": must be 0s or a duration from 1s to 24h",
+    );
+    assert_error(
+        consumer()
+            .max_requeue_delay(Duration::from_secs(89))
+            .build(),
+        "option max_requeue_delay = 1m29s conflicts with default_requeue_delay = 1m30s: the maximum \
+         must not be below the default",
+    );
+    assert_error(
+        consumer().heartbeat_interval(None).build(),
+        "option heartbeat_interval conflicts with a subscription: nsqd accepts consumers only with \
+         heartbeats",
+    );
+    let addresses = ["a:1", "b:2", "a:1"];
+    let config = consumer().addresses(addresses).build().unwrap();
+    assert_eq!(config.addresses().collect::<Vec<_>>(), ["a:1", "b:2"]);
+    assert!(consumer().addresses(["a:1", "b"]).build().is_err());
+}
+
+/// checklist: 4
+#[test]
+fn consumer_requests_its_options_in_identify() {
+    let address = ADDRESS.into();
+    let options = ConsumerConfig::new(ADDRESS).unwrap().conn_options(&address);
+    let identify = options.unwrap().identify;
+    let requested = (identify.msg_timeout, identify.sample_rate);
+    assert_eq!(requested, (None, None));
+    assert_eq!(identify.output_buffer_timeout, Some(25));
+    let config = ConsumerConfig::builder(ADDRESS)
+        .msg_timeout(Duration::from_secs(7))
+        .sample_rate(9)
+        .output_buffer_timeout(Duration::from_millis(250));
+    let options = config.build().unwrap().conn_options(&address).unwrap();
+    let identify = options.identify;
+    let requested = (identify.msg_timeout, identify.sample_rate);
+    assert_eq!(requested, (Some(7_000), Some(9)));
+    assert_eq!(identify.output_buffer_timeout, Some(250));
 }

@@ -1,11 +1,11 @@
 //! Checks that concern more than one value: conflicts between options, options without effect, and
 //! addresses.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use super::{
     redact::shown_address,
-    table::{ConnectionOptions, ProducerOptions, Values},
+    table::{ConnectionOptions, ConsumerOptions, ProducerOptions, Values},
     value::{TlsVersion, Value},
 };
 use crate::{
@@ -110,6 +110,37 @@ impl Values<ProducerOptions> {
                 "the larger of max_publish_size and max_batch_size",
                 &largest,
                 "it must not be below that",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Values<ConsumerOptions> {
+    /// Checks the options with those of the connection.
+    pub(super) fn check(&self, connection: &ConnectionOptions) -> Result<(), ConfigError> {
+        let options = &self.options;
+        let shortest = Duration::from_secs(1);
+        if !options.msg_timeout.is_zero() && options.msg_timeout < shortest {
+            return Err(ConsumerOptions::msg_timeout.rejects(
+                &options.msg_timeout.show(),
+                "0s or a duration from 1s to 24h",
+            ));
+        }
+        if options.max_requeue_delay < options.default_requeue_delay {
+            return Err(conflict(
+                ConsumerOptions::max_requeue_delay.name,
+                &options.max_requeue_delay,
+                ConsumerOptions::default_requeue_delay.name,
+                &options.default_requeue_delay,
+                "the maximum must not be below the default",
+            ));
+        }
+        if connection.heartbeat_interval.is_none() {
+            return Err(unused(
+                ConnectionOptions::heartbeat_interval.name,
+                "a subscription",
+                "nsqd accepts consumers only with heartbeats",
             ));
         }
         Ok(())

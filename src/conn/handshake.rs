@@ -129,7 +129,9 @@ async fn start_tls(
     #[cfg(feature = "rustls")]
     if let Some(tls) = &options.tls {
         return peer
-            .upgrade("TLS", async |transport| tls.connect(transport).await)
+            .upgrade("TLS", async |transport| {
+                tls.connect(transport, !negotiated.deflate).await
+            })
             .await;
     }
     // Unreachable: without the feature TLS cannot be requested.

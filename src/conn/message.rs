@@ -44,6 +44,12 @@ pub(super) struct Heartbeat;
 #[rtype(result = "()")]
 pub(super) struct Abort;
 
+/// Owner to writer: write everything that is queued, shut down the write half, and close. nsqd
+/// executes all commands before the end, and then closes the connection.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Finish;
+
 /// Owner to reader: read what nsqd has sent already, for a bounded time, then close.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

@@ -42,7 +42,7 @@ pub use self::{
 };
 use self::{
     counter::BytesWritten,
-    message::{Abort, DrainReads, Write},
+    message::{Abort, DrainReads, Finish, Write},
     reader::ConnReader,
     writer::ConnWriter,
 };
@@ -81,6 +81,7 @@ impl Conn {
             id,
             half: read,
             decoder: FrameDecoder::new(options.max_msg_size),
+            read_size: options.read_size,
             max_silence: options.heartbeat_interval.map(|interval| interval * 2),
             writer: writer.clone().recipient(),
             frames: owner.clone().recipient(),
@@ -112,7 +113,13 @@ impl Conn {
         self.bytes_written.get()
     }
 
-    /// Stops the writer. The reader continues.
+    /// Lets the writer write everything that is queued and shut down the write half, and stops it
+    /// then. The reader continues.
+    pub(crate) fn finish_writer(&self) {
+        self.writer.do_send(Finish);
+    }
+
+    /// Stops the writer and discards what is queued. The reader continues.
     pub(crate) fn abort_writer(&self) {
         self.writer.do_send(Abort);
     }

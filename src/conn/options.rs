@@ -30,6 +30,8 @@ pub(crate) struct ConnOptions {
     pub(crate) heartbeat_interval: Option<Duration>,
     /// Largest frame that is accepted from nsqd, in bytes.
     pub(crate) max_msg_size: usize,
+    /// Maximum number of bytes per read.
+    pub(crate) read_size: usize,
     /// The body of IDENTIFY. It requests TLS and compression as the fields below say.
     pub(crate) identify: Identify,
     /// `None`: no TLS.

@@ -25,9 +25,6 @@ use crate::{
     protocol::{Frame, FrameDecoder},
 };
 
-/// Maximum number of bytes per read: about 6,500 `OK` frames, or a large message in a few reads.
-const READ_SIZE: usize = 64 << 10;
-
 /// Maximum number of reads per poll. It bounds what a peer that sends without pause can add to the
 /// owner's mailbox before the owner runs.
 const MAX_READS: usize = 16;
@@ -45,6 +42,8 @@ pub(crate) struct ConnReader {
     pub(super) id: ConnId,
     pub(super) half: ReadHalf,
     pub(super) decoder: FrameDecoder,
+    /// Maximum number of bytes per read.
+    pub(super) read_size: usize,
     /// Maximum time without a frame. `None`: unlimited.
     pub(super) max_silence: Option<Duration>,
     /// Heartbeats bypass the owner, so that a busy owner does not delay the response.
@@ -65,6 +64,7 @@ impl Actor for ConnReader {
         ctx.spawn(ReadLoop {
             buffer: BytesMut::new(),
             last_frame: Instant::now(),
+            frames: 0,
             skip_next: false,
             timer: None,
         });
@@ -101,8 +101,13 @@ impl Handler<DrainReads> for ConnReader {
 }
 
 impl ConnReader {
-    /// Decodes the buffered frames, sends them to the owner, and returns their number.
-    fn deliver(&mut self, buffer: &mut BytesMut) -> Result<usize, ConnectionError> {
+    /// Decodes the buffered frames, sends them to the owner, and returns their number. `expected`
+    /// is the number of frames other than `OK` that the last read contained, and is updated.
+    fn deliver(
+        &mut self,
+        buffer: &mut BytesMut,
+        expected: &mut usize,
+    ) -> Result<usize, ConnectionError> {
         let (mut count, mut heartbeat) = (0, false);
         let (mut oks, mut then) = (0, Vec::new());
         let decoded = loop {
@@ -111,10 +116,18 @@ impl ConnReader {
                 Err(error) => break Err(error.into()),
                 Ok(Some(Frame::Heartbeat)) => heartbeat = true,
                 Ok(Some(Frame::Ok)) if then.is_empty() => oks += 1,
-                Ok(Some(frame)) => then.push(frame),
+                Ok(Some(frame)) => {
+                    if then.is_empty() {
+                        then.reserve(*expected);
+                    }
+                    then.push(frame);
+                }
             }
             count += 1;
         };
+        if !then.is_empty() {
+            *expected = then.len();
+        }
         if heartbeat {
             self.writer.do_send(Heartbeat);
         }
@@ -136,6 +149,8 @@ struct ReadLoop {
     buffer: BytesMut,
     /// When the last frame arrived.
     last_frame: Instant,
+    /// Number of frames other than `OK` in the last read that had some.
+    frames: usize,
     /// The next poll reads nothing and yields.
     skip_next: bool,
     timer: Option<LazyTimer>,
@@ -186,13 +201,13 @@ impl ReadLoop {
         cx: &mut task::Context<'_>,
     ) -> Option<ConnectionError> {
         for _ in 0..MAX_READS {
-            if self.buffer.capacity() - self.buffer.len() < READ_SIZE / 16 {
-                self.buffer.reserve(READ_SIZE);
+            if self.buffer.capacity() - self.buffer.len() < reader.read_size / 16 {
+                self.buffer.reserve(reader.read_size);
             }
             match pin!(reader.half.read_buf(&mut self.buffer)).poll(cx) {
                 Poll::Pending => return None,
                 Poll::Ready(Ok(0)) => return Some(self.eof()),
-                Poll::Ready(Ok(_)) => match reader.deliver(&mut self.buffer) {
+                Poll::Ready(Ok(_)) => match reader.deliver(&mut self.buffer, &mut self.frames) {
                     Ok(0) => {}
                     Ok(count) => {
                         self.last_frame = Instant::now();

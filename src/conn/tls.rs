@@ -4,7 +4,7 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -25,14 +25,19 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    /// Performs the TLS handshake over `transport`.
-    pub(super) async fn connect(&self, transport: Transport) -> Result<Transport, ConnectionError> {
+    /// Performs the TLS handshake over `transport`. `sends_close_notify`: see [`Encrypted`].
+    pub(super) async fn connect(
+        &self,
+        transport: Transport,
+        sends_close_notify: bool,
+    ) -> Result<Transport, ConnectionError> {
         let connector = TlsConnector::from(Arc::clone(&self.config));
         let transport_written = transport.bytes_written();
         match connector.connect(self.server_name.clone(), transport).await {
             Ok(stream) => Ok(Transport::new(Encrypted {
                 stream,
                 transport_written,
+                sends_close_notify,
                 is_broken: false,
                 error: None,
             })),
@@ -65,6 +70,9 @@ struct Encrypted {
     stream: TlsStream<Transport>,
     /// Bytes that the transport below TLS has accepted.
     transport_written: BytesWritten,
+    /// Off if what is inside marks its own end, as deflate does: nsqd then closes the socket
+    /// without reading an alert behind that, so that its kernel would reset the connection.
+    sends_close_notify: bool,
     is_broken: bool,
     /// The error, until it has been returned.
     error: Option<io::Error>,
@@ -140,10 +148,12 @@ impl AsyncWrite for Encrypted {
 
     /// After an error, bytes that TLS has buffered must not reach the peer.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.is_broken {
-            Pin::new(self.stream.get_mut().0).poll_shutdown(cx)
-        } else {
-            Pin::new(&mut self.stream).poll_shutdown(cx)
+        if self.sends_close_notify && !self.is_broken {
+            return Pin::new(&mut self.stream).poll_shutdown(cx);
         }
+        if !self.is_broken {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        }
+        Pin::new(self.stream.get_mut().0).poll_shutdown(cx)
     }
 }

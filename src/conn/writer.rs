@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     counter::BytesWritten,
-    message::{Abort, Closed, ConnId, Heartbeat, Side, Write},
+    message::{Abort, Closed, ConnId, Finish, Heartbeat, Side, Write},
     panic::{ignore_panic, stop_reason},
     transport::WriteHalf,
 };
@@ -54,6 +54,8 @@ pub(crate) struct ConnWriter {
     queued: VecDeque<Piece>,
     /// A NOP is queued. One is enough for any number of heartbeats.
     is_nop_queued: bool,
+    /// A [`Finish`] was received: nothing is queued any more.
+    is_finishing: bool,
     /// The process that opened the connection. A child that it forks has a copy of this actor.
     process: u32,
 }
@@ -77,6 +79,7 @@ impl ConnWriter {
             reason: ConnectionError::ClosedLocally,
             queued: VecDeque::new(),
             is_nop_queued: false,
+            is_finishing: false,
             process: process::id(),
         }
     }
@@ -89,6 +92,9 @@ impl ConnWriter {
                 0 => return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into())),
                 written => self.advance(written),
             }
+        }
+        if self.is_finishing {
+            return Poll::Ready(Ok(ready!(Pin::new(&mut self.half).poll_shutdown(cx))?));
         }
         Poll::Ready(Ok(ready!(Pin::new(&mut self.half).poll_flush(cx))?))
     }
@@ -178,13 +184,21 @@ impl Handler<Heartbeat> for ConnWriter {
 
     /// The queue ends with a complete command, so a NOP can follow.
     fn handle(&mut self, _: Heartbeat, _: &mut Context<Self>) {
-        if !self.is_nop_queued {
+        if !self.is_nop_queued && !self.is_finishing {
             self.is_nop_queued = true;
             self.queued.push_back(Piece {
                 bytes: Bytes::from_static(b"NOP\n"),
                 is_counted: false,
             });
         }
+    }
+}
+
+impl Handler<Finish> for ConnWriter {
+    type Result = ();
+
+    fn handle(&mut self, _: Finish, _: &mut Context<Self>) {
+        self.is_finishing = true;
     }
 }
 
@@ -257,6 +271,7 @@ impl ActorFuture<ConnWriter> for WriteLoop {
         cx: &mut task::Context<'_>,
     ) -> Poll<()> {
         let reason = match writer.poll_write(cx) {
+            Poll::Ready(Ok(())) if writer.is_finishing => Some(ConnectionError::ClosedLocally),
             Poll::Ready(Ok(())) => {
                 self.stall = None;
                 None

@@ -1,6 +1,7 @@
 //! The error types: of a publish, of a configuration, of a connection, and of waiting for a
 //! connection.
 
+mod answer;
 mod config;
 mod connection;
 mod delivery;
@@ -8,8 +9,8 @@ mod publish;
 mod tls;
 mod wait;
 
-pub(crate) use self::{config::ConfigCause, publish::Cause};
 pub use self::{
+    answer::AnswerError,
     config::ConfigError,
     connection::ConnectionError,
     delivery::Delivery,
@@ -17,3 +18,4 @@ pub use self::{
     tls::TlsFailure,
     wait::WaitError,
 };
+pub(crate) use self::{config::ConfigCause, publish::Cause};

@@ -1,9 +1,12 @@
 //! Handles: the actors of this crate as plain async methods, for programs without actors.
 
+mod consumer;
 mod producer;
 mod readiness;
+mod thread;
 
 pub use self::{
+    consumer::ConsumerHandle,
     producer::{HandleEvent, ProducerHandle},
     readiness::Readiness,
 };

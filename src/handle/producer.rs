@@ -1,13 +1,12 @@
 //! Publishing without actors.
 
-use std::{io, thread, time::Duration};
+use std::{io, time::Duration};
 
-use actix::{Addr, Message, Recipient, System};
-use actix_rt::{Arbiter, ArbiterHandle};
+use actix::{Addr, Message, Recipient};
+use actix_rt::ArbiterHandle;
 use bytes::Bytes;
-use tokio::sync::oneshot;
 
-use super::Readiness;
+use super::{Readiness, thread::start_in_thread};
 use crate::{
     config::ProducerConfig,
     error::{PublishError, WaitError},
@@ -77,20 +76,7 @@ impl ProducerHandle {
     /// The operating system's error if the thread cannot be started, or an error if its `System`
     /// cannot be.
     pub fn start_in_thread(config: ProducerConfig) -> io::Result<Self> {
-        let (started, address) = std::sync::mpsc::sync_channel(1);
-        thread::Builder::new()
-            .name("actix-nsq".into())
-            .spawn(move || {
-                System::new().block_on(async move {
-                    let (guard, stopped) = oneshot::channel::<()>();
-                    // Fails only if the starter has panicked: then the address is dropped at once.
-                    let _ = started.send(Producer::start_with_guard(config, Box::new(guard)));
-                    // Fails when the guard is dropped together with the producer.
-                    let _ = stopped.await;
-                    Arbiter::current().stop();
-                });
-            })?;
-        let producer = address.recv().map_err(io::Error::other)?;
+        let producer = start_in_thread(|guard| Producer::start_with_guard(config, guard))?;
         Ok(Self { producer })
     }
 

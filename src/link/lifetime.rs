@@ -54,9 +54,13 @@ pub(crate) trait LinkOwner:
     /// The subscribers to the events of all links.
     fn connection_subscribers(&mut self) -> &mut Subscribers<ConnectionEvent>;
 
-    /// A connection is up, whose handshake took `round_trip` for one response.
-    fn on_connected(&mut self, key: Self::Key, round_trip: Duration, now: Instant)
-    -> Self::Session;
+    /// A connection is up.
+    fn on_connected(
+        &mut self,
+        key: Self::Key,
+        connected: &Connected,
+        now: Instant,
+    ) -> Self::Session;
 
     /// An attempt to connect failed; the link backs off and tries again.
     fn on_connect_failed(&mut self, key: Self::Key);
@@ -148,7 +152,7 @@ pub(crate) trait LinkOwner:
     /// Starts the actors of an established connection.
     fn on_handshake(&mut self, key: Self::Key, connected: Connected, ctx: &mut Context<Self>) {
         let now = now();
-        let state = self.on_connected(key, connected.round_trip, now);
+        let state = self.on_connected(key, &connected, now);
         let Some(link) = self.link(key) else { return };
         let (negotiated, auth) = (connected.negotiated.clone(), connected.auth.clone());
         link.log_connected(&describe(&negotiated));

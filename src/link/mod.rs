@@ -19,7 +19,7 @@ mod waiters;
 pub(crate) use self::{
     clock::{deadline_after, now},
     drain::DrainState,
-    event::Subscribers,
+    event::{Subscribers, seconds},
     feed::Feed,
     lifetime::{Link, LinkOwner, LinkState},
     pump::{Burst, Pump, Pumped, work},

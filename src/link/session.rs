@@ -39,10 +39,28 @@ enum Phase {
 
 struct Closing {
     reason: ConnectionError,
+    /// Everything that is queued is written before the writer closes.
+    is_graceful: bool,
     since: Instant,
     disposition: FrameDisposition,
     reader_closed: bool,
     writer_closed: bool,
+    /// The peer has closed its side after this client had begun to close.
+    saw_eof: bool,
+}
+
+impl Closing {
+    fn new(reason: ConnectionError, since: Instant) -> Self {
+        Self {
+            reason,
+            is_graceful: false,
+            since,
+            disposition: FrameDisposition::Respond,
+            reader_closed: false,
+            writer_closed: false,
+            saw_eof: false,
+        }
+    }
 }
 
 /// How frames are treated that still arrive.
@@ -65,6 +83,9 @@ pub(crate) struct Ended {
     pub(crate) end: End,
     /// How many bytes of commands the socket has accepted.
     pub(crate) bytes_written: u64,
+    /// nsqd has executed every command: all were written, the write side was shut down, and nsqd
+    /// then closed the connection.
+    pub(crate) is_confirmed: bool,
 }
 
 impl<S> Session<S> {
@@ -142,15 +163,23 @@ impl<S> Session<S> {
         if self.is_closing() {
             return;
         }
-        self.phase = Phase::Closing(Closing {
-            reason,
-            since: now,
-            disposition: FrameDisposition::Respond,
-            reader_closed: false,
-            writer_closed: false,
-        });
+        self.phase = Phase::Closing(Closing::new(reason, now));
         self.conn.abort_writer();
         self.conn.drain_reads();
+    }
+
+    /// Writes everything that is queued and encoded, shuts down the write side, and reads until
+    /// nsqd closes the connection, for a bounded time. nsqd executes all commands before that.
+    pub(crate) fn finish(&mut self, reason: ConnectionError, now: Instant) {
+        if self.is_closing() {
+            return;
+        }
+        self.flush();
+        self.phase = Phase::Closing(Closing {
+            is_graceful: true,
+            ..Closing::new(reason, now)
+        });
+        self.conn.finish_writer();
     }
 
     /// Closes without waiting for the peer.
@@ -161,6 +190,7 @@ impl<S> Session<S> {
 
     /// Notes that one side has closed; returns whether both have.
     pub(super) fn on_closed(&mut self, Closed { side, reason, .. }: Closed, now: Instant) -> bool {
+        let is_eof = side == Side::Reader && matches!(reason, ConnectionError::ClosedByPeer);
         self.close(reason, now);
         let Phase::Closing(closing) = &mut self.phase else {
             return false;
@@ -169,11 +199,26 @@ impl<S> Session<S> {
             Side::Reader => closing.reader_closed = true,
             Side::Writer => closing.writer_closed = true,
         }
+        if closing.is_graceful {
+            match side {
+                Side::Reader => self.conn.abort_writer(),
+                Side::Writer => self.conn.drain_reads(),
+            }
+        }
+        closing.saw_eof |= is_eof && closing.is_graceful && closing.writer_closed;
         closing.reader_closed && closing.writer_closed
+    }
+
+    fn saw_eof(&self) -> bool {
+        match &self.phase {
+            Phase::Closing(closing) => closing.saw_eof,
+            Phase::Open => false,
+        }
     }
 
     pub(super) fn end(self) -> Ended {
         let bytes_written = self.bytes_written();
+        let is_confirmed = bytes_written == self.out.total() && self.saw_eof();
         let (reason, disposition, until) = match self.phase {
             Phase::Closing(closing) => (closing.reason, closing.disposition, closing.since),
             Phase::Open => (
@@ -200,6 +245,7 @@ impl<S> Session<S> {
             is_rejected,
             end,
             bytes_written,
+            is_confirmed,
         }
     }
 }

@@ -12,7 +12,7 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Messag
 use super::{Burst, ConnectionEvent, Link, LinkOwner, LinkState, Pump, Pumped, Subscribers, now};
 use crate::{
     config::ProducerConfig,
-    conn::{Closed, Frames},
+    conn::{Closed, Connected, Frames},
     embedded::EmbeddedNsqd,
     error::ConnectionError,
 };
@@ -93,7 +93,7 @@ impl LinkOwner for Owner {
         &mut self.subscribers
     }
 
-    fn on_connected(&mut self, _: usize, _: Duration, _: Instant) {}
+    fn on_connected(&mut self, _: usize, _: &Connected, _: Instant) {}
 
     fn on_connect_failed(&mut self, _: usize) {}
 }

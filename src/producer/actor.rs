@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     config::ProducerConfig,
+    conn::Connected,
     error::{Cause, ConnectionError},
     link::{
         Burst, ConnectionEvent, Connectivity, DrainState, Ended, Link, LinkOwner, LinkState, Pump,
@@ -464,8 +465,11 @@ impl LinkOwner for Producer {
         &mut self.observers.connection
     }
 
-    fn on_connected(&mut self, (): (), round_trip: Duration, now: Instant) -> Publishing {
-        self.shared.queue.borrow_mut().on_connected(round_trip);
+    fn on_connected(&mut self, (): (), connected: &Connected, now: Instant) -> Publishing {
+        self.shared
+            .queue
+            .borrow_mut()
+            .on_connected(connected.round_trip);
         Publishing::new(self.config.identify().names_only().to_json(), now)
     }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use actix_nsq::actix::Addr;
 use actix_nsq::bytes::Bytes;
 use actix_nsq::{
-    Delivery, MultiPublish, Ping, Producer, ProducerConfigBuilder, Publish, PublishError,
+    ConsumerConfigBuilder, Delivery, MultiPublish, Ping, Producer, ProducerConfigBuilder, Publish,
+    PublishError,
 };
 use futures::future::join_all;
 
@@ -72,6 +73,25 @@ impl Layers {
         };
         if self.tls {
             trusting(broker, config)
+        } else {
+            config
+        }
+    }
+
+    /// Asks for these layers.
+    pub fn configure_consumer(
+        self,
+        broker: &Broker,
+        config: ConsumerConfigBuilder,
+    ) -> ConsumerConfigBuilder {
+        let config = match self.compression {
+            Compression::None => config,
+            Compression::Snappy => config.snappy(true),
+            Compression::Deflate => config.deflate(true),
+        };
+        if self.tls {
+            let authority = broker.certificates().authority();
+            config.tls_v1(true).tls_root_ca_file(authority)
         } else {
             config
         }

@@ -29,6 +29,7 @@ mod batching;
 mod campaign;
 mod compression;
 mod connection;
+mod consume;
 mod cuts;
 mod disk;
 mod drain;
@@ -55,6 +56,7 @@ fn main() {
         campaign::scenarios(),
         compression::scenarios(),
         connection::scenarios(),
+        consume::scenarios(),
         cuts::scenarios(),
         disk::scenarios(),
         drain::scenarios(),

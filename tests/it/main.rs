@@ -19,6 +19,7 @@ mod chaos;
 mod compression;
 mod config;
 mod connection;
+mod consume;
 mod docs;
 mod drain;
 mod errors;

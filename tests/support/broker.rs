@@ -82,6 +82,14 @@ pub struct Agreed {
     pub identity: Option<String>,
 }
 
+/// Messages of a channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChannelState {
+    pub depth: u64,
+    pub in_flight: u64,
+    pub deferred: u64,
+}
+
 impl Agreed {
     fn of_embedded(client: ConnectionInfo) -> Self {
         Self {
@@ -259,6 +267,36 @@ impl Broker {
                     inner.nsqd.delete_topic(&topic)
                 };
                 nsqd.with(delete).await.expect("the topic exists");
+            }
+        }
+    }
+
+    /// The messages of a channel. All are 0 if it does not exist.
+    pub async fn channel(&self, topic: &str, channel: &str) -> ChannelState {
+        match &self.nsqd {
+            Nsqd::Embedded(nsqd) => {
+                nsqd.channel(topic, channel)
+                    .map_or_else(ChannelState::default, |channel| ChannelState {
+                        depth: channel.depth as u64,
+                        in_flight: channel.in_flight_count as u64,
+                        deferred: channel.deferred_count as u64,
+                    })
+            }
+            Nsqd::Real(nsqd) => {
+                let (topic, channel) = (topic.to_owned(), channel.to_owned());
+                let stats = nsqd.with_nsqd(move |nsqd| nsqd.stats(&topic)).await;
+                let stats = stats.expect("nsqd returns its statistics");
+                let channels = stats
+                    .as_ref()
+                    .and_then(|stats| stats["channels"].as_array());
+                let mut channels = channels.into_iter().flatten();
+                let state = channels.find(|it| it["channel_name"] == *channel);
+                let number = |key| state.and_then(|it| it[key].as_u64()).unwrap_or(0);
+                ChannelState {
+                    depth: number("depth"),
+                    in_flight: number("in_flight_count"),
+                    deferred: number("deferred_count"),
+                }
             }
         }
     }

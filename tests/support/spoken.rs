@@ -36,6 +36,23 @@ pub fn identify_answer() -> Vec<u8> {
     )
 }
 
+/// The id of a message with this number.
+pub fn message_id(number: u64) -> String {
+    format!("{number:016x}")
+}
+
+/// A message frame. The timestamp is the number.
+pub fn message_frame(number: u64, attempts: u16, body: impl AsRef<[u8]>) -> Vec<u8> {
+    let id = message_id(number);
+    let payload = [
+        &number.to_be_bytes()[..],
+        &attempts.to_be_bytes(),
+        id.as_bytes(),
+        body.as_ref(),
+    ];
+    frame(2, &payload.concat())
+}
+
 /// A frame of any type.
 pub fn frame(kind: u32, payload: &[u8]) -> Vec<u8> {
     let size = u32::try_from(payload.len() + 4).expect("a test's frame fits");

@@ -9,7 +9,7 @@ use std::{
 use super::{UPDATE, path, read};
 
 const PAGE: &str = "tests/COVERAGE.md";
-const KINDS: [&str; 3] = ["contract", "fault", "checklist"];
+const KINDS: [&str; 4] = ["contract", "consumer contract", "fault", "checklist"];
 
 /// A row without tests says so.
 const NOT_AUTOMATED: &str = "Not automated: ";

@@ -37,7 +37,6 @@ const fn option(
     }
 }
 
-const CONSUMER: Here = With("the consumer");
 const LOOKUP: Here = With("nsqlookupd");
 
 pub(super) const GO_NSQ: &[GoOption] = &[
@@ -74,20 +73,40 @@ pub(super) const GO_NSQ: &[GoOption] = &[
     ),
     option("lookupd_poll_jitter", "0.3", "0 to 1", LOOKUP),
     option("lookupd_poll_timeout", "1m", "none", LOOKUP),
-    option("max_requeue_delay", "15m", "0 to 60m", CONSUMER),
-    option("default_requeue_delay", "90s", "0 to 60m", CONSUMER),
+    option("max_requeue_delay", "15m", "0 to 60m", Same),
+    option("default_requeue_delay", "1m30s", "0 to 60m", Same),
     option(
         "backoff_strategy",
         "exponential",
         "exponential or full_jitter",
-        CONSUMER,
+        Same,
     ),
-    option("max_backoff_duration", "2m", "0 to 60m", CONSUMER),
-    option("backoff_multiplier", "1s", "0 to 60m", CONSUMER),
-    option("max_attempts", "5", "0 to 65535", CONSUMER),
-    option("low_rdy_idle_timeout", "10s", "1s to 5m", CONSUMER),
-    option("low_rdy_timeout", "30s", "1s to 5m", CONSUMER),
-    option("rdy_redistribute_interval", "5s", "1ms to 5s", CONSUMER),
+    option("max_backoff_duration", "2m", "0 to 60m", Same),
+    option("backoff_multiplier", "1s", "0 to 60m", Same),
+    option(
+        "max_attempts",
+        "5",
+        "0 to 65535",
+        Differs("5 loses messages unless the program logs them: set it together with dead letters"),
+    ),
+    option(
+        "low_rdy_idle_timeout",
+        "10s",
+        "1s to 5m",
+        Differs("Turns are short, so that every nsqd has its turn soon"),
+    ),
+    option(
+        "low_rdy_timeout",
+        "30s",
+        "1s to 5m",
+        Differs("Turns are short, so that every nsqd has its turn soon"),
+    ),
+    option(
+        "rdy_redistribute_interval",
+        "5s",
+        "1ms to 5s",
+        Never("capacity moves to the connections that need it at once"),
+    ),
     option("client_id", "the host's short name", "none", Same),
     option("hostname", "the host's name", "none", Same),
     option(
@@ -102,7 +121,7 @@ pub(super) const GO_NSQ: &[GoOption] = &[
         "at most `read_timeout`; -1 is off",
         Same,
     ),
-    option("sample_rate", "0", "0 to 99", CONSUMER),
+    option("sample_rate", "0", "0 to 99", Same),
     option("tls_v1", "false", "true or false", Same),
     option(
         "tls_config",
@@ -127,8 +146,8 @@ pub(super) const GO_NSQ: &[GoOption] = &[
     option("snappy", "false", "true or false", Same),
     option("output_buffer_size", "16384", "nsqd's", Same),
     option("output_buffer_timeout", "250ms", "nsqd's", Same),
-    option("max_in_flight", "1", "0 or more", CONSUMER),
-    option("msg_timeout", "0, nsqd's", "0 or more", CONSUMER),
+    option("max_in_flight", "1", "0 or more", Same),
+    option("msg_timeout", "0s", "0 or more", Same),
     option(
         "max_msg_size",
         "0, no limit",

@@ -74,9 +74,9 @@ fn every_page_of_docs_is_in_the_guide() {
 }
 
 #[test]
-fn readme_has_at_most_120_lines() {
+fn readme_has_at_most_130_lines() {
     let lines = super::read("README.md").lines().count();
-    assert!(lines <= 120, "README.md has {lines} lines");
+    assert!(lines <= 130, "README.md has {lines} lines");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `docs/options.md` lists every option of this crate and of go-nsq.
 
-use actix_nsq::{ConfigOption, ConnectionConfig, ProducerConfig};
+use actix_nsq::{ConfigOption, ConnectionConfig, ConsumerConfig, ProducerConfig};
 
 use super::{
     go_nsq::{GO_NSQ, GoOption, Here},
@@ -19,6 +19,11 @@ fn options_page_is_up_to_date() {
         .collect();
     is_up_to_date(PAGE, "connection-options", &table(&connection));
     is_up_to_date(PAGE, "producer-options", &table(&producer));
+    let consumer: Vec<_> = ConsumerConfig::options()
+        .into_iter()
+        .filter(|option| !connection.contains(option))
+        .collect();
+    is_up_to_date(PAGE, "consumer-options", &table(&consumer));
     is_up_to_date(PAGE, "go-nsq", &go_nsq_table());
 }
 
@@ -102,7 +107,8 @@ fn unsupported_go_nsq_option_is_rejected_with_alternative() {
 }
 
 fn own(name: &str) -> Option<ConfigOption> {
-    let mut options = ProducerConfig::options().into_iter();
+    let options = ProducerConfig::options().into_iter();
+    let mut options = options.chain(ConsumerConfig::options());
     options.find(|option| option.name == name)
 }
 

@@ -422,7 +422,7 @@ fn configurations() -> Vec<ConfigError> {
         ProducerConfig::from_url("nsqd:4150").unwrap_err(),
         builder().set("publish_timeout", "2500").unwrap_err(),
         builder().set("publish_timeuot", "1s").unwrap_err(),
-        builder().set("max_in_flight", "2").unwrap_err(),
+        builder().set("rdy_redistribute_interval", "2").unwrap_err(),
         ConnectionConfig::builder()
             .set("max_pending", "2")
             .unwrap_err(),

@@ -13,6 +13,7 @@
 //!
 //! Each such test also checks that its producers leave no task behind: see [`in_virtual_time`].
 
+mod consume;
 mod peer;
 mod publish;
 mod recorder;
@@ -41,6 +42,7 @@ use tokio::{
 };
 
 pub(crate) use self::{
+    consume::{consumer_stats, drain, subscription},
     publish::{
         Answer, PUB_FAILED, all_ok, assert_error, is_pending, lost, never_sent, publish,
         publish_each, publish_within, rejected, send, timed, topic, yield_once,
@@ -162,6 +164,11 @@ impl Network {
                 .build()
                 .expect("a valid configuration"),
         )
+    }
+
+    /// Dials reach the test, as those of [`config`](Self::config).
+    pub(crate) fn connector(&self) -> impl Connector {
+        self.connector.clone()
     }
 
     /// Starts a producer with a handle.
@@ -303,10 +310,11 @@ struct InMemory {
 }
 
 impl Connector for InMemory {
-    fn connect(&self, _: &ConnectTarget) -> ConnectFuture {
+    fn connect(&self, target: &ConnectTarget) -> ConnectFuture {
         let (answer, answered) = oneshot::channel();
         // Fails when the network is dropped; then the dial is refused.
         let _ = self.dials.send(Dial {
+            address: target.address().to_owned(),
             at: Instant::now(),
             answer,
             open: Arc::clone(&self.open),
@@ -324,6 +332,7 @@ impl Connector for InMemory {
 /// A client that waits for its connection. Dropping it refuses the connection.
 #[derive(Debug)]
 pub(crate) struct Dial {
+    pub(crate) address: String,
     pub(crate) at: Instant,
     answer: oneshot::Sender<io::Result<FaultyStream>>,
     open: Arc<AtomicUsize>,

@@ -17,6 +17,7 @@ const LAYERS: &[&str] = &[
     "link",
     "runtime",
     "producer",
+    "consumer",
     "handle",
     "testing",
 ];
@@ -35,6 +36,8 @@ const PURE: &[&str] = &[
     "src/compression",
     "src/producer/queue",
     "src/link/retry",
+    "src/consumer/backoff",
+    "src/consumer/flow",
 ];
 
 #[test]

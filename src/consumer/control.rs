@@ -1,0 +1,62 @@
+//! Messages that change a consumer while it runs.
+
+use std::time::Duration;
+
+use actix::Message;
+
+use crate::error::{ConfigError, WaitError};
+
+/// Changes `max_in_flight`. 0 pauses the consumer.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct SetMaxInFlight(pub usize);
+
+/// Requests no more messages until [`Resume`]. Messages that have been received are handled.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Pause;
+
+/// Ends a [`Pause`], or the pause because the handler was gone.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Resume;
+
+/// Consumes from one more nsqd. One that is there already is ignored.
+///
+/// # Errors
+///
+/// [`ConfigError`] if the address is invalid.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<(), ConfigError>")]
+pub struct AddNsqd(pub String);
+
+/// Consumes no more from an nsqd: messages that no handler has are returned, and handlers may still
+/// answer theirs. Returns whether the nsqd was there.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "bool")]
+pub struct RemoveNsqd(pub String);
+
+/// Waits until the consumer is subscribed at one nsqd at least.
+///
+/// # Errors
+///
+/// [`WaitError::Timeout`] with the last error of a connection, which may be nsqd's rejection of the
+/// subscription, when `timeout` passes first, and [`WaitError::Drained`] when the consumer will not
+/// connect any more. [`WaitError::RequestTimeout`] and [`WaitError::Closed`] come from the mailbox.
+///
+/// # Cancel safety
+///
+/// Dropping the request stops the waiting and has no other effect.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Result<(), WaitError>")]
+pub struct WaitSubscribed {
+    /// Maximum time to wait.
+    pub timeout: Duration,
+}
+
+impl WaitSubscribed {
+    /// Waits for at most this time.
+    pub const fn new(timeout: Duration) -> Self {
+        Self { timeout }
+    }
+}

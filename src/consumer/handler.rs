@@ -1,0 +1,204 @@
+//! Who handles messages: an actor, an async closure, or a stream.
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::{Context as TaskContext, Poll},
+    time::Duration,
+};
+
+use actix::Recipient;
+use futures::{
+    FutureExt, StreamExt,
+    future::{LocalBoxFuture, ready},
+    stream::FuturesUnordered,
+};
+use log::debug;
+use tokio::{sync::mpsc, time::timeout};
+
+use super::{
+    answers::Answer,
+    incoming::{IncomingMessage, IncomingMessages, Settler},
+    requeue::Requeue,
+    stream::MessageStream,
+};
+
+/// Who handles the messages of a [`Consumer`](crate::Consumer):
+///
+/// - an actor, one message at a time: its `Recipient<IncomingMessage>`;
+/// - an actor, the messages of a read at a time: its `Recipient<IncomingMessages>`;
+/// - an async closure: [`from_fn`](Self::from_fn);
+/// - a [`MessageStream`]: [`stream`](Self::stream).
+pub struct MessageHandler(Kind);
+
+enum Kind {
+    Each(Recipient<IncomingMessage>),
+    Batches(Recipient<IncomingMessages>),
+    Closure(Box<Start>),
+    Stream(mpsc::UnboundedSender<IncomingMessages>),
+}
+
+/// Starts the future of a message, with the maximum time that it may take.
+type Start = dyn FnMut(IncomingMessage, Option<Duration>) -> LocalBoxFuture<'static, ()> + Send;
+
+impl MessageHandler {
+    /// Handles messages with an async closure, on the consumer's arbiter. Its result answers the
+    /// message: `Ok` finishes it, `Err` requeues it as a failure, and so does a panic. The closure
+    /// can answer the message in another way before; the first answer counts.
+    ///
+    /// The futures of several messages run at the same time: as many as the option `concurrency`
+    /// allows.
+    ///
+    /// ```no_run
+    /// use actix_nsq::{Consumer, ConsumerConfig, IncomingMessage, MessageHandler, Subscription};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// async fn handle(message: IncomingMessage) -> Result<(), std::str::Utf8Error> {
+    ///     println!("{}", std::str::from_utf8(message.body())?);
+    ///     Ok(())
+    /// }
+    ///
+    /// let config = ConsumerConfig::new("127.0.0.1:4150")?;
+    /// let subscription = Subscription::new("orders", "billing")?;
+    /// let consumer = Consumer::start(config, subscription, MessageHandler::from_fn(handle));
+    /// # drop(consumer);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_fn<F, R, E>(mut handle: F) -> Self
+    where
+        F: FnMut(IncomingMessage) -> R + Send + 'static,
+        R: Future<Output = Result<(), E>> + 'static,
+        E: fmt::Display + 'static,
+    {
+        Self(Kind::Closure(Box::new(move |mut message, limit| {
+            let settler = message.split_settler();
+            // After a panic `settler` requeues the message.
+            match catch_unwind(AssertUnwindSafe(|| handle(message))) {
+                Ok(future) => Box::pin(run(future, limit, settler)),
+                Err(_) => Box::pin(ready(())),
+            }
+        })))
+    }
+
+    /// Returns a handler that passes messages on to the stream beside it.
+    pub fn stream() -> (Self, MessageStream) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(Kind::Stream(sender)), MessageStream::new(receiver))
+    }
+}
+
+/// Runs the future of a message to its end, and answers the message.
+async fn run<E: fmt::Display>(
+    future: impl Future<Output = Result<(), E>>,
+    limit: Option<Duration>,
+    settler: Settler,
+) {
+    let future = AssertUnwindSafe(future).catch_unwind();
+    let ended = match limit {
+        Some(limit) => match timeout(limit, future).await {
+            Ok(ended) => ended,
+            Err(_) => return settler.settle(Answer::TimedOut),
+        },
+        None => future.await,
+    };
+    match ended {
+        Ok(Ok(())) => settler.settle(Answer::Finish),
+        Ok(Err(error)) => {
+            debug!("{settler} failed: {error}");
+            settler.settle(Answer::Requeue(Requeue::default()));
+        }
+        Err(_) => debug!("{settler} failed: the handler panicked"),
+    }
+}
+
+impl From<Recipient<IncomingMessage>> for MessageHandler {
+    fn from(recipient: Recipient<IncomingMessage>) -> Self {
+        Self(Kind::Each(recipient))
+    }
+}
+
+impl From<Recipient<IncomingMessages>> for MessageHandler {
+    fn from(recipient: Recipient<IncomingMessages>) -> Self {
+        Self(Kind::Batches(recipient))
+    }
+}
+
+impl fmt::Debug for MessageHandler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Kind::Each(_) => "MessageHandler(Recipient<IncomingMessage>)",
+            Kind::Batches(_) => "MessageHandler(Recipient<IncomingMessages>)",
+            Kind::Closure(_) => "MessageHandler(closure)",
+            Kind::Stream(_) => "MessageHandler(MessageStream)",
+        })
+    }
+}
+
+/// Passes messages to their handler.
+pub(super) struct Delivery {
+    handler: MessageHandler,
+    /// The maximum time of a closure's future.
+    limit: Option<Duration>,
+    /// The futures of a closure.
+    running: FuturesUnordered<LocalBoxFuture<'static, ()>>,
+    batch: Vec<IncomingMessage>,
+}
+
+impl Delivery {
+    pub(super) fn new(handler: MessageHandler, limit: Option<Duration>) -> Self {
+        Self {
+            handler,
+            limit,
+            running: FuturesUnordered::new(),
+            batch: Vec::new(),
+        }
+    }
+
+    /// Whether the handler still exists.
+    pub(super) fn is_connected(&self) -> bool {
+        match &self.handler.0 {
+            Kind::Each(recipient) => recipient.connected(),
+            Kind::Batches(recipient) => recipient.connected(),
+            Kind::Closure(_) => true,
+            Kind::Stream(sender) => !sender.is_closed(),
+        }
+    }
+
+    /// Passes a message on, at [`end_batch`](Self::end_batch) at the latest. If the handler is
+    /// gone, the message is dropped, which requeues it.
+    pub(super) fn deliver(&mut self, message: IncomingMessage) {
+        match &mut self.handler.0 {
+            Kind::Each(recipient) => recipient.do_send(message),
+            Kind::Closure(start) => self.running.push(start(message, self.limit)),
+            Kind::Batches(_) | Kind::Stream(_) => self.batch.push(message),
+        }
+    }
+
+    pub(super) fn end_batch(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        // The next batch is about as large.
+        let next = Vec::with_capacity(self.batch.len());
+        let batch = IncomingMessages(std::mem::replace(&mut self.batch, next));
+        match &self.handler.0 {
+            Kind::Batches(recipient) => recipient.do_send(batch),
+            Kind::Stream(sender) => drop(sender.send(batch)),
+            Kind::Each(_) | Kind::Closure(_) => {}
+        }
+    }
+
+    /// Runs the futures of a closure.
+    pub(super) fn poll(&mut self, cx: &mut TaskContext<'_>) {
+        while let Poll::Ready(Some(())) = self.running.poll_next_unpin(cx) {}
+    }
+
+    /// Drops the futures of a closure, and ends the stream.
+    pub(super) fn end(&mut self) {
+        self.running = FuturesUnordered::new();
+        if let Kind::Stream(sender) = &mut self.handler.0 {
+            *sender = mpsc::unbounded_channel().0;
+        }
+    }
+}

@@ -1,0 +1,593 @@
+//! The messages that are held: received, and not answered yet. Pure.
+//!
+//! ```text
+//!           receive            start               answer
+//!   nsqd -----------> Waiting -------> Started ------------> freed
+//!                        |              |    ^
+//!               deadline |     deadline |    | redelivered on the same connection: attached
+//!                        v              v    |
+//!                      freed          Expired -------------> freed
+//!                                             late answer
+//! ```
+//!
+//! Each message has a slot. A slot's generation tells an answer to its message from an answer to an
+//! earlier one.
+
+mod deadlines;
+mod finished_late;
+mod ticket;
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+pub(super) use self::ticket::Ticket;
+use self::{deadlines::Deadlines, finished_late::FinishedLate};
+use super::{backoff::Window, connection_key::ConnectionKey};
+use crate::protocol::MessageId;
+
+/// No slot.
+const NONE: u32 = u32::MAX;
+
+/// The index of messages by their ids is dropped after this many first deliveries in a row: it is
+/// needed for redeliveries only.
+const INDEX_IDLE: u32 = 4_096;
+
+/// When the messages of a connection expire.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timing {
+    /// Time from receipt to the deadline. It is shorter than nsqd's, which begins when nsqd puts
+    /// the message into its buffer.
+    pub(super) timeout: Duration,
+    /// Time from receipt after which touching has no effect.
+    pub(super) max_timeout: Duration,
+    /// An answer so shortly before the deadline may reach nsqd too late.
+    pub(super) margin: Duration,
+}
+
+/// What a received message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Received {
+    /// It waits to be started.
+    Waiting,
+    /// An earlier copy waits; it is replaced. That copy had not expired yet.
+    Replaced,
+    /// An earlier copy is with a handler, whose answer answers this one.
+    Attached {
+        /// The earlier copy had not expired yet.
+        was_held: bool,
+    },
+    /// It was finished too late and has to be finished again. It is not held.
+    FinishedBefore,
+}
+
+/// How an answer counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Answered {
+    pub(super) key: ConnectionKey,
+    pub(super) id: MessageId,
+    pub(super) attempts: u16,
+    pub(super) window: Window,
+    /// The deadline has passed: nsqd has requeued the message, or will.
+    pub(super) is_expired: bool,
+    /// The deadline is so near that the answer may come too late.
+    pub(super) is_late: bool,
+    /// The connection is open, so that the answer can be written.
+    pub(super) is_open: bool,
+}
+
+/// What is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    Expired {
+        key: ConnectionKey,
+        id: MessageId,
+        /// When a handler has it: its window.
+        started: Option<Window>,
+    },
+    /// The message is to be touched, and its deadline has been extended.
+    Touch { key: ConnectionKey, id: MessageId },
+}
+
+/// A message that is taken back without an answer of a handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Returned {
+    pub(super) key: ConnectionKey,
+    pub(super) id: MessageId,
+    /// It has not expired.
+    pub(super) is_held: bool,
+    pub(super) is_open: bool,
+}
+
+/// All held messages of a consumer. `T` is what is needed to start one.
+#[derive(Debug)]
+pub(super) struct InFlight<T> {
+    auto_touch: bool,
+    slots: Vec<Slot<T>>,
+    free: Vec<u32>,
+    connections: BTreeMap<ConnectionKey, Connection>,
+    /// When each slot expires or is to be touched; expired slots are not in it.
+    deadlines: Deadlines,
+    /// Messages in the order of arrival. Some may have expired meanwhile.
+    queue: VecDeque<Ticket>,
+    waiting: usize,
+    started: usize,
+    /// All slots by connection and id, while redeliveries arrive.
+    index: Option<HashMap<(ConnectionKey, MessageId), u32>>,
+    /// First deliveries since the last redelivery.
+    first_deliveries: u32,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    generation: u32,
+    state: State<T>,
+    key: ConnectionKey,
+    id: MessageId,
+    attempts: u16,
+    received: Instant,
+    deadline: Instant,
+}
+
+#[derive(Debug)]
+enum State<T> {
+    Free,
+    Waiting(T),
+    Started(Window),
+    /// With a handler; the deadline has passed.
+    Expired(Window),
+}
+
+#[derive(Debug)]
+struct Connection {
+    timing: Timing,
+    is_open: bool,
+    /// Slots in any state.
+    slots: usize,
+    /// Slots that are not expired.
+    held: usize,
+    finished_late: FinishedLate,
+}
+
+impl<T> InFlight<T> {
+    /// `auto_touch`: messages that are with handlers are touched at two thirds of their timeout.
+    pub(super) fn new(auto_touch: bool) -> Self {
+        Self {
+            auto_touch,
+            slots: Vec::new(),
+            free: Vec::new(),
+            connections: BTreeMap::new(),
+            deadlines: Deadlines::default(),
+            queue: VecDeque::new(),
+            waiting: 0,
+            started: 0,
+            index: None,
+            first_deliveries: 0,
+        }
+    }
+
+    /// Messages that no handler has.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Messages that handlers have, expired ones included.
+    pub(super) fn started(&self) -> usize {
+        self.started
+    }
+
+    /// Messages of a connection that have not expired.
+    pub(super) fn held(&self, key: ConnectionKey) -> usize {
+        self.connections.get(&key).map_or(0, |it| it.held)
+    }
+
+    /// Adds a connection.
+    pub(super) fn open(&mut self, key: ConnectionKey, timing: Timing) {
+        let connection = Connection {
+            timing,
+            is_open: true,
+            slots: 0,
+            held: 0,
+            finished_late: FinishedLate::default(),
+        };
+        self.connections.insert(key, connection);
+    }
+
+    /// Notes that a connection is lost. Its messages stay until they are answered or expire; their
+    /// answers cannot be written.
+    pub(super) fn close(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connections.get_mut(&key) {
+            connection.is_open = false;
+            connection.finished_late = FinishedLate::default();
+        }
+        self.forget_if_unused(key);
+    }
+
+    /// Whether a lost connection to the same nsqd still has this message with a handler.
+    pub(super) fn is_with_a_handler_elsewhere(
+        &mut self,
+        key: ConnectionKey,
+        id: MessageId,
+    ) -> bool {
+        let others = self.connections.iter();
+        let others: Vec<_> = others
+            .filter(|(other, it)| other.nsqd == key.nsqd && **other != key && !it.is_open)
+            .map(|(other, _)| *other)
+            .collect();
+        others.iter().any(|other| {
+            let slot = self.find(*other, id).and_then(|slot| self.slot(slot));
+            slot.is_some_and(|slot| matches!(slot.state, State::Started(_) | State::Expired(_)))
+        })
+    }
+
+    /// Takes a message that a connection has received.
+    pub(super) fn receive(
+        &mut self,
+        key: ConnectionKey,
+        id: MessageId,
+        attempts: u16,
+        message: T,
+        now: Instant,
+    ) -> Received {
+        if attempts == 1 {
+            self.first_deliveries = self.first_deliveries.saturating_add(1);
+            if self.first_deliveries > INDEX_IDLE {
+                self.index = None;
+            }
+        } else {
+            self.first_deliveries = 0;
+            if let Some(slot) = self.find(key, id) {
+                return self.receive_again(slot, attempts, message, now);
+            }
+            let connection = self.connections.get(&key);
+            if connection.is_some_and(|it| it.finished_late.contains(id)) {
+                return Received::FinishedBefore;
+            }
+        }
+        self.insert(key, id, attempts, message, now);
+        Received::Waiting
+    }
+
+    /// Takes a message of which an earlier copy is in `slot`.
+    fn receive_again(&mut self, slot: u32, attempts: u16, message: T, now: Instant) -> Received {
+        let Some(copy) = self.slots.get_mut(as_index(slot)) else {
+            return Received::Waiting;
+        };
+        copy.attempts = attempts;
+        let received = match copy.state {
+            State::Waiting(_) | State::Free => {
+                copy.state = State::Waiting(message);
+                Received::Replaced
+            }
+            State::Started(_) => Received::Attached { was_held: true },
+            State::Expired(window) => {
+                copy.state = State::Started(window);
+                let key = copy.key;
+                if let Some(connection) = self.connections.get_mut(&key) {
+                    connection.held += 1;
+                }
+                Received::Attached { was_held: false }
+            }
+        };
+        self.restart_timeout(slot, now);
+        received
+    }
+
+    /// Begins the timeout of a copy that was received now.
+    fn restart_timeout(&mut self, slot: u32, now: Instant) {
+        let Some(copy) = self.slots.get_mut(as_index(slot)) else {
+            return;
+        };
+        let Some(connection) = self.connections.get(&copy.key) else {
+            return;
+        };
+        copy.received = now;
+        copy.deadline = now + connection.timing.timeout;
+        self.schedule(slot);
+    }
+
+    /// Sets when a slot is due: at its deadline, or when it is to be touched before that.
+    fn schedule(&mut self, slot: u32) {
+        let Some(copy) = self.slot(slot) else { return };
+        let (key, mut due) = (copy.key, copy.deadline);
+        if let (State::Started(_), true, Some(connection)) =
+            (&copy.state, self.auto_touch, self.connections.get(&key))
+        {
+            let before = connection.timing.timeout / 3;
+            due = due.checked_sub(before).unwrap_or(due);
+        }
+        self.deadlines.set(slot, key, due);
+    }
+
+    fn insert(
+        &mut self,
+        key: ConnectionKey,
+        id: MessageId,
+        attempts: u16,
+        message: T,
+        now: Instant,
+    ) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        connection.slots += 1;
+        connection.held += 1;
+        let deadline = now + connection.timing.timeout;
+        let fresh = Slot {
+            generation: 0,
+            state: State::Waiting(message),
+            key,
+            id,
+            attempts,
+            received: now,
+            deadline,
+        };
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => u32::try_from(self.slots.len()).unwrap_or(NONE),
+        };
+        let generation = if let Some(used) = self.slots.get_mut(as_index(slot)) {
+            let generation = used.generation;
+            *used = Slot {
+                generation,
+                ..fresh
+            };
+            generation
+        } else {
+            self.slots.push(fresh);
+            0
+        };
+        self.deadlines.set(slot, key, deadline);
+        self.waiting += 1;
+        self.queue.push_back(Ticket { slot, generation });
+        if let Some(index) = &mut self.index {
+            index.insert((key, id), slot);
+        }
+    }
+
+    /// Starts the message that has waited longest.
+    pub(super) fn start(&mut self, window: Window) -> Option<(Ticket, T)> {
+        loop {
+            let ticket = self.queue.pop_front()?;
+            if let Some(slot) = self.get_mut(ticket)
+                && let State::Waiting(_) = slot.state
+                && let State::Waiting(message) =
+                    std::mem::replace(&mut slot.state, State::Started(window))
+            {
+                self.waiting -= 1;
+                self.started += 1;
+                if self.auto_touch {
+                    self.schedule(ticket.slot);
+                }
+                return Some((ticket, message));
+            }
+        }
+    }
+
+    /// Frees the slot of a message that its handler has answered. `None` if it was answered or
+    /// returned before.
+    pub(super) fn answer(
+        &mut self,
+        ticket: Ticket,
+        is_finish: bool,
+        now: Instant,
+    ) -> Option<Answered> {
+        let slot = self.get(ticket)?;
+        let (is_expired, window) = match slot.state {
+            State::Started(window) => (false, window),
+            State::Expired(window) => (true, window),
+            State::Free | State::Waiting(_) => return None,
+        };
+        let (key, id, attempts, deadline) = (slot.key, slot.id, slot.attempts, slot.deadline);
+        let connection = self.connections.get_mut(&key)?;
+        let is_late = now + connection.timing.margin >= deadline;
+        let is_open = connection.is_open;
+        if is_expired && is_finish && is_open {
+            connection.finished_late.insert(id);
+        }
+        self.remove(ticket.slot);
+        Some(Answered {
+            key,
+            id,
+            attempts,
+            window,
+            is_expired,
+            is_late,
+            is_open,
+        })
+    }
+
+    /// Extends the deadline of a message that is touched now. `None` if touching has no effect: it
+    /// is answered, it has expired, its connection is lost, or it has nsqd's longest timeout.
+    pub(super) fn touch(
+        &mut self,
+        ticket: Ticket,
+        now: Instant,
+    ) -> Option<(ConnectionKey, MessageId)> {
+        let slot = self.get(ticket)?;
+        let State::Started(_) = slot.state else {
+            return None;
+        };
+        let key = slot.key;
+        if !self.extend(ticket.slot, now) {
+            return None;
+        }
+        self.schedule(ticket.slot);
+        Some((key, self.get(ticket)?.id))
+    }
+
+    /// Moves the deadline of a slot; returns whether it is later now.
+    fn extend(&mut self, slot: u32, now: Instant) -> bool {
+        let Some(slot) = self.slots.get_mut(as_index(slot)) else {
+            return false;
+        };
+        let Some(connection) = self.connections.get(&slot.key) else {
+            return false;
+        };
+        let timing = connection.timing;
+        let deadline = (now + timing.timeout).min(slot.received + timing.max_timeout);
+        if !connection.is_open || deadline <= slot.deadline {
+            return false;
+        }
+        slot.deadline = deadline;
+        true
+    }
+
+    /// When the next message expires or is to be touched.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(due, _)| due)
+    }
+
+    /// Expires or touches a message that is due at `due`; `now` is not earlier. To be repeated
+    /// until it returns `None`.
+    pub(super) fn take_due(&mut self, due: Instant, now: Instant) -> Option<Due> {
+        let (_, slot) = self.deadlines.first().filter(|(first, _)| *first <= due)?;
+        let copy = self.slot(slot)?;
+        let (key, id, deadline) = (copy.key, copy.id, copy.deadline);
+        let State::Started(window) = copy.state else {
+            self.remove(slot);
+            return Some(Due::Expired {
+                key,
+                id,
+                started: None,
+            });
+        };
+        if deadline > due {
+            if self.extend(slot, now) {
+                self.schedule(slot);
+                return Some(Due::Touch { key, id });
+            }
+            // Touching has no effect any more; the deadline remains.
+            self.deadlines.set(slot, key, deadline);
+            return self.take_due(due, now);
+        }
+        self.deadlines.unset(slot);
+        if let Some(copy) = self.slots.get_mut(as_index(slot)) {
+            copy.state = State::Expired(window);
+        }
+        if let Some(connection) = self.connections.get_mut(&key) {
+            connection.held = connection.held.saturating_sub(1);
+        }
+        Some(Due::Expired {
+            key,
+            id,
+            started: Some(window),
+        })
+    }
+
+    /// Takes back the messages that no handler has, of one connection or of all.
+    pub(super) fn return_waiting(&mut self, of: Option<ConnectionKey>) -> Vec<Returned> {
+        self.take_back(|slot| {
+            matches!(slot.state, State::Waiting(_)) && of.is_none_or(|key| key == slot.key)
+        })
+    }
+
+    /// Takes back the messages that handlers have, of one connection or of all: later answers count
+    /// no more.
+    pub(super) fn return_started(&mut self, of: Option<ConnectionKey>) -> Vec<Returned> {
+        self.take_back(|slot| {
+            matches!(slot.state, State::Started(_) | State::Expired(_))
+                && of.is_none_or(|key| key == slot.key)
+        })
+    }
+
+    fn take_back(&mut self, is_wanted: impl Fn(&Slot<T>) -> bool) -> Vec<Returned> {
+        let slots = (0_u32..).zip(&self.slots);
+        let wanted: Vec<_> = slots
+            .filter(|(_, slot)| is_wanted(slot))
+            .map(|(i, _)| i)
+            .collect();
+        let mut returned = Vec::with_capacity(wanted.len());
+        for slot in wanted {
+            let Some(copy) = self.slot(slot) else {
+                continue;
+            };
+            returned.push(Returned {
+                key: copy.key,
+                id: copy.id,
+                is_held: !matches!(copy.state, State::Expired(_)),
+                is_open: self.connections.get(&copy.key).is_some_and(|it| it.is_open),
+            });
+            self.remove(slot);
+        }
+        returned
+    }
+
+    /// Frees a slot.
+    fn remove(&mut self, slot: u32) {
+        self.deadlines.unset(slot);
+        let Some(copy) = self.slots.get_mut(as_index(slot)) else {
+            return;
+        };
+        let (key, id) = (copy.key, copy.id);
+        copy.generation = copy.generation.wrapping_add(1);
+        let state = std::mem::replace(&mut copy.state, State::Free);
+        self.free.push(slot);
+        if let Some(index) = &mut self.index {
+            index.remove(&(key, id));
+        }
+        match state {
+            State::Waiting(_) => self.waiting -= 1,
+            State::Started(_) | State::Expired(_) => self.started -= 1,
+            State::Free => {}
+        }
+        if let Some(connection) = self.connections.get_mut(&key) {
+            connection.slots = connection.slots.saturating_sub(1);
+            if !matches!(state, State::Expired(_)) {
+                connection.held = connection.held.saturating_sub(1);
+            }
+        }
+        self.forget_if_unused(key);
+        // Tickets of messages that expired before they were started.
+        if self.queue.len() > 2 * self.waiting + 64 {
+            let mut queue = std::mem::take(&mut self.queue);
+            queue.retain(|ticket| self.get(*ticket).is_some());
+            self.queue = queue;
+        }
+    }
+
+    /// Forgets a lost connection that has no messages.
+    fn forget_if_unused(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connections.get(&key)
+            && !connection.is_open
+            && connection.slots == 0
+        {
+            self.connections.remove(&key);
+        }
+    }
+
+    /// The slot of a message. Builds the index if there is none.
+    fn find(&mut self, key: ConnectionKey, id: MessageId) -> Option<u32> {
+        let slots = &self.slots;
+        let index = self.index.get_or_insert_with(|| {
+            let slots = (0_u32..).zip(slots);
+            let used = slots.filter(|(_, slot)| !matches!(slot.state, State::Free));
+            used.map(|(index, slot)| ((slot.key, slot.id), index))
+                .collect()
+        });
+        index.get(&(key, id)).copied()
+    }
+
+    fn slot(&self, slot: u32) -> Option<&Slot<T>> {
+        self.slots.get(as_index(slot))
+    }
+
+    fn get(&self, ticket: Ticket) -> Option<&Slot<T>> {
+        let slot = self.slot(ticket.slot)?;
+        (slot.generation == ticket.generation).then_some(slot)
+    }
+
+    fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Slot<T>> {
+        let slot = self.slots.get_mut(as_index(ticket.slot))?;
+        (slot.generation == ticket.generation).then_some(slot)
+    }
+}
+
+/// No slice has the index of [`NONE`].
+fn as_index(slot: u32) -> usize {
+    usize::try_from(slot).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests;

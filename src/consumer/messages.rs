@@ -1,0 +1,473 @@
+//! What happens to messages between connections and handlers.
+//!
+//! ```text
+//!   Frames --> receive --> in flight --> start --> handler
+//!                             ^                       |
+//!   write_burst <-- writes <--+---- take_answers <----+  (answer queue)
+//!        ^
+//!        +-- RDYs of flow control
+//! ```
+
+use std::{sync::Arc, task::Context as TaskContext, time::Instant};
+
+use log::warn;
+
+use super::{
+    answers::{Answer, AnswerQueue, Source},
+    backoff::{BackoffState, Outcome},
+    connection_key::ConnectionKey,
+    event::ConsumerEvent,
+    flow::Flow,
+    handler::Delivery,
+    in_flight::{Answered, Due, InFlight, Received, Returned, Ticket},
+    incoming::IncomingMessage,
+    nsqds::Nsqds,
+    options::Rules,
+    requeue::Requeue,
+    session::Subscribed,
+    stats::Counters,
+    subscription::DeadLetter,
+};
+use crate::{
+    error::ConnectionError,
+    protocol::{Command, Frame, Message, MessageId},
+};
+
+/// A message that waits for its handler.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    message: Message,
+    source: Arc<Source>,
+    received: Instant,
+}
+
+/// An answer that is to be written.
+#[derive(Debug, Clone, Copy)]
+enum Write {
+    Finish,
+    Requeue { delay_ms: u64 },
+    Touch,
+}
+
+/// The messages of a read.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    received: u32,
+    /// Earlier copies that had not expired yet.
+    expired: u32,
+    /// Messages that were finished at once.
+    finished: u32,
+}
+
+/// The messages of a consumer.
+pub(super) struct Messages {
+    rules: Rules,
+    pub(super) in_flight: InFlight<Arrived>,
+    pub(super) flow: Flow,
+    pub(super) answers: Arc<AnswerQueue>,
+    pub(super) delivery: Delivery,
+    pub(super) counters: Counters,
+    /// Events that are to be emitted.
+    pub(super) events: Vec<ConsumerEvent>,
+    /// Memory for the answers of a burst.
+    taken: Vec<(Ticket, Answer)>,
+    /// Answers to write, in order.
+    writes: Vec<(ConnectionKey, MessageId, Write)>,
+    pub(super) is_handler_gone: bool,
+    /// Nothing is started: the consumer is drained.
+    pub(super) is_draining: bool,
+}
+
+impl Messages {
+    pub(super) fn new(rules: Rules, flow: Flow, delivery: Delivery, auto_touch: bool) -> Self {
+        Self {
+            rules,
+            in_flight: InFlight::new(auto_touch),
+            flow,
+            answers: Arc::new(AnswerQueue::new()),
+            delivery,
+            counters: Counters::default(),
+            events: Vec::new(),
+            taken: Vec::new(),
+            writes: Vec::new(),
+            is_handler_gone: false,
+            is_draining: false,
+        }
+    }
+
+    /// nsqd has accepted the subscription of a connection.
+    pub(super) fn open(&mut self, connection: &Subscribed, now: Instant) {
+        let key = connection.key;
+        self.in_flight.open(key, connection.timing);
+        self.flow
+            .open(key, connection.max_rdy, connection.round_trip, now);
+    }
+
+    /// A connection ends: answers of its messages cannot be written any more.
+    pub(super) fn detach(&mut self, connection: &mut Subscribed) {
+        if !std::mem::replace(&mut connection.is_detached, true) {
+            connection.source.set_lost();
+            self.in_flight.close(connection.key);
+            self.flow.close(connection.key);
+        }
+    }
+
+    /// Takes a message of a read.
+    pub(super) fn receive(
+        &mut self,
+        connection: &Subscribed,
+        message: Message,
+        read: &mut Read,
+        now: Instant,
+    ) {
+        let key = connection.key;
+        let (id, attempts) = (message.id, message.attempts);
+        let arrived = Arrived {
+            message,
+            source: Arc::clone(&connection.source),
+            received: now,
+        };
+        read.received += 1;
+        match self.in_flight.receive(key, id, attempts, arrived, now) {
+            Received::Waiting => {
+                if attempts > 1 && self.in_flight.is_with_a_handler_elsewhere(key, id) {
+                    self.counters.redelivered_elsewhere += 1;
+                }
+            }
+            Received::Replaced => {
+                read.expired += 1;
+                self.counters.expired += 1;
+            }
+            Received::Attached { was_held } => {
+                read.expired += u32::from(was_held);
+                self.counters.timed_out += u64::from(was_held);
+                self.counters.attached += 1;
+            }
+            Received::FinishedBefore => {
+                read.finished += 1;
+                self.counters.finished_again += 1;
+                self.writes.push((key, id, Write::Finish));
+            }
+        }
+    }
+
+    /// Returns a message that arrived after nsqd was asked to send nothing more.
+    pub(super) fn return_at_once(&mut self, key: ConnectionKey, id: MessageId) {
+        self.counters.received += 1;
+        self.counters.returned += 1;
+        self.writes.push((key, id, Write::Requeue { delay_ms: 0 }));
+    }
+
+    /// Reports the messages of a read to flow control.
+    ///
+    /// # Errors
+    ///
+    /// If nsqd has sent more than twice as many as it may.
+    pub(super) fn end_read(
+        &mut self,
+        connection: &mut Subscribed,
+        read: Read,
+        now: Instant,
+    ) -> Result<(), ConnectionError> {
+        if read.received == 0 {
+            return Ok(());
+        }
+        let key = connection.key;
+        connection.last_message = Some(now);
+        self.counters.received += u64::from(read.received);
+        if read.expired > 0 {
+            self.flow.expired(key, read.expired, now);
+        }
+        self.flow.received(key, read.received, now);
+        if read.finished > 0 {
+            self.flow.answered(key, read.finished, false, now);
+        }
+        // After a channel was emptied, nsqd counts the messages that are held no more.
+        let limit = connection.largest_max.saturating_mul(2);
+        if self.in_flight.held(key) > limit {
+            let problem = format!("more than {limit} messages, twice max_in_flight");
+            return Err(ConnectionError::UnexpectedResponse { problem });
+        }
+        Ok(())
+    }
+
+    /// Takes what arrives while a connection closes.
+    pub(super) fn on_last_frames(&mut self, connection: &Subscribed, frames: Vec<Frame>) {
+        for frame in frames {
+            if let Frame::Error(error) = frame
+                && !error.code().is_fatal()
+            {
+                self.counters.answers_failed += 1;
+                let address = Arc::clone(&connection.source.address);
+                self.events
+                    .push(ConsumerEvent::AnswerFailed { address, error });
+            }
+        }
+    }
+
+    /// Takes what handlers have answered.
+    pub(super) fn take_answers(&mut self, now: Instant) {
+        let mut taken = std::mem::take(&mut self.taken);
+        self.answers.swap(&mut taken);
+        for (ticket, answer) in taken.drain(..) {
+            match answer {
+                Answer::Touch => {
+                    if let Some((key, id)) = self.in_flight.touch(ticket, now) {
+                        self.counters.touched += 1;
+                        self.writes.push((key, id, Write::Touch));
+                    }
+                }
+                Answer::Finish => self.finish(ticket, now),
+                Answer::Requeue(requeue) => {
+                    self.requeue(ticket, requeue, now);
+                }
+                Answer::Dropped => {
+                    if self.requeue(ticket, Requeue::default(), now) {
+                        self.counters.dropped += 1;
+                    }
+                }
+                Answer::TimedOut => {
+                    if self.requeue(ticket, Requeue::default(), now) {
+                        self.counters.handler_timeouts += 1;
+                    }
+                }
+            }
+        }
+        self.taken = taken;
+    }
+
+    fn finish(&mut self, ticket: Ticket, now: Instant) {
+        let Some(answered) = self.in_flight.answer(ticket, true, now) else {
+            return;
+        };
+        if self.count(answered, now) {
+            self.counters.finished += 1;
+            self.writes.push((answered.key, answered.id, Write::Finish));
+        } else if answered.is_open {
+            // Too late. If nsqd has delivered it again to this connection, it is finished now.
+            self.writes.push((answered.key, answered.id, Write::Finish));
+        }
+        self.outcome(answered, Outcome::Success, now);
+    }
+
+    /// Returns whether the answer is written. A late one would requeue the next delivery.
+    fn requeue(&mut self, ticket: Ticket, requeue: Requeue, now: Instant) -> bool {
+        let Some(answered) = self.in_flight.answer(ticket, false, now) else {
+            return false;
+        };
+        let is_written = self.count(answered, now);
+        if is_written {
+            self.counters.requeued += 1;
+            let delay_ms = requeue.delay_ms(
+                answered.attempts,
+                self.rules.default_requeue_delay,
+                self.rules.max_requeue_delay,
+            );
+            let write = Write::Requeue { delay_ms };
+            self.writes.push((answered.key, answered.id, write));
+        }
+        let outcome = if requeue.is_failure() {
+            Outcome::Failure
+        } else {
+            Outcome::Neutral
+        };
+        self.outcome(answered, outcome, now);
+        is_written
+    }
+
+    /// Counts an answer; returns whether it is in time and can be written.
+    fn count(&mut self, answered: Answered, now: Instant) -> bool {
+        if answered.is_expired {
+            self.counters.late += 1;
+            return false;
+        }
+        self.flow.answered(answered.key, 1, answered.is_late, now);
+        self.counters.unwritten += u64::from(!answered.is_open);
+        answered.is_open
+    }
+
+    fn outcome(&mut self, answered: Answered, outcome: Outcome, now: Instant) {
+        let random = fastrand::f64();
+        if self.flow.outcome(answered.window, outcome, random, now) {
+            self.on_backoff_changed(now);
+        }
+    }
+
+    fn on_backoff_changed(&mut self, now: Instant) {
+        self.events.push(match self.flow.backoff() {
+            BackoffState::Waiting { until } => ConsumerEvent::BackingOff {
+                level: self.flow.backoff_level(),
+                delay: until.saturating_duration_since(now),
+            },
+            BackoffState::Off | BackoffState::Probing => ConsumerEvent::BackoffEnded,
+        });
+    }
+
+    /// Expires and touches what is due at `due`.
+    pub(super) fn judge(&mut self, due: Instant, now: Instant) {
+        while let Some(due) = self.in_flight.take_due(due, now) {
+            match due {
+                Due::Touch { key, id } => {
+                    self.counters.touched += 1;
+                    self.writes.push((key, id, Write::Touch));
+                }
+                Due::Expired { key, started, .. } => {
+                    self.flow.expired(key, 1, now);
+                    let Some(window) = started else {
+                        self.counters.expired += 1;
+                        continue;
+                    };
+                    self.counters.timed_out += 1;
+                    let is_failure = self.rules.backoff_on_expired;
+                    let random = fastrand::f64();
+                    if is_failure && self.flow.outcome(window, Outcome::Failure, random, now) {
+                        self.on_backoff_changed(now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Passes waiting messages to the handler, as many as it may have.
+    pub(super) fn start(&mut self, now: Instant) {
+        if self.in_flight.waiting() == 0 {
+            return;
+        }
+        if self.is_draining || self.is_handler_gone {
+            return self.return_waiting(None, now);
+        }
+        if !self.delivery.is_connected() {
+            warn!("the handler of a consumer is gone: no messages are requested");
+            self.is_handler_gone = true;
+            self.flow.pause();
+            self.events.push(ConsumerEvent::HandlerGone);
+            return self.return_waiting(None, now);
+        }
+        let limit = match self.rules.concurrency {
+            0 => usize::MAX,
+            limit => limit,
+        };
+        while self.in_flight.started() < limit
+            && let Some((ticket, arrived)) = self.in_flight.start(self.flow.window())
+        {
+            self.counters.started += 1;
+            let attempts = arrived.message.attempts;
+            if (1..usize::from(attempts)).contains(&self.rules.max_attempts) {
+                self.dead_letter(ticket, arrived, now);
+            } else {
+                let Arrived {
+                    message,
+                    source,
+                    received,
+                } = arrived;
+                self.delivery
+                    .deliver(IncomingMessage::new(message, source, ticket, received));
+            }
+        }
+        self.delivery.end_batch();
+    }
+
+    /// A message has exceeded `max_attempts`.
+    fn dead_letter(&mut self, ticket: Ticket, arrived: Arrived, now: Instant) {
+        let Arrived {
+            message,
+            source,
+            received,
+        } = arrived;
+        self.counters.dead_letters += 1;
+        if let Some(to) = &self.rules.dead_letters {
+            let message = IncomingMessage::new(message, source, ticket, received);
+            return to.do_send(DeadLetter { message });
+        }
+        let Some(answered) = self.in_flight.answer(ticket, true, now) else {
+            return;
+        };
+        if self.count(answered, now) {
+            self.counters.finished += 1;
+            self.writes.push((answered.key, answered.id, Write::Finish));
+        }
+        let Message {
+            id, attempts, body, ..
+        } = message;
+        let address = Arc::clone(&source.address);
+        warn!("{address}: message {id} was delivered {attempts} times and is discarded");
+        self.events.push(ConsumerEvent::Discarded {
+            address,
+            id,
+            attempts,
+            body,
+        });
+    }
+
+    /// Returns messages that no handler has, of one connection or of all.
+    pub(super) fn return_waiting(&mut self, of: Option<ConnectionKey>, now: Instant) {
+        let returned = self.in_flight.return_waiting(of);
+        self.write_returned(returned, now);
+    }
+
+    /// Returns messages that handlers have, of one connection or of all.
+    pub(super) fn return_started(&mut self, of: Option<ConnectionKey>, now: Instant) {
+        let returned = self.in_flight.return_started(of);
+        self.write_returned(returned, now);
+    }
+
+    fn write_returned(&mut self, returned: Vec<Returned>, now: Instant) {
+        for message in returned.into_iter().filter(|it| it.is_held) {
+            self.flow.answered(message.key, 1, false, now);
+            if message.is_open {
+                self.counters.returned += 1;
+                let write = Write::Requeue { delay_ms: 0 };
+                self.writes.push((message.key, message.id, write));
+            } else {
+                self.counters.unwritten += 1;
+            }
+        }
+    }
+
+    /// Encodes a burst: the RDYs that lower, the answers, and the RDYs that raise. With another
+    /// order nsqd could send messages for which there is no capacity.
+    pub(super) fn write_burst(&mut self, nsqds: &mut Nsqds, now: Instant) {
+        let plan = self.flow.plan(now);
+        write_ready(&plan.lowered, nsqds);
+        for (key, id, write) in self.writes.drain(..) {
+            let Some(session) = nsqds.open(key) else {
+                self.counters.unwritten += u64::from(!matches!(write, Write::Touch));
+                continue;
+            };
+            let command = match write {
+                Write::Finish => Command::Finish(id),
+                Write::Requeue { delay_ms } => Command::Requeue { id, delay_ms },
+                Write::Touch => Command::Touch(id),
+            };
+            command.encode(&mut session.out);
+            session.state.answers_in_drain += u64::from(self.is_draining);
+        }
+        write_ready(&plan.raised, nsqds);
+    }
+
+    /// The consumer has ended: futures are dropped, and answers are rejected.
+    pub(super) fn end(&mut self) {
+        self.delivery.end();
+        self.answers.close();
+    }
+
+    /// When something is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let due = [self.in_flight.due(), self.flow.due()];
+        due.into_iter().flatten().min()
+    }
+
+    /// Runs the futures of a closure, and wakes the consumer at the next answer.
+    pub(super) fn poll(&mut self, cx: &mut TaskContext<'_>) {
+        self.delivery.poll(cx);
+        self.answers.register(cx.waker());
+    }
+}
+
+fn write_ready(ready: &[(ConnectionKey, u32)], nsqds: &mut Nsqds) {
+    for (key, count) in ready {
+        if let Some(session) = nsqds.open(*key) {
+            Command::Ready(*count).encode(&mut session.out);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What a consumer subscribes to, and messages that were delivered too often.
+
+use actix::{Message, Recipient};
+
+use super::incoming::IncomingMessage;
+use crate::protocol::{Channel, NameError, Topic};
+
+/// A topic and a channel, and what happens to messages that exceed `max_attempts`.
+///
+/// ```
+/// use actix_nsq::Subscription;
+///
+/// let subscription = Subscription::new("orders", "billing")?;
+/// assert_eq!(subscription.topic().as_str(), "orders");
+/// # Ok::<_, actix_nsq::NameError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Subscription {
+    topic: Topic,
+    channel: Channel,
+    dead_letters: Option<Recipient<DeadLetter>>,
+}
+
+impl Subscription {
+    /// The topic and the channel are a [`Topic`] and a [`Channel`], or their names.
+    ///
+    /// # Errors
+    ///
+    /// [`NameError`] if a name is invalid.
+    pub fn new<T, C>(topic: T, channel: C) -> Result<Self, NameError>
+    where
+        T: TryInto<Topic, Error: Into<NameError>>,
+        C: TryInto<Channel, Error: Into<NameError>>,
+    {
+        Ok(Self {
+            topic: topic.try_into().map_err(Into::into)?,
+            channel: channel.try_into().map_err(Into::into)?,
+            dead_letters: None,
+        })
+    }
+
+    /// Sends messages that were delivered more than `max_attempts` times to this recipient instead
+    /// of to the handler. Its answer decides what becomes of them.
+    pub fn dead_letters(mut self, to: Recipient<DeadLetter>) -> Self {
+        self.dead_letters = Some(to);
+        self
+    }
+
+    /// Returns the topic.
+    #[must_use]
+    pub fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    /// Returns the channel.
+    #[must_use]
+    pub fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    pub(super) fn dead_letter_recipient(&self) -> Option<&Recipient<DeadLetter>> {
+        self.dead_letters.as_ref()
+    }
+}
+
+/// A message that was delivered more than `max_attempts` times.
+///
+/// Store it somewhere, for example in another topic, and then
+/// [`finish`](IncomingMessage::finish) it: a message that is dropped is requeued and comes again.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+#[non_exhaustive]
+pub struct DeadLetter {
+    /// The message, which its recipient answers.
+    pub message: IncomingMessage,
+}

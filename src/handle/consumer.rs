@@ -1,0 +1,196 @@
+//! Consuming without actors.
+
+use std::{io, time::Duration};
+
+use actix::{Addr, Recipient};
+use actix_rt::ArbiterHandle;
+
+use super::{Readiness, thread::start_in_thread};
+use crate::{
+    config::ConsumerConfig,
+    consumer::{
+        AddNsqd, Consumer, ConsumerEvent, Drain, DrainReport, GetStats, MessageHandler,
+        MessageStream, Pause, RemoveNsqd, Resume, SetMaxInFlight, Stats, Subscription,
+        WaitSubscribed,
+    },
+    error::{ConfigError, WaitError},
+    link::{ConnectionEvent, SubscribeEvents},
+};
+
+/// A [`Consumer`] for programs without actors: the same guarantees as async methods, and the
+/// messages as a stream. It is cheap to clone and works from every thread and runtime.
+///
+/// **Keep it: when the last handle is dropped, the consumer drains itself** with `drain_timeout`,
+/// and stops.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use actix_nsq::{ConsumerConfig, ConsumerHandle, Subscription};
+///
+/// #[tokio::main(flavor = "current_thread")]
+/// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let config = ConsumerConfig::new("127.0.0.1:4150")?;
+///     let subscription = Subscription::new("orders", "billing")?;
+///     let (consumer, mut messages) = ConsumerHandle::start_in_thread(config, subscription)?;
+///     while let Some(message) = messages.next().await {
+///         println!("{} bytes", message.body().len());
+///         message.finish()?;
+///     }
+///     consumer.drain(Duration::from_secs(10)).await?;
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "when the last handle is dropped, the consumer stops"]
+pub struct ConsumerHandle {
+    consumer: Addr<Consumer>,
+}
+
+impl ConsumerHandle {
+    /// Starts a consumer on the current arbiter.
+    ///
+    /// # Panics
+    ///
+    /// Outside of an actix `System` and a tokio `LocalSet`; use
+    /// [`start_in_thread`](Self::start_in_thread) there.
+    #[track_caller]
+    pub fn start(config: ConsumerConfig, subscription: Subscription) -> (Self, MessageStream) {
+        let (handler, messages) = MessageHandler::stream();
+        let consumer = Consumer::start(config, subscription, handler);
+        (Self { consumer }, messages)
+    }
+
+    /// Starts a consumer on `arbiter`, together with its connections; see
+    /// [`Consumer::start_in_arbiter`].
+    pub fn start_in_arbiter(
+        arbiter: &ArbiterHandle,
+        config: ConsumerConfig,
+        subscription: Subscription,
+    ) -> (Self, MessageStream) {
+        let (handler, messages) = MessageHandler::stream();
+        let consumer = Consumer::start_in_arbiter(arbiter, config, subscription, handler);
+        (Self { consumer }, messages)
+    }
+
+    /// Starts a consumer in a thread of its own, with an actix `System` of its own, for programs
+    /// without one. The thread ends when the consumer stops. The process does not wait for this
+    /// thread: call [`drain`](Self::drain) before `main` returns.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's error if the thread cannot be started, or an error if its `System`
+    /// cannot be.
+    pub fn start_in_thread(
+        config: ConsumerConfig,
+        subscription: Subscription,
+    ) -> io::Result<(Self, MessageStream)> {
+        let (handler, messages) = MessageHandler::stream();
+        let consumer = start_in_thread(move |guard| {
+            Consumer::start_with_guard(config, subscription, handler, guard)
+        })?;
+        Ok((Self { consumer }, messages))
+    }
+
+    /// The consumer's address, for messages that have no method here.
+    pub fn address(&self) -> &Addr<Consumer> {
+        &self.consumer
+    }
+
+    /// Waits until the consumer is subscribed at one nsqd at least; see [`WaitSubscribed`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`WaitSubscribed`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`WaitSubscribed`].
+    pub async fn wait_subscribed(&self, timeout: Duration) -> Result<(), WaitError> {
+        self.consumer.send(WaitSubscribed { timeout }).await?
+    }
+
+    /// Changes `max_in_flight`. 0 pauses the consumer.
+    pub fn set_max_in_flight(&self, max: usize) {
+        self.consumer.do_send(SetMaxInFlight(max));
+    }
+
+    /// Requests no more messages until [`resume`](Self::resume).
+    pub fn pause(&self) {
+        self.consumer.do_send(Pause);
+    }
+
+    /// Requests messages again.
+    pub fn resume(&self) {
+        self.consumer.do_send(Resume);
+    }
+
+    /// Consumes from one more nsqd; see [`AddNsqd`].
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if the address is invalid. A consumer that has stopped ignores the address.
+    ///
+    /// # Cancel safety
+    ///
+    /// The nsqd is added nevertheless.
+    pub async fn add_nsqd(&self, address: impl Into<String>) -> Result<(), ConfigError> {
+        let added = self.consumer.send(AddNsqd(address.into())).await;
+        added.unwrap_or(Ok(()))
+    }
+
+    /// Consumes no more from an nsqd; see [`RemoveNsqd`].
+    pub fn remove_nsqd(&self, address: impl Into<String>) {
+        self.consumer.do_send(RemoveNsqd(address.into()));
+    }
+
+    /// Returns how many of the nsqds the consumer is subscribed at: 0 of 0 if it has stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing.
+    pub async fn state(&self) -> Readiness {
+        let nsqds = self.consumer.send(GetStats).await;
+        let nsqds = nsqds.map(|stats| stats.nsqds).unwrap_or_default();
+        let up = nsqds.iter().filter(|nsqd| nsqd.is_subscribed).count();
+        Readiness::new(up, nsqds.len())
+    }
+
+    /// Returns the consumer's statistics.
+    ///
+    /// # Errors
+    ///
+    /// [`WaitError::Closed`] if the consumer has stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing.
+    pub async fn stats(&self) -> Result<Stats, WaitError> {
+        Ok(self.consumer.send(GetStats).await?)
+    }
+
+    /// Sends the events of the consumer to `recipient`, beginning with its state; see
+    /// [`SubscribeEvents`].
+    pub fn subscribe(&self, recipient: Recipient<ConsumerEvent>) {
+        self.consumer.do_send(SubscribeEvents(recipient));
+    }
+
+    /// Sends the events of the connections to `recipient`, beginning with their states; see
+    /// [`SubscribeEvents`].
+    pub fn subscribe_connections(&self, recipient: Recipient<ConnectionEvent>) {
+        self.consumer.do_send(SubscribeEvents(recipient));
+    }
+
+    /// Shuts the consumer down gracefully; see [`Drain`].
+    ///
+    /// # Errors
+    ///
+    /// [`WaitError::Closed`] if the consumer has stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// A drain that has begun goes on.
+    pub async fn drain(&self, timeout: Duration) -> Result<DrainReport, WaitError> {
+        Ok(self.consumer.send(Drain { timeout }).await?)
+    }
+}

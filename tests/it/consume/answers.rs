@@ -1,0 +1,104 @@
+//! What each answer writes, and when it comes too late.
+
+use actix_nsq::{AnswerError, Requeue};
+use tokio::time::sleep;
+
+use crate::{
+    harness::{Network, consumer_stats, in_virtual_time, ms, s},
+    support::spoken::{Command, message_id},
+};
+
+/// consumer contract: 1
+/// checklist: 58
+#[test]
+fn each_answer_writes_its_command() {
+    in_virtual_time(async |mut network: Network| {
+        let (_consumer, mut messages, mut nsqd) = network
+            .start_consuming_with(|config| config.max_backoff_duration(s(0)))
+            .await;
+        nsqd.deliver_all(1..=4).await;
+        nsqd.deliver_again(5, 3).await;
+        let mut next = async || messages.next().await.unwrap();
+        next().await.finish().unwrap();
+        nsqd.expect_fin(1).await;
+        next().await.requeue(Requeue::after(ms(1_500))).unwrap();
+        nsqd.expect_req(2, 1_500).await;
+        let third = next().await;
+        sleep(ms(1)).await;
+        third.touch().unwrap();
+        nsqd.expect_touch(3).await;
+        third.settle(Ok::<_, ()>(()));
+        nsqd.expect_fin(3).await;
+        next().await.settle(Err::<(), _>("failed"));
+        nsqd.expect_req(4, 90_000).await;
+        // Without an answer.
+        drop(next().await);
+        nsqd.expect_req(5, 270_000).await;
+    });
+}
+
+/// consumer contract: 1
+/// checklist: 61
+#[test]
+fn message_can_be_answered_from_any_thread() {
+    crate::harness::in_system(async |mut network: Network| {
+        let (_consumer, mut messages, mut nsqd) = network.start_consuming().await;
+        nsqd.deliver(1).await;
+        let message = messages.next().await.unwrap();
+        let answered = std::thread::spawn(move || message.finish());
+        nsqd.expect_fin(1).await;
+        assert_eq!(answered.join().unwrap(), Ok(()));
+    });
+}
+
+/// consumer contract: 1, 2
+/// checklist: 62
+#[test]
+fn answer_for_a_lost_connection_reaches_no_other() {
+    in_virtual_time(async |mut network: Network| {
+        let (consumer, mut messages, mut nsqd) = network.start_consuming().await;
+        nsqd.deliver_all([1, 2]).await;
+        let (first, second) = (messages.next().await, messages.next().await);
+        drop(nsqd);
+        let mut nsqd = network.subscribed(8).await;
+        let lost = Err(AnswerError::ConnectionLost);
+        assert_eq!(first.unwrap().finish(), lost);
+        assert_eq!(
+            second.unwrap().requeue(Requeue::now().without_backoff()),
+            lost
+        );
+        // Their capacity is free again.
+        nsqd.expect_ready(10).await;
+        nsqd.expect_silence(s(1)).await;
+        assert_eq!(consumer_stats(&consumer).await.counters.unwritten, 2);
+    });
+}
+
+/// Discarding them would turn the kill of an nsqd that forgets them into a loss.
+/// consumer contract: 2
+#[test]
+fn waiting_messages_of_a_lost_connection_are_handled() {
+    in_virtual_time(async |mut network: Network| {
+        let (consumer, mut messages, mut nsqd) = network
+            .start_consuming_with(|config| config.concurrency(1))
+            .await;
+        nsqd.deliver_all([1, 2]).await;
+        let first = messages.next().await.unwrap();
+        drop(nsqd);
+        let mut nsqd = network.subscribed(8).await;
+        let lost = Err(AnswerError::ConnectionLost);
+        assert_eq!(first.finish(), lost);
+        let second = messages.next().await.unwrap();
+        assert_eq!(second.body(), "2");
+        // nsqd does not know that, and delivers it again.
+        nsqd.deliver_again(2, 2).await;
+        assert_eq!(second.finish(), lost);
+        let again = messages.next().await.unwrap();
+        assert_eq!((again.body().as_ref(), again.attempts()), (&b"2"[..], 2));
+        again.finish().unwrap();
+        while nsqd.next_command().await != Command::Fin(message_id(2)) {}
+        let counters = consumer_stats(&consumer).await.counters;
+        assert_eq!((counters.unwritten, counters.finished), (2, 1));
+        assert_eq!(counters.redelivered_elsewhere, 1);
+    });
+}

@@ -1,0 +1,165 @@
+//! Deadlines: messages that expire, redeliveries, and touching.
+
+use actix_nsq::{AnswerError, ConsumerConfigBuilder, Requeue};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use crate::harness::{Network, Peer, consumer_stats, in_virtual_time, ms, s};
+use crate::support::spoken::response_frame;
+
+/// Accepts a consumer with a message timeout of 1 s, and at most 5 s.
+async fn subscribed(network: &mut Network, ready: u64) -> Peer {
+    let mut nsqd = network.accept().await;
+    nsqd.identify().await;
+    let negotiated = json!({
+        "max_rdy_count": 2500,
+        "msg_timeout": 1_000,
+        "max_msg_timeout": 5_000,
+        "output_buffer_timeout": 25,
+    });
+    nsqd.send(response_frame(negotiated.to_string())).await;
+    nsqd.expect_sub().await;
+    nsqd.send_ok().await;
+    nsqd.expect_ready(ready).await;
+    nsqd
+}
+
+/// consumer contract: 7
+/// checklist: 68
+#[test]
+fn message_that_waits_beyond_its_deadline_is_not_started() {
+    in_virtual_time(async |mut network: Network| {
+        let (handler, mut messages) = actix_nsq::MessageHandler::stream();
+        let options = |config: ConsumerConfigBuilder| config.max_in_flight(10).concurrency(1);
+        let consumer = network.start_consumer_with(options, handler);
+        let mut nsqd = subscribed(&mut network, 10).await;
+        nsqd.deliver_all([1, 2]).await;
+        let first = messages.next().await.unwrap();
+        let deadline = Instant::from_std(first.deadline());
+        assert_eq!(deadline.duration_since(Instant::now()), ms(975));
+        first.touch().unwrap();
+        sleep(ms(500)).await;
+        first.touch().unwrap();
+        nsqd.expect_touch(1).await;
+        sleep(ms(500)).await;
+        first.finish().unwrap();
+        nsqd.expect_fin(1).await;
+        nsqd.deliver_again(2, 2).await;
+        assert_eq!(messages.next().await.unwrap().attempts(), 2);
+        let counters = consumer_stats(&consumer).await.counters;
+        assert_eq!((counters.expired, counters.timed_out), (1, 0));
+    });
+}
+
+/// consumer contract: 1, 3
+/// checklist: 62
+#[test]
+fn late_finish_is_written_and_late_requeue_is_not() {
+    in_virtual_time(async |mut network: Network| {
+        let (handler, mut messages) = actix_nsq::MessageHandler::stream();
+        let options = |config: ConsumerConfigBuilder| config.max_in_flight(10);
+        let consumer = network.start_consumer_with(options, handler);
+        let mut nsqd = subscribed(&mut network, 10).await;
+        nsqd.deliver_all([1, 2]).await;
+        let first = messages.next().await.unwrap();
+        let second = messages.next().await.unwrap();
+        sleep(s(1)).await;
+        assert_eq!(first.touch(), Err(AnswerError::Expired));
+        assert_eq!(first.finish(), Err(AnswerError::Expired));
+        nsqd.expect_fin(1).await;
+        let requeue = Requeue::now().without_backoff();
+        assert_eq!(second.requeue(requeue), Err(AnswerError::Expired));
+        nsqd.expect_silence(ms(50)).await;
+        // What was finished is finished again, and what was requeued is handled again.
+        nsqd.deliver_again(1, 2).await;
+        nsqd.expect_fin(1).await;
+        nsqd.deliver_again(2, 2).await;
+        let again = messages.next().await.unwrap();
+        assert_eq!((again.body().as_ref(), again.attempts()), (&b"2"[..], 2));
+        let counters = consumer_stats(&consumer).await.counters;
+        assert_eq!((counters.timed_out, counters.late), (2, 2));
+        assert_eq!((counters.finished, counters.finished_again), (0, 1));
+    });
+}
+
+/// consumer contract: 3
+/// checklist: 67
+#[test]
+fn redelivery_waits_for_the_running_handler() {
+    in_virtual_time(async |mut network: Network| {
+        let (handler, mut messages) = actix_nsq::MessageHandler::stream();
+        let options = |config: ConsumerConfigBuilder| config.max_in_flight(10);
+        let consumer = network.start_consumer_with(options, handler);
+        let mut nsqd = subscribed(&mut network, 10).await;
+        nsqd.deliver(1).await;
+        let running = messages.next().await.unwrap();
+        for attempts in 2..5 {
+            sleep(s(1)).await;
+            nsqd.deliver_again(1, attempts).await;
+        }
+        sleep(ms(10)).await;
+        // No other handler has it, and one answer answers it.
+        nsqd.deliver(2).await;
+        assert_eq!(messages.next().await.unwrap().body(), "2");
+        nsqd.expect_ready(0).await;
+        nsqd.expect_req(2, 90_000).await;
+        let _ = running.finish();
+        nsqd.expect_fin(1).await;
+        nsqd.expect_silence(ms(50)).await;
+        let counters = consumer_stats(&consumer).await.counters;
+        assert_eq!((counters.attached, counters.finished), (3, 1));
+    });
+}
+
+/// consumer contract: 7
+/// checklist: 60
+#[test]
+fn auto_touch_extends_the_deadline_up_to_the_maximum() {
+    in_virtual_time(async |mut network: Network| {
+        let (handler, mut messages) = actix_nsq::MessageHandler::stream();
+        let options = |config: ConsumerConfigBuilder| config.max_in_flight(10).auto_touch(true);
+        let consumer = network.start_consumer_with(options, handler);
+        let mut nsqd = subscribed(&mut network, 10).await;
+        nsqd.deliver(1).await;
+        let running = messages.next().await.unwrap();
+        let received = Instant::now();
+        let deadline = Instant::from_std(running.deadline());
+        assert_eq!(deadline.duration_since(received), ms(4_975));
+        for touch in 1..=7 {
+            nsqd.expect_touch(1).await;
+            let due = received + ms(650) * touch;
+            assert!(Instant::now() - due < ms(5), "{:?}", received.elapsed());
+        }
+        sleep(s(1)).await;
+        assert_eq!(consumer_stats(&consumer).await.counters.timed_out, 1);
+        assert_eq!(running.finish(), Err(AnswerError::Expired));
+        nsqd.expect_fin(1).await;
+    });
+}
+
+/// checklist: 60
+#[test]
+fn message_is_never_touched_without_being_asked() {
+    in_virtual_time(async |mut network: Network| {
+        let (_consumer, mut messages, mut nsqd) = network.start_consuming().await;
+        nsqd.deliver(1).await;
+        let running = messages.next().await.unwrap();
+        nsqd.expect_silence(s(59)).await;
+        drop(running);
+    });
+}
+
+#[test]
+fn expired_message_is_a_failure_if_backoff_on_expired_is_set() {
+    in_virtual_time(async |mut network: Network| {
+        let (handler, mut messages) = actix_nsq::MessageHandler::stream();
+        let options =
+            |config: ConsumerConfigBuilder| config.max_in_flight(10).backoff_on_expired(true);
+        let _consumer = network.start_consumer_with(options, handler);
+        let mut nsqd = subscribed(&mut network, 10).await;
+        nsqd.deliver(1).await;
+        let _running = messages.next().await.unwrap();
+        nsqd.expect_silence(ms(970)).await;
+        nsqd.expect_ready(0).await;
+    });
+}
