@@ -72,19 +72,25 @@ async fn dial(options: &ConnOptions) -> Result<Transport, ConnectionError> {
     let after = options.dial_timeout;
     let address = || options.address.to_string();
     let attempt = catch_panic("the connector", async {
-        options.connector.connect(&options.target()).await
+        // The connector's own time begins first, so that its error, which says more, comes first.
+        let connecting = options.connector.connect(&options.target());
+        timeout(after, connecting).await
     });
-    match timeout(after, attempt).await.map(|caught| caught?) {
-        Ok(Err(ConnectionError::Io(source))) => Err(ConnectionError::Dial {
-            address: address(),
-            source,
-        }),
-        Ok(result) => result,
-        Err(_) => Err(ConnectionError::DialTimeout {
+    let result = match attempt.await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(ConnectionError::DialTimeout {
             address: address(),
             after,
         }),
-    }
+        Err(panicked) => Err(panicked.into()),
+    };
+    result.map_err(|error| match error {
+        ConnectionError::Io(source) => ConnectionError::Dial {
+            address: address(),
+            source,
+        },
+        other => other,
+    })
 }
 
 async fn identify(

@@ -201,7 +201,7 @@ macro_rules! publish_messages {
             /// Sets the time until the result: if nsqd has not responded by then, the result is
             /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout). The time starts when the producer
             /// receives the message; the option `publish_timeout` is the upper limit. Deadlines are
-            /// checked every 20 ms.
+            /// checked every 20 ms, and 20 ms less often for each 100,000 publishes outstanding.
             #[must_use]
             pub fn expires_in(mut self, timeout: Duration) -> Self {
                 self.0.expires_in = Some(timeout);

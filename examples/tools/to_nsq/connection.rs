@@ -49,11 +49,11 @@ impl Connection {
         self.down_since.get().is_some()
     }
 
-    /// Waits until the connection is made, or, unless records are retried, until the first attempt
+    /// Waits until the connection is made, or, unless `waits_for_outage`, until the first attempt
     /// has failed.
     ///
     /// Returns an error if it cannot be made and waiting does not help: then nothing is read.
-    pub(crate) async fn first(&self, on_failure: OnFailure) -> Result<(), Box<dyn Error>> {
+    pub(crate) async fn first(&self, waits_for_outage: bool) -> Result<(), Box<dyn Error>> {
         loop {
             match self.nsqd.wait_connected(POLL).await {
                 Ok(()) => return Ok(()),
@@ -62,14 +62,24 @@ impl Connection {
                     last: Some(error), ..
                 }) => {
                     if !is_outage(&error) {
-                        return Err(format!("{}: {error}", self.address).into());
+                        return Err(self.failure(&error));
                     }
-                    if on_failure != OnFailure::Retry {
+                    if !waits_for_outage {
                         return Ok(());
                     }
                 }
-                Err(error) => return Err(format!("{}: {error}", self.address).into()),
+                Err(error) => return Err(self.failure(&error)),
             }
+        }
+    }
+
+    /// The text has the address once.
+    fn failure(&self, error: &dyn Error) -> Box<dyn Error> {
+        let text = error.to_string();
+        if text.contains(&self.address) {
+            text.into()
+        } else {
+            format!("{}: {text}", self.address).into()
         }
     }
 

@@ -103,9 +103,9 @@ async fn publish_input(options: &Options, report: &RefCell<Report>) -> Result<()
     let connections: Vec<_> = options.configs.iter().map(Connection::start).collect();
     let on_failure = options.policy.on_failure;
     let deliver = async {
-        let first = connections
-            .iter()
-            .map(|connection| connection.first(on_failure));
+        // Of several addresses, those that are there receive what is read ahead.
+        let waits = on_failure == OnFailure::Retry && connections.len() == 1;
+        let first = connections.iter().map(|connection| connection.first(waits));
         tokio::select! {
             first = try_join_all(first) => first?,
             () = stop.requested() => return Ok(()),

@@ -35,6 +35,13 @@ impl<R: Reply> Waiter<R> {
 /// Waiters in order of arrival.
 type Line<R> = Blocks<Waiter<R>>;
 
+/// The waiters of a topic that is full.
+struct TopicLine<R> {
+    /// `None` if it is not in use.
+    topic: Option<Topic>,
+    waiters: Line<R>,
+}
+
 /// The publishes that wait for capacity.
 ///
 /// All wait in one line. A waiter at its front whose topic is full moves to the line of its topic,
@@ -43,8 +50,7 @@ type Line<R> = Blocks<Waiter<R>>;
 /// Each of them is the message of a caller that awaits the result, so the memory is the caller's.
 pub(super) struct Admission<R> {
     common: Line<R>,
-    /// The lines of topics. Some are not in use.
-    lines: Vec<Line<R>>,
+    lines: Vec<TopicLine<R>>,
     by_topic: HashMap<Topic, usize>,
     free: Vec<usize>,
     /// Topics with waiters that have capacity again.
@@ -71,9 +77,9 @@ impl<R: Reply> Admission<R> {
         }
     }
 
-    /// Returns the number of waiters, cancelled ones included.
+    /// Returns the number of waiters, cancelled ones included. It visits all lines.
     pub(super) fn len(&self) -> usize {
-        let of_topics: usize = self.lines.iter().map(Blocks::len).sum();
+        let of_topics: usize = self.lines.iter().map(|line| line.waiters.len()).sum();
         self.common.len() + of_topics
     }
 
@@ -82,10 +88,10 @@ impl<R: Reply> Admission<R> {
     #[inline]
     pub(super) fn is_empty(&mut self, budget: &mut Budget) -> bool {
         first(&mut self.common, budget).is_none()
-            && self
-                .lines
-                .iter_mut()
-                .all(|line| first(line, budget).is_none())
+            && self.by_topic.values().all(|index| {
+                let line = self.lines.get_mut(*index);
+                line.is_none_or(|line| first(&mut line.waiters, budget).is_none())
+            })
     }
 
     /// Returns whether publishes wait, perhaps cancelled ones.
@@ -117,19 +123,31 @@ impl<R: Reply> Admission<R> {
     /// Returns what the first waiter in the line of a topic needs.
     fn first_of_topic(&mut self, topic: &Topic, budget: &mut Budget) -> Option<Usage> {
         let index = self.by_topic.get(topic)?;
-        let waiter = first(self.lines.get_mut(*index)?, budget)?;
+        let waiter = first(&mut self.lines.get_mut(*index)?.waiters, budget)?;
         Some(waiter.transaction.usage())
     }
 
     /// Adds a waiter and returns its deadline.
-    pub(super) fn push(&mut self, transaction: Transaction, since: Instant, reply: R) -> Instant {
+    pub(super) fn push(
+        &mut self,
+        transaction: Transaction,
+        since: Instant,
+        reply: R,
+        accounting: &mut Accounting,
+    ) -> Instant {
         let waiter = Waiter {
             transaction,
             since,
             reply: Some(reply),
         };
         let deadline = waiter.deadline();
-        self.common.push_back(waiter);
+        let is_topic_full = accounting.is_topic_full(&waiter.transaction.topic);
+        if is_topic_full && self.common.is_empty() {
+            self.push_to_topic(waiter);
+            accounting.note_freed_topics(true);
+        } else {
+            self.common.push_back(waiter);
+        }
         deadline
     }
 
@@ -180,17 +198,26 @@ impl<R: Reply> Admission<R> {
             if let Some(index) = index
                 && let Some(line) = self.lines.get_mut(index)
             {
-                let has_waiters = first(line, budget).is_some();
+                let has_waiters = first(&mut line.waiters, budget).is_some();
                 if has_waiters && !accounting.is_topic_full(topic) {
                     // Fetched again: a borrow that is returned lasts until the end.
-                    return self.lines.get_mut(index);
+                    return self.lines.get_mut(index).map(|line| &mut line.waiters);
                 }
-                if !has_waiters {
-                    self.by_topic.remove(topic);
-                    self.free.push(index);
-                }
+                self.free_if_empty(index);
             }
             self.resumed.pop_front();
+        }
+    }
+
+    /// Frees the line of a topic without waiters.
+    fn free_if_empty(&mut self, index: usize) {
+        if let Some(line) = self.lines.get_mut(index)
+            && line.waiters.is_empty()
+            && let Some(topic) = line.topic.take()
+        {
+            line.waiters = Blocks::new();
+            self.by_topic.remove(&topic);
+            self.free.push(index);
         }
     }
 
@@ -199,14 +226,18 @@ impl<R: Reply> Admission<R> {
         let topic = &waiter.transaction.topic;
         let index = self.by_topic.get(topic).copied().unwrap_or_else(|| {
             let index = self.free.pop().unwrap_or_else(|| {
-                self.lines.push(Blocks::new());
+                self.lines.push(TopicLine {
+                    topic: None,
+                    waiters: Blocks::new(),
+                });
                 self.lines.len() - 1
             });
             self.by_topic.insert(topic.clone(), index);
             index
         });
         if let Some(line) = self.lines.get_mut(index) {
-            line.push_back(waiter);
+            line.topic.get_or_insert_with(|| topic.clone());
+            line.waiters.push_back(waiter);
         }
     }
 
@@ -230,11 +261,18 @@ impl<R: Reply> Admission<R> {
         is_due
     }
 
+    /// Number of blocks of the lines of topics.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.lines.iter().map(|line| line.waiters.blocks()).sum()
+    }
+
     /// All that wait, cancelled ones included.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> impl Iterator<Item = &R> {
-        let lines = self.lines.iter().chain([&self.common]);
+        let lines = self.lines.iter().map(|line| &line.waiters);
         lines
+            .chain([&self.common])
             .flat_map(Blocks::iter)
             .filter_map(|waiter| waiter.reply.as_ref())
     }
@@ -243,7 +281,14 @@ impl<R: Reply> Admission<R> {
     pub(super) fn line(&mut self, number: usize) -> Option<&mut Line<R>> {
         match number.checked_sub(1) {
             None => Some(&mut self.common),
-            Some(index) => self.lines.get_mut(index),
+            Some(index) => self.lines.get_mut(index).map(|line| &mut line.waiters),
+        }
+    }
+
+    /// A pass has visited this line to its end.
+    pub(super) fn on_visited(&mut self, number: usize) {
+        if let Some(index) = number.checked_sub(1) {
+            self.free_if_empty(index);
         }
     }
 }

@@ -100,9 +100,11 @@ impl Disconnect {
             }
         }
         while let Some(index) = self.order.get(self.settled) {
-            if !self.fail_maybe_written(*index, topics, accounting, budget) {
+            let is_settled = self.fail_maybe_written(*index, topics, accounting, budget);
+            if !is_settled || budget.is_exhausted() {
                 return false;
             }
+            budget.spend(1);
             self.settled += 1;
         }
         let others = self.others.get_or_insert_with(|| topics.rearrange_turns());

@@ -129,7 +129,8 @@ impl<R: Reply> TransactionQueue<R> {
     pub(crate) fn is_empty(&mut self) -> bool {
         self.accounting.unanswered == 0
             && self.pings.is_empty()
-            && (!self.admission.has_waiters() || self.admission.is_empty(&mut self.budget))
+            && (!self.admission.has_waiters()
+                || !self.has_work() && self.admission.is_empty(&mut self.budget))
     }
 
     /// Returns whether commands are in flight.
@@ -175,7 +176,10 @@ impl<R: Reply> TransactionQueue<R> {
     /// Returns the number of publishes that wait for capacity. Cancelled ones may count until those
     /// before them are admitted.
     pub(crate) fn waiting_for_capacity(&mut self) -> usize {
-        self.admission.is_empty(&mut self.budget);
+        // A pass does not see removals by others.
+        if !self.has_work() {
+            self.admission.is_empty(&mut self.budget);
+        }
         self.admission.len()
     }
 
@@ -223,7 +227,8 @@ impl<R: Reply> TransactionQueue<R> {
             return self.accounting.reject(reply, cause);
         }
         let is_crowded = self.admission.is_crowded();
-        let deadline = self.admission.push(transaction, now, reply);
+        let accounting = &mut self.accounting;
+        let deadline = self.admission.push(transaction, now, reply, accounting);
         self.expiry.add(deadline);
         if is_crowded {
             self.begin(Job::Sweep(Sweep::of_waiters(Reason::Cancelled)));
@@ -232,8 +237,12 @@ impl<R: Reply> TransactionQueue<R> {
 
     /// Returns what a publish needs together with those that wait before it.
     fn needed(&mut self, transaction: &Transaction) -> Usage {
+        let usage = transaction.usage();
+        if self.has_work() {
+            return usage;
+        }
         let before = self.admission.before(&transaction.topic, &mut self.budget);
-        transaction.usage().plus(before)
+        usage.plus(before)
     }
 
     /// Accepts publishes that wait for capacity, in order of arrival, as far as there is capacity.

@@ -148,6 +148,7 @@ impl Sweep {
             ..
         } = parts;
         let Some(line) = admission.line(number).filter(|line| block < line.blocks()) else {
+            admission.on_visited(number);
             return Position::Line {
                 number: number + 1,
                 block: 0,

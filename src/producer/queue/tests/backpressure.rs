@@ -300,3 +300,49 @@ fn publishes_that_wait_for_their_topic_are_answered() {
         assert_eq!(bench.held(), (0, 0));
     }
 }
+
+/// Goes on with jobs, as poll after poll of the producer would.
+fn finish_jobs(bench: &mut Bench) {
+    while bench.queue().renew_budget() {
+        bench.queue().work();
+        bench.queue().admit_waiters();
+    }
+}
+
+/// checklist: 33
+#[test]
+fn full_topic_holds_up_no_other_while_a_pass_is_under_way() {
+    let mut bench = Bench::with(Limits {
+        pending_per_topic: Some(10),
+        budget: 4,
+        ..BATCHING
+    });
+    for _ in 0..10 {
+        bench.publish("a");
+        finish_jobs(&mut bench);
+    }
+    bench.publish_waiting_to("a", 1);
+    assert!(bench.queue().has_work());
+    bench.publish("b");
+    finish_jobs(&mut bench);
+    bench.answers([]);
+    assert_eq!(bench.held().0, 11);
+    assert_eq!(bench.queue().waiting_for_capacity(), 1);
+}
+
+/// checklist: 33
+#[test]
+fn lines_of_topics_return_their_memory() {
+    let mut bench = with_capacity_per_topic(1_000, 1);
+    for round in 0..3 {
+        for topic in 0..100 {
+            for _ in 0..3 {
+                bench.publish_waiting_to(&format!("{round}_{topic}"), 1);
+            }
+        }
+        assert_eq!(bench.queue().waiting_for_capacity(), 200);
+        bench.wait(30 * SECOND);
+        assert_eq!(bench.take_answers().len(), 300);
+        assert_eq!(bench.queue().admission.memory(), 0);
+    }
+}

@@ -98,7 +98,13 @@ impl Polled {
             .map(|number| format!("t{number}"))
             .collect();
         for number in 0..self.publishes {
-            let payload = Payload::Publish(Bytes::from_static(b"body"));
+            let body = Bytes::from_static(b"body");
+            // Batching keeps few in flight, except of those that are not batched.
+            let payload = if self.in_flight {
+                Payload::Deferred { body, delay_ms: 1 }
+            } else {
+                Payload::Publish(body)
+            };
             let topic = &topics[number % self.topics];
             self.bench.push(topic, payload, SECOND, WhenFull::Wait);
             while self.bench.queue().renew_budget() {
@@ -218,23 +224,15 @@ fn answered(event: Event, publishes: usize, topics: usize) -> usize {
     }
 }
 
-/// Topics, and whether publishes are batched. Batching keeps few in flight.
-fn variants(event: Event, topics: usize) -> Vec<(usize, Option<Batch>)> {
-    let mut variants = vec![(1, None)];
-    let is_flood = matches!(
-        event,
-        Event::Responses | Event::LostConnection | Event::LostWritten
-    );
-    if !is_flood {
-        variants.extend([(1, BATCHING.batch), (topics, BATCHING.batch)]);
-    }
-    variants
+/// Topics, and whether publishes are batched.
+fn variants(topics: usize) -> [(usize, Option<Batch>); 3] {
+    [(1, None), (1, BATCHING.batch), (topics, BATCHING.batch)]
 }
 
 #[test]
 fn poll_visits_a_bounded_number_of_publishes() {
     for event in EVENTS {
-        for (topics, batch) in variants(event, MANY / 10) {
+        for (topics, batch) in variants(MANY / 10) {
             let mut polled = Polled::new(event, MANY, topics, batch);
             assert_eq!(
                 polled.happen(event),
@@ -257,7 +255,7 @@ fn poll_visits_a_bounded_number_of_publishes() {
 #[ignore = "measures time"]
 fn poll_takes_a_few_milliseconds_at_a_million_publishes() {
     for event in EVENTS {
-        for (topics, batch) in variants(event, 10_000) {
+        for (topics, batch) in variants(10_000) {
             let longest = || {
                 let mut polled = Polled::new(event, 1_000_000, topics, batch);
                 polled.longest = Duration::ZERO;
