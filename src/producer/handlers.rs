@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::WaitForConnection,
-    conn::{Closed, Frames},
+    conn::{Closed, ConnId, Frames},
     error::{Cause, Delivery, PublishError, WaitError},
     link::{
         ConnectionEvent, DeferredReply, LinkOwner, Pumped, Reconnect, SubscribeEvents, Unsubscribe,
@@ -111,25 +111,39 @@ impl Handler<Frames> for Producer {
     type Result = ();
 
     fn handle(&mut self, Frames { id, oks, then }: Frames, ctx: &mut Context<Self>) {
-        self.burst.on_connection_message();
+        let now = self.burst.on_connection_message();
         let mut frames = std::iter::repeat_n(Frame::Ok, oks).chain(then);
-        work(self, ctx, move |producer, _| {
-            let now = producer.burst.now();
-            // Frames of an earlier connection respond to nothing.
-            let Some(session) = producer.link.session(id) else {
+        if !self.respond(id, &mut frames, now) {
+            work(self, ctx, move |producer, _| {
+                let now = producer.burst.now();
+                producer.respond(id, &mut frames, now)
+            });
+        }
+    }
+}
+
+impl Producer {
+    /// Completes commands by frames as far as the budget allows. Returns whether no frame is left.
+    fn respond(
+        &mut self,
+        id: ConnId,
+        frames: &mut impl Iterator<Item = Frame>,
+        now: Instant,
+    ) -> bool {
+        // Frames of an earlier connection respond to nothing.
+        let Some(session) = self.link.session(id) else {
+            return true;
+        };
+        let mut queue = self.shared.queue.borrow_mut();
+        while queue.may_complete_oldest() {
+            let Some(frame) = frames.next() else {
                 return true;
             };
-            let mut queue = producer.shared.queue.borrow_mut();
-            while queue.may_complete_oldest() {
-                let Some(frame) = frames.next() else {
-                    return true;
-                };
-                if let Some((topic, error)) = session.on_frame(frame, &mut queue, now) {
-                    producer.denied_topics.on_error(topic, error, now);
-                }
+            if let Some((topic, error)) = session.on_frame(frame, &mut queue, now) {
+                self.denied_topics.on_error(topic, error, now);
             }
-            false
-        });
+        }
+        false
     }
 }
 

@@ -141,9 +141,9 @@ impl CommandsInFlight {
             .ok_or("OK while no command is in flight")?;
         if self.is_batching && !command.is_ping() {
             let InFlight { usage, since, .. } = command;
-            self.limit.on_response(usage, since, now);
+            let time = now.saturating_duration_since(since);
+            self.limit.on_response(usage, since, time, now);
             if command.measures_round_trip {
-                let time = now.saturating_duration_since(since);
                 self.limit.on_measurement(time, now);
             }
         }

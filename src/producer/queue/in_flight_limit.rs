@@ -61,10 +61,15 @@ impl InFlightLimit {
         self.largest = 0;
     }
 
-    /// A command that was sent at `since` with these publishes was answered.
-    pub(super) fn on_response(&mut self, usage: Usage, since: Instant, now: Instant) {
-        self.round_trip
-            .on_response(now.saturating_duration_since(since));
+    /// A command that was sent at `since` with these publishes was answered after `time`.
+    pub(super) fn on_response(
+        &mut self,
+        usage: Usage,
+        since: Instant,
+        time: Duration,
+        now: Instant,
+    ) {
+        self.round_trip.on_response(time);
         // A large body takes its time on the way.
         if usage.bytes / usage.publishes.max(1) <= LARGE {
             self.largest = usage.publishes.max(self.largest - self.largest.div_ceil(8));
