@@ -1,6 +1,6 @@
 //! Events and statistics agree with the answers and with the broker.
 
-use actix_nsq::{ErrorKind, PublishError};
+use actix_nsq::{Delivery, ErrorKind};
 
 use super::event_log::EventLog;
 use super::fixture::{TOPIC, producer, stats};
@@ -42,22 +42,29 @@ async fn events_and_stats_agree_with_answers_through_outages(broker: Broker) {
         (count(load.ok()), count(load.ambiguous())),
         "{stats:#?}"
     );
-    assert_eq!(stats.published, stats.ok + ambiguous, "{stats:#?}");
-    assert_eq!(
-        (stats.queued, stats.in_flight, stats.not_written),
-        (0, 0, 0),
-        "{stats:#?}"
-    );
+    let answered = stats.ok + ambiguous + stats.not_written;
+    assert_eq!(stats.published, answered, "{stats:#?}");
+    assert_eq!((stats.queued, stats.in_flight), (0, 0), "{stats:#?}");
     assert_eq!((stats.connects, stats.disconnects), (outages + 1, outages));
     let (connected, disconnects) = (events.connected().len(), events.disconnects().len());
     assert_eq!(
         (count(connected), count(disconnects)),
         (outages + 1, outages)
     );
-    // An nsqd that is terminated may reject a batch, which no lost connection settles.
-    let is_rejected = |error: &&PublishError| matches!(error.kind(), ErrorKind::Rejected(_));
-    let rejected = count(load.errors().iter().filter(is_rejected).count());
-    assert_eq!(events.settled(), (stats.requeued, ambiguous - rejected));
+    // An nsqd that is terminated may reject publishes, which no lost connection settles.
+    let rejected = |certain: bool| {
+        let errors = load.errors();
+        let rejected = errors.iter().filter(|error| {
+            let is_certain = error.delivery() == Delivery::NotWritten;
+            matches!(error.kind(), ErrorKind::Rejected(_)) && is_certain == certain
+        });
+        count(rejected.count())
+    };
+    assert_eq!(stats.not_written, rejected(true));
+    assert_eq!(
+        events.settled(),
+        (stats.requeued, ambiguous - rejected(false))
+    );
     assert!(stats.last_error.is_some());
     let median = stats.latency.quantile(0.5);
     assert!(median.is_some() && median <= stats.latency.max());
