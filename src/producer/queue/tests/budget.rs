@@ -112,7 +112,7 @@ impl Polled {
             }
         }
         if self.in_flight {
-            self.poll(|bench| _ = bench.send());
+            self.poll(hand_over);
         }
     }
 
@@ -179,7 +179,7 @@ impl Polled {
                 self.once(|bench| _ = bench.publish("t0"));
             }
             Event::Responses => self.poll(|bench| {
-                bench.send();
+                hand_over(bench);
                 while bench.queue().has_in_flight() && bench.queue().may_complete_oldest() {
                     bench.ok();
                 }
@@ -198,6 +198,14 @@ impl Polled {
     fn most(&self) -> usize {
         self.bench.queue.as_ref().unwrap().most_visited()
     }
+}
+
+/// Sends what may be sent. Unlike [`Bench::send`] it does not read the commands.
+fn hand_over(bench: &mut Bench) {
+    let queue = bench.queue.as_mut().unwrap();
+    while queue.next_command(b"{}", &mut bench.out, bench.now) {}
+    bench.sent = bench.out.total();
+    drop(bench.out.take());
 }
 
 /// CPU time of this thread, as of its latest switch.
