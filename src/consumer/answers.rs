@@ -122,8 +122,9 @@ pub(super) struct Source {
     pub(super) timeout: Duration,
     /// Time from receipt after which touching has no effect.
     pub(super) max_timeout: Duration,
-    /// The consumer touches messages that are with handlers.
-    pub(super) auto_touch: bool,
+    /// Nanoseconds from receipt to the deadline of a message: with `auto_touch` to the one that
+    /// the consumer extends it to.
+    pub(super) first_timeout: u64,
     is_lost: AtomicBool,
 }
 
@@ -143,7 +144,7 @@ impl Source {
             answers,
             timeout,
             max_timeout,
-            auto_touch,
+            first_timeout: nanoseconds(if auto_touch { max_timeout } else { timeout }),
             is_lost: AtomicBool::new(false),
         }
     }
@@ -156,4 +157,8 @@ impl Source {
     pub(super) fn is_lost(&self) -> bool {
         self.is_lost.load(Ordering::Relaxed)
     }
+}
+
+pub(super) fn nanoseconds(duration: Duration) -> u64 {
+    duration.as_nanos().try_into().unwrap_or(u64::MAX)
 }

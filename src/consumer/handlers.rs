@@ -69,12 +69,14 @@ fn take(
         messages.events.push(ConsumerEvent::Subscribed { address });
     }
     let (mut read, mut problem) = (Read::default(), None);
+    // No frame changes these.
+    let (is_leaving, is_subscribed) = (connection.is_leaving(), connection.is_subscribed());
     for frame in then {
         match frame {
-            Frame::Message(message) if connection.is_leaving() => {
+            Frame::Message(message) if is_leaving => {
                 messages.return_at_once(connection.key, message.id);
             }
-            Frame::Message(message) if connection.is_subscribed() => {
+            Frame::Message(message) if is_subscribed => {
                 messages.receive(connection, message, &mut read, now);
             }
             Frame::CloseWait if connection.on_close_wait(now) => {}

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::{
-    answers::{Answer, AnswerQueue, Source},
+    answers::{Answer, AnswerQueue, Source, nanoseconds},
     in_flight::Ticket,
     requeue::Requeue,
 };
@@ -73,17 +73,13 @@ impl IncomingMessage {
         ticket: Ticket,
         received: Instant,
     ) -> Self {
-        let timeout = if source.auto_touch {
-            source.max_timeout
-        } else {
-            source.timeout
-        };
+        let timeout = AtomicU64::new(source.first_timeout);
         Self {
             message,
             source,
             ticket,
             received,
-            timeout: AtomicU64::new(nanoseconds(timeout)),
+            timeout,
             answers_on_drop: true,
         }
     }
@@ -183,13 +179,13 @@ impl IncomingMessage {
 
     /// Finishes the message if the result is `Ok`, and requeues it as a failure otherwise. An
     /// answer without effect is counted in the [statistics](crate::consumer::Stats).
-    pub fn settle<T, E>(self, result: Result<T, E>) {
+    pub fn settle<T, E>(mut self, result: Result<T, E>) {
         let answer = match result {
             Ok(_) => Answer::Finish,
             Err(_) => Answer::Requeue(Requeue::default()),
         };
-        // The consumer counts it.
-        let _ = self.answer(answer);
+        // The consumer counts it, by its own clock.
+        self.push(answer);
     }
 
     /// Extends the deadline by `msg_timeout` from now (TOUCH), at most to nsqd's
@@ -220,14 +216,19 @@ impl IncomingMessage {
     }
 
     fn answer(mut self, answer: Answer) -> Result<(), AnswerError> {
-        self.answers_on_drop = false;
         let checked = self.check();
         // The consumer decides what is written: a late FIN is.
-        if self.source.answers.push(self.ticket, answer) {
+        if self.push(answer) {
             checked
         } else {
             Err(AnswerError::Closed)
         }
+    }
+
+    /// Answers the message. Returns whether the consumer still exists.
+    fn push(&mut self, answer: Answer) -> bool {
+        self.answers_on_drop = false;
+        self.source.answers.push(self.ticket, answer)
     }
 
     /// Gives the right to answer when a future has ended to another value. The message can still
@@ -241,10 +242,6 @@ impl IncomingMessage {
             answer: Answer::Dropped,
         }
     }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    duration.as_nanos().try_into().unwrap_or(u64::MAX)
 }
 
 /// An unanswered message is requeued.

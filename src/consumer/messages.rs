@@ -14,7 +14,7 @@ use log::warn;
 
 use super::{
     answers::{Answer, AnswerQueue, Source},
-    backoff::{BackoffState, Outcome},
+    backoff::{BackoffState, Outcome, Window},
     connection_key::ConnectionKey,
     event::ConsumerEvent,
     flow::Flow,
@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     error::ConnectionError,
-    protocol::{Command, Frame, Message, MessageId},
+    protocol::{Command, Frame, Message, MessageId, put_finish},
 };
 
 /// A message that waits for its handler.
@@ -38,7 +38,6 @@ use crate::{
 pub(super) struct Arrived {
     message: Message,
     source: Arc<Source>,
-    received: Instant,
 }
 
 /// An answer that is to be written.
@@ -57,6 +56,35 @@ pub(super) struct Read {
     expired: u32,
     /// Messages that were finished at once.
     finished: u32,
+}
+
+/// Answers to unexpired messages of one connection, which are reported to flow control in one step.
+#[derive(Debug, Default)]
+struct AnsweredInTime {
+    of: Option<ConnectionKey>,
+    is_late: bool,
+    count: u32,
+}
+
+impl AnsweredInTime {
+    /// Adds an answer; reports those before it that are of another kind.
+    fn add(&mut self, answered: &Answered, flow: &mut Flow, now: Instant) {
+        let Answered { key, is_late, .. } = *answered;
+        if self.of != Some(key) || self.is_late != is_late {
+            self.report(flow, now);
+            (self.of, self.is_late) = (Some(key), is_late);
+        }
+        self.count += 1;
+    }
+
+    fn report(&mut self, flow: &mut Flow, now: Instant) {
+        let count = std::mem::take(&mut self.count);
+        if let Some(key) = self.of
+            && count > 0
+        {
+            flow.answered(key, count, self.is_late, now);
+        }
+    }
 }
 
 /// The messages of a consumer.
@@ -125,7 +153,6 @@ impl Messages {
         let arrived = Arrived {
             message,
             source: Arc::clone(&connection.source),
-            received: now,
         };
         read.received += 1;
         match self.in_flight.receive(key, id, attempts, arrived, now) {
@@ -207,55 +234,54 @@ impl Messages {
 
     /// Takes what handlers have answered.
     pub(super) fn take_answers(&mut self, now: Instant) {
+        let mut in_time = AnsweredInTime::default();
         let mut taken = std::mem::take(&mut self.taken);
         self.answers.swap(&mut taken);
         for (ticket, answer) in taken.drain(..) {
+            if answer == Answer::Touch {
+                if let Some((key, id)) = self.in_flight.touch(ticket, now) {
+                    self.counters.touched += 1;
+                    self.writes.push((key, id, Write::Touch));
+                }
+                continue;
+            }
+            let is_finish = answer == Answer::Finish;
+            let Some(answered) = self.in_flight.answer(ticket, is_finish, now) else {
+                continue;
+            };
+            let is_written = self.count(&answered, &mut in_time, now);
             match answer {
-                Answer::Touch => {
-                    if let Some((key, id)) = self.in_flight.touch(ticket, now) {
-                        self.counters.touched += 1;
-                        self.writes.push((key, id, Write::Touch));
-                    }
-                }
-                Answer::Finish => self.finish(ticket, now),
-                Answer::Requeue(requeue) => {
-                    self.requeue(ticket, requeue, now);
-                }
+                Answer::Finish => self.finish(&answered, is_written, now),
+                Answer::Requeue(requeue) => self.requeue(&answered, is_written, requeue, now),
                 Answer::Dropped => {
-                    if self.requeue(ticket, Requeue::default(), now) {
-                        self.counters.dropped += 1;
-                    }
+                    self.requeue(&answered, is_written, Requeue::default(), now);
+                    self.counters.dropped += u64::from(is_written);
                 }
                 Answer::TimedOut => {
-                    if self.requeue(ticket, Requeue::default(), now) {
-                        self.counters.handler_timeouts += 1;
-                    }
+                    self.requeue(&answered, is_written, Requeue::default(), now);
+                    self.counters.handler_timeouts += u64::from(is_written);
                 }
+                Answer::Touch => {}
             }
         }
         self.taken = taken;
+        in_time.report(&mut self.flow, now);
     }
 
-    fn finish(&mut self, ticket: Ticket, now: Instant) {
-        let Some(answered) = self.in_flight.answer(ticket, true, now) else {
-            return;
-        };
-        if self.count(answered, now) {
-            self.counters.finished += 1;
-            self.writes.push((answered.key, answered.id, Write::Finish));
-        } else if answered.is_open {
-            // Too late. If nsqd has delivered it again to this connection, it is finished now.
+    fn finish(&mut self, answered: &Answered, is_written: bool, now: Instant) {
+        self.counters.finished += u64::from(is_written);
+        if answered.is_open {
+            // Also if it is too late: if nsqd has delivered it again to this connection, it is
+            // finished now.
             self.writes.push((answered.key, answered.id, Write::Finish));
         }
-        self.outcome(answered, Outcome::Success, now);
+        if self.flow.backoff() != BackoffState::Off {
+            self.outcome(answered.window, Outcome::Success, now);
+        }
     }
 
-    /// Returns whether the answer is written. A late one would requeue the next delivery.
-    fn requeue(&mut self, ticket: Ticket, requeue: Requeue, now: Instant) -> bool {
-        let Some(answered) = self.in_flight.answer(ticket, false, now) else {
-            return false;
-        };
-        let is_written = self.count(answered, now);
+    /// A late answer is not written: it would requeue the next delivery.
+    fn requeue(&mut self, answered: &Answered, is_written: bool, requeue: Requeue, now: Instant) {
         if is_written {
             self.counters.requeued += 1;
             let delay_ms = requeue.delay_ms(
@@ -271,24 +297,23 @@ impl Messages {
         } else {
             Outcome::Neutral
         };
-        self.outcome(answered, outcome, now);
-        is_written
+        self.outcome(answered.window, outcome, now);
     }
 
     /// Counts an answer; returns whether it is in time and can be written.
-    fn count(&mut self, answered: Answered, now: Instant) -> bool {
+    fn count(&mut self, answered: &Answered, in_time: &mut AnsweredInTime, now: Instant) -> bool {
         if answered.is_expired {
             self.counters.late += 1;
             return false;
         }
-        self.flow.answered(answered.key, 1, answered.is_late, now);
+        in_time.add(answered, &mut self.flow, now);
         self.counters.unwritten += u64::from(!answered.is_open);
         answered.is_open
     }
 
-    fn outcome(&mut self, answered: Answered, outcome: Outcome, now: Instant) {
+    fn outcome(&mut self, window: Window, outcome: Outcome, now: Instant) {
         let random = fastrand::f64();
-        if self.flow.outcome(answered.window, outcome, random, now) {
+        if self.flow.outcome(window, outcome, random, now) {
             self.on_backoff_changed(now);
         }
     }
@@ -347,33 +372,32 @@ impl Messages {
             0 => usize::MAX,
             limit => limit,
         };
-        while self.in_flight.started() < limit
-            && let Some((ticket, arrived)) = self.in_flight.start(self.flow.window())
-        {
+        let max_attempts = self.rules.max_attempts;
+        let window = self.flow.window();
+        while self.in_flight.started() < limit {
+            let delivery = &mut self.delivery;
+            let started = self.in_flight.start(window, |ticket, arrived, received| {
+                let attempts = arrived.message.attempts;
+                if (1..usize::from(attempts)).contains(&max_attempts) {
+                    return Some(Box::new((ticket, arrived, received)));
+                }
+                let Arrived { message, source } = arrived;
+                delivery.deliver(IncomingMessage::new(message, source, ticket, received));
+                None
+            });
+            let Some(dead_letter) = started else { break };
             self.counters.started += 1;
-            let attempts = arrived.message.attempts;
-            if (1..usize::from(attempts)).contains(&self.rules.max_attempts) {
-                self.dead_letter(ticket, arrived, now);
-            } else {
-                let Arrived {
-                    message,
-                    source,
-                    received,
-                } = arrived;
-                self.delivery
-                    .deliver(IncomingMessage::new(message, source, ticket, received));
+            if let Some(dead_letter) = dead_letter {
+                let (ticket, arrived, received) = *dead_letter;
+                self.dead_letter(ticket, arrived, received, now);
             }
         }
         self.delivery.end_batch();
     }
 
     /// A message has exceeded `max_attempts`.
-    fn dead_letter(&mut self, ticket: Ticket, arrived: Arrived, now: Instant) {
-        let Arrived {
-            message,
-            source,
-            received,
-        } = arrived;
+    fn dead_letter(&mut self, ticket: Ticket, arrived: Arrived, received: Instant, now: Instant) {
+        let Arrived { message, source } = arrived;
         self.counters.dead_letters += 1;
         if let Some(to) = &self.rules.dead_letters {
             let message = IncomingMessage::new(message, source, ticket, received);
@@ -382,10 +406,12 @@ impl Messages {
         let Some(answered) = self.in_flight.answer(ticket, true, now) else {
             return;
         };
-        if self.count(answered, now) {
+        let mut in_time = AnsweredInTime::default();
+        if self.count(&answered, &mut in_time, now) {
             self.counters.finished += 1;
             self.writes.push((answered.key, answered.id, Write::Finish));
         }
+        in_time.report(&mut self.flow, now);
         let Message {
             id, attempts, body, ..
         } = message;
@@ -429,19 +455,26 @@ impl Messages {
     pub(super) fn write_burst(&mut self, nsqds: &mut Nsqds, now: Instant) {
         let plan = self.flow.plan(now);
         write_ready(&plan.lowered, nsqds);
-        for (key, id, write) in self.writes.drain(..) {
-            let Some(session) = nsqds.open(key) else {
-                self.counters.unwritten += u64::from(!matches!(write, Write::Touch));
+        // The answers of a burst are mostly to messages of the same read.
+        for writes in self.writes.chunk_by(|one, next| one.0 == next.0) {
+            let Some(session) = writes.first().and_then(|it| nsqds.open(it.0)) else {
+                let are_answers = writes.iter().filter(|it| !matches!(it.2, Write::Touch));
+                self.counters.unwritten += are_answers.count() as u64;
                 continue;
             };
-            let command = match write {
-                Write::Finish => Command::Finish(id),
-                Write::Requeue { delay_ms } => Command::Requeue { id, delay_ms },
-                Write::Touch => Command::Touch(id),
-            };
-            command.encode(&mut session.out);
-            session.state.answers_in_drain += u64::from(self.is_draining);
+            for &(_, id, write) in writes {
+                let out = &mut session.out;
+                match write {
+                    Write::Finish => put_finish(&id, out),
+                    Write::Requeue { delay_ms } => Command::Requeue { id, delay_ms }.encode(out),
+                    Write::Touch => Command::Touch(id).encode(out),
+                }
+            }
+            if self.is_draining {
+                session.state.answers_in_drain += writes.len() as u64;
+            }
         }
+        self.writes.clear();
         write_ready(&plan.raised, nsqds);
     }
 

@@ -2,10 +2,13 @@
 
 use bytes::{Buf, BytesMut};
 
-use super::{error::DecodeError, frame::Frame};
+use super::{error::DecodeError, frame::Frame, message::MessageHeader};
 
 /// Length of the size field in bytes.
 const HEADER: usize = 4;
+
+/// The type of a message frame.
+const MESSAGE: [u8; 4] = 2_u32.to_be_bytes();
 
 /// Decodes the byte stream from nsqd into frames.
 ///
@@ -62,8 +65,11 @@ impl FrameDecoder {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        self.next_frame(buffer)
-            .inspect_err(|error| self.failed = Some(error.clone()))
+        let decoded = self.next_frame(buffer);
+        if let Err(error) = &decoded {
+            self.failed = Some(error.clone());
+        }
+        decoded
     }
 
     fn next_frame(&self, buffer: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
@@ -76,6 +82,15 @@ impl FrameDecoder {
             buffer.reserve(end - buffer.len());
             return Ok(None);
         };
+        // Nearly all frames of a consumer: decoded before the buffer is split.
+        if let Some(data) = payload.strip_prefix(&MESSAGE)
+            && let Some(header) = MessageHeader::decode(data)
+        {
+            let body = data.len() - MessageHeader::LENGTH;
+            buffer.advance(end - body);
+            let body = buffer.split_to(body).freeze();
+            return Ok(Some(Frame::Message(header.with_body(body))));
+        }
         if let Some(frame) = Frame::plain_response(payload) {
             buffer.advance(end);
             return Ok(Some(frame));

@@ -157,11 +157,7 @@ impl Command<'_> {
                 out.put_decimal(count.into());
                 out.put(b"\n");
             }
-            Command::Finish(id) => {
-                out.put(b"FIN ");
-                out.put(id.as_bytes());
-                out.put(b"\n");
-            }
+            Command::Finish(id) => put_finish(&id, out),
             Command::Requeue { id, delay_ms } => {
                 out.put(b"REQ ");
                 out.put(id.as_bytes());
@@ -178,6 +174,15 @@ impl Command<'_> {
             Command::Nop => out.put(b"NOP\n"),
         }
     }
+}
+
+/// Appends a FIN, the command of each consumed message: one copy instead of three.
+pub(crate) fn put_finish(id: &MessageId, out: &mut Outbox) {
+    let mut line = *b"FIN 0123456789abcdef\n";
+    if let Some(place) = line.get_mut(4..20) {
+        place.copy_from_slice(id.as_bytes());
+    }
+    out.put(&line);
 }
 
 fn put_body(out: &mut Outbox, body: &Bytes) {

@@ -78,24 +78,50 @@ impl Message {
     /// # Errors
     ///
     /// [`DecodeError::ShortMessage`] below 26 bytes.
-    pub fn decode(payload: Bytes) -> Result<Self, DecodeError> {
+    pub fn decode(mut payload: Bytes) -> Result<Self, DecodeError> {
         let size = payload.len();
-        let mut rest = payload;
-        let mut id = [0; 16];
-        let mut read = || {
-            let timestamp = rest.try_get_i64()?;
-            let attempts = rest.try_get_u16()?;
-            rest.try_copy_to_slice(&mut id)?;
-            Ok((timestamp, attempts))
-        };
-        let (timestamp, attempts) =
-            read().map_err(|_: bytes::TryGetError| DecodeError::ShortMessage { size })?;
-        Ok(Self {
+        let header = MessageHeader::decode(&payload);
+        let header = header.ok_or(DecodeError::ShortMessage { size })?;
+        payload.advance(MessageHeader::LENGTH);
+        Ok(header.with_body(payload))
+    }
+}
+
+/// What precedes the body of a message.
+pub(super) struct MessageHeader {
+    timestamp: i64,
+    attempts: u16,
+    id: MessageId,
+}
+
+impl MessageHeader {
+    /// Its length in bytes.
+    pub(super) const LENGTH: usize = 26;
+
+    /// Decodes the start of a message frame's data. `None` if it is too short.
+    pub(super) fn decode(data: &[u8]) -> Option<Self> {
+        let (timestamp, data) = data.split_first_chunk()?;
+        let (attempts, data) = data.split_first_chunk()?;
+        let (id, _) = data.split_first_chunk()?;
+        Some(Self {
+            timestamp: i64::from_be_bytes(*timestamp),
+            attempts: u16::from_be_bytes(*attempts),
+            id: MessageId(*id),
+        })
+    }
+
+    pub(super) fn with_body(self, body: Bytes) -> Message {
+        let Self {
             timestamp,
             attempts,
-            id: MessageId(id),
-            body: rest,
-        })
+            id,
+        } = self;
+        Message {
+            timestamp,
+            attempts,
+            id,
+            body,
+        }
     }
 }
 

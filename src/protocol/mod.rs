@@ -36,7 +36,7 @@ mod codec;
 
 pub use codec::FrameDecoder;
 pub use command::{Command, MAGIC};
-pub(crate) use command::{batch_size, put_batch, wire_size};
+pub(crate) use command::{batch_size, put_batch, put_finish, wire_size};
 pub use error::DecodeError;
 pub use error_code::{ErrorCode, NamedLimit, ServerError};
 pub use frame::Frame;

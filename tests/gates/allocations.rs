@@ -1,38 +1,75 @@
-//! Counts allocations per publish in this process, on the thread of producer and callers.
+//! Counts allocations per message in this process, on the thread of the client and its callers or
+//! handlers.
 
 use std::io;
 use std::net::SocketAddr;
 
 use actix_nsq::{
-    Producer, ProducerConfig, Publish, Topic,
-    actix::{Addr, System},
+    Consumer, ConsumerConfig, IncomingMessage, IncomingMessages, MessageHandler, Producer,
+    ProducerConfig, Publish, Subscription, Topic,
+    actix::{Actor, Addr, Context, Handler, Message, System},
     bytes::Bytes,
 };
 use futures::future::join_all;
+use tokio::sync::oneshot;
 
-use crate::measure::Load;
+use crate::measure::{Load, Mode};
 
-/// The allocations per publish. Two runs are subtracted, so that spawning callers is not counted.
+/// The allocations per message. Two runs are subtracted, so that spawning callers is not counted.
 pub fn each(address: SocketAddr, load: Load, [short, long]: [usize; 2]) -> io::Result<f64> {
-    let builder = ProducerConfig::builder(address.to_string());
-    let config = load.options.iter().try_fold(builder, |builder, option| {
-        let (name, value) = option.split_once('=').unwrap_or((option, ""));
-        builder.set(name, value)
-    });
-    let config = config.and_then(|config| config.build());
-    let config = config.map_err(io::Error::other)?;
-    let topic = Topic::new("gates#ephemeral").map_err(io::Error::other)?;
     let system = System::new();
-    let producer = system.block_on(async { Producer::start(config) });
-    let run = |rounds| system.block_on(publish(&producer, &topic, load.callers, rounds));
+    let mut run = system.block_on(async { start(address, load) })?;
+    let mut run = |rounds| system.block_on(run(rounds));
     // Tables and buffers grow first.
     run(short);
     let [fewer, more] =
         [short, long].map(|rounds| allocation_counter::measure(|| run(rounds)).count_total);
-    Ok((more as f64 - fewer as f64) / (load.callers * (long - short)) as f64)
+    Ok((more as f64 - fewer as f64) / (load.round() * (long - short)) as f64)
 }
 
-async fn publish(producer: &Addr<Producer>, topic: &Topic, callers: usize, rounds: usize) {
+/// Starts a client, and returns what runs a number of rounds.
+fn start(address: SocketAddr, load: Load) -> io::Result<Run> {
+    match load {
+        Load::Publish { callers, options } => {
+            let producer = producer(address, options)?;
+            let topic = Topic::new("gates#ephemeral").map_err(io::Error::other)?;
+            Ok(Box::new(move |rounds| {
+                Box::pin(publish(producer.clone(), topic.clone(), callers, rounds))
+            }))
+        }
+        Load::Consume {
+            max_in_flight,
+            mode,
+        } => {
+            let worker = Worker::default().start();
+            let consumer = consumer(address, max_in_flight, mode, &worker)?;
+            Ok(Box::new(move |rounds| {
+                // The consumer runs as long as its address is held.
+                let (worker, consumer) = (worker.clone(), consumer.clone());
+                Box::pin(async move {
+                    let (sender, done) = oneshot::channel();
+                    worker.do_send(Notify(max_in_flight * rounds, sender));
+                    done.await.expect("a worker");
+                    drop(consumer);
+                })
+            }))
+        }
+    }
+}
+
+type Run = Box<dyn FnMut(usize) -> futures::future::LocalBoxFuture<'static, ()>>;
+
+fn producer(address: SocketAddr, options: &[&str]) -> io::Result<Addr<Producer>> {
+    let builder = ProducerConfig::builder(address.to_string());
+    let config = options.iter().try_fold(builder, |builder, option| {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        builder.set(name, value)
+    });
+    let config = config.and_then(|config| config.build());
+    Ok(Producer::start(config.map_err(io::Error::other)?))
+}
+
+async fn publish(producer: Addr<Producer>, topic: Topic, callers: usize, rounds: usize) {
     let callers = (0..callers).map(|_| {
         let (producer, topic) = (producer.clone(), topic.clone());
         actix_rt::spawn(async move {
@@ -45,5 +82,81 @@ async fn publish(producer: &Addr<Producer>, topic: &Topic, callers: usize, round
     });
     for caller in join_all(callers).await {
         caller.expect("no caller panics");
+    }
+}
+
+fn consumer(
+    address: SocketAddr,
+    max_in_flight: usize,
+    mode: Mode,
+    worker: &Addr<Worker>,
+) -> io::Result<Addr<Consumer>> {
+    let config = ConsumerConfig::builder(address.to_string()).max_in_flight(max_in_flight);
+    let config = config.build().map_err(io::Error::other)?;
+    let subscription = Subscription::new("gates#ephemeral", "gates#ephemeral");
+    let subscription = subscription.map_err(io::Error::other)?;
+    let handler: MessageHandler = match mode {
+        Mode::Each => worker.clone().recipient::<IncomingMessage>().into(),
+        Mode::Batches => worker.clone().recipient::<IncomingMessages>().into(),
+    };
+    Ok(Consumer::start(config, subscription, handler))
+}
+
+/// Finishes each message.
+#[derive(Default)]
+struct Worker {
+    finished: usize,
+    /// How many messages to finish before the sender is used.
+    notify: Option<Notify>,
+}
+
+/// Uses the sender when that many messages were finished since the last one.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Notify(usize, oneshot::Sender<()>);
+
+impl Worker {
+    fn finish(&mut self, message: IncomingMessage) {
+        message.settle(Ok::<_, ()>(()));
+        self.finished += 1;
+        self.check();
+    }
+
+    fn check(&mut self) {
+        if let Some(Notify(_, sender)) = self.notify.take_if(|it| it.0 <= self.finished) {
+            self.finished = 0;
+            sender.send(()).expect("the test waits");
+        }
+    }
+}
+
+impl Actor for Worker {
+    type Context = Context<Self>;
+}
+
+impl Handler<IncomingMessage> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, message: IncomingMessage, _: &mut Context<Self>) {
+        self.finish(message);
+    }
+}
+
+impl Handler<IncomingMessages> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, messages: IncomingMessages, _: &mut Context<Self>) {
+        messages
+            .into_iter()
+            .for_each(|message| self.finish(message));
+    }
+}
+
+impl Handler<Notify> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, notify: Notify, _: &mut Context<Self>) {
+        self.notify = Some(notify);
+        self.check();
     }
 }

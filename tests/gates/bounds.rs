@@ -1,17 +1,18 @@
-//! Upper bounds of what a publish costs, each with its reason.
+//! Upper bounds of what a message costs, each with its reason.
 //!
-//! Costs are counted, not timed, in steady state: 200 bytes through `Addr::send`, where each caller
-//! waits for its result before it publishes again. A figure below its range fails as well: either
+//! Costs are counted, not timed, in steady state. Publishes: 200 bytes through `Addr::send`, where
+//! each caller waits for its result before it publishes again. Consumed messages: 200 bytes, which
+//! an actor on the consumer's arbiter finishes. A figure below its range fails as well: either
 //! nothing was counted, or the bound has to follow it.
 
 use std::ops::RangeInclusive;
 
-use crate::measure::{Count, Load};
+use crate::measure::{Count, Load, Mode};
 
 /// What is counted.
 #[derive(Clone, Copy, Debug)]
 pub enum Cost {
-    /// On the thread of producer and callers, in this process.
+    /// On the thread of the client and its callers or handlers, in this process.
     Allocations,
     /// By a tool, in a process of its own.
     Counted(Count),
@@ -24,9 +25,11 @@ pub enum Peer {
     Sink,
     /// A real nsqd. Its speed decides how many publishes share a command.
     Nsqd,
+    /// See `source.rs`: the same on every machine.
+    Source,
 }
 
-/// The bounds of one cost per publish.
+/// The bounds of one cost per message.
 #[derive(Clone, Debug)]
 pub struct Bound {
     pub peer: Peer,
@@ -41,6 +44,7 @@ impl Bound {
         let peer = match self.peer {
             Peer::Sink => "sink",
             Peer::Nsqd => "real",
+            Peer::Source => "source",
         };
         let cost = match self.cost {
             Cost::Allocations => "allocations",
@@ -48,11 +52,19 @@ impl Bound {
             Cost::Counted(Count::SystemCalls) => "system_calls",
             Cost::Counted(Count::Instructions) => "instructions",
         };
-        let Load { callers, options } = self.load;
-        let options: String = options.iter().map(|option| format!(",{option}")).collect();
-        format!("{peer}::callers={callers}{options}::{cost}")
+        let load = match self.load {
+            Load::Publish { callers, options } => {
+                let options = options.iter().map(|option| format!(",{option}"));
+                format!("callers={callers}{}", options.collect::<String>())
+            }
+            Load::Consume { mode, .. } => mode.name().to_owned(),
+        };
+        format!("{peer}::{load}::{cost}")
     }
 }
+
+/// Four reads, as nsqd's buffers are: 234 bytes each, in one segment of the loopback.
+const MAX_IN_FLIGHT: usize = 276;
 
 const BATCHING: &[&str] = &[];
 const ONE_BY_ONE: &[&str] = &["auto_batch=false"];
@@ -64,10 +76,19 @@ const INSTRUCTIONS: Cost = Cost::Counted(Count::Instructions);
 /// All bounds. "Counted" is the result of ten runs. With the sink, runs differ by less than 0.1 %.
 pub fn bounds() -> Vec<Bound> {
     use Cost::Allocations;
-    use Peer::{Nsqd, Sink};
+    use Peer::{Nsqd, Sink, Source};
     let bound = |peer, callers, options, cost, each| Bound {
         peer,
-        load: Load { callers, options },
+        load: Load::Publish { callers, options },
+        cost,
+        each,
+    };
+    let consumed = |mode, cost, each| Bound {
+        peer: Source,
+        load: Load::Consume {
+            max_in_flight: MAX_IN_FLIGHT,
+            mode,
+        },
         cost,
         each,
     };
@@ -102,6 +123,18 @@ pub fn bounds() -> Vec<Bound> {
         bound(Nsqd, 64, BATCHING, READS_AND_WRITES, 0.03..=0.125),
         bound(Nsqd, 1_024, BATCHING, READS_AND_WRITES, 0.0019..=0.0313),
         bound(Nsqd, 64, ONE_BY_ONE, READS_AND_WRITES, 0.03..=0.35),
+        // actix allocates twice per `do_send`: envelope and place in the mailbox. A read takes some
+        // more: its buffer, its frames and a place for them. Counted: 2.141 and 0.152.
+        consumed(Mode::Each, Allocations, 2.0..=2.2),
+        consumed(Mode::Batches, Allocations, 0.05..=0.2),
+        // 276 messages come with four reads, and one write finishes them. Counted: 0.0181, which is
+        // the minimum.
+        consumed(Mode::Each, READS_AND_WRITES, 0.0177..=0.02),
+        consumed(Mode::Batches, READS_AND_WRITES, 0.0177..=0.02),
+        // Counted with Rust 1.95: 1,961 and 1,069. The margin is 4 %. The handler uses `settle`;
+        // with `finish`, which reads the clock, it is 2,024 and 1,139.
+        consumed(Mode::Each, INSTRUCTIONS, 1_000.0..=2_040.0),
+        consumed(Mode::Batches, INSTRUCTIONS, 540.0..=1_112.0),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! The gates: upper bounds of allocations, system calls and instructions per publish.
+//! The gates: upper bounds of allocations, system calls and instructions per message.
 //!
 //! `bounds.rs` has all bounds, each with its reason. A gate that needs strace, valgrind or a real
 //! nsqd is ignored without it, or fails with `GATES_REQUIRED=1`.
@@ -18,6 +18,7 @@ mod allocations;
 mod bounds;
 mod measure;
 mod sink;
+mod source;
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,11 +28,12 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use crate::bounds::{Bound, Cost, Peer};
 use crate::measure::Count;
 use crate::sink::Sink;
+use crate::source::Source;
 use crate::support::nsqd_program::{self, Found};
 use crate::support::real_nsqd::RealNsqd;
 
-/// The publishes of the shorter and of the longer run. Tables and buffers grow in both.
-const PUBLISHES: [usize; 2] = [8_192, 32_768];
+/// The messages of the shorter and of the longer run. Tables and buffers grow in both.
+const MESSAGES: [usize; 2] = [8_192, 32_768];
 
 fn main() {
     let mut arguments = Arguments::from_args();
@@ -57,22 +59,23 @@ fn holds(bound: &Bound) -> Result<Completion, Failed> {
         };
     }
     let each = match bound.peer {
-        Peer::Sink => cost(bound, Sink::start(bound.load.callers)?.address)?,
+        Peer::Sink => cost(bound, Sink::start(bound.load.round())?.address)?,
         Peer::Nsqd => {
             let nsqd = RealNsqd::start::<&str>(&[])?;
             cost(bound, nsqd.address().parse()?)?
         }
+        Peer::Source => cost(bound, Source::start()?.address)?,
     };
-    println!("{}: {each:.4} per publish", bound.name());
+    println!("{}: {each:.4} per message", bound.name());
     match bound.each.contains(&each) {
         true => Ok(Completion::Completed),
-        false => Err(format!("{each:.4} per publish, and not {:?}", bound.each).into()),
+        false => Err(format!("{each:.4} per message, and not {:?}", bound.each).into()),
     }
 }
 
-/// The cost per publish. The number of publishes does not depend on the number of callers.
+/// The cost per message. The number of messages does not depend on the load.
 fn cost(bound: &Bound, address: SocketAddr) -> io::Result<f64> {
-    let rounds = PUBLISHES.map(|publishes| publishes / bound.load.callers);
+    let rounds = MESSAGES.map(|messages| messages / bound.load.round());
     match bound.cost {
         Cost::Allocations => allocations::each(address, bound.load, rounds),
         Cost::Counted(count) => count.each(address, bound.load, rounds),

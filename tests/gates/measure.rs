@@ -1,6 +1,6 @@
 //! Counts system calls with strace, and instructions with callgrind, in a process of its own.
 //!
-//! The difference of two runs of different length is divided by the difference of their publishes,
+//! The difference of two runs of different length is divided by the difference of their messages,
 //! so that starting, connecting and ending are not counted.
 
 use std::fs;
@@ -16,12 +16,57 @@ const READ_OR_WRITE: &[&str] = &[
     "write", "writev", "sendto", "sendmsg", "read", "readv", "recvfrom", "recvmsg",
 ];
 
-/// What the program publishes.
+/// What the program does.
 #[derive(Clone, Copy, Debug)]
-pub struct Load {
-    pub callers: usize,
-    /// Options of the producer, each as `name=value`.
-    pub options: &'static [&'static str],
+pub enum Load {
+    /// In a round each caller publishes once.
+    Publish {
+        callers: usize,
+        /// Options of the producer, each as `name=value`.
+        options: &'static [&'static str],
+    },
+    /// In a round as many messages are consumed as may be in flight.
+    Consume { max_in_flight: usize, mode: Mode },
+}
+
+/// Who handles messages.
+#[derive(Clone, Copy, Debug)]
+pub enum Mode {
+    /// A `Recipient<IncomingMessage>`.
+    Each,
+    /// A `Recipient<IncomingMessages>`.
+    Batches,
+}
+
+impl Mode {
+    pub fn name(self) -> &'static str {
+        self.argument()[0]
+    }
+
+    fn argument(self) -> &'static [&'static str] {
+        match self {
+            Self::Each => &["each"],
+            Self::Batches => &["batches"],
+        }
+    }
+}
+
+impl Load {
+    /// The messages of a round.
+    pub fn round(self) -> usize {
+        match self {
+            Self::Publish { callers, .. } => callers,
+            Self::Consume { max_in_flight, .. } => max_in_flight,
+        }
+    }
+
+    /// The program, and its arguments behind the address, the messages of a round and the rounds.
+    fn program(&self) -> (&'static str, &[&'static str]) {
+        match self {
+            Self::Publish { options, .. } => ("gates_publisher", options),
+            Self::Consume { mode, .. } => ("gates_consumer", mode.argument()),
+        }
+    }
 }
 
 /// What is counted.
@@ -46,7 +91,7 @@ impl Count {
         })
     }
 
-    /// The cost per publish. In a round each caller publishes once.
+    /// The cost per message.
     pub fn each(
         self,
         address: SocketAddr,
@@ -55,18 +100,19 @@ impl Count {
     ) -> io::Result<f64> {
         let fewer = self.of(address, load, short)?;
         let more = self.of(address, load, long)?;
-        Ok((more as f64 - fewer as f64) / (load.callers * (long - short)) as f64)
+        Ok((more as f64 - fewer as f64) / (load.round() * (long - short)) as f64)
     }
 
     fn of(self, address: SocketAddr, load: Load, rounds: usize) -> io::Result<u64> {
         let files = tempfile::tempdir()?;
         let counted = files.path().join("counted");
+        let (program, arguments) = load.program();
         let mut command = self.tool(&counted);
         command
-            .arg(example::featureless_program("gates_publisher")?)
+            .arg(example::featureless_program(program)?)
             .arg(address.to_string())
-            .args([load.callers, rounds].map(|number| number.to_string()))
-            .args(load.options);
+            .args([load.round(), rounds].map(|number| number.to_string()))
+            .args(arguments);
         run(&mut command)?;
         let counted = fs::read_to_string(counted)?;
         let unreadable = || io::Error::other(format!("{} printed:\n{counted}", self.tool_name()));

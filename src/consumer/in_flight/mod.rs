@@ -13,17 +13,29 @@
 //! Each message has a slot. A slot's generation tells an answer to its message from an answer to an
 //! earlier one.
 
+mod connections;
 mod deadlines;
 mod finished_late;
+mod results;
+mod slot;
 mod ticket;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    time::{Duration, Instant},
+    collections::{HashMap, VecDeque},
+    time::Instant,
 };
 
-pub(super) use self::ticket::Ticket;
-use self::{deadlines::Deadlines, finished_late::FinishedLate};
+pub(super) use self::{
+    connections::Timing,
+    results::{Answered, Due, Received, Returned},
+    ticket::Ticket,
+};
+use self::{
+    connections::{Connection, Connections},
+    deadlines::{Deadlines, First, Place},
+    finished_late::FinishedLate,
+    slot::{Slot, State},
+};
 use super::{backoff::Window, connection_key::ConnectionKey};
 use crate::protocol::MessageId;
 
@@ -34,81 +46,16 @@ const NONE: u32 = u32::MAX;
 /// needed for redeliveries only.
 const INDEX_IDLE: u32 = 4_096;
 
-/// When the messages of a connection expire.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Timing {
-    /// Time from receipt to the deadline. It is shorter than nsqd's, which begins when nsqd puts
-    /// the message into its buffer.
-    pub(super) timeout: Duration,
-    /// Time from receipt after which touching has no effect.
-    pub(super) max_timeout: Duration,
-    /// An answer so shortly before the deadline may reach nsqd too late.
-    pub(super) margin: Duration,
-}
-
-/// What a received message is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Received {
-    /// It waits to be started.
-    Waiting,
-    /// An earlier copy waits; it is replaced. That copy had not expired yet.
-    Replaced,
-    /// An earlier copy is with a handler, whose answer answers this one.
-    Attached {
-        /// The earlier copy had not expired yet.
-        was_held: bool,
-    },
-    /// It was finished too late and has to be finished again. It is not held.
-    FinishedBefore,
-}
-
-/// How an answer counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Answered {
-    pub(super) key: ConnectionKey,
-    pub(super) id: MessageId,
-    pub(super) attempts: u16,
-    pub(super) window: Window,
-    /// The deadline has passed: nsqd has requeued the message, or will.
-    pub(super) is_expired: bool,
-    /// The deadline is so near that the answer may come too late.
-    pub(super) is_late: bool,
-    /// The connection is open, so that the answer can be written.
-    pub(super) is_open: bool,
-}
-
-/// What is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Due {
-    Expired {
-        key: ConnectionKey,
-        id: MessageId,
-        /// When a handler has it: its window.
-        started: Option<Window>,
-    },
-    /// The message is to be touched, and its deadline has been extended.
-    Touch { key: ConnectionKey, id: MessageId },
-}
-
-/// A message that is taken back without an answer of a handler.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Returned {
-    pub(super) key: ConnectionKey,
-    pub(super) id: MessageId,
-    /// It has not expired.
-    pub(super) is_held: bool,
-    pub(super) is_open: bool,
-}
-
 /// All held messages of a consumer. `T` is what is needed to start one.
 #[derive(Debug)]
 pub(super) struct InFlight<T> {
     auto_touch: bool,
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
-    connections: BTreeMap<ConnectionKey, Connection>,
-    /// When each slot expires or is to be touched; expired slots are not in it.
+    connections: Connections,
     deadlines: Deadlines,
+    /// Where the last slot of a group was found that was due.
+    cursor: usize,
     /// Messages in the order of arrival. Some may have expired meanwhile.
     queue: VecDeque<Ticket>,
     waiting: usize,
@@ -119,37 +66,6 @@ pub(super) struct InFlight<T> {
     first_deliveries: u32,
 }
 
-#[derive(Debug)]
-struct Slot<T> {
-    generation: u32,
-    state: State<T>,
-    key: ConnectionKey,
-    id: MessageId,
-    attempts: u16,
-    received: Instant,
-    deadline: Instant,
-}
-
-#[derive(Debug)]
-enum State<T> {
-    Free,
-    Waiting(T),
-    Started(Window),
-    /// With a handler; the deadline has passed.
-    Expired(Window),
-}
-
-#[derive(Debug)]
-struct Connection {
-    timing: Timing,
-    is_open: bool,
-    /// Slots in any state.
-    slots: usize,
-    /// Slots that are not expired.
-    held: usize,
-    finished_late: FinishedLate,
-}
-
 impl<T> InFlight<T> {
     /// `auto_touch`: messages that are with handlers are touched at two thirds of their timeout.
     pub(super) fn new(auto_touch: bool) -> Self {
@@ -157,8 +73,9 @@ impl<T> InFlight<T> {
             auto_touch,
             slots: Vec::new(),
             free: Vec::new(),
-            connections: BTreeMap::new(),
+            connections: Connections::default(),
             deadlines: Deadlines::default(),
+            cursor: 0,
             queue: VecDeque::new(),
             waiting: 0,
             started: 0,
@@ -179,29 +96,34 @@ impl<T> InFlight<T> {
 
     /// Messages of a connection that have not expired.
     pub(super) fn held(&self, key: ConnectionKey) -> usize {
-        self.connections.get(&key).map_or(0, |it| it.held)
+        let index = self.connections.find(key);
+        let connection = index.and_then(|index| self.connections.get(index));
+        connection.map_or(0, |it| it.held)
     }
 
     /// Adds a connection.
     pub(super) fn open(&mut self, key: ConnectionKey, timing: Timing) {
-        let connection = Connection {
+        self.connections.add(Connection {
+            key,
             timing,
             is_open: true,
             slots: 0,
             held: 0,
             finished_late: FinishedLate::default(),
-        };
-        self.connections.insert(key, connection);
+        });
     }
 
     /// Notes that a connection is lost. Its messages stay until they are answered or expire; their
     /// answers cannot be written.
     pub(super) fn close(&mut self, key: ConnectionKey) {
-        if let Some(connection) = self.connections.get_mut(&key) {
+        let Some(index) = self.connections.find(key) else {
+            return;
+        };
+        if let Some(connection) = self.connections.get_mut(index) {
             connection.is_open = false;
             connection.finished_late = FinishedLate::default();
         }
-        self.forget_if_unused(key);
+        self.forget_if_unused(index);
     }
 
     /// Whether a lost connection to the same nsqd still has this message with a handler.
@@ -212,8 +134,8 @@ impl<T> InFlight<T> {
     ) -> bool {
         let others = self.connections.iter();
         let others: Vec<_> = others
-            .filter(|(other, it)| other.nsqd == key.nsqd && **other != key && !it.is_open)
-            .map(|(other, _)| *other)
+            .filter(|it| it.key.nsqd == key.nsqd && it.key != key && !it.is_open)
+            .map(|it| it.key)
             .collect();
         others.iter().any(|other| {
             let slot = self.find(*other, id).and_then(|slot| self.slot(slot));
@@ -240,7 +162,8 @@ impl<T> InFlight<T> {
             if let Some(slot) = self.find(key, id) {
                 return self.receive_again(slot, attempts, message, now);
             }
-            let connection = self.connections.get(&key);
+            let index = self.connections.find(key);
+            let connection = index.and_then(|index| self.connections.get(index));
             if connection.is_some_and(|it| it.finished_late.contains(id)) {
                 return Received::FinishedBefore;
             }
@@ -263,8 +186,7 @@ impl<T> InFlight<T> {
             State::Started(_) => Received::Attached { was_held: true },
             State::Expired(window) => {
                 copy.state = State::Started(window);
-                let key = copy.key;
-                if let Some(connection) = self.connections.get_mut(&key) {
+                if let Some(connection) = self.connections.get_mut(copy.connection) {
                     connection.held += 1;
                 }
                 Received::Attached { was_held: false }
@@ -279,7 +201,7 @@ impl<T> InFlight<T> {
         let Some(copy) = self.slots.get_mut(as_index(slot)) else {
             return;
         };
-        let Some(connection) = self.connections.get(&copy.key) else {
+        let Some(connection) = self.connections.get(copy.connection) else {
             return;
         };
         copy.received = now;
@@ -290,14 +212,24 @@ impl<T> InFlight<T> {
     /// Sets when a slot is due: at its deadline, or when it is to be touched before that.
     fn schedule(&mut self, slot: u32) {
         let Some(copy) = self.slot(slot) else { return };
-        let (key, mut due) = (copy.key, copy.deadline);
+        let mut due = copy.deadline;
+        let connection = self.connections.get(copy.connection);
         if let (State::Started(_), true, Some(connection)) =
-            (&copy.state, self.auto_touch, self.connections.get(&key))
+            (&copy.state, self.auto_touch, connection)
         {
             let before = connection.timing.timeout / 3;
             due = due.checked_sub(before).unwrap_or(due);
         }
-        self.deadlines.set(slot, key, due);
+        self.set_due(slot, Some(due));
+    }
+
+    fn set_due(&mut self, slot: u32, due: Option<Instant>) {
+        if let Some(copy) = self.slots.get_mut(as_index(slot)) {
+            self.deadlines.unset(slot, copy.connection, copy.place);
+            copy.place = due.map_or(Place::Unset, |due| {
+                self.deadlines.set(slot, copy.connection, due)
+            });
+        }
     }
 
     fn insert(
@@ -308,37 +240,38 @@ impl<T> InFlight<T> {
         message: T,
         now: Instant,
     ) {
-        let Some(connection) = self.connections.get_mut(&key) else {
+        let Some(index) = self.connections.find_again(key) else {
+            return;
+        };
+        let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
         connection.slots += 1;
         connection.held += 1;
         let deadline = now + connection.timing.timeout;
-        let fresh = Slot {
-            generation: 0,
-            state: State::Waiting(message),
-            key,
-            id,
-            attempts,
-            received: now,
-            deadline,
-        };
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => u32::try_from(self.slots.len()).unwrap_or(NONE),
         };
-        let generation = if let Some(used) = self.slots.get_mut(as_index(slot)) {
-            let generation = used.generation;
-            *used = Slot {
-                generation,
-                ..fresh
-            };
-            generation
-        } else {
-            self.slots.push(fresh);
-            0
+        let place = self.deadlines.set(slot, index, deadline);
+        let fresh = |generation| Slot {
+            generation,
+            state: State::Waiting(message),
+            key,
+            connection: index,
+            id,
+            attempts,
+            received: now,
+            deadline,
+            place,
         };
-        self.deadlines.set(slot, key, deadline);
+        let mut generation = 0;
+        if let Some(used) = self.slots.get_mut(as_index(slot)) {
+            generation = used.generation;
+            *used = fresh(generation);
+        } else {
+            self.slots.push(fresh(generation));
+        }
         self.waiting += 1;
         self.queue.push_back(Ticket { slot, generation });
         if let Some(index) = &mut self.index {
@@ -346,8 +279,14 @@ impl<T> InFlight<T> {
         }
     }
 
-    /// Starts the message that has waited longest.
-    pub(super) fn start(&mut self, window: Window) -> Option<(Ticket, T)> {
+    /// Starts the message that has waited longest: returns what `take` makes of it and of when it
+    /// was received. The message is moved once.
+    #[inline(always)]
+    pub(super) fn start<R>(
+        &mut self,
+        window: Window,
+        take: impl FnOnce(Ticket, T, Instant) -> R,
+    ) -> Option<R> {
         loop {
             let ticket = self.queue.pop_front()?;
             if let Some(slot) = self.get_mut(ticket)
@@ -355,18 +294,20 @@ impl<T> InFlight<T> {
                 && let State::Waiting(message) =
                     std::mem::replace(&mut slot.state, State::Started(window))
             {
+                let taken = take(ticket, message, slot.received);
                 self.waiting -= 1;
                 self.started += 1;
                 if self.auto_touch {
                     self.schedule(ticket.slot);
                 }
-                return Some((ticket, message));
+                return Some(taken);
             }
         }
     }
 
     /// Frees the slot of a message that its handler has answered. `None` if it was answered or
     /// returned before.
+    #[inline(always)]
     pub(super) fn answer(
         &mut self,
         ticket: Ticket,
@@ -380,7 +321,7 @@ impl<T> InFlight<T> {
             State::Free | State::Waiting(_) => return None,
         };
         let (key, id, attempts, deadline) = (slot.key, slot.id, slot.attempts, slot.deadline);
-        let connection = self.connections.get_mut(&key)?;
+        let connection = self.connections.get_mut(slot.connection)?;
         let is_late = now + connection.timing.margin >= deadline;
         let is_open = connection.is_open;
         if is_expired && is_finish && is_open {
@@ -422,7 +363,7 @@ impl<T> InFlight<T> {
         let Some(slot) = self.slots.get_mut(as_index(slot)) else {
             return false;
         };
-        let Some(connection) = self.connections.get(&slot.key) else {
+        let Some(connection) = self.connections.get(slot.connection) else {
             return false;
         };
         let timing = connection.timing;
@@ -436,15 +377,20 @@ impl<T> InFlight<T> {
 
     /// When the next message expires or is to be touched.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(due, _)| due)
+        self.deadlines.due()
     }
 
     /// Expires or touches a message that is due at `due`; `now` is not earlier. To be repeated
     /// until it returns `None`.
     pub(super) fn take_due(&mut self, due: Instant, now: Instant) -> Option<Due> {
-        let (_, slot) = self.deadlines.first().filter(|(first, _)| *first <= due)?;
+        let (_, first) = self.deadlines.first().filter(|(first, _)| *first <= due)?;
+        let slot = match first {
+            First::Slot(slot) => slot,
+            First::Group { connection, number } => self.find_in_group(connection, number)?,
+        };
         let copy = self.slot(slot)?;
         let (key, id, deadline) = (copy.key, copy.id, copy.deadline);
+        let connection = copy.connection;
         let State::Started(window) = copy.state else {
             self.remove(slot);
             return Some(Due::Expired {
@@ -459,14 +405,14 @@ impl<T> InFlight<T> {
                 return Some(Due::Touch { key, id });
             }
             // Touching has no effect any more; the deadline remains.
-            self.deadlines.set(slot, key, deadline);
+            self.set_due(slot, Some(deadline));
             return self.take_due(due, now);
         }
-        self.deadlines.unset(slot);
+        self.set_due(slot, None);
         if let Some(copy) = self.slots.get_mut(as_index(slot)) {
             copy.state = State::Expired(window);
         }
-        if let Some(connection) = self.connections.get_mut(&key) {
+        if let Some(connection) = self.connections.get_mut(connection) {
             connection.held = connection.held.saturating_sub(1);
         }
         Some(Due::Expired {
@@ -474,6 +420,18 @@ impl<T> InFlight<T> {
             id,
             started: Some(window),
         })
+    }
+
+    /// A slot whose deadline is in this group. The search begins where the last one ended: for a
+    /// whole group it passes the slots once.
+    fn find_in_group(&mut self, connection: u32, number: u32) -> Option<u32> {
+        let is_it =
+            |slot: &Slot<T>| slot.place == Place::Group(number) && slot.connection == connection;
+        let from = self.cursor;
+        let behind = self.slots.iter().skip(from).position(is_it);
+        let found = behind.map(|position| from + position);
+        self.cursor = found.or_else(|| self.slots.iter().position(is_it))?;
+        u32::try_from(self.cursor).ok()
     }
 
     /// Takes back the messages that no handler has, of one connection or of all.
@@ -503,11 +461,12 @@ impl<T> InFlight<T> {
             let Some(copy) = self.slot(slot) else {
                 continue;
             };
+            let connection = self.connections.get(copy.connection);
             returned.push(Returned {
                 key: copy.key,
                 id: copy.id,
                 is_held: !matches!(copy.state, State::Expired(_)),
-                is_open: self.connections.get(&copy.key).is_some_and(|it| it.is_open),
+                is_open: connection.is_some_and(|it| it.is_open),
             });
             self.remove(slot);
         }
@@ -515,45 +474,55 @@ impl<T> InFlight<T> {
     }
 
     /// Frees a slot.
+    #[inline(always)]
     fn remove(&mut self, slot: u32) {
-        self.deadlines.unset(slot);
         let Some(copy) = self.slots.get_mut(as_index(slot)) else {
             return;
         };
-        let (key, id) = (copy.key, copy.id);
+        let (key, id, connection) = (copy.key, copy.id, copy.connection);
+        let place = std::mem::replace(&mut copy.place, Place::Unset);
+        self.deadlines.unset(slot, connection, place);
         copy.generation = copy.generation.wrapping_add(1);
-        let state = std::mem::replace(&mut copy.state, State::Free);
-        self.free.push(slot);
-        if let Some(index) = &mut self.index {
-            index.remove(&(key, id));
-        }
-        match state {
+        let is_expired = matches!(copy.state, State::Expired(_));
+        match copy.state {
             State::Waiting(_) => self.waiting -= 1,
             State::Started(_) | State::Expired(_) => self.started -= 1,
             State::Free => {}
         }
-        if let Some(connection) = self.connections.get_mut(&key) {
-            connection.slots = connection.slots.saturating_sub(1);
-            if !matches!(state, State::Expired(_)) {
-                connection.held = connection.held.saturating_sub(1);
+        copy.state = State::Free;
+        self.free.push(slot);
+        if let Some(index) = &mut self.index {
+            index.remove(&(key, id));
+        }
+        if let Some(it) = self.connections.get_mut(connection) {
+            it.slots = it.slots.saturating_sub(1);
+            if !is_expired {
+                it.held = it.held.saturating_sub(1);
+            }
+            if !it.is_open {
+                self.forget_if_unused(connection);
             }
         }
-        self.forget_if_unused(key);
-        // Tickets of messages that expired before they were started.
         if self.queue.len() > 2 * self.waiting + 64 {
-            let mut queue = std::mem::take(&mut self.queue);
-            queue.retain(|ticket| self.get(*ticket).is_some());
-            self.queue = queue;
+            self.forget_freed();
         }
     }
 
+    /// Drops the tickets of messages that expired before they were started.
+    #[inline(never)]
+    fn forget_freed(&mut self) {
+        let mut queue = std::mem::take(&mut self.queue);
+        queue.retain(|ticket| self.get(*ticket).is_some());
+        self.queue = queue;
+    }
+
     /// Forgets a lost connection that has no messages.
-    fn forget_if_unused(&mut self, key: ConnectionKey) {
-        if let Some(connection) = self.connections.get(&key)
-            && !connection.is_open
-            && connection.slots == 0
+    fn forget_if_unused(&mut self, connection: u32) {
+        if let Some(it) = self.connections.get(connection)
+            && !it.is_open
+            && it.slots == 0
         {
-            self.connections.remove(&key);
+            self.connections.remove(connection);
         }
     }
 
@@ -575,12 +544,12 @@ impl<T> InFlight<T> {
 
     fn get(&self, ticket: Ticket) -> Option<&Slot<T>> {
         let slot = self.slot(ticket.slot)?;
-        (slot.generation == ticket.generation).then_some(slot)
+        slot.is_of(ticket).then_some(slot)
     }
 
     fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Slot<T>> {
         let slot = self.slots.get_mut(as_index(ticket.slot))?;
-        (slot.generation == ticket.generation).then_some(slot)
+        slot.is_of(ticket).then_some(slot)
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod model;
 
+use std::time::Duration;
+
 use super::*;
 use crate::consumer::{
     backoff::{BackoffOptions, BackoffStrategy},
@@ -63,7 +65,8 @@ impl Bench {
     }
 
     fn start(&mut self) -> Option<(Ticket, u64)> {
-        self.held.start(window())
+        self.held
+            .start(window(), |ticket, number, _| (ticket, number))
     }
 
     /// Receives a message and starts it.

@@ -128,11 +128,15 @@ impl Model {
         let first = waiting
             .filter(|entry| entry.stage == Stage::Waiting)
             .min_by_key(|entry| entry.order);
-        match (self.held.start(window()), first) {
+        let started = self
+            .held
+            .start(window(), |ticket, _, received| (ticket, received));
+        match (started, first) {
             (None, None) => {}
-            (Some((ticket, _)), Some(first)) => {
-                let deadline = self.held.get(ticket).map(|slot| slot.deadline);
-                assert_eq!(deadline, Some(first.deadline));
+            (Some((ticket, received)), Some(first)) => {
+                let slot = self.held.get(ticket);
+                let times = slot.map(|slot| (slot.received, slot.deadline));
+                assert_eq!(times, Some((received, first.deadline)));
                 first.stage = Stage::Started(ticket);
                 self.counts[2] += 1;
             }
@@ -262,7 +266,7 @@ impl Model {
             let held = held.clone().filter(|entry| entry.key == *key).count();
             assert_eq!(self.held.held(*key), held);
         }
-        assert!(self.held.connections.len() <= self.open.len() + self.entries.len());
+        assert!(self.held.connections.iter().count() <= self.open.len() + self.entries.len());
     }
 }
 

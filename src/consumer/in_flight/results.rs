@@ -1,0 +1,60 @@
+//! What the steps of held messages result in. Pure.
+
+use crate::{
+    consumer::{backoff::Window, connection_key::ConnectionKey},
+    protocol::MessageId,
+};
+
+/// What a received message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::consumer) enum Received {
+    /// It waits to be started.
+    Waiting,
+    /// An earlier copy waits; it is replaced. That copy had not expired yet.
+    Replaced,
+    /// An earlier copy is with a handler, whose answer answers this one.
+    Attached {
+        /// The earlier copy had not expired yet.
+        was_held: bool,
+    },
+    /// It was finished too late and has to be finished again. It is not held.
+    FinishedBefore,
+}
+
+/// How an answer counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::consumer) struct Answered {
+    pub(in crate::consumer) key: ConnectionKey,
+    pub(in crate::consumer) id: MessageId,
+    pub(in crate::consumer) attempts: u16,
+    pub(in crate::consumer) window: Window,
+    /// The deadline has passed: nsqd has requeued the message, or will.
+    pub(in crate::consumer) is_expired: bool,
+    /// The deadline is so near that the answer may come too late.
+    pub(in crate::consumer) is_late: bool,
+    /// The connection is open, so that the answer can be written.
+    pub(in crate::consumer) is_open: bool,
+}
+
+/// What is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::consumer) enum Due {
+    Expired {
+        key: ConnectionKey,
+        id: MessageId,
+        /// When a handler has it: its window.
+        started: Option<Window>,
+    },
+    /// The message is to be touched, and its deadline has been extended.
+    Touch { key: ConnectionKey, id: MessageId },
+}
+
+/// A message that is taken back without an answer of a handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::consumer) struct Returned {
+    pub(in crate::consumer) key: ConnectionKey,
+    pub(in crate::consumer) id: MessageId,
+    /// It has not expired.
+    pub(in crate::consumer) is_held: bool,
+    pub(in crate::consumer) is_open: bool,
+}

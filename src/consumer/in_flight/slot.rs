@@ -1,0 +1,40 @@
+//! The place of a held message. Pure.
+
+use std::time::Instant;
+
+use super::{deadlines::Place, ticket::Ticket};
+use crate::{
+    consumer::{backoff::Window, connection_key::ConnectionKey},
+    protocol::MessageId,
+};
+
+#[derive(Debug)]
+pub(super) struct Slot<T> {
+    pub(super) generation: u32,
+    pub(super) state: State<T>,
+    pub(super) key: ConnectionKey,
+    /// Index of the connection.
+    pub(super) connection: u32,
+    pub(super) id: MessageId,
+    pub(super) attempts: u16,
+    pub(super) received: Instant,
+    pub(super) deadline: Instant,
+    /// Where it is set when the slot expires or is to be touched; unset if it has expired.
+    pub(super) place: Place,
+}
+
+#[derive(Debug)]
+pub(super) enum State<T> {
+    Free,
+    Waiting(T),
+    Started(Window),
+    /// With a handler; the deadline has passed.
+    Expired(Window),
+}
+
+impl<T> Slot<T> {
+    /// Whether it has the message of this ticket.
+    pub(super) fn is_of(&self, ticket: Ticket) -> bool {
+        self.generation == ticket.generation
+    }
+}

@@ -1,0 +1,76 @@
+//! A peer that delivers messages by counts, not by speed, so that each run costs the same.
+//!
+//! nsqd sends the next message when one is answered, so that timing decides how many messages share
+//! a read. The source fills RDY with one write, and sends the next messages when all of them are
+//! finished.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+
+use crate::support::command::{Verb, number, read};
+
+const OK: &[u8] = b"\0\0\0\x06\0\0\0\0OK";
+const BODY: &[u8] = &[7; 200];
+
+/// A source on a free port. It serves connections until the process ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Source {
+    pub address: SocketAddr,
+}
+
+impl Source {
+    pub fn start() -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                // The measurement fails if the client does.
+                thread::spawn(move || drop(serve(client)));
+            }
+        });
+        Ok(Self { address })
+    }
+}
+
+fn serve(mut client: TcpStream) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    client.read_exact(&mut [0; b"  V2".len()])?;
+    let (mut buffer, mut chunk) = (Vec::new(), vec![0; 1 << 16]);
+    let (mut ready, mut in_flight, mut sent) = (0, 0, 0);
+    loop {
+        let count = client.read(&mut chunk)?;
+        if count == 0 {
+            return Ok(());
+        }
+        buffer.extend(&chunk[..count]);
+        let mut at = 0;
+        while let Some(command) = read(&buffer, at)
+            && let Some(end) = command.end
+        {
+            at = end;
+            match command.verb {
+                Verb::Identify | Verb::Sub => client.write_all(OK)?,
+                Verb::Rdy => ready = number(&command.words[0]).map_err(io::Error::other)?,
+                Verb::Fin if in_flight > 0 => in_flight -= 1,
+                // The consumer only finishes. The client fails with its connection.
+                other => return Err(io::Error::other(format!("unexpected {}", other.name()))),
+            }
+        }
+        buffer.drain(..at);
+        if in_flight == 0 && ready > 0 {
+            let messages: Vec<_> = (sent..sent + ready).flat_map(message).collect();
+            client.write_all(&messages)?;
+            in_flight = ready;
+            sent += ready;
+        }
+    }
+}
+
+/// The frame of a message with this number.
+fn message(number: u64) -> Vec<u8> {
+    let id = format!("{number:016x}");
+    let data = [&[0; 8][..], &[0, 1], id.as_bytes(), BODY].concat();
+    let size = u32::try_from(4 + data.len()).expect("a small frame");
+    [&size.to_be_bytes()[..], &[0, 0, 0, 2], &data].concat()
+}
