@@ -175,10 +175,11 @@ impl Messages {
         let key = connection.key;
         connection.last_message = Some(now);
         self.counters.received += u64::from(read.received);
+        // In this order: an earlier copy may have arrived in the same read.
+        self.flow.received(key, read.received, now);
         if read.expired > 0 {
             self.flow.expired(key, read.expired, now);
         }
-        self.flow.received(key, read.received, now);
         if read.finished > 0 {
             self.flow.answered(key, read.finished, false, now);
         }
@@ -278,6 +279,10 @@ impl Messages {
     /// Counts an answer; returns whether it is in time and can be written.
     fn count(&mut self, answered: Answered, now: Instant) -> bool {
         if answered.is_expired {
+            if answered.was_held {
+                self.flow.expired(answered.key, 1, now);
+                self.counters.timed_out += 1;
+            }
             self.counters.late += 1;
             return false;
         }
@@ -440,7 +445,8 @@ impl Messages {
                 Write::Touch => Command::Touch(id),
             };
             command.encode(&mut session.out);
-            session.state.answers_in_drain += u64::from(self.is_draining);
+            let is_counted = self.is_draining && !matches!(write, Write::Touch);
+            session.state.answers_in_drain += u64::from(is_counted);
         }
         write_ready(&plan.raised, nsqds);
     }

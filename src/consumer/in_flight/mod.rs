@@ -71,6 +71,8 @@ pub(super) struct Answered {
     pub(super) window: Window,
     /// The deadline has passed: nsqd has requeued the message, or will.
     pub(super) is_expired: bool,
+    /// It was held until this answer: if it has expired, [`InFlight::take_due`] has not said so.
+    pub(super) was_held: bool,
     /// The deadline is so near that the answer may come too late.
     pub(super) is_late: bool,
     /// The connection is open, so that the answer can be written.
@@ -374,12 +376,14 @@ impl<T> InFlight<T> {
         now: Instant,
     ) -> Option<Answered> {
         let slot = self.get(ticket)?;
-        let (is_expired, window) = match slot.state {
-            State::Started(window) => (false, window),
-            State::Expired(window) => (true, window),
+        let (was_held, window) = match slot.state {
+            State::Started(window) => (true, window),
+            State::Expired(window) => (false, window),
             State::Free | State::Waiting(_) => return None,
         };
         let (key, id, attempts, deadline) = (slot.key, slot.id, slot.attempts, slot.deadline);
+        // If the arbiter was blocked, the deadline may not have been judged yet.
+        let is_expired = !was_held || deadline <= now;
         let connection = self.connections.get_mut(&key)?;
         let is_late = now + connection.timing.margin >= deadline;
         let is_open = connection.is_open;
@@ -393,6 +397,7 @@ impl<T> InFlight<T> {
             attempts,
             window,
             is_expired,
+            was_held,
             is_late,
             is_open,
         })
@@ -410,7 +415,7 @@ impl<T> InFlight<T> {
             return None;
         };
         let key = slot.key;
-        if !self.extend(ticket.slot, now) {
+        if slot.deadline <= now || !self.extend(ticket.slot, now) {
             return None;
         }
         self.schedule(ticket.slot);
@@ -442,26 +447,28 @@ impl<T> InFlight<T> {
     /// Expires or touches a message that is due at `due`; `now` is not earlier. To be repeated
     /// until it returns `None`.
     pub(super) fn take_due(&mut self, due: Instant, now: Instant) -> Option<Due> {
-        let (_, slot) = self.deadlines.first().filter(|(first, _)| *first <= due)?;
-        let copy = self.slot(slot)?;
-        let (key, id, deadline) = (copy.key, copy.id, copy.deadline);
-        let State::Started(window) = copy.state else {
-            self.remove(slot);
-            return Some(Due::Expired {
-                key,
-                id,
-                started: None,
-            });
-        };
-        if deadline > due {
+        let (slot, key, id, window) = loop {
+            let (_, slot) = self.deadlines.first().filter(|(first, _)| *first <= due)?;
+            let copy = self.slot(slot)?;
+            let (key, id, deadline) = (copy.key, copy.id, copy.deadline);
+            let State::Started(window) = copy.state else {
+                self.remove(slot);
+                return Some(Due::Expired {
+                    key,
+                    id,
+                    started: None,
+                });
+            };
+            if deadline <= due {
+                break (slot, key, id, window);
+            }
             if self.extend(slot, now) {
                 self.schedule(slot);
                 return Some(Due::Touch { key, id });
             }
             // Touching has no effect any more; the deadline remains.
             self.deadlines.set(slot, key, deadline);
-            return self.take_due(due, now);
-        }
+        };
         self.deadlines.unset(slot);
         if let Some(copy) = self.slots.get_mut(as_index(slot)) {
             copy.state = State::Expired(window);
