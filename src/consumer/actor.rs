@@ -326,6 +326,7 @@ impl Consumer {
         self.messages.return_started(None, now);
         self.messages.write_burst(&mut self.nsqds, now);
         for session in self.nsqds.sessions_mut() {
+            session.state.source.set_lost();
             session.finish(ConnectionError::ClosedLocally, now);
         }
         if self.nsqds.sessions().next().is_none() {

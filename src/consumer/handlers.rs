@@ -15,7 +15,7 @@ use super::{
     stats::{ConsumerState, GetState, GetStats, IsStarved, NsqdStats, Stats},
 };
 use crate::{
-    conn::{Closed, Frames},
+    conn::{Closed, Frames, Side},
     error::{ConfigError, ConnectionError, WaitError},
     link::{
         ConnectionEvent, DeferredReply, LinkOwner, LinkState, Pumped, SubscribeEvents, Unsubscribe,
@@ -36,7 +36,7 @@ impl Handler<Frames> for Consumer {
         let Some(session) = self.nsqds.get_mut(index).and_then(|it| it.link.up_mut()) else {
             return;
         };
-        if session.is_closing() {
+        if session.is_closing() && !session.state.is_read_after_loss() {
             // Nothing can be written any more; what nsqd rejected counts.
             self.messages.on_last_frames(&session.state, then);
             return;
@@ -118,7 +118,12 @@ impl Handler<Closed> for Consumer {
         };
         let mut answers_in_drain = 0;
         if let Some(session) = link.up_mut() {
-            self.messages.detach(&mut session.state);
+            if closed.side == Side::Writer && !session.is_closing() {
+                // What nsqd has sent is still read: a killed nsqd may not deliver it again.
+                session.state.on_write_failed();
+            } else {
+                self.messages.detach(&mut session.state);
+            }
             answers_in_drain = session.state.answers_in_drain;
         }
         if let Some(ended) = link.on_closed(closed, now) {

@@ -202,10 +202,11 @@ impl Messages {
         let key = connection.key;
         connection.last_message = Some(now);
         self.counters.received += u64::from(read.received);
+        // In this order: an earlier copy may have arrived in the same read.
+        self.flow.received(key, read.received, now);
         if read.expired > 0 {
             self.flow.expired(key, read.expired, now);
         }
-        self.flow.received(key, read.received, now);
         if read.finished > 0 {
             self.flow.answered(key, read.finished, false, now);
         }
@@ -303,6 +304,10 @@ impl Messages {
     /// Counts an answer; returns whether it is in time and can be written.
     fn count(&mut self, answered: &Answered, in_time: &mut AnsweredInTime, now: Instant) -> bool {
         if answered.is_expired {
+            if answered.was_held {
+                self.flow.expired(answered.key, 1, now);
+                self.counters.timed_out += 1;
+            }
             self.counters.late += 1;
             return false;
         }
@@ -471,7 +476,8 @@ impl Messages {
                 }
             }
             if self.is_draining {
-                session.state.answers_in_drain += writes.len() as u64;
+                let are_answers = writes.iter().filter(|it| !matches!(it.2, Write::Touch));
+                session.state.answers_in_drain += are_answers.count() as u64;
             }
         }
         self.writes.clear();

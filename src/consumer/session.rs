@@ -34,6 +34,8 @@ pub(crate) struct Subscribed {
     pub(super) max_rdy: u32,
     pub(super) round_trip: Duration,
     pub(super) phase: Phase,
+    /// A write has failed; what nsqd has sent is still read.
+    pub(super) is_lost: bool,
     /// Flow control and the held messages know that the connection is lost.
     pub(super) is_detached: bool,
     /// When the last message arrived.
@@ -71,6 +73,7 @@ impl Subscribed {
             max_rdy: up.negotiated.max_rdy_count.try_into().unwrap_or(u32::MAX),
             round_trip: up.round_trip,
             phase: Phase::Fresh,
+            is_lost: false,
             is_detached: false,
             last_message: None,
             answers_in_drain: 0,
@@ -112,6 +115,17 @@ impl Subscribed {
             self.phase = Phase::Settled;
         }
         self.phase == Phase::Settled
+    }
+
+    /// A write has failed: answers of the connection's messages cannot be written any more.
+    pub(super) fn on_write_failed(&mut self) {
+        self.source.set_lost();
+        self.is_lost = true;
+    }
+
+    /// Whether messages are taken although a write has failed.
+    pub(super) fn is_read_after_loss(&self) -> bool {
+        self.is_lost && !self.is_detached && self.phase == Phase::Subscribed
     }
 
     /// Whether nsqd was asked to send nothing more.

@@ -11,7 +11,10 @@ use std::{
 use futures::Stream;
 use tokio::sync::mpsc;
 
-use super::incoming::{IncomingMessage, IncomingMessages};
+use super::{
+    incoming::{IncomingMessage, IncomingMessages},
+    requeue::Requeue,
+};
 use crate::link::now;
 
 /// The messages of a consumer as a [`Stream`]. Made by
@@ -65,6 +68,8 @@ impl MessageStream {
                 if now() < message.deadline() {
                     return Poll::Ready(Some(message));
                 }
+                // No handler has failed.
+                let _ = message.requeue(Requeue::now().without_backoff());
                 continue;
             }
             match ready!(self.batches.poll_recv(cx)) {

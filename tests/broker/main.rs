@@ -30,6 +30,7 @@ mod campaign;
 mod compression;
 mod connection;
 mod consume;
+mod consume_campaign;
 mod cuts;
 mod disk;
 mod drain;
@@ -57,6 +58,7 @@ fn main() {
         compression::scenarios(),
         connection::scenarios(),
         consume::scenarios(),
+        consume_campaign::scenarios(),
         cuts::scenarios(),
         disk::scenarios(),
         drain::scenarios(),

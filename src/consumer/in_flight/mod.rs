@@ -315,12 +315,14 @@ impl<T> InFlight<T> {
         now: Instant,
     ) -> Option<Answered> {
         let slot = self.get(ticket)?;
-        let (is_expired, window) = match slot.state {
-            State::Started(window) => (false, window),
-            State::Expired(window) => (true, window),
+        let (was_held, window) = match slot.state {
+            State::Started(window) => (true, window),
+            State::Expired(window) => (false, window),
             State::Free | State::Waiting(_) => return None,
         };
         let (key, id, attempts, deadline) = (slot.key, slot.id, slot.attempts, slot.deadline);
+        // If the arbiter was blocked, the deadline may not have been judged yet.
+        let is_expired = !was_held || deadline <= now;
         let connection = self.connections.get_mut(slot.connection)?;
         let is_late = now + connection.timing.margin >= deadline;
         let is_open = connection.is_open;
@@ -334,6 +336,7 @@ impl<T> InFlight<T> {
             attempts,
             window,
             is_expired,
+            was_held,
             is_late,
             is_open,
         })
@@ -351,7 +354,7 @@ impl<T> InFlight<T> {
             return None;
         };
         let key = slot.key;
-        if !self.extend(ticket.slot, now) {
+        if slot.deadline <= now || !self.extend(ticket.slot, now) {
             return None;
         }
         self.schedule(ticket.slot);
@@ -383,31 +386,33 @@ impl<T> InFlight<T> {
     /// Expires or touches a message that is due at `due`; `now` is not earlier. To be repeated
     /// until it returns `None`.
     pub(super) fn take_due(&mut self, due: Instant, now: Instant) -> Option<Due> {
-        let (_, first) = self.deadlines.first().filter(|(first, _)| *first <= due)?;
-        let slot = match first {
-            First::Slot(slot) => slot,
-            First::Group { connection, number } => self.find_in_group(connection, number)?,
-        };
-        let copy = self.slot(slot)?;
-        let (key, id, deadline) = (copy.key, copy.id, copy.deadline);
-        let connection = copy.connection;
-        let State::Started(window) = copy.state else {
-            self.remove(slot);
-            return Some(Due::Expired {
-                key,
-                id,
-                started: None,
-            });
-        };
-        if deadline > due {
+        let (slot, key, id, connection, window) = loop {
+            let (_, first) = self.deadlines.first().filter(|(first, _)| *first <= due)?;
+            let slot = match first {
+                First::Slot(slot) => slot,
+                First::Group { connection, number } => self.find_in_group(connection, number)?,
+            };
+            let copy = self.slot(slot)?;
+            let (key, id, deadline) = (copy.key, copy.id, copy.deadline);
+            let connection = copy.connection;
+            let State::Started(window) = copy.state else {
+                self.remove(slot);
+                return Some(Due::Expired {
+                    key,
+                    id,
+                    started: None,
+                });
+            };
+            if deadline <= due {
+                break (slot, key, id, connection, window);
+            }
             if self.extend(slot, now) {
                 self.schedule(slot);
                 return Some(Due::Touch { key, id });
             }
             // Touching has no effect any more; the deadline remains.
             self.set_due(slot, Some(deadline));
-            return self.take_due(due, now);
-        }
+        };
         self.set_due(slot, None);
         if let Some(copy) = self.slots.get_mut(as_index(slot)) {
             copy.state = State::Expired(window);

@@ -30,6 +30,8 @@ pub(in crate::consumer) struct Answered {
     pub(in crate::consumer) window: Window,
     /// The deadline has passed: nsqd has requeued the message, or will.
     pub(in crate::consumer) is_expired: bool,
+    /// It was held until this answer: if it has expired, `InFlight::take_due` has not said so.
+    pub(in crate::consumer) was_held: bool,
     /// The deadline is so near that the answer may come too late.
     pub(in crate::consumer) is_late: bool,
     /// The connection is open, so that the answer can be written.

@@ -74,6 +74,37 @@ fn answer_for_a_lost_connection_reaches_no_other() {
     });
 }
 
+/// If nsqd is killed, a write may fail before everything is read that nsqd has sent.
+/// consumer contract: 2
+#[test]
+fn message_read_after_a_failed_write_is_handled() {
+    in_virtual_time(async |mut network: Network| {
+        let (handler, mut messages) = actix_nsq::MessageHandler::stream();
+        let consumer = network.start_consumer_with(|config| config.max_in_flight(10), handler);
+        let (mut nsqd, stream) = network.connected_over(65_536).await;
+        nsqd.expect_sub().await;
+        nsqd.send_ok().await;
+        nsqd.expect_ready(10).await;
+        nsqd.deliver(1).await;
+        let first = messages.next().await.unwrap();
+        stream.hold_reads();
+        nsqd.deliver(2).await;
+        stream.break_writes(std::io::ErrorKind::BrokenPipe);
+        first.finish().unwrap();
+        sleep(ms(10)).await;
+        stream.release_reads();
+        let second = messages.next().await.unwrap();
+        assert_eq!(second.body(), "2");
+        drop(nsqd);
+        // It still takes capacity.
+        let mut nsqd = network.subscribed(9).await;
+        assert_eq!(second.finish(), Err(AnswerError::ConnectionLost));
+        nsqd.expect_ready(10).await;
+        let counters = consumer_stats(&consumer).await.counters;
+        assert_eq!((counters.received, counters.started), (2, 2));
+    });
+}
+
 /// Discarding them would turn the kill of an nsqd that forgets them into a loss.
 /// consumer contract: 2
 #[test]

@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::harness::{Network, Peer, consumer_stats, in_virtual_time, ms, s};
-use crate::support::spoken::response_frame;
+use crate::support::spoken::{message_frame, response_frame};
 
 /// Accepts a consumer with a message timeout of 1 s, and at most 5 s.
 async fn subscribed(network: &mut Network, ready: u64) -> Peer {
@@ -108,6 +108,44 @@ fn redelivery_waits_for_the_running_handler() {
         nsqd.expect_silence(ms(50)).await;
         let counters = consumer_stats(&consumer).await.counters;
         assert_eq!((counters.attached, counters.finished), (3, 1));
+    });
+}
+
+/// After the arbiter was blocked, a read may contain a message and its redeliveries.
+/// consumer contract: 3, 4
+#[test]
+fn redelivery_in_the_same_read_takes_no_capacity() {
+    in_virtual_time(async |mut network: Network| {
+        let (consumer, mut messages, mut nsqd) = network.start_consuming().await;
+        let copies = (1..=3).map(|attempts| message_frame(1, attempts, "1"));
+        nsqd.send(copies.collect::<Vec<_>>().concat()).await;
+        let message = messages.next().await.unwrap();
+        assert_eq!(message.attempts(), 3);
+        message.finish().unwrap();
+        nsqd.expect_fin(1).await;
+        drop(nsqd);
+        network.subscribed(10).await;
+        let counters = consumer_stats(&consumer).await.counters;
+        assert_eq!((counters.received, counters.started), (3, 1));
+    });
+}
+
+/// consumer contract: 6, 7
+#[test]
+fn message_that_expired_in_a_stream_is_no_failure() {
+    in_virtual_time(async |mut network: Network| {
+        let (handler, mut messages) = actix_nsq::MessageHandler::stream();
+        let options = |config: ConsumerConfigBuilder| config.max_in_flight(10);
+        let _consumer = network.start_consumer_with(options, handler);
+        let mut nsqd = subscribed(&mut network, 10).await;
+        nsqd.deliver(1).await;
+        sleep(s(1)).await;
+        nsqd.deliver(2).await;
+        let second = messages.next().await.unwrap();
+        assert_eq!(second.body(), "2");
+        second.finish().unwrap();
+        nsqd.expect_fin(2).await;
+        nsqd.expect_silence(ms(50)).await;
     });
 }
 

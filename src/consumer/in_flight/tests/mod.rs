@@ -150,6 +150,35 @@ fn expired_message_of_a_handler_is_not_held() {
     assert_eq!((bench.held.held(key(0)), bench.held.started()), (0, 0));
 }
 
+/// If the arbiter was blocked, answers are taken before deadlines are judged. nsqd has requeued the
+/// message: REQ and TOUCH would concern its next delivery.
+/// consumer contract: 1, 3
+#[test]
+fn answer_after_the_deadline_is_late_before_it_is_judged() {
+    let mut bench = Bench::new(false);
+    let (requeued, finished) = (bench.started(1), bench.started(2));
+    bench.now += ms(900);
+    assert_eq!(bench.held.touch(requeued, bench.now), None);
+    let answered = bench.requeue(requeued).unwrap();
+    assert_eq!((answered.is_expired, answered.was_held), (true, true));
+    assert!(bench.finish(finished).unwrap().is_expired);
+    assert_eq!((bench.held.held(key(0)), bench.held.started()), (0, 0));
+    assert_eq!(bench.receive(2, 2), Received::FinishedBefore);
+    assert_eq!(bench.pass(ms(1)), []);
+}
+
+/// consumer contract: 7
+#[test]
+fn many_messages_of_a_lost_connection_are_due_at_once() {
+    let mut bench = Bench::new(true);
+    for number in 0..100_000 {
+        bench.started(number);
+    }
+    bench.held.close(key(0));
+    assert_eq!(bench.pass(ms(600)), []);
+    assert_eq!(bench.pass(ms(300)).len(), 100_000);
+}
+
 /// consumer contract: 3
 #[test]
 fn redelivery_is_attached_to_the_running_handler() {

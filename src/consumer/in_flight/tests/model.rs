@@ -150,18 +150,22 @@ impl Model {
         let with_handlers: Vec<_> = with_handlers
             .filter_map(|(index, entry)| match entry.stage {
                 Stage::Waiting => None,
-                Stage::Started(ticket) => Some((index, ticket, false)),
-                Stage::Expired(ticket) => Some((index, ticket, true)),
+                Stage::Started(ticket) => Some((index, ticket, true)),
+                Stage::Expired(ticket) => Some((index, ticket, false)),
             })
             .collect();
-        let Some((index, ticket, is_expired)) = self.rng.choice(with_handlers) else {
+        let Some((index, ticket, was_held)) = self.rng.choice(with_handlers) else {
             return;
         };
         let entry = self.entries.remove(index);
         let (is_finish, is_open) = (self.rng.bool(), self.open.contains(&entry.key));
         let answered = self.held.answer(ticket, is_finish, self.now).unwrap();
         assert_eq!((answered.key, answered.id), (entry.key, entry.id));
-        assert_eq!(answered.is_expired, is_expired);
+        let is_expired = !was_held || entry.deadline <= self.now;
+        assert_eq!(
+            (answered.was_held, answered.is_expired),
+            (was_held, is_expired)
+        );
         assert_eq!(answered.is_open, is_open);
         assert_eq!(answered.is_late, self.now + TIMING.margin >= entry.deadline);
         if is_expired && is_finish && is_open {
@@ -185,7 +189,8 @@ impl Model {
             return;
         };
         let deadline = (self.now + TIMING.timeout).min(entry.received + TIMING.max_timeout);
-        let has_effect = open.contains(&entry.key) && deadline > entry.deadline;
+        let is_in_time = self.now < entry.deadline && deadline > entry.deadline;
+        let has_effect = open.contains(&entry.key) && is_in_time;
         let touched = self.held.touch(ticket, self.now);
         assert_eq!(touched, has_effect.then_some((entry.key, entry.id)));
         if has_effect {
