@@ -44,7 +44,9 @@ impl Handler<IncomingMessages> for Worker {
     type Result = ();
 
     fn handle(&mut self, messages: IncomingMessages, _: &mut Context<Self>) {
-        messages.into_iter().for_each(|message| self.finish(message));
+        messages
+            .into_iter()
+            .for_each(|message| self.finish(message));
     }
 }
 
