@@ -403,9 +403,9 @@ fn check_address(address: &str) {
             let (host, port) = config.address().rsplit_once(':').unwrap();
             assert!(port.parse::<u16>().unwrap() > 0);
             assert!((1..=255).contains(&host.len()), "{} bytes", host.len());
-            let plain = |c: char| {
-                !c.is_control() && !c.is_whitespace() && !matches!(c, '\u{200e}'..='\u{202e}')
-            };
+            // Those that change the direction of what follows.
+            let is_direction = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}');
+            let plain = |c: char| !c.is_control() && !c.is_whitespace() && !is_direction(c);
             assert!(host.chars().all(plain), "{address:?}");
         }
     }
