@@ -33,7 +33,7 @@ use crate::{
     error::ConnectionError,
     link::{
         Burst, ConnectionEvent, Connectivity, DrainState, Ended, Link, LinkOwner, LinkState, Pump,
-        Pumped, Subscribers, Waiters, deadline_after,
+        Pumped, Subscribers, Supervision, Waiters, deadline_after,
     },
 };
 
@@ -100,7 +100,7 @@ pub struct Consumer {
     pub(super) burst: Burst,
     /// Number of the latest connection.
     serials: u32,
-    lifetime: Lifetime,
+    supervision: Supervision<Self>,
 }
 
 /// The subscribers to the consumer's events.
@@ -108,17 +108,6 @@ pub struct Consumer {
 pub(super) struct Observers {
     pub(super) connection: Subscribers<ConnectionEvent>,
     pub(super) consumer: Subscribers<ConsumerEvent>,
-}
-
-/// How the actor's contexts follow one another.
-#[derive(Default)]
-struct Lifetime {
-    /// Address held while the actor restarts: the supervisor restarts only an actor that has one.
-    restarting: Option<Addr<Consumer>>,
-    /// The last address is dropped: the actor is not restarted.
-    is_unused: bool,
-    /// Dropped together with the consumer.
-    _guard: Option<Box<dyn Send>>,
 }
 
 impl Consumer {
@@ -189,10 +178,7 @@ impl Consumer {
             observers: Observers::default(),
             burst: Burst::default(),
             serials: 0,
-            lifetime: Lifetime {
-                _guard: guard,
-                ..Lifetime::default()
-            },
+            supervision: Supervision::new(guard),
             subscription,
             config,
         };
@@ -470,7 +456,7 @@ impl Pumped for Consumer {
 
     /// The last address is dropped: drains, and then stops for good.
     fn stop_unused(&mut self, ctx: &mut Context<Self>) {
-        self.lifetime.is_unused = true;
+        self.supervision.set_unused();
         if self.drain.report().is_some() {
             return ctx.stop();
         }
@@ -536,18 +522,14 @@ impl Actor for Consumer {
     }
 
     fn stopping(&mut self, ctx: &mut Context<Self>) -> Running {
-        if !self.lifetime.is_unused {
-            self.lifetime.restarting = Some(ctx.address());
-        }
+        self.supervision.on_stopping(ctx);
         Running::Stop
     }
 }
 
 impl Supervised for Consumer {
     fn restarting(&mut self, _: &mut Context<Self>) {
-        self.lifetime.restarting = None;
-        // Another thread may have upgraded a weak address while the last one was dropped.
-        self.lifetime.is_unused = false;
+        self.supervision.on_restarting();
         for nsqd in self.nsqds.iter_mut() {
             nsqd.link.on_restarted();
         }

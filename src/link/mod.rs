@@ -11,6 +11,7 @@ mod pump;
 mod reply;
 mod retry;
 mod session;
+mod supervision;
 #[cfg(feature = "embedded")]
 #[cfg(test)]
 mod tests;
@@ -22,8 +23,9 @@ pub(crate) use self::{
     event::{Subscribers, seconds},
     feed::Feed,
     lifetime::{Link, LinkOwner, LinkState},
-    pump::{Burst, Pump, Pumped, work},
+    pump::{BURST, Burst, Pump, Pumped, work},
     session::{Ended, FrameDisposition, Session},
+    supervision::Supervision,
     waiters::{Connectivity, Waiters},
 };
 pub use self::{

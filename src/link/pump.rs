@@ -17,7 +17,7 @@ use crate::conn::{LazyTimer, wake_deferred};
 /// Messages handled before other tasks of the arbiter run. actix empties a mailbox without
 /// yielding, however fast it is filled; its feature `mailbox_assert` panics at 256 messages, of
 /// which a few come from the connection.
-const BURST: usize = 192;
+pub(crate) const BURST: usize = 192;
 
 /// How often an actor without addresses looks for cancelled requests.
 const RECHECK: Duration = Duration::from_millis(100);

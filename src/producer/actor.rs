@@ -27,14 +27,14 @@ use crate::{
     conn::Connected,
     error::{Cause, ConnectionError},
     link::{
-        Burst, ConnectionEvent, Connectivity, DrainState, Ended, Link, LinkOwner, LinkState, Pump,
-        Pumped, Subscribers, Waiters, work,
+        BURST, Burst, ConnectionEvent, Connectivity, DrainState, Ended, Link, LinkOwner, LinkState,
+        Pump, Pumped, Subscribers, Supervision, Waiters, work,
     },
 };
 
 /// Maximum number of publishes that one poll of the producer visits, which takes a few milliseconds
 /// at most: 4,096 together with those that a burst of messages brings.
-const BUDGET: usize = 4_096 - 192;
+const BUDGET: usize = 4_096 - BURST;
 
 /// Publishes to one nsqd.
 ///
@@ -91,7 +91,9 @@ pub struct Producer {
     /// When deadlines are checked again at the earliest.
     next_expiry: Option<Instant>,
     pub(super) burst: Burst,
-    lifetime: Lifetime,
+    /// How the next context begins to connect; `None` if it waits for the first publish.
+    connect_after: Option<Duration>,
+    supervision: Supervision<Self>,
 }
 
 /// The subscribers to the producer's events.
@@ -99,19 +101,6 @@ pub struct Producer {
 pub(super) struct Observers {
     pub(super) connection: Subscribers<ConnectionEvent>,
     pub(super) producer: Subscribers<ProducerEvent>,
-}
-
-/// How the actor's contexts follow one another.
-#[derive(Default)]
-struct Lifetime {
-    /// How the next context begins to connect; `None` if it waits for the first publish.
-    connect_after: Option<Duration>,
-    /// Address held while the actor restarts: the supervisor restarts only an actor that has one.
-    restarting: Option<Addr<Producer>>,
-    /// The last address is dropped: the actor is not restarted.
-    is_unused: bool,
-    /// Dropped together with the producer.
-    _guard: Option<Box<dyn Send>>,
 }
 
 impl Producer {
@@ -185,11 +174,8 @@ impl Producer {
             denied_topics: DeniedTopics::default(),
             next_expiry: None,
             burst: Burst::default(),
-            lifetime: Lifetime {
-                connect_after: config.connect_at_start().then_some(Duration::ZERO),
-                _guard: guard,
-                ..Lifetime::default()
-            },
+            connect_after: config.connect_at_start().then_some(Duration::ZERO),
+            supervision: Supervision::new(guard),
             config,
         }
     }
@@ -240,23 +226,35 @@ impl Producer {
     pub(super) fn on_disconnected(&mut self, ended: Ended, now: Instant, ctx: &mut Context<Self>) {
         let is_drained = self.drain.end_if_over(self.has_outstanding(), now);
         ended.settle(&mut self.shared.queue.borrow_mut(), is_drained);
-        work(self, ctx, move |producer, ctx| {
-            if !producer.shared.queue.borrow_mut().work() {
-                return false;
-            }
+        self.after_jobs(ctx, move |producer, ctx| {
             if is_drained {
                 producer.finish_drain(ctx);
             } else {
                 producer.on_settled(&ended, ctx);
             }
-            true
+        });
+    }
+
+    /// Completes the jobs of the queue, in several polls if need be, and then does `next`.
+    pub(super) fn after_jobs(
+        &mut self,
+        ctx: &mut Context<Self>,
+        next: impl FnOnce(&mut Self, &mut Context<Self>) + Unpin + 'static,
+    ) {
+        let mut next = Some(next);
+        work(self, ctx, move |producer, ctx| {
+            let is_complete = producer.shared.queue.borrow_mut().work();
+            if is_complete && let Some(next) = next.take() {
+                next(producer, ctx);
+            }
+            is_complete
         });
     }
 
     /// What was in flight on a connection is settled: restarts.
     fn on_settled(&mut self, ended: &Ended, ctx: &mut Context<Self>) {
         let outcome = self.shared.queue.borrow().disconnect_outcome();
-        self.lifetime.connect_after = Some(self.link.after_end(ended));
+        self.connect_after = Some(self.link.after_end(ended));
         let event = ConnectionEvent::Disconnected {
             address: self.link.shared_address(),
             reason: ended.reason.clone(),
@@ -285,13 +283,7 @@ impl Producer {
     /// future, and sends the report.
     pub(super) fn finish_drain(&mut self, ctx: &mut Context<Self>) {
         self.shared.queue.borrow_mut().fail_all(&Cause::Drained);
-        work(self, ctx, |producer, ctx| {
-            if !producer.shared.queue.borrow_mut().work() {
-                return false;
-            }
-            producer.on_drained(ctx);
-            true
-        });
+        self.after_jobs(ctx, Self::on_drained);
     }
 
     /// The drain has ended, and everything is answered.
@@ -398,9 +390,7 @@ impl Pumped for Producer {
         let mut queue = self.shared.queue.borrow_mut();
         if !queue.work() {
             drop(queue);
-            return work(self, ctx, |producer, _| {
-                producer.shared.queue.borrow_mut().work()
-            });
+            return self.after_jobs(ctx, |_, _| {});
         }
         queue.admit_waiters();
         let has_outstanding = !queue.is_empty();
@@ -447,7 +437,7 @@ impl Pumped for Producer {
     }
 
     fn stop_unused(&mut self, ctx: &mut Context<Self>) {
-        self.lifetime.is_unused = true;
+        self.supervision.set_unused();
         ctx.stop();
     }
 }
@@ -483,7 +473,7 @@ impl Actor for Producer {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         ctx.spawn(Pump::default());
-        if let Some(delay) = self.lifetime.connect_after.take()
+        if let Some(delay) = self.connect_after.take()
             && self.link.state() == LinkState::Idle
         {
             self.connect((), delay, ctx);
@@ -491,20 +481,14 @@ impl Actor for Producer {
     }
 
     fn stopping(&mut self, ctx: &mut Context<Self>) -> Running {
-        // Whether the actor is still used is decided by the next context's pump: the mailbox may
-        // hold a message whose sender has dropped the last address.
-        if !self.lifetime.is_unused {
-            self.lifetime.restarting = Some(ctx.address());
-        }
+        self.supervision.on_stopping(ctx);
         Running::Stop
     }
 }
 
 impl Supervised for Producer {
     fn restarting(&mut self, _: &mut Context<Self>) {
-        self.lifetime.restarting = None;
-        // Another thread may have upgraded a weak address while the last one was dropped.
-        self.lifetime.is_unused = false;
+        self.supervision.on_restarting();
         self.link.on_restarted();
         self.drain.answer_waiters();
     }

@@ -190,13 +190,8 @@ impl Handler<Drain> for Producer {
         self.shared.queue.borrow_mut().remove_cancelled();
         if !self.drain.has_begun() {
             self.emit_event(|address| ProducerEvent::Draining { address });
-            work(self, ctx, |producer, _| {
-                let mut queue = producer.shared.queue.borrow_mut();
-                let is_complete = queue.work();
-                if is_complete {
-                    producer.counters_before_drain = queue.counters();
-                }
-                is_complete
+            self.after_jobs(ctx, |producer, _| {
+                producer.counters_before_drain = producer.shared.queue.borrow().counters();
             });
         }
         self.drain.begin(deadline_after(now, timeout))

@@ -208,21 +208,14 @@ impl<R: Reply> TransactionQueue<R> {
         {
             return self.accept(transaction, now, reply);
         }
-        let mut needed = self.needed(&transaction);
-        let mut cause = self.accounting.full_cause(&transaction.topic, needed);
-        self.purge(now);
-        // Until a pass is complete, it is not known who comes first.
-        if !self.has_work() {
-            needed = self.needed(&transaction);
-            let topic = &transaction.topic;
-            if needed == usage
-                && self.accounting.has_capacity(usage)
-                && !self.accounting.is_topic_full(topic)
-            {
-                return self.accept(transaction, now, reply);
-            }
-            cause = self.accounting.full_cause(topic, needed);
+        self.admit_waiters();
+        let mut obstacle = self.obstacle(&transaction);
+        if obstacle.is_some() && self.purge(now) {
+            obstacle = self.obstacle(&transaction);
         }
+        let Some(cause) = obstacle else {
+            return self.accept(transaction, now, reply);
+        };
         if when_full == WhenFull::Reject || !self.accounting.may_fit(usage) {
             return self.accounting.reject(reply, cause);
         }
@@ -235,14 +228,21 @@ impl<R: Reply> TransactionQueue<R> {
         }
     }
 
-    /// Returns what a publish needs together with those that wait before it.
-    fn needed(&mut self, transaction: &Transaction) -> Usage {
-        let usage = transaction.usage();
-        if self.has_work() {
-            return usage;
-        }
-        let before = self.admission.before(&transaction.topic, &mut self.budget);
-        usage.plus(before)
+    /// Returns why a publish cannot be accepted now.
+    fn obstacle(&mut self, transaction: &Transaction) -> Option<Cause> {
+        let (topic, usage) = (&transaction.topic, transaction.usage());
+        // Until a pass is complete, it is not known who comes first.
+        let has_work = self.has_work();
+        let needed = if has_work {
+            usage
+        } else {
+            usage.plus(self.admission.before(topic, &mut self.budget))
+        };
+        let may_pass = !has_work
+            && needed == usage
+            && self.accounting.has_capacity(usage)
+            && !self.accounting.is_topic_full(topic);
+        (!may_pass).then(|| self.accounting.full_cause(topic, needed))
     }
 
     /// Accepts publishes that wait for capacity, in order of arrival, as far as there is capacity.
@@ -278,14 +278,14 @@ impl<R: Reply> TransactionQueue<R> {
     }
 
     /// Removes publishes that will not be sent, unless that was done a short time ago, and accepts
-    /// waiting ones instead.
-    fn purge(&mut self, now: Instant) {
+    /// waiting ones instead. Returns whether it has removed all of them.
+    fn purge(&mut self, now: Instant) -> bool {
         let interval = self.pass_interval();
-        if self.admission.start_purge(interval, now) {
+        let is_due = self.admission.start_purge(interval, now);
+        if is_due {
             self.begin(Job::Sweep(Sweep::new(Reason::Undeliverable)));
-        } else {
-            self.admit_waiters();
         }
+        is_due && !self.has_work()
     }
 
     /// Removes cancelled publishes that are not in flight, and accepts waiting ones instead.
