@@ -507,7 +507,7 @@ macro_rules! producer_options {
             /// with one response.
             auto_batch: bool [bool] = true => "true",
                 in () => "true or false";
-            /// Maximum number of publishes in an automatic batch. One has at most 4096.
+            /// Maximum number of publishes in an automatic batch. One has at most 3904.
             auto_batch_messages: usize [usize] = 256 => "256",
                 in 2..=100_000 => "a number from 2 to 100000";
             /// Maximum size of an automatic batch in bytes, counted as for `max_batch_size`, which

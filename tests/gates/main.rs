@@ -17,6 +17,7 @@ mod support;
 mod allocations;
 mod bounds;
 mod measure;
+mod peer;
 mod sink;
 mod source;
 

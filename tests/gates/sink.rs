@@ -4,13 +4,11 @@
 //! command. The sink responds when the publishes of all callers have arrived, with one write: each
 //! round is one write and one read on every machine and with every tool.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::thread;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpStream};
 
-use crate::support::command::{Verb, read};
-
-const OK: &[u8] = b"\0\0\0\x06\0\0\0\0OK";
+use crate::peer::{self, Commands, OK};
+use crate::support::command::Verb;
 
 /// A sink on a free port. It serves connections until the process ends.
 #[derive(Clone, Copy, Debug)]
@@ -21,34 +19,16 @@ pub struct Sink {
 impl Sink {
     /// Starts a sink that responds when `round` publishes have arrived.
     pub fn start(round: usize) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr()?;
-        thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                // The measurement fails if the client does.
-                thread::spawn(move || drop(serve(client, round)));
-            }
-        });
+        let address = peer::start(move |client| serve(client, round))?;
         Ok(Self { address })
     }
 }
 
 fn serve(mut client: TcpStream, round: usize) -> io::Result<()> {
-    client.set_nodelay(true)?;
-    client.read_exact(&mut [0; b"  V2".len()])?;
-    let (mut buffer, mut chunk) = (Vec::new(), vec![0; 1 << 16]);
+    let mut commands = Commands::start(&mut client)?;
     let (mut publishes, mut answers) = (0, Vec::new());
-    loop {
-        let count = client.read(&mut chunk)?;
-        if count == 0 {
-            return Ok(());
-        }
-        buffer.extend(&chunk[..count]);
-        let mut at = 0;
-        while let Some(command) = read(&buffer, at)
-            && let Some(end) = command.end
-        {
-            at = end;
+    while let Some(commands) = commands.read(&mut client)? {
+        for command in commands {
             if command.verb == Verb::Identify {
                 client.write_all(OK)?;
                 continue;
@@ -60,6 +40,6 @@ fn serve(mut client: TcpStream, round: usize) -> io::Result<()> {
                 (publishes, answers) = (0, Vec::new());
             }
         }
-        buffer.drain(..at);
     }
+    Ok(())
 }

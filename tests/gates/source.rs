@@ -4,13 +4,12 @@
 //! a read. The source fills RDY with one write, and sends the next messages when all of them are
 //! finished.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::thread;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpStream};
 
-use crate::support::command::{Verb, number, read};
+use crate::peer::{self, Commands, OK};
+use crate::support::command::{Verb, number};
 
-const OK: &[u8] = b"\0\0\0\x06\0\0\0\0OK";
 const BODY: &[u8] = &[7; 200];
 
 /// A source on a free port. It serves connections until the process ends.
@@ -21,34 +20,16 @@ pub struct Source {
 
 impl Source {
     pub fn start() -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr()?;
-        thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                // The measurement fails if the client does.
-                thread::spawn(move || drop(serve(client)));
-            }
-        });
+        let address = peer::start(serve)?;
         Ok(Self { address })
     }
 }
 
 fn serve(mut client: TcpStream) -> io::Result<()> {
-    client.set_nodelay(true)?;
-    client.read_exact(&mut [0; b"  V2".len()])?;
-    let (mut buffer, mut chunk) = (Vec::new(), vec![0; 1 << 16]);
+    let mut commands = Commands::start(&mut client)?;
     let (mut ready, mut in_flight, mut sent) = (0, 0, 0);
-    loop {
-        let count = client.read(&mut chunk)?;
-        if count == 0 {
-            return Ok(());
-        }
-        buffer.extend(&chunk[..count]);
-        let mut at = 0;
-        while let Some(command) = read(&buffer, at)
-            && let Some(end) = command.end
-        {
-            at = end;
+    while let Some(commands) = commands.read(&mut client)? {
+        for command in commands {
             match command.verb {
                 Verb::Identify | Verb::Sub => client.write_all(OK)?,
                 Verb::Rdy => ready = number(&command.words[0]).map_err(io::Error::other)?,
@@ -57,7 +38,6 @@ fn serve(mut client: TcpStream) -> io::Result<()> {
                 other => return Err(io::Error::other(format!("unexpected {}", other.name()))),
             }
         }
-        buffer.drain(..at);
         if in_flight == 0 && ready > 0 {
             let messages: Vec<_> = (sent..sent + ready).flat_map(message).collect();
             client.write_all(&messages)?;
@@ -65,6 +45,7 @@ fn serve(mut client: TcpStream) -> io::Result<()> {
             sent += ready;
         }
     }
+    Ok(())
 }
 
 /// The frame of a message with this number.

@@ -59,3 +59,16 @@ impl Budget {
         self.spent = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// contract: 1
+    #[test]
+    fn passes_are_rarer_with_many_publishes() {
+        let interval = |publishes| pass_interval(publishes).as_millis();
+        assert_eq!([0, 1, 99_999].map(interval), [20, 20, 20]);
+        assert_eq!([100_000, 1_000_000].map(interval), [40, 220]);
+    }
+}

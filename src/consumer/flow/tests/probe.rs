@@ -3,6 +3,15 @@
 use super::*;
 
 impl Bench {
+    /// All messages have ended, one of them with a failure.
+    fn in_backoff(connections: u32) -> Self {
+        let mut bench = Self::new(10, connections);
+        bench.plan();
+        bench.fails(0);
+        bench.plan();
+        bench
+    }
+
     /// A message that is started now ends so.
     fn ends(&mut self, outcome: Outcome) -> bool {
         let window = self.flow.window();
@@ -39,10 +48,7 @@ fn failure_stops_all_and_one_message_is_a_probe() {
 
 #[test]
 fn success_and_failure_of_probes_move_the_level() {
-    let mut bench = Bench::new(10, 1);
-    bench.plan();
-    bench.fails(0);
-    bench.plan();
+    let mut bench = Bench::in_backoff(1);
     for (wait, outcome, level) in [
         (2, Outcome::Failure, 2),
         (4, Outcome::Failure, 3),
@@ -66,10 +72,7 @@ fn success_and_failure_of_probes_move_the_level() {
 
 #[test]
 fn probe_without_message_moves_on_when_settled() {
-    let mut bench = Bench::new(10, 3);
-    bench.plan();
-    bench.fails(0);
-    bench.plan();
+    let mut bench = Bench::in_backoff(3);
     assert_eq!(bench.passes(ms(2_000)), [(0, 1)]);
     assert_eq!(bench.passes(ms(50)), [(0, 0)]);
     // An event meanwhile: a message may still be on the wire.
@@ -81,10 +84,7 @@ fn probe_without_message_moves_on_when_settled() {
 
 #[test]
 fn message_that_comes_after_the_turn_is_the_probe() {
-    let mut bench = Bench::new(10, 2);
-    bench.plan();
-    bench.fails(0);
-    bench.plan();
+    let mut bench = Bench::in_backoff(2);
     assert_eq!(bench.passes(ms(2_050)), [(0, 1), (0, 0)]);
     bench.received(0, 1);
     assert_eq!(bench.plan(), []);
@@ -144,10 +144,7 @@ fn expired_message_lets_its_connection_be_probed() {
 
 #[test]
 fn lost_probe_is_replaced_at_once() {
-    let mut bench = Bench::new(10, 2);
-    bench.plan();
-    bench.fails(0);
-    bench.plan();
+    let mut bench = Bench::in_backoff(2);
     assert_eq!(bench.passes(ms(2_000)), [(0, 1)]);
     bench.flow.close(key(0));
     assert_eq!(bench.plan(), [(1, 1)]);
@@ -160,10 +157,7 @@ fn lost_probe_is_replaced_at_once() {
 
 #[test]
 fn probe_message_held_over_a_pause_stays_the_only_one() {
-    let mut bench = Bench::new(10, 2);
-    bench.plan();
-    bench.fails(0);
-    bench.plan();
+    let mut bench = Bench::in_backoff(2);
     assert_eq!(bench.passes(ms(2_000)), [(0, 1)]);
     bench.received(0, 1);
     bench.plan();
@@ -177,10 +171,7 @@ fn probe_message_held_over_a_pause_stays_the_only_one() {
 
 #[test]
 fn answer_that_ends_a_probe_starts_the_next_one_at_once() {
-    let mut bench = Bench::new(10, 2);
-    bench.plan();
-    bench.fails(0);
-    bench.plan();
+    let mut bench = Bench::in_backoff(2);
     assert_eq!(bench.passes(ms(2_000)), [(0, 1)]);
     bench.received(0, 1);
     bench.plan();
@@ -219,10 +210,7 @@ fn result_of_earlier_window_does_not_count() {
 
 #[test]
 fn probe_without_result_is_followed_by_another_message() {
-    let mut bench = Bench::new(10, 1);
-    bench.plan();
-    bench.fails(0);
-    bench.plan();
+    let mut bench = Bench::in_backoff(1);
     assert_eq!(bench.passes(ms(2_000)), [(0, 1)]);
     bench.received(0, 1);
     assert!(!bench.ends(Outcome::Neutral));

@@ -301,14 +301,6 @@ fn publishes_that_wait_for_their_topic_are_answered() {
     }
 }
 
-/// Goes on with jobs, as poll after poll of the producer would.
-fn finish_jobs(bench: &mut Bench) {
-    while bench.queue().renew_budget() {
-        bench.queue().work();
-        bench.queue().admit_waiters();
-    }
-}
-
 /// checklist: 33
 #[test]
 fn full_topic_holds_up_no_other_while_a_pass_is_under_way() {
@@ -319,12 +311,12 @@ fn full_topic_holds_up_no_other_while_a_pass_is_under_way() {
     });
     for _ in 0..10 {
         bench.publish("a");
-        finish_jobs(&mut bench);
+        bench.finish_jobs();
     }
     bench.publish_waiting_to("a", 1);
     assert!(bench.queue().has_work());
     bench.publish("b");
-    finish_jobs(&mut bench);
+    bench.finish_jobs();
     bench.answers([]);
     assert_eq!(bench.held().0, 11);
     assert_eq!(bench.queue().waiting_for_capacity(), 1);

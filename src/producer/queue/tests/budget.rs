@@ -107,9 +107,7 @@ impl Polled {
             };
             let topic = &topics[number % self.topics];
             self.bench.push(topic, payload, SECOND, WhenFull::Wait);
-            while self.bench.queue().renew_budget() {
-                self.bench.queue().work();
-            }
+            self.bench.finish_jobs();
         }
         if self.in_flight {
             self.poll(hand_over);
@@ -235,6 +233,20 @@ fn answered(event: Event, publishes: usize, topics: usize) -> usize {
 /// Topics, and whether publishes are batched.
 fn variants(topics: usize) -> [(usize, Option<Batch>); 3] {
     [(1, None), (1, BATCHING.batch), (topics, BATCHING.batch)]
+}
+
+#[test]
+fn batch_is_no_larger_than_the_budget() {
+    let mut bench = Bench::with(Limits {
+        budget: 12,
+        ..BATCHING
+    });
+    for _ in 0..4 {
+        bench.publish_all("aaaa");
+        bench.finish_jobs();
+    }
+    let commands = bench.send();
+    assert_eq!(commands, ["MPUB a 1 2 3 4 5 6 7 8 9 10 11 12"]);
 }
 
 #[test]

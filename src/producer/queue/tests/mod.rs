@@ -260,6 +260,14 @@ impl Bench {
         nsqd::transcript(&self.out.take().concat())
     }
 
+    /// Completes jobs, as poll after poll of the producer does.
+    fn finish_jobs(&mut self) {
+        while self.queue().renew_budget() {
+            self.queue().work();
+            self.queue().admit_waiters();
+        }
+    }
+
     #[track_caller]
     fn sends<const N: usize>(&mut self, commands: [&str; N]) {
         assert_eq!(self.send(), commands, "commands");
