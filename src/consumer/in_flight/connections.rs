@@ -80,6 +80,7 @@ impl Connections {
         Some(index)
     }
 
+    #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {
         self.places.iter().flatten()
     }

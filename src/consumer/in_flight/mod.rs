@@ -16,14 +16,12 @@
 mod connections;
 mod deadlines;
 mod finished_late;
+mod ids;
 mod results;
 mod slot;
 mod ticket;
 
-use std::{
-    collections::{HashMap, VecDeque},
-    time::Instant,
-};
+use std::{collections::VecDeque, time::Instant};
 
 pub(super) use self::{
     connections::Timing,
@@ -34,6 +32,7 @@ use self::{
     connections::{Connection, Connections},
     deadlines::{Deadlines, First, Place},
     finished_late::FinishedLate,
+    ids::Ids,
     slot::{Slot, State},
 };
 use super::{backoff::Window, connection_key::ConnectionKey};
@@ -41,10 +40,6 @@ use crate::protocol::MessageId;
 
 /// No slot.
 const NONE: u32 = u32::MAX;
-
-/// The index of messages by their ids is dropped after this many first deliveries in a row: it is
-/// needed for redeliveries only.
-const INDEX_IDLE: u32 = 4_096;
 
 /// All held messages of a consumer. `T` is what is needed to start one.
 #[derive(Debug)]
@@ -60,10 +55,7 @@ pub(super) struct InFlight<T> {
     queue: VecDeque<Ticket>,
     waiting: usize,
     started: usize,
-    /// All slots by connection and id, while redeliveries arrive.
-    index: Option<HashMap<(ConnectionKey, MessageId), u32>>,
-    /// First deliveries since the last redelivery.
-    first_deliveries: u32,
+    ids: Ids,
 }
 
 impl<T> InFlight<T> {
@@ -79,8 +71,7 @@ impl<T> InFlight<T> {
             queue: VecDeque::new(),
             waiting: 0,
             started: 0,
-            index: None,
-            first_deliveries: 0,
+            ids: Ids::new(),
         }
     }
 
@@ -127,20 +118,17 @@ impl<T> InFlight<T> {
     }
 
     /// Whether a lost connection to the same nsqd still has this message with a handler.
-    pub(super) fn is_with_a_handler_elsewhere(
-        &mut self,
-        key: ConnectionKey,
-        id: MessageId,
-    ) -> bool {
-        let others = self.connections.iter();
-        let others: Vec<_> = others
-            .filter(|it| it.key.nsqd == key.nsqd && it.key != key && !it.is_open)
-            .map(|it| it.key)
-            .collect();
-        others.iter().any(|other| {
-            let slot = self.find(*other, id).and_then(|slot| self.slot(slot));
-            slot.is_some_and(|slot| matches!(slot.state, State::Started(_) | State::Expired(_)))
-        })
+    pub(super) fn is_with_a_handler_elsewhere(&self, key: ConnectionKey, id: MessageId) -> bool {
+        let is_elsewhere = |slot: &Slot<T>| {
+            let connection = self.connections.get(slot.connection);
+            slot.id == id
+                && slot.key.nsqd == key.nsqd
+                && slot.key != key
+                && connection.is_some_and(|it| !it.is_open)
+                && matches!(slot.state, State::Started(_) | State::Expired(_))
+        };
+        let found = |slot| self.slot(slot).is_some_and(is_elsewhere);
+        self.ids.find(self.ids.hash(id), found).is_some()
     }
 
     /// Takes a message that a connection has received.
@@ -152,23 +140,50 @@ impl<T> InFlight<T> {
         message: T,
         now: Instant,
     ) -> Received {
-        if attempts == 1 {
-            self.first_deliveries = self.first_deliveries.saturating_add(1);
-            if self.first_deliveries > INDEX_IDLE {
-                self.index = None;
-            }
-        } else {
-            self.first_deliveries = 0;
-            if let Some(slot) = self.find(key, id) {
-                return self.receive_again(slot, attempts, message, now);
-            }
-            let index = self.connections.find(key);
-            let connection = index.and_then(|index| self.connections.get(index));
-            if connection.is_some_and(|it| it.finished_late.contains(id)) {
-                return Received::FinishedBefore;
-            }
+        let hash = self.ids.hash(id);
+        let is_it = |slot: &Slot<T>| slot.id == id && slot.key == key;
+        let copy = |slot| self.slot(slot).is_some_and(is_it);
+        if let Some(slot) = self.ids.find(hash, copy) {
+            return self.receive_again(slot, attempts, message, now);
         }
-        self.insert(key, id, attempts, message, now);
+        let Some(index) = self.connections.find_again(key) else {
+            return Received::Waiting;
+        };
+        let Some(connection) = self.connections.get_mut(index) else {
+            return Received::Waiting;
+        };
+        if connection.finished_late.contains(id) {
+            return Received::FinishedBefore;
+        }
+        connection.slots += 1;
+        connection.held += 1;
+        let deadline = now + connection.timing.timeout;
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => u32::try_from(self.slots.len()).unwrap_or(NONE),
+        };
+        let place = self.deadlines.set(slot, index, deadline);
+        let fresh = |generation| Slot {
+            generation,
+            state: State::Waiting(message),
+            key,
+            connection: index,
+            id,
+            attempts,
+            received: now,
+            deadline,
+            place,
+        };
+        let mut generation = 0;
+        if let Some(used) = self.slots.get_mut(as_index(slot)) {
+            generation = used.generation;
+            *used = fresh(generation);
+        } else {
+            self.slots.push(fresh(generation));
+        }
+        self.ids.insert(slot, hash);
+        self.waiting += 1;
+        self.queue.push_back(Ticket { slot, generation });
         Received::Waiting
     }
 
@@ -229,53 +244,6 @@ impl<T> InFlight<T> {
             copy.place = due.map_or(Place::Unset, |due| {
                 self.deadlines.set(slot, copy.connection, due)
             });
-        }
-    }
-
-    fn insert(
-        &mut self,
-        key: ConnectionKey,
-        id: MessageId,
-        attempts: u16,
-        message: T,
-        now: Instant,
-    ) {
-        let Some(index) = self.connections.find_again(key) else {
-            return;
-        };
-        let Some(connection) = self.connections.get_mut(index) else {
-            return;
-        };
-        connection.slots += 1;
-        connection.held += 1;
-        let deadline = now + connection.timing.timeout;
-        let slot = match self.free.pop() {
-            Some(slot) => slot,
-            None => u32::try_from(self.slots.len()).unwrap_or(NONE),
-        };
-        let place = self.deadlines.set(slot, index, deadline);
-        let fresh = |generation| Slot {
-            generation,
-            state: State::Waiting(message),
-            key,
-            connection: index,
-            id,
-            attempts,
-            received: now,
-            deadline,
-            place,
-        };
-        let mut generation = 0;
-        if let Some(used) = self.slots.get_mut(as_index(slot)) {
-            generation = used.generation;
-            *used = fresh(generation);
-        } else {
-            self.slots.push(fresh(generation));
-        }
-        self.waiting += 1;
-        self.queue.push_back(Ticket { slot, generation });
-        if let Some(index) = &mut self.index {
-            index.insert((key, id), slot);
         }
     }
 
@@ -484,7 +452,7 @@ impl<T> InFlight<T> {
         let Some(copy) = self.slots.get_mut(as_index(slot)) else {
             return;
         };
-        let (key, id, connection) = (copy.key, copy.id, copy.connection);
+        let connection = copy.connection;
         let place = std::mem::replace(&mut copy.place, Place::Unset);
         self.deadlines.unset(slot, connection, place);
         copy.generation = copy.generation.wrapping_add(1);
@@ -496,9 +464,7 @@ impl<T> InFlight<T> {
         }
         copy.state = State::Free;
         self.free.push(slot);
-        if let Some(index) = &mut self.index {
-            index.remove(&(key, id));
-        }
+        self.ids.remove(slot);
         if let Some(it) = self.connections.get_mut(connection) {
             it.slots = it.slots.saturating_sub(1);
             if !is_expired {
@@ -529,18 +495,6 @@ impl<T> InFlight<T> {
         {
             self.connections.remove(connection);
         }
-    }
-
-    /// The slot of a message. Builds the index if there is none.
-    fn find(&mut self, key: ConnectionKey, id: MessageId) -> Option<u32> {
-        let slots = &self.slots;
-        let index = self.index.get_or_insert_with(|| {
-            let slots = (0_u32..).zip(slots);
-            let used = slots.filter(|(_, slot)| !matches!(slot.state, State::Free));
-            used.map(|(index, slot)| ((slot.key, slot.id), index))
-                .collect()
-        });
-        index.get(&(key, id)).copied()
     }
 
     fn slot(&self, slot: u32) -> Option<&Slot<T>> {

@@ -1,6 +1,6 @@
 //! Deadlines: messages that expire, redeliveries, and touching.
 
-use actix_nsq::{AnswerError, ConsumerConfigBuilder, Requeue};
+use actix_nsq::{AnswerError, ConsumerConfigBuilder, Requeue, consumer::SetMaxInFlight};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -79,6 +79,51 @@ fn late_finish_is_written_and_late_requeue_is_not() {
         let counters = consumer_stats(&consumer).await.counters;
         assert_eq!((counters.timed_out, counters.late), (2, 2));
         assert_eq!((counters.finished, counters.finished_again), (0, 1));
+    });
+}
+
+/// consumer contract: 10
+#[test]
+fn at_most_max_in_flight_messages_are_with_handlers() {
+    in_virtual_time(async |mut network: Network| {
+        let (handler, mut messages) = actix_nsq::MessageHandler::stream();
+        let options = |config: ConsumerConfigBuilder| config.max_in_flight(2);
+        let consumer = network.start_consumer_with(options, handler);
+        let mut nsqd = subscribed(&mut network, 2).await;
+        nsqd.deliver_all([1, 2]).await;
+        let stuck = (messages.next().await, messages.next().await);
+        // nsqd requeues both, and sends others.
+        sleep(s(1)).await;
+        nsqd.deliver_all([3, 4]).await;
+        sleep(ms(10)).await;
+        let stats = consumer_stats(&consumer).await;
+        assert_eq!((stats.with_handlers, stats.waiting), (2, 2));
+        // With 0, what has arrived is still handled.
+        consumer.send(SetMaxInFlight(0)).await.unwrap();
+        drop(stuck);
+        assert_eq!(messages.next().await.unwrap().body(), "3");
+        assert_eq!(messages.next().await.unwrap().body(), "4");
+    });
+}
+
+/// consumer contract: 3
+#[test]
+fn first_delivery_of_a_second_copy_waits_for_the_handler() {
+    in_virtual_time(async |mut network: Network| {
+        let (consumer, mut messages, mut nsqd) = network.start_consuming().await;
+        // In one read, and while the handler runs.
+        nsqd.deliver_all([1, 1]).await;
+        let running = messages.next().await.unwrap();
+        nsqd.deliver_all([1, 2]).await;
+        let other = messages.next().await.unwrap();
+        assert_eq!(other.body(), "2");
+        running.finish().unwrap();
+        nsqd.expect_fin(1).await;
+        other.finish().unwrap();
+        nsqd.expect_fin(2).await;
+        nsqd.expect_silence(ms(50)).await;
+        let counters = consumer_stats(&consumer).await.counters;
+        assert_eq!((counters.started, counters.finished), (2, 2));
     });
 }
 
