@@ -84,6 +84,8 @@ pub(crate) struct Flow {
     connections: Vec<Connection>,
     /// Position of the open connection to each nsqd.
     positions: Vec<Option<usize>>,
+    /// Connections that are left: no rule gives them capacity, but they may still use some.
+    left: Vec<Connection>,
     /// Messages of lost connections that are neither answered nor expired.
     orphaned: u32,
     backoff: Backoff,
@@ -102,6 +104,7 @@ impl Flow {
             is_paused: false,
             connections: Vec::new(),
             positions: Vec::new(),
+            left: Vec::new(),
             orphaned: 0,
             backoff: Backoff::new(options.backoff),
             probe: Probe::default(),
@@ -141,15 +144,35 @@ impl Flow {
         self.change();
     }
 
+    /// nsqd is asked to send nothing more on a connection, which counts as RDY 0. Its capacity is
+    /// for the others when nothing of it can be on the wire or held any more.
+    pub(crate) fn leave(&mut self, key: ConnectionKey, now: Instant) {
+        if let Some(mut connection) = self.take(key) {
+            if connection.rdy() > 0 {
+                self.turns.on_end(&mut connection);
+            }
+            connection.capacity.lower(0, now);
+            self.left.push(connection);
+        }
+    }
+
     /// A connection was lost or is being closed. Its messages count until they are answered or
     /// expire, which is reported with the same key.
     pub(crate) fn close(&mut self, key: ConnectionKey) {
-        let Some(position) = self.position(key) else {
-            return;
-        };
+        let left = self.left.iter().position(|it| it.key == key);
+        let left = left.map(|position| self.left.swap_remove(position));
+        if let Some(connection) = left.or_else(|| self.take(key)) {
+            let held = connection.capacity.held();
+            self.orphaned = self.orphaned.saturating_add(held);
+            self.change();
+        }
+    }
+
+    /// Takes a connection out of those that the rules see.
+    fn take(&mut self, key: ConnectionKey) -> Option<Connection> {
+        let position = self.position(key)?;
         let connection = self.connections.remove(position);
-        self.orphaned = self.orphaned.saturating_add(connection.capacity.held());
-        for it in self.positions.iter_mut() {
+        for it in &mut self.positions {
             *it = match *it {
                 Some(other) if other == position => None,
                 Some(other) if other > position => Some(other - 1),
@@ -157,6 +180,7 @@ impl Flow {
             };
         }
         self.change();
+        Some(connection)
     }
 
     /// Messages were received. If the connection is closed already, they count as held of it.
@@ -164,7 +188,10 @@ impl Flow {
         let is_single = self.connections.len() == 1;
         let position = self.position(key);
         let Some(it) = position.and_then(|position| self.connections.get_mut(position)) else {
-            self.orphaned = self.orphaned.saturating_add(count);
+            match self.left_mut(key) {
+                Some(it) => it.capacity.received(count),
+                None => self.orphaned = self.orphaned.saturating_add(count),
+            }
             return;
         };
         self.has_events = true;
@@ -193,7 +220,10 @@ impl Flow {
                     it.demand.answered(count, it.capacity.held(), now);
                 }
             }
-            None => self.orphaned = self.orphaned.saturating_sub(count),
+            None => match self.left_mut(key) {
+                Some(it) => it.capacity.answered(count, late),
+                None => self.orphaned = self.orphaned.saturating_sub(count),
+            },
         }
     }
 
@@ -206,7 +236,10 @@ impl Flow {
         let position = self.position(key);
         match position.and_then(|position| self.connections.get_mut(position)) {
             Some(it) => it.capacity.expired(count, now),
-            None => self.orphaned = self.orphaned.saturating_sub(count),
+            None => match self.left_mut(key) {
+                Some(it) => it.capacity.expired(count, now),
+                None => self.orphaned = self.orphaned.saturating_sub(count),
+            },
         }
     }
 
@@ -285,7 +318,7 @@ impl Flow {
             return plan;
         }
         self.has_events = false;
-        for it in &mut self.connections {
+        for it in self.connections.iter_mut().chain(&mut self.left) {
             if it.capacity.settle(now) {
                 self.shares.on_freed();
             }
@@ -297,7 +330,7 @@ impl Flow {
         if is_planned {
             self.lower(&mut plan, now);
         }
-        for it in &mut self.connections {
+        for it in self.connections.iter_mut().chain(&mut self.left) {
             it.capacity.write_answers(now);
         }
         if is_planned {
@@ -305,6 +338,17 @@ impl Flow {
         }
         self.due = self.next_due();
         plan
+    }
+
+    /// All connections that can have messages in flight.
+    fn all(&self) -> impl Iterator<Item = &Connection> {
+        self.connections.iter().chain(&self.left)
+    }
+
+    #[inline(never)]
+    fn left_mut(&mut self, key: ConnectionKey) -> Option<&mut Connection> {
+        self.has_events = true;
+        self.left.iter_mut().find(|it| it.key == key)
     }
 
     fn position(&self, key: ConnectionKey) -> Option<usize> {
@@ -376,7 +420,7 @@ impl Flow {
 
     /// Capacity that is neither in flight nor held.
     fn free(&self) -> u32 {
-        let bounds = self.connections.iter().map(|it| it.capacity.bound());
+        let bounds = self.all().map(|it| it.capacity.bound());
         let used = bounds.map(u64::from).sum::<u64>() + u64::from(self.orphaned);
         u32::try_from(u64::from(self.max).saturating_sub(used)).unwrap_or(u32::MAX)
     }
@@ -416,7 +460,7 @@ impl Flow {
 
     fn next_due(&self) -> Option<Instant> {
         let connections = &self.connections;
-        let settles = connections.iter().filter_map(|it| it.capacity.settles());
+        let settles = self.all().filter_map(|it| it.capacity.settles());
         let settles = settles.min();
         let rule = match self.rule() {
             Rule::Nothing => None,

@@ -50,7 +50,7 @@ fn recent(times: &mut VecDeque<u64>, count: usize, period: u64, now: u64) -> usi
 }
 
 fn sum(flow: &Flow, of: impl Fn(&Connection) -> u32) -> u64 {
-    flow.connections.iter().map(|it| u64::from(of(it))).sum()
+    flow.all().map(|it| u64::from(of(it))).sum()
 }
 
 /// Most that can be on the wire or unanswered according to flow control.
@@ -228,7 +228,7 @@ impl Checks {
         if bound(flow) <= max {
             self.limit = max;
         }
-        for it in &flow.connections {
+        for it in flow.all() {
             let capacity = &it.capacity;
             if capacity.held() > capacity.bound() {
                 count.add("more held than bound");
@@ -238,7 +238,9 @@ impl Checks {
             assert!(is_needed || settles, "capacity is lost: {flow:#?}");
         }
         let is_distributed = matches!(flow.rule(), Rule::Turns | Rule::Shares);
-        let all = max.min(sum(flow, |it| it.capacity.max_rdy()));
+        let connections = flow.connections.iter();
+        let most: u64 = connections.map(|it| u64::from(it.capacity.max_rdy())).sum();
+        let all = max.min(most);
         let given = bound(flow);
         if given >= all || !is_distributed {
             self.given = now;

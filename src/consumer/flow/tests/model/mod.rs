@@ -37,7 +37,7 @@ impl Count {
 }
 
 /// Each happens in at least one of a hundred schedules, or the schedules show nothing.
-const OFTEN: [&str; 15] = [
+const OFTEN: [&str; 17] = [
     "attached to a held message",
     "backoff left",
     "backoff probe served",
@@ -48,9 +48,11 @@ const OFTEN: [&str; 15] = [
     "finished again",
     "held of a lost connection",
     "late answer",
+    "left",
     "max lowered",
     "more held than bound",
     "paused",
+    "received after leaving",
     "shares changed",
     "turn ended",
 ];

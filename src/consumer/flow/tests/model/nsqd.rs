@@ -9,6 +9,7 @@ pub(super) enum Command {
     Fin(usize),
     /// With its delay.
     Req(usize, u64),
+    Cls,
 }
 
 /// A delivery of a message. Each has another number.
@@ -33,6 +34,8 @@ struct Client {
     in_flight: u32,
     /// The message pump checked RDY before it was lowered: it may send one more until this time.
     pump_checked_until: u64,
+    /// The consumer has sent CLS.
+    is_left: bool,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +59,7 @@ impl Nsqd {
             rdy: 0,
             in_flight: 0,
             pump_checked_until: 0,
+            is_left: false,
         });
         (self.last_frame, self.last_command) = (now, now);
         self.update_wait(now, true);
@@ -112,7 +116,8 @@ impl Nsqd {
     }
 
     pub(super) fn update_wait(&mut self, now: u64, is_new: bool) {
-        let waits = self.client.is_some() && !self.queue.is_empty();
+        let is_asked = self.client.as_ref().is_some_and(|it| !it.is_left);
+        let waits = is_asked && !self.queue.is_empty();
         let since = self.waits_since.filter(|_| !is_new).unwrap_or(now);
         self.waits_since = waits.then_some(since);
     }
@@ -124,6 +129,13 @@ impl Nsqd {
                 client.pump_checked_until = now + pump_lag;
             }
             client.rdy = rdy;
+        }
+    }
+
+    pub(super) fn leave(&mut self, pump_lag: u64, now: u64) {
+        self.set_rdy(0, pump_lag, now);
+        if let Some(client) = &mut self.client {
+            client.is_left = true;
         }
     }
 

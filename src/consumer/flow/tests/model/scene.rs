@@ -59,6 +59,8 @@ pub(super) struct Scene {
     pub(super) outage: Option<(u64, u64)>,
     pub(super) max_changes: Vec<(u64, u32)>,
     pub(super) pause: Option<(u64, u64)>,
+    /// An nsqd that is left: when, and when its connection is closed.
+    pub(super) leave: Option<(usize, u64, u64)>,
     pub(super) reconnect_delay: u64,
 }
 
@@ -128,6 +130,7 @@ impl Scene {
             outage: None,
             max_changes: Vec::new(),
             pause: None,
+            leave: None,
             reconnect_delay: 100 * MS,
         };
         scene.add_trouble(rng);
@@ -167,6 +170,10 @@ impl Scene {
         if chance(rng, 0.12) {
             let from = rng.u64(0..self.end / 2);
             self.pause = Some((from, from + rng.u64(0..self.end / 3)));
+        }
+        if chance(rng, 0.15) {
+            let (nsqd, from) = (rng.usize(0..self.nsqds.len()), rng.u64(0..self.end / 2));
+            self.leave = Some((nsqd, from, from + rng.u64(0..self.end / 3)));
         }
     }
 

@@ -51,6 +51,7 @@ enum Input {
     Deadline(HeldKey, usize),
     SetMax(u32),
     Pause(bool),
+    Leave(usize, u64),
 }
 
 /// nsqd, connection, message.
@@ -85,6 +86,7 @@ pub(super) struct World<'a> {
     // The consumer.
     flow: Flow,
     open: Vec<Option<u32>>,
+    left: BTreeSet<(usize, u32)>,
     inputs: VecDeque<Input>,
     is_polling: bool,
     timer: Option<u64>,
@@ -120,6 +122,7 @@ impl<'a> World<'a> {
             deliveries: Deliveries::default(),
             flow,
             open: vec![None; scene.nsqds.len()],
+            left: BTreeSet::new(),
             inputs: VecDeque::new(),
             is_polling: false,
             timer: None,
@@ -154,6 +157,10 @@ impl<'a> World<'a> {
         if let Some((from, until)) = self.scene.pause {
             self.timeline.add(from, Event::Input(Input::Pause(true)));
             self.timeline.add(until, Event::Input(Input::Pause(false)));
+        }
+        if let Some((nsqd, from, until)) = self.scene.leave {
+            let input = Input::Leave(nsqd, until);
+            self.timeline.add(from, Event::Input(input));
         }
     }
 
@@ -206,7 +213,11 @@ impl<'a> World<'a> {
                 self.deliver(nsqd);
             }
             Event::Connect(nsqd) => self.connect(nsqd),
-            Event::Cut(nsqd, serial) => self.cut(nsqd, serial),
+            Event::Cut(nsqd, serial) => {
+                if self.nsqds[nsqd].is_connected(serial) {
+                    self.cut(nsqd, serial);
+                }
+            }
             Event::Command(nsqd, serial, command) => {
                 if self.nsqds[nsqd].is_connected(serial) {
                     self.execute(nsqd, command);
@@ -304,6 +315,10 @@ impl<'a> World<'a> {
             Command::Rdy(rdy) => {
                 let pump_lag = self.rng.u64(0..300);
                 self.nsqds[nsqd].set_rdy(rdy, pump_lag, self.now);
+            }
+            Command::Cls => {
+                let pump_lag = self.rng.u64(0..300);
+                self.nsqds[nsqd].leave(pump_lag, self.now);
             }
             Command::Fin(message) => {
                 // A late FIN may finish the next delivery, which is on the wire.
@@ -412,7 +427,42 @@ impl<'a> World<'a> {
                 self.checks.on_change(&self.flow, now);
                 self.restart_waits();
             }
+            Input::Leave(nsqd, until) => self.leave(nsqd, until),
         }
+    }
+
+    /// Leaves a connection, which is closed later.
+    fn leave(&mut self, nsqd: usize, until: u64) {
+        let Some(serial) = self.open[nsqd].filter(|serial| self.nsqds[nsqd].is_connected(*serial))
+        else {
+            return;
+        };
+        self.count.add("left");
+        self.left.insert((nsqd, serial));
+        let (key, instant) = (connection(nsqd, serial), self.instant());
+        self.flow.leave(key, instant);
+        self.checks.on_close(key);
+        self.checks.on_change(&self.flow, self.now);
+        self.send(nsqd, Command::Cls);
+        let of_it = |it: &HeldKey| (it.0, it.1) == (nsqd, serial);
+        let (returned, waiting) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(of_it);
+        self.waiting = waiting;
+        let returned: VecDeque<HeldKey> = returned;
+        for key in returned {
+            let held = self.held.remove(&key).expect("a waiting message is held");
+            self.return_message(key, held.number);
+        }
+        self.timeline.add(until, Event::Cut(nsqd, serial));
+    }
+
+    fn return_message(&mut self, (nsqd, serial, message): HeldKey, number: usize) {
+        let instant = self.instant();
+        self.flow
+            .answered(connection(nsqd, serial), 1, false, instant);
+        self.answered.push(number);
+        self.answers.push((nsqd, serial, Command::Req(message, 0)));
     }
 
     fn is_open(&self, nsqd: usize, serial: u32) -> bool {
@@ -428,6 +478,11 @@ impl<'a> World<'a> {
             number,
         } = delivery;
         let (key, held_key) = (connection(nsqd, serial), (nsqd, serial, message));
+        if self.left.contains(&(nsqd, serial)) {
+            self.count.add("received after leaving");
+            self.flow.received(key, 1, instant);
+            return self.return_message(held_key, number);
+        }
         let is_attached = match self.held.get(&held_key) {
             Some(held) => {
                 let before = held.number;
