@@ -182,6 +182,7 @@ impl Consumer {
             subscription,
             config,
         };
+        consumer.messages.set_max(consumer.max_in_flight);
         for options in consumer.config.all_conn_options() {
             consumer.add_link(options);
         }
@@ -264,8 +265,7 @@ impl Consumer {
         };
         match nsqd.link.up_mut() {
             Some(session) => {
-                // nsqd sends nothing more after CLS: the capacity is for the others.
-                self.messages.flow.close(session.state.key);
+                self.messages.flow.leave(session.state.key, now);
                 session.leave(now, timeout);
             }
             None => self.close_link(index, ctx),

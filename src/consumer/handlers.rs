@@ -10,7 +10,6 @@ use super::{
     drain::{Drain, DrainReport},
     event::ConsumerEvent,
     messages::{Messages, Read},
-    options::as_u32,
     session::{Phase, Subscribed},
     stats::{ConsumerState, GetState, GetStats, IsStarved, NsqdStats, Stats},
 };
@@ -74,7 +73,7 @@ fn take(
     for frame in then {
         match frame {
             Frame::Message(message) if is_leaving => {
-                messages.return_at_once(connection.key, message.id);
+                messages.return_at_once(connection.key, message.id, now);
             }
             Frame::Message(message) if is_subscribed => {
                 messages.receive(connection, message, &mut read, now);
@@ -161,7 +160,7 @@ impl Handler<SetMaxInFlight> for Consumer {
     fn handle(&mut self, SetMaxInFlight(max): SetMaxInFlight, ctx: &mut Context<Self>) {
         self.on_message(ctx);
         self.max_in_flight = max;
-        self.messages.flow.set_max(as_u32(max));
+        self.messages.set_max(max);
         for session in self.nsqds.sessions_mut() {
             session.state.largest_max = session.state.largest_max.max(max);
         }

@@ -22,7 +22,7 @@ use super::{
     in_flight::{Answered, Due, InFlight, Received, Returned, Ticket},
     incoming::IncomingMessage,
     nsqds::Nsqds,
-    options::Rules,
+    options::{Rules, as_u32},
     requeue::Requeue,
     session::Subscribed,
     stats::Counters,
@@ -101,6 +101,8 @@ pub(super) struct Messages {
     taken: Vec<(Ticket, Answer)>,
     /// Answers to write, in order.
     writes: Vec<(ConnectionKey, MessageId, Write)>,
+    /// The latest `max_in_flight` that was not 0.
+    max_in_flight: usize,
     pub(super) is_handler_gone: bool,
     /// Nothing is started: the consumer is drained.
     pub(super) is_draining: bool,
@@ -118,8 +120,17 @@ impl Messages {
             events: Vec::new(),
             taken: Vec::new(),
             writes: Vec::new(),
+            max_in_flight: 1,
             is_handler_gone: false,
             is_draining: false,
+        }
+    }
+
+    /// Changes `max_in_flight`. With 0 nothing is requested, and what has arrived is handled.
+    pub(super) fn set_max(&mut self, max: usize) {
+        self.flow.set_max(as_u32(max));
+        if max > 0 {
+            self.max_in_flight = max;
         }
     }
 
@@ -179,9 +190,11 @@ impl Messages {
     }
 
     /// Returns a message that arrived after nsqd was asked to send nothing more.
-    pub(super) fn return_at_once(&mut self, key: ConnectionKey, id: MessageId) {
+    pub(super) fn return_at_once(&mut self, key: ConnectionKey, id: MessageId, now: Instant) {
         self.counters.received += 1;
         self.counters.returned += 1;
+        self.flow.received(key, 1, now);
+        self.flow.answered(key, 1, false, now);
         self.writes.push((key, id, Write::Requeue { delay_ms: 0 }));
     }
 
@@ -374,7 +387,7 @@ impl Messages {
             return self.return_waiting(None, now);
         }
         let limit = match self.rules.concurrency {
-            0 => usize::MAX,
+            0 => self.max_in_flight,
             limit => limit,
         };
         let max_attempts = self.rules.max_attempts;

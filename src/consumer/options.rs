@@ -13,7 +13,7 @@ use crate::config::{self, ConsumerConfig};
 
 /// How messages are treated.
 pub(super) struct Rules {
-    /// Maximum number of messages with handlers; 0: no maximum beside `max_in_flight`.
+    /// Maximum number of messages with handlers; 0: `max_in_flight`.
     pub(super) concurrency: usize,
     pub(super) max_attempts: usize,
     pub(super) default_requeue_delay: Duration,
