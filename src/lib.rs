@@ -180,8 +180,8 @@ pub use self::{
     },
     conn::{ConnectFuture, ConnectTarget, Connector, Transport},
     consumer::{
-        Consumer, ConsumerEvent, ConsumerState, DeadLetter, IncomingMessage, IncomingMessages,
-        MessageHandler, MessageStream, Requeue, Subscription,
+        Consumer, ConsumerEvent, ConsumerState, DeadLetter, DeadLetterReason, IncomingMessage,
+        IncomingMessages, MessageHandler, MessageStream, Requeue, Subscription,
     },
     error::{
         AnswerError, ConfigError, ConnectionError, Delivery, ErrorKind, ErrorScope, PublishError,

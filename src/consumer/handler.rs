@@ -14,6 +14,7 @@ use futures::{
     stream::FuturesUnordered,
 };
 use log::debug;
+use serde::de::DeserializeOwned;
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{
@@ -27,7 +28,7 @@ use super::{
 ///
 /// - an actor, one message at a time: its `Recipient<IncomingMessage>`;
 /// - an actor, the messages of a read at a time: its `Recipient<IncomingMessages>`;
-/// - an async closure: [`from_fn`](Self::from_fn);
+/// - an async closure: [`from_fn`](Self::from_fn), or [`json`](Self::json) with a typed body;
 /// - a [`MessageStream`]: [`stream`](Self::stream).
 pub struct MessageHandler(Kind);
 
@@ -39,7 +40,17 @@ enum Kind {
 }
 
 /// Starts the future of a message, with the maximum time that it may take.
-type Start = dyn FnMut(IncomingMessage, Option<Duration>) -> LocalBoxFuture<'static, ()> + Send;
+type Start = dyn FnMut(IncomingMessage, Option<Duration>) -> Started + Send;
+
+/// The future of a message, or a message that cannot be read.
+type Started = Result<LocalBoxFuture<'static, ()>, Box<Unreadable>>;
+
+/// A message whose body is not the JSON of the handler's type.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    pub(super) message: IncomingMessage,
+    pub(super) error: serde_json::Error,
+}
 
 impl MessageHandler {
     /// Handles messages with an async closure, on the consumer's arbiter. Its result answers the
@@ -71,12 +82,50 @@ impl MessageHandler {
         R: Future<Output = Result<(), E>> + 'static,
         E: fmt::Display + 'static,
     {
-        Self(Kind::Closure(Box::new(move |mut message, limit| {
-            let settler = message.split_settler();
-            // After a panic `settler` requeues the message.
-            match catch_unwind(AssertUnwindSafe(|| handle(message))) {
-                Ok(future) => Box::pin(run(future, limit, settler)),
-                Err(_) => Box::pin(ready(())),
+        Self(Kind::Closure(Box::new(move |message, limit| {
+            Ok(start(&mut handle, message, limit))
+        })))
+    }
+
+    /// Handles messages like [`from_fn`](Self::from_fn), with the body read as JSON.
+    ///
+    /// A message whose body is not the JSON of a `T` goes to the recipient of
+    /// [dead letters](super::Subscription::dead_letters) at once. If there is none, it is requeued
+    /// as a failure, with a warning: it comes again, after a growing delay. Both are counted as
+    /// [`unreadable`](super::Counters::unreadable).
+    ///
+    /// ```
+    /// use actix_nsq::{IncomingMessage, MessageHandler};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Order {
+    ///     id: u64,
+    /// }
+    ///
+    /// async fn handle(order: Order, message: IncomingMessage) -> Result<(), std::io::Error> {
+    ///     println!("order {}, attempt {}", order.id, message.attempts());
+    ///     Ok(())
+    /// }
+    ///
+    /// let handler = MessageHandler::json(handle);
+    /// # drop(handler);
+    /// ```
+    pub fn json<T, F, R, E>(mut handle: F) -> Self
+    where
+        T: DeserializeOwned,
+        F: FnMut(T, IncomingMessage) -> R + Send + 'static,
+        R: Future<Output = Result<(), E>> + 'static,
+        E: fmt::Display + 'static,
+    {
+        Self(Kind::Closure(Box::new(move |message, limit| {
+            match catch_unwind(AssertUnwindSafe(|| message.json())) {
+                Ok(Ok(value)) => {
+                    let handle = |message| handle(value, message);
+                    Ok(start(handle, message, limit))
+                }
+                Ok(Err(error)) => Err(Box::new(Unreadable { message, error })),
+                // The message is dropped, which requeues it.
+                Err(_) => Ok(Box::pin(ready(()))),
             }
         })))
     }
@@ -85,6 +134,24 @@ impl MessageHandler {
     pub fn stream() -> (Self, MessageStream) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Self(Kind::Stream(sender)), MessageStream::new(receiver))
+    }
+}
+
+/// Starts the future of a message.
+fn start<R, E>(
+    handle: impl FnOnce(IncomingMessage) -> R,
+    mut message: IncomingMessage,
+    limit: Option<Duration>,
+) -> LocalBoxFuture<'static, ()>
+where
+    R: Future<Output = Result<(), E>> + 'static,
+    E: fmt::Display + 'static,
+{
+    let settler = message.split_settler();
+    // After a panic `settler` requeues the message.
+    match catch_unwind(AssertUnwindSafe(|| handle(message))) {
+        Ok(future) => Box::pin(run(future, limit, settler)),
+        Err(_) => Box::pin(ready(())),
     }
 }
 
@@ -167,12 +234,17 @@ impl Delivery {
 
     /// Passes a message on, at [`end_batch`](Self::end_batch) at the latest. If the handler is
     /// gone, the message is dropped, which requeues it.
-    pub(super) fn deliver(&mut self, message: IncomingMessage) {
+    ///
+    /// # Errors
+    ///
+    /// The message if the handler cannot read it.
+    pub(super) fn deliver(&mut self, message: IncomingMessage) -> Result<(), Box<Unreadable>> {
         match &mut self.handler.0 {
             Kind::Each(recipient) => recipient.do_send(message),
-            Kind::Closure(start) => self.running.push(start(message, self.limit)),
+            Kind::Closure(start) => self.running.push(start(message, self.limit)?),
             Kind::Batches(_) | Kind::Stream(_) => self.batch.push(message),
         }
+        Ok(())
     }
 
     pub(super) fn end_batch(&mut self) {

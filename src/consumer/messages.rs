@@ -18,7 +18,7 @@ use super::{
     connection_key::ConnectionKey,
     event::ConsumerEvent,
     flow::Flow,
-    handler::Delivery,
+    handler::{Delivery, Unreadable},
     in_flight::{Answered, Due, InFlight, Received, Returned, Ticket},
     incoming::IncomingMessage,
     nsqds::Nsqds,
@@ -26,7 +26,7 @@ use super::{
     requeue::Requeue,
     session::Subscribed,
     stats::Counters,
-    subscription::DeadLetter,
+    subscription::{DeadLetter, DeadLetterReason},
 };
 use crate::{
     error::ConnectionError,
@@ -39,6 +39,16 @@ pub(super) struct Arrived {
     message: Message,
     source: Arc<Source>,
 }
+
+/// A message that the handler does not get.
+enum Undelivered {
+    /// It exceeds `max_attempts`.
+    Exhausted(Box<Exhausted>),
+    Unreadable(Box<Unreadable>),
+}
+
+/// A message with its ticket, and when it was received.
+type Exhausted = (Ticket, Arrived, Instant);
 
 /// An answer that is to be written.
 #[derive(Debug, Clone, Copy)]
@@ -397,29 +407,45 @@ impl Messages {
             let started = self.in_flight.start(window, |ticket, arrived, received| {
                 let attempts = arrived.message.attempts;
                 if (1..usize::from(attempts)).contains(&max_attempts) {
-                    return Some(Box::new((ticket, arrived, received)));
+                    return Some(Undelivered::Exhausted(Box::new((
+                        ticket, arrived, received,
+                    ))));
                 }
                 let Arrived { message, source } = arrived;
-                delivery.deliver(IncomingMessage::new(message, source, ticket, received));
-                None
+                let message = IncomingMessage::new(message, source, ticket, received);
+                delivery.deliver(message).err().map(Undelivered::Unreadable)
             });
-            let Some(dead_letter) = started else { break };
+            let Some(undelivered) = started else { break };
             self.counters.started += 1;
-            if let Some(dead_letter) = dead_letter {
-                let (ticket, arrived, received) = *dead_letter;
-                self.dead_letter(ticket, arrived, received, now);
+            match undelivered {
+                None => {}
+                Some(Undelivered::Exhausted(message)) => self.on_exhausted(*message, now),
+                Some(Undelivered::Unreadable(message)) => self.on_unreadable(*message),
             }
         }
         self.delivery.end_batch();
     }
 
+    /// The body of a message is not the JSON of the handler's type.
+    fn on_unreadable(&mut self, Unreadable { message, error }: Unreadable) {
+        self.counters.unreadable += 1;
+        let Some(to) = &self.rules.dead_letters else {
+            let (address, id) = (message.address(), message.id());
+            warn!("{address}: the body of message {id} cannot be read: {error}");
+            return message.settle(Err::<(), _>(error));
+        };
+        let reason = DeadLetterReason::InvalidJson(error);
+        to.do_send(DeadLetter { message, reason });
+    }
+
     /// A message has exceeded `max_attempts`.
-    fn dead_letter(&mut self, ticket: Ticket, arrived: Arrived, received: Instant, now: Instant) {
+    fn on_exhausted(&mut self, (ticket, arrived, received): Exhausted, now: Instant) {
         let Arrived { message, source } = arrived;
         self.counters.dead_letters += 1;
         if let Some(to) = &self.rules.dead_letters {
             let message = IncomingMessage::new(message, source, ticket, received);
-            return to.do_send(DeadLetter { message });
+            let reason = DeadLetterReason::TooManyAttempts;
+            return to.do_send(DeadLetter { message, reason });
         }
         let Some(answered) = self.in_flight.answer(ticket, true, now) else {
             return;

@@ -36,5 +36,5 @@ pub use self::{
     requeue::Requeue,
     stats::{ConsumerState, Counters, GetState, GetStats, IsStarved, NsqdStats, Stats},
     stream::MessageStream,
-    subscription::{DeadLetter, Subscription},
+    subscription::{DeadLetter, DeadLetterReason, Subscription},
 };

@@ -81,6 +81,8 @@ pub struct Counters {
     pub redelivered_elsewhere: u64,
     /// Messages that exceeded `max_attempts`.
     pub dead_letters: u64,
+    /// Messages whose body the [JSON handler](super::MessageHandler::json) could not read.
+    pub unreadable: u64,
     /// `E_FIN_FAILED`, `E_REQ_FAILED` and `E_TOUCH_FAILED` received.
     pub answers_failed: u64,
 }

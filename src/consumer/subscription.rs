@@ -1,11 +1,13 @@
-//! What a consumer subscribes to, and messages that were delivered too often.
+//! What a consumer subscribes to, and messages that its handler cannot have.
+
+use std::fmt;
 
 use actix::{Message, Recipient};
 
 use super::incoming::IncomingMessage;
 use crate::protocol::{Channel, NameError, Topic};
 
-/// A topic and a channel, and what happens to messages that exceed `max_attempts`.
+/// A topic and a channel, and what happens to messages that their handler cannot have.
 ///
 /// ```
 /// use actix_nsq::Subscription;
@@ -39,8 +41,9 @@ impl Subscription {
         })
     }
 
-    /// Sends messages that were delivered more than `max_attempts` times to this recipient instead
-    /// of to the handler. Its answer decides what becomes of them.
+    /// Sends messages to this recipient instead of to the handler that were delivered more than
+    /// `max_attempts` times, or whose body a [JSON handler](super::MessageHandler::json) cannot
+    /// read. Its answer decides what becomes of them.
     pub fn dead_letters(mut self, to: Recipient<DeadLetter>) -> Self {
         self.dead_letters = Some(to);
         self
@@ -63,7 +66,7 @@ impl Subscription {
     }
 }
 
-/// A message that was delivered more than `max_attempts` times.
+/// A message that its handler cannot have.
 ///
 /// Store it somewhere, for example in another topic, and then
 /// [`finish`](IncomingMessage::finish) it: a message that is dropped is requeued and comes again.
@@ -73,4 +76,25 @@ impl Subscription {
 pub struct DeadLetter {
     /// The message, which its recipient answers.
     pub message: IncomingMessage,
+    /// Why its handler cannot have it.
+    pub reason: DeadLetterReason,
+}
+
+/// Why a message is a [`DeadLetter`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum DeadLetterReason {
+    /// It was delivered more than `max_attempts` times.
+    TooManyAttempts,
+    /// Its body is not the JSON of the handler's type.
+    InvalidJson(serde_json::Error),
+}
+
+impl fmt::Display for DeadLetterReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyAttempts => f.write_str("it exceeds max_attempts"),
+            Self::InvalidJson(error) => write!(f, "its body cannot be read: {error}"),
+        }
+    }
 }
