@@ -8,7 +8,8 @@ use std::{
 use actix::Message;
 use bytes::Bytes;
 
-use crate::{error::ConnectionError, protocol::Frame};
+use super::frame_list::FrameList;
+use crate::error::ConnectionError;
 
 /// Identifies a connection within the process, so that the owner can ignore late messages of an
 /// earlier connection.
@@ -64,7 +65,7 @@ pub(crate) struct Frames {
     /// Number of leading `OK` frames.
     pub(crate) oks: usize,
     /// The frames after them.
-    pub(crate) then: Vec<Frame>,
+    pub(crate) then: FrameList,
 }
 
 /// The actor that sent a [`Closed`].

@@ -10,13 +10,14 @@ use std::{
 use actix::{
     Actor, ActorContext, ActorFuture, AsyncContext, Context, Handler, Recipient, WeakRecipient,
 };
-use bytes::BytesMut;
 use tokio::{io::AsyncReadExt, time::Instant};
 
 use super::{
     coop::wake_deferred,
+    frame_list::{FrameList, FrameLists},
     message::{Abort, Closed, ConnId, DrainReads, Frames, Heartbeat, Side},
     panic::stop_reason,
+    read_buffer::ReadBuffer,
     timer::LazyTimer,
     transport::ReadHalf,
 };
@@ -62,7 +63,8 @@ impl Actor for ConnReader {
         // 0 is unlimited. The owner sends only a few messages.
         ctx.set_mailbox_capacity(0);
         ctx.spawn(ReadLoop {
-            buffer: BytesMut::new(),
+            buffer: ReadBuffer::new(self.read_size),
+            lists: FrameLists::default(),
             last_frame: Instant::now(),
             frames: 0,
             skip_next: false,
@@ -105,20 +107,24 @@ impl ConnReader {
     /// is the number of frames other than `OK` that the last read contained, and is updated.
     fn deliver(
         &mut self,
-        buffer: &mut BytesMut,
+        buffer: &mut ReadBuffer,
+        lists: &FrameLists,
         expected: &mut usize,
     ) -> Result<usize, ConnectionError> {
         let (mut count, mut heartbeat) = (0, false);
-        let (mut oks, mut then) = (0, Vec::new());
+        let (mut oks, mut then) = (0, FrameList::default());
         let decoded = loop {
-            match self.decoder.decode(buffer) {
-                Ok(None) => break Ok(count),
+            match self.decoder.decode_buffered(&mut buffer.bytes) {
+                Ok(None) => {
+                    buffer.missing = self.decoder.missing();
+                    break Ok(count);
+                }
                 Err(error) => break Err(error.into()),
                 Ok(Some(Frame::Heartbeat)) => heartbeat = true,
                 Ok(Some(Frame::Ok)) if then.is_empty() => oks += 1,
                 Ok(Some(frame)) => {
                     if then.is_empty() {
-                        then.reserve(*expected);
+                        then = lists.take(*expected);
                     }
                     then.push(frame);
                 }
@@ -129,6 +135,8 @@ impl ConnReader {
             *expected = then.len();
         }
         if heartbeat {
+            buffer.free_earlier();
+            lists.free();
             self.writer.do_send(Heartbeat);
         }
         if (oks > 0 || !then.is_empty())
@@ -146,7 +154,8 @@ impl ConnReader {
 
 /// The only long-running future of the reader.
 struct ReadLoop {
-    buffer: BytesMut,
+    buffer: ReadBuffer,
+    lists: FrameLists,
     /// When the last frame arrived.
     last_frame: Instant,
     /// Number of frames other than `OK` in the last read that had some.
@@ -201,20 +210,20 @@ impl ReadLoop {
         cx: &mut task::Context<'_>,
     ) -> Option<ConnectionError> {
         for _ in 0..MAX_READS {
-            if self.buffer.capacity() - self.buffer.len() < reader.read_size / 16 {
-                self.buffer.reserve(reader.read_size);
-            }
-            match pin!(reader.half.read_buf(&mut self.buffer)).poll(cx) {
+            self.buffer.reserve();
+            match pin!(reader.half.read_buf(&mut self.buffer.bytes)).poll(cx) {
                 Poll::Pending => return None,
                 Poll::Ready(Ok(0)) => return Some(self.eof()),
-                Poll::Ready(Ok(_)) => match reader.deliver(&mut self.buffer, &mut self.frames) {
-                    Ok(0) => {}
-                    Ok(count) => {
-                        self.last_frame = Instant::now();
-                        self.skip_next = count > 1;
+                Poll::Ready(Ok(_)) => {
+                    match reader.deliver(&mut self.buffer, &self.lists, &mut self.frames) {
+                        Ok(0) => {}
+                        Ok(count) => {
+                            self.last_frame = Instant::now();
+                            self.skip_next = count > 1;
+                        }
+                        Err(reason) => return Some(reason),
                     }
-                    Err(reason) => return Some(reason),
-                },
+                }
                 // TLS without close_notify, which nsqd never sends. Frame lengths reveal
                 // truncation.
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -228,7 +237,7 @@ impl ReadLoop {
     }
 
     fn eof(&self) -> ConnectionError {
-        if self.buffer.is_empty() {
+        if self.buffer.bytes.is_empty() {
             ConnectionError::ClosedByPeer
         } else {
             ConnectionError::Truncated

@@ -26,7 +26,7 @@ use crate::{
 impl Handler<Frames> for Consumer {
     type Result = ();
 
-    fn handle(&mut self, Frames { id, oks, then }: Frames, _: &mut Context<Self>) {
+    fn handle(&mut self, Frames { id, oks, mut then }: Frames, _: &mut Context<Self>) {
         let now = self.burst.on_connection_message();
         // Frames of an earlier connection are stale.
         let Some(index) = self.nsqds.by_connection(id) else {
@@ -37,10 +37,16 @@ impl Handler<Frames> for Consumer {
         };
         if session.is_closing() && !session.state.is_read_after_loss() {
             // Nothing can be written any more; what nsqd rejected counts.
-            self.messages.on_last_frames(&session.state, then);
+            self.messages.on_last_frames(&session.state, then.drain());
             return;
         }
-        if let Err(reason) = take(&mut session.state, &mut self.messages, oks, then, now) {
+        if let Err(reason) = take(
+            &mut session.state,
+            &mut self.messages,
+            oks,
+            then.drain(),
+            now,
+        ) {
             self.close_connection(index, reason, now);
         }
     }
@@ -55,7 +61,7 @@ fn take(
     connection: &mut Subscribed,
     messages: &mut Messages,
     oks: usize,
-    then: Vec<Frame>,
+    then: impl Iterator<Item = Frame>,
     now: Instant,
 ) -> Result<(), ConnectionError> {
     for _ in 0..oks {

@@ -243,7 +243,11 @@ impl Messages {
     }
 
     /// Takes what arrives while a connection closes.
-    pub(super) fn on_last_frames(&mut self, connection: &Subscribed, frames: Vec<Frame>) {
+    pub(super) fn on_last_frames(
+        &mut self,
+        connection: &Subscribed,
+        frames: impl Iterator<Item = Frame>,
+    ) {
         for frame in frames {
             if let Frame::Error(error) = frame
                 && !error.code().is_fatal()
@@ -404,17 +408,20 @@ impl Messages {
         let window = self.flow.window();
         while self.in_flight.started() < limit {
             let delivery = &mut self.delivery;
-            let started = self.in_flight.start(window, |ticket, arrived, received| {
-                let attempts = arrived.message.attempts;
-                if (1..usize::from(attempts)).contains(&max_attempts) {
-                    return Some(Undelivered::Exhausted(Box::new((
-                        ticket, arrived, received,
-                    ))));
-                }
-                let Arrived { message, source } = arrived;
-                let message = IncomingMessage::new(message, source, ticket, received);
-                delivery.deliver(message).err().map(Undelivered::Unreadable)
-            });
+            let started = self.in_flight.start(
+                window,
+                |ticket, mut arrived: Arrived, attempts, received| {
+                    arrived.message.attempts = attempts;
+                    if (1..usize::from(attempts)).contains(&max_attempts) {
+                        return Some(Undelivered::Exhausted(Box::new((
+                            ticket, arrived, received,
+                        ))));
+                    }
+                    let Arrived { message, source } = arrived;
+                    let message = IncomingMessage::new(message, source, ticket, received);
+                    delivery.deliver(message).err().map(Undelivered::Unreadable)
+                },
+            );
             let Some(undelivered) = started else { break };
             self.counters.started += 1;
             match undelivered {

@@ -112,7 +112,7 @@ impl Handler<Frames> for Producer {
 
     fn handle(&mut self, Frames { id, oks, then }: Frames, ctx: &mut Context<Self>) {
         let now = self.burst.on_connection_message();
-        let mut frames = std::iter::repeat_n(Frame::Ok, oks).chain(then);
+        let mut frames = std::iter::repeat_n(Frame::Ok, oks).chain(then.into_frames());
         if !self.respond(id, &mut frames, now) {
             work(self, ctx, move |producer, _| {
                 let now = producer.burst.now();

@@ -38,6 +38,8 @@ const MESSAGE: [u8; 4] = 2_u32.to_be_bytes();
 pub struct FrameDecoder {
     max_frame_size: usize,
     failed: Option<DecodeError>,
+    /// Bytes that were missing of the frame that was incomplete last.
+    missing: usize,
 }
 
 impl FrameDecoder {
@@ -48,6 +50,7 @@ impl FrameDecoder {
         Self {
             max_frame_size,
             failed: None,
+            missing: 0,
         }
     }
 
@@ -62,6 +65,24 @@ impl FrameDecoder {
     ///
     /// [`DecodeError`] if the peer violates the protocol. All later calls return the same error.
     pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
+        let decoded = self.decode_buffered(buffer);
+        if let Ok(None) = &decoded {
+            buffer.reserve(self.missing);
+        }
+        decoded
+    }
+
+    /// Number of bytes that are known to be missing when [`decode_buffered`](Self::decode_buffered)
+    /// has returned `None`.
+    pub(crate) fn missing(&self) -> usize {
+        self.missing
+    }
+
+    /// Like [`decode`](Self::decode), without reserving capacity.
+    pub(crate) fn decode_buffered(
+        &mut self,
+        buffer: &mut BytesMut,
+    ) -> Result<Option<Frame>, DecodeError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
@@ -72,14 +93,15 @@ impl FrameDecoder {
         decoded
     }
 
-    fn next_frame(&self, buffer: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
+    fn next_frame(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, DecodeError> {
         let Some(header) = buffer.first_chunk::<HEADER>() else {
+            self.missing = 0;
             return Ok(None);
         };
         let size = self.frame_size(*header)?;
         let end = HEADER + size;
         let Some(payload) = buffer.get(HEADER..end) else {
-            buffer.reserve(end - buffer.len());
+            self.missing = end - buffer.len();
             return Ok(None);
         };
         // Nearly all frames of a consumer: decoded before the buffer is split.

@@ -1,6 +1,6 @@
 //! The connections of held messages, by small indexes. Pure.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::finished_late::FinishedLate;
 use crate::consumer::connection_key::ConnectionKey;
@@ -22,12 +22,55 @@ pub(in crate::consumer) struct Timing {
 pub(super) struct Connection {
     pub(super) key: ConnectionKey,
     pub(super) timing: Timing,
+    /// The deadline of what is received now.
+    pub(super) deadline: Sum,
+    /// Answers now to messages with earlier deadlines are late.
+    pub(super) margin: Sum,
     pub(super) is_open: bool,
     /// Slots in any state.
     pub(super) slots: usize,
     /// Slots that are not expired.
     pub(super) held: usize,
     pub(super) finished_late: FinishedLate,
+}
+
+/// A time plus a duration, computed once for all messages of a burst.
+#[derive(Debug)]
+pub(super) struct Sum {
+    plus: Duration,
+    latest: Option<(Instant, Instant)>,
+}
+
+impl Sum {
+    fn new(plus: Duration) -> Self {
+        Self { plus, latest: None }
+    }
+
+    pub(super) fn after(&mut self, now: Instant) -> Instant {
+        match self.latest {
+            Some((at, sum)) if at == now => sum,
+            _ => {
+                let sum = now + self.plus;
+                self.latest = Some((now, sum));
+                sum
+            }
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn new(key: ConnectionKey, timing: Timing) -> Self {
+        Self {
+            key,
+            timing,
+            deadline: Sum::new(timing.timeout),
+            margin: Sum::new(timing.margin),
+            is_open: true,
+            slots: 0,
+            held: 0,
+            finished_late: FinishedLate::default(),
+        }
+    }
 }
 
 /// All connections. A slot keeps the index of its connection, so that a message costs no search.

@@ -45,14 +45,14 @@ const NONE: u32 = u32::MAX;
 #[derive(Debug)]
 pub(super) struct InFlight<T> {
     auto_touch: bool,
-    slots: Vec<Slot<T>>,
+    slots: Vec<Slot>,
     free: Vec<u32>,
     connections: Connections,
     deadlines: Deadlines,
     /// Where the last slot of a group was found that was due.
     cursor: usize,
     /// Messages in the order of arrival. Some may have expired meanwhile.
-    queue: VecDeque<Ticket>,
+    queue: VecDeque<(Ticket, T)>,
     waiting: usize,
     started: usize,
     ids: Ids,
@@ -94,14 +94,7 @@ impl<T> InFlight<T> {
 
     /// Adds a connection.
     pub(super) fn open(&mut self, key: ConnectionKey, timing: Timing) {
-        self.connections.add(Connection {
-            key,
-            timing,
-            is_open: true,
-            slots: 0,
-            held: 0,
-            finished_late: FinishedLate::default(),
-        });
+        self.connections.add(Connection::new(key, timing));
     }
 
     /// Notes that a connection is lost. Its messages stay until they are answered or expire; their
@@ -119,13 +112,12 @@ impl<T> InFlight<T> {
 
     /// Whether a lost connection to the same nsqd still has this message with a handler.
     pub(super) fn is_with_a_handler_elsewhere(&self, key: ConnectionKey, id: MessageId) -> bool {
-        let is_elsewhere = |slot: &Slot<T>| {
+        let is_elsewhere = |slot: &Slot| {
             let connection = self.connections.get(slot.connection);
+            let is_other = |it: &Connection| !it.is_open && it.key.nsqd == key.nsqd;
             slot.id == id
-                && slot.key.nsqd == key.nsqd
-                && slot.key != key
-                && connection.is_some_and(|it| !it.is_open)
                 && matches!(slot.state, State::Started(_) | State::Expired(_))
+                && connection.is_some_and(is_other)
         };
         let found = |slot| self.slot(slot).is_some_and(is_elsewhere);
         self.ids.find(self.ids.hash(id), found).is_some()
@@ -140,15 +132,15 @@ impl<T> InFlight<T> {
         message: T,
         now: Instant,
     ) -> Received {
-        let hash = self.ids.hash(id);
-        let is_it = |slot: &Slot<T>| slot.id == id && slot.key == key;
-        let copy = |slot| self.slot(slot).is_some_and(is_it);
-        if let Some(slot) = self.ids.find(hash, copy) {
-            return self.receive_again(slot, attempts, message, now);
-        }
         let Some(index) = self.connections.find_again(key) else {
             return Received::Waiting;
         };
+        let hash = self.ids.hash(id);
+        let is_it = |slot: &Slot| slot.id == id && slot.connection == index;
+        let copy = |slot| self.slot(slot).is_some_and(is_it);
+        if let Some(slot) = self.ids.find(hash, copy) {
+            return self.receive_again(slot, attempts, now);
+        }
         let Some(connection) = self.connections.get_mut(index) else {
             return Received::Waiting;
         };
@@ -157,7 +149,7 @@ impl<T> InFlight<T> {
         }
         connection.slots += 1;
         connection.held += 1;
-        let deadline = now + connection.timing.timeout;
+        let deadline = connection.deadline.after(now);
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => u32::try_from(self.slots.len()).unwrap_or(NONE),
@@ -165,8 +157,7 @@ impl<T> InFlight<T> {
         let place = self.deadlines.set(slot, index, deadline);
         let fresh = |generation| Slot {
             generation,
-            state: State::Waiting(message),
-            key,
+            state: State::Waiting,
             connection: index,
             id,
             attempts,
@@ -183,21 +174,19 @@ impl<T> InFlight<T> {
         }
         self.ids.insert(slot, hash);
         self.waiting += 1;
-        self.queue.push_back(Ticket { slot, generation });
+        self.queue.push_back((Ticket { slot, generation }, message));
         Received::Waiting
     }
 
     /// Takes a message of which an earlier copy is in `slot`.
-    fn receive_again(&mut self, slot: u32, attempts: u16, message: T, now: Instant) -> Received {
+    fn receive_again(&mut self, slot: u32, attempts: u16, now: Instant) -> Received {
         let Some(copy) = self.slots.get_mut(as_index(slot)) else {
             return Received::Waiting;
         };
         copy.attempts = attempts;
         let received = match copy.state {
-            State::Waiting(_) | State::Free => {
-                copy.state = State::Waiting(message);
-                Received::Replaced
-            }
+            // The copies differ in their attempts only.
+            State::Waiting | State::Free => Received::Replaced,
             State::Started(_) => Received::Attached { was_held: true },
             State::Expired(window) => {
                 copy.state = State::Started(window);
@@ -247,22 +236,19 @@ impl<T> InFlight<T> {
         }
     }
 
-    /// Starts the message that has waited longest: returns what `take` makes of it and of when it
-    /// was received. The message is moved once.
+    /// Starts the message that has waited longest: returns what `take` makes of it, of its number
+    /// of deliveries, and of when it was received. The message is moved once.
     #[inline(always)]
     pub(super) fn start<R>(
         &mut self,
         window: Window,
-        take: impl FnOnce(Ticket, T, Instant) -> R,
+        take: impl FnOnce(Ticket, T, u16, Instant) -> R,
     ) -> Option<R> {
         loop {
-            let ticket = self.queue.pop_front()?;
-            if let Some(slot) = self.get_mut(ticket)
-                && let State::Waiting(_) = slot.state
-                && let State::Waiting(message) =
-                    std::mem::replace(&mut slot.state, State::Started(window))
-            {
-                let taken = take(ticket, message, slot.received);
+            let (ticket, message) = self.queue.pop_front()?;
+            if let Some(slot) = self.get_mut(ticket) {
+                slot.state = State::Started(window);
+                let taken = take(ticket, message, slot.attempts, slot.received);
                 self.waiting -= 1;
                 self.started += 1;
                 if self.auto_touch {
@@ -286,14 +272,14 @@ impl<T> InFlight<T> {
         let (was_held, window) = match slot.state {
             State::Started(window) => (true, window),
             State::Expired(window) => (false, window),
-            State::Free | State::Waiting(_) => return None,
+            State::Free | State::Waiting => return None,
         };
-        let (key, id, attempts, deadline) = (slot.key, slot.id, slot.attempts, slot.deadline);
+        let (id, attempts, deadline) = (slot.id, slot.attempts, slot.deadline);
         // If the arbiter was blocked, the deadline may not have been judged yet.
         let is_expired = !was_held || deadline <= now;
         let connection = self.connections.get_mut(slot.connection)?;
-        let is_late = now + connection.timing.margin >= deadline;
-        let is_open = connection.is_open;
+        let is_late = connection.margin.after(now) >= deadline;
+        let (key, is_open) = (connection.key, connection.is_open);
         if is_expired && is_finish && is_open {
             connection.finished_late.insert(id);
         }
@@ -321,12 +307,12 @@ impl<T> InFlight<T> {
         let State::Started(_) = slot.state else {
             return None;
         };
-        let key = slot.key;
+        let (connection, id) = (slot.connection, slot.id);
         if slot.deadline <= now || !self.extend(ticket.slot, now) {
             return None;
         }
         self.schedule(ticket.slot);
-        Some((key, self.get(ticket)?.id))
+        Some((self.connections.get(connection)?.key, id))
     }
 
     /// Moves the deadline of a slot; returns whether it is later now.
@@ -361,8 +347,8 @@ impl<T> InFlight<T> {
                 First::Group { connection, number } => self.find_in_group(connection, number)?,
             };
             let copy = self.slot(slot)?;
-            let (key, id, deadline) = (copy.key, copy.id, copy.deadline);
-            let connection = copy.connection;
+            let (id, deadline, connection) = (copy.id, copy.deadline, copy.connection);
+            let key = self.connections.get(connection)?.key;
             let State::Started(window) = copy.state else {
                 self.remove(slot);
                 return Some(Due::Expired {
@@ -399,7 +385,7 @@ impl<T> InFlight<T> {
     /// whole group it passes the slots once.
     fn find_in_group(&mut self, connection: u32, number: u32) -> Option<u32> {
         let is_it =
-            |slot: &Slot<T>| slot.place == Place::Group(number) && slot.connection == connection;
+            |slot: &Slot| slot.place == Place::Group(number) && slot.connection == connection;
         let from = self.cursor;
         let behind = self.slots.iter().skip(from).position(is_it);
         let found = behind.map(|position| from + position);
@@ -409,37 +395,37 @@ impl<T> InFlight<T> {
 
     /// Takes back the messages that no handler has, of one connection or of all.
     pub(super) fn return_waiting(&mut self, of: Option<ConnectionKey>) -> Vec<Returned> {
-        self.take_back(|slot| {
-            matches!(slot.state, State::Waiting(_)) && of.is_none_or(|key| key == slot.key)
-        })
+        self.take_back(of, |slot| matches!(slot.state, State::Waiting))
     }
 
     /// Takes back the messages that handlers have, of one connection or of all: later answers count
     /// no more.
     pub(super) fn return_started(&mut self, of: Option<ConnectionKey>) -> Vec<Returned> {
-        self.take_back(|slot| {
+        self.take_back(of, |slot| {
             matches!(slot.state, State::Started(_) | State::Expired(_))
-                && of.is_none_or(|key| key == slot.key)
         })
     }
 
-    fn take_back(&mut self, is_wanted: impl Fn(&Slot<T>) -> bool) -> Vec<Returned> {
-        let slots = (0_u32..).zip(&self.slots);
-        let wanted: Vec<_> = slots
-            .filter(|(_, slot)| is_wanted(slot))
-            .map(|(i, _)| i)
-            .collect();
-        let mut returned = Vec::with_capacity(wanted.len());
-        for slot in wanted {
-            let Some(copy) = self.slot(slot) else {
+    fn take_back(
+        &mut self,
+        of: Option<ConnectionKey>,
+        is_wanted: impl Fn(&Slot) -> bool,
+    ) -> Vec<Returned> {
+        let mut returned = Vec::new();
+        for slot in 0..u32::try_from(self.slots.len()).unwrap_or(NONE) {
+            let Some(copy) = self.slot(slot).filter(|copy| is_wanted(copy)) else {
                 continue;
             };
             let connection = self.connections.get(copy.connection);
+            let Some(connection) = connection.filter(|it| of.is_none_or(|key| key == it.key))
+            else {
+                continue;
+            };
             returned.push(Returned {
-                key: copy.key,
+                key: connection.key,
                 id: copy.id,
                 is_held: !matches!(copy.state, State::Expired(_)),
-                is_open: connection.is_some_and(|it| it.is_open),
+                is_open: connection.is_open,
             });
             self.remove(slot);
         }
@@ -458,7 +444,7 @@ impl<T> InFlight<T> {
         copy.generation = copy.generation.wrapping_add(1);
         let is_expired = matches!(copy.state, State::Expired(_));
         match copy.state {
-            State::Waiting(_) => self.waiting -= 1,
+            State::Waiting => self.waiting -= 1,
             State::Started(_) | State::Expired(_) => self.started -= 1,
             State::Free => {}
         }
@@ -474,16 +460,16 @@ impl<T> InFlight<T> {
                 self.forget_if_unused(connection);
             }
         }
-        if self.queue.len() > 2 * self.waiting + 64 {
+        if self.queue.len() > 2 * self.waiting {
             self.forget_freed();
         }
     }
 
-    /// Drops the tickets of messages that expired before they were started.
+    /// Drops the messages that expired before they were started.
     #[inline(never)]
     fn forget_freed(&mut self) {
         let mut queue = std::mem::take(&mut self.queue);
-        queue.retain(|ticket| self.get(*ticket).is_some());
+        queue.retain(|(ticket, _)| self.get(*ticket).is_some());
         self.queue = queue;
     }
 
@@ -497,16 +483,16 @@ impl<T> InFlight<T> {
         }
     }
 
-    fn slot(&self, slot: u32) -> Option<&Slot<T>> {
+    fn slot(&self, slot: u32) -> Option<&Slot> {
         self.slots.get(as_index(slot))
     }
 
-    fn get(&self, ticket: Ticket) -> Option<&Slot<T>> {
+    fn get(&self, ticket: Ticket) -> Option<&Slot> {
         let slot = self.slot(ticket.slot)?;
         slot.is_of(ticket).then_some(slot)
     }
 
-    fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Slot<T>> {
+    fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(as_index(ticket.slot))?;
         slot.is_of(ticket).then_some(slot)
     }

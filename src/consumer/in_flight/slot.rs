@@ -3,16 +3,12 @@
 use std::time::Instant;
 
 use super::{deadlines::Place, ticket::Ticket};
-use crate::{
-    consumer::{backoff::Window, connection_key::ConnectionKey},
-    protocol::MessageId,
-};
+use crate::{consumer::backoff::Window, protocol::MessageId};
 
 #[derive(Debug)]
-pub(super) struct Slot<T> {
+pub(super) struct Slot {
     pub(super) generation: u32,
-    pub(super) state: State<T>,
-    pub(super) key: ConnectionKey,
+    pub(super) state: State,
     /// Index of the connection.
     pub(super) connection: u32,
     pub(super) id: MessageId,
@@ -24,15 +20,15 @@ pub(super) struct Slot<T> {
 }
 
 #[derive(Debug)]
-pub(super) enum State<T> {
+pub(super) enum State {
     Free,
-    Waiting(T),
+    Waiting,
     Started(Window),
     /// With a handler; the deadline has passed.
     Expired(Window),
 }
 
-impl<T> Slot<T> {
+impl Slot {
     /// Whether it has the message of this ticket.
     pub(super) fn is_of(&self, ticket: Ticket) -> bool {
         self.generation == ticket.generation

@@ -66,7 +66,7 @@ impl Bench {
 
     fn start(&mut self) -> Option<(Ticket, u64)> {
         self.held
-            .start(window(), |ticket, number, _| (ticket, number))
+            .start(window(), |ticket, number, _, _| (ticket, number))
     }
 
     /// Receives a message and starts it.

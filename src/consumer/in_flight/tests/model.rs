@@ -13,6 +13,8 @@ struct Entry {
     id: MessageId,
     /// Order of arrival of the first copy.
     order: u64,
+    /// Of the last copy.
+    attempts: u16,
     received: Instant,
     deadline: Instant,
     stage: Stage,
@@ -94,6 +96,7 @@ impl Model {
         let expected = match known.and_then(|known| self.entries.get_mut(known)) {
             Some(entry) => {
                 (entry.received, entry.deadline) = (self.now, deadline);
+                entry.attempts = attempts;
                 match entry.stage {
                     Stage::Waiting => Received::Replaced,
                     Stage::Started(_) => Received::Attached { was_held: true },
@@ -113,6 +116,7 @@ impl Model {
                     key,
                     id,
                     order: self.arrivals,
+                    attempts,
                     received: self.now,
                     deadline,
                     stage: Stage::Waiting,
@@ -130,13 +134,15 @@ impl Model {
             .min_by_key(|entry| entry.order);
         let started = self
             .held
-            .start(window(), |ticket, _, received| (ticket, received));
+            .start(window(), |ticket, order, attempts, received| {
+                (ticket, (order, attempts, received))
+            });
         match (started, first) {
             (None, None) => {}
-            (Some((ticket, received)), Some(first)) => {
+            (Some((ticket, taken)), Some(first)) => {
                 let slot = self.held.get(ticket);
-                let times = slot.map(|slot| (slot.received, slot.deadline));
-                assert_eq!(times, Some((received, first.deadline)));
+                assert_eq!(slot.map(|slot| slot.deadline), Some(first.deadline));
+                assert_eq!(taken, (first.order, first.attempts, first.received));
                 first.stage = Stage::Started(ticket);
                 self.counts[2] += 1;
             }
