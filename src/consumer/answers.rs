@@ -51,22 +51,28 @@ impl AnswerQueue {
 
     /// Adds an answer. Returns whether the consumer still exists.
     pub(super) fn push(&self, ticket: Ticket, answer: Answer) -> bool {
-        let mut waiting = self.lock();
-        if waiting.is_closed {
-            return false;
-        }
-        waiting.answers.push((ticket, answer));
-        let is_first = !mem::replace(&mut waiting.is_woken, true);
-        let waker = if is_first {
-            waiting.waker.clone()
-        } else {
-            None
+        let is_first = {
+            let mut waiting = self.lock();
+            if waiting.is_closed {
+                return false;
+            }
+            waiting.answers.push((ticket, answer));
+            !mem::replace(&mut waiting.is_woken, true)
         };
-        drop(waiting);
+        if is_first {
+            self.wake();
+        }
+        true
+    }
+
+    /// Wakes the consumer, without the lock.
+    #[cold]
+    #[inline(never)]
+    fn wake(&self) {
+        let waker = self.lock().waker.clone();
         if let Some(waker) = waker {
             waker.wake();
         }
-        true
     }
 
     /// Returns all answers so far, for tests without a consumer.

@@ -247,13 +247,22 @@ impl Delivery {
         Ok(())
     }
 
+    /// Whether messages are passed on many at a time.
+    pub(super) fn takes_batches(&self) -> bool {
+        matches!(self.handler.0, Kind::Batches(_) | Kind::Stream(_))
+    }
+
     pub(super) fn end_batch(&mut self) {
-        if self.batch.is_empty() {
+        let batch = std::mem::take(&mut self.batch);
+        self.deliver_batch(batch);
+    }
+
+    /// Passes messages on to a handler that [takes batches](Self::takes_batches).
+    pub(super) fn deliver_batch(&mut self, messages: Vec<IncomingMessage>) {
+        if messages.is_empty() {
             return;
         }
-        // The next batch is about as large.
-        let next = Vec::with_capacity(self.batch.len());
-        let batch = IncomingMessages(std::mem::replace(&mut self.batch, next));
+        let batch = IncomingMessages(messages);
         match &self.handler.0 {
             Kind::Batches(recipient) => recipient.do_send(batch),
             Kind::Stream(sender) => drop(sender.send(batch)),

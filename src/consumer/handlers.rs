@@ -78,11 +78,12 @@ fn take(
     let (is_leaving, is_subscribed) = (connection.is_leaving(), connection.is_subscribed());
     for frame in then {
         match frame {
-            Frame::Message(message) if is_leaving => {
-                messages.return_at_once(connection.key, message.id, now);
-            }
             Frame::Message(message) if is_subscribed => {
-                messages.receive(connection, message, &mut read, now);
+                if is_leaving {
+                    messages.return_at_once(connection.key, message.id, now);
+                } else {
+                    messages.receive(connection, message, &mut read, now);
+                }
             }
             Frame::CloseWait if connection.on_close_wait(now) => {}
             Frame::Error(error) if !error.code().is_fatal() => {

@@ -52,7 +52,10 @@ use crate::{
 /// ```
 #[must_use = "a message that is dropped is requeued"]
 pub struct IncomingMessage {
-    message: Message,
+    timestamp: i64,
+    attempts: u16,
+    id: MessageId,
+    body: Bytes,
     source: Arc<Source>,
     ticket: Ticket,
     received: Instant,
@@ -67,21 +70,52 @@ impl ActixMessage for IncomingMessage {
 }
 
 impl IncomingMessage {
-    pub(super) fn new(
+    /// A message that waits: dropping it does nothing before it is started.
+    #[inline(always)]
+    pub(super) fn waiting(
         message: Message,
         source: Arc<Source>,
         ticket: Ticket,
         received: Instant,
     ) -> Self {
         let timeout = AtomicU64::new(source.first_timeout);
+        let Message {
+            timestamp,
+            attempts,
+            id,
+            body,
+        } = message;
         Self {
-            message,
+            timestamp,
+            attempts,
+            id,
+            body,
             source,
             ticket,
             received,
             timeout,
-            answers_on_drop: true,
+            answers_on_drop: false,
         }
+    }
+
+    /// It is passed on. A copy that came later was received then, with one more attempt.
+    pub(super) fn start(&mut self, attempts: u16, received: Instant) {
+        self.attempts = attempts;
+        self.received = received;
+        self.answers_on_drop = true;
+    }
+
+    pub(super) fn is_started(&self) -> bool {
+        self.answers_on_drop
+    }
+
+    /// It is answered without the queue.
+    pub(super) fn end(&mut self) {
+        self.answers_on_drop = false;
+    }
+
+    pub(super) fn ticket(&self) -> Ticket {
+        self.ticket
     }
 
     /// A message of no consumer, for tests. Its answers stay in the queue.
@@ -93,14 +127,17 @@ impl IncomingMessage {
         let address = "127.0.0.1:4150".into();
         let times = (Duration::from_secs(60), Duration::from_secs(900));
         let source = Source::new(address, topic, channel, answers, times, false);
-        Self::new(message, Arc::new(source), Ticket::DETACHED, now())
+        let attempts = message.attempts;
+        let mut it = Self::waiting(message, Arc::new(source), Ticket::DETACHED, now());
+        it.start(attempts, it.received);
+        it
     }
 
     /// Returns the body. It shares the memory of the read that it came with: to keep a small part
     /// for long, copy it.
     #[must_use]
     pub fn body(&self) -> &Bytes {
-        &self.message.body
+        &self.body
     }
 
     /// Reads the body as JSON.
@@ -115,20 +152,20 @@ impl IncomingMessage {
     /// Returns the id, which is unique within the topic of one nsqd.
     #[must_use]
     pub fn id(&self) -> MessageId {
-        self.message.id
+        self.id
     }
 
     /// Returns when nsqd received the message: nanoseconds since the Unix epoch, by nsqd's clock.
     #[must_use]
     pub fn timestamp(&self) -> i64 {
-        self.message.timestamp
+        self.timestamp
     }
 
     /// Returns the number of deliveries including this one, starting at 1. nsqd's counter wraps
     /// after 65535.
     #[must_use]
     pub fn attempts(&self) -> u16 {
-        self.message.attempts
+        self.attempts
     }
 
     /// Returns the address of the nsqd that delivered the message, as it was configured.
@@ -238,7 +275,7 @@ impl IncomingMessage {
         Settler {
             source: Arc::clone(&self.source),
             ticket: self.ticket,
-            id: self.message.id,
+            id: self.id,
             answer: Answer::Dropped,
         }
     }
@@ -260,7 +297,10 @@ impl fmt::Debug for IncomingMessage {
             .field("topic", self.topic())
             .field("channel", self.channel())
             .field("address", &self.source.address)
-            .field("message", &self.message)
+            .field("id", &self.id)
+            .field("timestamp", &self.timestamp)
+            .field("attempts", &self.attempts)
+            .field("body_len", &self.body.len())
             .finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@ use std::{sync::Arc, task::Context as TaskContext, time::Instant};
 use log::warn;
 
 use super::{
-    answers::{Answer, AnswerQueue, Source},
+    answers::{Answer, AnswerQueue},
     backoff::{BackoffState, Outcome, Window},
     connection_key::ConnectionKey,
     event::ConsumerEvent,
@@ -27,28 +27,12 @@ use super::{
     session::Subscribed,
     stats::Counters,
     subscription::{DeadLetter, DeadLetterReason},
+    waiting::Waiting,
 };
 use crate::{
     error::ConnectionError,
     protocol::{Command, Frame, Message, MessageId, put_finish},
 };
-
-/// A message that waits for its handler.
-#[derive(Debug)]
-pub(super) struct Arrived {
-    message: Message,
-    source: Arc<Source>,
-}
-
-/// A message that the handler does not get.
-enum Undelivered {
-    /// It exceeds `max_attempts`.
-    Exhausted(Box<Exhausted>),
-    Unreadable(Box<Unreadable>),
-}
-
-/// A message with its ticket, and when it was received.
-type Exhausted = (Ticket, Arrived, Instant);
 
 /// An answer that is to be written.
 #[derive(Debug, Clone, Copy)]
@@ -100,7 +84,8 @@ impl AnsweredInTime {
 /// The messages of a consumer.
 pub(super) struct Messages {
     rules: Rules,
-    pub(super) in_flight: InFlight<Arrived>,
+    pub(super) in_flight: InFlight,
+    waiting: Waiting,
     pub(super) flow: Flow,
     pub(super) answers: Arc<AnswerQueue>,
     pub(super) delivery: Delivery,
@@ -123,6 +108,7 @@ impl Messages {
         Self {
             rules,
             in_flight: InFlight::new(auto_touch),
+            waiting: Waiting::default(),
             flow,
             answers: Arc::new(AnswerQueue::new()),
             delivery,
@@ -171,13 +157,12 @@ impl Messages {
     ) {
         let key = connection.key;
         let (id, attempts) = (message.id, message.attempts);
-        let arrived = Arrived {
-            message,
-            source: Arc::clone(&connection.source),
-        };
         read.received += 1;
-        match self.in_flight.receive(key, id, attempts, arrived, now) {
-            Received::Waiting => {
+        match self.in_flight.receive(key, id, attempts, now) {
+            Received::Waiting(ticket) => {
+                let source = Arc::clone(&connection.source);
+                let waiting = IncomingMessage::waiting(message, source, ticket, now);
+                self.waiting.push(waiting);
                 if attempts > 1 && self.in_flight.is_with_a_handler_elsewhere(key, id) {
                     self.counters.redelivered_elsewhere += 1;
                 }
@@ -266,14 +251,14 @@ impl Messages {
         let mut taken = std::mem::take(&mut self.taken);
         self.answers.swap(&mut taken);
         for (ticket, answer) in taken.drain(..) {
-            if answer == Answer::Touch {
+            if matches!(answer, Answer::Touch) {
                 if let Some((key, id)) = self.in_flight.touch(ticket, now) {
                     self.counters.touched += 1;
                     self.writes.push((key, id, Write::Touch));
                 }
                 continue;
             }
-            let is_finish = answer == Answer::Finish;
+            let is_finish = matches!(answer, Answer::Finish);
             let Some(answered) = self.in_flight.answer(ticket, is_finish, now) else {
                 continue;
             };
@@ -383,6 +368,7 @@ impl Messages {
                 }
             }
         }
+        self.waiting.forget_others(&self.in_flight);
     }
 
     /// Passes waiting messages to the handler, as many as it may have.
@@ -404,30 +390,22 @@ impl Messages {
             0 => self.max_in_flight,
             limit => limit,
         };
-        let max_attempts = self.rules.max_attempts;
-        let window = self.flow.window();
+        let (window, max_attempts) = (self.flow.window(), self.rules.max_attempts);
+        let free = limit.saturating_sub(self.in_flight.started());
+        if self.delivery.takes_batches() && max_attempts == 0 && self.in_flight.waiting() <= free {
+            let messages = self.waiting.start_all(&mut self.in_flight, window);
+            self.counters.started += messages.len() as u64;
+            return self.delivery.deliver_batch(messages);
+        }
         while self.in_flight.started() < limit {
-            let delivery = &mut self.delivery;
-            let started = self.in_flight.start(
-                window,
-                |ticket, mut arrived: Arrived, attempts, received| {
-                    arrived.message.attempts = attempts;
-                    if (1..usize::from(attempts)).contains(&max_attempts) {
-                        return Some(Undelivered::Exhausted(Box::new((
-                            ticket, arrived, received,
-                        ))));
-                    }
-                    let Arrived { message, source } = arrived;
-                    let message = IncomingMessage::new(message, source, ticket, received);
-                    delivery.deliver(message).err().map(Undelivered::Unreadable)
-                },
-            );
-            let Some(undelivered) = started else { break };
+            let Some(message) = self.waiting.start(&mut self.in_flight, window) else {
+                break;
+            };
             self.counters.started += 1;
-            match undelivered {
-                None => {}
-                Some(Undelivered::Exhausted(message)) => self.on_exhausted(*message, now),
-                Some(Undelivered::Unreadable(message)) => self.on_unreadable(*message),
+            if (1..usize::from(message.attempts())).contains(&max_attempts) {
+                self.on_exhausted(message, now);
+            } else if let Err(unreadable) = self.delivery.deliver(message) {
+                self.on_unreadable(*unreadable);
             }
         }
         self.delivery.end_batch();
@@ -446,15 +424,14 @@ impl Messages {
     }
 
     /// A message has exceeded `max_attempts`.
-    fn on_exhausted(&mut self, (ticket, arrived, received): Exhausted, now: Instant) {
-        let Arrived { message, source } = arrived;
+    fn on_exhausted(&mut self, mut message: IncomingMessage, now: Instant) {
         self.counters.dead_letters += 1;
         if let Some(to) = &self.rules.dead_letters {
-            let message = IncomingMessage::new(message, source, ticket, received);
             let reason = DeadLetterReason::TooManyAttempts;
             return to.do_send(DeadLetter { message, reason });
         }
-        let Some(answered) = self.in_flight.answer(ticket, true, now) else {
+        message.end();
+        let Some(answered) = self.in_flight.answer(message.ticket(), true, now) else {
             return;
         };
         let mut in_time = AnsweredInTime::default();
@@ -463,16 +440,13 @@ impl Messages {
             self.writes.push((answered.key, answered.id, Write::Finish));
         }
         in_time.report(&mut self.flow, now);
-        let Message {
-            id, attempts, body, ..
-        } = message;
-        let address = Arc::clone(&source.address);
+        let (address, id, attempts) = (message.address(), message.id(), message.attempts());
         warn!("{address}: message {id} was delivered {attempts} times and is discarded");
         self.events.push(ConsumerEvent::Discarded {
-            address,
+            address: address.into(),
             id,
             attempts,
-            body,
+            body: message.body().clone(),
         });
     }
 
@@ -480,6 +454,7 @@ impl Messages {
     pub(super) fn return_waiting(&mut self, of: Option<ConnectionKey>, now: Instant) {
         let returned = self.in_flight.return_waiting(of);
         self.write_returned(returned, now);
+        self.waiting.forget_others(&self.in_flight);
     }
 
     /// Returns messages that handlers have, of one connection or of all.

@@ -24,6 +24,7 @@ mod session;
 mod stats;
 mod stream;
 mod subscription;
+mod waiting;
 
 pub(crate) use self::answers::{Answer, AnswerQueue};
 pub use self::{

@@ -108,9 +108,9 @@ impl FrameDecoder {
         if let Some(data) = payload.strip_prefix(&MESSAGE)
             && let Some(header) = MessageHeader::decode(data)
         {
-            let body = data.len() - MessageHeader::LENGTH;
-            buffer.advance(end - body);
-            let body = buffer.split_to(body).freeze();
+            let before = end - (data.len() - MessageHeader::LENGTH);
+            let mut body = buffer.split_to(end).freeze();
+            body.advance(before);
             return Ok(Some(Frame::Message(header.with_body(body))));
         }
         if let Some(frame) = Frame::plain_response(payload) {

@@ -90,9 +90,12 @@ impl Connections {
         }
     }
 
-    pub(super) fn remove(&mut self, index: u32) {
-        if let Some(place) = self.places.get_mut(as_usize(index)) {
-            *place = None;
+    /// Forgets the others.
+    pub(super) fn retain(&mut self, is_kept: impl Fn(&Connection) -> bool) {
+        for place in &mut self.places {
+            if place.as_ref().is_some_and(|it| !is_kept(it)) {
+                *place = None;
+            }
         }
     }
 
@@ -116,11 +119,11 @@ impl Connections {
             .and_then(|index| u32::try_from(index).ok())
     }
 
-    /// Like [`find`](Self::find), which is faster for the same key then.
-    pub(super) fn find_again(&mut self, key: ConnectionKey) -> Option<u32> {
+    /// The connection with this key and its index, which are found faster the next time.
+    pub(super) fn find_mut(&mut self, key: ConnectionKey) -> Option<(u32, &mut Connection)> {
         let index = self.find(key)?;
         self.latest = index;
-        Some(index)
+        Some((index, self.get_mut(index)?))
     }
 
     #[cfg(test)]

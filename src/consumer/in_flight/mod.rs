@@ -21,7 +21,7 @@ mod results;
 mod slot;
 mod ticket;
 
-use std::{collections::VecDeque, time::Instant};
+use std::time::Instant;
 
 pub(super) use self::{
     connections::Timing,
@@ -41,9 +41,9 @@ use crate::protocol::MessageId;
 /// No slot.
 const NONE: u32 = u32::MAX;
 
-/// All held messages of a consumer. `T` is what is needed to start one.
+/// All held messages of a consumer.
 #[derive(Debug)]
-pub(super) struct InFlight<T> {
+pub(super) struct InFlight {
     auto_touch: bool,
     slots: Vec<Slot>,
     free: Vec<u32>,
@@ -51,14 +51,12 @@ pub(super) struct InFlight<T> {
     deadlines: Deadlines,
     /// Where the last slot of a group was found that was due.
     cursor: usize,
-    /// Messages in the order of arrival. Some may have expired meanwhile.
-    queue: VecDeque<(Ticket, T)>,
     waiting: usize,
     started: usize,
     ids: Ids,
 }
 
-impl<T> InFlight<T> {
+impl InFlight {
     /// `auto_touch`: messages that are with handlers are touched at two thirds of their timeout.
     pub(super) fn new(auto_touch: bool) -> Self {
         Self {
@@ -68,7 +66,6 @@ impl<T> InFlight<T> {
             connections: Connections::default(),
             deadlines: Deadlines::default(),
             cursor: 0,
-            queue: VecDeque::new(),
             waiting: 0,
             started: 0,
             ids: Ids::new(),
@@ -107,7 +104,7 @@ impl<T> InFlight<T> {
             connection.is_open = false;
             connection.finished_late = FinishedLate::default();
         }
-        self.forget_if_unused(index);
+        self.forget_unused();
     }
 
     /// Whether a lost connection to the same nsqd still has this message with a handler.
@@ -129,21 +126,18 @@ impl<T> InFlight<T> {
         key: ConnectionKey,
         id: MessageId,
         attempts: u16,
-        message: T,
         now: Instant,
     ) -> Received {
-        let Some(index) = self.connections.find_again(key) else {
-            return Received::Waiting;
+        let Some((index, connection)) = self.connections.find_mut(key) else {
+            return Received::Waiting(Ticket::DETACHED);
         };
         let hash = self.ids.hash(id);
+        let slots = &self.slots;
         let is_it = |slot: &Slot| slot.id == id && slot.connection == index;
-        let copy = |slot| self.slot(slot).is_some_and(is_it);
+        let copy = |slot| slots.get(as_index(slot)).is_some_and(is_it);
         if let Some(slot) = self.ids.find(hash, copy) {
             return self.receive_again(slot, attempts, now);
         }
-        let Some(connection) = self.connections.get_mut(index) else {
-            return Received::Waiting;
-        };
         if connection.finished_late.contains(id) {
             return Received::FinishedBefore;
         }
@@ -174,14 +168,13 @@ impl<T> InFlight<T> {
         }
         self.ids.insert(slot, hash);
         self.waiting += 1;
-        self.queue.push_back((Ticket { slot, generation }, message));
-        Received::Waiting
+        Received::Waiting(Ticket { slot, generation })
     }
 
     /// Takes a message of which an earlier copy is in `slot`.
     fn receive_again(&mut self, slot: u32, attempts: u16, now: Instant) -> Received {
         let Some(copy) = self.slots.get_mut(as_index(slot)) else {
-            return Received::Waiting;
+            return Received::Waiting(Ticket::DETACHED);
         };
         copy.attempts = attempts;
         let received = match copy.state {
@@ -236,27 +229,27 @@ impl<T> InFlight<T> {
         }
     }
 
-    /// Starts the message that has waited longest: returns what `take` makes of it, of its number
-    /// of deliveries, and of when it was received. The message is moved once.
+    /// Whether a message still waits for a handler.
+    pub(super) fn is_waiting(&self, ticket: Ticket) -> bool {
+        let slot = self.get(ticket);
+        slot.is_some_and(|slot| matches!(slot.state, State::Waiting))
+    }
+
+    /// Starts a message that waits: returns the number of its deliveries, and when it was received.
     #[inline(always)]
-    pub(super) fn start<R>(
-        &mut self,
-        window: Window,
-        take: impl FnOnce(Ticket, T, u16, Instant) -> R,
-    ) -> Option<R> {
-        loop {
-            let (ticket, message) = self.queue.pop_front()?;
-            if let Some(slot) = self.get_mut(ticket) {
-                slot.state = State::Started(window);
-                let taken = take(ticket, message, slot.attempts, slot.received);
-                self.waiting -= 1;
-                self.started += 1;
-                if self.auto_touch {
-                    self.schedule(ticket.slot);
-                }
-                return Some(taken);
-            }
+    pub(super) fn start(&mut self, ticket: Ticket, window: Window) -> Option<(u16, Instant)> {
+        let slot = self.get_mut(ticket)?;
+        let State::Waiting = slot.state else {
+            return None;
+        };
+        slot.state = State::Started(window);
+        let started = (slot.attempts, slot.received);
+        self.waiting -= 1;
+        self.started += 1;
+        if self.auto_touch {
+            self.schedule(ticket.slot);
         }
+        Some(started)
     }
 
     /// Frees the slot of a message that its handler has answered. `None` if it was answered or
@@ -275,15 +268,17 @@ impl<T> InFlight<T> {
             State::Free | State::Waiting => return None,
         };
         let (id, attempts, deadline) = (slot.id, slot.attempts, slot.deadline);
-        // If the arbiter was blocked, the deadline may not have been judged yet.
-        let is_expired = !was_held || deadline <= now;
-        let connection = self.connections.get_mut(slot.connection)?;
+        let connection = self.free_slot(ticket.slot)?;
         let is_late = connection.margin.after(now) >= deadline;
+        // If the arbiter was blocked, the deadline may not have been judged yet.
+        let is_expired = !was_held || (is_late && deadline <= now);
         let (key, is_open) = (connection.key, connection.is_open);
         if is_expired && is_finish && is_open {
             connection.finished_late.insert(id);
         }
-        self.remove(ticket.slot);
+        if !is_open {
+            self.forget_unused();
+        }
         Some(Answered {
             key,
             id,
@@ -432,55 +427,39 @@ impl<T> InFlight<T> {
         returned
     }
 
-    /// Frees a slot.
+    /// Frees a slot, and returns its connection, which may be unused now.
     #[inline(always)]
-    fn remove(&mut self, slot: u32) {
-        let Some(copy) = self.slots.get_mut(as_index(slot)) else {
-            return;
-        };
-        let connection = copy.connection;
+    fn free_slot(&mut self, slot: u32) -> Option<&mut Connection> {
+        let copy = self.slots.get_mut(as_index(slot))?;
+        let index = copy.connection;
         let place = std::mem::replace(&mut copy.place, Place::Unset);
-        self.deadlines.unset(slot, connection, place);
+        self.deadlines.unset(slot, index, place);
         copy.generation = copy.generation.wrapping_add(1);
-        let is_expired = matches!(copy.state, State::Expired(_));
-        match copy.state {
+        let state = std::mem::replace(&mut copy.state, State::Free);
+        self.free.push(slot);
+        self.ids.remove(slot);
+        let connection = self.connections.get_mut(index)?;
+        connection.slots = connection.slots.saturating_sub(1);
+        match state {
             State::Waiting => self.waiting -= 1,
             State::Started(_) | State::Expired(_) => self.started -= 1,
             State::Free => {}
         }
-        copy.state = State::Free;
-        self.free.push(slot);
-        self.ids.remove(slot);
-        if let Some(it) = self.connections.get_mut(connection) {
-            it.slots = it.slots.saturating_sub(1);
-            if !is_expired {
-                it.held = it.held.saturating_sub(1);
-            }
-            if !it.is_open {
-                self.forget_if_unused(connection);
-            }
+        if !matches!(state, State::Expired(_)) {
+            connection.held = connection.held.saturating_sub(1);
         }
-        if self.queue.len() > 2 * self.waiting {
-            self.forget_freed();
-        }
+        Some(connection)
     }
 
-    /// Drops the messages that expired before they were started.
+    fn remove(&mut self, slot: u32) {
+        self.free_slot(slot);
+        self.forget_unused();
+    }
+
+    /// Forgets lost connections that have no messages.
     #[inline(never)]
-    fn forget_freed(&mut self) {
-        let mut queue = std::mem::take(&mut self.queue);
-        queue.retain(|(ticket, _)| self.get(*ticket).is_some());
-        self.queue = queue;
-    }
-
-    /// Forgets a lost connection that has no messages.
-    fn forget_if_unused(&mut self, connection: u32) {
-        if let Some(it) = self.connections.get(connection)
-            && !it.is_open
-            && it.slots == 0
-        {
-            self.connections.remove(connection);
-        }
+    fn forget_unused(&mut self) {
+        self.connections.retain(|it| it.is_open || it.slots > 0);
     }
 
     fn slot(&self, slot: u32) -> Option<&Slot> {

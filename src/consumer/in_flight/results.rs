@@ -1,5 +1,6 @@
 //! What the steps of held messages result in. Pure.
 
+use super::ticket::Ticket;
 use crate::{
     consumer::{backoff::Window, connection_key::ConnectionKey},
     protocol::MessageId,
@@ -8,8 +9,8 @@ use crate::{
 /// What a received message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::consumer) enum Received {
-    /// It waits to be started.
-    Waiting,
+    /// It waits to be started, by this ticket.
+    Waiting(Ticket),
     /// An earlier copy waits; it is replaced. That copy had not expired yet.
     Replaced,
     /// An earlier copy is with a handler, whose answer answers this one.

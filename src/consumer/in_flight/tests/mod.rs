@@ -2,6 +2,7 @@
 
 mod model;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::*;
@@ -47,7 +48,8 @@ fn window() -> Window {
 
 /// One open connection with a clock.
 struct Bench {
-    held: InFlight<u64>,
+    held: InFlight,
+    waiting: VecDeque<(Ticket, u64)>,
     now: Instant,
 }
 
@@ -56,22 +58,34 @@ impl Bench {
         let mut held = InFlight::new(auto_touch);
         held.open(key(0), TIMING);
         let now = Instant::now();
-        Self { held, now }
+        Self {
+            held,
+            waiting: VecDeque::new(),
+            now,
+        }
     }
 
     fn receive(&mut self, number: u64, attempts: u16) -> Received {
-        self.held
-            .receive(key(0), id(number), attempts, number, self.now)
+        let received = self.held.receive(key(0), id(number), attempts, self.now);
+        if let Received::Waiting(ticket) = received {
+            self.waiting.push_back((ticket, number));
+        }
+        received
     }
 
+    /// Starts the message that has waited longest.
     fn start(&mut self) -> Option<(Ticket, u64)> {
-        self.held
-            .start(window(), |ticket, number, _, _| (ticket, number))
+        loop {
+            let (ticket, number) = self.waiting.pop_front()?;
+            if self.held.start(ticket, window()).is_some() {
+                return Some((ticket, number));
+            }
+        }
     }
 
     /// Receives a message and starts it.
     fn started(&mut self, number: u64) -> Ticket {
-        assert_eq!(self.receive(number, 1), Received::Waiting);
+        assert!(is_waiting(self.receive(number, 1)));
         let (ticket, started) = self.start().unwrap();
         assert_eq!(started, number);
         ticket
@@ -91,26 +105,16 @@ impl Bench {
     }
 }
 
+fn is_waiting(received: Received) -> bool {
+    matches!(received, Received::Waiting(_))
+}
+
 fn expired(number: u64, is_started: bool) -> Due {
     Due::Expired {
         key: key(0),
         id: id(number),
         started: is_started.then(window),
     }
-}
-
-/// consumer contract: 9
-#[test]
-fn messages_are_started_in_order_of_arrival() {
-    let mut bench = Bench::new(false);
-    for number in 0..5 {
-        bench.receive(number, 1);
-    }
-    let started: Vec<_> = std::iter::from_fn(|| bench.start())
-        .map(|it| it.1)
-        .collect();
-    assert_eq!(started, [0, 1, 2, 3, 4]);
-    assert_eq!((bench.held.waiting(), bench.held.started()), (0, 5));
 }
 
 /// consumer contract: 1
@@ -203,7 +207,7 @@ fn redelivery_before_the_deadline_is_attached_too() {
     let attached = Received::Attached { was_held: true };
     assert_eq!(bench.receive(1, 2), attached);
     assert_eq!(bench.held.held(key(0)), 1);
-    assert_eq!(bench.receive(2, 1), Received::Waiting);
+    assert!(is_waiting(bench.receive(2, 1)));
     assert_eq!(bench.receive(2, 2), Received::Replaced);
     assert_eq!(bench.held.waiting(), 1);
     assert!(bench.finish(ticket).is_some());
@@ -224,7 +228,7 @@ fn message_finished_too_late_is_finished_again() {
     let ticket = bench.started(2);
     bench.pass(ms(900));
     bench.requeue(ticket);
-    assert_eq!(bench.receive(2, 2), Received::Waiting);
+    assert!(is_waiting(bench.receive(2, 2)));
 }
 
 #[test]
@@ -235,7 +239,7 @@ fn at_most_1000_late_finishes_are_remembered() {
         bench.pass(ms(900));
         bench.finish(ticket);
     }
-    assert_eq!(bench.receive(0, 2), Received::Waiting);
+    assert!(is_waiting(bench.receive(0, 2)));
     assert_eq!(bench.receive(1, 2), Received::FinishedBefore);
 }
 
@@ -324,16 +328,4 @@ fn messages_are_returned_and_later_answers_do_not_count() {
     assert_eq!(bench.held.return_started(None), [returned(1)]);
     assert_eq!(bench.finish(ticket), None);
     assert_eq!((bench.held.waiting(), bench.held.started()), (0, 0));
-}
-
-/// consumer contract: 10
-#[test]
-fn tickets_of_expired_messages_do_not_accumulate() {
-    let mut bench = Bench::new(false);
-    for number in 0..10_000 {
-        bench.receive(number, 1);
-        bench.pass(ms(900));
-    }
-    assert!(bench.held.queue.len() <= 64 + 1);
-    assert!(bench.held.slots.len() <= 1);
 }

@@ -22,14 +22,20 @@ struct Entry {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    Waiting,
+    Waiting(Ticket),
     Started(Ticket),
     Expired(Ticket),
 }
 
+impl Entry {
+    fn is_waiting(&self) -> bool {
+        matches!(self.stage, Stage::Waiting(_))
+    }
+}
+
 struct Model {
     rng: fastrand::Rng,
-    held: InFlight<u64>,
+    held: InFlight,
     entries: Vec<Entry>,
     finished_late: BTreeSet<(ConnectionKey, MessageId)>,
     open: Vec<ConnectionKey>,
@@ -89,16 +95,14 @@ impl Model {
         // A copy that nsqd has stored twice has the same number of attempts.
         let attempts = self.rng.u16(1..5);
         self.arrivals += 1;
-        let received = self
-            .held
-            .receive(key, id, attempts, self.arrivals, self.now);
+        let received = self.held.receive(key, id, attempts, self.now);
         let deadline = self.now + TIMING.timeout;
         let expected = match known.and_then(|known| self.entries.get_mut(known)) {
             Some(entry) => {
                 (entry.received, entry.deadline) = (self.now, deadline);
                 entry.attempts = attempts;
                 match entry.stage {
-                    Stage::Waiting => Received::Replaced,
+                    Stage::Waiting(_) => Received::Replaced,
                     Stage::Started(_) => Received::Attached { was_held: true },
                     Stage::Expired(ticket) => {
                         entry.stage = Stage::Started(ticket);
@@ -112,6 +116,9 @@ impl Model {
                 Received::FinishedBefore
             }
             None => {
+                let Received::Waiting(ticket) = received else {
+                    panic!("{received:?}")
+                };
                 self.entries.push(Entry {
                     key,
                     id,
@@ -119,9 +126,9 @@ impl Model {
                     attempts,
                     received: self.now,
                     deadline,
-                    stage: Stage::Waiting,
+                    stage: Stage::Waiting(ticket),
                 });
-                Received::Waiting
+                received
             }
         };
         assert_eq!(received, expected);
@@ -129,25 +136,21 @@ impl Model {
 
     fn start(&mut self) {
         let waiting = self.entries.iter_mut();
-        let first = waiting
-            .filter(|entry| entry.stage == Stage::Waiting)
-            .min_by_key(|entry| entry.order);
-        let started = self
-            .held
-            .start(window(), |ticket, order, attempts, received| {
-                (ticket, (order, attempts, received))
-            });
-        match (started, first) {
-            (None, None) => {}
-            (Some((ticket, taken)), Some(first)) => {
-                let slot = self.held.get(ticket);
-                assert_eq!(slot.map(|slot| slot.deadline), Some(first.deadline));
-                assert_eq!(taken, (first.order, first.attempts, first.received));
-                first.stage = Stage::Started(ticket);
-                self.counts[2] += 1;
-            }
-            (started, first) => panic!("{started:?} instead of {first:?}"),
-        }
+        let waiting = waiting.filter_map(|entry| match entry.stage {
+            Stage::Waiting(ticket) => Some((ticket, entry)),
+            Stage::Started(_) | Stage::Expired(_) => None,
+        });
+        let Some((ticket, first)) = waiting.min_by_key(|(_, entry)| entry.order) else {
+            return;
+        };
+        assert!(self.held.is_waiting(ticket));
+        let started = self.held.start(ticket, window());
+        assert_eq!(started, Some((first.attempts, first.received)));
+        assert_eq!(self.held.start(ticket, window()), None);
+        let slot = self.held.get(ticket).unwrap();
+        assert_eq!(slot.deadline, first.deadline);
+        first.stage = Stage::Started(ticket);
+        self.counts[2] += 1;
     }
 
     /// Answers a message that a handler has, and a second time.
@@ -155,7 +158,7 @@ impl Model {
         let with_handlers = self.entries.iter().enumerate();
         let with_handlers: Vec<_> = with_handlers
             .filter_map(|(index, entry)| match entry.stage {
-                Stage::Waiting => None,
+                Stage::Waiting(_) => None,
                 Stage::Started(ticket) => Some((index, ticket, true)),
                 Stage::Expired(ticket) => Some((index, ticket, false)),
             })
@@ -188,7 +191,7 @@ impl Model {
         let with_handlers: Vec<_> = with_handlers
             .filter_map(|entry| match entry.stage {
                 Stage::Started(ticket) => Some((ticket, entry)),
-                Stage::Waiting | Stage::Expired(_) => None,
+                Stage::Waiting(_) | Stage::Expired(_) => None,
             })
             .collect();
         let Some((ticket, entry)) = self.rng.choice(with_handlers) else {
@@ -219,8 +222,8 @@ impl Model {
                     self.entries[index].stage = Stage::Expired(ticket);
                     self.counts[5] += 1;
                 }
-                Stage::Waiting => {
-                    assert!(started.is_none());
+                Stage::Waiting(ticket) => {
+                    assert!(started.is_none() && !self.held.is_waiting(ticket));
                     self.entries.remove(index);
                     self.counts[6] += 1;
                 }
@@ -245,7 +248,7 @@ impl Model {
         let returned = self.held.return_waiting(of);
         let before = self.entries.len();
         self.entries
-            .retain(|entry| entry.stage != Stage::Waiting || of.is_some_and(|of| of != entry.key));
+            .retain(|entry| !entry.is_waiting() || of.is_some_and(|of| of != entry.key));
         assert_eq!(returned.len(), before - self.entries.len());
         assert!(returned.iter().all(|it| it.is_held));
         self.counts[7] += 1;
@@ -265,8 +268,7 @@ impl Model {
     }
 
     fn check(&self) {
-        let is_waiting = |entry: &&Entry| entry.stage == Stage::Waiting;
-        let waiting = self.entries.iter().filter(is_waiting).count();
+        let waiting = self.entries.iter().filter(|it| it.is_waiting()).count();
         assert_eq!(self.held.waiting(), waiting);
         assert_eq!(self.held.started(), self.entries.len() - waiting);
         let is_held = |entry: &&Entry| !matches!(entry.stage, Stage::Expired(_));
