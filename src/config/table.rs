@@ -531,8 +531,7 @@ macro_rules! consumer_options {
             /// Maximum number of messages on the way or unanswered, over all nsqds. 0: paused.
             max_in_flight: usize [usize] = 1 => "1",
                 in 0..=1_000_000 => "a number from 0 to 1000000";
-            /// Maximum number of messages that handlers have; the others wait. 0: `max_in_flight`.
-            /// Messages count that have expired while their handlers run.
+            /// Maximum number of messages with handlers, expired ones too. 0: `max_in_flight`.
             concurrency: usize [usize] = 0 => "0",
                 in 0..=1_000_000 => "a number from 0 to 1000000";
             /// Time after which nsqd delivers a message again that was not answered. 0: nsqd's

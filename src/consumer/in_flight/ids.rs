@@ -1,7 +1,9 @@
 //! The slots of held messages by the ids of the messages. Pure.
 
-use super::{NONE, as_index};
 use crate::protocol::MessageId;
+
+/// No slot.
+pub(super) const NONE: u32 = u32::MAX;
 
 /// Number of chains of a new table, as a power of two.
 const FIRST_BITS: u32 = 6;
@@ -146,6 +148,11 @@ impl Ids {
             before = link.next;
         }
     }
+}
+
+/// No slice has the index of [`NONE`].
+pub(super) fn as_index(slot: u32) -> usize {
+    usize::try_from(slot).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

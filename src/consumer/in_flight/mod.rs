@@ -32,14 +32,11 @@ use self::{
     connections::{Connection, Connections},
     deadlines::{Deadlines, First, Place},
     finished_late::FinishedLate,
-    ids::Ids,
+    ids::{Ids, NONE, as_index},
     slot::{Slot, State},
 };
 use super::{backoff::Window, connection_key::ConnectionKey};
 use crate::protocol::MessageId;
-
-/// No slot.
-const NONE: u32 = u32::MAX;
 
 /// All held messages of a consumer.
 #[derive(Debug)]
@@ -475,11 +472,6 @@ impl InFlight {
         let slot = self.slots.get_mut(as_index(ticket.slot))?;
         slot.is_of(ticket).then_some(slot)
     }
-}
-
-/// No slice has the index of [`NONE`].
-fn as_index(slot: u32) -> usize {
-    usize::try_from(slot).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 
 mod checks;
 mod deliveries;
+mod event;
 mod nsqd;
 mod scene;
 mod timeline;

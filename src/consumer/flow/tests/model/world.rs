@@ -11,67 +11,18 @@ use super::{
     Count,
     checks::Checks,
     deliveries::Deliveries,
+    event::{Event, Held, HeldKey, Input, Start, connection},
     nsqd::{Command, Delivery, Nsqd},
     scene::Scene,
     timeline::{MS, Timeline},
 };
-use crate::consumer::{
-    backoff::{Outcome, Window},
-    connection_key::ConnectionKey,
-    flow::Flow,
-};
+use crate::consumer::{backoff::Outcome, flow::Flow};
 
 /// Events after which a schedule ends, even if it is not over.
 const MAX_EVENTS: usize = 5_000;
 
 /// How many nsqd scans late for timeouts, at most.
 const TIMEOUT_SCAN: u64 = 100 * MS;
-
-enum Event {
-    Publish(usize),
-    Connect(usize),
-    Cut(usize, u32),
-    Command(usize, u32, Command),
-    Frame(Delivery),
-    /// nsqd's timeout of a delivery.
-    TimedOut(Delivery),
-    /// The delay of a REQ is over.
-    Requeued(usize, usize),
-    /// The consumer learns of it when its actor runs.
-    Input(Input),
-    Timer(u64),
-    Poll,
-}
-
-enum Input {
-    Opened(usize, u32, u64),
-    Closed(usize, u32),
-    Frame(Delivery),
-    HandlerEnded(HeldKey, Start),
-    Deadline(HeldKey, usize),
-    SetMax(u32),
-    Pause(bool),
-    Leave(usize, u64),
-}
-
-/// nsqd, connection, message.
-type HeldKey = (usize, u32, usize);
-
-/// A message that the consumer has not answered.
-struct Held {
-    number: usize,
-    received: u64,
-    is_expired: bool,
-    in_handler: bool,
-}
-
-/// When a handler started a message.
-#[derive(Clone, Copy)]
-struct Start {
-    window: Window,
-    /// Changes of the backoff before it.
-    changes: usize,
-}
 
 pub(super) struct World<'a> {
     scene: Scene,
@@ -99,13 +50,6 @@ pub(super) struct World<'a> {
     backoff_changes: usize,
     is_paused: bool,
     checks: Checks,
-}
-
-fn connection(nsqd: usize, serial: u32) -> ConnectionKey {
-    ConnectionKey {
-        nsqd: nsqd as u32,
-        serial,
-    }
 }
 
 impl<'a> World<'a> {
