@@ -221,6 +221,7 @@ mod tests {
         [rising, falling.collect()]
     }
 
+    /// checklist: 71
     #[test]
     fn exponential_waits_rise_to_the_maximum_and_fall() {
         let mut backoff = backoff(BackoffStrategy::Exponential, s(120));
@@ -230,6 +231,8 @@ mod tests {
         assert_eq!(backoff.state(), BackoffState::Off);
     }
 
+    /// checklist: 71
+    /// fault: G10
     #[test]
     fn jitter_shortens_the_wait_and_does_not_raise_the_level() {
         let mut backoff = backoff(BackoffStrategy::FullJitter, s(120));
@@ -245,6 +248,7 @@ mod tests {
         );
     }
 
+    /// checklist: 71
     #[test]
     fn own_function_decides_the_wait_of_each_level() {
         let wait = |level| s(10 * u64::from(level));
@@ -262,6 +266,7 @@ mod tests {
         assert_eq!(falling, [s(0)]);
     }
 
+    /// checklist: 71
     #[test]
     fn maximum_of_zero_turns_backoff_off() {
         let mut backoff = backoff(BackoffStrategy::Exponential, s(0));
@@ -269,6 +274,7 @@ mod tests {
         assert_eq!(backoff.state(), BackoffState::Off);
     }
 
+    /// fault: G9
     #[test]
     fn result_during_a_wait_or_of_an_earlier_window_does_not_count() {
         let mut backoff = backoff(BackoffStrategy::Exponential, s(120));

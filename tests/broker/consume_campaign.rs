@@ -347,6 +347,7 @@ async fn until(what: &str, holds: impl AsyncFn() -> bool) {
 }
 
 /// consumer contract: 2, 3
+/// fault: C12
 async fn terminated_nsqd_loses_no_message(broker: Broker) {
     let losses = campaign(&broker, 200, scaled(3, 20), Broker::terminate).await;
     assert!(losses.published > 0);
@@ -355,6 +356,7 @@ async fn terminated_nsqd_loses_no_message(broker: Broker) {
 
 /// nsqd forgets what it had in flight, and a message that was moving to the channel.
 /// consumer contract: 2, 3
+/// fault: C12
 async fn killed_nsqd_loses_only_what_the_client_did_not_receive(broker: Broker) {
     const MAX_IN_FLIGHT: usize = 100;
     let kills = scaled(3, 20);

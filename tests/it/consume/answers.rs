@@ -53,6 +53,7 @@ fn message_can_be_answered_from_any_thread() {
 
 /// consumer contract: 1, 2
 /// checklist: 62
+/// fault: C1, G14
 #[test]
 fn answer_for_a_lost_connection_reaches_no_other() {
     in_virtual_time(async |mut network: Network| {
@@ -107,6 +108,7 @@ fn message_read_after_a_failed_write_is_handled() {
 
 /// Discarding them would turn the kill of an nsqd that forgets them into a loss.
 /// consumer contract: 2
+/// fault: C1
 #[test]
 fn waiting_messages_of_a_lost_connection_are_handled() {
     in_virtual_time(async |mut network: Network| {

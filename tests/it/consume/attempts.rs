@@ -10,6 +10,7 @@ use crate::support::spoken::message_frame;
 
 /// consumer contract: 8
 /// checklist: 64
+/// fault: C5
 #[test]
 fn dead_letter_goes_to_its_recipient_whose_answer_decides() {
     in_virtual_time(async |mut network: Network| {
@@ -126,6 +127,7 @@ fn message_beyond_max_attempts_is_discarded_with_an_event() {
 }
 
 /// checklist: 64
+/// fault: C5
 #[test]
 fn attempts_are_unlimited_by_default() {
     in_virtual_time(async |mut network: Network| {

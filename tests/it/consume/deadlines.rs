@@ -53,6 +53,7 @@ fn message_that_waits_beyond_its_deadline_is_not_started() {
 
 /// consumer contract: 1, 3
 /// checklist: 62
+/// fault: C2
 #[test]
 fn late_finish_is_written_and_late_requeue_is_not() {
     in_virtual_time(async |mut network: Network| {
@@ -107,6 +108,7 @@ fn at_most_max_in_flight_messages_are_with_handlers() {
 }
 
 /// consumer contract: 3
+/// fault: G11
 #[test]
 fn first_delivery_of_a_second_copy_waits_for_the_handler() {
     in_virtual_time(async |mut network: Network| {
@@ -129,6 +131,7 @@ fn first_delivery_of_a_second_copy_waits_for_the_handler() {
 
 /// consumer contract: 3
 /// checklist: 67
+/// fault: G11, G12
 #[test]
 fn redelivery_waits_for_the_running_handler() {
     in_virtual_time(async |mut network: Network| {
@@ -158,6 +161,7 @@ fn redelivery_waits_for_the_running_handler() {
 
 /// After the arbiter was blocked, a read may contain a message and its redeliveries.
 /// consumer contract: 3, 4
+/// fault: C4
 #[test]
 fn redelivery_in_the_same_read_takes_no_capacity() {
     in_virtual_time(async |mut network: Network| {
@@ -196,6 +200,7 @@ fn message_that_expired_in_a_stream_is_no_failure() {
 
 /// consumer contract: 7
 /// checklist: 60
+/// fault: C2
 #[test]
 fn auto_touch_extends_the_deadline_up_to_the_maximum() {
     in_virtual_time(async |mut network: Network| {

@@ -26,6 +26,7 @@ fn counts(report: DrainReport) -> [u64; 4] {
 
 /// consumer contract: 11
 /// checklist: 109
+/// fault: C11, G13
 #[test]
 fn drain_returns_what_waits_and_waits_for_handlers() {
     in_virtual_time(async |mut network: Network| {
@@ -63,6 +64,7 @@ fn drain_returns_what_waits_and_waits_for_handlers() {
 
 /// consumer contract: 11
 /// checklist: 110
+/// fault: C11, G13
 #[test]
 fn drain_returns_messages_of_handlers_at_the_deadline() {
     in_virtual_time(async |mut network: Network| {
@@ -84,6 +86,7 @@ fn drain_returns_messages_of_handlers_at_the_deadline() {
 }
 
 /// consumer contract: 11
+/// fault: C11
 #[test]
 fn drain_that_nsqd_does_not_confirm_says_so() {
     in_virtual_time(async |mut network: Network| {
@@ -123,6 +126,7 @@ fn connection_lost_during_a_drain_is_reported() {
 
 /// consumer contract: 11
 /// checklist: 111
+/// fault: G13
 #[test]
 fn drain_ends_in_every_state_of_the_connection() {
     // While it dials.

@@ -15,6 +15,7 @@ use crate::{
 
 /// consumer contract: 6
 /// checklist: 69, 106
+/// fault: C8
 #[test]
 fn failure_stops_messages_and_successes_resume_them() {
     in_virtual_time(async |mut network: Network| {
@@ -99,6 +100,7 @@ fn consumer_is_starved_when_a_batch_cannot_grow() {
 /// RDY is written when it changes only, and lowered before the answers in the same write.
 /// consumer contract: 4
 /// checklist: 52, 54
+/// fault: G1, G3
 #[test]
 fn capacity_moves_to_a_new_nsqd_without_exceeding_the_maximum() {
     in_virtual_time(async |mut network: Network| {
@@ -161,6 +163,8 @@ fn same_id_of_two_nsqds_is_two_messages() {
     });
 }
 
+/// checklist: 79
+/// fault: C4
 #[test]
 fn removed_nsqd_is_left_gracefully() {
     in_virtual_time(async |mut network: Network| {
@@ -174,6 +178,9 @@ fn removed_nsqd_is_left_gracefully() {
         assert!(remove().await.unwrap());
         assert!(!remove().await.unwrap());
         nsqd.leave_with_returned(&[2]).await;
+        // A message that nsqd sent before it read CLS.
+        nsqd.deliver(3).await;
+        nsqd.expect_req(3, 0).await;
         sleep(s(1)).await;
         running.finish().unwrap();
         nsqd.expect_fin(1).await;

@@ -84,6 +84,7 @@ impl Handler<IncomingMessage> for Blocking {
 
 /// consumer contract: 10
 /// checklist: 66
+/// fault: C13, G12
 #[test]
 fn handler_that_blocks_its_arbiter_does_not_disturb_others() {
     in_system(async |_: Network| {

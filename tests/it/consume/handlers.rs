@@ -114,6 +114,7 @@ fn actor_handles_the_messages_of_a_read_together() {
 
 /// consumer contract: 1
 /// checklist: 65
+/// fault: C3
 #[test]
 fn result_or_panic_of_a_closure_answers_the_message() {
     in_virtual_time(async |mut network: Network| {
@@ -155,6 +156,7 @@ fn result_or_panic_of_a_closure_answers_the_message() {
 }
 
 /// checklist: 66
+/// fault: C3
 #[test]
 fn closure_that_takes_too_long_is_dropped_and_requeued() {
     in_virtual_time(async |mut network: Network| {
@@ -216,6 +218,7 @@ fn concurrency_limits_the_messages_with_handlers() {
 }
 
 /// consumer contract: 1
+/// fault: C3
 #[test]
 fn messages_of_a_handler_that_is_gone_are_returned() {
     in_virtual_time(async |mut network: Network| {
@@ -243,6 +246,7 @@ fn messages_of_a_handler_that_is_gone_are_returned() {
 }
 
 /// consumer contract: 1
+/// fault: C3
 #[test]
 fn messages_in_the_mailbox_of_a_stopped_actor_are_requeued() {
     in_virtual_time(async |mut network: Network| {

@@ -68,6 +68,7 @@ fn subscription_without_a_response_is_retried() {
 
 /// consumer contract: 12
 /// checklist: 63, 106
+/// fault: G11
 #[test]
 fn rejected_answer_is_reported_and_the_connection_lives() {
     in_virtual_time(async |mut network: Network| {
@@ -99,6 +100,7 @@ fn rejected_answer_is_reported_and_the_connection_lives() {
 }
 
 /// consumer contract: 10, 12
+/// fault: C4
 #[test]
 fn peer_that_violates_the_protocol_is_disconnected() {
     let messages: Vec<u8> = (1..=21).flat_map(first_delivery).collect();

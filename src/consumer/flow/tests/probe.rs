@@ -27,6 +27,7 @@ impl Bench {
     }
 }
 
+/// fault: C8
 #[test]
 fn failure_stops_all_and_one_message_is_a_probe() {
     let mut bench = Bench::new(10, 2);
@@ -142,6 +143,7 @@ fn expired_message_lets_its_connection_be_probed() {
     assert_eq!(bench.passes(SETTLED), [(0, 1)]);
 }
 
+/// fault: C8, G8
 #[test]
 fn lost_probe_is_replaced_at_once() {
     let mut bench = Bench::in_backoff(2);
@@ -187,6 +189,7 @@ fn answer_that_ends_a_probe_starts_the_next_one_at_once() {
     assert_eq!(bench.plan(), [(0, 0), (1, 1)]);
 }
 
+/// fault: G9
 #[test]
 fn result_of_earlier_window_does_not_count() {
     let mut bench = Bench::new(10, 1);

@@ -20,6 +20,7 @@ fn single_connection_gets_one_rdy() {
     }
 }
 
+/// checklist: 53
 #[test]
 fn single_connection_gets_what_nsqd_accepts() {
     let mut bench = Bench::new(5000, 1);
@@ -27,6 +28,7 @@ fn single_connection_gets_what_nsqd_accepts() {
     assert_eq!(bench.flow.due(), None);
 }
 
+/// fault: G4
 #[test]
 fn remainder_of_the_division_is_used() {
     let mut bench = Bench::new(9, 6);
@@ -43,6 +45,7 @@ fn idle_consumer_writes_nothing_and_has_no_timer() {
     assert_eq!(bench.flow.due(), None);
 }
 
+/// fault: G5
 #[test]
 fn saturated_connection_gets_what_others_do_not_need() {
     let mut bench = Bench::new(40, 4);
@@ -86,6 +89,7 @@ fn new_connection_gets_its_share_as_answers_free_it() {
     assert_eq!(bench.rdys(), [50, 50]);
 }
 
+/// fault: G2
 #[test]
 fn share_of_lost_connection_is_used_at_once() {
     let mut bench = Bench::new(200, 2);
@@ -104,6 +108,7 @@ fn share_of_lost_connection_is_used_at_once() {
 }
 
 /// Three places are left over, and each saturated connection has them in turn.
+/// fault: G4
 #[test]
 fn small_remainder_rotates_each_second() {
     let mut bench = Bench::new(9, 6);

@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// fault: C7, G6
 #[test]
 fn single_place_serves_all_full_connections_evenly() {
     let mut bench = Bench::new(1, 5);
@@ -27,6 +28,7 @@ fn single_place_alternates_between_busy_and_idle() {
     }
 }
 
+/// fault: C7
 #[test]
 fn spare_places_go_to_saturated_connection() {
     let mut bench = Bench::new(8, 10);
@@ -41,6 +43,7 @@ fn spare_places_go_to_saturated_connection() {
 }
 
 /// Of the connections 0 to 3, one is lost and opened again every 25 ms.
+/// fault: C7
 #[test]
 fn flapping_connections_are_not_always_first_in_line() {
     let mut bench = Bench::new(1, 5);

@@ -74,6 +74,8 @@ fn setting(name: &str) -> Option<u64> {
     Some(value.parse().expect("a number"))
 }
 
+/// consumer contract: 4, 5, 6
+/// fault: C7, C8, G1, G7, G8
 #[test]
 fn random_schedules_keep_the_invariants() {
     let schedules = setting("FLOW_SCHEDULES").unwrap_or(1_000);
