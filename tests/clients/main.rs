@@ -17,6 +17,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod beside_go_nsq;
 mod embedded_nsqd;
 mod go_nsq;
 mod nsq_tools;
@@ -26,6 +27,7 @@ fn main() {
     let trials = [
         go_nsq::trials(),
         nsq_tools::trials(),
+        beside_go_nsq::trials(),
         embedded_nsqd::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();

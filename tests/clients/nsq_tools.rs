@@ -33,7 +33,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// Runs a test that needs NSQ's tools, which are found or built with a real nsqd.
-fn with_tools(test: impl FnOnce() -> Result<(), Failed>) -> Result<Completion, Failed> {
+pub fn with_tools(test: impl FnOnce() -> Result<(), Failed>) -> Result<Completion, Failed> {
     match trials::without_a_real_nsqd(Kind::Real) {
         Some(instead) => instead,
         None => test().map(|()| Completion::Completed),
@@ -77,7 +77,7 @@ fn run(address: &str, http_address: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-fn tool(name: &str) -> io::Result<Command> {
+pub fn tool(name: &str) -> io::Result<Command> {
     let program = nsqd_program::find_other(name).map_err(io::Error::other)?;
     let mut command = Command::new(program);
     command.stderr(Stdio::null());
