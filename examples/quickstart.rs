@@ -1,4 +1,5 @@
-//! A guided tour: three ways to publish, a local rejection, a restart of nsqd, a graceful shutdown.
+//! A guided tour: three ways to publish, a local rejection, a restart of nsqd, a consumer, graceful
+//! shutdowns.
 //!
 //! ```sh
 //! cargo run --example quickstart                                   # an nsqd inside this process
@@ -11,9 +12,12 @@
 use std::{error::Error, process::ExitCode, time::Duration};
 
 use actix_nsq::{
-    DeferredPublish, Delivery, ErrorKind, MultiPublish, Producer, ProducerConfig, Publish,
-    PublishError, Topic, actix::Addr, embedded::EmbeddedNsqd, producer::Drain,
+    ConsumerConfig, ConsumerHandle, DeferredPublish, Delivery, ErrorKind, MultiPublish, Producer,
+    ProducerConfig, Publish, PublishError, Subscription, Topic, actix::Addr,
+    embedded::EmbeddedNsqd, producer::Drain,
 };
+
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[actix::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
@@ -30,8 +34,8 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         embedded.is_some()
     );
 
-    let config = ProducerConfig::builder(address)
-        .publish_timeout(Duration::from_secs(5))
+    let config = ProducerConfig::builder(&address)
+        .publish_timeout(TIMEOUT)
         .build()?;
     let producer = Producer::start(config);
     let topic = Topic::new("quickstart")?;
@@ -51,12 +55,12 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         restart(nsqd, &producer, &topic, &mut counts).await?;
     }
 
-    let timeout = Duration::from_secs(5);
-    let report = producer.send(Drain { timeout }).await?;
+    let report = producer.send(Drain { timeout: TIMEOUT }).await?;
     println!("\nDrained: {report}");
+    consume(&address, &topic, &counts).await?;
     if let Some(nsqd) = &embedded {
         let stored = nsqd.message_count(topic.as_str());
-        println!("nsqd stored {stored} messages.");
+        println!("\nnsqd stored {stored} messages.");
         // The batch is one result and two messages.
         let expected = counts.ok + 1..=counts.ok + 1 + counts.maybe_written;
         counts.unexpected += usize::from(!expected.contains(&stored));
@@ -89,6 +93,24 @@ async fn restart(
     let (restarted, published) = tokio::join!(restart, publish);
     restarted?;
     Ok(published?)
+}
+
+/// Finishes as many messages as were published.
+async fn consume(address: &str, topic: &Topic, counts: &Counts) -> Result<(), Box<dyn Error>> {
+    println!("\nA consumer handles the messages:");
+    let config = ConsumerConfig::builder(address).max_in_flight(10).build()?;
+    let subscription = Subscription::new(topic, "quickstart")?;
+    let (consumer, mut messages) = ConsumerHandle::start(config, subscription);
+    // The batch is one result and two messages.
+    for _ in 0..counts.ok + 1 {
+        let message = tokio::time::timeout(TIMEOUT, messages.next()).await?;
+        let message = message.ok_or("the consumer has ended")?;
+        let (body, attempts) = (message.body(), message.attempts());
+        println!("  {}, attempt {attempts}", String::from_utf8_lossy(body));
+        message.finish()?;
+    }
+    println!("Drained: {}", consumer.drain(TIMEOUT).await?);
+    Ok(())
 }
 
 #[derive(Default)]

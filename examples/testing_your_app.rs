@@ -1,5 +1,5 @@
-//! Tests an application in two ways: with an nsqd inside the process that fails on demand, and with
-//! a mock in place of the producer.
+//! Tests an application in three ways: with an nsqd inside the process that fails on demand, with a
+//! mock in place of the producer, and with messages whose answers a test can see.
 //!
 //! ```sh
 //! cargo test --example testing_your_app     # the tests
@@ -16,8 +16,13 @@
 //! actix-nsq = { version = "0.1", features = ["embedded"] }
 //! ```
 
+use std::time::Duration;
+
 use actix::Recipient;
-use actix_nsq::{Delivery, Producer, ProducerConfig, Publish, Topic, embedded::EmbeddedNsqd};
+use actix_nsq::{
+    ConsumerConfig, ConsumerHandle, Delivery, IncomingMessage, Producer, ProducerConfig, Publish,
+    Requeue, Subscription, Topic, embedded::EmbeddedNsqd,
+};
 
 /// The application: it takes orders, and reports to the customer.
 struct Shop {
@@ -56,22 +61,43 @@ impl Shop {
     }
 }
 
+/// Handles an order, for example in `Handler<IncomingMessage>` of an actor.
+fn serve(order: IncomingMessage, kitchen_is_open: bool) {
+    let answered = if kitchen_is_open {
+        println!("served: {}", String::from_utf8_lossy(order.body()));
+        order.finish()
+    } else {
+        order.requeue(Requeue::default().without_backoff())
+    };
+    if let Err(error) = answered {
+        println!("the order comes again: {error}");
+    }
+}
+
 #[actix::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let nsqd = EmbeddedNsqd::start()?;
     let producer = Producer::start(ProducerConfig::new(nsqd.address().to_string())?);
     let nsq = producer.recipient();
     println!("tea: {:?}", Shop { nsq }.order("tea").await);
+
+    let config = ConsumerConfig::new(nsqd.address().to_string())?;
+    let subscription = Subscription::new(Shop::ORDERS, "kitchen")?;
+    let (consumer, mut orders) = ConsumerHandle::start(config, subscription);
+    if let Some(order) = orders.next().await {
+        serve(order, true);
+    }
+    println!("{}", consumer.drain(Duration::from_secs(5)).await?);
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use actix::{Actor, Addr, Context, Handler};
     use actix_nsq::{
-        ErrorKind, ProducerState, PublishError, WaitConnected, producer::GetState, testing,
+        ErrorKind, ProducerState, PublishError, WaitConnected,
+        producer::GetState,
+        testing::{self, IncomingMessageBuilder, SentAnswer},
     };
 
     use super::*;
@@ -140,6 +166,18 @@ mod tests {
         nsqd.faults().close_after_commands(1);
         assert_eq!(shop.order("tea").await, Reply::WeWillCheck);
         assert_eq!(nsqd.message_count("orders"), 1);
+    }
+
+    #[test]
+    fn order_is_served_or_comes_again() {
+        let (order, answer) = IncomingMessageBuilder::new("tea").build();
+        serve(order, true);
+        assert_eq!(answer.get(), Some(SentAnswer::Finished));
+
+        let (order, answer) = IncomingMessageBuilder::new("tea").build();
+        serve(order, false);
+        let later = Requeue::default().without_backoff();
+        assert_eq!(answer.get(), Some(SentAnswer::Requeued(later)));
     }
 
     /// A mock answers each publish with the same error.
