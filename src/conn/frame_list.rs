@@ -26,7 +26,7 @@ impl FrameLists {
         let kept = self.lock().pop();
         FrameList {
             frames: kept.unwrap_or_else(|| Vec::with_capacity(expected)),
-            home: Some(self.clone()),
+            home: self.clone(),
         }
     }
 
@@ -37,10 +37,10 @@ impl FrameLists {
 }
 
 /// The frames of a read. Dropped, its memory goes back to the connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct FrameList {
     frames: Vec<Frame>,
-    home: Option<FrameLists>,
+    home: FrameLists,
 }
 
 impl FrameList {
@@ -50,10 +50,6 @@ impl FrameList {
 
     pub(super) fn len(&self) -> usize {
         self.frames.len()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
     }
 
     /// Returns the frames with their memory.
@@ -69,12 +65,10 @@ impl FrameList {
 
 impl Drop for FrameList {
     fn drop(&mut self) {
-        if let Some(home) = &self.home {
-            self.frames.clear();
-            let mut kept = home.lock();
-            if kept.len() < MAX_KEPT && self.frames.capacity() > 0 {
-                kept.push(mem::take(&mut self.frames));
-            }
+        self.frames.clear();
+        let mut kept = self.home.lock();
+        if kept.len() < MAX_KEPT && self.frames.capacity() > 0 {
+            kept.push(mem::take(&mut self.frames));
         }
     }
 }

@@ -64,8 +64,8 @@ pub(crate) struct Frames {
     pub(crate) id: ConnId,
     /// Number of leading `OK` frames.
     pub(crate) oks: usize,
-    /// The frames after them.
-    pub(crate) then: FrameList,
+    /// The frames after them, if there are any.
+    pub(crate) then: Option<FrameList>,
 }
 
 /// The actor that sent a [`Closed`].

@@ -33,6 +33,7 @@ pub(crate) use self::{
     connector::DefaultConnector,
     coop::wake_deferred,
     endpoint::{Endpoint, MAX_HOST, is_host_char},
+    frame_list::FrameList,
     handshake::{Connected, connect},
     message::{Closed, ConnId, Frames, Side},
     options::{AuthSecret, Compression, ConnOptions, SecretError, SecretProvider},

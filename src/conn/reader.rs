@@ -112,7 +112,7 @@ impl ConnReader {
         expected: &mut usize,
     ) -> Result<usize, ConnectionError> {
         let (mut count, mut heartbeat) = (0, false);
-        let (mut oks, mut then) = (0, FrameList::default());
+        let (mut oks, mut then) = (0, None::<FrameList>);
         let decoded = loop {
             match self.decoder.decode_buffered(&mut buffer.bytes) {
                 Ok(None) => {
@@ -121,17 +121,15 @@ impl ConnReader {
                 }
                 Err(error) => break Err(error.into()),
                 Ok(Some(Frame::Heartbeat)) => heartbeat = true,
-                Ok(Some(Frame::Ok)) if then.is_empty() => oks += 1,
+                Ok(Some(Frame::Ok)) if then.is_none() => oks += 1,
                 Ok(Some(frame)) => {
-                    if then.is_empty() {
-                        then = lists.take(*expected);
-                    }
+                    let then = then.get_or_insert_with(|| lists.take(*expected));
                     then.push(frame);
                 }
             }
             count += 1;
         };
-        if !then.is_empty() {
+        if let Some(then) = &then {
             *expected = then.len();
         }
         if heartbeat {
@@ -139,7 +137,7 @@ impl ConnReader {
             lists.free();
             self.writer.do_send(Heartbeat);
         }
-        if (oks > 0 || !then.is_empty())
+        if (oks > 0 || then.is_some())
             && let Some(owner) = self.frames.upgrade()
         {
             owner.do_send(Frames {

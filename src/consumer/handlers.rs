@@ -14,7 +14,7 @@ use super::{
     stats::{ConsumerState, GetState, GetStats, IsStarved, NsqdStats, Stats},
 };
 use crate::{
-    conn::{Closed, Frames, Side},
+    conn::{Closed, FrameList, Frames, Side},
     error::{ConfigError, ConnectionError, WaitError},
     link::{
         ConnectionEvent, DeferredReply, LinkOwner, LinkState, Pumped, SubscribeEvents, Unsubscribe,
@@ -37,14 +37,15 @@ impl Handler<Frames> for Consumer {
         };
         if session.is_closing() && !session.state.is_read_after_loss() {
             // Nothing can be written any more; what nsqd rejected counts.
-            self.messages.on_last_frames(&session.state, then.drain());
+            let frames = then.iter_mut().flat_map(FrameList::drain);
+            self.messages.on_last_frames(&session.state, frames);
             return;
         }
         if let Err(reason) = take(
             &mut session.state,
             &mut self.messages,
             oks,
-            then.drain(),
+            then.as_mut(),
             now,
         ) {
             self.close_connection(index, reason, now);
@@ -61,7 +62,7 @@ fn take(
     connection: &mut Subscribed,
     messages: &mut Messages,
     oks: usize,
-    then: impl Iterator<Item = Frame>,
+    then: Option<&mut FrameList>,
     now: Instant,
 ) -> Result<(), ConnectionError> {
     for _ in 0..oks {
@@ -76,7 +77,8 @@ fn take(
     let (mut read, mut problem) = (Read::default(), None);
     // No frame changes these.
     let (is_leaving, is_subscribed) = (connection.is_leaving(), connection.is_subscribed());
-    for frame in then {
+    let mut frames = then.map(FrameList::drain);
+    while let Some(frame) = frames.as_mut().and_then(Iterator::next) {
         match frame {
             Frame::Message(message) if is_subscribed => {
                 if is_leaving {

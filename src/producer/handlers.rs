@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::WaitForConnection,
-    conn::{Closed, ConnId, Frames},
+    conn::{Closed, ConnId, FrameList, Frames},
     error::{Cause, Delivery, PublishError, WaitError},
     link::{
         ConnectionEvent, DeferredReply, LinkOwner, Pumped, Reconnect, SubscribeEvents, Unsubscribe,
@@ -112,7 +112,8 @@ impl Handler<Frames> for Producer {
 
     fn handle(&mut self, Frames { id, oks, then }: Frames, ctx: &mut Context<Self>) {
         let now = self.burst.on_connection_message();
-        let mut frames = std::iter::repeat_n(Frame::Ok, oks).chain(then.into_frames());
+        let then = then.map(FrameList::into_frames).unwrap_or_default();
+        let mut frames = std::iter::repeat_n(Frame::Ok, oks).chain(then);
         if !self.respond(id, &mut frames, now) {
             work(self, ctx, move |producer, _| {
                 let now = producer.burst.now();
