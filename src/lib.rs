@@ -184,8 +184,8 @@ pub use self::{
         IncomingMessages, MessageHandler, MessageStream, Requeue, Subscription,
     },
     error::{
-        AnswerError, ConfigError, ConnectionError, Delivery, ErrorKind, ErrorScope, PublishError,
-        TlsFailure, WaitError,
+        AddNsqdError, AnswerError, ConfigError, ConnectionError, Delivery, ErrorKind, ErrorScope,
+        PublishError, TlsFailure, WaitError,
     },
     handle::{ConsumerHandle, HandleEvent, ProducerHandle, Readiness},
     link::{

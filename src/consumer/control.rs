@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix::Message;
 
-use crate::error::{ConfigError, WaitError};
+use crate::error::{AddNsqdError, WaitError};
 
 /// Changes `max_in_flight`. 0 pauses the consumer.
 #[derive(Debug, Clone, Copy, Message)]
@@ -25,9 +25,13 @@ pub struct Resume;
 ///
 /// # Errors
 ///
-/// [`ConfigError`] if the address is invalid.
+/// [`AddNsqdError`] if the address is invalid or the consumer is drained.
+///
+/// # Cancel safety
+///
+/// A request dropped before the consumer has received it has no effect. Later, the nsqd is added.
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "Result<(), ConfigError>")]
+#[rtype(result = "Result<(), AddNsqdError>")]
 pub struct AddNsqd(pub String);
 
 /// Consumes no more from an nsqd: messages that no handler has are returned, and handlers may still

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     conn::{Closed, FrameList, Frames, Side},
-    error::{ConfigError, ConnectionError, WaitError},
+    error::{AddNsqdError, ConnectionError, WaitError},
     link::{
         ConnectionEvent, DeferredReply, LinkOwner, LinkState, Pumped, SubscribeEvents, Unsubscribe,
         WaitConnected, deadline_after, now,
@@ -200,12 +200,15 @@ impl Handler<Resume> for Consumer {
 }
 
 impl Handler<AddNsqd> for Consumer {
-    type Result = Result<(), ConfigError>;
+    type Result = Result<(), AddNsqdError>;
 
     fn handle(&mut self, AddNsqd(address): AddNsqd, ctx: &mut Context<Self>) -> Self::Result {
         self.on_message(ctx);
         let options = self.config.conn_options(&address.as_str().into())?;
-        if self.nsqds.by_address(&address).is_none() && !self.drain.has_begun() {
+        if self.drain.has_begun() {
+            return Err(AddNsqdError::Drained);
+        }
+        if self.nsqds.by_address(&address).is_none() {
             let index = self.add_link(options);
             self.connect_now(index, ctx);
         }

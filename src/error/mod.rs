@@ -1,6 +1,7 @@
 //! The error types: of a publish, of a configuration, of a connection, and of waiting for a
 //! connection.
 
+mod add_nsqd;
 mod answer;
 mod config;
 mod connection;
@@ -10,6 +11,7 @@ mod tls;
 mod wait;
 
 pub use self::{
+    add_nsqd::AddNsqdError,
     answer::AnswerError,
     config::ConfigError,
     connection::ConnectionError,

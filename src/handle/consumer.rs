@@ -13,7 +13,7 @@ use crate::{
         MessageStream, Pause, RemoveNsqd, Resume, SetMaxInFlight, Stats, Subscription,
         WaitSubscribed,
     },
-    error::{ConfigError, WaitError},
+    error::{AddNsqdError, WaitError},
     link::{ConnectionEvent, SubscribeEvents},
 };
 
@@ -129,14 +129,13 @@ impl ConsumerHandle {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if the address is invalid. A consumer that has stopped ignores the address.
+    /// As for [`AddNsqd`].
     ///
     /// # Cancel safety
     ///
-    /// The nsqd is added nevertheless.
-    pub async fn add_nsqd(&self, address: impl Into<String>) -> Result<(), ConfigError> {
-        let added = self.consumer.send(AddNsqd(address.into())).await;
-        added.unwrap_or(Ok(()))
+    /// As for [`AddNsqd`].
+    pub async fn add_nsqd(&self, address: impl Into<String>) -> Result<(), AddNsqdError> {
+        self.consumer.send(AddNsqd(address.into())).await?
     }
 
     /// Consumes no more from an nsqd; see [`RemoveNsqd`].

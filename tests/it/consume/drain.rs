@@ -2,8 +2,9 @@
 
 use actix::Addr;
 use actix_nsq::{
-    AnswerError, Consumer, ConsumerConfigBuilder, ConsumerState, IncomingMessage, MessageHandler,
-    consumer::{Drain, DrainReport, GetState, WaitSubscribed},
+    AddNsqdError, AnswerError, Consumer, ConsumerConfigBuilder, ConsumerState, IncomingMessage,
+    MessageHandler,
+    consumer::{AddNsqd, Drain, DrainReport, GetState, WaitSubscribed},
 };
 use tokio::{task::JoinHandle, time::sleep};
 
@@ -194,6 +195,8 @@ fn second_drain_shortens_the_first_and_has_its_report() {
         let report = first.await.unwrap();
         assert_eq!(counts(report), [0, 0, 1, 0]);
         assert_eq!(second.await.unwrap(), report);
+        let added = consumer.send(AddNsqd("late".to_owned())).await.unwrap();
+        assert!(matches!(added, Err(AddNsqdError::Drained)), "{added:?}");
     });
 }
 

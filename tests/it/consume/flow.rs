@@ -9,8 +9,8 @@ use actix_nsq::{
 use tokio::time::sleep;
 
 use crate::{
-    harness::{Network, Peer, Recorder, in_virtual_time, ms, s},
-    support::spoken::Command,
+    harness::{Network, Peer, Recorder, drain, in_virtual_time, ms, s},
+    support::spoken::{Command, message_id},
 };
 
 /// consumer contract: 6
@@ -126,6 +126,38 @@ fn capacity_moves_to_a_new_nsqd_without_exceeding_the_maximum() {
             first.expect_fin(number).await;
         }
         second.expect_ready(5).await;
+    });
+}
+
+/// fault: C1, G8
+#[test]
+fn all_of_several_connections_are_replaced_when_they_end() {
+    in_virtual_time(async |mut network: Network| {
+        for count in 1..=6 {
+            let (handler, mut messages) = MessageHandler::stream();
+            let addresses = (0..count).map(|number| format!("nsqd {number}"));
+            let options =
+                |config: ConsumerConfigBuilder| config.addresses(addresses).max_in_flight(6);
+            let consumer = network.start_consumer_with(options, handler);
+            for _ in 0..3 {
+                let mut nsqds = Vec::new();
+                for _ in 0..count {
+                    let mut nsqd = network.connected().await;
+                    nsqd.expect_sub().await;
+                    nsqd.send_ok().await;
+                    nsqds.push(nsqd);
+                }
+                let last = nsqds.last_mut().unwrap();
+                last.deliver(1).await;
+                messages.next().await.unwrap().finish().unwrap();
+                while last.next_command().await != Command::Fin(message_id(1)) {}
+                for nsqd in &mut nsqds {
+                    nsqd.fin().await;
+                }
+            }
+            assert!(drain(&consumer, s(1)).await.is_clean());
+            network.expect_no_dial(s(600)).await;
+        }
     });
 }
 
