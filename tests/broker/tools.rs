@@ -11,7 +11,7 @@ use futures::future::join;
 use serde_json::Value;
 
 use crate::harness::{Scenario, scenarios};
-use crate::support::broker::{Broker, Kind, Settings};
+use crate::support::broker::{Broker, ChannelState, Kind, Settings};
 use crate::support::wait::PATIENCE;
 use crate::support::{example, to_nsq};
 
@@ -34,6 +34,8 @@ pub fn scenarios() -> Vec<Scenario> {
             ..Settings::default()
         }),
         nsq_bench_exits_when_nsqd_is_killed,
+        nsq_bench_consumes_in_every_mode_and_returns_the_rest,
+        nsq_bench_fails_without_enough_messages_to_consume,
     ]
 }
 
@@ -199,8 +201,16 @@ struct Bench {
 
 impl Bench {
     async fn run(address: &str, topic: &str, flags: &str) -> Self {
+        Self::execute("publish", address, topic, flags).await
+    }
+
+    async fn consume(address: &str, topic: &str, flags: &str) -> Self {
+        Self::execute("consume --channel bench", address, topic, flags).await
+    }
+
+    async fn execute(what: &str, address: &str, topic: &str, flags: &str) -> Self {
         let mut command = Command::new(example::program("nsq_bench").unwrap());
-        let given = format!("publish --json --nsqd-tcp-address {address} --topic {topic} {flags}");
+        let given = format!("{what} --json --nsqd-tcp-address {address} --topic {topic} {flags}");
         command.args(given.split(' ')).stdin(Stdio::null());
         let ended = tokio::task::spawn_blocking(move || command.output()).await;
         let ended = ended.unwrap().unwrap();
@@ -385,4 +395,60 @@ async fn nsq_bench_exits_when_nsqd_is_killed(broker: Broker) {
         "{}",
         ended.stderr
     );
+}
+
+async fn nsq_bench_consumes_in_every_mode_and_returns_the_rest(broker: Broker) {
+    let address = broker.address().await;
+    let modes = [
+        ("recipient", ""),
+        ("batch", "--consumer-opt msg_timeout=5s"),
+        ("closure", "--handler-time 1ms"),
+        ("stream", "--nsqd-tcp-address 127.0.0.1:1"),
+    ];
+    for (mode, more) in modes {
+        let stored = Bench::report_of(&broker, mode, "--messages 600 --warmup 0 --size 33").await;
+        assert_eq!(stored["ok"], 600, "{mode}");
+        let flags = format!("--messages 500 --max-in-flight 70 --mode {mode} {more}");
+        let ended = Bench::consume(&address, mode, flags.trim_end()).await;
+        assert_eq!((ended.code, &ended.stderr[..]), (Some(0), ""), "{mode}");
+        let report = ended.report();
+        for (name, value) in [
+            ("messages", 500),
+            ("ok", 500),
+            ("failed", 0),
+            ("not_confirmed", 0),
+            ("max_in_flight", 70),
+        ] {
+            assert_eq!(report[name], value, "{report}");
+        }
+        assert_eq!(report["mode"], mode);
+        assert_eq!(report["size"].as_f64(), Some(33.0), "{report}");
+        // 494 messages follow the first one within the first 99 percent.
+        let number = |name: &str| report[name].as_f64().unwrap();
+        let measured = number("rate") * number("duration_s");
+        assert!((measured / 494.0 - 1.0).abs() < 1e-3, "{report}");
+        assert!(number("cpu_us_per_message") > 0.0, "{report}");
+        let left = ChannelState {
+            depth: 100,
+            ..ChannelState::default()
+        };
+        assert_eq!(broker.channel(mode, "bench").await, left, "{mode}");
+    }
+}
+
+async fn nsq_bench_fails_without_enough_messages_to_consume(broker: Broker) {
+    let address = broker.address().await;
+    Bench::report_of(&broker, "few", "--messages 10 --warmup 0").await;
+    let flags = "--messages 20 --idle-timeout 300ms";
+    let ended = Bench::consume(&address, "few", flags).await;
+    let error = "nsq_bench: 10 of 20 finished, 0 not confirmed\n";
+    assert_eq!((ended.code, &ended.stderr[..]), (Some(1), error));
+    let report = ended.report();
+    assert_eq!((&report["ok"], &report["failed"]), (&10.into(), &10.into()));
+    let state = broker.channel("few", "bench").await;
+    assert_eq!(state, ChannelState::default());
+
+    let ended = Bench::consume(NOWHERE, "few", "--consumer-opt dial_timeout=200ms").await;
+    assert_eq!((ended.code, &ended.stdout[..]), (Some(1), ""));
+    assert!(ended.stderr.contains("not connected"), "{}", ended.stderr);
 }

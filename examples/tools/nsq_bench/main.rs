@@ -1,5 +1,7 @@
 //! `nsq_bench`: a load generator that measures throughput, latency and cost of this client.
 //!
+//! # Publish
+//!
 //! ```text
 //! cargo run --release --example nsq_bench -- publish --topic bench#ephemeral --messages 1000000
 //! nsq_bench publish --topic bench#ephemeral --concurrency 1024 --messages 4000000 --json
@@ -25,6 +27,30 @@
 //! * Exit codes: 0 if every publish is ok, 1 if one failed or nsqd is unreachable, 2 for a wrong
 //!   command line. When as many messages have failed as there are callers, the run stops.
 //!
+//!
+//! # Consume
+//!
+//! ```text
+//! nsq_bench consume --nsqd-tcp-address 127.0.0.1:4150 --topic bench --channel nsq_bench \
+//!     --max-in-flight 2500 --messages 500000 --mode batch
+//! nsq_bench consume --topic bench --channel nsq_bench --messages 5000 --max-in-flight 40 \
+//!     --mode closure --handler-time 20ms
+//! ```
+//!
+//! * The channel must have that number of messages, or get them meanwhile: `nsq_bench publish` can
+//!   publish them. Each is finished as soon as a handler has it.
+//! * `--mode` is the kind of handler: an actor that gets one message at a time (`recipient`) or the
+//!   messages of a read (`batch`), an async closure, or a stream. They run on the arbiter of the
+//!   consumer.
+//! * The measurement starts with the first finished message and ends when 99 percent are finished,
+//!   so that neither the connecting nor the last messages count.
+//! * Then the consumer is drained, which proves that nsqd has executed every answer. Messages
+//!   beyond that number are returned.
+//! * Exit codes: 0 if nsqd has executed a FIN for each message, 1 if not, if no message comes for
+//!   `--idle-timeout`, or if nsqd is unreachable, 2 for a wrong command line.
+//!
+//! # Report
+//!
 //! The summary on standard output has the format of NSQ's `bench_writer`. With `--json` a JSON
 //! object follows on the last line.
 
@@ -32,6 +58,7 @@
 mod arguments;
 mod bodies;
 mod callers;
+mod consume;
 mod measurement;
 mod options;
 #[path = "../shared/producer_opt.rs"]
@@ -47,19 +74,27 @@ use actix_nsq::{
     producer::GetStats,
 };
 
-use self::{callers::Callers, measurement::Measurement, options::Options, report::Report};
+use self::{
+    callers::Callers,
+    measurement::Measurement,
+    options::{Command, Options},
+    report::Report,
+};
 
 fn main() -> ExitCode {
-    let options = Options::from_command_line();
-    match run(&options) {
-        Ok(report) => {
+    let ended = match Command::from_command_line() {
+        Command::Publish(options) => run(&options).map(|report| {
             report.print(options.json);
-            if report.is_clean() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            }
-        }
+            report.is_clean()
+        }),
+        Command::Consume(options) => consume::run(&options).map(|report| {
+            report.print(options.json);
+            report.is_clean()
+        }),
+    };
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("nsq_bench: {error}");
             ExitCode::FAILURE

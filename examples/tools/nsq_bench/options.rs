@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use actix_nsq::{ConfigError, NameError, ProducerConfig, Topic};
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
-use crate::{arguments, bodies::Bodies, producer_opt::producer_opt};
+use crate::{arguments, bodies::Bodies, consume, producer_opt::producer_opt};
 
 /// Suffix of a topic that nsqd keeps in memory only.
 const EPHEMERAL: &str = "#ephemeral";
@@ -15,13 +15,45 @@ const EPHEMERAL: &str = "#ephemeral";
 #[command(name = "nsq_bench", version)]
 struct Flags {
     #[command(subcommand)]
-    command: Command,
+    command: Subcommands,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum Subcommands {
     /// Publishes messages, and reports the throughput, the latency and the cost per message
     Publish(Publish),
+    /// Consumes messages, and reports the throughput and the cost per message
+    Consume(consume::Flags),
+}
+
+/// What to measure.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Publish(Options),
+    Consume(consume::Options),
+}
+
+impl Command {
+    /// Parses the command line. Exits with code 2 if it is wrong.
+    pub(crate) fn from_command_line() -> Self {
+        Self::checked(arguments::parse()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn checked(flags: Flags) -> Result<Self, clap::Error> {
+        let checked = match flags.command {
+            Subcommands::Publish(flags) => Options::new(flags).map(Self::Publish),
+            Subcommands::Consume(flags) => consume::Options::new(flags).map(Self::Consume),
+        };
+        checked.map_err(|error| Flags::command().error(ErrorKind::ValueValidation, error))
+    }
+
+    /// Parses arguments; the first is the name of the program.
+    #[cfg(test)]
+    pub(crate) fn parse<'a>(
+        arguments: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, clap::Error> {
+        arguments::try_parse(arguments).and_then(Self::checked)
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -87,7 +119,7 @@ struct Publish {
     producer_opt: Vec<(String, String)>,
 }
 
-/// The command line.
+/// The command line of `publish`.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) config: ProducerConfig,
@@ -107,22 +139,15 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Parses the command line. Exits with code 2 if it is wrong.
-    pub(crate) fn from_command_line() -> Self {
-        Self::checked(arguments::parse()).unwrap_or_else(|error| error.exit())
-    }
-
-    fn checked(flags: Flags) -> Result<Self, clap::Error> {
-        let Command::Publish(flags) = flags.command;
-        Self::new(flags).map_err(|error| Flags::command().error(ErrorKind::ValueValidation, error))
-    }
-
-    /// Parses arguments; the first is the name of the program.
+    /// Parses the arguments of `publish`; the first is the name of the program.
     #[cfg(test)]
     pub(crate) fn parse<'a>(
         arguments: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, clap::Error> {
-        arguments::try_parse(arguments).and_then(Self::checked)
+        match Command::parse(arguments)? {
+            Command::Publish(options) => Ok(options),
+            Command::Consume(options) => panic!("consume: {options:?}"),
+        }
     }
 
     fn new(flags: Publish) -> Result<Self, String> {
@@ -194,7 +219,7 @@ fn topic_names(topic: &Topic, count: usize) -> Result<Vec<Topic>, NameError> {
         .collect()
 }
 
-fn integer(text: &str, min: u64, max: u64) -> Result<u64, String> {
+pub(crate) fn integer(text: &str, min: u64, max: u64) -> Result<u64, String> {
     let number = text
         .parse()
         .map_err(|_| format!("must be a whole number from {min} to {max}"))?;
@@ -204,7 +229,7 @@ fn integer(text: &str, min: u64, max: u64) -> Result<u64, String> {
         .ok_or_else(|| format!("must be from {min} to {max}"))
 }
 
-fn count(text: &str, max: usize) -> Result<usize, String> {
+pub(crate) fn count(text: &str, max: usize) -> Result<usize, String> {
     Ok(usize::try_from(integer(text, 1, max as u64)?).unwrap_or(max))
 }
 

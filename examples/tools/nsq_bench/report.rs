@@ -131,25 +131,32 @@ impl Report {
             );
         }
         if json {
-            match serde_json::to_string(self) {
-                Ok(object) => println!("{object}"),
-                Err(error) => eprintln!("nsq_bench: {error}"),
-            }
+            print_json(self);
         }
     }
 
-    /// `duration: 1.2s - 120.000mb/s - 600000.000ops/s - 1.667us/op`
     fn summary(&self) -> String {
-        let ok = self.ok as f64;
-        let duration = Duration::from_micros((self.duration_s * 1e6) as u64);
-        let megabytes = self.rate * self.size as f64 / 1024.0 / 1024.0;
-        let each = self.duration_s * 1e6 / ok.max(1.0);
-        let rate = self.rate;
-        format!("duration: {duration:?} - {megabytes:.3}mb/s - {rate:.3}ops/s - {each:.3}us/op")
+        summary(self.duration_s, self.rate, self.ok, self.size as f64)
     }
 }
 
-fn rounded(number: f64) -> f64 {
+/// `duration: 1.2s - 120.000mb/s - 600000.000ops/s - 1.667us/op`
+pub(crate) fn summary(seconds: f64, rate: f64, messages: u64, size: f64) -> String {
+    let duration = Duration::from_micros((seconds * 1e6) as u64);
+    let megabytes = rate * size / 1024.0 / 1024.0;
+    let each = seconds * 1e6 / (messages as f64).max(1.0);
+    format!("duration: {duration:?} - {megabytes:.3}mb/s - {rate:.3}ops/s - {each:.3}us/op")
+}
+
+/// Prints the object of `--json`.
+pub(crate) fn print_json(report: &impl Serialize) {
+    match serde_json::to_string(report) {
+        Ok(object) => println!("{object}"),
+        Err(error) => eprintln!("nsq_bench: {error}"),
+    }
+}
+
+pub(crate) fn rounded(number: f64) -> f64 {
     (number * 1e3).round() / 1e3
 }
 

@@ -1,0 +1,90 @@
+//! Consumes messages and measures that.
+
+mod options;
+mod report;
+mod work;
+
+use std::{error::Error, sync::Arc};
+
+use actix_nsq::{
+    Consumer, IncomingMessage, IncomingMessages, MessageHandler, Subscription,
+    actix::{self, Actor, Context, Handler, System},
+    consumer::{Drain, GetStats, WaitSubscribed},
+};
+
+pub(crate) use self::options::{Flags, Options};
+use self::{
+    options::Mode,
+    report::Report,
+    work::{Measured, Work},
+};
+
+/// Consumes, measures, and drains the consumer.
+pub(crate) fn run(options: &Options) -> Result<Report, Box<dyn Error>> {
+    let mut report = Err("nothing was measured".into());
+    // Counting allocations takes time.
+    allocation_counter::opt_out(|| report = System::new().block_on(consume(options)));
+    report
+}
+
+async fn consume(options: &Options) -> Result<Report, Box<dyn Error>> {
+    let work = Arc::new(Work::new(options));
+    let config = options.config.clone();
+    let connection = config.connection();
+    let timeout = connection.dial_timeout() + connection.handshake_timeout();
+    let drain_timeout = config.drain_timeout();
+    let subscription = Subscription::new(&options.topic, &options.channel)?;
+    let consumer = Consumer::start(config, subscription, handler(options.mode, &work));
+    consumer.send(WaitSubscribed { timeout }).await??;
+    work.wait(options.idle_timeout).await;
+    let timeout = drain_timeout;
+    let drained = consumer.send(Drain { timeout }).await?;
+    let counters = consumer.send(GetStats).await?.counters;
+    Ok(Report::new(options, work.measured(), counters, drained))
+}
+
+fn handler(mode: Mode, work: &Arc<Work>) -> MessageHandler {
+    let worker = Worker(Arc::clone(work));
+    match mode {
+        Mode::Recipient => worker.start().recipient::<IncomingMessage>().into(),
+        Mode::Batch => worker.start().recipient::<IncomingMessages>().into(),
+        Mode::Closure => MessageHandler::from_fn(move |message| {
+            let Worker(work) = worker.clone();
+            async move { work.handle_in_closure(message).await }
+        }),
+        Mode::Stream => {
+            let (handler, mut messages) = MessageHandler::stream();
+            actix::spawn(async move {
+                while let Some(message) = messages.next().await {
+                    worker.0.handle(message);
+                }
+            });
+            handler
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Worker(Arc<Work>);
+
+impl Actor for Worker {
+    type Context = Context<Self>;
+}
+
+impl Handler<IncomingMessage> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, message: IncomingMessage, _: &mut Context<Self>) {
+        self.0.handle(message);
+    }
+}
+
+impl Handler<IncomingMessages> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, messages: IncomingMessages, _: &mut Context<Self>) {
+        for message in messages {
+            self.0.handle(message);
+        }
+    }
+}
