@@ -16,19 +16,21 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from . import nsqd, picture, programs, table
+from .consuming import ConsumeRunner
 from .programs import Failed, Runner
-from .rows import GO, ONE_MPUB, ROWS, Runs
+from .rows import CONSUME_ROWS, GO, ONE_MPUB, PUBLISH_ROWS, ROWS, ConsumeRow, Runs
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = ROOT / "benches" / "README.md"
 PICTURE = ROOT / "benches" / "comparison.svg"
 SHOWN = f"![Messages per second of each program, for each workload]({PICTURE.name})\n\n"
 
-# The two parts of the report, which are separate sections of the README.
-PLAIN_ROWS, LAYERED_ROWS = "comparison", "layers"
+# The parts of the report, which are separate sections of the README.
+PLAIN, LAYERED, CONSUMING = "comparison", "layers", "consuming"
 PARTS = {
-    PLAIN_ROWS: [row for row in ROWS if not row.layers],
-    LAYERED_ROWS: [row for row in ROWS if row.layers],
+    PLAIN: [row for row in PUBLISH_ROWS if not row.layers],
+    LAYERED: [row for row in PUBLISH_ROWS if row.layers],
+    CONSUMING: list(CONSUME_ROWS),
 }
 
 # Minimum ratio of one MPUB to go-nsq; with less the goals do not apply to this machine.
@@ -103,7 +105,7 @@ def main(about):
 
 def compare(chosen):
     target = programs.target_folder(ROOT)
-    binaries = programs.build(ROOT, target)
+    binaries, consumers = programs.build(ROOT, target)
     program = nsqd.find(ROOT, target)
     load = os.getloadavg()[0]
     if load > 0.5:
@@ -120,7 +122,14 @@ def compare(chosen):
         if any(row.one_core for row in rows):
             server = running.enter_context(nsqd.Nsqd(program, core))
             pinned = Runner(binaries, server, ours, prepared)
-        all_runs = run_rounds(chosen, rows, lambda row: pinned if row.one_core else free)
+        consuming = ConsumeRunner(consumers, program)
+
+        def runner_of(row):
+            if isinstance(row, ConsumeRow):
+                return consuming
+            return pinned if row.one_core else free
+
+        all_runs = run_rounds(chosen, rows, runner_of)
         machine = describe(chosen, free.nsqd)
         parts = {
             name: [runs for runs in all_runs if runs.row in part]
@@ -163,7 +172,9 @@ def check(part, all_runs, runner):
     """Checks whether this part is valid. Returns that, and the texts for the report."""
     valid = True
     texts = ["nsqd counted every message of every run, warm-up included, and answered each OK."]
-    if part == PLAIN_ROWS:
+    if part == CONSUMING:
+        texts = ["nsqd had no message left after any run, neither waiting nor in flight."]
+    elif part == PLAIN:
         valid &= check_writes(runner, texts)
     else:
         texts.append(
@@ -206,7 +217,7 @@ def check_writes(runner, texts):
 
 
 def describe(chosen, server):
-    """Describes the machine, the programs and the command."""
+    """Describes the machine and the programs."""
 
     def first_line(*command):
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -218,21 +229,29 @@ def describe(chosen, server):
         model = None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     processor = model.group(1) if model else platform.processor() or platform.machine()
-    # Only options that affect the figures.
-    flags = ["--rounds", str(chosen.rounds), "--seconds", f"{chosen.seconds:g}"]
-    flags += [part for name in chosen.only or () for part in ("--only", name)]
-    flags += [part for option in chosen.producer_opt for part in ("--producer-opt", option)]
-    command = shlex.join(["benches/compare"] + flags)
-    rounds = "round" if chosen.rounds == 1 else "rounds"
     go = first_line("go", "version").replace("go version ", "")
     date, system = time.strftime("%Y-%m-%d"), f"{platform.system()} {platform.release()}"
     return [
         f"{date}: {cores} cores, {processor}, {system}",
         f"{server.version()}, go-nsq 1.1.0 built with {go}, tokio-nsq 0.14.0, "
         f"{first_line('rustc', '--version')}",
-        f"`{command}`: medians of {chosen.rounds} {rounds} of about {chosen.seconds:g} s for each "
-        "program; ± is half the distance between the slowest and the fastest",
     ]
+
+
+def measured(chosen, part):
+    """Describes the command, and what the figures of a part are."""
+    # Only options that affect the figures.
+    flags = ["--rounds", str(chosen.rounds), "--seconds", f"{chosen.seconds:g}"]
+    flags += [part for name in chosen.only or () for part in ("--only", name)]
+    flags += [part for option in chosen.producer_opt for part in ("--producer-opt", option)]
+    command = shlex.join(["benches/compare"] + flags)
+    rounds = f"{chosen.rounds} round" if chosen.rounds == 1 else f"{chosen.rounds} rounds"
+    if part != CONSUMING:
+        rounds += f" of about {chosen.seconds:g} s for each program"
+    return (
+        f"`{command}`: medians of {rounds}; ± is half the distance between the lowest and the "
+        "highest"
+    )
 
 
 def publish(chosen, target, parts, machine, checked):
@@ -240,11 +259,15 @@ def publish(chosen, target, parts, machine, checked):
     out = chosen.out or target / "compare"
     out.mkdir(parents=True, exist_ok=True)
     all_runs = [runs for part in parts.values() for runs in part]
-    texts = {name: table.report(part, machine, checked[name][1]) for name, part in parts.items()}
+    texts = {
+        name: table.report(part, machine + [measured(chosen, name)], checked[name][1])
+        for name, part in parts.items()
+    }
     text = "\n".join(texts.values())
     print(text)
     (out / "report.md").write_text(text)
-    (out / "picture.svg").write_text(picture.picture(all_runs, machine[0]))
+    publishing = [runs for runs in all_runs if not isinstance(runs.row, ConsumeRow)]
+    (out / "picture.svg").write_text(picture.picture(publishing, machine[0]))
     runs = {runs.row.name: runs.of for runs in all_runs}
     checks = [check for _, texts in checked.values() for check in texts]
     kept = {"machine": machine, "checks": checks, "runs": runs}
@@ -255,9 +278,9 @@ def publish(chosen, target, parts, machine, checked):
         return 1
     if chosen.update_readme:
         for name, part in texts.items():
-            update_readme(name, SHOWN + part if name == PLAIN_ROWS else part)
-        if PLAIN_ROWS in parts:
-            PICTURE.write_text(picture.picture(parts[PLAIN_ROWS], machine[0]))
+            update_readme(name, SHOWN + part if name == PLAIN else part)
+        if PLAIN in parts:
+            PICTURE.write_text(picture.picture(parts[PLAIN], machine[0]))
     missed = any(rating == "missed" for runs in all_runs for _, _, rating in table.judge(runs))
     return int(chosen.strict and missed)
 

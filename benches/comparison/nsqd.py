@@ -13,10 +13,14 @@ import time
 import urllib.request
 from pathlib import Path
 
+from .rows import MAX_BODY
+
+# nsqd logs the end of a compressed connection as an error.
+FLAGS = ["--log-level=fatal"]
+
 # A topic without a channel keeps this many messages in memory, and an ephemeral one drops the rest:
-# nothing is written to disk, the heap stays constant, and every message is counted. nsqd logs the
-# end of a compressed connection as an error, hence the log level.
-FLAGS = ["--mem-queue-size=10000", "--log-level=fatal"]
+# nothing is written to disk, the heap stays constant, and every message is counted.
+MEM_QUEUE_SIZE = 10_000
 
 # The version that is built, and the default of the tests.
 VERSION = "1.3.0"
@@ -48,9 +52,10 @@ def find(root, target):
 class Nsqd:
     """A running nsqd. The end of the `with` block kills it and removes its data."""
 
-    def __init__(self, program, core=None, certificate=None):
+    def __init__(self, program, core=None, certificate=None, mem_queue_size=MEM_QUEUE_SIZE):
         """`certificate` is the folder with the certificate for TLS."""
         self.program, self.core, self.certificate = program, core, certificate
+        self.flags = FLAGS + [f"--mem-queue-size={mem_queue_size}"]
 
     def __enter__(self):
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -72,8 +77,9 @@ class Nsqd:
             addresses.append(f"--tls-key={self.certificate}/key.pem")
             # With a certificate nsqd also listens for HTTPS, by default at a fixed port.
             addresses.append("--https-address=127.0.0.1:0")
+        flags = [f"--data-path={self.data.name}"] + addresses + self.flags
         self.process = subprocess.Popen(
-            pinned(self.core) + [self.program, f"--data-path={self.data.name}"] + addresses + FLAGS,
+            pinned(self.core) + [self.program] + flags,
             env=environment(self.core),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -99,11 +105,37 @@ class Nsqd:
             self.process.wait()
         self.data.cleanup()
 
-    def get(self, path):
+    def get(self, path, body=None):
+        """Sends a GET, or a POST if there is a body."""
         # Ignores the proxies of the environment.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://{self.http}{path}", timeout=TIMEOUT) as response:
+        with opener.open(f"http://{self.http}{path}", body, timeout=TIMEOUT) as response:
             return response.read()
+
+    def fill(self, topic, channel, messages, size):
+        """Creates a channel, and publishes messages until it has this number of them."""
+        self.get(f"/topic/create?topic={topic}", b"")
+        self.get(f"/channel/create?topic={topic}&channel={channel}", b"")
+        message = size.to_bytes(4, "big") + bytes(index % 251 for index in range(size))
+        most = (MAX_BODY - 4) // len(message)
+        for first in range(0, messages, most):
+            count = min(most, messages - first)
+            self.get(f"/mpub?topic={topic}&binary=true", count.to_bytes(4, "big") + message * count)
+        self.until_unfinished(messages)
+
+    def until_unfinished(self, messages):
+        """Waits until the channels have this number of messages, those in flight included."""
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            stats = json.loads(self.get("/stats?format=json&include_clients=false"))
+            channels = [channel for topic in stats["topics"] for channel in topic["channels"]]
+            counts = ("depth", "in_flight_count", "deferred_count")
+            unfinished = sum(channel[count] for channel in channels for count in counts)
+            if unfinished == messages:
+                return
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"nsqd has {unfinished} messages instead of {messages}")
+            time.sleep(0.01)
 
     def count(self):
         """Returns the number of messages of all topics since the start."""

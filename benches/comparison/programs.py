@@ -42,7 +42,7 @@ def target_folder(root):
 
 
 def build(root, target):
-    """Builds all programs, and returns their commands."""
+    """Builds all programs, and returns the commands that publish and those that consume."""
     if shutil.which("go") is None:
         os.environ["PATH"] += os.pathsep + "/usr/local/go/bin"
     for tool in ("cargo", "go"):
@@ -55,7 +55,7 @@ def build(root, target):
     others = [f"--manifest-path={sources / 'rust' / 'Cargo.toml'}", f"--target-dir={peers}"]
     steps = (
         ("nsq_bench", cargo + ["--example", "nsq_bench"], root),
-        ("tokio-nsq, the floor and the certificate", cargo + others, root),
+        ("tokio-nsq, the floors and the certificate", cargo + others, root),
         ("go-nsq", ["go", "build", "-o", str(peers / "go-nsq"), "."], sources / "go"),
     )
     for name, command, folder in steps:
@@ -63,13 +63,21 @@ def build(root, target):
         environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}
         if subprocess.run(command, cwd=folder, env=environment).returncode:
             raise Failed(f"{name} cannot be built")
-    return {
-        OURS: [str(target / "release" / "examples" / "nsq_bench"), "publish"],
-        GO: [str(peers / "go-nsq")],
+    ours, go = str(target / "release" / "examples" / "nsq_bench"), str(peers / "go-nsq")
+    publishers = {
+        OURS: [ours, "publish"],
+        GO: [go],
         TOKIO: [str(peers / "release" / "tokio_nsq")],
         "floor": [str(peers / "release" / "floor")],
         "certificate": [str(peers / "release" / "certificate")],
     }
+    consumers = {
+        OURS: [ours, "consume"],
+        GO: [go, "consume"],
+        TOKIO: [str(peers / "release" / "consume_tokio_nsq")],
+        "floor": [str(peers / "release" / "consume_floor")],
+    }
+    return publishers, consumers
 
 
 def prepare(binaries, folder, sizes):
@@ -113,36 +121,11 @@ class Runner:
         warmup = max(messages // 10, 1)
         command = pinned(self.nsqd.core) + self.command(row, program, messages, warmup)
         before = self.nsqd.count()
-        code, out, err = self.execute(command, meanwhile)
-        if code:
-            raise Failed(f"{' '.join(command)} exited with {code}:\n{out}{err}")
-        report = json.loads(out.splitlines()[-1])
-        ok, failed = report["ok"], report["failed"]
-        if ok != messages or failed:
-            raise Failed(f"{program.name}: {ok} of {messages} ok, {failed} failed")
+        report = report_of(command, messages, meanwhile, environment(self.nsqd.core))
         published, counted = messages + warmup, self.nsqd.count() - before
         if counted != published:
             raise Failed(f"{program.name} published {published} messages, nsqd counted {counted}")
         return report
-
-    def execute(self, command, meanwhile):
-        """Runs a command, and calls `meanwhile` at intervals until it exits."""
-        deadline = time.monotonic() + TIMEOUT
-        with subprocess.Popen(
-            command, stdout=PIPE, stderr=PIPE, text=True, env=environment(self.nsqd.core)
-        ) as process:
-            try:
-                while True:
-                    try:
-                        out, err = process.communicate(timeout=POLL if meanwhile else TIMEOUT)
-                        return process.returncode, out, err
-                    except subprocess.TimeoutExpired:
-                        if time.monotonic() > deadline:
-                            raise
-                        meanwhile()
-            except BaseException:
-                process.kill()
-                raise
 
     def calibrate(self, row, program, seconds):
         """Returns the number of messages, in whole windows, that take about `seconds`.
@@ -159,6 +142,36 @@ class Runner:
         self.tls[row.name, program.name] = layers_of(row, program, seen)
         windows = max(round(report["rate"] * seconds / row.round), MIN_PUBLISHES)
         return windows * row.round
+
+
+def report_of(command, messages, meanwhile=None, env=None):
+    """Runs a command, and returns its report. Fails if not every message is ok."""
+    code, out, err = execute(command, meanwhile, env)
+    if code:
+        raise Failed(f"{' '.join(command)} exited with {code}:\n{out}{err}")
+    report = json.loads(out.splitlines()[-1])
+    ok, failed = report["ok"], report["failed"]
+    if ok != messages or failed:
+        raise Failed(f"{' '.join(command)}: {ok} of {messages} ok, {failed} failed")
+    return report
+
+
+def execute(command, meanwhile, env):
+    """Runs a command, and calls `meanwhile` at intervals until it exits."""
+    deadline = time.monotonic() + TIMEOUT
+    with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, env=env) as process:
+        try:
+            while True:
+                try:
+                    out, err = process.communicate(timeout=POLL if meanwhile else TIMEOUT)
+                    return process.returncode, out, err
+                except subprocess.TimeoutExpired:
+                    if time.monotonic() > deadline:
+                        raise
+                    meanwhile()
+        except BaseException:
+            process.kill()
+            raise
 
 
 def layers_of(row, program, seen):

@@ -7,6 +7,10 @@ OURS, GO, TOKIO = "actix-nsq", "go-nsq", "tokio-nsq"
 ONE_MPUB, PUBS = "floor, one MPUB", "floor, PUBs"
 MPUBS = "floor, MPUB"
 
+# The consumers: OURS is an actor that gets one message at a time.
+BATCHES, CLOSURE, STREAM = f"{OURS}, batches", f"{OURS}, closure", f"{OURS}, stream"
+FINS = "floor, FINs per read"
+
 # Default of nsqd's --max-body-size; the floor's one MPUB must not exceed it.
 MAX_BODY = 5 << 20
 
@@ -20,7 +24,7 @@ class Program:
 
     @property
     def binary(self):
-        return "floor" if self.name.startswith("floor") else self.name
+        return self.name.split(",")[0]
 
 
 @dataclass(frozen=True)
@@ -31,17 +35,19 @@ class Goal:
     peer: str
     must: float
     aim: float
+    program: str = OURS
 
     @property
     def more_is_better(self):
         return self.what == "rate"
 
     def text(self):
-        return {
+        what = {
             "rate": f"rate to {self.peer}",
             "cpu_us_per_message": f"CPU per message to {self.peer}",
             "p50_us": f"p50 to {self.peer}",
         }[self.what]
+        return what if self.program == OURS else f"{self.program}: {what}"
 
     def rating(self, ratio):
         def reached(bound):
@@ -68,9 +74,18 @@ class Layers:
             yield from ("deflate=true", "deflate_level=6")
 
 
+class Workload:
+    """What the rows have in common: a name, a title, programs and goals."""
+
+    @property
+    def floor(self):
+        """The first floor among the programs, if any."""
+        return next((program.name for program in self.programs if program.binary == "floor"), None)
+
+
 @dataclass(frozen=True)
-class Row:
-    """One workload."""
+class Row(Workload):
+    """One workload of publishing."""
 
     name: str
     title: str
@@ -82,11 +97,6 @@ class Row:
     topics: int = 1
     one_core: bool = False
     layers: Optional[Layers] = None
-
-    @property
-    def floor(self):
-        """The first floor among the programs, if any."""
-        return next((program.name for program in self.programs if program.binary == "floor"), None)
 
     @property
     def round(self):
@@ -113,7 +123,40 @@ def layered(name, title, layers, *goals):
     return Row(name, f"64 callers, {title}", 64, programs(), goals, layers=layers)
 
 
-ROWS = (
+@dataclass(frozen=True)
+class ConsumeRow(Workload):
+    """One workload of consuming: the first of `nsqds` has all messages."""
+
+    name: str
+    title: str
+    max_in_flight: int
+    messages: int
+    programs: Tuple[Program, ...]
+    goals: Tuple[Goal, ...]
+    size: int = 200
+    nsqds: int = 1
+    handler_time: Optional[str] = None
+    one_core = False
+    layers = None
+
+    def flags(self, topic, channel):
+        flags = ["--topic", topic, "--channel", channel]
+        flags += ["--max-in-flight", str(self.max_in_flight), "--messages", str(self.messages)]
+        if self.handler_time:
+            flags += ["--handler-time", self.handler_time]
+        return flags + ["--json"]
+
+
+def consumers(name):
+    """Returns what the consumer of this name must reach."""
+    return (
+        Goal("rate", TOKIO, 0.95, 1, name),
+        Goal("cpu_us_per_message", TOKIO, 0.7, 0.6, name),
+        Goal("rate", FINS, 0.85, 0.95, name),
+    )
+
+
+PUBLISH_ROWS = (
     Row("64", "64 callers", 64, programs(ONE_MPUB, PUBS), (
         Goal("rate", ONE_MPUB, 0.58, 0.7),
         Goal("rate", GO, 4.2, 5.5),
@@ -164,12 +207,31 @@ ROWS = (
     ),
 )
 
+CONSUME_ROWS = (
+    ConsumeRow("consume", "500,000 messages, 2,500 in flight", 2500, 500_000, (
+        Program(OURS, ("--mode", "recipient")),
+        Program(BATCHES, ("--mode", "batch")),
+        Program(CLOSURE, ("--mode", "closure")),
+        Program(STREAM, ("--mode", "stream")),
+        Program(GO),
+        Program(TOKIO),
+        Program(FINS),
+    ), consumers(OURS) + consumers(BATCHES)),
+    ConsumeRow(
+        "one-of-four", "one of four nsqds has messages, 40 in flight, handlers of 20 ms", 40, 3_000,
+        (Program(OURS, ("--mode", "closure")), Program(GO), Program(TOKIO)),
+        (Goal("rate", GO, 3, 3.5),), nsqds=4, handler_time="20ms",
+    ),
+)
+
+ROWS = PUBLISH_ROWS + CONSUME_ROWS
+
 
 @dataclass
 class Runs:
     """The reports of the programs of a row, in the order of the rounds."""
 
-    row: Row
+    row: Workload
     of: dict = field(default_factory=dict)  # name of the program -> list of reports
 
     def median(self, program, what):
@@ -185,6 +247,7 @@ class Runs:
         peers = self.median(peer, what)
         return self.median(program, what) / peers if peers else float("inf")
 
-    def spread(self, program):
-        rates = [run["rate"] for run in self.of[program]]
-        return (max(rates) - min(rates)) / 2 / self.median(program, "rate")
+    def spread(self, program, what="rate"):
+        """Returns half of the range, as a share of the median."""
+        values = [run[what] for run in self.of[program]]
+        return (max(values) - min(values)) / 2 / self.median(program, what)

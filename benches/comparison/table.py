@@ -2,7 +2,7 @@
 
 import textwrap
 
-from .rows import GO, OURS, TOKIO
+from .rows import GO, OURS, TOKIO, ConsumeRow
 
 WORDS = {
     "aim": "reaches the aim",
@@ -38,6 +38,10 @@ def columns(runs):
     yield "x go-nsq", lambda name: ratio(to("rate", name, GO))
     yield "x tokio-nsq", lambda name: ratio(to("rate", name, TOKIO))
     yield "CPU µs per message", lambda name: f"{runs.median(name, 'cpu_us_per_message'):.3f}"
+    if isinstance(row, ConsumeRow):
+        yield "±", lambda name: f"{runs.spread(name, 'cpu_us_per_message'):.0%}"
+        yield "to tokio-nsq", lambda name: share(to("cpu_us_per_message", name, TOKIO))
+        return
     yield "to go-nsq", lambda name: share(to("cpu_us_per_message", name, GO))
     times = ("p50_us", "p99_us", "p999_us")
     yield "p50 / p99 / p99.9 µs", lambda name: " / ".join(
@@ -55,7 +59,7 @@ def table(runs):
     heads, cells = zip(*columns(runs))
     lines = [f"### {runs.row.title}\n\n| | {' | '.join(heads)} |\n|---|{'--:|' * len(heads)}\n"]
     for program in runs.row.programs:
-        name = f"**{program.name}**" if program.name == OURS else program.name
+        name = f"**{program.name}**" if program.binary == OURS else program.name
         lines.append("| " + " | ".join([name] + [cell(program.name) for cell in cells]) + " |\n")
     return "".join(lines)
 
@@ -63,7 +67,7 @@ def table(runs):
 def judge(runs):
     """Yields each goal of a row with the measured ratio and the rating."""
     for goal in runs.row.goals:
-        reached = runs.ratio(goal.what, OURS, goal.peer)
+        reached = runs.ratio(goal.what, goal.program, goal.peer)
         yield goal, reached, goal.rating(reached)
 
 

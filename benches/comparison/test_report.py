@@ -7,9 +7,13 @@ from xml.dom import minidom
 
 from . import picture, table
 from .bodies import bodies
+from .consuming import ConsumeRunner
 from .main import PARTS, README, replaced
 from .programs import Failed, Runner, layers_of
-from .rows import GO, MAX_BODY, ONE_MPUB, OURS, PUBS, ROWS, TOKIO, Goal, Layers, Runs
+from .rows import (
+    BATCHES, CONSUME_ROWS, FINS, GO, MAX_BODY, ONE_MPUB, OURS, PUBLISH_ROWS, PUBS, ROWS, TOKIO,
+    Goal, Layers, Runs,
+)
 
 
 def runs(rates, row=ROWS[0], cpu=1.0):
@@ -48,10 +52,13 @@ class Report(unittest.TestCase):
         for row in ROWS:
             names = {program.name for program in row.programs}
             self.assertTrue({OURS, GO, TOKIO} <= names, row.name)
-            self.assertEqual(row.floor in names, row.layers is None, row.name)
             self.assertTrue({goal.peer for goal in row.goals} <= names, row.name)
+            self.assertTrue({goal.program for goal in row.goals} <= names, row.name)
             for goal in row.goals:
                 self.assertEqual(goal.aim > goal.must, goal.more_is_better, row.name)
+        for row in PUBLISH_ROWS:
+            names = {program.name for program in row.programs}
+            self.assertEqual(row.floor in names, row.layers is None, row.name)
             # nsqd accepts the floor's one MPUB.
             if ONE_MPUB in names:
                 self.assertLessEqual(4 + row.concurrency * (4 + row.size), MAX_BODY, row.name)
@@ -68,6 +75,35 @@ class Report(unittest.TestCase):
         self.assertEqual(ratings[2], (TOKIO, 2.5, "aim"))
         self.assertEqual(ratings[3], (GO, 1, "missed"))
         self.assertEqual(table.judgement([of]).count("**falls short**"), 1)
+
+    def test_consume_row_rates_each_mode_and_has_no_latency(self):
+        row = CONSUME_ROWS[0]
+        rates = {program.name: [100_000] for program in row.programs}
+        of = runs({**rates, OURS: [96_000], BATCHES: [80_000], FINS: [110_000]}, row)
+        judged = table.judge(of)
+        ratings = {(goal.program, goal.what, goal.peer): rating for goal, _, rating in judged}
+        self.assertEqual(ratings[OURS, "rate", TOKIO], "must")
+        self.assertEqual(ratings[OURS, "rate", FINS], "must")
+        self.assertEqual(ratings[BATCHES, "rate", TOKIO], "missed")
+        self.assertEqual(ratings[OURS, "cpu_us_per_message", TOKIO], "missed")
+        text = table.table(of)
+        self.assertIn("| **actix-nsq, batches** | 80,000 | 0% | 0.73 | 0.80 |", text)
+        self.assertNotIn("p99", text)
+        self.assertIn(f"{BATCHES}: rate to {TOKIO}", table.judgement([of]))
+
+    def test_consumers_have_the_same_flags_and_all_addresses(self):
+        binaries = {OURS: ["nsq_bench", "consume"], GO: ["go-nsq", "consume"]}
+        runner = ConsumeRunner(binaries, "nsqd")
+        row = CONSUME_ROWS[1]
+        ours, go = row.programs[:2]
+        flags = (
+            "--nsqd-tcp-address h:1 --nsqd-tcp-address h:2 --topic compare --channel compare "
+            "--max-in-flight 40 --messages 3000 --handler-time 20ms --json"
+        )
+        command = " ".join(runner.command(row, go, ["h:1", "h:2"]))
+        self.assertEqual(command, f"go-nsq consume {flags}")
+        command = " ".join(runner.command(row, ours, ["h:1", "h:2"]))
+        self.assertEqual(command, f"nsq_bench consume {flags} --mode closure")
 
     def test_picture_is_valid_xml_with_bars_in_proportion(self):
         row = replace(ROWS[0], title="a < b & c")

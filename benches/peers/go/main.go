@@ -1,4 +1,5 @@
-// A peer of nsq_bench: the same work with go-nsq, the official client.
+// A peer of nsq_bench: the same work with go-nsq, the official client. With the argument consume it
+// is a peer of nsq_bench consume.
 //
 // Each of -concurrency goroutines calls Producer.Publish again as soon as its last call has
 // returned. All share one Producer, that is, one connection. Publish and PublishAsync use the same
@@ -71,6 +72,10 @@ type report struct {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "consume" {
+		consume(os.Args[2:])
+		return
+	}
 	flag.Parse()
 	if *warmup < 0 {
 		*warmup = *messages / 10

@@ -1,5 +1,7 @@
 //! Code that the peers share: the command line and the report of `nsq_bench`.
 
+pub mod consume;
+
 use std::{env, fmt::Write, fs, process, str::FromStr, time::Duration};
 
 use rustix::time::{ClockId, clock_gettime};
