@@ -4,13 +4,14 @@ mod options;
 mod report;
 mod work;
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use actix_nsq::{
     Consumer, IncomingMessage, IncomingMessages, MessageHandler, Subscription,
     actix::{self, Actor, Context, Handler, System},
     consumer::{Drain, GetStats, WaitSubscribed},
 };
+use tokio::time::sleep;
 
 pub(crate) use self::options::{Flags, Options};
 use self::{
@@ -34,7 +35,7 @@ async fn consume(options: &Options) -> Result<Report, Box<dyn Error>> {
     let timeout = connection.dial_timeout() + connection.handshake_timeout();
     let drain_timeout = config.drain_timeout();
     let subscription = Subscription::new(&options.topic, &options.channel)?;
-    let consumer = Consumer::start(config, subscription, handler(options.mode, &work));
+    let consumer = Consumer::start(config, subscription, handler(options, &work));
     consumer.send(WaitSubscribed { timeout }).await??;
     work.wait(options.idle_timeout).await;
     let timeout = drain_timeout;
@@ -43,15 +44,12 @@ async fn consume(options: &Options) -> Result<Report, Box<dyn Error>> {
     Ok(Report::new(options, work.measured(), counters, drained))
 }
 
-fn handler(mode: Mode, work: &Arc<Work>) -> MessageHandler {
+fn handler(options: &Options, work: &Arc<Work>) -> MessageHandler {
     let worker = Worker(Arc::clone(work));
-    match mode {
+    match options.mode {
         Mode::Recipient => worker.start().recipient::<IncomingMessage>().into(),
         Mode::Batch => worker.start().recipient::<IncomingMessages>().into(),
-        Mode::Closure => MessageHandler::from_fn(move |message| {
-            let Worker(work) = worker.clone();
-            async move { work.handle_in_closure(message).await }
-        }),
+        Mode::Closure => closure(options.handler_time, worker.0),
         Mode::Stream => {
             let (handler, mut messages) = MessageHandler::stream();
             actix::spawn(async move {
@@ -64,7 +62,23 @@ fn handler(mode: Mode, work: &Arc<Work>) -> MessageHandler {
     }
 }
 
-#[derive(Clone)]
+/// The result of the closure finishes a message. Without a time the future has no timer.
+fn closure(time: Option<Duration>, work: Arc<Work>) -> MessageHandler {
+    match time {
+        None => MessageHandler::from_fn(move |message| {
+            let work = Arc::clone(&work);
+            async move { work.handle_in_closure(message) }
+        }),
+        Some(time) => MessageHandler::from_fn(move |message| {
+            let work = Arc::clone(&work);
+            async move {
+                sleep(time).await;
+                work.handle_in_closure(message)
+            }
+        }),
+    }
+}
+
 struct Worker(Arc<Work>);
 
 impl Actor for Worker {

@@ -10,10 +10,7 @@ use std::{
 };
 
 use actix_nsq::{IncomingMessage, Requeue};
-use tokio::{
-    sync::Notify,
-    time::{sleep, timeout},
-};
+use tokio::{sync::Notify, time::timeout};
 
 use super::options::Options;
 use crate::report::process_time;
@@ -23,8 +20,6 @@ pub(super) struct Work {
     messages: u64,
     /// Number of the message that ends the measurement.
     measured: u64,
-    /// Time of a handler, which is a closure then.
-    handler_time: Option<Duration>,
     /// Messages that handlers have ended with.
     handled: AtomicU64,
     bytes: AtomicU64,
@@ -66,7 +61,6 @@ impl Work {
         Self {
             messages,
             measured: (messages - messages / 100).max(2),
-            handler_time: options.handler_time,
             handled: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             first: OnceLock::new(),
@@ -86,13 +80,7 @@ impl Work {
     }
 
     /// The same for a closure, whose result finishes the message.
-    pub(super) async fn handle_in_closure(
-        &self,
-        message: IncomingMessage,
-    ) -> Result<(), Infallible> {
-        if let Some(time) = self.handler_time {
-            sleep(time).await;
-        }
+    pub(super) fn handle_in_closure(&self, message: IncomingMessage) -> Result<(), Infallible> {
         if !self.count(message.body().len()) {
             return_now(message);
         }

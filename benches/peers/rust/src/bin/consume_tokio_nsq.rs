@@ -1,17 +1,22 @@
 //! A peer of `nsq_bench consume`: the same work with tokio-nsq.
 //!
-//! Everything runs on one thread, which is the fastest for this client. It has its default options:
-//! FINs are written when its buffer of 8 KiB is full, or every 250 ms.
+//! Everything runs on one thread, which is the fastest for this client. It writes FINs when its
+//! buffer of 8 KiB is full, else when a timer fires: every 250 ms by default. With handlers that
+//! take time the buffer never fills, and the timer is set to 1 ms.
 
 use std::{process::ExitCode, rc::Rc, time::Duration};
 
 use peers::consume::{Options, Progress};
 use tokio::{sync::Notify, task::LocalSet, time::sleep};
 use tokio_nsq::{
-    NSQChannel, NSQConsumer, NSQConsumerConfig, NSQConsumerConfigSources, NSQMessage, NSQTopic,
+    NSQChannel, NSQConfigShared, NSQConsumer, NSQConsumerConfig, NSQConsumerConfigSources,
+    NSQMessage, NSQTopic,
 };
 
-/// Twice the time after which this client writes what is in its buffer.
+/// For handlers that take time.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(1);
+
+/// Twice the default interval, after which the last FINs are written.
 const FLUSHED: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
@@ -37,7 +42,12 @@ fn main() -> ExitCode {
 async fn run(options: &Options, progress: &Rc<Progress>) -> Result<(), String> {
     let topic = NSQTopic::new(&options.topic).ok_or("invalid topic")?;
     let channel = NSQChannel::new(&options.channel).ok_or("invalid channel")?;
+    let mut shared = NSQConfigShared::new();
+    if options.handler_time.is_some() {
+        shared = shared.set_flush_interval(FLUSH_INTERVAL);
+    }
     let mut consumer = NSQConsumerConfig::new(topic, channel)
+        .set_shared(shared)
         .set_max_in_flight(options.max_in_flight.into())
         .set_sources(NSQConsumerConfigSources::Daemons(options.addresses.clone()))
         .build();
