@@ -4,6 +4,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// Number of open file descriptors.
 pub fn descriptors() -> usize {
     // Without that of the folder itself.
@@ -63,6 +65,12 @@ fn memory_kb(what: &str) -> i64 {
     let line = status.lines().find_map(|line| line.strip_prefix(what));
     line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok())
         .expect("it is in kB")
+}
+
+/// CPU time of this process, in user and system mode.
+pub fn process_cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.try_into().expect("it is not negative")
 }
 
 /// CPU time of the calling thread.
