@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 from .rows import MAX_BODY
@@ -27,6 +28,9 @@ VERSION = "1.3.0"
 
 # Seconds.
 TIMEOUT = 10
+
+# Maximum number of starts of an nsqd.
+ATTEMPTS = 5
 
 
 def find(root, target):
@@ -68,8 +72,15 @@ class Nsqd:
         return self
 
     def start(self):
+        """Starts nsqd, again if another program has taken one of its ports meanwhile."""
+        for _ in range(ATTEMPTS):
+            if self.is_started():
+                return
+        raise RuntimeError(f"{self.program} exited with {self.process.returncode}")
+
+    def is_started(self):
         self.process = None
-        tcp, http = free_port(), free_port()
+        tcp, http = free_ports(2)
         self.address, self.http = f"127.0.0.1:{tcp}", f"127.0.0.1:{http}"
         addresses = [f"--tcp-address={self.address}", f"--http-address={self.http}"]
         if self.certificate:
@@ -91,10 +102,10 @@ class Nsqd:
         while True:
             try:
                 self.get("/ping")
-                return
+                return self.process.poll() is None
             except OSError:
                 if self.process.poll() is not None:
-                    raise RuntimeError(f"{self.program} exited with {self.process.returncode}")
+                    return False
                 if time.monotonic() > deadline:
                     raise RuntimeError(f"{self.program} does not respond")
                 time.sleep(0.01)
@@ -152,10 +163,13 @@ class Nsqd:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+def free_ports(count):
+    """Returns different ports."""
+    with ExitStack() as opened:
+        listeners = [opened.enter_context(socket.socket()) for _ in range(count)]
+        for listener in listeners:
+            listener.bind(("127.0.0.1", 0))
+        return [listener.getsockname()[1] for listener in listeners]
 
 
 def pinned(core):
