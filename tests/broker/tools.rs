@@ -439,7 +439,7 @@ async fn nsq_bench_consumes_in_every_mode_and_returns_the_rest(broker: Broker) {
 async fn nsq_bench_fails_without_enough_messages_to_consume(broker: Broker) {
     let address = broker.address().await;
     Bench::report_of(&broker, "few", "--messages 10 --warmup 0").await;
-    let flags = "--messages 20 --idle-timeout 300ms";
+    let flags = "--messages 20 --idle-timeout 1s";
     let ended = Bench::consume(&address, "few", flags).await;
     let error = "nsq_bench: 10 of 20 finished, 0 not confirmed\n";
     assert_eq!((ended.code, &ended.stderr[..]), (Some(1), error));
