@@ -345,7 +345,7 @@ impl Messages {
         });
     }
 
-    /// Expires and touches what is due at `due`.
+    /// Expires and touches what is due at `due`, and frees the capacity that is settled then.
     pub(super) fn judge(&mut self, due: Instant, now: Instant) {
         while let Some(due) = self.in_flight.take_due(due, now) {
             match due {
@@ -368,6 +368,7 @@ impl Messages {
                 }
             }
         }
+        self.flow.settle(due);
         self.waiting.forget_others(&self.in_flight);
     }
 

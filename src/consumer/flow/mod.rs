@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! received, answered, expired, outcome, open, close ...
+//! flow.settle(due)
 //! plan = flow.plan(now)
 //! to each connection, in one write:
 //!     the RDY of plan.lowered   ->   the answers since the last plan   ->   the RDY of plan.raised
@@ -13,7 +14,8 @@
 //! The order in the write matters. Behind an answer, nsqd may already have delivered another
 //! message when it reads a lower RDY; and only an answer frees the capacity that a higher RDY uses.
 //! `Flow` counts each planned RDY as written. What has arrived must be read and reported before
-//! `plan`, also after the arbiter was blocked: the settle time of a lower RDY counts on it.
+//! [`Flow::settle`], also after the arbiter was blocked: the settle time of a lower RDY counts on
+//! it.
 //!
 //! RDY is raised only out of `max_in_flight` minus all that can be in flight (see [`capacity`]) or
 //! is held of lost connections. So at most `max_in_flight` messages are on the wire or unanswered.
@@ -311,6 +313,17 @@ impl Flow {
         self.due
     }
 
+    /// Frees the capacity that is settled at `due`. Everything that had arrived by then must have
+    /// been reported.
+    pub(crate) fn settle(&mut self, due: Instant) {
+        for it in self.connections.iter_mut().chain(&mut self.left) {
+            if it.capacity.settle(due) {
+                self.shares.on_freed();
+                self.has_events = true;
+            }
+        }
+    }
+
     /// Returns the RDYs to write now. Costs nothing if nothing happened.
     pub(crate) fn plan(&mut self, now: Instant) -> Plan {
         let mut plan = Plan::default();
@@ -318,11 +331,6 @@ impl Flow {
             return plan;
         }
         self.has_events = false;
-        for it in self.connections.iter_mut().chain(&mut self.left) {
-            if it.capacity.settle(now) {
-                self.shares.on_freed();
-            }
-        }
         if self.backoff.advance(now) {
             self.shares.on_change();
         }

@@ -9,7 +9,7 @@ use actix_nsq::{
 use tokio::time::sleep;
 
 use crate::{
-    harness::{Network, Peer, Recorder, drain, in_virtual_time, ms, s},
+    harness::{Network, Peer, Recorder, block, drain, in_virtual_time, ms, s},
     support::spoken::{Command, message_id},
 };
 
@@ -240,5 +240,25 @@ fn nsqd_removed_without_a_connection_is_not_dialled_again() {
         let error = consumer.send(AddNsqd(String::new())).await.unwrap();
         // An own connector understands any address.
         assert!(error.is_ok());
+    });
+}
+
+/// What nsqd sent before it read the lower RDY is in the socket.
+/// consumer contract: 4
+#[test]
+fn capacity_does_not_settle_while_the_arbiter_is_blocked() {
+    in_virtual_time(async |mut network: Network| {
+        let (consumer, _messages, mut first) = network.start_consuming().await;
+        let added = consumer.send(AddNsqd("second".to_owned())).await;
+        added.unwrap().unwrap();
+        let mut second = network.connected().await;
+        second.expect_sub().await;
+        second.send_ok().await;
+        first.expect_ready(5).await;
+        // The consumer runs before its reader.
+        consumer.do_send(GetState);
+        first.deliver_all(1..=10).await;
+        block(s(1));
+        second.expect_silence(s(1)).await;
     });
 }

@@ -33,12 +33,13 @@ use actix_nsq::{
     ConnectFuture, ConnectTarget, Connector, Producer, ProducerConfig, ProducerConfigBuilder,
     ProducerHandle, Transport,
 };
+use futures::FutureExt;
 use tokio::{
     io::DuplexStream,
     runtime::Runtime,
     sync::{mpsc, oneshot},
     task::LocalSet,
-    time::{Instant, timeout},
+    time::{Instant, advance, timeout},
 };
 
 pub(crate) use self::{
@@ -96,6 +97,11 @@ pub(crate) fn in_system<T>(test: impl AsyncFnOnce(Network) -> T) -> T {
         let ended = timeout(4 * PATIENCE, test).await;
         ended.expect("the test waits for an event that does not happen")
     })
+}
+
+/// Blocks the arbiter in virtual time: no task runs meanwhile.
+pub(crate) fn block(time: Duration) {
+    let _ = advance(time).now_or_never();
 }
 
 /// Aborts all tests if this one runs for ten minutes of real time: a task that never yields keeps

@@ -77,6 +77,7 @@ impl Bench {
 
     /// Plans, and returns the RDYs in the order in which they are written.
     fn plan(&mut self) -> Vec<(u32, u32)> {
+        self.flow.settle(self.now);
         let Plan { lowered, raised } = self.flow.plan(self.now);
         let written = lowered.into_iter().chain(raised);
         written.map(|(key, rdy)| (key.nsqd, rdy)).collect()

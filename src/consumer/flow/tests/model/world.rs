@@ -299,6 +299,7 @@ impl<'a> World<'a> {
             self.handle(input);
         }
         self.start_handlers();
+        self.flow.settle(self.instant());
         let plan = self.flow.plan(self.instant());
         for (key, rdy) in &plan.lowered {
             self.send(key.nsqd as usize, Command::Rdy(*rdy));
