@@ -75,17 +75,14 @@ fn take(
         messages.events.push(ConsumerEvent::Subscribed { address });
     }
     let (mut read, mut problem) = (Read::default(), None);
-    // No frame changes these.
-    let (is_leaving, is_subscribed) = (connection.is_leaving(), connection.is_subscribed());
+    // No frame changes it.
+    let is_subscribed = connection.is_subscribed();
     let mut frames = then.map(FrameList::drain);
     while let Some(frame) = frames.as_mut().and_then(Iterator::next) {
         match frame {
             Frame::Message(message) if is_subscribed => {
-                if is_leaving {
-                    messages.return_at_once(connection.key, message.id, now);
-                } else {
-                    messages.receive(connection, message, &mut read, now);
-                }
+                // While nsqd is left, what no handler has is returned at the end of the burst.
+                messages.receive(connection, message, &mut read, now);
             }
             Frame::CloseWait if connection.on_close_wait(now) => {}
             Frame::Error(error) if !error.code().is_fatal() => {

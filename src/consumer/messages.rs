@@ -184,15 +184,6 @@ impl Messages {
         }
     }
 
-    /// Returns a message that arrived after nsqd was asked to send nothing more.
-    pub(super) fn return_at_once(&mut self, key: ConnectionKey, id: MessageId, now: Instant) {
-        self.counters.received += 1;
-        self.counters.returned += 1;
-        self.flow.received(key, 1, now);
-        self.flow.answered(key, 1, false, now);
-        self.writes.push((key, id, Write::Requeue { delay_ms: 0 }));
-    }
-
     /// Reports the messages of a read to flow control.
     ///
     /// # Errors

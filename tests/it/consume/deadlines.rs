@@ -1,11 +1,14 @@
 //! Deadlines: messages that expire, redeliveries, and touching.
 
-use actix_nsq::{AnswerError, ConsumerConfigBuilder, Requeue, consumer::SetMaxInFlight};
+use actix_nsq::{
+    AnswerError, ConsumerConfigBuilder, Requeue,
+    consumer::{RemoveNsqd, SetMaxInFlight},
+};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::harness::{Network, Peer, consumer_stats, in_virtual_time, ms, s};
-use crate::support::spoken::{message_frame, response_frame};
+use crate::support::spoken::{Command, close_wait_frame, message_frame, response_frame};
 
 /// Accepts a consumer with a message timeout of 1 s, and at most 5 s.
 async fn subscribed(network: &mut Network, ready: u64) -> Peer {
@@ -249,5 +252,33 @@ fn expired_message_is_a_failure_if_backoff_on_expired_is_set() {
         let _running = messages.next().await.unwrap();
         nsqd.expect_silence(ms(970)).await;
         nsqd.expect_ready(0).await;
+    });
+}
+
+/// consumer contract: 3, 11
+#[test]
+fn redelivery_by_an_nsqd_that_is_left_is_answered_once() {
+    in_virtual_time(async |mut network: Network| {
+        let (handler, mut messages) = actix_nsq::MessageHandler::stream();
+        let options = |config: ConsumerConfigBuilder| config.max_in_flight(10);
+        let consumer = network.start_consumer_with(options, handler);
+        let mut nsqd = subscribed(&mut network, 10).await;
+        nsqd.deliver_all([1, 2]).await;
+        let finished = messages.next().await.unwrap();
+        let running = messages.next().await.unwrap();
+        sleep(s(1)).await;
+        assert_eq!(finished.finish(), Err(AnswerError::Expired));
+        nsqd.expect_fin(1).await;
+        consumer.do_send(RemoveNsqd("nsqd in memory".to_owned()));
+        nsqd.expect_command(Command::Cls).await;
+        // nsqd sent these before it read CLS.
+        nsqd.deliver_again(1, 2).await;
+        nsqd.expect_fin(1).await;
+        nsqd.deliver_again(2, 2).await;
+        nsqd.send(close_wait_frame()).await;
+        nsqd.expect_silence(ms(500)).await;
+        assert_eq!(running.finish(), Err(AnswerError::Expired));
+        nsqd.expect_fin(2).await;
+        nsqd.expect_end().await;
     });
 }
