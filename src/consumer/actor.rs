@@ -290,7 +290,7 @@ impl Consumer {
         let messages = &self.messages;
         for session in self.nsqds.sessions_mut() {
             let is_answered = messages.in_flight.held(session.state.key) == 0;
-            if session.state.has_settled(now) && is_answered {
+            if session.state.phase == Phase::Settled && is_answered {
                 session.finish(ConnectionError::ClosedLocally, now);
             }
         }
@@ -412,6 +412,7 @@ impl Pumped for Consumer {
             session.subscribe(now, timeout);
             if let Some(due) = due {
                 session.check_subscribing(due, now, timeout);
+                session.state.settle(due);
             }
             if session.state.is_leaving() {
                 self.messages.return_waiting(Some(session.state.key), now);

@@ -107,14 +107,13 @@ impl Subscribed {
         }
     }
 
-    /// Whether everything has arrived that nsqd sent before it stopped.
-    pub(super) fn has_settled(&mut self, now: Instant) -> bool {
+    /// Notes that everything has arrived that nsqd sent before it stopped, if that is so at `due`.
+    pub(super) fn settle(&mut self, due: Instant) {
         if let Phase::Leaving { until, settled } = self.phase
-            && (until <= now || settled.is_some_and(|settled| settled <= now))
+            && (until <= due || settled.is_some_and(|settled| settled <= due))
         {
             self.phase = Phase::Settled;
         }
-        self.phase == Phase::Settled
     }
 
     /// A write has failed: answers of the connection's messages cannot be written any more.

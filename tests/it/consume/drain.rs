@@ -8,7 +8,7 @@ use actix_nsq::{
 };
 use tokio::{task::JoinHandle, time::sleep};
 
-use crate::harness::{Network, drain, in_virtual_time, ms, s};
+use crate::harness::{Network, block, drain, in_virtual_time, ms, s};
 
 /// Sends a drain and does not wait for it.
 fn draining(consumer: &Addr<Consumer>, timeout: std::time::Duration) -> JoinHandle<DrainReport> {
@@ -243,5 +243,23 @@ fn consumer_without_addresses_drains_itself() {
         assert!(messages.next().await.is_none());
         assert!(network.next_dial().await.is_none());
         assert_eq!(network.open_connections(), 0);
+    });
+}
+
+/// consumer contract: 11
+#[test]
+fn drain_of_a_blocked_arbiter_returns_what_has_arrived() {
+    in_virtual_time(async |mut network: Network| {
+        let (consumer, _messages, mut nsqd) = network.start_consuming().await;
+        let report = draining(&consumer, s(10));
+        nsqd.leave().await;
+        sleep(ms(5)).await;
+        // The consumer runs before its reader.
+        consumer.do_send(GetState);
+        nsqd.deliver(1).await;
+        block(s(1));
+        nsqd.expect_req(1, 0).await;
+        nsqd.expect_end().await;
+        assert_eq!(counts(report.await.unwrap()), [0, 0, 1, 0]);
     });
 }
