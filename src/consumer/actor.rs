@@ -313,8 +313,9 @@ impl Consumer {
         self.messages.write_burst(&mut self.nsqds, now);
         for session in self.nsqds.sessions_mut() {
             session.state.source.set_lost();
-            session.finish(ConnectionError::ClosedLocally, now);
+            session.state.hurry(now);
         }
+        self.finish_left(now);
         if self.nsqds.sessions().next().is_none() {
             self.finish_drain(ctx);
         }

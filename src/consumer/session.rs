@@ -16,6 +16,10 @@ use crate::{
 /// Time that messages may take that nsqd sent before it read `CLS`, besides two round trips.
 const SETTLE: Duration = Duration::from_millis(20);
 
+/// Time that nsqd has for `CLOSE_WAIT` when the time of a drain is over. What it sent before it read
+/// `CLS` is still returned; an nsqd that does not respond must not delay the end for longer.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
 /// nsqd's defaults, for an nsqd that does not send them.
 const MSG_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_MSG_TIMEOUT: Duration = Duration::from_secs(900);
@@ -113,6 +117,13 @@ impl Subscribed {
             && (until <= due || settled.is_some_and(|settled| settled <= due))
         {
             self.phase = Phase::Settled;
+        }
+    }
+
+    /// Waits for less than before: the time of a drain is over at `now`.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        if let Phase::Leaving { until, .. } = &mut self.phase {
+            *until = (now + LAST_WAIT).min(*until);
         }
     }
 

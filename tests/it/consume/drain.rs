@@ -9,6 +9,7 @@ use actix_nsq::{
 use tokio::{task::JoinHandle, time::sleep};
 
 use crate::harness::{Network, block, drain, in_virtual_time, ms, s};
+use crate::support::spoken::{Command, close_wait_frame};
 
 /// Sends a drain and does not wait for it.
 fn draining(consumer: &Addr<Consumer>, timeout: std::time::Duration) -> JoinHandle<DrainReport> {
@@ -261,5 +262,37 @@ fn drain_of_a_blocked_arbiter_returns_what_has_arrived() {
         nsqd.expect_req(1, 0).await;
         nsqd.expect_end().await;
         assert_eq!(counts(report.await.unwrap()), [0, 0, 1, 0]);
+    });
+}
+
+/// consumer contract: 11
+#[test]
+fn drain_without_time_for_handlers_returns_all_messages() {
+    in_virtual_time(async |mut network: Network| {
+        let (consumer, mut messages, mut nsqd) = network.start_consuming().await;
+        nsqd.deliver(1).await;
+        let _stuck = messages.next().await.unwrap();
+        let report = draining(&consumer, s(0));
+        nsqd.expect_command(Command::Cls).await;
+        nsqd.expect_req(1, 0).await;
+        // nsqd sent it before it read CLS.
+        nsqd.deliver(2).await;
+        nsqd.expect_req(2, 0).await;
+        nsqd.send(close_wait_frame()).await;
+        nsqd.expect_end().await;
+        assert_eq!(counts(report.await.unwrap()), [0, 0, 2, 0]);
+    });
+}
+
+/// consumer contract: 11
+#[test]
+fn drain_ends_although_nsqd_does_not_confirm_cls() {
+    in_virtual_time(async |mut network: Network| {
+        let (consumer, _messages, mut nsqd) = network.start_consuming().await;
+        let report = draining(&consumer, s(0));
+        nsqd.expect_command(Command::Cls).await;
+        nsqd.expect_silence(ms(990)).await;
+        nsqd.expect_end().await;
+        assert!(report.await.unwrap().is_clean());
     });
 }
