@@ -301,7 +301,7 @@ impl Consumer {
         if !self.drain.has_begun() || self.drain.report().is_some() {
             return;
         }
-        let is_outstanding = self.messages.in_flight.started() > 0
+        let is_outstanding = self.messages.with_handlers() > 0
             || self
                 .nsqds
                 .sessions()

@@ -247,6 +247,11 @@ impl Delivery {
         Ok(())
     }
 
+    /// The futures of a closure that have not ended. They may have answered their messages.
+    pub(super) fn running(&self) -> usize {
+        self.running.len()
+    }
+
     /// Whether messages are passed on many at a time.
     pub(super) fn takes_batches(&self) -> bool {
         matches!(self.handler.0, Kind::Batches(_) | Kind::Stream(_))

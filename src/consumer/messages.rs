@@ -363,6 +363,11 @@ impl Messages {
         self.waiting.forget_others(&self.in_flight);
     }
 
+    /// How many messages the handler works on. A closure may go on after its answer.
+    pub(super) fn with_handlers(&self) -> usize {
+        self.in_flight.started().max(self.delivery.running())
+    }
+
     /// Passes waiting messages to the handler, as many as it may have.
     pub(super) fn start(&mut self, now: Instant) {
         if self.in_flight.waiting() == 0 {
@@ -383,13 +388,13 @@ impl Messages {
             limit => limit,
         };
         let (window, max_attempts) = (self.flow.window(), self.rules.max_attempts);
-        let free = limit.saturating_sub(self.in_flight.started());
+        let free = limit.saturating_sub(self.with_handlers());
         if self.delivery.takes_batches() && max_attempts == 0 && self.in_flight.waiting() <= free {
             let messages = self.waiting.start_all(&mut self.in_flight, window);
             self.counters.started += messages.len() as u64;
             return self.delivery.deliver_batch(messages);
         }
-        while self.in_flight.started() < limit {
+        while self.with_handlers() < limit {
             let Some(message) = self.waiting.start(&mut self.in_flight, window) else {
                 break;
             };

@@ -13,12 +13,12 @@ use actix::{Actor, ActorContext, Addr, Context, Handler, Message};
 use actix_nsq::{
     ConsumerEvent, ConsumerState, IncomingMessage, IncomingMessages, MessageHandler,
     SubscribeEvents,
-    consumer::{GetState, Resume},
+    consumer::{Drain, GetState, Resume},
 };
 use tokio::time::sleep;
 
 use crate::{
-    harness::{Network, Recorder, consumer_stats, in_virtual_time, ms, s},
+    harness::{Network, Recorder, consumer_stats, drain, in_virtual_time, ms, s},
     support::spoken::Command,
 };
 
@@ -182,6 +182,40 @@ fn closure_that_takes_too_long_is_dropped_and_requeued() {
         nsqd.expect_req(1, 90_000).await;
         assert_eq!(dropped.load(Ordering::Relaxed), 1);
         assert_eq!(consumer_stats(&consumer).await.counters.handler_timeouts, 1);
+    });
+}
+
+/// consumer contract: 11
+/// checklist: 66
+#[test]
+fn closure_that_goes_on_after_its_answer_is_waited_for() {
+    in_virtual_time(async |mut network: Network| {
+        let ended = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&ended);
+        let handler = MessageHandler::from_fn(move |message: IncomingMessage| {
+            let counter = Arc::clone(&counter);
+            async move {
+                message.finish()?;
+                sleep(s(1)).await;
+                counter.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, actix_nsq::AnswerError>(())
+            }
+        });
+        let options =
+            |config: actix_nsq::ConsumerConfigBuilder| config.max_in_flight(10).concurrency(2);
+        let consumer = network.start_consumer_with(options, handler);
+        let mut nsqd = network.subscribed(10).await;
+        nsqd.deliver_all(1..=4).await;
+        nsqd.expect_fin(1).await;
+        nsqd.expect_fin(2).await;
+        nsqd.expect_silence(ms(990)).await;
+        nsqd.expect_fin(3).await;
+        nsqd.expect_fin(4).await;
+        consumer.do_send(Drain::new(s(10)));
+        nsqd.leave().await;
+        nsqd.expect_end().await;
+        drain(&consumer, s(10)).await;
+        assert_eq!(ended.load(Ordering::Relaxed), 4);
     });
 }
 
