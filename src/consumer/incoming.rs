@@ -242,6 +242,12 @@ impl IncomingMessage {
         Ok(())
     }
 
+    /// Requeues a message that no handler has had: at once, and not as a failure.
+    pub(super) fn give_back(self) {
+        // What is too late needs no answer.
+        let _ = self.requeue(Requeue::now().without_backoff());
+    }
+
     fn check(&self) -> Result<(), AnswerError> {
         if self.source.is_lost() {
             return Err(AnswerError::ConnectionLost);

@@ -11,10 +11,7 @@ use std::{
 use futures::Stream;
 use tokio::sync::mpsc;
 
-use super::{
-    incoming::{IncomingMessage, IncomingMessages},
-    requeue::Requeue,
-};
+use super::incoming::{IncomingMessage, IncomingMessages};
 use crate::link::now;
 
 /// The messages of a consumer as a [`Stream`]. Made by
@@ -68,8 +65,7 @@ impl MessageStream {
                 if now() < message.deadline() {
                     return Poll::Ready(Some(message));
                 }
-                // No handler has failed.
-                let _ = message.requeue(Requeue::now().without_backoff());
+                message.give_back();
                 continue;
             }
             match ready!(self.batches.poll_recv(cx)) {
@@ -85,6 +81,18 @@ impl Stream for MessageStream {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
         self.get_mut().poll(cx)
+    }
+}
+
+/// Returns the messages in it: no handler has had them.
+impl Drop for MessageStream {
+    fn drop(&mut self) {
+        self.batches.close();
+        let current = std::mem::take(&mut self.current);
+        current.for_each(IncomingMessage::give_back);
+        while let Ok(batch) = self.batches.try_recv() {
+            batch.into_iter().for_each(IncomingMessage::give_back);
+        }
     }
 }
 

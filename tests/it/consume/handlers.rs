@@ -296,3 +296,23 @@ fn messages_in_the_mailbox_of_a_stopped_actor_are_requeued() {
         assert_eq!(state, ConsumerState::HandlerGone);
     });
 }
+
+/// consumer contract: 1
+/// fault: C3
+#[test]
+fn messages_in_a_dropped_stream_are_returned_at_once() {
+    in_virtual_time(async |mut network: Network| {
+        let (_consumer, mut messages, mut nsqd) = network.start_consuming().await;
+        nsqd.deliver_all([1, 2]).await;
+        let running = messages.next().await.unwrap();
+        nsqd.deliver(3).await;
+        sleep(ms(10)).await;
+        drop(messages);
+        nsqd.expect_req(2, 0).await;
+        nsqd.expect_req(3, 0).await;
+        running.finish().unwrap();
+        nsqd.expect_fin(1).await;
+        // No handler has failed.
+        nsqd.expect_silence(s(5)).await;
+    });
+}
