@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// Longest delay that is written: a year, above any sensible `--max-req-timeout`. nsqd counts
+/// nanoseconds in 64 bits, and a delay that overflows them is none.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+
 /// Asks nsqd to deliver a message again: when, and whether it counts as a failure.
 ///
 /// A failure pauses the consumer (backoff): see `max_backoff_duration` in
@@ -56,7 +60,7 @@ impl Requeue {
         let delay = self
             .delay
             .unwrap_or_else(|| default.saturating_mul(attempts.max(1).into()).min(max));
-        delay.as_millis().try_into().unwrap_or(u64::MAX)
+        delay.min(LONGEST).as_millis().try_into().unwrap_or(0)
     }
 }
 
@@ -79,5 +83,7 @@ mod tests {
         // An explicit delay is kept.
         assert_eq!(delay(Requeue::after(S(2_000)), 3), 2_000_000);
         assert_eq!(delay(Requeue::now(), 3), 0);
+        // nsqd would read it as a negative one.
+        assert_eq!(delay(Requeue::after(Duration::MAX), 3), 31_536_000_000);
     }
 }
