@@ -163,7 +163,7 @@ impl Messages {
                 let source = Arc::clone(&connection.source);
                 let waiting = IncomingMessage::waiting(message, source, ticket, now);
                 self.waiting.push(waiting);
-                if attempts > 1 && self.in_flight.is_with_a_handler_elsewhere(key, id) {
+                if self.in_flight.is_with_a_handler_elsewhere(key, id) {
                     self.counters.redelivered_elsewhere += 1;
                 }
             }

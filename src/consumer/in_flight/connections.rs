@@ -126,7 +126,6 @@ impl Connections {
         Some((index, self.get_mut(index)?))
     }
 
-    #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {
         self.places.iter().flatten()
     }

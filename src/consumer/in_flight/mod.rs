@@ -45,6 +45,8 @@ pub(super) struct InFlight {
     slots: Vec<Slot>,
     free: Vec<u32>,
     connections: Connections,
+    /// A lost connection still has messages.
+    has_lost: bool,
     deadlines: Deadlines,
     /// Where the last slot of a group was found that was due.
     cursor: usize,
@@ -61,6 +63,7 @@ impl InFlight {
             slots: Vec::new(),
             free: Vec::new(),
             connections: Connections::default(),
+            has_lost: false,
             deadlines: Deadlines::default(),
             cursor: 0,
             waiting: 0,
@@ -104,8 +107,12 @@ impl InFlight {
         self.forget_unused();
     }
 
-    /// Whether a lost connection to the same nsqd still has this message with a handler.
+    /// Whether a lost connection to the same nsqd still has this message with a handler. An nsqd
+    /// that was killed may deliver it as a first delivery.
     pub(super) fn is_with_a_handler_elsewhere(&self, key: ConnectionKey, id: MessageId) -> bool {
+        if !self.has_lost {
+            return false;
+        }
         let is_elsewhere = |slot: &Slot| {
             let connection = self.connections.get(slot.connection);
             let is_other = |it: &Connection| !it.is_open && it.key.nsqd == key.nsqd;
@@ -453,10 +460,11 @@ impl InFlight {
         self.forget_unused();
     }
 
-    /// Forgets lost connections that have no messages.
+    /// Forgets lost connections that have no messages, and notes whether others are left.
     #[inline(never)]
     fn forget_unused(&mut self) {
         self.connections.retain(|it| it.is_open || it.slots > 0);
+        self.has_lost = self.connections.iter().any(|it| !it.is_open);
     }
 
     fn slot(&self, slot: u32) -> Option<&Slot> {

@@ -135,3 +135,23 @@ fn waiting_messages_of_a_lost_connection_are_handled() {
         assert_eq!(counters.redelivered_elsewhere, 1);
     });
 }
+
+/// consumer contract: 2, 3
+/// fault: C1
+#[test]
+fn first_delivery_while_a_lost_handler_runs_is_counted() {
+    in_virtual_time(async |mut network: Network| {
+        let (consumer, mut messages, mut nsqd) = network.start_consuming().await;
+        nsqd.deliver(1).await;
+        let running = messages.next().await.unwrap();
+        drop(nsqd);
+        // nsqd was killed and does not know that it has delivered the message.
+        let mut nsqd = network.subscribed(9).await;
+        nsqd.deliver_all([1, 2]).await;
+        messages.next().await.unwrap().finish().unwrap();
+        nsqd.expect_fin(1).await;
+        let counters = consumer_stats(&consumer).await.counters;
+        assert_eq!(counters.redelivered_elsewhere, 1);
+        assert_eq!(running.finish(), Err(AnswerError::ConnectionLost));
+    });
+}
