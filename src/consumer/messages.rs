@@ -309,7 +309,7 @@ impl Messages {
         if answered.is_expired {
             if answered.was_held {
                 self.flow.expired(answered.key, 1, now);
-                self.counters.timed_out += 1;
+                self.on_timed_out(answered.window, now);
             }
             self.counters.late += 1;
             return false;
@@ -317,6 +317,14 @@ impl Messages {
         in_time.add(answered, &mut self.flow, now);
         self.counters.unwritten += u64::from(!answered.is_open);
         answered.is_open
+    }
+
+    /// The deadline of a message has passed while a handler had it.
+    fn on_timed_out(&mut self, window: Window, now: Instant) {
+        self.counters.timed_out += 1;
+        if self.rules.backoff_on_expired {
+            self.outcome(window, Outcome::Failure, now);
+        }
     }
 
     fn outcome(&mut self, window: Window, outcome: Outcome, now: Instant) {
@@ -350,12 +358,7 @@ impl Messages {
                         self.counters.expired += 1;
                         continue;
                     };
-                    self.counters.timed_out += 1;
-                    let is_failure = self.rules.backoff_on_expired;
-                    let random = fastrand::f64();
-                    if is_failure && self.flow.outcome(window, Outcome::Failure, random, now) {
-                        self.on_backoff_changed(now);
-                    }
+                    self.on_timed_out(window, now);
                 }
             }
         }

@@ -359,7 +359,8 @@ impl InFlight {
             if deadline <= due {
                 break (slot, key, id, connection, window);
             }
-            if self.extend(slot, now) {
+            // If the arbiter was blocked, it may be too late.
+            if now < deadline && self.extend(slot, now) {
                 self.schedule(slot);
                 return Some(Due::Touch { key, id });
             }

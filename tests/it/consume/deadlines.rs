@@ -2,12 +2,12 @@
 
 use actix_nsq::{
     AnswerError, ConsumerConfigBuilder, Requeue,
-    consumer::{RemoveNsqd, SetMaxInFlight},
+    consumer::{GetStats, RemoveNsqd, SetMaxInFlight},
 };
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Network, Peer, consumer_stats, in_virtual_time, ms, s};
+use crate::harness::{Network, Peer, block, consumer_stats, in_virtual_time, ms, s};
 use crate::support::spoken::{Command, close_wait_frame, message_frame, response_frame};
 
 /// Accepts a consumer with a message timeout of 1 s, and at most 5 s.
@@ -280,5 +280,26 @@ fn redelivery_by_an_nsqd_that_is_left_is_answered_once() {
         assert_eq!(running.finish(), Err(AnswerError::Expired));
         nsqd.expect_fin(2).await;
         nsqd.expect_end().await;
+    });
+}
+
+/// consumer contract: 6, 7
+#[test]
+fn answer_that_a_block_made_late_is_a_failure_as_well() {
+    in_virtual_time(async |mut network: Network| {
+        let (handler, mut messages) = actix_nsq::MessageHandler::stream();
+        let options =
+            |config: ConsumerConfigBuilder| config.max_in_flight(10).backoff_on_expired(true);
+        let consumer = network.start_consumer_with(options, handler);
+        let mut nsqd = subscribed(&mut network, 10).await;
+        nsqd.deliver(1).await;
+        let running = messages.next().await.unwrap();
+        // The consumer sees the answer before it sees the deadline.
+        consumer.do_send(GetStats);
+        block(s(2));
+        assert_eq!(running.finish(), Err(AnswerError::Expired));
+        nsqd.expect_ready(0).await;
+        nsqd.expect_fin(1).await;
+        assert_eq!(consumer_stats(&consumer).await.counters.timed_out, 1);
     });
 }

@@ -292,6 +292,18 @@ fn auto_touch_touches_at_two_thirds_while_it_has_an_effect() {
     assert_eq!(bench.pass(ms(1)), [expired(1, true)]);
 }
 
+/// consumer contract: 7
+#[test]
+fn auto_touch_does_not_touch_after_the_deadline() {
+    let mut bench = Bench::new(true);
+    bench.started(1);
+    let due = bench.now + ms(600);
+    // The arbiter was blocked.
+    bench.now += ms(900);
+    assert_eq!(bench.held.take_due(due, bench.now), None);
+    assert_eq!(bench.pass(ms(0)), [expired(1, true)]);
+}
+
 /// consumer contract: 1, 2
 #[test]
 fn messages_of_a_lost_connection_stay_until_their_deadline() {
