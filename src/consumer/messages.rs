@@ -502,6 +502,15 @@ impl Messages {
             }
         }
         self.writes.clear();
+        if !plan.raised.is_empty() {
+            // What the other connections free is written first, so that the sum of the RDYs written
+            // is never above the maximum.
+            let is_raised = |key| plan.raised.iter().any(|(raised, _)| *raised == key);
+            let others = nsqds.sessions_mut().filter(|it| !it.is_closing());
+            for session in others.filter(|it| !is_raised(it.state.key)) {
+                session.flush();
+            }
+        }
         write_ready(&plan.raised, nsqds);
     }
 
