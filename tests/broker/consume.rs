@@ -1,30 +1,33 @@
 //! Consuming: every message is handled, answers are executed, and outages lose nothing.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+mod campaign;
+mod fixture;
+mod flow;
+mod flow_check;
+mod wire_log;
+
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use actix_nsq::actix::{Actor, Addr, Context, Handler};
+use actix_nsq::actix::{Actor, Context, Handler};
 use actix_nsq::{
-    Consumer, ConsumerConfig, ConsumerConfigBuilder, IncomingMessage, IncomingMessages,
-    MessageHandler, MessageStream, Requeue, Subscription,
-    consumer::{Drain, DrainReport, GetStats, Pause, Resume, WaitSubscribed},
+    IncomingMessage, IncomingMessages, MessageHandler, Requeue,
+    consumer::{Pause, Resume},
 };
 use tokio::time::sleep;
 
+use self::fixture::{
+    CHANNEL, Handled, config, counters, drain, note, start, start_stream, stats, until,
+};
 use super::compression::Layers;
-use super::fixture::{LONG, TOPIC, number_of, producer, publish, publish_all};
+use super::fixture::{TOPIC, producer, publish, publish_all};
 use crate::harness::{Scenario, scenarios};
 use crate::support::broker::{Broker, ChannelState, Settings};
 use crate::support::settings::Tls;
-use crate::support::wait::PATIENCE;
-
-const CHANNEL: &str = "consumer";
 
 pub fn scenarios() -> Vec<Scenario> {
     let with_tls = || Settings::tls(Tls::default());
-    scenarios![
+    let here = scenarios![
         every_message_is_finished_once_in_every_mode,
         drain_under_load_leaves_nothing_in_flight_in_every_layer.with(with_tls()),
         requeued_message_comes_again_after_its_delay.with(Settings::in_memory()),
@@ -32,52 +35,11 @@ pub fn scenarios() -> Vec<Scenario> {
         auto_touch_keeps_a_slow_handlers_message.with(Settings::in_memory()),
         stopped_nsqds_lose_no_message,
         large_messages_arrive_unchanged_in_every_layer.with(with_tls()),
-    ]
-}
-
-fn subscription() -> Subscription {
-    Subscription::new(TOPIC, CHANNEL).unwrap()
-}
-
-async fn config(broker: &Broker) -> ConsumerConfigBuilder {
-    ConsumerConfig::builder(broker.address().await)
-        .reconnect_backoff(Duration::from_millis(20))
-        .max_in_flight(200)
-}
-
-async fn start(
-    config: ConsumerConfigBuilder,
-    handler: impl Into<MessageHandler>,
-) -> Addr<Consumer> {
-    let consumer = Consumer::start(config.build().unwrap(), subscription(), handler);
-    let subscribed = consumer.send(WaitSubscribed::new(LONG)).await;
-    subscribed.unwrap().unwrap();
-    consumer
-}
-
-async fn start_stream(config: ConsumerConfigBuilder) -> (Addr<Consumer>, MessageStream) {
-    let (handler, messages) = MessageHandler::stream();
-    (start(config, handler).await, messages)
-}
-
-async fn drain(consumer: &Addr<Consumer>) -> DrainReport {
-    consumer.send(Drain::new(LONG)).await.unwrap()
-}
-
-/// How often each number was handled.
-type Handled = Rc<RefCell<BTreeMap<usize, usize>>>;
-
-fn note(handled: &Handled, message: &IncomingMessage) {
-    let number = number_of(message.body());
-    *handled.borrow_mut().entry(number).or_default() += 1;
-}
-
-async fn wait_for(what: &str, holds: impl Fn() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < end, "{what} within {PATIENCE:?}");
-        sleep(Duration::from_millis(1)).await;
-    }
+    ];
+    let modules = [campaign::scenarios(), flow::scenarios()];
+    here.into_iter()
+        .chain(modules.into_iter().flatten())
+        .collect()
 }
 
 struct Worker(Handled);
@@ -149,14 +111,14 @@ async fn every_message_is_finished_once_in_every_mode(broker: Broker) {
             }
         };
         publish_all(&producer, 0..COUNT).await.assert_all_ok();
-        wait_for("all are handled", || handled.borrow().len() == COUNT).await;
+        until("all are handled", async || handled.borrow().len() == COUNT).await;
         let report = drain(&consumer).await;
         assert!(report.is_clean(), "{report}");
         let state = broker.channel(TOPIC, CHANNEL).await;
         assert_eq!(state, ChannelState::default(), "mode {mode}");
         let is_once = handled.borrow().values().all(|times| *times == 1);
         assert!(is_once, "mode {mode}");
-        let counters = consumer.send(GetStats).await.unwrap().counters;
+        let counters = counters(&consumer).await;
         assert_eq!(counters.finished, COUNT as u64, "mode {mode}");
     }
 }
@@ -174,19 +136,12 @@ async fn drain_under_load_leaves_nothing_in_flight_in_every_layer(broker: Broker
         let (consumer, mut messages) = start_stream(config).await;
         consumer.send(Pause).await.unwrap();
         publish_all(&producer, 0..COUNT).await.assert_all_ok();
-        let end = Instant::now() + PATIENCE;
-        loop {
+        until("nsqd moves messages to the channel", async || {
             let state = broker.channel(TOPIC, CHANNEL).await;
             // The pause may come after the first messages.
-            if state.depth + state.in_flight == COUNT as u64 {
-                break;
-            }
-            assert!(
-                Instant::now() < end,
-                "nsqd does not move messages to the channel"
-            );
-            sleep(Duration::from_millis(1)).await;
-        }
+            state.depth + state.in_flight == COUNT as u64
+        })
+        .await;
         consumer.send(Resume).await.unwrap();
         let mut finished = 0_u64;
         let mut report = None;
@@ -201,7 +156,7 @@ async fn drain_under_load_leaves_nothing_in_flight_in_every_layer(broker: Broker
         let report = report.unwrap().await.unwrap();
         let state = broker.channel(TOPIC, CHANNEL).await;
         assert!(report.is_clean(), "{layers:?}: {report}");
-        let counters = consumer.send(GetStats).await.unwrap().counters;
+        let counters = counters(&consumer).await;
         assert_eq!(counters.finished, finished, "{layers:?}");
         let left = COUNT as u64 - finished;
         let expected = ChannelState {
@@ -251,23 +206,15 @@ async fn late_finish_answers_the_redelivery(broker: Broker) {
     let (consumer, mut messages) = start_stream(config).await;
     publish(&producer, "slow").await.unwrap();
     let slow = messages.next().await.unwrap();
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let counters = consumer.send(GetStats).await.unwrap().counters;
-        if counters.attached > 0 {
-            break;
-        }
-        assert!(
-            Instant::now() < end,
-            "nsqd does not redeliver: {counters:?}"
-        );
-        sleep(Duration::from_millis(10)).await;
-    }
+    until("nsqd redelivers", async || {
+        counters(&consumer).await.attached > 0
+    })
+    .await;
     assert!(slow.finish().is_err());
     assert!(drain(&consumer).await.is_clean());
     let state = broker.channel(TOPIC, CHANNEL).await;
     assert_eq!(state, ChannelState::default());
-    let counters = consumer.send(GetStats).await.unwrap().counters;
+    let counters = counters(&consumer).await;
     assert_eq!((counters.started, counters.finished), (1, 1));
     assert_eq!(counters.answers_failed, 0);
 }
@@ -283,7 +230,7 @@ async fn auto_touch_keeps_a_slow_handlers_message(broker: Broker) {
     sleep(Duration::from_secs(3)).await;
     slow.finish().unwrap();
     assert!(drain(&consumer).await.is_clean());
-    let counters = consumer.send(GetStats).await.unwrap().counters;
+    let counters = counters(&consumer).await;
     assert_eq!((counters.received, counters.finished), (1, 1));
     assert_eq!(counters.answers_failed, 0);
     assert!(counters.touched >= 4, "{counters:?}");
@@ -307,15 +254,15 @@ async fn stopped_nsqds_lose_no_message(broker: Broker) {
         }
     });
     for part in 1..=3 {
-        wait_for("some are handled", || {
+        until("some are handled", async || {
             handled.borrow().len() >= part * COUNT / 4
         })
         .await;
         broker.terminate().await;
         broker.restart().await;
     }
-    wait_for("all are handled", || handled.borrow().len() == COUNT).await;
-    let stats = consumer.send(GetStats).await.unwrap();
+    until("all are handled", async || handled.borrow().len() == COUNT).await;
+    let stats = stats(&consumer).await;
     assert_eq!(stats.nsqds[0].disconnects, 3, "{stats:?}");
     assert!(drain(&consumer).await.is_clean());
 }

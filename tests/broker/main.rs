@@ -30,7 +30,6 @@ mod campaign;
 mod compression;
 mod connection;
 mod consume;
-mod consume_campaign;
 mod cuts;
 mod disk;
 mod drain;
@@ -58,7 +57,6 @@ fn main() {
         compression::scenarios(),
         connection::scenarios(),
         consume::scenarios(),
-        consume_campaign::scenarios(),
         cuts::scenarios(),
         disk::scenarios(),
         drain::scenarios(),

@@ -1,0 +1,392 @@
+//! Flow control between several nsqds, checked by the bytes that are written.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use actix_nsq::actix::Addr;
+use actix_nsq::{
+    Consumer, ConsumerConfig, ConsumerConfigBuilder, ConsumerState, MessageHandler,
+    consumer::SetMaxInFlight,
+};
+use tokio::time::sleep;
+
+use super::fixture::{drain, start, stats, until};
+use super::flow_check::{Checked, check};
+use super::wire_log::{Event, WireLog};
+use crate::fixture::{producer, publish_all};
+use crate::harness::{Scenario, scenarios};
+use crate::support::broker::{Broker, Settings};
+use crate::support::scaled;
+
+pub fn scenarios() -> Vec<Scenario> {
+    let in_memory = Settings::in_memory;
+    scenarios![
+        one_message_in_flight_serves_five_nsqds_equally.with(in_memory()),
+        only_busy_nsqd_gets_nearly_all_capacity.with(in_memory()),
+        stopped_nsqds_never_let_the_maximum_be_exceeded.with(in_memory()),
+        changed_maximum_is_kept_between_five_nsqds.with(in_memory()),
+        share_of_a_lost_nsqd_is_soon_in_use_elsewhere.with(in_memory()),
+        ten_backoffs_in_a_row_end_at_full_speed.with(in_memory()),
+    ]
+}
+
+/// When handlers ended, by address.
+type Served = BTreeMap<String, Vec<Instant>>;
+
+/// A consumer of several nsqds.
+struct Scene {
+    brokers: Vec<Broker>,
+    consumer: Addr<Consumer>,
+    log: WireLog,
+    max: usize,
+    /// So many of the next handlers fail.
+    failures: Rc<Cell<usize>>,
+    served: Rc<RefCell<Served>>,
+}
+
+/// The nsqds of a scene, and how many messages the first of them have.
+struct Backlog {
+    nsqds: usize,
+    full: usize,
+    messages: usize,
+}
+
+impl Scene {
+    async fn start(
+        first: Broker,
+        backlog: Backlog,
+        max: usize,
+        time: Duration,
+        options: impl FnOnce(ConsumerConfigBuilder) -> ConsumerConfigBuilder,
+    ) -> Self {
+        let kind = first.kind();
+        let mut brokers = vec![first];
+        while brokers.len() < backlog.nsqds {
+            brokers.push(Broker::start(kind, Settings::in_memory()).await);
+        }
+        let mut addresses = Vec::new();
+        for (index, broker) in brokers.iter().enumerate() {
+            addresses.push(broker.address().await);
+            if index >= backlog.full {
+                continue;
+            }
+            let producer = producer(broker).await;
+            for from in (0..backlog.messages).step_by(1_000) {
+                let numbers = from..(from + 1_000).min(backlog.messages);
+                publish_all(&producer, numbers).await.assert_all_ok();
+            }
+        }
+        let (log, failures) = (WireLog::default(), Rc::new(Cell::new(0)));
+        let served = Rc::<RefCell<Served>>::default();
+        let config = ConsumerConfig::builder(addresses[0].clone())
+            .addresses(addresses)
+            .connector(log.clone())
+            .reconnect_backoff(Duration::from_millis(20))
+            .max_reconnect_backoff(Duration::from_millis(100))
+            .max_in_flight(max);
+        let (handler, mut messages) = MessageHandler::stream();
+        let (notes, fails) = (log.clone(), Rc::clone(&failures));
+        let serve = Rc::clone(&served);
+        actix_rt::spawn(async move {
+            while let Some(message) = messages.next().await {
+                let (log, served, fails) = (notes.clone(), Rc::clone(&serve), Rc::clone(&fails));
+                actix_rt::spawn(async move {
+                    sleep(time).await;
+                    let address = message.address().to_owned();
+                    let mut served = served.borrow_mut();
+                    served.entry(address).or_default().push(Instant::now());
+                    log.handled(&message);
+                    if fails.get() > 0 {
+                        fails.set(fails.get() - 1);
+                        message.settle(Err::<(), _>("failed"));
+                    } else {
+                        // Fails if the connection is lost.
+                        let _ = message.finish();
+                    }
+                });
+            }
+        });
+        Self {
+            consumer: start(options(config), handler).await,
+            brokers,
+            log,
+            max,
+            failures,
+            served,
+        }
+    }
+
+    async fn ready(&self) -> usize {
+        let nsqds = stats(&self.consumer).await.nsqds;
+        nsqds.iter().map(|nsqd| nsqd.rdy as usize).sum()
+    }
+
+    async fn until_full_speed(&self) {
+        until("the sum of RDYs is max_in_flight", async || {
+            self.ready().await == self.max
+        })
+        .await;
+    }
+
+    /// Waits until all nsqds have delivered messages.
+    async fn until_all_are_served(&self) {
+        let count = self.brokers.len();
+        until("all are served", async || {
+            self.served.borrow().len() == count
+        })
+        .await;
+    }
+
+    /// Checks everything that was written.
+    async fn end(self) -> Checked {
+        let checked = check(self.max, &self.log.events());
+        eprintln!("{}: {checked}", self.brokers[0].kind());
+        drain(&self.consumer).await;
+        checked
+    }
+}
+
+/// Nothing but a stall of the machine makes more than `max` unanswered.
+#[track_caller]
+fn assert_at_most(max: usize, checked: &Checked) {
+    assert!(checked.messages > 0 && checked.readies > 0, "{checked}");
+    assert!(checked.most_ready <= max, "{checked}");
+    assert!(
+        checked.most_unanswered <= max + checked.stalled,
+        "{checked}"
+    );
+}
+
+/// consumer contract: 4, 5
+/// checklist: 52, 55
+async fn one_message_in_flight_serves_five_nsqds_equally(first: Broker) {
+    let backlog = Backlog {
+        nsqds: 5,
+        full: 5,
+        messages: scaled(1_000, 25_000),
+    };
+    // Shorter turns for a shorter run.
+    let turn = Duration::from_millis(scaled(50, 500));
+    let options = |config: ConsumerConfigBuilder| config.low_rdy_timeout(turn);
+    let scene = Scene::start(first, backlog, 1, Duration::from_millis(1), options).await;
+    scene.until_all_are_served().await;
+    scene.served.borrow_mut().clear();
+    let (began, time) = (Instant::now(), Duration::from_secs(scaled(4, 120)));
+    sleep(time).await;
+    let served = scene.served.take();
+    let counts: Vec<_> = served.values().map(Vec::len).collect();
+    eprintln!("served in {time:?}: {counts:?}");
+    assert_at_most(1, &scene.end().await);
+    // A busy machine serves few in a short run.
+    let (least, most) = scaled((0.5, 1.5), (0.9, 1.1));
+    assert_fair(&served, began, time, least, most);
+    let window = Duration::from_secs(20);
+    let mut from = Duration::ZERO;
+    while from + window <= time {
+        assert_fair(&served, began + from, window, 0.7, f64::MAX);
+        from += window / 20;
+    }
+}
+
+/// Asserts that each nsqd was served between `least` and `most` times the mean.
+#[track_caller]
+fn assert_fair(served: &Served, from: Instant, time: Duration, least: f64, most: f64) {
+    let period = from..from + time;
+    let counts: Vec<_> = served
+        .values()
+        .map(|times| times.iter().filter(|at| period.contains(*at)).count())
+        .collect();
+    let mean = counts.iter().sum::<usize>() as f64 / 5.0;
+    let is_fair = counts
+        .iter()
+        .all(|count| (mean * least..=mean * most).contains(&(*count as f64)));
+    assert!(counts.len() == 5 && is_fair, "{counts:?} in {time:?}");
+}
+
+/// Each of the idle ones keeps one. go-nsq uses 10 of 40, and handles 482 messages per second.
+/// consumer contract: 4
+/// checklist: 56
+async fn only_busy_nsqd_gets_nearly_all_capacity(first: Broker) {
+    const MAX: usize = 40;
+    let backlog = Backlog {
+        nsqds: 4,
+        full: 1,
+        messages: scaled(6_000, 40_000),
+    };
+    let time = Duration::from_millis(20);
+    let scene = Scene::start(first, backlog, MAX, time, |config| config).await;
+    until("the busy one has the capacity", async || {
+        let nsqds = stats(&scene.consumer).await.nsqds;
+        nsqds.iter().any(|nsqd| nsqd.rdy as usize == MAX - 3)
+    })
+    .await;
+    scene.served.borrow_mut().clear();
+    let time = scaled(2, 15);
+    sleep(Duration::from_secs(time)).await;
+    let served = scene.served.borrow().values().map(Vec::len).sum::<usize>();
+    let rate = served / time as usize;
+    eprintln!("{rate} messages per second");
+    let checked = scene.end().await;
+    assert_at_most(MAX, &checked);
+    assert_eq!(checked.last_ready, MAX);
+    assert!(rate >= scaled(1_000, 3 * 482), "{rate} per second");
+}
+
+/// consumer contract: 2, 4
+/// checklist: 52
+async fn stopped_nsqds_never_let_the_maximum_be_exceeded(first: Broker) {
+    const MAX: usize = 20;
+    let backlog = Backlog {
+        nsqds: 5,
+        full: 5,
+        messages: scaled(2_000, 15_000),
+    };
+    let time = Duration::from_millis(5);
+    let scene = Scene::start(first, backlog, MAX, time, |config| config).await;
+    for restart in 0..scaled(3, 20) {
+        scene.until_full_speed().await;
+        scene.until_all_are_served().await;
+        scene.served.borrow_mut().clear();
+        let broker = &scene.brokers[restart % 5];
+        broker.terminate().await;
+        sleep(Duration::from_millis(fastrand::u64(0..200))).await;
+        broker.restart().await;
+        until("it is subscribed again", async || {
+            let nsqds = stats(&scene.consumer).await.nsqds;
+            nsqds.iter().all(|nsqd| nsqd.is_subscribed)
+        })
+        .await;
+    }
+    scene.until_full_speed().await;
+    assert_at_most(MAX, &scene.end().await);
+}
+
+/// consumer contract: 4
+/// checklist: 57
+async fn changed_maximum_is_kept_between_five_nsqds(first: Broker) {
+    let backlog = Backlog {
+        nsqds: 5,
+        full: 5,
+        messages: scaled(2_500, 20_000),
+    };
+    let time = Duration::from_millis(5);
+    let mut scene = Scene::start(first, backlog, 20, time, |config| config).await;
+    scene.until_full_speed().await;
+    let first_max = scene.max;
+    for max in [3, 50, 5, 0, 100, 7, 1, 30].repeat(scaled(1, 10)) {
+        let is_raised = max > scene.max;
+        if is_raised {
+            scene.log.max_in_flight(max);
+        }
+        scene.consumer.send(SetMaxInFlight(max)).await.unwrap();
+        if !is_raised {
+            scene.log.max_in_flight(max);
+        }
+        scene.max = max;
+        scene.until_full_speed().await;
+        sleep(Duration::from_millis(100)).await;
+    }
+    scene.max = first_max;
+    let checked = scene.end().await;
+    assert_at_most(100, &checked);
+    assert_eq!(checked.last_ready, 30);
+}
+
+/// consumer contract: 4
+/// checklist: 54
+async fn share_of_a_lost_nsqd_is_soon_in_use_elsewhere(first: Broker) {
+    const MAX: usize = 40;
+    let backlog = Backlog {
+        nsqds: 4,
+        full: 4,
+        messages: scaled(5_000, 30_000),
+    };
+    let time = Duration::from_millis(10);
+    let scene = Scene::start(first, backlog, MAX, time, |config| config).await;
+    let mut latest = Vec::new();
+    for lost in 0..scaled(3, 20) {
+        scene.until_full_speed().await;
+        scene.until_all_are_served().await;
+        scene.served.borrow_mut().clear();
+        let broker = &scene.brokers[lost % 4];
+        let address = broker.address().await;
+        let before = scene.log.events().len();
+        broker.terminate().await;
+        scene.until_full_speed().await;
+        sleep(Duration::from_millis(50)).await;
+        latest.push(until_in_use(&scene.log.events()[..], before, &address, MAX));
+        broker.restart().await;
+    }
+    eprintln!("in use elsewhere after {latest:?}");
+    assert_at_most(MAX, &scene.end().await);
+    let longest = latest.into_iter().max().unwrap();
+    assert!(longest <= Duration::from_millis(100), "{longest:?}");
+}
+
+/// The time from the last answer to a message of the lost connection, until the other connections
+/// hold as many messages as all did before.
+fn until_in_use(events: &[(Instant, Event)], before: usize, address: &str, max: usize) -> Duration {
+    let (mut open, mut held) = (BTreeMap::new(), BTreeMap::<usize, usize>::new());
+    let (mut closed, mut answered) = (None, None);
+    for (index, (at, event)) in events.iter().enumerate() {
+        match event {
+            Event::Opened(connection, address) => {
+                open.insert(*connection, address.to_string());
+            }
+            Event::Received(connection, _) => *held.entry(*connection).or_default() += 1,
+            Event::Answered(connection, _) => {
+                let held = held.entry(*connection).or_default();
+                *held = held.saturating_sub(1);
+            }
+            Event::Closed(connection) => {
+                held.remove(connection);
+                if index >= before && open.remove(connection).is_some_and(|it| it == address) {
+                    closed.get_or_insert(*at);
+                }
+            }
+            Event::Handled(delivery) if *delivery.address == *address => answered = Some(*at),
+            _ => {}
+        }
+        if let Some(closed) = closed
+            && held.values().sum::<usize>() == max
+        {
+            let answered = answered.map_or(closed, |at| at.max(closed));
+            return at.duration_since(answered);
+        }
+    }
+    panic!("the capacity of {address} is not used");
+}
+
+/// consumer contract: 6
+/// checklist: 69, 70
+async fn ten_backoffs_in_a_row_end_at_full_speed(first: Broker) {
+    const MAX: usize = 20;
+    let backlog = Backlog {
+        nsqds: 5,
+        full: 5,
+        messages: scaled(3_000, 20_000),
+    };
+    let step = Duration::from_millis(scaled(10, 100));
+    let options = |config: ConsumerConfigBuilder| config.backoff_multiplier(step);
+    let scene = Scene::start(first, backlog, MAX, Duration::from_millis(2), options).await;
+    for round in 0..10 {
+        scene.until_full_speed().await;
+        scene.until_all_are_served().await;
+        scene.served.borrow_mut().clear();
+        // Probes fail as well.
+        scene.failures.set(1 + round % 3);
+        until("the handlers have failed", async || {
+            scene.failures.get() == 0
+        })
+        .await;
+        until("the backoff ends", async || {
+            stats(&scene.consumer).await.state == ConsumerState::Subscribed
+        })
+        .await;
+    }
+    scene.until_full_speed().await;
+    scene.until_all_are_served().await;
+    assert_at_most(MAX, &scene.end().await);
+}
