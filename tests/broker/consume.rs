@@ -1,6 +1,8 @@
 //! Consuming: every message is handled, answers are executed, and outages lose nothing.
 
+mod blocked;
 mod campaign;
+mod channels;
 mod fixture;
 mod flow;
 mod flow_check;
@@ -11,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use actix_nsq::actix::{Actor, Context, Handler};
 use actix_nsq::{
-    IncomingMessage, IncomingMessages, MessageHandler, Requeue,
+    AnswerError, IncomingMessage, IncomingMessages, MessageHandler, Requeue,
     consumer::{Pause, Resume},
 };
 use tokio::time::sleep;
@@ -36,7 +38,12 @@ pub fn scenarios() -> Vec<Scenario> {
         stopped_nsqds_lose_no_message,
         large_messages_arrive_unchanged_in_every_layer.with(with_tls()),
     ];
-    let modules = [campaign::scenarios(), flow::scenarios()];
+    let modules = [
+        blocked::scenarios(),
+        campaign::scenarios(),
+        channels::scenarios(),
+        flow::scenarios(),
+    ];
     here.into_iter()
         .chain(modules.into_iter().flatten())
         .collect()
@@ -210,7 +217,7 @@ async fn late_finish_answers_the_redelivery(broker: Broker) {
         counters(&consumer).await.attached > 0
     })
     .await;
-    assert!(slow.finish().is_err());
+    assert_eq!(slow.finish(), Err(AnswerError::Expired));
     assert!(drain(&consumer).await.is_clean());
     let state = broker.channel(TOPIC, CHANNEL).await;
     assert_eq!(state, ChannelState::default());

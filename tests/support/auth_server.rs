@@ -26,6 +26,8 @@ pub struct Grant {
     pub ttl: Duration,
     /// Topics that may be published to; `*` for all.
     pub topics: Vec<String>,
+    /// Whether their channels may be subscribed to.
+    pub subscribes: bool,
 }
 
 impl Grant {
@@ -40,6 +42,14 @@ impl Grant {
             identity: identity.to_owned(),
             ttl: Duration::from_secs(3600),
             topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
+            subscribes: false,
+        }
+    }
+
+    pub fn and_channels(self) -> Self {
+        Self {
+            subscribes: true,
+            ..self
         }
     }
 
@@ -96,7 +106,7 @@ impl Authority {
     /// The grant, if there is one. An error if the server fails.
     pub fn ask(&self, asked: Asked) -> Result<Option<Grant>, Mode> {
         if asked.secret == INSPECTOR {
-            return Ok(Some(Grant::everything("inspector")));
+            return Ok(Some(Grant::everything("inspector").and_channels()));
         }
         self.with(|table| {
             if table.mode != Mode::Down {
@@ -220,13 +230,19 @@ fn answer(mut client: TcpStream, authority: &Authority) -> io::Result<()> {
 /// Without a grant, the list of authorizations is empty.
 fn response(grant: Option<Grant>) -> Value {
     let grant = grant.unwrap_or(Grant::topics("", &[]).for_seconds(60));
+    let all = ["publish", "subscribe"];
+    let permissions = if grant.subscribes {
+        &all[..]
+    } else {
+        &all[..1]
+    };
     let authorization = |topic: &String| {
         let topic = if topic == "*" {
             ".*"
         } else {
             &format!("^{topic}$")
         };
-        json!({ "topic": topic, "channels": [".*"], "permissions": ["publish", "subscribe"] })
+        json!({ "topic": topic, "channels": [".*"], "permissions": permissions })
     };
     let authorizations: Vec<_> = grant.topics.iter().map(authorization).collect();
     json!({

@@ -271,6 +271,46 @@ impl Broker {
         }
     }
 
+    /// Pauses a channel: it delivers nothing.
+    pub async fn pause_channel(&self, topic: &str, channel: &str) {
+        let change = EmbeddedNsqd::pause_channel;
+        self.change_channel(change, "pause", topic, channel).await;
+    }
+
+    pub async fn unpause_channel(&self, topic: &str, channel: &str) {
+        let change = EmbeddedNsqd::unpause_channel;
+        self.change_channel(change, "unpause", topic, channel).await;
+    }
+
+    /// Drops the messages of a channel, those in flight included.
+    pub async fn empty_channel(&self, topic: &str, channel: &str) {
+        let change = EmbeddedNsqd::empty_channel;
+        self.change_channel(change, "empty", topic, channel).await;
+    }
+
+    /// Deletes a channel and its messages, and closes the connections of its consumers.
+    pub async fn delete_channel(&self, topic: &str, channel: &str) {
+        let change = EmbeddedNsqd::delete_channel;
+        self.change_channel(change, "delete", topic, channel).await;
+    }
+
+    async fn change_channel(
+        &self,
+        embedded: fn(&EmbeddedNsqd, &str, &str) -> bool,
+        real: &'static str,
+        topic: &str,
+        channel: &str,
+    ) {
+        match &self.nsqd {
+            Nsqd::Embedded(nsqd) => assert!(embedded(nsqd, topic, channel), "no {channel}"),
+            Nsqd::Real(nsqd) => {
+                let (topic, channel) = (topic.to_owned(), channel.to_owned());
+                let change = move |nsqd: &mut RealNsqd| nsqd.change_channel(real, &topic, &channel);
+                nsqd.with_nsqd(change).await.expect("the channel exists");
+            }
+        }
+    }
+
     /// The messages of a channel. All are 0 if it does not exist.
     pub async fn channel(&self, topic: &str, channel: &str) -> ChannelState {
         match &self.nsqd {

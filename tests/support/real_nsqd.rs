@@ -320,6 +320,14 @@ impl RealNsqd {
         self.post(&format!("/topic/empty?topic={}", escaped(topic)))
     }
 
+    /// Changes a channel: `pause`, `unpause`, `empty` or `delete`.
+    pub fn change_channel(&self, change: &str, topic: &str, channel: &str) -> io::Result<()> {
+        let (topic, channel) = (escaped(topic), escaped(channel));
+        self.post(&format!(
+            "/channel/{change}?topic={topic}&channel={channel}"
+        ))
+    }
+
     /// Fills its own disk.
     pub fn fill_disk(&self) -> io::Result<()> {
         small_disk::fill(self.running()?.id(), self.data.path())

@@ -139,7 +139,14 @@ fn ask(authority: &Authority, request: &AuthRequest) -> Result<Grant, AuthServer
         return Ok(Grant::nothing());
     };
     let grant = Grant::new(granted.identity).ttl(granted.ttl);
-    Ok(granted.topics.into_iter().fold(grant, Grant::publish))
+    let allow = |grant: Grant, topic: String| {
+        if granted.subscribes {
+            grant.publish(topic.as_str()).subscribe(topic, "*")
+        } else {
+            grant.publish(topic)
+        }
+    };
+    Ok(granted.topics.into_iter().fold(grant, allow))
 }
 
 impl Tls {

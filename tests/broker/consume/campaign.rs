@@ -40,7 +40,7 @@ struct Handlers(Rc<Seen>);
 
 #[derive(Default)]
 struct Seen {
-    /// One of so many messages is requeued when it is first delivered; 0: none.
+    /// One of this number of messages is requeued when it is first delivered; 0: none.
     requeues: usize,
     /// How often each number was finished.
     handled: Handled,

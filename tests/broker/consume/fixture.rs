@@ -37,9 +37,13 @@ pub async fn start(
     handler: impl Into<MessageHandler>,
 ) -> Addr<Consumer> {
     let consumer = Consumer::start(config.build().unwrap(), subscription(), handler);
+    until_subscribed(&consumer).await;
+    consumer
+}
+
+pub async fn until_subscribed(consumer: &Addr<Consumer>) {
     let subscribed = consumer.send(WaitSubscribed::new(LONG)).await;
     subscribed.unwrap().unwrap();
-    consumer
 }
 
 pub async fn start_stream(config: ConsumerConfigBuilder) -> (Addr<Consumer>, MessageStream) {

@@ -41,7 +41,7 @@ struct Scene {
     consumer: Addr<Consumer>,
     log: WireLog,
     max: usize,
-    /// So many of the next handlers fail.
+    /// Number of handlers that fail, from the next one on.
     failures: Rc<Cell<usize>>,
     served: Rc<RefCell<Served>>,
 }
