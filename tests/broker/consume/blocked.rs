@@ -65,7 +65,7 @@ async fn handler_that_blocks_its_arbiter_loses_nothing(broker: Broker) {
     let config = config.connector(log.clone());
     let config = config
         .heartbeat_interval(Duration::from_secs(scaled(1, 30)))
-        .msg_timeout(Duration::from_secs(scaled(1, 60)));
+        .msg_timeout(Duration::from_secs(scaled(1, 20)));
     let consumer = Consumer::start_in_arbiter(
         &of_consumer.handle(),
         config.build().unwrap(),
