@@ -41,13 +41,17 @@ impl Handler<Frames> for Consumer {
             self.messages.on_last_frames(&session.state, frames);
             return;
         }
-        if let Err(reason) = take(
+        let taken = take(
             &mut session.state,
             &mut self.messages,
             oks,
             then.as_mut(),
             now,
-        ) {
+        );
+        if session.state.last_message.is_some() {
+            session.set_served();
+        }
+        if let Err(reason) = taken {
             self.close_connection(index, reason, now);
         }
     }

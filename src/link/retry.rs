@@ -8,8 +8,8 @@ use log::Level;
 /// and other publishes wait.
 const AFTER_REJECTION: Duration = Duration::from_millis(20);
 
-/// A connection that lasted this long resets the backoff. If nsqd has responded `OK` on it, the
-/// initial backoff is long enough.
+/// A connection that lasted this long resets the backoff. If nsqd has responded `OK` on it or
+/// delivered a message, the initial backoff is long enough.
 const STABLE: Duration = Duration::from_secs(1);
 
 /// Shortest delay of the backoff: zero would mean "connect at once".
@@ -21,7 +21,7 @@ pub(crate) struct End {
     pub(crate) cause: EndCause,
     /// The application has asked for a new connection meanwhile.
     pub(crate) reconnect_requested: bool,
-    /// nsqd responded `OK` at least once.
+    /// nsqd responded `OK` to a publish, or delivered a message, at least once.
     pub(crate) had_served: bool,
     /// Time from the handshake until the connection began to close.
     pub(crate) lasted: Duration,

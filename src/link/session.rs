@@ -133,7 +133,7 @@ impl<S> Session<S> {
         }
     }
 
-    /// Notes that nsqd has executed a command.
+    /// Notes that nsqd has executed a command, or delivered a message.
     pub(crate) fn set_served(&mut self) {
         self.had_served = true;
     }
