@@ -205,7 +205,7 @@ fn assert_fair(served: &Served, from: Instant, time: Duration, least: f64, most:
     assert!(counts.len() == 5 && is_fair, "{counts:?} in {time:?}");
 }
 
-/// Each of the idle ones keeps one. go-nsq uses 10 of 40, and handles 482 messages per second.
+/// Each of the idle ones keeps one. go-nsq uses 10 of 40, whatever the handlers do.
 /// consumer contract: 4
 /// checklist: 56
 async fn only_busy_nsqd_gets_nearly_all_capacity(first: Broker) {
@@ -217,21 +217,16 @@ async fn only_busy_nsqd_gets_nearly_all_capacity(first: Broker) {
     };
     let time = Duration::from_millis(20);
     let scene = Scene::start(first, backlog, MAX, time, |config| config).await;
-    until("the busy one has the capacity", async || {
-        let nsqds = stats(&scene.consumer).await.nsqds;
-        nsqds.iter().any(|nsqd| nsqd.rdy as usize == MAX - 3)
-    })
-    .await;
-    scene.served.borrow_mut().clear();
-    let time = scaled(2, 15);
-    sleep(Duration::from_secs(time)).await;
+    let seconds = scaled(2, 15);
+    sleep(Duration::from_secs(seconds)).await;
     let served = scene.served.borrow().values().map(Vec::len).sum::<usize>();
-    let rate = served / time as usize;
-    eprintln!("{rate} messages per second");
+    eprintln!("{} messages per second", served / seconds as usize);
     let checked = scene.end().await;
     assert_at_most(MAX, &checked);
+    assert!(checked.most_unanswered >= MAX - 3, "{checked}");
     assert_eq!(checked.last_ready, MAX);
-    assert!(rate >= scaled(1_000, 3 * 482), "{rate} per second");
+    // A busy machine handles messages later than they could be.
+    assert!(checked.mean_unanswered >= scaled(20.0, 30.0), "{checked}");
 }
 
 /// consumer contract: 2, 4

@@ -22,6 +22,8 @@ pub struct Checked {
     /// RDYs written.
     pub readies: usize,
     pub most_unanswered: usize,
+    /// The mean over the time.
+    pub mean_unanswered: f64,
     /// The highest sum of RDYs.
     pub most_ready: usize,
     /// The sum of RDYs at the end.
@@ -37,6 +39,7 @@ impl fmt::Display for Checked {
             messages,
             readies,
             most_unanswered,
+            mean_unanswered,
             most_ready,
             last_ready,
             stalled,
@@ -44,7 +47,7 @@ impl fmt::Display for Checked {
         write!(
             f,
             "{messages} messages, {readies} RDYs; at most {most_unanswered} unanswered, \
-             RDY {most_ready}, {last_ready} at the end; {stalled} stalled"
+             {mean_unanswered:.1} on average; RDY {most_ready}, {last_ready} at the end; {stalled} stalled"
         )
     }
 }
@@ -89,7 +92,14 @@ pub fn check(max: usize, events: &[(Instant, Event)]) -> Checked {
         has_grown: false,
         checked: Checked::default(),
     };
+    let mut seconds = 0.0;
     for (index, (at, event)) in events.iter().enumerate() {
+        if let Some((before, _)) = index.checked_sub(1).map(|before| &events[before]) {
+            let passed = at.duration_since(*before).as_secs_f64();
+            let (_, _, unanswered) = checker.totals();
+            checker.checked.mean_unanswered += unanswered as f64 * passed;
+            seconds += passed;
+        }
         if let Err(problem) = checker.add(*at, event) {
             let before = &events[index.saturating_sub(30)..=index];
             let lines = before.iter().map(|(then, event)| {
@@ -100,6 +110,7 @@ pub fn check(max: usize, events: &[(Instant, Event)]) -> Checked {
             panic!("{problem}\n{lines}{checker}");
         }
     }
+    checker.checked.mean_unanswered /= seconds;
     checker.checked
 }
 
