@@ -5,8 +5,6 @@ mod campaign;
 mod channels;
 mod fixture;
 mod flow;
-mod flow_check;
-mod wire_log;
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};

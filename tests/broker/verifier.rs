@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{Scenario, scenarios};
 use crate::support::broker::{Broker, Kind};
-use crate::support::{example, scaled, wait};
+use crate::support::{example, full, scaled, wait};
 
 /// A rate that a debug build on a busy machine can keep.
 const EASY: &str = "--rate 2000 --require 500";
@@ -20,6 +20,7 @@ pub fn scenarios() -> Vec<Scenario> {
     scenarios![
         answers_are_true_under_faults_of_process_and_network.only(Kind::Real, real_only),
         ambiguous_publishes_are_stored_if_retried.only(Kind::Real, real_only),
+        messages_are_consumed_under_faults_of_process_and_network.only(Kind::Real, real_only),
         verifier_reports_every_kind_of_false_answer.only(Kind::Real, real_only),
         verifier_fails_if_the_rate_is_not_kept.only(Kind::Real, real_only),
         interrupted_verifier_checks_what_it_has_published.only(Kind::Real, real_only),
@@ -67,7 +68,24 @@ async fn ambiguous_publishes_are_stored_if_retried(_: Broker) {
     assert!(output.contains(none), "{output}");
 }
 
-/// The third case is not the verifier's own doing: a network that alters bytes, against which NSQ
+/// consumer contract: 2, 4
+async fn messages_are_consumed_under_faults_of_process_and_network(_: Broker) {
+    let network = "latency=2ms,jitter=1ms,slice-down=1..300,cut-every=1500ms,end=rst";
+    let faults = scaled(
+        "--duration 5 --kill9-every 1 --sigterm-every 1.5 --sigstop-every 2",
+        "--duration 30 --kill9-every 2 --sigterm-every 3 --sigstop-every 4",
+    );
+    let (code, output) = verify(&format!("{EASY} --consume {faults} --proxy {network}")).await;
+    assert_eq!(code, Some(0), "{output}");
+    if full() {
+        let faults = "--duration 30 --sigterm-every 1";
+        let (code, output) = verify(&format!("{EASY} --consume {faults}")).await;
+        assert_eq!(code, Some(0), "{output}");
+        assert!(output.contains("; 0 lost by kills"), "{output}");
+    }
+}
+
+/// The fourth case is not the verifier's own doing: a network that alters bytes, against which NSQ
 /// has no checksum. Bodies are so large that commands and lengths are hardly ever altered.
 /// contract: 1
 /// fault: X2
@@ -75,6 +93,7 @@ async fn verifier_reports_every_kind_of_false_answer(_: Broker) {
     let cases = [
         ("--sabotage lost", " lost (0:"),
         ("--sabotage misattributed", "1 misattributed (0:"),
+        ("--sabotage unhandled --consume", "1 lost ("),
         ("--proxy corrupt-up=10000 --size 2000", " corrupt ("),
         ("--sabotage duplicate", "1 duplicate (0:"),
         ("--sabotage corrupt", "1 corrupt ("),
@@ -83,7 +102,7 @@ async fn verifier_reports_every_kind_of_false_answer(_: Broker) {
         ("--sabotage idle", "nothing in flight: kill -9"),
     ];
     // The others are tested with `Record`.
-    for (options, problem) in &cases[..scaled(3, cases.len())] {
+    for (options, problem) in &cases[..scaled(4, cases.len())] {
         let short = "--rate 500 --require 1 --duration 2 --kill9-every 1.5";
         let (code, output) = verify(&format!("{short} {options}")).await;
         assert_eq!(code, Some(1), "{options}: {output}");

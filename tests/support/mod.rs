@@ -16,6 +16,7 @@ pub mod conversation;
 pub mod diskqueue;
 pub mod example;
 pub mod faulty_stream;
+pub mod flow_check;
 pub mod logs;
 pub mod nsqd_program;
 pub mod nsqd_version;
@@ -31,6 +32,7 @@ pub mod to_nsq;
 pub mod trials;
 pub mod wait;
 pub mod web_server;
+pub mod wire_log;
 
 /// Whether `FULL=1` asks for the exhaustive form of tests that sample by default.
 pub fn full() -> bool {

@@ -5,6 +5,7 @@
 //! cargo run --release --example verifier -- --duration 60 --kill9-every 3
 //! verifier --duration 5m --kill9-every 20 --sigstop-every 30 --proxy latency=2ms,cut-every=10s
 //! verifier --rate 0 --producers 1 --topics 1 --batches 0   # maximum rate of single publishes
+//! verifier --duration 60 --sigterm-every 3 --consume       # with consumers
 //! verifier --duration 5 --sabotage duplicate               # must fail
 //! ```
 //!
@@ -16,6 +17,9 @@
 //!   message is `lost` if its result is ok and it is not stored, `duplicate` if it is stored more
 //!   than once, `misattributed` if its result is not written and it is stored, `corrupt` if it is
 //!   stored with other bytes, and `unanswered` if it has no result a second after its timeout.
+//! * With `--consume`, consumers of the crate take the messages while faults are injected. `lost` is
+//!   then what no consumer has handled, except for what a kill may lose: what nsqd had in flight,
+//!   and a message on its way to the channel, of which no consumer had received one whole.
 //! * With `--proxy corrupt-up=...` a run must fail: NSQ has no checksum, so nsqd accepts changed
 //!   bytes.
 //! * `--log` writes every result, every fault, and every violation to a file.
@@ -34,6 +38,7 @@
 
 #[path = "../shared/arguments.rs"]
 mod arguments;
+mod consumers;
 mod drain;
 mod fault_injector;
 mod load;
@@ -63,6 +68,7 @@ use fastrand::Rng;
 use tokio::{runtime::Builder, time::sleep};
 
 use self::{
+    consumers::{Consumed, Consumers},
     fault_injector::FaultInjector,
     load::Load,
     options::Options,
@@ -120,6 +126,7 @@ fn run(options: &Options, seed: u64) -> io::Result<u8> {
     let Published {
         mut nsqd,
         tracker,
+        consumed,
         duration,
         interrupted,
     } = published;
@@ -131,7 +138,15 @@ fn run(options: &Options, seed: u64) -> io::Result<u8> {
     let expected = Duration::from_secs(result.progress.offered / DRAINED_PER_SECOND);
     watchdog.stage("consuming the messages", expected + STAGE_TIMEOUT);
     let started = Instant::now();
-    let audit = drain::drain(&mut nsqd, std::mem::take(&mut result.record))?;
+    let record = std::mem::take(&mut result.record);
+    let kills = result.kills();
+    let (audit, consumed) = match consumed {
+        Some(consumed) => {
+            let (audit, consumed) = consumed.compare(record, kills);
+            (audit, Some(consumed))
+        }
+        None => (drain::drain(&mut nsqd, record)?, None),
+    };
     print_line(format_args!(
         "consumed {} messages in {:.1} s",
         audit.stored,
@@ -145,6 +160,7 @@ fn run(options: &Options, seed: u64) -> io::Result<u8> {
         seed,
         result: &result,
         audit: &audit,
+        consumed: consumed.as_ref(),
         duration,
         interrupted,
     };
@@ -157,6 +173,8 @@ fn run(options: &Options, seed: u64) -> io::Result<u8> {
 struct Published {
     nsqd: RealNsqd,
     tracker: Arc<Tracker>,
+    /// With `--consume`.
+    consumed: Option<Consumed>,
     /// Time from the first message to the last result.
     duration: Duration,
     interrupted: bool,
@@ -173,6 +191,11 @@ async fn publish(
     watchdog.stage("connecting", STAGE_TIMEOUT);
     let tracker = Arc::new(Tracker::new(options)?);
     let load = Load::start(options, address, Arc::clone(&tracker), rng.fork()).await?;
+    let consumers = if options.consume {
+        Some(Consumers::start(options, address).await?)
+    } else {
+        None
+    };
 
     let expected = options.duration + options.freeze;
     watchdog.stage("publishing", expected + STAGE_TIMEOUT);
@@ -207,9 +230,20 @@ async fn publish(
     load.settle().await;
     let duration = published.max(tracker.progress().last_result) - started;
     load.stop().await?;
+    let consumed = match consumers {
+        Some(consumers) => {
+            watchdog.stage(
+                "consuming the messages",
+                consumers.timeout() + STAGE_TIMEOUT,
+            );
+            Some(consumers.finish(&nsqd).await?)
+        }
+        None => None,
+    };
     Ok(Published {
         nsqd,
         tracker,
+        consumed,
         duration,
         interrupted,
     })

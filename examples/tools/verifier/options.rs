@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use actix_nsq::{ConfigError, ProducerConfig};
+use actix_nsq::{ConfigError, ConsumerConfig, ConsumerConfigBuilder, ProducerConfig};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use crate::{arguments, producer_opt::producer_opt, support::chaos::Faults, violation::Violation};
@@ -93,6 +93,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = share)]
     pub(crate) batches: f64,
 
+    /// Consume the messages meanwhile with a consumer for each topic. A message may be lost by a kill
+    /// only if no consumer had received it whole. All bytes are kept in memory
+    #[arg(long)]
+    pub(crate) consume: bool,
+
+    /// Maximum number of unanswered messages of each consumer
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = count)]
+    pub(crate) max_in_flight: usize,
+
     /// Let the producers retry ambiguous publishes; duplicates of these messages are allowed
     #[arg(long)]
     pub(crate) retry_maybe_written: bool,
@@ -156,10 +165,23 @@ impl Options {
         if self.sabotage == Some(Violation::Lost) && self.kill9_every.is_none() {
             return Some("--sabotage lost requires --kill9-every".into());
         }
+        let is_unhandled = self.sabotage == Some(Violation::Unhandled);
+        if self.sabotage.is_some() && is_unhandled != self.consume {
+            return Some("--consume and --sabotage unhandled require each other".into());
+        }
         let (required, offered) = (self.required_rate(), self.offered_rate());
         offered
             .filter(|offered| *offered < required)
             .map(|offered| format!("--require {required} exceeds the offered rate ({offered})"))
+    }
+
+    /// The configuration of the consumers. What a lost connection had in flight comes again soon.
+    pub(crate) fn consumer_config(&self, address: &str) -> ConsumerConfigBuilder {
+        ConsumerConfig::builder(address)
+            .heartbeat_interval(Duration::from_secs(1))
+            .msg_timeout(Duration::from_secs(2))
+            .max_in_flight(self.max_in_flight)
+            .client_id("verifier")
     }
 
     pub(crate) fn config(&self, address: &str) -> Result<ProducerConfig, ConfigError> {
@@ -281,6 +303,10 @@ mod tests {
                 "--kill9-every 1m does not occur within --duration 3s",
             ),
             ("--sabotage lost", "--sabotage lost requires --kill9-every"),
+            (
+                "--sabotage unhandled",
+                "--consume and --sabotage unhandled require each other",
+            ),
             (
                 "--rate 100 --require 200",
                 "--require 200 exceeds the offered rate (103)",

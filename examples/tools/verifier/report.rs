@@ -11,6 +11,7 @@ use std::{
 use tokio::time::sleep;
 
 use crate::{
+    consumers::Comparison,
     options::Options,
     schedule::Fault,
     support::record::Audit,
@@ -41,6 +42,8 @@ pub(crate) struct Report<'a> {
     pub(crate) seed: u64,
     pub(crate) result: &'a RunResult,
     pub(crate) audit: &'a Audit,
+    /// With `--consume`.
+    pub(crate) consumed: Option<&'a Comparison>,
     /// Time from the start of the load to its end or to the last result.
     pub(crate) duration: Duration,
     /// Whether a signal ended the load.
@@ -82,6 +85,7 @@ impl Report<'_> {
         problems.extend(all("nothing in flight", |fault| fault.in_flight == 0));
         problems.extend(all("not recovered", |fault| fault.recovered.is_none()));
         problems.extend(self.missing().map(|fault| format!("no {fault} occurred")));
+        problems.extend(self.consumed.iter().flat_map(|it| it.problems()));
         if let Some(error) = log_failure {
             problems.push(format!("the log is incomplete: {error}"));
         }
@@ -141,6 +145,9 @@ fn name(injected: &InjectedFault) -> String {
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.audit)?;
+        if let Some(consumed) = self.consumed {
+            writeln!(f, "{consumed}")?;
+        }
         for fault in [Fault::Kill9, Fault::Sigterm, Fault::Sigstop] {
             let injected: Vec<_> = self.injected(fault).collect();
             if injected.is_empty() {

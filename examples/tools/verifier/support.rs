@@ -1,5 +1,5 @@
 //! Code that the verifier shares with the tests of the crate: a real nsqd, a faulty network, a
-//! plain consumer, and the record of messages and results. None of it uses the crate's protocol
+//! plain consumer, the record of messages and results, and that of a consumer's bytes. None of it uses the crate's protocol
 //! code.
 #![allow(
     dead_code,
@@ -11,8 +11,12 @@
 
 #[path = "../../../tests/support/chaos/mod.rs"]
 pub mod chaos;
+#[path = "../../../tests/support/command.rs"]
+pub mod command;
 #[path = "../../../tests/support/diskqueue.rs"]
 pub mod diskqueue;
+#[path = "../../../tests/support/flow_check.rs"]
+pub mod flow_check;
 #[path = "../../../tests/support/nsqd_program.rs"]
 pub mod nsqd_program;
 #[path = "../../../tests/support/nsqd_version.rs"]
@@ -27,3 +31,5 @@ pub mod record;
 pub mod small_disk;
 #[path = "../../../tests/support/wait.rs"]
 pub mod wait;
+#[path = "../../../tests/support/wire_log.rs"]
+pub mod wire_log;

@@ -87,6 +87,14 @@ pub(crate) struct RunResult {
     pub(crate) log_failure: Option<io::Error>,
 }
 
+impl RunResult {
+    /// How often nsqd was killed.
+    pub(crate) fn kills(&self) -> usize {
+        let is_kill = |injected: &&InjectedFault| injected.fault == Fault::Kill9;
+        self.faults.iter().filter(is_kill).count()
+    }
+}
+
 impl Tracker {
     pub(crate) fn new(options: &Options) -> io::Result<Self> {
         let mut record = Record::new();

@@ -30,6 +30,8 @@ pub(crate) enum Violation {
     Twice,
     /// Faults are injected while nothing is in flight
     Idle,
+    /// A consumer finishes a message that it has not handled, with --consume
+    Unhandled,
 }
 
 impl Violation {
@@ -43,6 +45,9 @@ impl Violation {
 
     /// Publishes a message without the producers, and records a result that does not match.
     pub(crate) fn commit(self, tracker: &Tracker, topic: &str, nsqd: &RealNsqd) -> io::Result<()> {
+        if self == Self::Unhandled {
+            return Ok(());
+        }
         let (id, body) = tracker.with_record(|record| record.offer(0, 100));
         let mut damaged = body.to_vec();
         if let Some(last) = damaged.last_mut() {
@@ -52,12 +57,13 @@ impl Violation {
             Self::Lost | Self::Idle | Self::Unanswered | Self::Misattributed | Self::Twice => {
                 &[&body]
             }
+            Self::Unhandled => &[],
             Self::Duplicate => &[&body, &body],
             Self::Corrupt => &[&body, &damaged],
         };
         raw_client::publish(&nsqd.address(), topic, stored)?;
         let results: &[Result<(), PublishError>] = match self {
-            Self::Unanswered => &[],
+            Self::Unanswered | Self::Unhandled => &[],
             Self::Misattributed => &[Topic::new("not a topic")
                 .map(drop)
                 .map_err(PublishError::from)],

@@ -8,10 +8,10 @@ use actix_nsq::actix::{Actor, Arbiter, Context, Handler};
 use actix_nsq::{Consumer, IncomingMessage};
 
 use super::fixture::{CHANNEL, config, drain, stats, subscription, until, until_subscribed};
-use super::wire_log::{Event, WireLog};
 use crate::fixture::{TOPIC, number_of, producer, publish_all};
 use crate::harness::{Scenario, scenarios};
 use crate::support::broker::{Broker, ChannelState, Kind, Settings};
+use crate::support::wire_log::{Event, WireLog};
 use crate::support::{full, scaled};
 
 pub fn scenarios() -> Vec<Scenario> {

@@ -11,11 +11,11 @@ use actix_nsq::{IncomingMessage, MessageHandler, MessageStream, Producer, Publis
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::fixture::{CHANNEL, Handled, config, counters, drain, note, start, start_stream, until};
-use super::wire_log::{Id, Received, WireLog};
 use crate::fixture::{TOPIC, number_of, numbered, producer, publish_all, topic};
 use crate::harness::{Scenario, scenarios};
 use crate::support::broker::{Broker, ChannelState, Kind, Settings};
 use crate::support::scaled;
+use crate::support::wire_log::{Id, Received, WireLog};
 
 pub fn scenarios() -> Vec<Scenario> {
     let real_only = "it concerns what a process loses";

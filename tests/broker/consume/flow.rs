@@ -13,12 +13,12 @@ use actix_nsq::{
 use tokio::time::sleep;
 
 use super::fixture::{drain, start, stats, until};
-use super::flow_check::{Checked, check};
-use super::wire_log::{Event, WireLog};
 use crate::fixture::{producer, publish_all};
 use crate::harness::{Scenario, scenarios};
 use crate::support::broker::{Broker, Settings};
+use crate::support::flow_check::{Checked, check};
 use crate::support::scaled;
+use crate::support::wire_log::{Event, WireLog};
 
 pub fn scenarios() -> Vec<Scenario> {
     let in_memory = Settings::in_memory;
@@ -142,6 +142,7 @@ impl Scene {
     /// Checks everything that was written.
     async fn end(self) -> Checked {
         let checked = check(self.max, &self.log.events());
+        let checked = checked.unwrap_or_else(|problem| panic!("{problem}"));
         eprintln!("{}: {checked}", self.brokers[0].kind());
         drain(&self.consumer).await;
         checked
@@ -354,6 +355,7 @@ fn until_in_use(events: &[(Instant, Event)], before: usize, address: &str, max: 
     panic!("the capacity of {address} is not used");
 }
 
+/// An nsqd restarts in every other one.
 /// consumer contract: 6
 /// checklist: 69, 70
 async fn ten_backoffs_in_a_row_end_at_full_speed(first: Broker) {
@@ -363,7 +365,7 @@ async fn ten_backoffs_in_a_row_end_at_full_speed(first: Broker) {
         full: 5,
         messages: scaled(3_000, 20_000),
     };
-    let step = Duration::from_millis(scaled(10, 100));
+    let step = Duration::from_millis(scaled(20, 100));
     let options = |config: ConsumerConfigBuilder| config.backoff_multiplier(step);
     let scene = Scene::start(first, backlog, MAX, Duration::from_millis(2), options).await;
     for round in 0..10 {
@@ -376,6 +378,13 @@ async fn ten_backoffs_in_a_row_end_at_full_speed(first: Broker) {
             scene.failures.get() == 0
         })
         .await;
+        if round % 2 == 1 {
+            // While it waits, while it probes, or after it.
+            sleep(step.mul_f64(fastrand::f64() * 4.0)).await;
+            let broker = &scene.brokers[round % 5];
+            broker.terminate().await;
+            broker.restart().await;
+        }
         until("the backoff ends", async || {
             stats(&scene.consumer).await.state == ConsumerState::Subscribed
         })

@@ -82,9 +82,9 @@ struct Checker {
     checked: Checked,
 }
 
-/// Panics if a consumer with this `max_in_flight` has requested more, or nsqd has sent more than
+/// An error if a consumer with this `max_in_flight` has requested more, or nsqd has sent more than
 /// the consumer had requested.
-pub fn check(max: usize, events: &[(Instant, Event)]) -> Checked {
+pub fn check(max: usize, events: &[(Instant, Event)]) -> Result<Checked, String> {
     let mut checker = Checker {
         max,
         connections: Vec::new(),
@@ -107,11 +107,11 @@ pub fn check(max: usize, events: &[(Instant, Event)]) -> Checked {
                 format!("{earlier:10.1?} before: {event}\n")
             });
             let lines: String = lines.collect();
-            panic!("{problem}\n{lines}{checker}");
+            return Err(format!("{problem}\n{lines}{checker}"));
         }
     }
-    checker.checked.mean_unanswered /= seconds;
-    checker.checked
+    checker.checked.mean_unanswered /= f64::max(seconds, f64::EPSILON);
+    Ok(checker.checked)
 }
 
 impl fmt::Display for Checker {

@@ -12,8 +12,8 @@ use actix_nsq::{ConnectFuture, ConnectTarget, Connector, IncomingMessage, Transp
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::support::command::{self, Verb};
-pub use crate::support::raw_client::Id;
+use super::command::{self, Verb};
+pub use super::raw_client::Id;
 
 /// Length of the bytes that precede the first command.
 const MAGIC: usize = 4;
@@ -253,12 +253,10 @@ impl Streams {
             rest = after;
             // The type, the timestamp, the attempts, the id, the body.
             if let Some(message) = frame.strip_prefix(&2_u32.to_be_bytes()) {
-                let (attempts, message) = message[8..].split_first_chunk().unwrap();
-                let (id, body) = message.split_first_chunk().unwrap();
                 messages.push(Received {
-                    id: *id,
-                    attempts: u16::from_be_bytes(*attempts),
-                    body: body.to_vec(),
+                    id: message[10..26].try_into().expect("16 bytes"),
+                    attempts: u16::from_be_bytes([message[8], message[9]]),
+                    body: message[26..].to_vec(),
                 });
             }
         }
@@ -277,10 +275,13 @@ impl Streams {
         {
             self.next = end;
             match command.verb {
-                Verb::Rdy => add(Event::Ready(connection, command.words[0].parse().unwrap())),
+                Verb::Rdy => {
+                    let count = command.words[0].parse();
+                    add(Event::Ready(connection, count.expect("a number")));
+                }
                 Verb::Fin | Verb::Req => {
-                    let id = command.words[0].as_bytes().try_into().unwrap();
-                    add(Event::Answered(connection, id));
+                    let id = command.words[0].as_bytes().try_into();
+                    add(Event::Answered(connection, id.expect("an id")));
                 }
                 _ => {}
             }
