@@ -10,16 +10,16 @@
 //! ```
 //!
 //! * It starts an nsqd with flags under which a message with `OK` survives a kill -9. It needs the
-//!   program nsqd, or Go to build it. Messages are consumed only at the end, because a killed nsqd
-//!   can lose messages that are in flight to a consumer.
+//!   program nsqd, or Go to build it. Without `--consume`, messages are consumed only at the end,
+//!   because a killed nsqd can lose messages that are in flight to a consumer.
 //! * Every message has a number and a checksum, and every result is recorded.
 //! * At the end a plain consumer, which shares no code with the crate, reads all messages. A
 //!   message is `lost` if its result is ok and it is not stored, `duplicate` if it is stored more
 //!   than once, `misattributed` if its result is not written and it is stored, `corrupt` if it is
 //!   stored with other bytes, and `unanswered` if it has no result a second after its timeout.
-//! * With `--consume`, consumers of the crate take the messages while faults are injected. `lost` is
-//!   then what no consumer has handled, except for what a kill may lose: what nsqd had in flight,
-//!   and a message on its way to the channel, of which no consumer had received one whole.
+//! * With `--consume`, consumers of the crate take the messages while faults are injected. A
+//!   message is then `lost` if a consumer has received it whole and none has handled it. A kill may
+//!   also lose what nsqd had in flight, and one message that moves to the channel.
 //! * With `--proxy corrupt-up=...` a run must fail: NSQ has no checksum, so nsqd accepts changed
 //!   bytes.
 //! * `--log` writes every result, every fault, and every violation to a file.

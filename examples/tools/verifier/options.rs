@@ -93,8 +93,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = share)]
     pub(crate) batches: f64,
 
-    /// Consume the messages meanwhile with a consumer for each topic. A message may be lost by a kill
-    /// only if no consumer had received it whole. All bytes are kept in memory
+    /// Consume the messages meanwhile with a consumer for each topic. A message may be lost by a
+    /// kill only if no consumer had received it whole. All bytes are kept in memory
     #[arg(long)]
     pub(crate) consume: bool,
 

@@ -1,6 +1,6 @@
 //! Code that the verifier shares with the tests of the crate: a real nsqd, a faulty network, a
-//! plain consumer, the record of messages and results, and that of a consumer's bytes. None of it uses the crate's protocol
-//! code.
+//! plain consumer, the record of messages and results, and that of a consumer's bytes. None of it
+//! uses the crate's protocol code.
 #![allow(
     dead_code,
     unreachable_pub,

@@ -50,6 +50,7 @@ impl Handler<IncomingMessage> for Worker {
 
 /// nsqd delivers the messages in the mailbox of the handler again meanwhile.
 /// consumer contract: 3, 10
+/// fault: C13
 /// checklist: 66
 async fn handler_that_blocks_its_arbiter_loses_nothing(broker: Broker) {
     const COUNT: usize = 20;

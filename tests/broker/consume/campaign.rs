@@ -248,6 +248,7 @@ async fn campaign(
 }
 
 /// consumer contract: 2, 3
+/// fault: C12
 async fn terminated_nsqd_loses_no_message(broker: Broker) {
     let losses = campaign(&broker, Handlers::default(), 200, Broker::terminate).await;
     assert!(losses.published > 0 && losses.attached > 0);
@@ -257,6 +258,7 @@ async fn terminated_nsqd_loses_no_message(broker: Broker) {
 /// nsqd itself may lose a message that is requeued while it stops: it takes the message out of
 /// flight, and rejects the requeue.
 /// consumer contract: 2, 3
+/// fault: C12
 async fn requeues_of_a_terminated_nsqd_get_no_connection_stuck(broker: Broker) {
     let handlers = Handlers(Rc::new(Seen {
         requeues: 10,
@@ -268,6 +270,7 @@ async fn requeues_of_a_terminated_nsqd_get_no_connection_stuck(broker: Broker) {
 
 /// nsqd forgets what it had in flight, and a message that was moving to the channel.
 /// consumer contract: 2, 3
+/// fault: C12
 async fn killed_nsqd_loses_only_what_the_client_did_not_receive(broker: Broker) {
     const MAX_IN_FLIGHT: usize = 100;
     let losses = campaign(&broker, Handlers::default(), MAX_IN_FLIGHT, Broker::kill).await;

@@ -161,6 +161,7 @@ fn assert_at_most(max: usize, checked: &Checked) {
 }
 
 /// consumer contract: 4, 5
+/// fault: C7, G6
 /// checklist: 52, 55
 async fn one_message_in_flight_serves_five_nsqds_equally(first: Broker) {
     let backlog = Backlog {
@@ -208,6 +209,7 @@ fn assert_fair(served: &Served, from: Instant, time: Duration, least: f64, most:
 
 /// Each of the idle ones keeps one. go-nsq uses 10 of 40, whatever the handlers do.
 /// consumer contract: 4
+/// fault: G5
 /// checklist: 56
 async fn only_busy_nsqd_gets_nearly_all_capacity(first: Broker) {
     const MAX: usize = 40;
@@ -231,6 +233,7 @@ async fn only_busy_nsqd_gets_nearly_all_capacity(first: Broker) {
 }
 
 /// consumer contract: 2, 4
+/// fault: G1
 /// checklist: 52
 async fn stopped_nsqds_never_let_the_maximum_be_exceeded(first: Broker) {
     const MAX: usize = 20;
@@ -291,6 +294,7 @@ async fn changed_maximum_is_kept_between_five_nsqds(first: Broker) {
 }
 
 /// consumer contract: 4
+/// fault: G2
 /// checklist: 54
 async fn share_of_a_lost_nsqd_is_soon_in_use_elsewhere(first: Broker) {
     const MAX: usize = 40;
@@ -357,6 +361,7 @@ fn until_in_use(events: &[(Instant, Event)], before: usize, address: &str, max: 
 
 /// An nsqd restarts in every other one.
 /// consumer contract: 6
+/// fault: C8, G8
 /// checklist: 69, 70
 async fn ten_backoffs_in_a_row_end_at_full_speed(first: Broker) {
     const MAX: usize = 20;
