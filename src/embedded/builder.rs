@@ -80,6 +80,7 @@ impl EmbeddedNsqdBuilder {
                 deflate: cfg!(feature = "deflate"),
                 max_deflate_level: 6,
                 auth: None,
+                realistic_timing: false,
             },
             #[cfg(feature = "tls")]
             tls: tls::Flags::default(),
@@ -166,6 +167,27 @@ impl EmbeddedNsqdBuilder {
     /// Maximum heartbeat interval in IDENTIFY. Default: 60 s.
     pub fn max_heartbeat_interval(mut self, interval: Duration) -> Self {
         self.options.max_heartbeat_interval = interval;
+        self
+    }
+
+    /// Whether messages are as late as those of nsqd. Default: false, so that tests do not wait.
+    ///
+    /// - Messages to a consumer stay in its output buffer for up to `output_buffer_timeout` of
+    ///   IDENTIFY (250 ms by default). The buffer is flushed when the consumer has as many messages
+    ///   in flight as it may, when the channel is paused, when the buffer is full, and with every
+    ///   other frame.
+    /// - Message timeouts and delays are checked every 100 ms.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use actix_nsq::embedded::EmbeddedNsqd;
+    ///
+    /// let nsqd = EmbeddedNsqd::builder().realistic_timing(true).start()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn realistic_timing(mut self, enabled: bool) -> Self {
+        self.options.realistic_timing = enabled;
         self
     }
 

@@ -95,7 +95,7 @@ impl Consumer {
     }
 
     /// RDY is the maximum in flight, not a countdown.
-    fn is_ready(&self) -> bool {
+    pub(super) fn is_ready(&self) -> bool {
         self.in_flight_count < self.ready_count
     }
 }
@@ -262,6 +262,12 @@ impl Channel {
         any
     }
 
+    /// Whether the consumer may get more messages.
+    pub(super) fn is_ready(&self, connection: u64) -> bool {
+        let consumer = self.consumers.get(&connection);
+        !self.paused && consumer.is_some_and(Consumer::is_ready)
+    }
+
     pub(super) fn depth(&self) -> usize {
         self.queue.len()
     }
@@ -276,7 +282,10 @@ impl Channel {
 
     pub(super) fn pause(&mut self, paused: bool) {
         self.paused = paused;
-        self.wake();
+        // Also at a pause: nsqd flushes the output buffers then.
+        for consumer in self.consumers.values() {
+            consumer.wake.notify_one();
+        }
     }
 
     /// Drops all messages, including those in flight.

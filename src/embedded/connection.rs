@@ -15,6 +15,7 @@ use tokio::{
 use super::{
     fault_state::{CloseMode, PersistentFaults},
     frame::{self, HEARTBEAT, OK},
+    output_buffer::OutputBuffer,
     session::{ConnectionEnd, Session},
     state::{Control, Shared, State},
     ticker::Ticker,
@@ -42,6 +43,7 @@ pub(super) async fn serve(
         wire: Wire::default(),
         compression_after_tls: None,
         queued: VecDeque::new(),
+        output_buffer: OutputBuffer::default(),
         unsent_responses: 0,
         more_messages: false,
         end: None,
@@ -73,6 +75,8 @@ struct Connection {
     compression_after_tls: Option<Compression>,
     /// Output that a fault may delay.
     queued: VecDeque<QueuedOutput>,
+    /// Messages that wait, with `realistic_timing`.
+    output_buffer: OutputBuffer,
     /// Number of bytes of `wire.outgoing` up to the end of the last response. They are written
     /// before anything is read, because nsqd responds before it reads on. (It sends heartbeats and
     /// messages from another task.)
@@ -139,11 +143,13 @@ impl Connection {
                 biased;
                 request = control.recv() => match request {
                     Some(Control::Send(bytes, done)) => {
+                        self.flush_output_buffer();
                         self.wire.encode(&bytes);
                         self.unsent_responses = self.wire.outgoing.len();
                         drop(done);
                     }
                     Some(Control::SendToSocket(bytes, done)) => {
+                        self.flush_output_buffer();
                         self.wire.outgoing.extend_from_slice(&bytes);
                         self.unsent_responses = self.wire.outgoing.len();
                         drop(done);
@@ -178,6 +184,7 @@ impl Connection {
             // This input arrived before its layer was added.
             self.execute();
         }
+        self.check_output_buffer(now);
         if self.read_deadline.is_none() {
             self.check_read_deadline(faults, now);
         }
@@ -236,6 +243,8 @@ impl Connection {
             self.ticker = session
                 .heartbeat_period
                 .and_then(|period| Ticker::new(now, period));
+            let timeout = session.negotiated.output_buffer_timeout();
+            self.output_buffer.set_timeout(now, timeout);
         }
     }
 
@@ -436,6 +445,7 @@ impl Connection {
     fn send_heartbeat(&mut self, faults: PersistentFaults, now: Instant) {
         let due = self.ticker.as_mut().is_some_and(|ticker| ticker.tick(now));
         if due && self.end.is_none() && !faults.stop_heartbeats {
+            self.flush_output_buffer();
             self.wire.encode(HEARTBEAT);
         }
     }
@@ -446,10 +456,11 @@ impl Connection {
         while self.next_output(faults).is_some_and(|at| at <= now) {
             match self.queued.pop_front().map(|queued| queued.output) {
                 Some(Output::Responses(frames)) => {
+                    self.flush_output_buffer();
                     self.wire.encode(&frames);
                     self.unsent_responses = self.wire.outgoing.len();
                 }
-                Some(Output::Messages(frames)) => self.wire.encode(&frames),
+                Some(Output::Messages(frames)) => self.send_messages(frames),
                 Some(Output::Layer(layer)) => {
                     self.wire.add(layer);
                     self.read_deadline = None;
@@ -462,6 +473,37 @@ impl Connection {
             self.queued.clear();
         }
         added_layer
+    }
+
+    fn send_messages(&mut self, frames: Vec<u8>) {
+        if self.shared.options.realistic_timing {
+            let size = self.session.negotiated.output_buffer_size();
+            let excess = self.output_buffer.add(frames, size);
+            self.encode(&excess);
+        } else {
+            self.wire.encode(&frames);
+        }
+    }
+
+    fn flush_output_buffer(&mut self) {
+        let frames = self.output_buffer.flush();
+        self.encode(&frames);
+    }
+
+    /// Sends the messages in the output buffer if their time has come.
+    fn check_output_buffer(&mut self, now: Instant) {
+        if self.output_buffer.is_empty() {
+            return;
+        }
+        let is_ready = self.session.is_ready(&mut self.shared.state());
+        let frames = self.output_buffer.flush_if_due(now, is_ready);
+        self.encode(&frames);
+    }
+
+    fn encode(&mut self, frames: &[u8]) {
+        if !frames.is_empty() {
+            self.wire.encode(frames);
+        }
     }
 
     fn next_output(&self, faults: PersistentFaults) -> Option<Instant> {
@@ -513,6 +555,7 @@ impl Connection {
             self.read_deadline,
             self.write_deadline,
             self.next_output(faults),
+            self.output_buffer.due(),
         ];
         times.into_iter().flatten().min().filter(|_| !faults.freeze)
     }

@@ -22,7 +22,9 @@ const OUTPUT_BUFFER_TIMEOUT: i64 = 250;
 pub(super) struct Negotiated {
     /// `None`: the client disabled heartbeats, and with them the read deadline.
     pub(super) heartbeat: Option<Duration>,
+    /// In bytes.
     output_buffer_size: i64,
+    /// In milliseconds; 0: no timeout.
     output_buffer_timeout: i64,
     sample_rate: i64,
     pub(super) msg_timeout: Duration,
@@ -52,6 +54,16 @@ impl Negotiated {
             msg_timeout: self.msg_timeout,
             sample_rate: self.sample_rate,
         }
+    }
+
+    pub(super) fn output_buffer_size(&self) -> usize {
+        usize::try_from(self.output_buffer_size).unwrap_or(usize::MAX)
+    }
+
+    /// `None`: the buffer is not flushed by time.
+    pub(super) fn output_buffer_timeout(&self) -> Option<Duration> {
+        let milliseconds = self.output_buffer_timeout.unsigned_abs();
+        (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
     }
 
     /// Applies a request, or returns nsqd's error.

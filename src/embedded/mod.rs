@@ -57,10 +57,10 @@
 //!
 //! # Differences from nsqd
 //!
-//! - It validates the settings of the output buffer but writes every frame at once. nsqd buffers
-//!   messages for up to 250 ms.
-//! - Message timeouts and delays are exact. nsqd checks them every 100 ms, and those of a new
-//!   channel for the first time after up to five seconds.
+//! - By default it writes every frame at once, and message timeouts and delays are exact. nsqd
+//!   buffers messages for up to `output_buffer_timeout`, and checks timeouts and delays every 100
+//!   ms: see [`realistic_timing`](EmbeddedNsqdBuilder::realistic_timing). Only nsqd checks those of
+//!   a new channel for the first time after up to five seconds.
 //! - Consumers of a channel take turns. nsqd chooses at random.
 //! - A client that does not read is disconnected when a write takes a whole heartbeat interval.
 //!   nsqd stops sending to it, but still executes its commands.
@@ -76,7 +76,8 @@
 //   handle                                   stop, restart, requests to connections
 //   server                                   the thread, the listeners, the ports
 //   http_api, http                           HTTP: what is answered, and how
-//   connection, expiry, ticker               the tasks: connections, message timeouts
+//   connection, expiry                       the tasks: connections, message timeouts
+//   output_buffer, ticker                    when a connection sends messages and heartbeats
 //   session                                  a connection without its socket: bytes in, frames out
 //   state                                    everything behind the lock
 //   identify, parser                         the protocol
@@ -101,6 +102,7 @@ mod http_api;
 mod identify;
 mod inspect;
 mod options;
+mod output_buffer;
 mod parser;
 mod server;
 mod session;

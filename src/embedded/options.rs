@@ -18,6 +18,8 @@ pub(super) struct Options {
     pub(super) deflate: bool,
     pub(super) max_deflate_level: u32,
     pub(super) auth: Option<Authorizer>,
+    /// See `EmbeddedNsqdBuilder::realistic_timing`.
+    pub(super) realistic_timing: bool,
 }
 
 /// The limits that decide whether the parser accepts a command. Signed, as in nsqd, because every

@@ -140,6 +140,12 @@ impl Session {
         (frames, more)
     }
 
+    /// Whether nsqd would send more messages to the consumer, if it had any.
+    pub(super) fn is_ready(&self, state: &mut State) -> bool {
+        let channel = self.subscription.as_ref().and_then(|of| state.channel(of));
+        channel.is_some_and(|channel| channel.is_ready(self.number))
+    }
+
     pub(super) fn is_subscribed(&self) -> bool {
         self.subscription.is_some()
     }

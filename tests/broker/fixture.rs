@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use actix_nsq::actix::Addr;
 use actix_nsq::bytes::Bytes;
 use actix_nsq::{
-    Delivery, ErrorKind, Producer, ProducerConfig, ProducerConfigBuilder, Publish, PublishError,
-    Topic, producer::GetStats, producer::Stats,
+    Consumer, ConsumerConfigBuilder, Delivery, ErrorKind, MessageHandler, MessageStream, Producer,
+    ProducerConfig, ProducerConfigBuilder, Publish, PublishError, Subscription, Topic,
+    producer::GetStats, producer::Stats,
 };
 
 use crate::support::broker::Broker;
@@ -35,6 +36,18 @@ pub fn start(config: ProducerConfigBuilder) -> Addr<Producer> {
 
 pub async fn producer(broker: &Broker) -> Addr<Producer> {
     start(config(broker).await)
+}
+
+/// Starts a consumer whose messages are a stream.
+pub fn consumer(
+    config: ConsumerConfigBuilder,
+    topic: &str,
+    channel: &str,
+) -> (Addr<Consumer>, MessageStream) {
+    let config = config.build().expect("a valid configuration");
+    let subscription = Subscription::new(topic, channel).expect("valid names");
+    let (handler, messages) = MessageHandler::stream();
+    (Consumer::start(config, subscription, handler), messages)
 }
 
 /// Publishes one message to [`TOPIC`].

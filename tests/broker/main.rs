@@ -35,6 +35,7 @@ mod disk;
 mod drain;
 mod events;
 mod leaks;
+mod output_buffer;
 mod publish;
 mod reconnect;
 mod rejection;
@@ -62,6 +63,7 @@ fn main() {
         drain::scenarios(),
         events::scenarios(),
         leaks::scenarios(),
+        output_buffer::scenarios(),
         publish::scenarios(),
         reconnect::scenarios(),
         rejection::scenarios(),

@@ -27,6 +27,9 @@ pub struct Settings {
     pub tls: Option<Tls>,
     pub snappy: bool,
     pub deflate: bool,
+    /// The embedded nsqd is as late as a real one: see
+    /// [`realistic_timing`](EmbeddedNsqdBuilder::realistic_timing).
+    pub realistic_timing: bool,
     /// Requires AUTH: see [`Broker::auth`](super::broker::Broker::auth).
     pub auth: bool,
 }
@@ -42,6 +45,7 @@ impl Default for Settings {
             tls: None,
             snappy: true,
             deflate: true,
+            realistic_timing: false,
             auth: false,
         }
     }
@@ -119,7 +123,8 @@ impl Settings {
             .max_body_size(self.max_body_size)
             .max_req_timeout(self.max_req_timeout)
             .snappy(self.snappy)
-            .deflate(self.deflate);
+            .deflate(self.deflate)
+            .realistic_timing(self.realistic_timing);
         if let (Some(tls), Some((identity, certificates))) = (self.tls, server) {
             builder = tls.configure(builder, identity, certificates);
         }
