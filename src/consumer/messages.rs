@@ -209,9 +209,12 @@ impl Messages {
         if read.finished > 0 {
             self.flow.answered(key, read.finished, false, now);
         }
-        // After a channel was emptied, nsqd counts the messages that are held no more.
+        // After a channel was emptied, nsqd does not count what is held. Messages of lost
+        // connections count, or a peer that closes each connection could send any number.
         let limit = connection.largest_max.saturating_mul(2);
-        if self.in_flight.held(key) > limit {
+        if self.in_flight.held_of_nsqd(key.nsqd) > limit {
+            // They cannot be answered, and the next connection may have more.
+            self.return_waiting(Some(key), now);
             let problem = format!("more than {limit} messages, twice max_in_flight");
             return Err(ConnectionError::UnexpectedResponse { problem });
         }

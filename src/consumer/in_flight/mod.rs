@@ -89,6 +89,13 @@ impl InFlight {
         connection.map_or(0, |it| it.held)
     }
 
+    /// Messages of an nsqd that have not expired, those of its lost connections included.
+    pub(super) fn held_of_nsqd(&self, nsqd: u32) -> usize {
+        let connections = self.connections.iter();
+        let of_nsqd = connections.filter(|it| it.key.nsqd == nsqd);
+        of_nsqd.map(|it| it.held).sum()
+    }
+
     /// Adds a connection.
     pub(super) fn open(&mut self, key: ConnectionKey, timing: Timing) {
         self.connections.add(Connection::new(key, timing));

@@ -131,6 +131,31 @@ fn peer_that_violates_the_protocol_is_disconnected() {
     }
 }
 
+/// consumer contract: 10
+#[test]
+fn messages_of_lost_connections_count_towards_the_limit() {
+    in_virtual_time(async |mut network: Network| {
+        let (consumer, _messages, mut nsqd) = network.start_consuming().await;
+        nsqd.deliver_all(1..=20).await;
+        nsqd.fin().await;
+        nsqd.wait_closed().await;
+        drop(nsqd);
+        // There is no capacity for another message, and no RDY.
+        let mut nsqd = network.connected().await;
+        nsqd.expect_sub().await;
+        nsqd.send_ok().await;
+        nsqd.deliver(21).await;
+        nsqd.wait_closed().await;
+        drop(nsqd);
+        let _dial = network.dial().await;
+        let stats = consumer_stats(&consumer).await;
+        let error = stats.nsqds[0].last_error.as_ref().unwrap().to_string();
+        assert!(error.contains("more than 20 messages"), "{error}");
+        // What it has sent against the protocol is not kept.
+        assert_eq!(stats.waiting + stats.with_handlers, 20);
+    });
+}
+
 fn first_delivery(number: u64) -> Vec<u8> {
     crate::support::spoken::message_frame(number, 1, "body")
 }
