@@ -2,6 +2,7 @@
 
 /// Unread bytes. After the end every number is 0 and every text is empty, so that any bytes are a
 /// valid input.
+#[derive(Clone)]
 pub(super) struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {

@@ -13,6 +13,7 @@
 )]
 
 mod compression;
+mod consumer_session;
 mod embedded;
 mod frames;
 mod handshake;
@@ -31,6 +32,7 @@ mod spoken;
 
 pub use self::{
     compression::{inflate_reader, snappy_reader},
+    consumer_session::consumer_session,
     embedded::embedded,
     frames::frames,
     handshake::handshake,

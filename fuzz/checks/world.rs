@@ -41,11 +41,11 @@ pub(super) fn in_virtual_time(check: impl AsyncFnOnce(Network)) {
     }));
     runtime.block_on(async {
         let ended = timeout(DAY, tasks).await;
-        ended.expect("a task of a dropped producer does not end");
+        ended.expect("a task of a dropped actor does not end");
     });
 }
 
-/// The network that a producer dials into. After it is dropped, all dials fail.
+/// The network that a producer or consumer dials into. After it is dropped, all dials fail.
 #[derive(Debug)]
 pub(super) struct Network {
     dials: mpsc::UnboundedReceiver<oneshot::Sender<io::Result<FaultyStream>>>,
@@ -64,7 +64,11 @@ impl Network {
     }
 
     pub(super) fn config(&self) -> ProducerConfigBuilder {
-        ProducerConfig::builder("nsqd in memory").connector(self.connector.clone())
+        ProducerConfig::builder("nsqd in memory").connector(self.connector())
+    }
+
+    pub(super) fn connector(&self) -> impl Connector + use<> {
+        self.connector.clone()
     }
 
     /// Accepts the next dial, over a line that holds `capacity` bytes. Returns `None` if there is
@@ -130,6 +134,11 @@ impl Peer {
                 return None;
             }
         }
+    }
+
+    /// Whether the client has closed its side.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// Reads the magic.
