@@ -7,7 +7,7 @@ use actix_nsq::embedded::EmbeddedNsqd;
 use libtest_mimic::{Completion, Failed, Trial};
 use serde_json::Value;
 
-use crate::step::{self, OK, Row, Step::*};
+use crate::step::{self, OK, Peer, Row, Step::*};
 use crate::support::broker::Kind;
 use crate::support::nsqd_version::Version;
 use crate::support::real_nsqd::RealNsqd;
@@ -61,7 +61,12 @@ fn compare(version: Version) -> Result<(), Failed> {
     let real = RealNsqd::start::<&str>(&[])?;
     let mut connections = Vec::new();
     for address in [embedded.address().to_string(), real.address()] {
-        connections.push(step::play(COMMANDS, (&address, version), "http")?);
+        let peer = Peer {
+            address: &address,
+            version,
+            post: &|_| Ok(()),
+        };
+        connections.push(step::play(COMMANDS, &peer, "http")?);
     }
     for request in REQUESTS {
         let ours = || answer(&http.to_string(), request);

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use libtest_mimic::{Completion, Failed, Trial};
 
 use peers::{Peers, Setup};
-use step::Row;
+use step::{Peer, Row};
 use support::broker::Kind;
 use support::trials;
 
@@ -68,7 +68,11 @@ fn run(
     if let Some(instead) = trials::without_a_real_nsqd(kind) {
         return instead;
     }
-    let address = peers.address(kind, setup)?;
-    step::run(row, (&address, kind.version()), topic)?;
+    let peer = Peer {
+        address: &peers.address(kind, setup)?,
+        version: kind.version(),
+        post: &|path| peers.post(kind, setup, path),
+    };
+    step::run(row, &peer, topic)?;
     Ok(Completion::Completed)
 }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, hash_map::Entry};
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use actix_nsq::embedded::{EmbeddedNsqd, EmbeddedNsqdBuilder};
 
@@ -16,6 +17,10 @@ const MAX_MSG_SIZE: usize = 1024;
 const MAX_BODY_SIZE: usize = 2048;
 const MAX_RDY_COUNT: usize = 100;
 
+/// Longest time from a delivery to its timeout with [`Setup::ShortTimeouts`]: between two ticks of
+/// the shortest heartbeat interval, 1 s.
+const MAX_MSG_TIMEOUT: Duration = Duration::from_millis(2_500);
+
 /// How an nsqd is started, in addition to the limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Setup {
@@ -27,6 +32,8 @@ pub enum Setup {
     TlsRequired,
     /// With AUTH required.
     Auth,
+    /// With a maximum of TOUCH that a row can wait for.
+    ShortTimeouts,
 }
 
 /// All running nsqds. Dropping it stops them.
@@ -61,6 +68,20 @@ impl Peers {
         }
     }
 
+    /// Sends a POST request to the HTTP API of the nsqd of this kind and setup, or does the same.
+    pub fn post(&self, kind: Kind, setup: Setup, path: &str) -> io::Result<()> {
+        match kind {
+            Kind::Embedded => {
+                let nsqds = self.embedded.lock().unwrap_or_else(PoisonError::into_inner);
+                administer(&nsqds[&setup], path)
+            }
+            Kind::Real => {
+                let nsqds = self.real.lock().unwrap_or_else(PoisonError::into_inner);
+                nsqds[&setup].post(path)
+            }
+        }
+    }
+
     fn embedded(&self, setup: Setup) -> io::Result<EmbeddedNsqdBuilder> {
         let nsqd = EmbeddedNsqd::builder()
             .max_msg_size(MAX_MSG_SIZE)
@@ -75,6 +96,7 @@ impl Peers {
                 nsqd.tls_required(setup == Setup::TlsRequired)
             }
             Setup::Auth => nsqd.auth(auth_server::decide),
+            Setup::ShortTimeouts => nsqd.max_msg_timeout(MAX_MSG_TIMEOUT),
         })
     }
 
@@ -98,6 +120,12 @@ impl Peers {
                     // HTTP stays open, because the tests use it to detect that nsqd is up.
                     flags.push("--tls-required=tcp-https".to_owned());
                 }
+            }
+            Setup::ShortTimeouts => {
+                flags.push(format!(
+                    "--max-msg-timeout={}ms",
+                    MAX_MSG_TIMEOUT.as_millis()
+                ));
             }
             Setup::Auth => flags.push(format!("--auth-http-address={}", auth_server::start()?)),
         }
@@ -123,6 +151,30 @@ impl Peers {
         };
         let file = |name| folder.path().join(name);
         Ok(["cert.pem", "key.pem"].map(|name| path(&file(name))))
+    }
+}
+
+/// The embedded nsqd has methods in place of POST requests.
+fn administer(nsqd: &EmbeddedNsqd, path: &str) -> io::Result<()> {
+    let unknown = || io::Error::other(format!("no request of a row: {path}"));
+    let (action, parameters) = path.split_once("?topic=").ok_or_else(unknown)?;
+    let (topic, channel) = parameters
+        .split_once("&channel=")
+        .unwrap_or((parameters, ""));
+    let is_done = match action {
+        "/topic/pause" => nsqd.pause_topic(topic),
+        "/topic/unpause" => nsqd.unpause_topic(topic),
+        "/topic/delete" => nsqd.delete_topic(topic),
+        "/channel/pause" => nsqd.pause_channel(topic, channel),
+        "/channel/unpause" => nsqd.unpause_channel(topic, channel),
+        "/channel/empty" => nsqd.empty_channel(topic, channel),
+        "/channel/delete" => nsqd.delete_channel(topic, channel),
+        _ => return Err(unknown()),
+    };
+    if is_done {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::NotFound.into())
     }
 }
 

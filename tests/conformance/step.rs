@@ -10,6 +10,14 @@ use crate::support::wait::PATIENCE;
 /// A name and the steps, which must succeed with every nsqd.
 pub type Row = (&'static str, &'static [Step]);
 
+/// An nsqd that a row runs against.
+pub struct Peer<'a> {
+    pub address: &'a str,
+    pub version: Version,
+    /// Sends a POST request with this path to its HTTP API.
+    pub post: &'a dyn Fn(&str) -> io::Result<()>,
+}
+
 /// Something that the client does, or that it must receive next.
 ///
 /// In texts and bytes `<t>` stands for the topic of the row, `<a>` to `<d>` for the ids of received
@@ -26,6 +34,8 @@ pub enum Step {
     Fill(&'static [u8], u8, usize, &'static [u8]),
     /// Sends an IDENTIFY with this JSON.
     Identify(&'static str),
+    /// Sends a POST request with this path to nsqd's HTTP API.
+    Post(&'static str),
     /// Closes the client's side of the connection.
     HalfClose,
     /// Expects a response frame with this text.
@@ -56,30 +66,30 @@ const RESPONSE: u32 = 0;
 const ERROR: u32 = 1;
 const MESSAGE: u32 = 2;
 
-/// Runs a row against the nsqd at this address. An error names the step that failed.
-pub fn run(row: Row, peer: (&str, Version), topic: &str) -> Result<(), String> {
+/// Runs a row against this nsqd. An error names the step that failed.
+pub fn run(row: Row, peer: &Peer<'_>, topic: &str) -> Result<(), String> {
     play(row, peer, topic).map(drop)
 }
 
 /// Runs a row, and returns its connections, which are open.
 pub fn play(
     (_, steps): Row,
-    (address, version): (&str, Version),
+    peer: &Peer<'_>,
     topic: &str,
 ) -> Result<BTreeMap<usize, TcpStream>, String> {
     let mut client = Client {
-        address,
+        peer,
         connections: BTreeMap::new(),
         current: 0,
         placeholders: BTreeMap::from([
             ('t', topic.as_bytes().to_vec()),
-            ('v', version.to_string().into_bytes()),
-            ('i', version.invalid_message_id().into()),
+            ('v', peer.version.to_string().into_bytes()),
+            ('i', peer.version.invalid_message_id().into()),
         ]),
     };
     for (index, step) in steps.iter().enumerate() {
         let result = match step {
-            Step::Use(_) | Step::Silent(_) => Ok(()),
+            Step::Use(_) | Step::Silent(_) | Step::Post(_) => Ok(()),
             _ => client.connect(true),
         };
         let result = result.and_then(|()| client.run(*step));
@@ -89,7 +99,7 @@ pub fn play(
 }
 
 struct Client<'a> {
-    address: &'a str,
+    peer: &'a Peer<'a>,
     connections: BTreeMap<usize, TcpStream>,
     current: usize,
     placeholders: BTreeMap<char, Vec<u8>>,
@@ -114,6 +124,10 @@ impl Client<'_> {
             Step::Identify(json) => {
                 let size = u32::try_from(json.len()).map_err(io::Error::other)?;
                 self.send(&[b"IDENTIFY\n", &size.to_be_bytes()[..], json.as_bytes()].concat())
+            }
+            Step::Post(path) => {
+                let path = self.substitute(path.as_bytes());
+                (self.peer.post)(&String::from_utf8_lossy(&path))
             }
             Step::HalfClose => self.stream().shutdown(Shutdown::Write),
             Step::Response(text) => self.expect_frame(RESPONSE, text.as_bytes()),
@@ -166,7 +180,7 @@ impl Client<'_> {
         if self.connections.contains_key(&self.current) {
             return Ok(());
         }
-        let stream = TcpStream::connect(self.address)?;
+        let stream = TcpStream::connect(self.peer.address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;

@@ -338,7 +338,8 @@ impl RealNsqd {
         small_disk::free(self.running()?.id(), self.data.path())
     }
 
-    fn post(&self, path: &str) -> io::Result<()> {
+    /// Sends a POST request to its HTTP API.
+    pub fn post(&self, path: &str) -> io::Result<()> {
         http_request(self.http.address(), "POST", path).map(drop)
     }
 }

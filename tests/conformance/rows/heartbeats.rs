@@ -1,8 +1,10 @@
 //! Heartbeats and read deadlines, at the shortest interval.
 
-use crate::step::{HEARTBEAT, OK, Row, Step::*};
+use crate::step::{HEARTBEAT, OK, Row, Step, Step::*};
 
 const EVERY_SECOND: &str = r#"{"heartbeat_interval":1000}"#;
+
+const FIN_FAILS: Step = Error(b"E_FIN_FAILED FIN 0123456789abcdef failed ID not in flight");
 
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[
@@ -16,6 +18,12 @@ pub const ROWS: &[Row] = &[
     ("consumer_receives_heartbeats", &[
         Identify(EVERY_SECOND), OK, Send(b"SUB <t> c\n"), OK, HEARTBEAT, Send(b"RDY 1\n"),
         HEARTBEAT, Send(b"CLS\n"), Response("CLOSE_WAIT"), HEARTBEAT, Open,
+    ]),
+    ("answers_keep_the_connection_without_nop", &[
+        Identify(EVERY_SECOND), OK, Send(b"SUB <t> c\n"), OK, HEARTBEAT,
+        Send(b"FIN 0123456789abcdef\n"), FIN_FAILS, HEARTBEAT,
+        Send(b"FIN 0123456789abcdef\n"), FIN_FAILS, HEARTBEAT,
+        Send(b"FIN 0123456789abcdef\n"), FIN_FAILS, HEARTBEAT, Open,
     ]),
     ("incomplete_line_times_out_without_error", &[
         Identify(EVERY_SECOND), OK, Send(b"PUB <t>"), HEARTBEAT, Send(b"u"), EofAmidHeartbeats(b""),

@@ -1,5 +1,6 @@
 //! The rows, by command.
 
+mod admin;
 mod auth;
 mod cls;
 mod compression;
@@ -35,7 +36,9 @@ const TABLE: &[(&str, Setup, &[Row])] = &[
     ("fin", Setup::Default, fin::ROWS),
     ("req", Setup::Default, req::ROWS),
     ("touch", Setup::Default, touch::ROWS),
+    ("touch_maximum", Setup::ShortTimeouts, touch::MAXIMUM),
     ("cls", Setup::Default, cls::ROWS),
+    ("admin", Setup::Default, admin::ROWS),
     ("snappy", Setup::Default, compression::SNAPPY_ROWS),
     ("deflate", Setup::Default, compression::DEFLATE_ROWS),
     (

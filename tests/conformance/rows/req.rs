@@ -63,6 +63,19 @@ pub const ROWS: &[Row] = &[
         Use(1), Send(b"SUB <t> c\nREQ <a> 0\n"), OK,
         Error(b"E_REQ_FAILED REQ <a> failed client does not own message"), Open,
     ]),
+    ("late_req_requeues_the_next_delivery", &[
+        Send(b"PUB <t>\n\0\0\0\x01x"), OK, Identify(r#"{"msg_timeout":1000}"#), OK,
+        Send(b"SUB <t> c\nRDY 1\n"), OK, Message('a', 1, b"x"), Message('a', 2, b"x"),
+        Send(b"REQ <a> 0\n"), Message('a', 3, b"x"), Send(b"FIN <a>\nREQ <a> 0\n"), FAILS, Open,
+    ]),
+    ("attempts_count_requeues_timeouts_and_lost_connections", &[
+        Send(b"PUB <t>\n\0\0\0\x01x"), OK, Identify(r#"{"msg_timeout":1000}"#), OK,
+        Send(b"SUB <t> c\nRDY 1\n"), OK, Message('a', 1, b"x"), Send(b"REQ <a> 0\n"),
+        Message('a', 2, b"x"), Send(b"REQ <a> 1\n"), Message('a', 3, b"x"), Message('a', 4, b"x"),
+        HalfClose, Eof,
+        Use(1), Send(b"SUB <t> c\nRDY 1\n"), OK, Open, Message('a', 5, b"x"), Send(b"FIN <a>\n"),
+        Open,
+    ]),
     ("negative_delay_is_rejected", &[
         Send(b"SUB <t> c\nREQ 0123456789abcdef -1\n"), OK,
         Error(b"E_INVALID REQ could not parse timeout -1"), Eof,

@@ -1,6 +1,6 @@
 //! TOUCH: responses, errors and effects.
 
-use crate::step::{OK, Row, Step::*};
+use crate::step::{HEARTBEAT, OK, Row, Step::*};
 
 #[rustfmt::skip]
 pub const ROWS: &[Row] = &[
@@ -50,5 +50,24 @@ pub const ROWS: &[Row] = &[
         Send(b"PUB <t>\n\0\0\0\x01x"), OK, Send(b"SUB <t> c\nRDY 1\n"), OK, Message('a', 1, b"x"),
         Send(b"CLS\nTOUCH <a>\nTOUCH 0123456789abcdef\n"), Response("CLOSE_WAIT"),
         Error(b"E_TOUCH_FAILED TOUCH 0123456789abcdef failed ID not in flight"), Open,
+    ]),
+];
+
+#[rustfmt::skip]
+pub const MAXIMUM: &[Row] = &[
+    // The heartbeats are the clock. The first message lets nsqd notice the timeouts of the channel.
+    ("touch_extends_the_timeout_at_most_to_the_maximum", &[
+        Send(b"PUB <t>\n\0\0\0\x01y"), OK, Send(b"SUB <t> c\nRDY 1\n"), OK, Message('a', 1, b"y"),
+        Send(b"REQ <a> 1\n"), Message('a', 2, b"y"), Send(b"RDY 0\nFIN <a>\n"),
+        Use(1), Identify(r#"{"heartbeat_interval":1000,"msg_timeout":1500}"#), OK,
+        Send(b"SUB <t> c\nRDY 1\n"), OK,
+        Use(0), Send(b"PUB <t>\n\0\0\0\x01x"), OK,
+        Use(1), Message('b', 1, b"x"),
+        HEARTBEAT, Send(b"TOUCH <b>\n"), HEARTBEAT, Send(b"TOUCH <b>\n"), Message('b', 2, b"x"),
+        HEARTBEAT,
+    ]),
+    ("message_timeout_above_the_maximum_is_rejected", &[
+        Identify(r#"{"msg_timeout":2501}"#),
+        Error(b"E_BAD_BODY IDENTIFY msg timeout (2501) is invalid"), Eof,
     ]),
 ];
