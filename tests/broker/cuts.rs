@@ -5,6 +5,7 @@
 //! starting at a random one (`CHAOS_SEED` repeats a run). With `FULL=1`, every byte.
 
 mod campaign;
+mod consumer;
 mod layered;
 mod session;
 mod whole;
@@ -31,7 +32,8 @@ pub fn scenarios() -> Vec<Scenario> {
         cut_session_with_retry_maybe_written_stores_everything.with(limited()),
         session_in_slices_of_any_size_is_stored_unchanged.with(Settings::in_memory()),
     ];
-    plain.into_iter().chain(layered::scenarios()).collect()
+    let plain = plain.into_iter().chain(consumer::scenarios());
+    plain.chain(layered::scenarios()).collect()
 }
 
 /// nsqd's maximum message size. The producer does not know it.

@@ -19,13 +19,12 @@ use crate::support::record::{Id, Record};
 /// A session that takes longer did not notice its cut.
 const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Sessions that are played at the same time.
-const CONCURRENT: usize = 8;
-
 pub struct Campaign<'a> {
     pub broker: &'a Broker,
     address: String,
     pub seed: u64,
+    /// Sessions that are played at the same time.
+    pub concurrent: usize,
     record: RefCell<Record>,
 }
 
@@ -39,6 +38,7 @@ impl<'a> Campaign<'a> {
             broker,
             address: broker.address().await,
             seed: chaos::seed(),
+            concurrent: 8,
             record: RefCell::default(),
         }
     }
@@ -122,7 +122,7 @@ impl<'a> Campaign<'a> {
     ) -> Vec<T> {
         let play = &play;
         let plays = futures::stream::iter(cases).map(|case| play(case));
-        plays.buffer_unordered(CONCURRENT).collect().await
+        plays.buffer_unordered(self.concurrent).collect().await
     }
 
     /// Compares all answers with what the broker stored. Returns how many messages are stored
