@@ -460,7 +460,7 @@ impl Connection {
                     self.wire.encode(&frames);
                     self.unsent_responses = self.wire.outgoing.len();
                 }
-                Some(Output::Messages(frames)) => self.send_messages(frames),
+                Some(Output::Messages(frames)) => self.send_messages(&frames),
                 Some(Output::Layer(layer)) => {
                     self.wire.add(layer);
                     self.read_deadline = None;
@@ -475,13 +475,13 @@ impl Connection {
         added_layer
     }
 
-    fn send_messages(&mut self, frames: Vec<u8>) {
+    fn send_messages(&mut self, frames: &[u8]) {
         if self.shared.options.realistic_timing {
             let size = self.session.negotiated.output_buffer_size();
             let excess = self.output_buffer.add(frames, size);
             self.encode(&excess);
         } else {
-            self.wire.encode(&frames);
+            self.wire.encode(frames);
         }
     }
 

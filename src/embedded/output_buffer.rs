@@ -20,12 +20,36 @@ impl OutputBuffer {
         self.ticker = timeout.and_then(|timeout| Ticker::new(now, timeout));
     }
 
-    /// Adds frames, and returns what exceeds the size of the buffer.
-    pub(super) fn add(&mut self, frames: Vec<u8>, size: usize) -> Vec<u8> {
-        self.bytes.extend(frames);
-        let kept = self.bytes.len() % size.max(1);
-        let kept = self.bytes.split_off(self.bytes.len() - kept);
-        std::mem::replace(&mut self.bytes, kept)
+    /// Adds frames, and returns the bytes that the buffer does not hold. A frame larger than the
+    /// buffer passes through it.
+    pub(super) fn add(&mut self, mut frames: &[u8], size: usize) -> Vec<u8> {
+        let mut excess = Vec::new();
+        // nsqd writes the size of a frame, its type and its data one after the other.
+        while let Some((length, rest)) = frames.split_first_chunk::<4>() {
+            let data = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+            let (data, behind) = rest.split_at(data.min(rest.len()));
+            let (kind, data) = data.split_at(data.len().min(4));
+            for part in [length, kind, data] {
+                self.write(part, size, &mut excess);
+            }
+            frames = behind;
+        }
+        excess
+    }
+
+    /// Writes to the buffer as Go's `bufio.Writer` does.
+    fn write(&mut self, mut part: &[u8], size: usize, excess: &mut Vec<u8>) {
+        while part.len() > size.saturating_sub(self.bytes.len()) {
+            if self.bytes.is_empty() {
+                excess.extend_from_slice(part);
+                return;
+            }
+            let (first, rest) = part.split_at(size.saturating_sub(self.bytes.len()));
+            excess.append(&mut self.bytes);
+            excess.extend_from_slice(first);
+            part = rest;
+        }
+        self.bytes.extend_from_slice(part);
     }
 
     /// Returns all frames if they must be sent now: at a tick, or if the consumer gets no more.
@@ -63,21 +87,26 @@ mod tests {
         buffer
     }
 
+    fn frame(data: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(data.len() + 4).unwrap();
+        [&length.to_be_bytes(), &2_u32.to_be_bytes(), data].concat()
+    }
+
     #[test]
     fn message_after_a_pause_is_sent_at_once_and_the_next_waits() {
-        let start = Instant::now();
+        let (start, message) = (Instant::now(), frame(b"message"));
         let mut buffer = buffer(start);
         assert_eq!(buffer.due(), None);
-        assert!(buffer.add(b"one".to_vec(), 16_384).is_empty());
+        assert!(buffer.add(&message, 16_384).is_empty());
         assert!(buffer.flush_if_due(start + MS(249), true).is_empty());
         assert_eq!(buffer.due(), Some(start + MS(250)));
-        assert_eq!(buffer.flush_if_due(start + MS(250), true), b"one");
+        assert_eq!(buffer.flush_if_due(start + MS(250), true), message);
         assert_eq!(buffer.due(), None);
         // Ticks that no message has used are one tick.
         let later = start + MS(1_010);
-        assert!(buffer.add(b"two".to_vec(), 16_384).is_empty());
-        assert_eq!(buffer.flush_if_due(later, true), b"two");
-        assert!(buffer.add(b"three".to_vec(), 16_384).is_empty());
+        assert!(buffer.add(&message, 16_384).is_empty());
+        assert_eq!(buffer.flush_if_due(later, true), message);
+        assert!(buffer.add(&message, 16_384).is_empty());
         assert!(buffer.flush_if_due(later, true).is_empty());
         assert_eq!(buffer.due(), Some(start + MS(1_250)));
     }
@@ -86,11 +115,16 @@ mod tests {
     fn full_buffer_and_full_consumer_are_sent_at_once() {
         let start = Instant::now();
         let mut buffer = buffer(start);
-        assert_eq!(buffer.add(b"abcdefg".to_vec(), 3), b"abcdef");
-        assert_eq!(buffer.add(b"h".to_vec(), 3), b"");
-        assert_eq!(buffer.flush_if_due(start, false), b"gh");
+        let (small, large) = (frame(b"small"), frame(&[7; 200]));
+        assert!(buffer.add(&small, 64).is_empty());
+        assert_eq!(buffer.flush_if_due(start, false), small);
+        assert_eq!(buffer.add(&large, 64), large);
+        // The buffer is filled, and the rest stays in it.
+        let medium = frame(&[7; 100]);
+        assert_eq!(buffer.add(&medium, 64), medium[..64]);
+        assert_eq!(buffer.flush(), medium[64..]);
         // `output_buffer_size` -1 is a buffer of one byte.
-        assert_eq!(buffer.add(b"i".to_vec(), 1), b"i");
+        assert_eq!(buffer.add(&small, 1), small);
         assert_eq!(buffer.due(), None);
     }
 }

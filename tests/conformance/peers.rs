@@ -32,6 +32,8 @@ pub enum Setup {
     TlsRequired,
     /// With AUTH required.
     Auth,
+    /// The embedded nsqd is as late as a real one.
+    RealisticTiming,
     /// With a maximum of TOUCH that a row can wait for.
     ShortTimeouts,
 }
@@ -96,6 +98,7 @@ impl Peers {
                 nsqd.tls_required(setup == Setup::TlsRequired)
             }
             Setup::Auth => nsqd.auth(auth_server::decide),
+            Setup::RealisticTiming => nsqd.realistic_timing(true),
             Setup::ShortTimeouts => nsqd.max_msg_timeout(MAX_MSG_TIMEOUT),
         })
     }
@@ -107,7 +110,7 @@ impl Peers {
             format!("--max-rdy-count={MAX_RDY_COUNT}"),
         ];
         match setup {
-            Setup::Default => {}
+            Setup::Default | Setup::RealisticTiming => {}
             Setup::Uncompressed => {
                 flags.extend(["--snappy=false", "--deflate=false"].map(str::to_owned));
             }

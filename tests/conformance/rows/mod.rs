@@ -11,6 +11,7 @@ mod heartbeats;
 mod identify;
 mod mpub;
 mod nop;
+mod output_buffer;
 mod publish;
 mod rdy;
 mod req;
@@ -38,6 +39,7 @@ const TABLE: &[(&str, Setup, &[Row])] = &[
     ("touch", Setup::Default, touch::ROWS),
     ("touch_maximum", Setup::ShortTimeouts, touch::MAXIMUM),
     ("cls", Setup::Default, cls::ROWS),
+    ("output_buffer", Setup::RealisticTiming, output_buffer::ROWS),
     ("admin", Setup::Default, admin::ROWS),
     ("snappy", Setup::Default, compression::SNAPPY_ROWS),
     ("deflate", Setup::Default, compression::DEFLATE_ROWS),
