@@ -58,6 +58,9 @@ pub struct DrainReport {
     pub requeued: u64,
     /// Returned, because no handler had started them or ended in time.
     pub returned: u64,
+    /// Answers that nsqd has rejected, because it had taken the message back: those messages are
+    /// delivered again.
+    pub rejected: u64,
     /// Answers of which it is not known whether nsqd executed them: those messages may be
     /// delivered again.
     pub not_confirmed: u64,
@@ -66,7 +69,7 @@ pub struct DrainReport {
 impl DrainReport {
     /// Returns whether nsqd has executed every answer.
     pub fn is_clean(&self) -> bool {
-        self.not_confirmed == 0
+        self.not_confirmed == 0 && self.rejected == 0
     }
 
     pub(super) fn between(before: Counters, after: Counters, not_confirmed: u64) -> Self {
@@ -74,6 +77,7 @@ impl DrainReport {
             finished: after.finished - before.finished,
             requeued: after.requeued - before.requeued,
             returned: after.returned - before.returned,
+            rejected: after.answers_failed - before.answers_failed,
             not_confirmed: not_confirmed + after.unwritten - before.unwritten,
         }
     }
@@ -85,12 +89,13 @@ impl fmt::Display for DrainReport {
             finished,
             requeued,
             returned,
+            rejected,
             not_confirmed,
         } = self;
         write!(
             f,
             "{finished} finished, {requeued} requeued, {returned} returned, \
-             {not_confirmed} not confirmed"
+             {rejected} rejected, {not_confirmed} not confirmed"
         )
     }
 }

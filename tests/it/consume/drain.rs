@@ -8,8 +8,10 @@ use actix_nsq::{
 };
 use tokio::{task::JoinHandle, time::sleep};
 
-use crate::harness::{Network, block, drain, in_virtual_time, ms, s};
-use crate::support::spoken::{Command, close_wait_frame};
+use crate::{
+    harness::{Network, block, drain, in_virtual_time, ms, s},
+    support::spoken::{Command, close_wait_frame, error_frame, message_id},
+};
 
 /// Sends a drain and does not wait for it.
 fn draining(consumer: &Addr<Consumer>, timeout: std::time::Duration) -> JoinHandle<DrainReport> {
@@ -61,6 +63,30 @@ fn drain_returns_what_waits_and_waits_for_handlers() {
         let state = consumer.send(GetState).await.unwrap();
         assert_eq!(state, ConsumerState::Drained);
         network.expect_no_timer_for_an_hour().await;
+    });
+}
+
+/// nsqd has taken the message back, and delivers it again.
+/// consumer contract: 11, 12
+#[test]
+fn answer_rejected_during_a_drain_is_in_its_report() {
+    in_virtual_time(async |mut network: Network| {
+        let (consumer, mut messages, mut nsqd) = network.start_consuming().await;
+        nsqd.deliver_all([1, 2]).await;
+        let (first, second) = (messages.next().await, messages.next().await);
+        let report = draining(&consumer, s(10));
+        nsqd.leave().await;
+        first.unwrap().finish().unwrap();
+        second.unwrap().finish().unwrap();
+        nsqd.expect_fin(1).await;
+        nsqd.expect_fin(2).await;
+        let text = format!("E_FIN_FAILED FIN {} failed ID not in flight", message_id(2));
+        nsqd.send(error_frame(&text)).await;
+        nsqd.expect_end().await;
+        let report = report.await.unwrap();
+        assert_eq!(counts(report), [2, 0, 0, 0]);
+        assert_eq!(report.rejected, 1);
+        assert!(!report.is_clean(), "{report}");
     });
 }
 
