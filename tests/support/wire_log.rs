@@ -232,6 +232,11 @@ impl AsyncWrite for Recorded {
     }
 }
 
+/// The messages in a stream of frames, which may end within one.
+pub fn messages(bytes: &[u8]) -> Vec<Received> {
+    Streams::default().read(bytes)
+}
+
 /// The bytes of one connection.
 #[derive(Default)]
 struct Streams {

@@ -19,13 +19,13 @@ use tokio::time::{sleep, timeout};
 use super::campaign::Campaign;
 use super::whole::{Cut, Whole, cuts_at};
 use crate::compression::{Compression, Layers};
-use crate::consume_campaign::messages;
 use crate::fixture::{self, LONG, number_of, numbered, producer, topic};
 use crate::harness::{Scenario, scenarios};
 use crate::support::broker::{Broker, ChannelState, Settings};
 use crate::support::chaos::{ChaosProxy, Direction, End, Faults, Recorded};
 use crate::support::settings::Tls;
 use crate::support::spoken::Command;
+use crate::support::wire_log::messages;
 use crate::support::{full, scaled};
 
 pub fn scenarios() -> Vec<Scenario> {
@@ -422,8 +422,9 @@ fn check_record(connections: &[Recorded], handlers: &Handlers) {
         let received = messages(&connection.down.sent);
         let mut open = BTreeMap::<String, usize>::new();
         let mut numbers = BTreeMap::new();
-        for (id, number, _) in received {
-            let id = String::from_utf8_lossy(&id).into_owned();
+        for message in received {
+            let number = number_of(&message.body);
+            let id = String::from_utf8_lossy(&message.id).into_owned();
             *open.entry(id.clone()).or_default() += 1;
             numbers.insert(id, number);
         }
