@@ -16,8 +16,8 @@ use crate::{
 /// Time that messages may take that nsqd sent before it read `CLS`, besides two round trips.
 const SETTLE: Duration = Duration::from_millis(20);
 
-/// Time that nsqd has for `CLOSE_WAIT` when the time of a drain is over. What it sent before it read
-/// `CLS` is still returned; an nsqd that does not respond must not delay the end for longer.
+/// Time that nsqd has for `CLOSE_WAIT` when the time of a drain is over. What it sent before it
+/// read `CLS` is still returned; an nsqd that does not respond must not delay the end for longer.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// nsqd's defaults, for an nsqd that does not send them.
