@@ -18,7 +18,9 @@ use crate::link::now;
 /// [`MessageHandler::stream`](crate::MessageHandler::stream).
 ///
 /// It ends when the consumer is drained or has ended. Dropping it returns the messages in it, and
-/// pauses the consumer. Messages whose deadline has passed are skipped: nsqd delivers them again.
+/// pauses the consumer. A [`Drain`](super::Drain) waits for the messages in it: read it to its end
+/// meanwhile, or drop it before. Messages whose deadline has passed are skipped: nsqd delivers them
+/// again.
 ///
 /// ```no_run
 /// use actix_nsq::{Consumer, ConsumerConfig, MessageHandler, Subscription};

@@ -33,10 +33,13 @@ use crate::{
 ///     let config = ConsumerConfig::new("127.0.0.1:4150")?;
 ///     let subscription = Subscription::new("orders", "billing")?;
 ///     let (consumer, mut messages) = ConsumerHandle::start_in_thread(config, subscription)?;
-///     while let Some(message) = messages.next().await {
+///     for _ in 0..100 {
+///         let message = messages.next().await.ok_or("the consumer has ended")?;
 ///         println!("{} bytes", message.body().len());
 ///         message.finish()?;
 ///     }
+///     // Returns what it has prefetched.
+///     drop(messages);
 ///     consumer.drain(Duration::from_secs(10)).await?;
 ///     Ok(())
 /// }
