@@ -260,7 +260,7 @@ impl ConsumerConfigBuilder {
     /// Pauses after consecutive failures for as long as this function says, instead of what
     /// `backoff_strategy` says. It gets the level: 1 after the first failure, one more after each
     /// further one, and one less after each success. Levels whose pause exceeds
-    /// `max_backoff_duration` are not reached.
+    /// `max_backoff_duration`, or for which the function panics, are not reached.
     ///
     /// ```
     /// use std::time::Duration;

@@ -16,6 +16,7 @@
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -57,7 +58,10 @@ impl BackoffOptions {
     /// level may rise: a jittered wait would let the level grow without limit.
     fn full_wait(&self, level: u32) -> Duration {
         match &self.strategy {
-            BackoffStrategy::Custom(wait) => wait(level),
+            // A panic of the application's function must not end the consumer.
+            BackoffStrategy::Custom(wait) => {
+                catch_unwind(AssertUnwindSafe(|| wait(level))).unwrap_or(Duration::MAX)
+            }
             BackoffStrategy::Exponential | BackoffStrategy::FullJitter => {
                 let factor = 1_u32.checked_shl(level).unwrap_or(u32::MAX);
                 self.multiplier.saturating_mul(factor)
@@ -256,6 +260,19 @@ mod tests {
         let [rising, falling] = waits(&mut backoff, 3, 0.5);
         assert_eq!(rising, [10, 20, 20].map(s));
         assert_eq!(falling, [10, 0].map(s));
+    }
+
+    #[test]
+    fn level_at_which_an_own_function_panics_is_not_reached() {
+        for (panics_at, rising) in [(1, [25, 20, 20]), (2, [10, 10, 10]), (3, [10, 20, 20])] {
+            let wait = move |level| {
+                assert_ne!(level, panics_at, "the function panics");
+                s(10 * u64::from(level))
+            };
+            let mut backoff = backoff(BackoffStrategy::Custom(Arc::new(wait)), s(25));
+            let [waits, _] = waits(&mut backoff, 3, 0.5);
+            assert_eq!(waits, rising.map(s), "{panics_at}");
+        }
     }
 
     #[test]
