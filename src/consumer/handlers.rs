@@ -90,11 +90,7 @@ fn take(
             }
             Frame::CloseWait if connection.on_close_wait(now) => {}
             Frame::Error(error) if !error.code().is_fatal() => {
-                messages.counters.answers_failed += 1;
-                let address = Arc::clone(&connection.source.address);
-                messages
-                    .events
-                    .push(ConsumerEvent::AnswerFailed { address, error });
+                messages.on_answer_failed(connection, error);
             }
             Frame::Error(error) => problem = Some(ConnectionError::Rejected(error)),
             other => problem = Some(unexpected(&other)),

@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     error::ConnectionError,
-    protocol::{Command, Frame, Message, MessageId, put_finish},
+    protocol::{Command, Frame, Message, MessageId, ServerError, put_finish},
 };
 
 /// An answer that is to be written.
@@ -221,6 +221,14 @@ impl Messages {
         Ok(())
     }
 
+    /// nsqd has rejected an answer.
+    pub(super) fn on_answer_failed(&mut self, connection: &Subscribed, error: ServerError) {
+        self.counters.answers_failed += 1;
+        let address = Arc::clone(&connection.source.address);
+        self.events
+            .push(ConsumerEvent::AnswerFailed { address, error });
+    }
+
     /// Takes what arrives while a connection closes.
     pub(super) fn on_last_frames(
         &mut self,
@@ -231,10 +239,7 @@ impl Messages {
             if let Frame::Error(error) = frame
                 && !error.code().is_fatal()
             {
-                self.counters.answers_failed += 1;
-                let address = Arc::clone(&connection.source.address);
-                self.events
-                    .push(ConsumerEvent::AnswerFailed { address, error });
+                self.on_answer_failed(connection, error);
             }
         }
     }

@@ -5,16 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{answers::Source, connection_key::ConnectionKey, in_flight::Timing};
+use super::{answers::Source, connection_key::ConnectionKey, flow::settle_time, in_flight::Timing};
 use crate::{
     conn::Connected,
     error::ConnectionError,
     link::Session,
     protocol::{Command, IdentifyResponse},
 };
-
-/// Time that messages may take that nsqd sent before it read `CLS`, besides two round trips.
-const SETTLE: Duration = Duration::from_millis(20);
 
 /// Time that nsqd has for `CLOSE_WAIT` when the time of a drain is over. What it sent before it
 /// read `CLS` is still returned; an nsqd that does not respond must not delay the end for longer.
@@ -101,10 +98,10 @@ impl Subscribed {
 
     /// nsqd has confirmed `CLS`.
     pub(super) fn on_close_wait(&mut self, now: Instant) -> bool {
-        let round_trips = self.round_trip * 2;
+        let settle_time = settle_time(self.round_trip);
         match &mut self.phase {
             Phase::Leaving { settled, .. } if settled.is_none() => {
-                *settled = Some(now + SETTLE + round_trips);
+                *settled = Some(now + settle_time);
                 true
             }
             _ => false,

@@ -16,9 +16,14 @@ use std::time::{Duration, Instant};
 
 use crate::link::deadline_after;
 
-/// After this and two round trips, everything that nsqd sent before it read a lower RDY has
+/// After this and two round trips, everything that nsqd sent before it read a lower RDY or CLS has
 /// arrived. The one assumption about time; nsqd and the network need far less unless they stall.
 const SETTLE: Duration = Duration::from_millis(20);
+
+/// Returns the time after which everything has arrived that nsqd sent before it read a command.
+pub(in crate::consumer) fn settle_time(round_trip: Duration) -> Duration {
+    SETTLE.saturating_add(round_trip.saturating_mul(2))
+}
 
 /// RDY and messages in flight of one connection.
 #[derive(Debug)]
@@ -51,7 +56,7 @@ impl Capacity {
     pub(super) fn new(max_rdy: u32, round_trip: Duration) -> Self {
         Self {
             max_rdy: max_rdy.max(1),
-            settle_time: SETTLE.saturating_add(round_trip.saturating_mul(2)),
+            settle_time: settle_time(round_trip),
             rdy: 0,
             bound: 0,
             held: 0,

@@ -39,6 +39,7 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
+pub(super) use self::capacity::settle_time;
 use self::{connection::Connection, probe::Probe, shares::Shares, turns::Turns};
 use super::{
     backoff::{Backoff, BackoffOptions, BackoffState, Outcome, Window},
