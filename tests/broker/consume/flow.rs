@@ -118,14 +118,13 @@ impl Scene {
         }
     }
 
-    async fn ready(&self) -> usize {
-        let nsqds = stats(&self.consumer).await.nsqds;
-        nsqds.iter().map(|nsqd| nsqd.rdy as usize).sum()
-    }
-
+    /// Waits until all nsqds are subscribed and all capacity is distributed.
     async fn until_full_speed(&self) {
         until("the sum of RDYs is max_in_flight", async || {
-            self.ready().await == self.max
+            let nsqds = stats(&self.consumer).await.nsqds;
+            let is_subscribed = nsqds.iter().all(|nsqd| nsqd.is_subscribed);
+            let ready: usize = nsqds.iter().map(|nsqd| nsqd.rdy as usize).sum();
+            is_subscribed && ready == self.max
         })
         .await;
     }
@@ -252,11 +251,6 @@ async fn stopped_nsqds_never_let_the_maximum_be_exceeded(first: Broker) {
         broker.terminate().await;
         sleep(Duration::from_millis(fastrand::u64(0..200))).await;
         broker.restart().await;
-        until("it is subscribed again", async || {
-            let nsqds = stats(&scene.consumer).await.nsqds;
-            nsqds.iter().all(|nsqd| nsqd.is_subscribed)
-        })
-        .await;
     }
     scene.until_full_speed().await;
     assert_at_most(MAX, &scene.end().await);
@@ -298,6 +292,7 @@ async fn changed_maximum_is_kept_between_five_nsqds(first: Broker) {
 /// checklist: 54
 async fn share_of_a_lost_nsqd_is_soon_in_use_elsewhere(first: Broker) {
     const MAX: usize = 40;
+    const IN_USE: usize = MAX * 9 / 10;
     let backlog = Backlog {
         nsqds: 4,
         full: 4,
@@ -305,32 +300,46 @@ async fn share_of_a_lost_nsqd_is_soon_in_use_elsewhere(first: Broker) {
     };
     let time = Duration::from_millis(10);
     let scene = Scene::start(first, backlog, MAX, time, |config| config).await;
-    let mut latest = Vec::new();
+    let mut losses = Vec::new();
     for lost in 0..scaled(3, 20) {
         scene.until_full_speed().await;
         scene.until_all_are_served().await;
         scene.served.borrow_mut().clear();
         let broker = &scene.brokers[lost % 4];
-        let address = broker.address().await;
-        let before = scene.log.events().len();
+        losses.push((Instant::now(), broker.address().await));
         broker.terminate().await;
-        scene.until_full_speed().await;
-        sleep(Duration::from_millis(50)).await;
-        latest.push(until_in_use(&scene.log.events()[..], before, &address, MAX));
+        until("the capacity is used elsewhere", async || {
+            let nsqds = stats(&scene.consumer).await.nsqds;
+            let up: Vec<_> = nsqds.iter().filter(|nsqd| nsqd.is_subscribed).collect();
+            let in_flight: usize = up.iter().map(|nsqd| nsqd.in_flight).sum();
+            up.len() == 3 && in_flight >= IN_USE
+        })
+        .await;
         broker.restart().await;
     }
-    eprintln!("in use elsewhere after {latest:?}");
+    let events = scene.log.events();
     assert_at_most(MAX, &scene.end().await);
-    let longest = latest.into_iter().max().unwrap();
-    assert!(longest <= Duration::from_millis(100), "{longest:?}");
+    let losses = losses.iter();
+    let times = losses.map(|(since, address)| in_use_after(&events, *since, address, IN_USE));
+    let times: Vec<_> = times.map(Option::unwrap).collect();
+    eprintln!("in use elsewhere after {times:?}");
+    let longest = times.into_iter().max().unwrap();
+    // A busy machine is late.
+    let most = Duration::from_millis(scaled(500, 100));
+    assert!(longest <= most, "{longest:?}");
 }
 
-/// The time from the last answer to a message of the lost connection, until the other connections
-/// hold as many messages as all did before.
-fn until_in_use(events: &[(Instant, Event)], before: usize, address: &str, max: usize) -> Duration {
+/// The time from the last answer to a message of the connection that was lost after `since`, until
+/// the other connections hold this number of messages.
+fn in_use_after(
+    events: &[(Instant, Event)],
+    since: Instant,
+    address: &str,
+    count: usize,
+) -> Option<Duration> {
     let (mut open, mut held) = (BTreeMap::new(), BTreeMap::<usize, usize>::new());
     let (mut closed, mut answered) = (None, None);
-    for (index, (at, event)) in events.iter().enumerate() {
+    for (at, event) in events {
         match event {
             Event::Opened(connection, address) => {
                 open.insert(*connection, address.to_string());
@@ -342,7 +351,8 @@ fn until_in_use(events: &[(Instant, Event)], before: usize, address: &str, max: 
             }
             Event::Closed(connection) => {
                 held.remove(connection);
-                if index >= before && open.remove(connection).is_some_and(|it| it == address) {
+                let is_it = open.remove(connection).is_some_and(|it| it == address);
+                if is_it && *at >= since {
                     closed.get_or_insert(*at);
                 }
             }
@@ -350,13 +360,13 @@ fn until_in_use(events: &[(Instant, Event)], before: usize, address: &str, max: 
             _ => {}
         }
         if let Some(closed) = closed
-            && held.values().sum::<usize>() == max
+            && held.values().sum::<usize>() >= count
         {
             let answered = answered.map_or(closed, |at| at.max(closed));
-            return at.duration_since(answered);
+            return Some(at.duration_since(answered));
         }
     }
-    panic!("the capacity of {address} is not used");
+    None
 }
 
 /// An nsqd restarts in every other one.
