@@ -43,8 +43,8 @@ impl Subscription {
 
     /// Sends messages to this recipient instead of to the handler that were delivered more than
     /// `max_attempts` times, or whose body a [JSON handler](super::MessageHandler::json) cannot
-    /// read. Its answer decides what becomes of them. If its actor has stopped, they are requeued as
-    /// failures, which pause the consumer.
+    /// read. Its answer decides what becomes of them. If its actor has stopped, they are requeued
+    /// as failures, which pause the consumer.
     pub fn dead_letters(mut self, to: Recipient<DeadLetter>) -> Self {
         self.dead_letters = Some(to);
         self
