@@ -125,7 +125,7 @@ impl Handler<Closed> for Consumer {
         if let Some(session) = link.up_mut() {
             if closed.side == Side::Writer && !session.is_closing() {
                 // What nsqd has sent is still read: a killed nsqd may not deliver it again.
-                session.state.on_write_failed();
+                self.messages.on_write_failed(&mut session.state);
             } else {
                 self.messages.detach(&mut session.state);
             }

@@ -138,6 +138,12 @@ impl Messages {
             .open(key, connection.max_rdy, connection.round_trip, now);
     }
 
+    /// A write has failed: what nsqd has sent is still read, and nothing can be answered.
+    pub(super) fn on_write_failed(&mut self, connection: &mut Subscribed) {
+        connection.on_write_failed();
+        self.in_flight.stop_answers(connection.key);
+    }
+
     /// A connection ends: answers of its messages cannot be written any more.
     pub(super) fn detach(&mut self, connection: &mut Subscribed) {
         if !std::mem::replace(&mut connection.is_detached, true) {

@@ -27,6 +27,8 @@ pub(super) struct Connection {
     /// Answers now to messages with earlier deadlines are late.
     pub(super) margin: Sum,
     pub(super) is_open: bool,
+    /// No write has failed.
+    pub(super) is_writable: bool,
     /// Slots in any state.
     pub(super) slots: usize,
     /// Slots that are not expired.
@@ -59,6 +61,11 @@ impl Sum {
 }
 
 impl Connection {
+    /// Whether answers can be written.
+    pub(super) fn takes_answers(&self) -> bool {
+        self.is_open && self.is_writable
+    }
+
     pub(super) fn new(key: ConnectionKey, timing: Timing) -> Self {
         Self {
             key,
@@ -66,6 +73,7 @@ impl Connection {
             deadline: Sum::new(timing.timeout),
             margin: Sum::new(timing.margin),
             is_open: true,
+            is_writable: true,
             slots: 0,
             held: 0,
             finished_late: FinishedLate::default(),

@@ -101,6 +101,14 @@ impl InFlight {
         self.connections.add(Connection::new(key, timing));
     }
 
+    /// Notes that a write has failed: answers of a connection's messages cannot be written. It may
+    /// still receive messages.
+    pub(super) fn stop_answers(&mut self, key: ConnectionKey) {
+        if let Some((_, connection)) = self.connections.find_mut(key) {
+            connection.is_writable = false;
+        }
+    }
+
     /// Notes that a connection is lost. Its messages stay until they are answered or expire; their
     /// answers cannot be written.
     pub(super) fn close(&mut self, key: ConnectionKey) {
@@ -283,7 +291,7 @@ impl InFlight {
         let is_late = connection.margin.after(now) >= deadline;
         // If the arbiter was blocked, the deadline may not have been judged yet.
         let is_expired = !was_held || (is_late && deadline <= now);
-        let (key, is_open) = (connection.key, connection.is_open);
+        let (key, is_open) = (connection.key, connection.takes_answers());
         if is_expired && is_finish && is_open {
             connection.finished_late.insert(id);
         }
@@ -331,7 +339,7 @@ impl InFlight {
         };
         let timing = connection.timing;
         let deadline = (now + timing.timeout).min(slot.received + timing.max_timeout);
-        if !connection.is_open || deadline <= slot.deadline {
+        if !connection.takes_answers() || deadline <= slot.deadline {
             return false;
         }
         slot.deadline = deadline;
@@ -432,7 +440,7 @@ impl InFlight {
                 key: connection.key,
                 id: copy.id,
                 is_held: !matches!(copy.state, State::Expired(_)),
-                is_open: connection.is_open,
+                is_open: connection.takes_answers(),
             });
             self.remove(slot);
         }

@@ -155,3 +155,29 @@ fn first_delivery_while_a_lost_handler_runs_is_counted() {
         assert_eq!(running.finish(), Err(AnswerError::ConnectionLost));
     });
 }
+
+/// consumer contract: 2
+#[test]
+fn answer_after_a_failed_write_does_not_count_as_finished() {
+    in_virtual_time(async |mut network: Network| {
+        let (handler, mut messages) = actix_nsq::MessageHandler::stream();
+        let consumer = network.start_consumer_with(|config| config.max_in_flight(10), handler);
+        let (mut nsqd, stream) = network.connected_over(65_536).await;
+        nsqd.expect_sub().await;
+        nsqd.send_ok().await;
+        nsqd.expect_ready(10).await;
+        nsqd.deliver_all([1, 2]).await;
+        let first = messages.next().await.unwrap();
+        let second = messages.next().await.unwrap();
+        stream.hold_reads();
+        stream.break_writes(std::io::ErrorKind::BrokenPipe);
+        first.finish().unwrap();
+        sleep(ms(10)).await;
+        // The reader has not seen the end of the connection yet.
+        assert_eq!(second.finish(), Err(AnswerError::ConnectionLost));
+        sleep(ms(10)).await;
+        let counters = consumer_stats(&consumer).await.counters;
+        assert_eq!((counters.finished, counters.unwritten), (1, 1));
+        stream.release_reads();
+    });
+}
