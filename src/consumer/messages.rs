@@ -407,12 +407,12 @@ impl Messages {
         let (window, max_attempts) = (self.flow.window(), self.rules.max_attempts);
         let free = limit.saturating_sub(self.with_handlers());
         if self.delivery.takes_batches() && max_attempts == 0 && self.in_flight.waiting() <= free {
-            let messages = self.waiting.start_all(&mut self.in_flight, window);
+            let messages = self.waiting.start_all(&mut self.in_flight, window, now);
             self.counters.started += messages.len() as u64;
             return self.delivery.deliver_batch(messages);
         }
         while self.with_handlers() < limit {
-            let Some(message) = self.waiting.start(&mut self.in_flight, window) else {
+            let Some(message) = self.waiting.start(&mut self.in_flight, window, now) else {
                 break;
             };
             self.counters.started += 1;

@@ -1,6 +1,6 @@
 //! The messages that no handler has, in the order of arrival.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Instant};
 
 use super::{backoff::Window, in_flight::InFlight, incoming::IncomingMessage};
 
@@ -15,35 +15,52 @@ impl Waiting {
         self.0.push_back(message);
     }
 
-    /// Starts the message that has waited longest.
+    /// Starts the message that has waited longest. Messages whose deadlines have passed are left
+    /// until these are judged.
     pub(super) fn start(
         &mut self,
         in_flight: &mut InFlight,
         window: Window,
+        now: Instant,
     ) -> Option<IncomingMessage> {
-        loop {
-            let mut message = self.0.pop_front()?;
-            if start(&mut message, in_flight, window) {
-                return Some(message);
+        let mut overdue = Vec::new();
+        let started = loop {
+            let Some(mut message) = self.0.pop_front() else {
+                break None;
+            };
+            if start(&mut message, in_flight, window, now) {
+                break Some(message);
             }
+            if in_flight.is_waiting(message.ticket()) {
+                overdue.push(message);
+            }
+        };
+        while let Some(message) = overdue.pop() {
+            self.0.push_front(message);
         }
+        started
     }
 
-    /// Starts all messages.
+    /// Starts all messages except those whose deadlines have passed.
     pub(super) fn start_all(
         &mut self,
         in_flight: &mut InFlight,
         window: Window,
+        now: Instant,
     ) -> Vec<IncomingMessage> {
         // The next read is about as large.
         let next = VecDeque::with_capacity(self.0.len());
         let mut messages = Vec::from(std::mem::replace(&mut self.0, next));
         let mut are_all_started = true;
         for message in &mut messages {
-            are_all_started &= start(message, in_flight, window);
+            are_all_started &= start(message, in_flight, window, now);
         }
         if !are_all_started {
-            messages.retain(IncomingMessage::is_started);
+            let (started, others): (_, Vec<_>) =
+                messages.into_iter().partition(IncomingMessage::is_started);
+            let is_overdue = |it: &IncomingMessage| in_flight.is_waiting(it.ticket());
+            self.0.extend(others.into_iter().filter(is_overdue));
+            messages = started;
         }
         messages
     }
@@ -59,8 +76,13 @@ impl Waiting {
 
 /// Starts a message; returns whether it still waited.
 #[inline(always)]
-fn start(message: &mut IncomingMessage, in_flight: &mut InFlight, window: Window) -> bool {
-    match in_flight.start(message.ticket(), window) {
+fn start(
+    message: &mut IncomingMessage,
+    in_flight: &mut InFlight,
+    window: Window,
+    now: Instant,
+) -> bool {
+    match in_flight.start(message.ticket(), window, now) {
         Some((attempts, received)) => {
             message.start(attempts, received);
             true
@@ -146,7 +168,9 @@ mod tests {
         }
 
         fn start(&mut self) -> Option<(u8, u16)> {
-            let message = self.waiting.start(&mut self.in_flight, window())?;
+            let message = self
+                .waiting
+                .start(&mut self.in_flight, window(), self.now)?;
             Some((message.body()[0], message.attempts()))
         }
 
@@ -171,10 +195,34 @@ mod tests {
             "the second copy arrived before the start"
         );
         bench.receive(4, 1);
-        let rest = bench.waiting.start_all(&mut bench.in_flight, window());
+        let rest = bench
+            .waiting
+            .start_all(&mut bench.in_flight, window(), bench.now);
         let rest: Vec<u8> = rest.iter().map(|message| message.body()[0]).collect();
         assert_eq!(rest, [3, 4]);
         assert_eq!(bench.start(), None);
+    }
+
+    /// consumer contract: 7
+    #[test]
+    fn overdue_messages_are_left_until_they_are_judged() {
+        let mut bench = Bench::new();
+        bench.receive(1, 1);
+        bench.receive(2, 1);
+        bench.now += TIMEOUT;
+        bench.receive(3, 1);
+        assert_eq!(bench.start(), Some((3, 1)));
+        bench.receive(4, 1);
+        let rest = bench
+            .waiting
+            .start_all(&mut bench.in_flight, window(), bench.now);
+        assert_eq!(rest.len(), 1);
+        // nsqd delivers one again before its deadline is judged.
+        bench.receive(1, 2);
+        assert_eq!(bench.start(), Some((1, 2)));
+        while bench.in_flight.take_due(bench.now, bench.now).is_some() {}
+        assert_eq!(bench.start(), None);
+        assert!(bench.waiting.0.is_empty());
     }
 
     /// consumer contract: 1, 10

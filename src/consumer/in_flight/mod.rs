@@ -255,12 +255,18 @@ impl InFlight {
     }
 
     /// Starts a message that waits: returns the number of its deliveries, and when it was received.
+    /// `None` if it does not wait any more, or if its deadline has passed and is not judged yet.
     #[inline(always)]
-    pub(super) fn start(&mut self, ticket: Ticket, window: Window) -> Option<(u16, Instant)> {
+    pub(super) fn start(
+        &mut self,
+        ticket: Ticket,
+        window: Window,
+        now: Instant,
+    ) -> Option<(u16, Instant)> {
         let slot = self.get_mut(ticket)?;
-        let State::Waiting = slot.state else {
+        if !matches!(slot.state, State::Waiting) || slot.deadline <= now {
             return None;
-        };
+        }
         slot.state = State::Started(window);
         let started = (slot.attempts, slot.received);
         self.waiting -= 1;

@@ -1,7 +1,12 @@
 //! Deadlines: messages that expire, redeliveries, and touching.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use actix_nsq::{
-    AnswerError, ConsumerConfigBuilder, Requeue,
+    AnswerError, ConsumerConfigBuilder, IncomingMessage, Requeue,
     consumer::{GetStats, RemoveNsqd, SetMaxInFlight},
 };
 use serde_json::json;
@@ -301,5 +306,40 @@ fn answer_that_a_block_made_late_is_a_failure_as_well() {
         nsqd.expect_ready(0).await;
         nsqd.expect_fin(1).await;
         assert_eq!(consumer_stats(&consumer).await.counters.timed_out, 1);
+    });
+}
+
+/// consumer contract: 7
+#[test]
+fn message_that_a_block_made_overdue_is_not_started() {
+    in_virtual_time(async |mut network: Network| {
+        let (release, mut released) = tokio::sync::mpsc::unbounded_channel::<()>();
+        let started = Arc::new(AtomicUsize::new(0));
+        let (counter, mut release) = (Arc::clone(&started), Some(release));
+        let handler = actix_nsq::MessageHandler::from_fn(move |message: IncomingMessage| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            let release = release.take();
+            async move {
+                let is_first = message.body() == "1";
+                if let (true, Some(release)) = (is_first, release) {
+                    release.closed().await;
+                }
+                Ok::<_, AnswerError>(())
+            }
+        });
+        let options = |config: ConsumerConfigBuilder| config.max_in_flight(10).concurrency(1);
+        let consumer = network.start_consumer_with(options, handler);
+        let mut nsqd = subscribed(&mut network, 10).await;
+        nsqd.deliver_all([1, 2]).await;
+        sleep(ms(10)).await;
+        assert_eq!(started.load(Ordering::Relaxed), 1);
+        // The consumer sees the end of the first before it sees the deadline of the second.
+        released.close();
+        block(s(2));
+        nsqd.expect_fin(1).await;
+        nsqd.deliver_again(2, 2).await;
+        nsqd.expect_fin(2).await;
+        let counters = consumer_stats(&consumer).await.counters;
+        assert_eq!((counters.started, counters.expired), (2, 1));
     });
 }

@@ -77,7 +77,7 @@ impl Bench {
     fn start(&mut self) -> Option<(Ticket, u64)> {
         loop {
             let (ticket, number) = self.waiting.pop_front()?;
-            if self.held.start(ticket, window()).is_some() {
+            if self.held.start(ticket, window(), self.now).is_some() {
                 return Some((ticket, number));
             }
         }
