@@ -15,7 +15,7 @@ use crate::fixture::{TOPIC, number_of, numbered, producer, publish_all, topic};
 use crate::harness::{Scenario, scenarios};
 use crate::support::broker::{Broker, ChannelState, Kind, Settings};
 use crate::support::scaled;
-use crate::support::wire_log::{Id, Received, WireLog};
+use crate::support::wire_log::{Event, Id, Received, WireLog};
 
 pub fn scenarios() -> Vec<Scenario> {
     let real_only = "it concerns what a process loses";
@@ -175,6 +175,32 @@ struct Losses {
     log: WireLog,
 }
 
+impl Losses {
+    /// Prints what the client has read and written of lost messages.
+    fn explain(&self) {
+        let events = self.log.events();
+        let lost = |body: &[u8]| self.lost.contains(&number_of(body));
+        let ids: BTreeSet<Id> = events
+            .iter()
+            .filter_map(|(_, event)| match event {
+                Event::Received(_, message) if lost(&message.body) => Some(message.id),
+                _ => None,
+            })
+            .collect();
+        for (at, event) in &events {
+            let is_of_lost = match event {
+                Event::Received(_, message) => ids.contains(&message.id),
+                Event::Answered(_, id) => ids.contains(id),
+                Event::Opened(..) | Event::Closed(_) => !self.lost.is_empty(),
+                _ => false,
+            };
+            if is_of_lost {
+                eprintln!("{:?}: {event}", at.duration_since(events[0].0));
+            }
+        }
+    }
+}
+
 /// Publishes and consumes at a steady rate with faults in between, until nsqd has no message left.
 async fn campaign(
     broker: &Broker,
@@ -247,6 +273,7 @@ async fn campaign(
 async fn terminated_nsqd_loses_no_message(broker: Broker) {
     let losses = campaign(&broker, Handlers::default(), 200, Broker::terminate).await;
     assert!(losses.published > 0 && losses.attached > 0);
+    losses.explain();
     assert_eq!(losses.lost, BTreeSet::new());
 }
 

@@ -225,7 +225,8 @@ async fn only_busy_nsqd_gets_nearly_all_capacity(first: Broker) {
     eprintln!("{} messages per second", served / seconds as usize);
     let checked = scene.end().await;
     assert_at_most(MAX, &checked);
-    assert!(checked.most_unanswered >= MAX - 3, "{checked}");
+    // Gains of less than an eighth are left.
+    assert!(checked.most_unanswered >= (MAX - 3) * 7 / 8, "{checked}");
     assert_eq!(checked.last_ready, MAX);
     // A busy machine handles messages later than they could be.
     assert!(checked.mean_unanswered >= scaled(20.0, 30.0), "{checked}");
