@@ -155,20 +155,28 @@ pub(crate) struct Comparison {
     redelivered_elsewhere: u64,
     most_unanswered: usize,
     max_in_flight: usize,
-    /// Lost by kills of nsqd: no consumer had received it whole.
+    /// Lost by nsqd: no consumer had received it whole.
     forgotten: usize,
-    /// The most that kills may lose.
+    /// The most that kills and stops of nsqd may lose.
     max_forgotten: usize,
     problems: Vec<String>,
 }
 
 impl Consumed {
-    /// Compares the results of the publishes with the messages that were handled.
-    pub(crate) fn compare(self, mut record: Record, kills: usize) -> (Audit, Comparison) {
+    /// Compares the results of the publishes with the messages that were handled. nsqd was killed
+    /// and stopped this often.
+    pub(crate) fn compare(
+        self,
+        mut record: Record,
+        kills: usize,
+        stops: usize,
+    ) -> (Audit, Comparison) {
         let mut comparison = Comparison::default();
         let mut received = HashSet::new();
         for it in self.0 {
-            comparison.add(&it, kills);
+            comparison.add(&it);
+            // One more is on its way to the channel, or to a consumer.
+            comparison.max_forgotten += kills * (it.max_in_flight + 1) + stops;
             for body in it.bodies.values() {
                 record.found(&it.topic, body);
             }
@@ -185,13 +193,11 @@ impl Consumed {
 }
 
 impl Comparison {
-    fn add(&mut self, topic: &ConsumedTopic, kills: usize) {
+    fn add(&mut self, topic: &ConsumedTopic) {
         self.received += topic.counters.received;
         self.redelivered_elsewhere += topic.counters.redelivered_elsewhere;
         self.handled += topic.bodies.len();
         self.max_in_flight = topic.max_in_flight;
-        // One more is on its way to the channel.
-        self.max_forgotten += kills * (topic.max_in_flight + 1);
         if !topic.report.is_clean() {
             let problem = format!("{}: not drained: {}", topic.topic, topic.report);
             self.problems.push(problem);
@@ -227,7 +233,7 @@ impl fmt::Display for Comparison {
         write!(
             f,
             "consumed: {} messages in {} deliveries, {} again while a handler had them; at most {} \
-             unanswered (of {}); {} lost by kills (at most {})",
+             unanswered (of {}); {} lost by nsqd (at most {})",
             self.handled,
             self.received,
             self.redelivered_elsewhere,

@@ -19,7 +19,8 @@
 //!   stored with other bytes, and `unanswered` if it has no result a second after its timeout.
 //! * With `--consume`, consumers of the crate take the messages while faults are injected. A
 //!   message is then `lost` if a consumer has received it whole and none has handled it. A kill may
-//!   also lose what nsqd had in flight, and one message that moves to the channel.
+//!   also lose what nsqd had in flight, and one message that moves to the channel; SIGTERM one that
+//!   nsqd was about to send.
 //! * With `--proxy corrupt-up=...` a run must fail: NSQ has no checksum, so nsqd accepts changed
 //!   bytes.
 //! * `--log` writes every result, every fault, and every violation to a file.
@@ -73,6 +74,7 @@ use self::{
     load::Load,
     options::Options,
     report::{Report, print_line},
+    schedule::Fault,
     support::{chaos::ChaosProxy, nsqd_program::Nsqd, real_nsqd::RealNsqd},
     tracker::Tracker,
     violation::Violation,
@@ -139,10 +141,11 @@ fn run(options: &Options, seed: u64) -> io::Result<u8> {
     watchdog.stage("consuming the messages", expected + STAGE_TIMEOUT);
     let started = Instant::now();
     let record = std::mem::take(&mut result.record);
-    let kills = result.kills();
+    let kills = result.count(Fault::Kill9);
+    let stops = result.count(Fault::Sigterm);
     let (audit, consumed) = match consumed {
         Some(consumed) => {
-            let (audit, consumed) = consumed.compare(record, kills);
+            let (audit, consumed) = consumed.compare(record, kills, stops);
             (audit, Some(consumed))
         }
         None => (drain::drain(&mut nsqd, record)?, None),

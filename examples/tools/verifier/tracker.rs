@@ -88,10 +88,10 @@ pub(crate) struct RunResult {
 }
 
 impl RunResult {
-    /// How often nsqd was killed.
-    pub(crate) fn kills(&self) -> usize {
-        let is_kill = |injected: &&InjectedFault| injected.fault == Fault::Kill9;
-        self.faults.iter().filter(is_kill).count()
+    /// How often a fault was injected.
+    pub(crate) fn count(&self, fault: Fault) -> usize {
+        let faults = self.faults.iter();
+        faults.filter(|injected| injected.fault == fault).count()
     }
 }
 

@@ -15,12 +15,12 @@ use crate::fixture::{TOPIC, number_of, numbered, producer, publish_all, topic};
 use crate::harness::{Scenario, scenarios};
 use crate::support::broker::{Broker, ChannelState, Kind, Settings};
 use crate::support::scaled;
-use crate::support::wire_log::{Event, Id, Received, WireLog};
+use crate::support::wire_log::{Id, Received, WireLog};
 
 pub fn scenarios() -> Vec<Scenario> {
     let real_only = "it concerns what a process loses";
     scenarios![
-        terminated_nsqd_loses_no_message.only(Kind::Real, real_only),
+        terminated_nsqd_loses_only_what_the_client_did_not_receive.only(Kind::Real, real_only),
         killed_nsqd_loses_only_what_the_client_did_not_receive.only(Kind::Real, real_only),
         depth_is_exact_after_every_drain_under_load
             .with(Settings::in_memory())
@@ -176,27 +176,15 @@ struct Losses {
 }
 
 impl Losses {
-    /// Prints what the client has read and written of lost messages.
-    fn explain(&self) {
-        let events = self.log.events();
-        let lost = |body: &[u8]| self.lost.contains(&number_of(body));
-        let ids: BTreeSet<Id> = events
-            .iter()
-            .filter_map(|(_, event)| match event {
-                Event::Received(_, message) if lost(&message.body) => Some(message.id),
-                _ => None,
-            })
-            .collect();
-        for (at, event) in &events {
-            let is_of_lost = match event {
-                Event::Received(_, message) => ids.contains(&message.id),
-                Event::Answered(_, id) => ids.contains(id),
-                Event::Opened(..) | Event::Closed(_) => !self.lost.is_empty(),
-                _ => false,
-            };
-            if is_of_lost {
-                eprintln!("{:?}: {event}", at.duration_since(events[0].0));
-            }
+    /// Asserts that no lost message was read to its end.
+    fn assert_not_received(&self) {
+        for received in self.log.received() {
+            let is_lost = |it: &&Received| self.lost.contains(&number_of(&it.body));
+            let whole = received.iter().find(is_lost);
+            assert!(
+                whole.is_none(),
+                "received, and lost by the client: {whole:?}"
+            );
         }
     }
 }
@@ -268,13 +256,16 @@ async fn campaign(
     }
 }
 
+/// While nsqd stops, it may lose the message that it has taken from the queue for a connection and
+/// not counted as in flight yet.
 /// consumer contract: 2, 3
 /// fault: C12
-async fn terminated_nsqd_loses_no_message(broker: Broker) {
+async fn terminated_nsqd_loses_only_what_the_client_did_not_receive(broker: Broker) {
     let losses = campaign(&broker, Handlers::default(), 200, Broker::terminate).await;
     assert!(losses.published > 0 && losses.attached > 0);
-    losses.explain();
-    assert_eq!(losses.lost, BTreeSet::new());
+    losses.assert_not_received();
+    let lost = losses.lost.len();
+    assert!(lost <= losses.faults.len(), "{lost} are lost");
 }
 
 /// nsqd itself may lose a message that is requeued while it stops: it takes the message out of
@@ -296,24 +287,30 @@ async fn requeues_of_a_terminated_nsqd_get_no_connection_stuck(broker: Broker) {
 async fn killed_nsqd_loses_only_what_the_client_did_not_receive(broker: Broker) {
     const MAX_IN_FLIGHT: usize = 100;
     let losses = campaign(&broker, Handlers::default(), MAX_IN_FLIGHT, Broker::kill).await;
+    losses.assert_not_received();
     // nsqd delivers in order: what was in flight is next to what had been handled.
-    let near = |highest: &usize| highest.saturating_sub(MAX_IN_FLIGHT)..highest + 2 * MAX_IN_FLIGHT;
-    let in_flight = losses.faults.iter().map(near);
-    let in_flight = in_flight.map(|range| losses.lost.range(range).count());
-    let in_flight: Vec<_> = in_flight.collect();
-    let moving = losses.lost.len() - in_flight.iter().sum::<usize>();
+    let near = |number: &usize, highest: &usize| {
+        let highest = *highest;
+        (highest.saturating_sub(MAX_IN_FLIGHT)..highest + 2 * MAX_IN_FLIGHT).contains(number)
+    };
+    let kill_of = |number| {
+        losses
+            .faults
+            .iter()
+            .position(|highest| near(number, highest))
+    };
+    let mut in_flight = vec![0; losses.faults.len()];
+    let mut moving = 0;
+    for number in &losses.lost {
+        match kill_of(number) {
+            Some(kill) => in_flight[kill] += 1,
+            None => moving += 1,
+        }
+    }
     eprintln!("lost in flight by each kill: {in_flight:?}; moving to the channel: {moving}");
     let most = in_flight.iter().max().unwrap();
     assert!(*most <= 1 + MAX_IN_FLIGHT, "{most} are lost");
     assert!(moving <= losses.faults.len(), "{moving} are lost");
-    for received in losses.log.received() {
-        let lost = |message: &&Received| losses.lost.contains(&number_of(&message.body));
-        let whole = received.iter().find(lost);
-        assert!(
-            whole.is_none(),
-            "received, and lost by the client: {whole:?}"
-        );
-    }
 }
 
 /// consumer contract: 11
