@@ -275,6 +275,8 @@ impl Model {
         let held = self.entries.iter().filter(is_held);
         let due = held.clone().map(|entry| entry.deadline).min();
         assert_eq!(self.held.due(), due);
+        assert_eq!(self.held.held_of_nsqd(0), held.clone().count());
+        assert_eq!(self.held.held_of_nsqd(1), 0);
         for key in &self.open {
             let held = held.clone().filter(|entry| entry.key == *key).count();
             assert_eq!(self.held.held(*key), held);
