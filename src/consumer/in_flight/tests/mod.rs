@@ -319,7 +319,15 @@ fn messages_of_a_lost_connection_stay_until_their_deadline() {
     assert_eq!(bench.held.touch(ticket, bench.now), None);
     assert!(bench.held.is_with_a_handler_elsewhere(key(1), id(2)));
     assert!(!bench.held.is_with_a_handler_elsewhere(key(1), id(3)));
-    assert_eq!(bench.pass(ms(900)).len(), 2);
+    let other_nsqd = ConnectionKey { nsqd: 1, serial: 2 };
+    assert!(!bench.held.is_with_a_handler_elsewhere(other_nsqd, id(2)));
+    let received = bench.held.receive(key(1), id(4), 1, bench.now);
+    let Received::Waiting(ticket) = received else {
+        panic!("{received:?}");
+    };
+    assert!(bench.held.start(ticket, window()).is_some());
+    assert!(!bench.held.is_with_a_handler_elsewhere(key(1), id(4)));
+    assert_eq!(bench.pass(ms(900)).len(), 3);
     assert_eq!(bench.start(), None);
 }
 
