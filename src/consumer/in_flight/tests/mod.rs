@@ -325,7 +325,7 @@ fn messages_of_a_lost_connection_stay_until_their_deadline() {
     let Received::Waiting(ticket) = received else {
         panic!("{received:?}");
     };
-    assert!(bench.held.start(ticket, window()).is_some());
+    assert!(bench.held.start(ticket, window(), bench.now).is_some());
     assert!(!bench.held.is_with_a_handler_elsewhere(key(1), id(4)));
     assert_eq!(bench.pass(ms(900)).len(), 3);
     assert_eq!(bench.start(), None);
