@@ -319,18 +319,24 @@ impl Messages {
     }
 
     /// Counts an answer; returns whether it is in time and can be written.
+    #[inline(always)]
     fn count(&mut self, answered: &Answered, in_time: &mut AnsweredInTime, now: Instant) -> bool {
         if answered.is_expired {
-            if answered.was_held {
-                self.flow.expired(answered.key, 1, now);
-                self.on_timed_out(answered.window, now);
-            }
-            self.counters.late += 1;
+            self.on_late(answered, now);
             return false;
         }
         in_time.add(answered, &mut self.flow, now);
         self.counters.unwritten += u64::from(!answered.is_open);
         answered.is_open
+    }
+
+    #[inline(never)]
+    fn on_late(&mut self, answered: &Answered, now: Instant) {
+        if answered.was_held {
+            self.flow.expired(answered.key, 1, now);
+            self.on_timed_out(answered.window, now);
+        }
+        self.counters.late += 1;
     }
 
     /// The deadline of a message has passed while a handler had it.
@@ -405,13 +411,16 @@ impl Messages {
             limit => limit,
         };
         let (window, max_attempts) = (self.flow.window(), self.rules.max_attempts);
-        let free = limit.saturating_sub(self.with_handlers());
+        // Closures that go on after their answers.
+        let answered = self.with_handlers() - self.in_flight.started();
+        let limit = limit.saturating_sub(answered);
+        let free = limit.saturating_sub(self.in_flight.started());
         if self.delivery.takes_batches() && max_attempts == 0 && self.in_flight.waiting() <= free {
             let messages = self.waiting.start_all(&mut self.in_flight, window, now);
             self.counters.started += messages.len() as u64;
             return self.delivery.deliver_batch(messages);
         }
-        while self.with_handlers() < limit {
+        while self.in_flight.started() < limit {
             let Some(message) = self.waiting.start(&mut self.in_flight, window, now) else {
                 break;
             };
@@ -422,6 +431,7 @@ impl Messages {
                 self.on_unreadable(*unreadable);
             }
         }
+        self.waiting.end_burst();
         self.delivery.end_batch();
     }
 

@@ -7,38 +7,42 @@ use super::{backoff::Window, in_flight::InFlight, incoming::IncomingMessage};
 /// Messages that wait for the handler. Some may have expired or been returned meanwhile: only the
 /// held messages know.
 #[derive(Debug, Default)]
-pub(super) struct Waiting(VecDeque<IncomingMessage>);
+pub(super) struct Waiting {
+    queue: VecDeque<IncomingMessage>,
+    /// Messages before the queue whose deadlines have passed; they are judged next.
+    overdue: Vec<IncomingMessage>,
+}
 
 impl Waiting {
     #[inline(always)]
     pub(super) fn push(&mut self, message: IncomingMessage) {
-        self.0.push_back(message);
+        self.queue.push_back(message);
     }
 
     /// Starts the message that has waited longest. Messages whose deadlines have passed are left
-    /// until these are judged.
+    /// until these are judged. To be followed by [`end_burst`](Self::end_burst).
     pub(super) fn start(
         &mut self,
         in_flight: &mut InFlight,
         window: Window,
         now: Instant,
     ) -> Option<IncomingMessage> {
-        let mut overdue = Vec::new();
-        let started = loop {
-            let Some(mut message) = self.0.pop_front() else {
-                break None;
-            };
+        loop {
+            let mut message = self.queue.pop_front()?;
             if start(&mut message, in_flight, window, now) {
-                break Some(message);
+                return Some(message);
             }
             if in_flight.is_waiting(message.ticket()) {
-                overdue.push(message);
+                self.overdue.push(message);
             }
-        };
-        while let Some(message) = overdue.pop() {
-            self.0.push_front(message);
         }
-        started
+    }
+
+    /// Puts what was left back into its place.
+    pub(super) fn end_burst(&mut self) {
+        while let Some(message) = self.overdue.pop() {
+            self.queue.push_front(message);
+        }
     }
 
     /// Starts all messages except those whose deadlines have passed.
@@ -49,8 +53,8 @@ impl Waiting {
         now: Instant,
     ) -> Vec<IncomingMessage> {
         // The next read is about as large.
-        let next = VecDeque::with_capacity(self.0.len());
-        let mut messages = Vec::from(std::mem::replace(&mut self.0, next));
+        let next = VecDeque::with_capacity(self.queue.len());
+        let mut messages = Vec::from(std::mem::replace(&mut self.queue, next));
         let mut are_all_started = true;
         for message in &mut messages {
             are_all_started &= start(message, in_flight, window, now);
@@ -59,7 +63,7 @@ impl Waiting {
             let (started, others): (_, Vec<_>) =
                 messages.into_iter().partition(IncomingMessage::is_started);
             let is_overdue = |it: &IncomingMessage| in_flight.is_waiting(it.ticket());
-            self.0.extend(others.into_iter().filter(is_overdue));
+            self.queue.extend(others.into_iter().filter(is_overdue));
             messages = started;
         }
         messages
@@ -67,8 +71,8 @@ impl Waiting {
 
     /// Drops messages that do not wait any more, if they are more than those that do.
     pub(super) fn forget_others(&mut self, in_flight: &InFlight) {
-        if self.0.len() > 2 * in_flight.waiting() {
-            self.0
+        if self.queue.len() > 2 * in_flight.waiting() {
+            self.queue
                 .retain(|message| in_flight.is_waiting(message.ticket()));
         }
     }
@@ -168,9 +172,9 @@ mod tests {
         }
 
         fn start(&mut self) -> Option<(u8, u16)> {
-            let message = self
-                .waiting
-                .start(&mut self.in_flight, window(), self.now)?;
+            let message = self.waiting.start(&mut self.in_flight, window(), self.now);
+            self.waiting.end_burst();
+            let message = message?;
             Some((message.body()[0], message.attempts()))
         }
 
@@ -222,7 +226,7 @@ mod tests {
         assert_eq!(bench.start(), Some((1, 2)));
         while bench.in_flight.take_due(bench.now, bench.now).is_some() {}
         assert_eq!(bench.start(), None);
-        assert!(bench.waiting.0.is_empty());
+        assert!(bench.waiting.queue.is_empty());
     }
 
     /// consumer contract: 1, 10
@@ -234,7 +238,7 @@ mod tests {
             bench.receive(2, 1);
             bench.expire();
         }
-        assert!(bench.waiting.0.is_empty());
+        assert!(bench.waiting.queue.is_empty());
         bench.receive(3, 1);
         bench.expire();
         assert_eq!(bench.start(), None);
