@@ -9,7 +9,9 @@ use super::stats::Counters;
 
 /// Shuts a consumer down gracefully. It requests no more messages and returns those that no handler
 /// has started; handlers may end for up to `timeout`, and the rest is returned then. At the end
-/// each connection is closed in a way that proves that nsqd has executed every answer.
+/// each connection is closed in a way that proves that nsqd has executed every answer: nsqd ends
+/// its side after it has read all that was written. The proof has one exception: an nsqd, or a
+/// proxy, that closes the connection by itself at that very moment.
 ///
 /// When the result arrives, the consumer holds no connection, no timer and no other actor. A
 /// returned message is delivered again at once, to any consumer, with one more attempt. A second
