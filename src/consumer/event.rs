@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{drain::DrainReport, stats::ConsumerState};
 use crate::{
-    link::seconds,
+    link::{Event, seconds},
     protocol::{MessageId, ServerError},
 };
 
@@ -79,6 +79,15 @@ pub enum ConsumerEvent {
         /// What became of the messages.
         report: DrainReport,
     },
+}
+
+impl Event for ConsumerEvent {
+    fn body_size(&self) -> usize {
+        match self {
+            Self::Discarded { body, .. } => body.len(),
+            _ => 0,
+        }
+    }
 }
 
 fn as_text<S: serde::Serializer>(id: &MessageId, serializer: S) -> Result<S::Ok, S::Error> {

@@ -192,27 +192,40 @@ where
 /// are more, the oldest are dropped.
 const MAX_WAITING: usize = 1_024;
 
-/// The subscribers to events of type `E`.
-pub(crate) struct Subscribers<E: Message<Result = ()> + Send + 'static>(Vec<Subscriber<E>>);
+/// Maximum number of bytes of message bodies in the events that wait for a subscriber.
+const MAX_WAITING_BYTES: usize = 16 << 20;
 
-struct Subscriber<E: Message<Result = ()> + Send + 'static> {
+/// What [`SubscribeEvents`] subscribes to.
+pub(crate) trait Event: Message<Result = ()> + Send + Clone + 'static {
+    /// Size of a message body in it.
+    fn body_size(&self) -> usize {
+        0
+    }
+}
+
+impl Event for ConnectionEvent {}
+
+/// The subscribers to events of type `E`.
+pub(crate) struct Subscribers<E: Event>(Vec<Subscriber<E>>);
+
+struct Subscriber<E: Event> {
     feed: Feed<E>,
     /// Events dropped since it last had none to handle.
     dropped: u64,
 }
 
-impl<E: Message<Result = ()> + Send + Clone + 'static> Subscriber<E> {
-    fn send(&mut self, event: E) {
-        let Err(event) = self.feed.send(event, 0) else {
-            return;
-        };
-        if self.dropped == 0 {
-            warn!("a subscriber has not handled {MAX_WAITING} events: the oldest are dropped");
+impl<E: Event> Subscriber<E> {
+    fn send(&mut self, mut event: E) {
+        let size = event.body_size();
+        // A single event always fits.
+        while let Err(rejected) = self.feed.send(event, size) {
+            if self.dropped == 0 {
+                warn!("a subscriber has not handled its events for long: the oldest are dropped");
+            }
+            self.dropped += 1;
+            self.feed.drop_oldest();
+            event = rejected;
         }
-        self.dropped += 1;
-        self.feed.drop_oldest();
-        // There is room now.
-        let _ = self.feed.send(event, 0);
     }
 
     fn poll(&mut self, cx: &mut TaskContext<'_>) {
@@ -224,11 +237,11 @@ impl<E: Message<Result = ()> + Send + Clone + 'static> Subscriber<E> {
     }
 }
 
-impl<E: Message<Result = ()> + Send + Clone + 'static> Subscribers<E> {
+impl<E: Event> Subscribers<E> {
     /// Adds a recipient and sends it the events that describe the current state.
     pub(crate) fn add(&mut self, to: Recipient<E>, current: impl IntoIterator<Item = E>) {
         let mut subscriber = Subscriber {
-            feed: Feed::new(to, MAX_WAITING, usize::MAX),
+            feed: Feed::new(to, MAX_WAITING, MAX_WAITING_BYTES),
             dropped: 0,
         };
         for event in current {
@@ -268,7 +281,7 @@ impl<E: Message<Result = ()> + Send + Clone + 'static> Subscribers<E> {
     }
 }
 
-impl<E: Message<Result = ()> + Send + 'static> Default for Subscribers<E> {
+impl<E: Event> Default for Subscribers<E> {
     fn default() -> Self {
         Self(Vec::new())
     }
@@ -276,7 +289,7 @@ impl<E: Message<Result = ()> + Send + 'static> Default for Subscribers<E> {
 
 #[cfg(test)]
 mod tests {
-    use actix::{Actor, ActorContext, Context, Handler};
+    use actix::{Actor, ActorContext, AsyncContext, Context, Handler, WrapFuture};
     use tokio::task::yield_now;
 
     use super::*;
@@ -296,6 +309,48 @@ mod tests {
         type Result = ();
 
         fn handle(&mut self, _: ConnectionEvent, _: &mut Context<Self>) {}
+    }
+
+    /// A message with a body of a mebibyte.
+    #[derive(Debug, Clone, Message)]
+    #[rtype(result = "()")]
+    struct Large;
+
+    impl Event for Large {
+        fn body_size(&self) -> usize {
+            1 << 20
+        }
+    }
+
+    /// Handles nothing.
+    struct Stuck;
+
+    impl Actor for Stuck {
+        type Context = Context<Self>;
+
+        fn started(&mut self, ctx: &mut Context<Self>) {
+            ctx.wait(std::future::pending::<()>().into_actor(self));
+        }
+    }
+
+    impl Handler<Large> for Stuck {
+        type Result = ();
+
+        fn handle(&mut self, _: Large, _: &mut Context<Self>) {}
+    }
+
+    /// consumer contract: 10
+    #[actix::test]
+    async fn bodies_that_wait_for_a_subscriber_are_bounded() {
+        let mut subscribers = Subscribers::default();
+        subscribers.add(Stuck.start().recipient(), None);
+        yield_now().await;
+        for _ in 0..200 {
+            subscribers.emit(&Large);
+        }
+        // Those in the mailbox are not counted: it has 16 places, and one for the sender.
+        let dropped = subscribers.0[0].dropped;
+        assert!((165..=170).contains(&dropped), "{dropped}");
     }
 
     #[actix::test]

@@ -20,7 +20,7 @@ mod waiters;
 pub(crate) use self::{
     clock::{deadline_after, now},
     drain::DrainState,
-    event::{Subscribers, seconds},
+    event::{Event, Subscribers, seconds},
     feed::Feed,
     lifetime::{Link, LinkOwner, LinkState},
     pump::{BURST, Burst, Pump, Pumped, work},

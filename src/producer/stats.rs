@@ -6,7 +6,7 @@ use actix::{Message, MessageResponse};
 use serde::Serialize;
 
 use super::{drain::DrainReport, queue::Latency};
-use crate::error::ConnectionError;
+use crate::{error::ConnectionError, link::Event};
 
 /// A change of a producer. Each event names the address of nsqd, so that one recipient can serve
 /// several producers.
@@ -50,6 +50,8 @@ pub enum ProducerEvent {
         report: DrainReport,
     },
 }
+
+impl Event for ProducerEvent {}
 
 impl ProducerEvent {
     /// Address of nsqd, as it was configured.
