@@ -28,8 +28,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("received {}", String::from_utf8_lossy(message.body()));
         message.finish()?;
     }
-    // Returns what it has prefetched.
-    drop(messages);
     println!("drained: {}", consumer.drain(Duration::from_secs(5)).await?);
     Ok(())
 }

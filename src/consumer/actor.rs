@@ -278,7 +278,7 @@ impl Consumer {
             return;
         }
         self.counters_before_drain = self.messages.counters;
-        self.messages.is_draining = true;
+        self.messages.begin_drain();
         self.observers.consumer.emit(&ConsumerEvent::Draining);
         for index in self.nsqds.indexes() {
             self.leave(index, now, ctx);

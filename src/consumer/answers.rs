@@ -18,6 +18,8 @@ use crate::protocol::{Channel, Topic};
 pub(crate) enum Answer {
     Finish,
     Requeue(Requeue),
+    /// No handler has had the message: it is requeued at once, and not as a failure.
+    Return,
     /// The message was dropped without an answer: it is requeued as a failure.
     Dropped,
     /// The handler exceeded `handler_timeout`: it is requeued as a failure.

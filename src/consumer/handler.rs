@@ -15,13 +15,13 @@ use futures::{
 };
 use log::debug;
 use serde::de::DeserializeOwned;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     answers::Answer,
     incoming::{IncomingMessage, IncomingMessages, Settler},
     requeue::Requeue,
-    stream::MessageStream,
+    stream::{MessageStream, StreamQueue},
 };
 
 /// Who handles the messages of a [`Consumer`](crate::Consumer):
@@ -36,7 +36,7 @@ enum Kind {
     Each(Recipient<IncomingMessage>),
     Batches(Recipient<IncomingMessages>),
     Closure(Box<Start>),
-    Stream(mpsc::UnboundedSender<IncomingMessages>),
+    Stream(StreamQueue),
 }
 
 /// Starts the future of a message, with the maximum time that it may take.
@@ -132,8 +132,8 @@ impl MessageHandler {
 
     /// Returns a handler that passes messages on to the stream beside it.
     pub fn stream() -> (Self, MessageStream) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        (Self(Kind::Stream(sender)), MessageStream::new(receiver))
+        let queue = StreamQueue::default();
+        (Self(Kind::Stream(queue.clone())), MessageStream::new(queue))
     }
 }
 
@@ -228,7 +228,7 @@ impl Delivery {
             Kind::Each(recipient) => recipient.connected(),
             Kind::Batches(recipient) => recipient.connected(),
             Kind::Closure(_) => true,
-            Kind::Stream(sender) => !sender.is_closed(),
+            Kind::Stream(queue) => !queue.is_dropped(),
         }
     }
 
@@ -270,8 +270,15 @@ impl Delivery {
         let batch = IncomingMessages(messages);
         match &self.handler.0 {
             Kind::Batches(recipient) => recipient.do_send(batch),
-            Kind::Stream(sender) => drop(sender.send(batch)),
+            Kind::Stream(queue) => queue.push(batch),
             Kind::Each(_) | Kind::Closure(_) => {}
+        }
+    }
+
+    /// Returns the messages that were not taken from the stream.
+    pub(super) fn take_back(&self) {
+        if let Kind::Stream(queue) = &self.handler.0 {
+            queue.take_back();
         }
     }
 
@@ -283,8 +290,8 @@ impl Delivery {
     /// Drops the futures of a closure, and ends the stream.
     pub(super) fn end(&mut self) {
         self.running = FuturesUnordered::new();
-        if let Kind::Stream(sender) = &mut self.handler.0 {
-            *sender = mpsc::unbounded_channel().0;
+        if let Kind::Stream(queue) = &self.handler.0 {
+            queue.end();
         }
     }
 }

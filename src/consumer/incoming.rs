@@ -242,10 +242,9 @@ impl IncomingMessage {
         Ok(())
     }
 
-    /// Requeues a message that no handler has had: at once, and not as a failure.
-    pub(super) fn give_back(self) {
-        // What is too late needs no answer.
-        let _ = self.requeue(Requeue::now().without_backoff());
+    /// Returns a message that no handler has had.
+    pub(super) fn give_back(mut self) {
+        self.push(Answer::Return);
     }
 
     fn check(&self) -> Result<(), AnswerError> {

@@ -100,7 +100,7 @@ pub(super) struct Messages {
     max_in_flight: usize,
     pub(super) is_handler_gone: bool,
     /// Nothing is started: the consumer is drained.
-    pub(super) is_draining: bool,
+    is_draining: bool,
 }
 
 impl Messages {
@@ -271,6 +271,13 @@ impl Messages {
             match answer {
                 Answer::Finish => self.finish(&answered, is_written, now),
                 Answer::Requeue(requeue) => self.requeue(&answered, is_written, requeue, now),
+                Answer::Return => {
+                    if is_written {
+                        self.counters.returned += 1;
+                        let write = Write::Requeue { delay_ms: 0 };
+                        self.writes.push((answered.key, answered.id, write));
+                    }
+                }
                 Answer::Dropped => {
                     self.requeue(&answered, is_written, Requeue::default(), now);
                     self.counters.dropped += u64::from(is_written);
@@ -389,6 +396,12 @@ impl Messages {
     /// How many messages the handler works on. A closure may go on after its answer.
     pub(super) fn with_handlers(&self) -> usize {
         self.in_flight.started().max(self.delivery.running())
+    }
+
+    /// Starts nothing more, and takes back what no handler has taken from a stream.
+    pub(super) fn begin_drain(&mut self) {
+        self.is_draining = true;
+        self.delivery.take_back();
     }
 
     /// Passes waiting messages to the handler, as many as it may have.

@@ -38,8 +38,6 @@ use crate::{
 ///         println!("{} bytes", message.body().len());
 ///         message.finish()?;
 ///     }
-///     // Returns what it has prefetched.
-///     drop(messages);
 ///     consumer.drain(Duration::from_secs(10)).await?;
 ///     Ok(())
 /// }

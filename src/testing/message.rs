@@ -116,6 +116,7 @@ impl ObservedAnswer {
         self.0.all().into_iter().find_map(|answer| match answer {
             Answer::Finish => Some(SentAnswer::Finished),
             Answer::Requeue(requeue) => Some(SentAnswer::Requeued(requeue)),
+            Answer::Return => Some(SentAnswer::Requeued(Requeue::now().without_backoff())),
             Answer::Dropped | Answer::TimedOut => Some(SentAnswer::Dropped),
             Answer::Touch => None,
         })

@@ -206,6 +206,24 @@ fn drain_ends_in_every_state_of_the_connection() {
 }
 
 /// consumer contract: 11
+/// checklist: 109
+#[test]
+fn drain_returns_what_was_not_taken_from_the_stream() {
+    in_virtual_time(async |mut network: Network| {
+        let (consumer, mut messages, mut nsqd) = network.start_consuming().await;
+        nsqd.deliver_all(1..=3).await;
+        let taken = messages.next().await.unwrap();
+        let report = draining(&consumer, s(100));
+        nsqd.leave_with_returned(&[2, 3]).await;
+        taken.finish().unwrap();
+        nsqd.expect_fin(1).await;
+        nsqd.expect_end().await;
+        assert_eq!(counts(report.await.unwrap()), [1, 0, 2, 0]);
+        assert!(messages.next().await.is_none());
+    });
+}
+
+/// consumer contract: 11
 /// checklist: 111
 #[test]
 fn second_drain_shortens_the_first_and_has_its_report() {
