@@ -415,7 +415,7 @@ impl Pumped for Consumer {
                 session.check_subscribing(due, now, timeout);
                 session.state.settle(due);
             }
-            if session.state.is_leaving() {
+            if session.state.is_leaving() && self.messages.in_flight.waiting() > 0 {
                 self.messages.return_waiting(Some(session.state.key), now);
             }
         }

@@ -29,10 +29,10 @@ pub(crate) enum Answer {
 
 /// Answers that wait for the consumer. A handler pushes; the first answer in each poll of the
 /// consumer wakes it.
-pub(crate) struct AnswerQueue(Mutex<Waiting>);
+pub(crate) struct AnswerQueue(Mutex<Pushed>);
 
 #[derive(Default)]
-struct Waiting {
+struct Pushed {
     answers: Vec<(Ticket, Answer)>,
     waker: Option<Waker>,
     /// The consumer has been woken since it last looked.
@@ -47,19 +47,19 @@ impl AnswerQueue {
     }
 
     /// Nothing that is done under the lock panics.
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, Pushed> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds an answer. Returns whether the consumer still exists.
     pub(super) fn push(&self, ticket: Ticket, answer: Answer) -> bool {
         let is_first = {
-            let mut waiting = self.lock();
-            if waiting.is_closed {
+            let mut pushed = self.lock();
+            if pushed.is_closed {
                 return false;
             }
-            waiting.answers.push((ticket, answer));
-            !mem::replace(&mut waiting.is_woken, true)
+            pushed.answers.push((ticket, answer));
+            !mem::replace(&mut pushed.is_woken, true)
         };
         if is_first {
             self.wake();
@@ -79,25 +79,25 @@ impl AnswerQueue {
 
     /// Returns all answers so far, for tests without a consumer.
     pub(crate) fn all(&self) -> Vec<Answer> {
-        let waiting = self.lock();
-        waiting.answers.iter().map(|(_, answer)| *answer).collect()
+        let pushed = self.lock();
+        pushed.answers.iter().map(|(_, answer)| *answer).collect()
     }
 
     /// Swaps the answers for an empty list, whose memory is used next.
     pub(super) fn swap(&self, answers: &mut Vec<(Ticket, Answer)>) {
-        let mut waiting = self.lock();
-        mem::swap(&mut waiting.answers, answers);
+        let mut pushed = self.lock();
+        mem::swap(&mut pushed.answers, answers);
     }
 
     /// Wakes this task at the next answer, and at once if there is one already.
     pub(super) fn register(&self, waker: &Waker) {
-        let mut waiting = self.lock();
-        if !waiting.waker.as_ref().is_some_and(|it| it.will_wake(waker)) {
-            waiting.waker = Some(waker.clone());
+        let mut pushed = self.lock();
+        if !pushed.waker.as_ref().is_some_and(|it| it.will_wake(waker)) {
+            pushed.waker = Some(waker.clone());
         }
-        waiting.is_woken = !waiting.answers.is_empty();
-        let has_answers = waiting.is_woken;
-        drop(waiting);
+        pushed.is_woken = !pushed.answers.is_empty();
+        let has_answers = pushed.is_woken;
+        drop(pushed);
         if has_answers {
             waker.wake_by_ref();
         }
@@ -105,10 +105,10 @@ impl AnswerQueue {
 
     /// The consumer has ended: answers are rejected.
     pub(super) fn close(&self) {
-        let mut waiting = self.lock();
-        waiting.is_closed = true;
-        let dropped = (mem::take(&mut waiting.answers), waiting.waker.take());
-        drop(waiting);
+        let mut pushed = self.lock();
+        pushed.is_closed = true;
+        let dropped = (mem::take(&mut pushed.answers), pushed.waker.take());
+        drop(pushed);
         drop(dropped);
     }
 }

@@ -60,8 +60,8 @@ pub struct DrainReport {
     pub requeued: u64,
     /// Returned, because no handler had started them or ended in time.
     pub returned: u64,
-    /// Answers that nsqd has rejected, because it had taken the message back: those messages are
-    /// delivered again.
+    /// Answers and touches that nsqd has rejected, because it had taken the message back: those
+    /// messages are delivered again.
     pub rejected: u64,
     /// Answers of which it is not known whether nsqd executed them: those messages may be
     /// delivered again.

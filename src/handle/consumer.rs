@@ -9,7 +9,7 @@ use super::{Readiness, thread::start_in_thread};
 use crate::{
     config::ConsumerConfig,
     consumer::{
-        AddNsqd, Consumer, ConsumerEvent, Drain, DrainReport, GetStats, MessageHandler,
+        AddNsqd, Consumer, ConsumerEvent, Drain, DrainReport, GetStats, IsStarved, MessageHandler,
         MessageStream, Pause, RemoveNsqd, Resume, SetMaxInFlight, Stats, Subscription,
         WaitSubscribed,
     },
@@ -139,9 +139,24 @@ impl ConsumerHandle {
         self.consumer.send(AddNsqd(address.into())).await?
     }
 
-    /// Consumes no more from an nsqd; see [`RemoveNsqd`].
-    pub fn remove_nsqd(&self, address: impl Into<String>) {
-        self.consumer.do_send(RemoveNsqd(address.into()));
+    /// Consumes no more from an nsqd; see [`RemoveNsqd`]. Returns whether the nsqd was there.
+    ///
+    /// # Cancel safety
+    ///
+    /// The nsqd is removed nevertheless.
+    pub async fn remove_nsqd(&self, address: impl Into<String>) -> bool {
+        let removed = self.consumer.send(RemoveNsqd(address.into())).await;
+        removed.unwrap_or(false)
+    }
+
+    /// Returns whether messages that were collected should be answered now; see [`IsStarved`].
+    /// `false` if the consumer has stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing.
+    pub async fn is_starved(&self) -> bool {
+        self.consumer.send(IsStarved).await.unwrap_or(false)
     }
 
     /// Returns how many of the nsqds the consumer is subscribed at: 0 of 0 if it has stopped.

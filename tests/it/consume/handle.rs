@@ -46,6 +46,8 @@ fn handle_consumes_in_a_program_without_actors() {
             message.finish().unwrap();
         }
         assert!(consumer.add_nsqd("no port").await.is_err());
+        assert!(!consumer.remove_nsqd("another:4150").await);
+        assert!(!consumer.is_starved().await);
         consumer.set_max_in_flight(3);
         consumer.pause();
         consumer.resume();
@@ -57,6 +59,7 @@ fn handle_consumes_in_a_program_without_actors() {
         let channel = nsqd.channel("t", "c").unwrap();
         assert_eq!((channel.depth, channel.in_flight_count), (0, 0));
         let address = consumer.address().clone();
+        assert!(!consumer.remove_nsqd("another:4150").await);
         drop(consumer);
         assert!(address.connected());
     });
