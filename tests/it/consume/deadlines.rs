@@ -5,8 +5,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use actix::Addr;
 use actix_nsq::{
-    AnswerError, ConsumerConfigBuilder, IncomingMessage, Requeue,
+    AnswerError, Consumer, ConsumerConfigBuilder, IncomingMessage, MessageHandler, MessageStream,
+    Requeue,
     consumer::{GetStats, RemoveNsqd, SetMaxInFlight},
 };
 use serde_json::json;
@@ -32,15 +34,26 @@ async fn subscribed(network: &mut Network, ready: u64) -> Peer {
     nsqd
 }
 
+/// Starts a consumer with a stream, and subscribes its connection.
+async fn start(
+    network: &mut Network,
+    max_in_flight: usize,
+    options: impl FnOnce(ConsumerConfigBuilder) -> ConsumerConfigBuilder,
+) -> (Addr<Consumer>, MessageStream, Peer) {
+    let (handler, messages) = MessageHandler::stream();
+    let with_options = |config: ConsumerConfigBuilder| options(config.max_in_flight(max_in_flight));
+    let consumer = network.start_consumer_with(with_options, handler);
+    let ready = max_in_flight.try_into().unwrap();
+    (consumer, messages, subscribed(network, ready).await)
+}
+
 /// consumer contract: 7
 /// checklist: 68
 #[test]
 fn message_that_waits_beyond_its_deadline_is_not_started() {
     in_virtual_time(async |mut network: Network| {
-        let (handler, mut messages) = actix_nsq::MessageHandler::stream();
-        let options = |config: ConsumerConfigBuilder| config.max_in_flight(10).concurrency(1);
-        let consumer = network.start_consumer_with(options, handler);
-        let mut nsqd = subscribed(&mut network, 10).await;
+        let options = |config: ConsumerConfigBuilder| config.concurrency(1);
+        let (consumer, mut messages, mut nsqd) = start(&mut network, 10, options).await;
         nsqd.deliver_all([1, 2]).await;
         let first = messages.next().await.unwrap();
         let deadline = Instant::from_std(first.deadline());
@@ -65,10 +78,7 @@ fn message_that_waits_beyond_its_deadline_is_not_started() {
 #[test]
 fn late_finish_is_written_and_late_requeue_is_not() {
     in_virtual_time(async |mut network: Network| {
-        let (handler, mut messages) = actix_nsq::MessageHandler::stream();
-        let options = |config: ConsumerConfigBuilder| config.max_in_flight(10);
-        let consumer = network.start_consumer_with(options, handler);
-        let mut nsqd = subscribed(&mut network, 10).await;
+        let (consumer, mut messages, mut nsqd) = start(&mut network, 10, |config| config).await;
         nsqd.deliver_all([1, 2]).await;
         let first = messages.next().await.unwrap();
         let second = messages.next().await.unwrap();
@@ -95,10 +105,7 @@ fn late_finish_is_written_and_late_requeue_is_not() {
 #[test]
 fn at_most_max_in_flight_messages_are_with_handlers() {
     in_virtual_time(async |mut network: Network| {
-        let (handler, mut messages) = actix_nsq::MessageHandler::stream();
-        let options = |config: ConsumerConfigBuilder| config.max_in_flight(2);
-        let consumer = network.start_consumer_with(options, handler);
-        let mut nsqd = subscribed(&mut network, 2).await;
+        let (consumer, mut messages, mut nsqd) = start(&mut network, 2, |config| config).await;
         nsqd.deliver_all([1, 2]).await;
         let stuck = (messages.next().await, messages.next().await);
         // nsqd requeues both, and sends others.
@@ -143,10 +150,7 @@ fn first_delivery_of_a_second_copy_waits_for_the_handler() {
 #[test]
 fn redelivery_waits_for_the_running_handler() {
     in_virtual_time(async |mut network: Network| {
-        let (handler, mut messages) = actix_nsq::MessageHandler::stream();
-        let options = |config: ConsumerConfigBuilder| config.max_in_flight(10);
-        let consumer = network.start_consumer_with(options, handler);
-        let mut nsqd = subscribed(&mut network, 10).await;
+        let (consumer, mut messages, mut nsqd) = start(&mut network, 10, |config| config).await;
         nsqd.deliver(1).await;
         let running = messages.next().await.unwrap();
         for attempts in 2..5 {
@@ -191,10 +195,7 @@ fn redelivery_in_the_same_read_takes_no_capacity() {
 #[test]
 fn message_that_expired_in_a_stream_is_no_failure() {
     in_virtual_time(async |mut network: Network| {
-        let (handler, mut messages) = actix_nsq::MessageHandler::stream();
-        let options = |config: ConsumerConfigBuilder| config.max_in_flight(10);
-        let _consumer = network.start_consumer_with(options, handler);
-        let mut nsqd = subscribed(&mut network, 10).await;
+        let (_consumer, mut messages, mut nsqd) = start(&mut network, 10, |config| config).await;
         nsqd.deliver(1).await;
         sleep(s(1)).await;
         nsqd.deliver(2).await;
@@ -212,10 +213,8 @@ fn message_that_expired_in_a_stream_is_no_failure() {
 #[test]
 fn auto_touch_extends_the_deadline_up_to_the_maximum() {
     in_virtual_time(async |mut network: Network| {
-        let (handler, mut messages) = actix_nsq::MessageHandler::stream();
-        let options = |config: ConsumerConfigBuilder| config.max_in_flight(10).auto_touch(true);
-        let consumer = network.start_consumer_with(options, handler);
-        let mut nsqd = subscribed(&mut network, 10).await;
+        let options = |config: ConsumerConfigBuilder| config.auto_touch(true);
+        let (consumer, mut messages, mut nsqd) = start(&mut network, 10, options).await;
         nsqd.deliver(1).await;
         let running = messages.next().await.unwrap();
         let received = Instant::now();
@@ -248,11 +247,8 @@ fn message_is_never_touched_without_being_asked() {
 #[test]
 fn expired_message_is_a_failure_if_backoff_on_expired_is_set() {
     in_virtual_time(async |mut network: Network| {
-        let (handler, mut messages) = actix_nsq::MessageHandler::stream();
-        let options =
-            |config: ConsumerConfigBuilder| config.max_in_flight(10).backoff_on_expired(true);
-        let _consumer = network.start_consumer_with(options, handler);
-        let mut nsqd = subscribed(&mut network, 10).await;
+        let options = |config: ConsumerConfigBuilder| config.backoff_on_expired(true);
+        let (_consumer, mut messages, mut nsqd) = start(&mut network, 10, options).await;
         nsqd.deliver(1).await;
         let _running = messages.next().await.unwrap();
         nsqd.expect_silence(ms(970)).await;
@@ -264,10 +260,7 @@ fn expired_message_is_a_failure_if_backoff_on_expired_is_set() {
 #[test]
 fn redelivery_by_an_nsqd_that_is_left_is_answered_once() {
     in_virtual_time(async |mut network: Network| {
-        let (handler, mut messages) = actix_nsq::MessageHandler::stream();
-        let options = |config: ConsumerConfigBuilder| config.max_in_flight(10);
-        let consumer = network.start_consumer_with(options, handler);
-        let mut nsqd = subscribed(&mut network, 10).await;
+        let (consumer, mut messages, mut nsqd) = start(&mut network, 10, |config| config).await;
         nsqd.deliver_all([1, 2]).await;
         let finished = messages.next().await.unwrap();
         let running = messages.next().await.unwrap();
@@ -292,11 +285,8 @@ fn redelivery_by_an_nsqd_that_is_left_is_answered_once() {
 #[test]
 fn answer_that_a_block_made_late_is_a_failure_as_well() {
     in_virtual_time(async |mut network: Network| {
-        let (handler, mut messages) = actix_nsq::MessageHandler::stream();
-        let options =
-            |config: ConsumerConfigBuilder| config.max_in_flight(10).backoff_on_expired(true);
-        let consumer = network.start_consumer_with(options, handler);
-        let mut nsqd = subscribed(&mut network, 10).await;
+        let options = |config: ConsumerConfigBuilder| config.backoff_on_expired(true);
+        let (consumer, mut messages, mut nsqd) = start(&mut network, 10, options).await;
         nsqd.deliver(1).await;
         let running = messages.next().await.unwrap();
         // The consumer sees the answer before it sees the deadline.
@@ -316,7 +306,7 @@ fn message_that_a_block_made_overdue_is_not_started() {
         let (release, mut released) = tokio::sync::mpsc::unbounded_channel::<()>();
         let started = Arc::new(AtomicUsize::new(0));
         let (counter, mut release) = (Arc::clone(&started), Some(release));
-        let handler = actix_nsq::MessageHandler::from_fn(move |message: IncomingMessage| {
+        let handler = MessageHandler::from_fn(move |message: IncomingMessage| {
             counter.fetch_add(1, Ordering::Relaxed);
             let release = release.take();
             async move {
