@@ -1,6 +1,7 @@
-//! `docs/troubleshooting.md` has an entry for every nsqd code, error kind and connection error.
+//! `docs/troubleshooting.md` has an entry for every nsqd code, error kind, connection error and
+//! answer error.
 
-use actix_nsq::protocol::ErrorCode;
+use actix_nsq::{AnswerError, protocol::ErrorCode};
 
 use super::read;
 
@@ -33,6 +34,21 @@ fn every_connection_error_has_an_entry() {
     }
     for failure in variants("src/error/tls.rs", "TlsFailure", 10) {
         has_entry("### TLS errors", &failure);
+    }
+}
+
+#[test]
+fn every_answer_error_has_an_entry_with_its_text() {
+    let page = section(&read(PAGE), "## Answers of consumers");
+    let errors = [
+        AnswerError::ConnectionLost,
+        AnswerError::Expired,
+        AnswerError::Closed,
+    ];
+    assert_eq!(variants("src/error/answer.rs", "AnswerError", 3).len(), 3);
+    for error in errors {
+        let entry = format!("| `{error:?}` | `{error}` |");
+        assert!(page.contains(&entry), "{PAGE}: no {entry}");
     }
 }
 
