@@ -54,7 +54,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let config = ConsumerConfig::builder(address).max_in_flight(10).build()?;
     let subscription = Subscription::new("orders", "printer")?;
-    let consumer = Consumer::start(config, subscription, printer.start().recipient());
+    // The type is needed if the actor handles other messages as well.
+    let printer = printer.start().recipient::<IncomingMessage>();
+    let consumer = Consumer::start(config, subscription, printer);
 
     // Fails when the sender is dropped.
     let _ = done.await;

@@ -41,7 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         sleep(Duration::from_millis(10)).await;
     }
     println!(
-        "drained: {}",
+        "drained; answers since then: {}",
         consumer.send(Drain::new(Duration::from_secs(5))).await?
     );
     Ok(())

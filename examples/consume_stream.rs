@@ -28,6 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("received {}", String::from_utf8_lossy(message.body()));
         message.finish()?;
     }
-    println!("drained: {}", consumer.drain(Duration::from_secs(5)).await?);
+    let report = consumer.drain(Duration::from_secs(5)).await?;
+    println!("drained; answers since then: {report}");
     Ok(())
 }

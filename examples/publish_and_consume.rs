@@ -49,6 +49,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         );
         message.finish()?;
     }
-    println!("drained: {}", consumer.drain(Duration::from_secs(5)).await?);
+    let report = consumer.drain(Duration::from_secs(5)).await?;
+    println!("drained; answers since then: {report}");
     Ok(())
 }

@@ -56,11 +56,11 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
 
     let report = producer.send(Drain { timeout: TIMEOUT }).await?;
-    println!("\nDrained: {report}");
+    println!("\nDrained. Publishes that were outstanding: {report}");
     consume(&address, &topic, &counts).await?;
     if let Some(nsqd) = &embedded {
         let stored = nsqd.message_count(topic.as_str());
-        println!("\nnsqd stored {stored} messages.");
+        println!("\nnsqd stored {stored} messages, two of them for the MPUB.");
         // The batch is one result and two messages.
         let expected = counts.ok + 1..=counts.ok + 1 + counts.maybe_written;
         counts.unexpected += usize::from(!expected.contains(&stored));
@@ -109,7 +109,9 @@ async fn consume(address: &str, topic: &Topic, counts: &Counts) -> Result<(), Bo
         println!("  {}, attempt {attempts}", String::from_utf8_lossy(body));
         message.finish()?;
     }
-    println!("Drained: {}", consumer.drain(TIMEOUT).await?);
+    // The last answers may not have been written before.
+    let report = consumer.drain(TIMEOUT).await?;
+    println!("Drained. Answers since then: {report}");
     Ok(())
 }
 
@@ -160,7 +162,7 @@ impl Counts {
             unexpected,
         } = self;
         println!(
-            "\n{ok} ok, {rejected} rejected on purpose, {maybe_written} maybe written, \
+            "\nPublishes: {ok} ok, {rejected} rejected on purpose, {maybe_written} maybe written, \
              {unexpected} unexpected"
         );
         if *unexpected == 0 {
