@@ -2,7 +2,7 @@
 
 use crate::error::{ConfigCause, ConfigError};
 
-const LOOKUP: &str = "it is an option of nsqlookupd, which this crate does not support yet";
+const LOOKUP: &str = "it is for nsqlookupd, which this crate does not support yet";
 
 /// The options of go-nsq that this crate does not have, and the alternatives.
 const GO_NSQ: &[(&str, &str)] = &[
@@ -12,7 +12,8 @@ const GO_NSQ: &[(&str, &str)] = &[
     ),
     (
         "lookupd_poll_interval",
-        "use reconnect_backoff and max_reconnect_backoff for the delay before reconnecting",
+        "use reconnect_backoff and max_reconnect_backoff for the delay before reconnecting; \
+         nsqlookupd is not supported yet",
     ),
     ("lookupd_poll_jitter", LOOKUP),
     ("lookupd_poll_timeout", LOOKUP),
