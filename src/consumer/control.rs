@@ -11,17 +11,19 @@ use crate::error::{AddNsqdError, WaitError};
 #[rtype(result = "()")]
 pub struct SetMaxInFlight(pub usize);
 
-/// Requests no more messages until [`Resume`]. Messages that have been received are handled.
+/// Pauses the consumer: it requests no more messages until [`Resume`]. Messages that have been
+/// received are handled.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Pause;
 
-/// Ends a [`Pause`], or the pause because the handler was gone.
+/// Ends a [`Pause`]. It cannot replace a handler that is gone: start another consumer.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Resume;
 
-/// Consumes from one more nsqd. One that is there already is ignored.
+/// Adds an nsqd to consume from. An address that is there already is ignored; another name of the
+/// same nsqd is a second connection to it.
 ///
 /// # Errors
 ///
@@ -34,8 +36,8 @@ pub struct Resume;
 #[rtype(result = "Result<(), AddNsqdError>")]
 pub struct AddNsqd(pub String);
 
-/// Consumes no more from an nsqd: messages that no handler has are returned, and handlers may still
-/// answer theirs. Returns whether the nsqd was there.
+/// Stops consuming from an nsqd: messages that no handler has are returned, and handlers may still
+/// answer theirs. Returns whether the nsqd was there. The address is compared as text.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "bool")]
 pub struct RemoveNsqd(pub String);

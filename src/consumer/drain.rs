@@ -44,13 +44,15 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// A drain with this time for the handlers.
+    /// Creates a drain with this time for the handlers.
     pub const fn new(timeout: Duration) -> Self {
         Self { timeout }
     }
 }
 
-/// What became of the messages that a consumer held when a drain began.
+/// What became of the messages that a consumer held when a drain began. Messages answered before
+/// that are counted in [`Counters`](super::Counters) only. So are those whose deadline has passed
+/// while a handler had them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct DrainReport {

@@ -69,7 +69,7 @@ pub enum ConsumerEvent {
         error: ServerError,
     },
     /// The handler does not exist any more: its actor has stopped, or the stream was dropped. The
-    /// consumer requests no messages until [`Resume`](super::Resume).
+    /// consumer requests no more messages: start another one, with a handler that exists.
     HandlerGone,
     /// A [`Drain`](super::Drain) has begun.
     Draining,

@@ -24,9 +24,10 @@ use super::{
     stream::{MessageStream, StreamQueue},
 };
 
-/// Who handles the messages of a [`Consumer`](crate::Consumer):
+/// The handler of the messages of a [`Consumer`](crate::Consumer):
 ///
-/// - an actor, one message at a time: its `Recipient<IncomingMessage>`;
+/// - an actor, one message at a time: its `Recipient<IncomingMessage>`, which is
+///   `address.recipient::<IncomingMessage>()`;
 /// - an actor, the messages of a read at a time: its `Recipient<IncomingMessages>`;
 /// - an async closure: [`from_fn`](Self::from_fn), or [`json`](Self::json) with a typed body;
 /// - a [`MessageStream`]: [`stream`](Self::stream).
@@ -55,7 +56,8 @@ pub(super) struct Unreadable {
 impl MessageHandler {
     /// Handles messages with an async closure, on the consumer's arbiter. Its result answers the
     /// message: `Ok` finishes it, `Err` requeues it as a failure, and so does a panic. The closure
-    /// can answer the message in another way before; the first answer counts.
+    /// can answer the message in another way before; the first answer counts. The consumer logs
+    /// errors at the level `debug`: log them in the closure to see them at another one.
     ///
     /// The futures of several messages run at the same time: as many as the option `concurrency`
     /// allows.

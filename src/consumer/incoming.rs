@@ -196,7 +196,7 @@ impl IncomingMessage {
         self.received + Duration::from_nanos(self.timeout.load(Ordering::Relaxed))
     }
 
-    /// The message is done (FIN): nsqd discards it.
+    /// Finishes the message (FIN): it is done, and nsqd discards it.
     ///
     /// # Errors
     ///
@@ -205,7 +205,7 @@ impl IncomingMessage {
         self.answer(Answer::Finish)
     }
 
-    /// nsqd is to deliver the message again (REQ).
+    /// Requeues the message (REQ): nsqd delivers it again.
     ///
     /// # Errors
     ///

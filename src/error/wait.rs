@@ -6,11 +6,12 @@ use actix::MailboxError;
 
 use super::{Cause, ConnectionError, Delivery, PublishError, publish::last_error};
 
-/// Why a [`WaitConnected`](crate::WaitConnected) failed.
+/// Why a [`WaitConnected`](crate::WaitConnected) or a
+/// [`WaitSubscribed`](crate::consumer::WaitSubscribed) failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {
-    /// There was no connection within the timeout.
+    /// There was no connection, or no subscription, within the timeout.
     #[error("not connected within {after:?}{}", last_error(.last))]
     Timeout {
         /// The timeout.
