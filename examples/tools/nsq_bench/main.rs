@@ -27,7 +27,6 @@
 //! * Exit codes: 0 if every publish is ok, 1 if one failed or nsqd is unreachable, 2 for a wrong
 //!   command line. When as many messages have failed as there are callers, the run stops.
 //!
-//!
 //! # Consume
 //!
 //! ```text
