@@ -41,15 +41,7 @@ impl Request {
     fn parse(head: &[u8]) -> Result<Self, u16> {
         let head = std::str::from_utf8(head).map_err(|_| 400_u16)?;
         let (line, headers) = head.split_once("\r\n").unwrap_or((head, ""));
-        let [method, target, version] = line.split(' ').collect::<Vec<_>>()[..] else {
-            return Err(400);
-        };
-        let is_1_1 = match version {
-            "HTTP/1.1" => true,
-            "HTTP/1.0" => false,
-            _ if version.starts_with("HTTP/") => return Err(505),
-            _ => return Err(400),
-        };
+        let (method, target, is_1_1) = read_line(line)?;
         let (path, query) = read_target(target).ok_or(400_u16)?;
         let mut request = Self {
             method: method.to_owned(),
@@ -205,6 +197,30 @@ where
     }
 }
 
+/// Reads the first line of a request: its method, its target, and whether it is of HTTP/1.1.
+fn read_line(line: &str) -> Result<(&str, &str, bool), u16> {
+    let [method, target, version] = line.split(' ').collect::<Vec<_>>()[..] else {
+        return Err(400);
+    };
+    match version {
+        "HTTP/1.1" => Ok((method, target, true)),
+        "HTTP/1.0" => Ok((method, target, false)),
+        _ if version.starts_with("HTTP/") => Err(505),
+        _ => Err(400),
+    }
+}
+
+/// The status if the first line is there and cannot be that of a request: a client of nsqd's TCP
+/// port waits for a response to it, and sends no more.
+fn rejection(input: &[u8]) -> Option<u16> {
+    let end = input.iter().position(|byte| *byte == b'\n')?;
+    let line = std::str::from_utf8(input.get(..end)?).map(|line| line.trim_end_matches('\r'));
+    match line {
+        Ok(line) => read_line(line).err(),
+        Err(_) => Some(400),
+    }
+}
+
 /// Reads a request with its body, which is dropped. Returns `None` at the end of the input, and the
 /// status of the response to a request that cannot be read.
 async fn read_request(stream: &mut TcpStream, input: &mut Vec<u8>) -> Option<Result<Request, u16>> {
@@ -214,6 +230,9 @@ async fn read_request(stream: &mut TcpStream, input: &mut Vec<u8>) -> Option<Res
             let mut head = std::mem::replace(input, rest);
             head.truncate(end);
             break head;
+        }
+        if let Some(status) = rejection(input) {
+            return Some(Err(status));
         }
         if input.len() > MAX_HEAD {
             return Some(Err(431));

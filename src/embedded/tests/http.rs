@@ -72,6 +72,14 @@ fn invalid_request_is_answered_and_ends_the_connection() {
     assert!(head.ends_with("\r\n\r\n"), "{head}");
 }
 
+/// It waits for a response to IDENTIFY, and sends no more.
+#[test]
+fn client_of_the_tcp_port_is_answered_at_once() {
+    let nsqd = start_with_http();
+    let response = response(&nsqd, b"  V2IDENTIFY\n\0\0\0\x02{}");
+    assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
+}
+
 #[test]
 fn stop_closes_the_http_port_and_restart_opens_it_again() {
     let nsqd = start_with_http();
