@@ -13,13 +13,13 @@ use futures::{
     future::{LocalBoxFuture, ready},
     stream::FuturesUnordered,
 };
-use log::debug;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::{
     answers::Answer,
     incoming::{IncomingMessage, IncomingMessages, Settler},
+    log::LimitedLog,
     requeue::Requeue,
     stream::{MessageStream, StreamQueue},
 };
@@ -84,8 +84,9 @@ impl MessageHandler {
         R: Future<Output = Result<(), E>> + 'static,
         E: fmt::Display + 'static,
     {
+        let failures = LimitedLog::default();
         Self(Kind::Closure(Box::new(move |message, limit| {
-            Ok(start(&mut handle, message, limit))
+            Ok(start(&mut handle, message, limit, &failures))
         })))
     }
 
@@ -119,11 +120,12 @@ impl MessageHandler {
         R: Future<Output = Result<(), E>> + 'static,
         E: fmt::Display + 'static,
     {
+        let failures = LimitedLog::default();
         Self(Kind::Closure(Box::new(move |message, limit| {
             match catch_unwind(AssertUnwindSafe(|| message.json())) {
                 Ok(Ok(value)) => {
                     let handle = |message| handle(value, message);
-                    Ok(start(handle, message, limit))
+                    Ok(start(handle, message, limit, &failures))
                 }
                 Ok(Err(error)) => Err(Box::new(Unreadable { message, error })),
                 // The message is dropped, which requeues it.
@@ -144,6 +146,7 @@ fn start<R, E>(
     handle: impl FnOnce(IncomingMessage) -> R,
     mut message: IncomingMessage,
     limit: Option<Duration>,
+    failures: &LimitedLog,
 ) -> LocalBoxFuture<'static, ()>
 where
     R: Future<Output = Result<(), E>> + 'static,
@@ -152,8 +155,11 @@ where
     let settler = message.split_settler();
     // After a panic `settler` requeues the message.
     match catch_unwind(AssertUnwindSafe(|| handle(message))) {
-        Ok(future) => Box::pin(run(future, limit, settler)),
-        Err(_) => Box::pin(ready(())),
+        Ok(future) => Box::pin(run(future, limit, settler, failures.clone())),
+        Err(_) => {
+            failures.warn(format_args!("{settler} failed: the handler panicked"));
+            Box::pin(ready(()))
+        }
     }
 }
 
@@ -162,6 +168,7 @@ async fn run<E: fmt::Display>(
     future: impl Future<Output = Result<(), E>>,
     limit: Option<Duration>,
     settler: Settler,
+    failures: LimitedLog,
 ) {
     let future = AssertUnwindSafe(future).catch_unwind();
     let ended = match limit {
@@ -174,10 +181,10 @@ async fn run<E: fmt::Display>(
     match ended {
         Ok(Ok(())) => settler.settle(Answer::Finish),
         Ok(Err(error)) => {
-            debug!("{settler} failed: {error}");
+            failures.warn(format_args!("{settler} failed: {error}"));
             settler.settle(Answer::Requeue(Requeue::default()));
         }
-        Err(_) => debug!("{settler} failed: the handler panicked"),
+        Err(_) => failures.warn(format_args!("{settler} failed: the handler panicked")),
     }
 }
 

@@ -13,6 +13,7 @@ use std::{sync::Arc, task::Context as TaskContext, time::Instant};
 use log::warn;
 
 use super::{
+    answered_in_time::AnsweredInTime,
     answers::{Answer, AnswerQueue},
     backoff::{BackoffState, Outcome, Window},
     connection_key::ConnectionKey,
@@ -21,6 +22,7 @@ use super::{
     handler::{Delivery, Unreadable},
     in_flight::{Answered, Due, InFlight, Received, Returned, Ticket},
     incoming::IncomingMessage,
+    log::LimitedLog,
     nsqds::Nsqds,
     options::{Rules, as_u32},
     requeue::Requeue,
@@ -52,35 +54,6 @@ pub(super) struct Read {
     finished: u32,
 }
 
-/// Answers to unexpired messages of one connection, which are reported to flow control in one step.
-#[derive(Debug, Default)]
-struct AnsweredInTime {
-    of: Option<ConnectionKey>,
-    is_late: bool,
-    count: u32,
-}
-
-impl AnsweredInTime {
-    /// Adds an answer; reports those before it that are of another kind.
-    fn add(&mut self, answered: &Answered, flow: &mut Flow, now: Instant) {
-        let Answered { key, is_late, .. } = *answered;
-        if self.of != Some(key) || self.is_late != is_late {
-            self.report(flow, now);
-            (self.of, self.is_late) = (Some(key), is_late);
-        }
-        self.count += 1;
-    }
-
-    fn report(&mut self, flow: &mut Flow, now: Instant) {
-        let count = std::mem::take(&mut self.count);
-        if let Some(key) = self.of
-            && count > 0
-        {
-            flow.answered(key, count, self.is_late, now);
-        }
-    }
-}
-
 /// The messages of a consumer.
 pub(super) struct Messages {
     rules: Rules,
@@ -98,6 +71,10 @@ pub(super) struct Messages {
     writes: Vec<(ConnectionKey, MessageId, Write)>,
     /// The latest `max_in_flight` that was not 0.
     max_in_flight: usize,
+    /// Changes of the backoff.
+    backoff_log: LimitedLog,
+    /// Handlers that take too long.
+    slow_log: LimitedLog,
     pub(super) is_handler_gone: bool,
     /// Nothing is started: the consumer is drained.
     is_draining: bool,
@@ -117,6 +94,8 @@ impl Messages {
             taken: Vec::new(),
             writes: Vec::new(),
             max_in_flight: 1,
+            backoff_log: LimitedLog::default(),
+            slow_log: LimitedLog::default(),
             is_handler_gone: false,
             is_draining: false,
         }
@@ -285,6 +264,10 @@ impl Messages {
                 Answer::TimedOut => {
                     self.requeue(&answered, is_written, Requeue::default(), now);
                     self.counters.handler_timeouts += u64::from(is_written);
+                    let name = &self.rules.name;
+                    self.slow_log.warn(format_args!(
+                        "{name}: a handler exceeded handler_timeout; its message is requeued"
+                    ));
                 }
                 Answer::Touch => {}
             }
@@ -349,6 +332,11 @@ impl Messages {
     /// The deadline of a message has passed while a handler had it.
     fn on_timed_out(&mut self, window: Window, now: Instant) {
         self.counters.timed_out += 1;
+        let name = &self.rules.name;
+        self.slow_log.warn(format_args!(
+            "{name}: a handler took longer than the timeout of its message, which nsqd delivers \
+             again"
+        ));
         if self.rules.backoff_on_expired {
             self.outcome(window, Outcome::Failure, now);
         }
@@ -362,12 +350,21 @@ impl Messages {
     }
 
     fn on_backoff_changed(&mut self, now: Instant) {
+        let name = &self.rules.name;
         self.events.push(match self.flow.backoff() {
-            BackoffState::Waiting { until } => ConsumerEvent::BackingOff {
-                level: self.flow.backoff_level(),
-                delay: until.saturating_duration_since(now),
-            },
-            BackoffState::Off | BackoffState::Probing => ConsumerEvent::BackoffEnded,
+            BackoffState::Waiting { until } => {
+                let level = self.flow.backoff_level();
+                let delay = until.saturating_duration_since(now);
+                self.backoff_log.warn(format_args!(
+                    "{name}: handlers fail: no messages for {delay:?} (backoff level {level})"
+                ));
+                ConsumerEvent::BackingOff { level, delay }
+            }
+            BackoffState::Off | BackoffState::Probing => {
+                let message = format_args!("{name}: handlers succeed again: the backoff has ended");
+                self.backoff_log.info(message);
+                ConsumerEvent::BackoffEnded
+            }
         });
     }
 
@@ -413,7 +410,8 @@ impl Messages {
             return self.return_waiting(None, now);
         }
         if !self.delivery.is_connected() {
-            warn!("the handler of a consumer is gone: no messages are requested");
+            let name = &self.rules.name;
+            warn!("{name}: the handler is gone: no messages are requested");
             self.is_handler_gone = true;
             self.flow.pause();
             self.events.push(ConsumerEvent::HandlerGone);

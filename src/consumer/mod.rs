@@ -5,6 +5,7 @@
 //! is particular to the consumer stand here.
 
 mod actor;
+mod answered_in_time;
 mod answers;
 mod backoff;
 mod connection_key;
@@ -16,6 +17,7 @@ mod handler;
 mod handlers;
 mod in_flight;
 mod incoming;
+mod log;
 mod messages;
 mod nsqds;
 mod options;

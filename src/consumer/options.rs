@@ -13,6 +13,8 @@ use crate::config::{self, ConsumerConfig};
 
 /// How messages are treated.
 pub(super) struct Rules {
+    /// Topic and channel, for the log.
+    pub(super) name: String,
     /// Maximum number of messages with handlers; 0: `max_in_flight`.
     pub(super) concurrency: usize,
     pub(super) max_attempts: usize,
@@ -25,6 +27,7 @@ pub(super) struct Rules {
 impl Rules {
     pub(super) fn new(config: &ConsumerConfig, subscription: &Subscription) -> Self {
         Self {
+            name: format!("{}/{}", subscription.topic(), subscription.channel()),
             concurrency: config.concurrency(),
             max_attempts: config.max_attempts(),
             default_requeue_delay: config.default_requeue_delay(),

@@ -259,8 +259,8 @@ impl<S> Link<S> {
             connects: 0,
             disconnects: 0,
             bytes_written: 0,
-            trouble_limit: LogLimit::new(),
-            connected_limit: LogLimit::new(),
+            trouble_limit: LogLimit::default(),
+            connected_limit: LogLimit::default(),
             options: Arc::new(options),
         }
     }
@@ -407,24 +407,17 @@ impl<S> Link<S> {
 
     /// Logs that a connection was lost or could not be made.
     fn log_trouble(&mut self, message: &str) {
-        let suppressed = self.trouble_limit.pass(now());
-        self.log_limited(Level::Warn, message, suppressed);
+        let (level, message) = self
+            .trouble_limit
+            .apply(Level::Warn, message.to_owned(), now());
+        self.log(level, &message);
     }
 
     fn log_connected(&mut self, message: &str) {
-        let suppressed = self.connected_limit.pass(now());
-        self.log_limited(Level::Info, message, suppressed);
-    }
-
-    fn log_limited(&self, level: Level, message: &str, suppressed: Option<u64>) {
-        match suppressed {
-            Some(0) => self.log(level, message),
-            Some(count) => self.log(
-                level,
-                &format!("{message} ({count} records like this were suppressed)"),
-            ),
-            None => self.log(Level::Debug, message),
-        }
+        let (level, message) = self
+            .connected_limit
+            .apply(Level::Info, message.to_owned(), now());
+        self.log(level, &message);
     }
 
     /// Logs a message about this link, at a lower level while rejections follow one another. It has

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use log::Level;
+
 /// Records that pass in a row: an operator sees how trouble begins.
 const BURST: u32 = 10;
 
@@ -10,7 +12,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Lets some records pass, and counts the others.
 #[derive(Debug)]
-pub(super) struct LogLimit {
+pub(crate) struct LogLimit {
     left: u32,
     /// When the next record is allowed beyond those left.
     next: Option<Instant>,
@@ -18,17 +20,22 @@ pub(super) struct LogLimit {
 }
 
 impl LogLimit {
-    pub(super) fn new() -> Self {
-        Self {
-            left: BURST,
-            next: None,
-            suppressed: 0,
+    /// Returns the level of a record and its text, which says how many before it were suppressed.
+    /// A suppressed record has the level `Debug`.
+    pub(crate) fn apply(&mut self, level: Level, message: String, now: Instant) -> (Level, String) {
+        match self.pass(now) {
+            Some(0) => (level, message),
+            Some(count) => {
+                let message = format!("{message} ({count} records like this were suppressed)");
+                (level, message)
+            }
+            None => (Level::Debug, message),
         }
     }
 
     /// Returns how many records were suppressed since the last one that passed, or `None` if this
     /// one is suppressed.
-    pub(super) fn pass(&mut self, now: Instant) -> Option<u64> {
+    fn pass(&mut self, now: Instant) -> Option<u64> {
         while let Some(next) = self.next.filter(|next| *next <= now) {
             self.left += 1;
             self.next = (self.left < BURST).then(|| next + INTERVAL);
@@ -43,13 +50,23 @@ impl LogLimit {
     }
 }
 
+impl Default for LogLimit {
+    fn default() -> Self {
+        Self {
+            left: BURST,
+            next: None,
+            suppressed: 0,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn burst_passes_and_then_one_record_a_minute() {
-        let (mut limit, start) = (LogLimit::new(), Instant::now());
+        let (mut limit, start) = (LogLimit::default(), Instant::now());
         let mut passed = Vec::new();
         for second in 0..600 {
             if let Some(suppressed) = limit.pass(start + Duration::from_secs(second)) {

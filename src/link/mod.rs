@@ -23,6 +23,7 @@ pub(crate) use self::{
     event::{Event, Subscribers, seconds},
     feed::Feed,
     lifetime::{Link, LinkOwner, LinkState},
+    log_limit::LogLimit,
     pump::{BURST, Burst, Pump, Pumped, work},
     session::{Ended, FrameDisposition, Session},
     supervision::Supervision,

@@ -2,7 +2,8 @@
 
 use actix::{Actor, ActorContext, Context, Handler};
 use actix_nsq::{
-    ConnectionEvent, Publish, PublishFailure, SubscribeEvents, SubscribeFailures, producer::Drain,
+    ConnectionEvent, ConsumerConfigBuilder, IncomingMessage, MessageHandler, Publish,
+    PublishFailure, SubscribeEvents, SubscribeFailures, producer::Drain,
 };
 use log::Level;
 use tokio::time::sleep;
@@ -10,7 +11,10 @@ use tokio::time::sleep;
 use crate::harness::{
     HOUR, Network, PUB_FAILED, Recorder, in_virtual_time, lost, ms, publish, rejected, s, topic,
 };
-use crate::support::{logs, spoken::response_frame};
+use crate::support::{
+    logs,
+    spoken::{heartbeat_frame, response_frame},
+};
 
 /// The count of each line about failures whose result is discarded, since the last call.
 fn failures_logged() -> Vec<u32> {
@@ -204,4 +208,64 @@ fn version_of_a_peer_is_shown_on_one_short_line() {
             assert!(line.len() < 200 && !line.contains('\n'), "{line}");
         }
     });
+}
+
+/// checklist: 106
+#[test]
+fn failures_of_handlers_are_logged_with_a_limit() {
+    in_virtual_time(async |mut network: Network| {
+        logs::capture();
+        let handler = MessageHandler::from_fn(async |message: IncomingMessage| {
+            assert_ne!(message.body(), "1", "panics");
+            Err::<(), _>("no database")
+        });
+        let options =
+            |config: ConsumerConfigBuilder| config.max_in_flight(1_000).max_backoff_duration(s(0));
+        let _consumer = network.start_consumer_with(options, handler);
+        let mut nsqd = network.subscribed(1_000).await;
+        nsqd.deliver_all(1..=500).await;
+        for number in 1..=500 {
+            nsqd.expect_req(number, 90_000).await;
+        }
+        let failures = warnings("failed: ");
+        assert_eq!(failures.len(), 10);
+        assert!(failures[0].contains("message 0000000000000001 failed: the handler panicked"));
+        assert!(failures[1].contains("message 0000000000000002 failed: no database"));
+    });
+}
+
+/// checklist: 106
+#[test]
+fn backoff_and_slow_handlers_are_logged() {
+    in_virtual_time(async |mut network: Network| {
+        logs::capture();
+        let options = |config: ConsumerConfigBuilder| config.backoff_multiplier(s(1));
+        let (_consumer, mut messages, mut nsqd) = network.start_consuming_with(options).await;
+        nsqd.deliver(1).await;
+        drop(messages.next().await);
+        nsqd.expect_ready(0).await;
+        nsqd.expect_req(1, 90_000).await;
+        let backoff = warnings("t/c: handlers fail: no messages for 2s (backoff level 1)");
+        assert_eq!(backoff.len(), 1);
+        nsqd.expect_ready(1).await;
+        nsqd.deliver(2).await;
+        let slow = messages.next().await.unwrap();
+        for _ in 0..3 {
+            nsqd.send(heartbeat_frame()).await;
+            nsqd.expect_nop().await;
+            sleep(s(30)).await;
+        }
+        assert_eq!(
+            warnings("t/c: a handler took longer than the timeout").len(),
+            1
+        );
+        drop(slow);
+    });
+}
+
+/// The warnings with this text since the last call.
+fn warnings(text: &str) -> Vec<String> {
+    let lines = logs::take_info().into_iter();
+    let warnings = lines.filter(|(level, line)| *level == Level::Warn && line.contains(text));
+    warnings.map(|(_, line)| line).collect()
 }
