@@ -313,6 +313,8 @@ impl Handler<GetStats> for Consumer {
         self.messages.take_answers(now);
         let nsqds = self.nsqds.iter().filter(|nsqd| !nsqd.is_removed);
         Stats {
+            topic: self.subscription.topic().clone(),
+            channel: self.subscription.channel().clone(),
             state: self.state(),
             counters: self.messages.counters,
             waiting: self.messages.in_flight.waiting(),

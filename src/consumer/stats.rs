@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Duration};
 use actix::{Message, MessageResponse};
 use serde::Serialize;
 
-use crate::{error::ConnectionError, link::seconds};
+use crate::{
+    error::ConnectionError,
+    link::seconds,
+    protocol::{Channel, Topic},
+};
 
 /// What a consumer does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, MessageResponse, Serialize)]
@@ -91,6 +95,10 @@ pub struct Counters {
 #[derive(Debug, Clone, MessageResponse, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
+    /// The topic.
+    pub topic: Topic,
+    /// The channel.
+    pub channel: Channel,
     /// What the consumer does.
     pub state: ConsumerState,
     /// What has happened to messages.

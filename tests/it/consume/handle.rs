@@ -53,6 +53,8 @@ fn handle_consumes_in_a_program_without_actors() {
         consumer.resume();
         let stats = consumer.stats().await.unwrap();
         assert_eq!(stats.counters.received, 2);
+        let stats = serde_json::to_value(stats).unwrap();
+        assert_eq!([&stats["topic"], &stats["channel"]], ["t", "c"]);
         let report = consumer.drain(PATIENCE).await.unwrap();
         assert!(report.is_clean());
         assert!(messages.next().await.is_none());
