@@ -487,20 +487,20 @@ impl Messages {
 
     /// Returns messages that no handler has, of one connection or of all.
     pub(super) fn return_waiting(&mut self, of: Option<ConnectionKey>, now: Instant) {
-        let returned = self.in_flight.return_waiting(of);
+        let returned = self.in_flight.return_waiting(of, now);
         self.write_returned(returned, now);
         self.waiting.forget_others(&self.in_flight);
     }
 
     /// Returns messages that handlers have, of one connection or of all.
     pub(super) fn return_started(&mut self, of: Option<ConnectionKey>, now: Instant) {
-        let returned = self.in_flight.return_started(of);
+        let returned = self.in_flight.return_started(of, now);
         self.write_returned(returned, now);
     }
 
     fn write_returned(&mut self, returned: Vec<Returned>, now: Instant) {
         for message in returned.into_iter().filter(|it| it.is_held) {
-            self.flow.answered(message.key, 1, false, now);
+            self.flow.answered(message.key, 1, message.is_late, now);
             if message.is_open {
                 self.counters.returned += 1;
                 let write = Write::Requeue { delay_ms: 0 };

@@ -415,14 +415,22 @@ impl InFlight {
     }
 
     /// Takes back the messages that no handler has, of one connection or of all.
-    pub(super) fn return_waiting(&mut self, of: Option<ConnectionKey>) -> Vec<Returned> {
-        self.take_back(of, |slot| matches!(slot.state, State::Waiting))
+    pub(super) fn return_waiting(
+        &mut self,
+        of: Option<ConnectionKey>,
+        now: Instant,
+    ) -> Vec<Returned> {
+        self.take_back(of, now, |slot| matches!(slot.state, State::Waiting))
     }
 
     /// Takes back the messages that handlers have, of one connection or of all: later answers count
     /// no more.
-    pub(super) fn return_started(&mut self, of: Option<ConnectionKey>) -> Vec<Returned> {
-        self.take_back(of, |slot| {
+    pub(super) fn return_started(
+        &mut self,
+        of: Option<ConnectionKey>,
+        now: Instant,
+    ) -> Vec<Returned> {
+        self.take_back(of, now, |slot| {
             matches!(slot.state, State::Started(_) | State::Expired(_))
         })
     }
@@ -430,6 +438,7 @@ impl InFlight {
     fn take_back(
         &mut self,
         of: Option<ConnectionKey>,
+        now: Instant,
         is_wanted: impl Fn(&Slot) -> bool,
     ) -> Vec<Returned> {
         let mut returned = Vec::new();
@@ -446,6 +455,7 @@ impl InFlight {
                 key: connection.key,
                 id: copy.id,
                 is_held: !matches!(copy.state, State::Expired(_)),
+                is_late: now + connection.timing.margin >= copy.deadline,
                 is_open: connection.takes_answers(),
             });
             self.remove(slot);

@@ -59,5 +59,7 @@ pub(in crate::consumer) struct Returned {
     pub(in crate::consumer) id: MessageId,
     /// It has not expired.
     pub(in crate::consumer) is_held: bool,
+    /// The deadline is so near that nsqd may have requeued it.
+    pub(in crate::consumer) is_late: bool,
     pub(in crate::consumer) is_open: bool,
 }

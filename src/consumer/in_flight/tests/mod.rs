@@ -253,6 +253,20 @@ fn answer_near_the_deadline_is_late() {
     assert!(bench.finish(late).unwrap().is_late);
 }
 
+/// If nsqd has requeued it and sent another, returning it frees no capacity.
+/// consumer contract: 4
+#[test]
+fn message_returned_near_the_deadline_is_late() {
+    let mut bench = Bench::new(false);
+    bench.receive(1, 1);
+    bench.pass(ms(849));
+    bench.receive(2, 1);
+    bench.pass(ms(1));
+    let returned = bench.held.return_waiting(None, bench.now);
+    let late: Vec<_> = returned.iter().map(|it| (it.id, it.is_late)).collect();
+    assert_eq!(late, [(id(1), true), (id(2), false)]);
+}
+
 /// consumer contract: 7
 #[test]
 fn touch_extends_the_deadline_up_to_the_maximum() {
@@ -341,11 +355,12 @@ fn messages_are_returned_and_later_answers_do_not_count() {
         key: key(0),
         id: id(number),
         is_held: true,
+        is_late: false,
         is_open: true,
     };
-    assert_eq!(bench.held.return_waiting(Some(key(1))), []);
-    assert_eq!(bench.held.return_waiting(None), [returned(2)]);
-    assert_eq!(bench.held.return_started(None), [returned(1)]);
+    assert_eq!(bench.held.return_waiting(Some(key(1)), bench.now), []);
+    assert_eq!(bench.held.return_waiting(None, bench.now), [returned(2)]);
+    assert_eq!(bench.held.return_started(None, bench.now), [returned(1)]);
     assert_eq!(bench.finish(ticket), None);
     assert_eq!((bench.held.waiting(), bench.held.started()), (0, 0));
 }

@@ -245,7 +245,7 @@ impl Model {
 
     fn return_waiting(&mut self) {
         let of = self.rng.choice(self.open.iter()).copied();
-        let returned = self.held.return_waiting(of);
+        let returned = self.held.return_waiting(of, self.now);
         let before = self.entries.len();
         self.entries
             .retain(|entry| !entry.is_waiting() || of.is_some_and(|of| of != entry.key));

@@ -211,6 +211,13 @@ impl Scene {
         }
     }
 
+    /// Whether nsqd may have requeued a message before it reads an answer to it.
+    pub(super) fn is_late(&self, nsqd: usize, received: u64, now: u64) -> bool {
+        let NsqdScene { delay, jitter, .. } = self.nsqds[nsqd];
+        let margin = 2 * (delay + jitter) + self.poll_delay + 5 * MS;
+        now + margin >= received + self.msg_timeout
+    }
+
     /// Longest round trip.
     pub(super) fn round_trip(&self) -> u64 {
         let round_trips = self.nsqds.iter().map(|it| 2 * (it.delay + it.jitter));

@@ -397,15 +397,16 @@ impl<'a> World<'a> {
         let returned: VecDeque<HeldKey> = returned;
         for key in returned {
             let held = self.held.remove(&key).expect("a waiting message is held");
-            self.return_message(key, held.number);
+            let is_late = self.scene.is_late(nsqd, held.received, self.now);
+            self.return_message(key, held.number, is_late);
         }
         self.timeline.add(until, Event::Cut(nsqd, serial));
     }
 
-    fn return_message(&mut self, (nsqd, serial, message): HeldKey, number: usize) {
+    fn return_message(&mut self, (nsqd, serial, message): HeldKey, number: usize, is_late: bool) {
         let instant = self.instant();
-        self.flow
-            .answered(connection(nsqd, serial), 1, false, instant);
+        let key = connection(nsqd, serial);
+        self.flow.answered(key, 1, is_late, instant);
         self.answered.push(number);
         self.answers.push((nsqd, serial, Command::Req(message, 0)));
     }
@@ -423,10 +424,11 @@ impl<'a> World<'a> {
             number,
         } = delivery;
         let (key, held_key) = (connection(nsqd, serial), (nsqd, serial, message));
-        if self.left.contains(&(nsqd, serial)) {
+        let is_known = self.held.contains_key(&held_key) || self.finished_late.contains(&held_key);
+        if self.left.contains(&(nsqd, serial)) && !is_known {
             self.count.add("received after leaving");
             self.flow.received(key, 1, instant);
-            return self.return_message(held_key, number);
+            return self.return_message(held_key, number, false);
         }
         let is_attached = match self.held.get(&held_key) {
             Some(held) => {
@@ -541,9 +543,7 @@ impl<'a> World<'a> {
             .held
             .remove(&key)
             .expect("a message in a handler is held");
-        let scene = &self.scene.nsqds[nsqd];
-        let margin = 2 * (scene.delay + scene.jitter) + self.scene.poll_delay + 5 * MS;
-        let is_late = self.now + margin >= held.received + self.scene.msg_timeout;
+        let is_late = self.scene.is_late(nsqd, held.received, self.now);
         if !held.is_expired {
             self.flow
                 .answered(connection(nsqd, serial), 1, is_late, instant);
