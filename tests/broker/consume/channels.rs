@@ -133,6 +133,7 @@ async fn finish_for_an_emptied_channel_is_rejected_and_reported(broker: Broker) 
 }
 
 /// checklist: 76
+/// fault: C6
 async fn deleted_topic_or_channel_is_subscribed_again(broker: Broker) {
     let producer = producer(&broker).await;
     let (consumer, mut messages) = start_stream(config(&broker).await).await;
