@@ -57,7 +57,8 @@ impl MessageHandler {
     /// Handles messages with an async closure, on the consumer's arbiter. Its result answers the
     /// message: `Ok` finishes it, `Err` requeues it as a failure, and so does a panic. The closure
     /// can answer the message in another way before; the first answer counts. The consumer logs
-    /// errors at the level `debug`: log them in the closure to see them at another one.
+    /// errors and panics at the level `warn`: ten at once, and then one a minute; the others at
+    /// `debug`.
     ///
     /// The futures of several messages run at the same time: as many as the option `concurrency`
     /// allows.
