@@ -191,7 +191,8 @@ impl Flow {
         let is_single = self.connections.len() == 1;
         let position = self.position(key);
         let Some(it) = position.and_then(|position| self.connections.get_mut(position)) else {
-            match self.left_mut(key) {
+            self.has_events = true;
+            match self.any_mut(key) {
                 Some(it) => it.capacity.received(count),
                 None => self.orphaned = self.orphaned.saturating_add(count),
             }
@@ -215,18 +216,14 @@ impl Flow {
     pub(crate) fn answered(&mut self, key: ConnectionKey, count: u32, late: bool, now: Instant) {
         self.has_events = true;
         self.shares.on_freed();
-        let position = self.position(key);
-        match position.and_then(|position| self.connections.get_mut(position)) {
+        match self.any_mut(key) {
             Some(it) => {
                 it.capacity.answered(count, late);
                 if !late {
                     it.demand.answered(count, it.capacity.held(), now);
                 }
             }
-            None => match self.left_mut(key) {
-                Some(it) => it.capacity.answered(count, late),
-                None => self.orphaned = self.orphaned.saturating_sub(count),
-            },
+            None => self.orphaned = self.orphaned.saturating_sub(count),
         }
     }
 
@@ -236,13 +233,9 @@ impl Flow {
     pub(crate) fn expired(&mut self, key: ConnectionKey, count: u32, now: Instant) {
         self.has_events = true;
         self.shares.on_freed();
-        let position = self.position(key);
-        match position.and_then(|position| self.connections.get_mut(position)) {
+        match self.any_mut(key) {
             Some(it) => it.capacity.expired(count, now),
-            None => match self.left_mut(key) {
-                Some(it) => it.capacity.expired(count, now),
-                None => self.orphaned = self.orphaned.saturating_sub(count),
-            },
+            None => self.orphaned = self.orphaned.saturating_sub(count),
         }
     }
 
@@ -354,10 +347,12 @@ impl Flow {
         self.connections.iter().chain(&self.left)
     }
 
-    #[inline(never)]
-    fn left_mut(&mut self, key: ConnectionKey) -> Option<&mut Connection> {
-        self.has_events = true;
-        self.left.iter_mut().find(|it| it.key == key)
+    /// The connection with this key, if it is open or left.
+    fn any_mut(&mut self, key: ConnectionKey) -> Option<&mut Connection> {
+        match self.position(key) {
+            Some(position) => self.connections.get_mut(position),
+            None => self.left.iter_mut().find(|it| it.key == key),
+        }
     }
 
     fn position(&self, key: ConnectionKey) -> Option<usize> {
