@@ -329,18 +329,13 @@ impl Consumer {
             self.close_link(index, ctx);
         }
         self.messages.end();
-        info!("{}: drained: {report}", self.name());
+        info!("{}: drained: {report}", self.messages.name());
         self.drain.finish(report);
         self.observers
             .consumer
             .emit(&ConsumerEvent::Drained { report });
         self.forget_subscribers_if_drained();
         ctx.stop();
-    }
-
-    fn name(&self) -> String {
-        let (topic, channel) = (self.subscription.topic(), self.subscription.channel());
-        format!("{topic}/{channel}")
     }
 
     /// No event follows `Drained` and `Closed`.

@@ -101,6 +101,11 @@ impl Messages {
         }
     }
 
+    /// Topic and channel, for the log.
+    pub(super) fn name(&self) -> &str {
+        &self.rules.name
+    }
+
     /// Changes `max_in_flight`. With 0 nothing is requested, and what has arrived is handled.
     pub(super) fn set_max(&mut self, max: usize) {
         self.flow.set_max(as_u32(max));
