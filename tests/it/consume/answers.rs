@@ -1,11 +1,15 @@
 //! What each answer writes, and when it comes too late.
 
-use actix_nsq::{AnswerError, Requeue};
+use actix::Addr;
+use actix_nsq::{AnswerError, Consumer, MessageHandler, MessageStream, Requeue};
 use tokio::time::sleep;
 
 use crate::{
-    harness::{Network, consumer_stats, in_virtual_time, ms, s},
-    support::spoken::{Command, message_id},
+    harness::{Network, Peer, consumer_stats, in_virtual_time, ms, s},
+    support::{
+        faulty_stream::StreamControl,
+        spoken::{Command, message_id},
+    },
 };
 
 /// consumer contract: 1
@@ -75,17 +79,23 @@ fn answer_for_a_lost_connection_reaches_no_other() {
     });
 }
 
+/// Starts a consumer with a stream, and subscribes its connection, which the test can disturb.
+async fn start_over(network: &mut Network) -> (Addr<Consumer>, MessageStream, Peer, StreamControl) {
+    let (handler, messages) = MessageHandler::stream();
+    let consumer = network.start_consumer_with(|config| config.max_in_flight(10), handler);
+    let (mut nsqd, stream) = network.connected_over(65_536).await;
+    nsqd.expect_sub().await;
+    nsqd.send_ok().await;
+    nsqd.expect_ready(10).await;
+    (consumer, messages, nsqd, stream)
+}
+
 /// If nsqd is killed, a write may fail before everything is read that nsqd has sent.
 /// consumer contract: 2
 #[test]
 fn message_read_after_a_failed_write_is_handled() {
     in_virtual_time(async |mut network: Network| {
-        let (handler, mut messages) = actix_nsq::MessageHandler::stream();
-        let consumer = network.start_consumer_with(|config| config.max_in_flight(10), handler);
-        let (mut nsqd, stream) = network.connected_over(65_536).await;
-        nsqd.expect_sub().await;
-        nsqd.send_ok().await;
-        nsqd.expect_ready(10).await;
+        let (consumer, mut messages, mut nsqd, stream) = start_over(&mut network).await;
         nsqd.deliver(1).await;
         let first = messages.next().await.unwrap();
         stream.hold_reads();
@@ -160,12 +170,7 @@ fn first_delivery_while_a_lost_handler_runs_is_counted() {
 #[test]
 fn answer_after_a_failed_write_does_not_count_as_finished() {
     in_virtual_time(async |mut network: Network| {
-        let (handler, mut messages) = actix_nsq::MessageHandler::stream();
-        let consumer = network.start_consumer_with(|config| config.max_in_flight(10), handler);
-        let (mut nsqd, stream) = network.connected_over(65_536).await;
-        nsqd.expect_sub().await;
-        nsqd.send_ok().await;
-        nsqd.expect_ready(10).await;
+        let (consumer, mut messages, mut nsqd, stream) = start_over(&mut network).await;
         nsqd.deliver_all([1, 2]).await;
         let first = messages.next().await.unwrap();
         let second = messages.next().await.unwrap();
