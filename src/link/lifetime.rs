@@ -62,6 +62,9 @@ pub(crate) trait LinkOwner:
         now: Instant,
     ) -> Self::Session;
 
+    /// A link has changed.
+    fn on_event(&mut self, _event: &ConnectionEvent) {}
+
     /// An attempt to connect failed; the link backs off and tries again.
     fn on_connect_failed(&mut self, key: Self::Key);
 
@@ -182,6 +185,7 @@ pub(crate) trait LinkOwner:
     /// Emits the event of a link, and keeps it as its current state.
     fn emit(&mut self, key: Self::Key, event: ConnectionEvent) {
         self.connection_subscribers().emit(&event);
+        self.on_event(&event);
         if let Some(link) = self.link(key) {
             link.event = event;
         }

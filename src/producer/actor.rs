@@ -17,6 +17,7 @@ use super::{
     denied_topics::DeniedTopics,
     drain::DrainReport,
     failures::FailureSink,
+    membership::{MemberReport, Membership},
     publish::Shared,
     queue::{Batch, Counters, Limits, TransactionQueue, Usage},
     session::Publishing,
@@ -34,7 +35,7 @@ use crate::{
 
 /// Maximum number of publishes that one poll of the producer visits, which takes a few milliseconds
 /// at most: 4,096 together with those that a burst of messages brings.
-const BUDGET: usize = 4_096 - BURST;
+pub(crate) const BUDGET: usize = 4_096 - BURST;
 
 /// Publishes to one nsqd.
 ///
@@ -87,13 +88,38 @@ pub struct Producer {
     pub(super) observers: Observers,
     /// Publishes that were rejected before the queue.
     pub(super) rejected: u64,
-    pub(super) denied_topics: DeniedTopics,
+    pub(super) denied_topics: Rc<RefCell<DeniedTopics>>,
     /// When deadlines are checked again at the earliest.
     next_expiry: Option<Instant>,
     pub(super) burst: Burst,
     /// How the next context begins to connect; `None` if it waits for the first publish.
     connect_after: Option<Duration>,
+    /// What it has of its pool, if it is the member of one.
+    pub(super) membership: Option<Membership>,
     supervision: Supervision<Self>,
+}
+
+/// The limits of a queue by a configuration.
+pub(crate) fn limits(config: &ProducerConfig) -> Limits {
+    Limits {
+        pending: Usage {
+            publishes: config.max_pending(),
+            bytes: config.max_pending_bytes(),
+        },
+        pending_per_topic: config.max_pending_per_topic(),
+        window: Usage {
+            publishes: config.publish_window(),
+            bytes: config.publish_window_bytes(),
+        },
+        batch: config.auto_batch().then(|| Batch {
+            messages: config.auto_batch_messages(),
+            bytes: config.auto_batch_bytes().min(config.max_batch_size()),
+        }),
+        batch_time: config.ack_timeout() / 4,
+        retry_maybe_written: config.retry_maybe_written(),
+        budget: BUDGET,
+        is_pooled: false,
+    }
 }
 
 /// The subscribers to the producer's events.
@@ -113,7 +139,7 @@ impl Producer {
     #[track_caller]
     pub fn start(config: ProducerConfig) -> Addr<Self> {
         crate::runtime::assert_can_spawn("a Producer");
-        Supervisor::start(|ctx| Self::new(config, None, ctx))
+        Supervisor::start(|ctx| Self::new(config, None, None, ctx))
     }
 
     /// Starts a supervised producer on `arbiter`, together with its connection. On an arbiter that
@@ -124,44 +150,53 @@ impl Producer {
     /// concurrent `send`s the excess enters the queue in the order in which the futures are polled.
     /// Await the first result if that order matters.
     pub fn start_in_arbiter(arbiter: &ArbiterHandle, config: ProducerConfig) -> Addr<Self> {
-        Supervisor::start_in_arbiter(arbiter, |ctx| Self::new(config, None, ctx))
+        Supervisor::start_in_arbiter(arbiter, |ctx| Self::new(config, None, None, ctx))
     }
 
     /// Starts a producer that drops `guard` when it has stopped for good.
     pub(crate) fn start_with_guard(config: ProducerConfig, guard: Box<dyn Send>) -> Addr<Self> {
-        Supervisor::start(|ctx| Self::new(config, Some(guard), ctx))
+        Supervisor::start(|ctx| Self::new(config, Some(guard), None, ctx))
     }
 
-    fn new(config: ProducerConfig, guard: Option<Box<dyn Send>>, ctx: &mut Context<Self>) -> Self {
+    /// Starts a producer on the current arbiter as the member of a pool.
+    pub(crate) fn start_as_member(config: ProducerConfig, membership: Membership) -> Addr<Self> {
+        Supervisor::start(|ctx| Self::new(config, None, Some(membership), ctx))
+    }
+
+    fn new(
+        config: ProducerConfig,
+        guard: Option<Box<dyn Send>>,
+        membership: Option<Membership>,
+        ctx: &mut Context<Self>,
+    ) -> Self {
         // A mailbox without a bound keeps the order of the calls and never parks a caller; the
         // queue is what bounds memory.
         ctx.set_mailbox_capacity(0);
         let limits = Limits {
-            pending: Usage {
-                publishes: config.max_pending(),
-                bytes: config.max_pending_bytes(),
-            },
-            pending_per_topic: config.max_pending_per_topic(),
-            window: Usage {
-                publishes: config.publish_window(),
-                bytes: config.publish_window_bytes(),
-            },
-            batch: config.auto_batch().then(|| Batch {
-                messages: config.auto_batch_messages(),
-                bytes: config.auto_batch_bytes().min(config.max_batch_size()),
-            }),
-            batch_time: config.ack_timeout() / 4,
-            retry_maybe_written: config.retry_maybe_written(),
-            budget: BUDGET,
+            is_pooled: membership.is_some(),
+            ..limits(&config)
         };
         let link = Link::new(
             config.conn_options(),
             config.connection().reconnect_backoff(),
             config.connection().max_reconnect_backoff(),
         );
+        let address = link.shared_address();
+        let (queue, failures, denied_topics) = match &membership {
+            Some(membership) => (
+                TransactionQueue::with_capacity(limits, Rc::clone(&membership.capacity)),
+                membership.failures.of_member(address),
+                Rc::clone(&membership.denied_topics),
+            ),
+            None => (
+                TransactionQueue::new(limits),
+                FailureSink::new(address, limits.pending),
+                Rc::default(),
+            ),
+        };
         let shared = Shared {
-            queue: RefCell::new(TransactionQueue::new(limits)),
-            failures: Rc::new(FailureSink::new(link.shared_address(), limits.pending)),
+            queue: RefCell::new(queue),
+            failures: Arc::new(failures),
         };
         Self {
             shared: Rc::new(shared),
@@ -171,10 +206,11 @@ impl Producer {
             counters_before_drain: Counters::default(),
             observers: Observers::default(),
             rejected: 0,
-            denied_topics: DeniedTopics::default(),
+            denied_topics,
             next_expiry: None,
             burst: Burst::default(),
             connect_after: config.connect_at_start().then_some(Duration::ZERO),
+            membership,
             supervision: Supervision::new(guard),
             config,
         }
@@ -188,6 +224,32 @@ impl Producer {
 
     fn has_outstanding(&self) -> bool {
         !self.shared.queue.borrow_mut().is_empty()
+    }
+
+    /// Gives back what is queued, if this is a member of a pool without a connection, and shows the
+    /// pool the present state. Returns whether everything is given back.
+    fn flush_membership(&mut self) -> bool {
+        let Some(membership) = &self.membership else {
+            return true;
+        };
+        let mut queue = self.shared.queue.borrow_mut();
+        let state = self.link.state();
+        let has_connection = matches!(state, LinkState::Connected | LinkState::Closing);
+        let is_replacing = membership.view.is_replacing.get();
+        if !has_connection && !is_replacing && queue.held() > 0 && membership.has_pool() {
+            queue.give_back();
+        }
+        let given_back = queue.take_given_back();
+        if !given_back.is_empty() {
+            membership.report(MemberReport::GivenBack(given_back));
+        }
+        let view = &membership.view;
+        view.is_up.set(state == LinkState::Connected);
+        view.outstanding.set(queue.held());
+        view.oldest.set(queue.oldest_since());
+        view.answers.set(queue.answers());
+        membership.capacity.wake();
+        !queue.has_work()
     }
 
     /// Answers the publishes whose deadlines have passed at `due`, and closes a connection on which
@@ -253,6 +315,14 @@ impl Producer {
 
     /// What was in flight on a connection is settled: restarts.
     fn on_settled(&mut self, ended: &Ended, ctx: &mut Context<Self>) {
+        if let Some(membership) = &self.membership {
+            let is_replacing = ended.is_rejected && ended.end.had_served;
+            let is_of_server = self.shared.queue.borrow_mut().take_rejected_by_server();
+            membership
+                .view
+                .is_replacing
+                .set(is_replacing && !is_of_server);
+        }
         let outcome = self.shared.queue.borrow().disconnect_outcome();
         self.connect_after = Some(self.link.after_end(ended));
         let event = ConnectionEvent::Disconnected {
@@ -405,6 +475,9 @@ impl Pumped for Producer {
         {
             session.hand_over(&mut self.shared.queue.borrow_mut(), now);
         }
+        if !self.flush_membership() {
+            return self.after_jobs(ctx, |_, _| {});
+        }
         // Comes last: removing cancelled publishes while handing over may leave nothing
         // outstanding, and no other flush may follow.
         self.check_drain(now, ctx);
@@ -465,6 +538,17 @@ impl LinkOwner for Producer {
 
     fn on_connect_failed(&mut self, (): ()) {
         self.shared.queue.borrow_mut().forget_server_limits();
+        if let Some(membership) = &self.membership {
+            membership.view.is_replacing.set(false);
+        }
+    }
+
+    fn on_event(&mut self, event: &ConnectionEvent) {
+        if let Some(membership) = &self.membership {
+            let is_up = matches!(event, ConnectionEvent::Connected { .. });
+            membership.view.is_up.set(is_up);
+            membership.report(MemberReport::Connection(event.clone()));
+        }
     }
 }
 
@@ -498,9 +582,9 @@ impl Supervised for Producer {
 impl Drop for Producer {
     fn drop(&mut self) {
         let address = self.link.shared_address();
-        self.observers
-            .connection
-            .emit(&ConnectionEvent::Closed { address });
+        let event = ConnectionEvent::Closed { address };
+        self.on_event(&event);
+        self.observers.connection.emit(&event);
     }
 }
 

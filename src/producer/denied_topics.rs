@@ -20,7 +20,7 @@ const MAX_TOPICS: usize = 256;
 /// Publishes to a denied topic fail at once. After [`REMEMBERED`] the next one is sent, so that a
 /// new authorization is noticed.
 #[derive(Debug, Default)]
-pub(super) struct DeniedTopics(HashMap<Topic, Denial>);
+pub(crate) struct DeniedTopics(HashMap<Topic, Denial>);
 
 #[derive(Debug)]
 struct Denial {
@@ -36,7 +36,7 @@ impl Denial {
 
 impl DeniedTopics {
     /// Notes that nsqd has rejected a publish to `topic`.
-    pub(super) fn on_error(&mut self, topic: Topic, error: ServerError, now: Instant) {
+    pub(crate) fn on_error(&mut self, topic: Topic, error: ServerError, now: Instant) {
         if !matches!(error.code(), ErrorCode::BadTopic | ErrorCode::Unauthorized) {
             return;
         }
@@ -48,7 +48,7 @@ impl DeniedTopics {
 
     /// Fails if the topic was denied a moment ago.
     #[inline]
-    pub(super) fn check(&self, topic: &Topic, now: Instant) -> Result<(), Cause> {
+    pub(crate) fn check(&self, topic: &Topic, now: Instant) -> Result<(), Cause> {
         if self.0.is_empty() {
             return Ok(());
         }

@@ -2,9 +2,11 @@
 //! or to the log.
 
 use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
-    sync::Arc,
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Context as TaskContext,
     time::{Duration, Instant},
 };
@@ -93,18 +95,25 @@ impl PublishFailure {
 pub struct SubscribeFailures(pub Recipient<PublishFailure>);
 
 /// Where the result of a publish goes.
-pub(super) enum ReplyTo {
+pub(crate) enum ReplyTo {
     /// To the caller of `send`, who may have dropped the request meanwhile.
     Caller(OneshotSender<Result<(), PublishError>>),
     /// Sent by `do_send` or `try_send`. The message is kept only for a subscriber.
-    Detached(Rc<FailureSink>, Option<Box<AnyPublish>>),
+    Detached(Arc<FailureSink>, Option<Box<AnyPublish>>),
 }
 
 impl ReplyTo {
-    pub(super) fn detached(failures: &Rc<FailureSink>, request: &PublishRequest) -> Self {
-        let has_subscriber = failures.feed.borrow().is_some();
+    pub(super) fn detached(failures: &Arc<FailureSink>, request: &PublishRequest) -> Self {
+        let has_subscriber = failures.reports.has_subscriber.load(Ordering::Relaxed);
         let kept = has_subscriber.then(|| Box::new(request.clone().into_any()));
-        Self::Detached(Rc::clone(failures), kept)
+        Self::Detached(Arc::clone(failures), kept)
+    }
+
+    /// From now on a failure is one of the nsqd of this sink.
+    pub(super) fn set_sink(&mut self, sink: &Arc<FailureSink>) {
+        if let Self::Detached(failures, _) = self {
+            *failures = Arc::clone(sink);
+        }
     }
 }
 
@@ -126,52 +135,87 @@ impl Reply for ReplyTo {
     }
 }
 
-/// Receives failures whose result is discarded: passes them to the subscriber, or counts and logs
-/// them.
-pub(super) struct FailureSink {
+/// Receives the failures of one nsqd whose result is discarded.
+pub(crate) struct FailureSink {
     address: Arc<str>,
+    /// Those of a pool's members go to one place.
+    reports: Arc<FailureReports>,
+}
+
+/// Passes failures to the subscriber, or counts and logs them.
+struct FailureReports {
+    /// Address of nsqd, or name of the pool.
+    name: Arc<str>,
     /// What may wait for the subscriber.
     limit: Usage,
-    feed: RefCell<Option<Feed<PublishFailure>>>,
+    has_subscriber: AtomicBool,
+    /// There are failures to be logged.
+    has_failures: AtomicBool,
+    /// Publishes travel between actors, and their sinks with them. No lock is ever contended,
+    /// because these actors share an arbiter.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    feed: Option<Feed<PublishFailure>>,
     /// Failures since the last log record.
-    count: Cell<u64>,
-    latest: Cell<Option<PublishError>>,
-    logged: Cell<Option<Instant>>,
+    count: u64,
+    latest: Option<PublishError>,
+    logged: Option<Instant>,
 }
 
 impl FailureSink {
-    pub(super) fn new(address: Arc<str>, limit: Usage) -> Self {
+    pub(crate) fn new(address: Arc<str>, limit: Usage) -> Self {
+        let reports = FailureReports {
+            name: Arc::clone(&address),
+            limit,
+            has_subscriber: AtomicBool::new(false),
+            has_failures: AtomicBool::new(false),
+            state: Mutex::default(),
+        };
         Self {
             address,
-            limit,
-            feed: RefCell::default(),
-            count: Cell::default(),
-            latest: Cell::default(),
-            logged: Cell::default(),
+            reports: Arc::new(reports),
         }
     }
 
-    pub(super) fn subscribe(&self, to: Recipient<PublishFailure>) {
-        let Usage { publishes, bytes } = self.limit;
-        self.feed.replace(Some(Feed::new(to, publishes, bytes)));
+    /// The sink of a pool's member, whose failures go to the same place.
+    pub(crate) fn of_member(&self, address: Arc<str>) -> Self {
+        Self {
+            address,
+            reports: Arc::clone(&self.reports),
+        }
     }
 
-    pub(super) fn unsubscribe(&self, to: &Recipient<PublishFailure>) {
-        self.feed
-            .borrow_mut()
-            .take_if(|feed| feed.recipient() == to);
+    pub(crate) fn subscribe(&self, to: Recipient<PublishFailure>) {
+        let Usage { publishes, bytes } = self.reports.limit;
+        self.reports.state().feed = Some(Feed::new(to, publishes, bytes));
+        self.reports.has_subscriber.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn unsubscribe(&self, to: &Recipient<PublishFailure>) {
+        let mut state = self.reports.state();
+        state.feed.take_if(|feed| feed.recipient() == to);
+        let has_subscriber = state.feed.is_some();
+        self.reports
+            .has_subscriber
+            .store(has_subscriber, Ordering::Relaxed);
     }
 
     /// Passes failures on that waited.
-    pub(super) fn poll(&self, cx: &mut TaskContext<'_>) {
-        if let Some(feed) = self.feed.borrow_mut().as_mut() {
+    pub(crate) fn poll(&self, cx: &mut TaskContext<'_>) {
+        if !self.reports.has_subscriber.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Some(feed) = &mut self.reports.state().feed {
             feed.poll(cx);
         }
     }
 
     fn report(&self, publish: Option<Box<AnyPublish>>, error: PublishError) {
-        let mut feed = self.feed.borrow_mut();
-        let feed = feed.as_mut().filter(|feed| feed.is_connected());
+        let mut state = self.reports.state();
+        let feed = state.feed.as_mut().filter(|feed| feed.is_connected());
         let error = match (publish, feed) {
             (Some(publish), Some(feed)) => {
                 let size = publish.size();
@@ -187,40 +231,66 @@ impl FailureSink {
             }
             _ => error,
         };
-        self.count.set(self.count.get().saturating_add(1));
-        self.latest.set(Some(error));
+        state.count = state.count.saturating_add(1);
+        state.latest = Some(error);
+        self.reports.has_failures.store(true, Ordering::Relaxed);
+    }
+
+    fn has_failures(&self) -> bool {
+        self.reports.has_failures.load(Ordering::Relaxed)
     }
 
     /// When failures are to be logged that were held back; `None` if that is at once, or there are
     /// none.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        let logged = self.logged.get().filter(|_| self.count.get() > 0);
-        logged.map(|logged| logged + LOG_INTERVAL)
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        if !self.has_failures() {
+            return None;
+        }
+        self.reports.state().deadline()
     }
 
-    pub(super) fn log_if_due(&self, now: Instant) {
-        if self.deadline().is_none_or(|due| due <= now) && self.log() {
-            self.logged.set(Some(now));
+    pub(crate) fn log_if_due(&self, now: Instant) {
+        if self.has_failures() && self.deadline().is_none_or(|due| due <= now) {
+            self.log();
+            self.reports.state().logged = Some(now);
         }
     }
 
-    /// Logs the failures since the last log record; returns whether there were any.
-    pub(super) fn log(&self) -> bool {
-        let count = self.count.take();
-        let latest = self.latest.take();
-        if let Some(error) = &latest {
-            let address = &self.address;
-            let delivery = error.delivery();
-            warn!(
-                "{address}: {count} publishes failed whose result is discarded; the latest ({delivery:?}): {error}"
-            );
-        }
-        latest.is_some()
+    /// Logs the failures since the last log record.
+    pub(crate) fn log(&self) {
+        self.reports.has_failures.store(false, Ordering::Relaxed);
+        self.reports.state().log(&self.reports.name);
     }
 }
 
-impl Drop for FailureSink {
+impl FailureReports {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn deadline(&self) -> Option<Instant> {
+        let logged = self.logged.filter(|_| self.count > 0);
+        logged.map(|logged| logged + LOG_INTERVAL)
+    }
+
+    /// Logs the failures since the last log record.
+    fn log(&mut self, name: &str) {
+        let count = mem::take(&mut self.count);
+        let latest = self.latest.take();
+        if let Some(error) = &latest {
+            let delivery = error.delivery();
+            warn!(
+                "{name}: {count} publishes failed whose result is discarded; the latest \
+                 ({delivery:?}): {error}"
+            );
+        }
+    }
+}
+
+impl Drop for FailureReports {
     fn drop(&mut self) {
-        self.log();
+        self.state().log(&self.name);
     }
 }

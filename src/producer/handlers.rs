@@ -8,6 +8,7 @@ use super::{
     actor::Producer,
     drain::{Drain, DrainReport},
     failures::{PublishFailure, ReplyTo, SubscribeFailures},
+    membership::{GiveBack, TakeIn},
     message::{AnyPublish, DeferredPublish, MultiPublish, Publish, PublishRequest},
     ping::Ping,
     publish::{PublishReply, PublishWhenPossible},
@@ -103,7 +104,7 @@ impl Producer {
             .as_ref()
             .map_err(|error| Cause::Name(error.clone()))?;
         request.payload.check(&self.config)?;
-        self.denied_topics.check(topic, now)
+        self.denied_topics.borrow().check(topic, now)
     }
 }
 
@@ -141,7 +142,7 @@ impl Producer {
                 return true;
             };
             if let Some((topic, error)) = session.on_frame(frame, &mut queue, now) {
-                self.denied_topics.on_error(topic, error, now);
+                self.denied_topics.borrow_mut().on_error(topic, error, now);
             }
         }
         false
@@ -323,6 +324,35 @@ impl Handler<Ping> for Producer {
         })
     }
 }
+
+impl Handler<TakeIn> for Producer {
+    type Result = ();
+
+    fn handle(&mut self, TakeIn(mut publishes): TakeIn, ctx: &mut Context<Self>) {
+        self.on_message(ctx);
+        let Some(membership) = &self.membership else {
+            return;
+        };
+        let taken_in = &membership.view.taken_in;
+        taken_in.set(taken_in.get() + publishes.len() as u64);
+        for publish in publishes.iter_mut() {
+            if let Some(reply) = publish.reply_mut() {
+                reply.set_sink(&self.shared.failures);
+            }
+        }
+        self.shared.queue.borrow_mut().take_in(publishes);
+    }
+}
+
+impl Handler<GiveBack> for Producer {
+    type Result = ();
+
+    fn handle(&mut self, _: GiveBack, ctx: &mut Context<Self>) {
+        self.on_message(ctx);
+        self.shared.queue.borrow_mut().give_back();
+    }
+}
+
 impl Handler<SubscribeFailures> for Producer {
     type Result = ();
 

@@ -272,7 +272,7 @@ impl AnyPublish {
 
 /// What every message that publishes contains.
 #[derive(Clone)]
-pub(super) struct PublishRequest {
+pub(crate) struct PublishRequest {
     pub(super) topic: Result<Topic, NameError>,
     pub(super) payload: Payload,
     expires_in: Option<Duration>,

@@ -9,6 +9,7 @@ mod denied_topics;
 mod drain;
 mod failures;
 mod handlers;
+mod membership;
 mod message;
 mod payload;
 mod ping;
@@ -21,7 +22,18 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::publish::PublishWhenPossible;
+pub(crate) use self::{
+    actor::BUDGET,
+    denied_topics::DeniedTopics,
+    failures::{FailureSink, ReplyTo},
+    membership::{FromMember, GiveBack, MemberId, MemberReport, MemberView, Membership, TakeIn},
+    message::PublishRequest,
+    publish::{PublishWhenPossible, Shared},
+    queue::{
+        Batch, Capacity, Counters, Limits, MemberSet, Moving, Pending, RETRY_AFTER, Reply, Route,
+        Routed, TransactionQueue, Usage, WhenFull,
+    },
+};
 pub use self::{
     actor::Producer,
     drain::{Drain, DrainReport},

@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     fmt,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -26,9 +27,9 @@ use crate::error::PublishError;
 pub(crate) struct PublishWhenPossible(pub(crate) AnyPublish);
 
 /// What the producer shares with the replies that it has given out.
-pub(super) struct Shared {
-    pub(super) queue: RefCell<Queue>,
-    pub(super) failures: Rc<FailureSink>,
+pub(crate) struct Shared {
+    pub(crate) queue: RefCell<Queue>,
+    pub(crate) failures: Arc<FailureSink>,
 }
 
 impl fmt::Debug for Shared {
@@ -42,12 +43,12 @@ impl fmt::Debug for Shared {
 ///
 /// Senders of messages do not see it: `addr.send(publish)` returns a `Result<(), PublishError>`.
 pub struct PublishReply {
-    pub(super) shared: Rc<Shared>,
-    pub(super) request: PublishRequest,
-    pub(super) rejected: Option<PublishError>,
-    pub(super) when_full: WhenFull,
-    pub(super) timeout: Duration,
-    pub(super) now: Instant,
+    pub(crate) shared: Rc<Shared>,
+    pub(crate) request: PublishRequest,
+    pub(crate) rejected: Option<PublishError>,
+    pub(crate) when_full: WhenFull,
+    pub(crate) timeout: Duration,
+    pub(crate) now: Instant,
 }
 
 impl<A, M> MessageResponse<A, M> for PublishReply

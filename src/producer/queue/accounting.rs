@@ -1,17 +1,14 @@
 //! What the queue holds, how it answered, and how long that took.
 
-use std::time::Instant;
+use std::{rc::Rc, time::Instant};
 
 use super::{
+    capacity::Capacity,
     latency::Latency,
     limits::Usage,
     pending::{Pending, Reply},
-    topic_limit::TopicLimit,
 };
-use crate::{
-    error::{Cause, Delivery, ErrorKind, PublishError},
-    protocol::Topic,
-};
+use crate::error::{Cause, Delivery, ErrorKind, PublishError};
 
 /// Numbers of publishes and commands since the queue was created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,11 +52,9 @@ impl Counters {
     }
 }
 
-/// The capacity of the queue, and the only place that answers publishes.
+/// What the queue holds, and the only place that answers publishes.
 pub(super) struct Accounting {
-    limit: Usage,
-    /// `None`: a topic has no limit of its own.
-    topics: Option<TopicLimit>,
+    pub(super) capacity: Rc<Capacity>,
     /// From the acceptance of a publish until its entry leaves, which may be after its answer.
     pub(super) held: Usage,
     pub(super) unanswered: usize,
@@ -70,10 +65,9 @@ pub(super) struct Accounting {
 }
 
 impl Accounting {
-    pub(super) fn new(limit: Usage, per_topic: Option<usize>) -> Self {
+    pub(super) fn new(capacity: Rc<Capacity>) -> Self {
         Self {
-            limit,
-            topics: per_topic.map(TopicLimit::new),
+            capacity,
             held: Usage::default(),
             unanswered: 0,
             counters: Counters::default(),
@@ -82,84 +76,29 @@ impl Accounting {
         }
     }
 
-    /// Returns whether `usage` can be accepted now.
-    pub(super) fn has_capacity(&self, usage: Usage) -> bool {
-        self.held.plus(usage).fits(self.limit)
-    }
-
-    /// Returns whether a topic has as many publishes as it may have.
-    pub(super) fn is_topic_full(&self, topic: &Topic) -> bool {
-        let topics = self.topics.as_ref();
-        topics.is_some_and(|topics| topics.held(topic) >= topics.limit())
-    }
-
-    /// Sets whether topics that have capacity again are noted from now on.
-    pub(super) fn note_freed_topics(&mut self, is_noted: bool) {
-        if let Some(topics) = &mut self.topics {
-            topics.notes_freed = is_noted;
-        }
-    }
-
-    /// Returns the topics that were full and have capacity again, since the last call.
-    pub(super) fn take_freed_topics(&mut self) -> Vec<Topic> {
-        let topics = self.topics.as_mut();
-        topics.map(TopicLimit::take_freed).unwrap_or_default()
-    }
-
-    /// Returns whether `usage` could be accepted by an empty queue.
-    pub(super) fn may_fit(&self, usage: Usage) -> bool {
-        usage.fits(self.limit)
-    }
-
-    /// The cause if `usage` exceeds the capacity.
-    pub(super) fn full_cause(&self, topic: &Topic, usage: Usage) -> Cause {
-        let Self { limit, held, .. } = self;
-        if let Some(topics) = &self.topics
-            && self.is_topic_full(topic)
-        {
-            return Cause::Full {
-                option: "max_pending_per_topic",
-                unit: "publishes of the topic",
-                held: topics.held(topic),
-                size: 1,
-                limit: topics.limit(),
-            };
-        }
-        if held.plus(usage).publishes > limit.publishes {
-            Cause::Full {
-                option: "max_pending",
-                unit: "publishes",
-                held: held.publishes,
-                size: usage.publishes,
-                limit: limit.publishes,
-            }
-        } else {
-            Cause::Full {
-                option: "max_pending_bytes",
-                unit: "bytes",
-                held: held.bytes,
-                size: usage.bytes,
-                limit: limit.bytes,
-            }
-        }
-    }
-
     /// A publish was accepted.
     pub(super) fn accept<R>(&mut self, publish: &Pending<R>) {
-        self.held.add(publish.usage());
-        self.unanswered += 1;
+        self.capacity.accept(&publish.topic, publish.usage());
+        self.take_in(publish);
         self.counters.published += 1;
-        if let Some(topics) = &mut self.topics {
-            topics.accept(&publish.topic);
-        }
     }
 
     /// The entry of a publish leaves the queue.
     pub(super) fn release<R>(&mut self, publish: &Pending<R>) {
         self.held.remove(publish.usage());
-        if let Some(topics) = &mut self.topics {
-            topics.release(&publish.topic);
-        }
+        self.capacity.release(&publish.topic, publish.usage());
+    }
+
+    /// A publish comes from another queue of the pool.
+    pub(super) fn take_in<R>(&mut self, publish: &Pending<R>) {
+        self.held.add(publish.usage());
+        self.unanswered += 1;
+    }
+
+    /// A publish goes to another queue of the pool.
+    pub(super) fn give_away<R>(&mut self, publish: &Pending<R>) {
+        self.held.remove(publish.usage());
+        self.unanswered = self.unanswered.saturating_sub(1);
     }
 
     /// A command with this many publishes was sent, of which `requeued` had been sent before.

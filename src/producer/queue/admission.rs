@@ -141,10 +141,10 @@ impl<R: Reply> Admission<R> {
             reply: Some(reply),
         };
         let deadline = waiter.deadline();
-        let is_topic_full = accounting.is_topic_full(&waiter.transaction.topic);
+        let is_topic_full = accounting.capacity.is_topic_full(&waiter.transaction.topic);
         if is_topic_full && self.common.is_empty() {
             self.push_to_topic(waiter);
-            accounting.note_freed_topics(true);
+            accounting.capacity.note_freed_topics(true);
         } else {
             self.common.push_back(waiter);
         }
@@ -158,7 +158,7 @@ impl<R: Reply> Admission<R> {
         budget: &mut Budget,
     ) -> Option<Waiter<R>> {
         if !self.by_topic.is_empty() {
-            let freed = accounting.take_freed_topics().into_iter();
+            let freed = accounting.capacity.take_freed_topics().into_iter();
             let freed = freed.filter(|topic| self.by_topic.contains_key(topic));
             self.resumed.extend(freed);
             if let Some(line) = self.resumed_line(accounting, budget) {
@@ -166,7 +166,9 @@ impl<R: Reply> Admission<R> {
             }
         }
         self.move_to_topics(accounting, budget);
-        accounting.note_freed_topics(!self.by_topic.is_empty());
+        accounting
+            .capacity
+            .note_freed_topics(!self.by_topic.is_empty());
         pop_if_fits(&mut self.common, accounting, budget)
     }
 
@@ -175,7 +177,8 @@ impl<R: Reply> Admission<R> {
     fn move_to_topics(&mut self, accounting: &Accounting, budget: &mut Budget) {
         while let Some(waiter) = first(&mut self.common, budget) {
             let topic = &waiter.transaction.topic;
-            let is_full = self.by_topic.contains_key(topic) || accounting.is_topic_full(topic);
+            let is_full =
+                self.by_topic.contains_key(topic) || accounting.capacity.is_topic_full(topic);
             if !is_full || budget.is_exhausted() {
                 return;
             }
@@ -199,7 +202,7 @@ impl<R: Reply> Admission<R> {
                 && let Some(line) = self.lines.get_mut(index)
             {
                 let has_waiters = first(&mut line.waiters, budget).is_some();
-                if has_waiters && !accounting.is_topic_full(topic) {
+                if has_waiters && !accounting.capacity.is_topic_full(topic) {
                     // Fetched again: a borrow that is returned lasts until the end.
                     return self.lines.get_mut(index).map(|line| &mut line.waiters);
                 }
@@ -310,7 +313,7 @@ fn pop_if_fits<R: Reply>(
     budget: &mut Budget,
 ) -> Option<Waiter<R>> {
     let usage = first(line, budget)?.transaction.usage();
-    if budget.is_exhausted() || !accounting.has_capacity(usage) {
+    if budget.is_exhausted() || !accounting.capacity.has_capacity(usage) {
         return None;
     }
     line.pop_front()

@@ -192,6 +192,9 @@ impl<T> Blocks<T> {
 
     /// Removes the entry that the cursor would pass next.
     pub(super) fn remove_next(&mut self) -> Option<T> {
+        if self.passed == 0 {
+            return self.pop_front();
+        }
         self.next_mut()?;
         let Cursor {
             block: index,
@@ -205,6 +208,37 @@ impl<T> Blocks<T> {
             self.end_at_last_block();
         }
         Some(removed)
+    }
+
+    /// Inserts entries before the one that the cursor would pass next.
+    pub(super) fn insert_next(&mut self, entries: impl IntoIterator<Item = T>) {
+        let Cursor {
+            block: mut index,
+            offset,
+        } = self.cursor;
+        let block = self.blocks.get_mut(index);
+        let mut rest = block.map_or_else(VecDeque::new, |block| block.split_off(offset));
+        for entry in entries {
+            self.len += 1;
+            index = self.push_to(index, entry);
+        }
+        match self.blocks.get_mut(index) {
+            Some(block) if block.len() + rest.len() <= BLOCK => block.append(&mut rest),
+            _ if rest.is_empty() => {}
+            _ => self.blocks.insert(index + 1, rest),
+        }
+    }
+
+    /// Adds an entry to a block, or to a new one behind it if it is full. Returns the index of the
+    /// block.
+    fn push_to(&mut self, index: usize, entry: T) -> usize {
+        if let Some(block) = self.blocks.get_mut(index).filter(|it| it.len() < BLOCK) {
+            block.push_back(entry);
+            return index;
+        }
+        let index = (index + 1).min(self.blocks.len());
+        self.blocks.insert(index, VecDeque::from([entry]));
+        index
     }
 
     /// Corrects a cursor that is behind the last block.
@@ -348,7 +382,7 @@ mod tests {
             let (mut blocks, mut list, mut passed, mut next) = (Blocks::new(), Vec::new(), 0, 0);
             for _ in 0..200 {
                 let some = rng.usize(0..400);
-                match rng.u32(0..7) {
+                match rng.u32(0..8) {
                     0 | 1 => (0..some).for_each(|_| {
                         blocks.push_back(next);
                         list.push(next);
@@ -382,6 +416,12 @@ mod tests {
                         let front = front && !list.is_empty();
                         assert_eq!(blocks.pop_front(), front.then(|| list.remove(0)));
                     }),
+                    6 => {
+                        let inserted = next..next + some / rng.usize(1..100);
+                        next = inserted.end;
+                        blocks.insert_next(inserted.clone());
+                        list.splice(passed..passed, inserted);
+                    }
                     _ => {
                         let kept = [2, 3, 50][rng.usize(0..3)];
                         let mut index = 0;

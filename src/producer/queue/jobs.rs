@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::{
     disconnect::{Disconnect, DisconnectOutcome},
+    moving::GiveBack,
     parts::Parts,
     pending::Reply,
     sweep::Sweep,
@@ -15,6 +16,7 @@ use super::{
 pub(super) enum Job {
     Sweep(Sweep),
     Disconnect(Disconnect),
+    GiveBack(GiveBack),
 }
 
 /// The jobs that are not complete, in the order in which they were begun.
@@ -44,6 +46,7 @@ impl Jobs {
         while let Some(job) = self.jobs.front_mut() {
             let is_complete = match job {
                 Job::Sweep(sweep) => sweep.advance(parts),
+                Job::GiveBack(give_back) => give_back.advance(parts),
                 Job::Disconnect(disconnect) => {
                     let is_complete = disconnect.advance(parts);
                     self.disconnect_outcome = disconnect.outcome();

@@ -73,6 +73,9 @@ pub(crate) struct Limits {
     pub(crate) retry_maybe_written: bool,
     /// Maximum of publishes visited in one poll of the producer.
     pub(crate) budget: usize,
+    /// The queue is one of a pool: a publish that is rejected because of its nsqd is not answered,
+    /// because another nsqd may accept it.
+    pub(crate) is_pooled: bool,
 }
 
 /// What happens to a publish for which the queue has no capacity.

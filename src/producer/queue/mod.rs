@@ -26,6 +26,7 @@ mod admission;
 mod batching;
 mod blocks;
 mod budget;
+mod capacity;
 mod disconnect;
 mod dispatch;
 mod expiry;
@@ -34,6 +35,7 @@ mod in_flight_limit;
 mod jobs;
 mod latency;
 mod limits;
+mod moving;
 mod parts;
 mod pending;
 mod ping;
@@ -44,8 +46,13 @@ mod service_time;
 mod sweep;
 mod topic_limit;
 mod topic_queue;
+mod tried;
 
-use std::time::{Duration, Instant};
+use std::{
+    mem,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 pub use self::latency::Latency;
 use self::{
@@ -58,8 +65,8 @@ use self::{
     expiry::Expiry,
     in_flight::{CommandsInFlight, InFlight},
     jobs::{Job, Jobs},
+    moving::{GiveBack, pass_on, take_in},
     parts::Parts,
-    pending::Pending,
     ping::Pings,
     rejection::{Rejection, Scope},
     server_limits::ServerLimits,
@@ -68,9 +75,12 @@ use self::{
 };
 pub(crate) use self::{
     accounting::Counters,
+    capacity::Capacity,
     disconnect::{ConnectionEnd, DisconnectOutcome},
     limits::{Batch, Limits, Usage, WhenFull},
-    pending::{Reply, Transaction},
+    moving::{Moving, Route, Routed},
+    pending::{Pending, Reply, Transaction},
+    tried::{MemberSet, RETRY_AFTER},
 };
 use crate::{
     error::{Cause, ConnectionError, Delivery, PublishError},
@@ -93,18 +103,32 @@ pub(crate) struct TransactionQueue<R: Reply> {
     expiry: Expiry,
     budget: Budget,
     jobs: Jobs,
+    is_pooled: bool,
+    /// nsqd has rejected a command because of its own state, since it was last asked.
+    is_rejected_by_server: bool,
+    /// Commands of publishes that nsqd has answered with `OK`, and the time of all these answers.
+    answers: (u64, Duration),
+    /// Publishes that are to go to another queue of the pool.
+    given_back: Vec<Pending<R>>,
 }
 
 impl<R: Reply> TransactionQueue<R> {
     pub(crate) fn new(limits: Limits) -> Self {
+        let capacity = Capacity::new(limits.pending, limits.pending_per_topic);
+        Self::with_capacity(limits, Rc::new(capacity))
+    }
+
+    /// A queue that accepts as much as `capacity` allows, which other queues may share.
+    pub(crate) fn with_capacity(limits: Limits, capacity: Rc<Capacity>) -> Self {
         let Limits {
-            pending,
-            pending_per_topic,
+            pending: _,
+            pending_per_topic: _,
             window,
             batch,
             batch_time,
             retry_maybe_written,
             budget,
+            is_pooled,
         } = limits;
         Self {
             topics: match batch {
@@ -118,10 +142,14 @@ impl<R: Reply> TransactionQueue<R> {
             retry_maybe_written,
             pings: Pings::new(),
             admission: Admission::new(),
-            accounting: Accounting::new(pending, pending_per_topic),
+            accounting: Accounting::new(capacity),
             expiry: Expiry::default(),
             budget: Budget::new(budget),
             jobs: Jobs::default(),
+            is_pooled,
+            is_rejected_by_server: false,
+            answers: (0, Duration::ZERO),
+            given_back: Vec::new(),
         }
     }
 
@@ -141,6 +169,33 @@ impl<R: Reply> TransactionQueue<R> {
     /// Returns the offset of the end of the oldest command in flight.
     pub(crate) fn oldest_end(&self) -> Option<u64> {
         self.in_flight.oldest().map(|command| command.end)
+    }
+
+    /// Returns when the oldest command in flight was sent.
+    pub(crate) fn oldest_since(&self) -> Option<Instant> {
+        self.in_flight.oldest().map(|command| command.since)
+    }
+
+    /// Returns how many commands of publishes were answered with `OK`, and the time of all these
+    /// answers. It is counted in the queue of a pool's member only.
+    pub(crate) fn answers(&self) -> (u64, Duration) {
+        self.answers
+    }
+
+    /// Returns whether nsqd has rejected a command because of its own state since the last call,
+    /// if the queue is that of a pool's member.
+    pub(crate) fn take_rejected_by_server(&mut self) -> bool {
+        mem::take(&mut self.is_rejected_by_server)
+    }
+
+    /// Returns what all queues hold that share the capacity of this one.
+    pub(crate) fn capacity(&self) -> &Rc<Capacity> {
+        &self.accounting.capacity
+    }
+
+    /// Returns the number of publishes that the queue holds.
+    pub(crate) fn held(&self) -> usize {
+        self.accounting.held.publishes
     }
 
     /// Returns the topic of the oldest command in flight; a ping has none.
@@ -203,8 +258,8 @@ impl<R: Reply> TransactionQueue<R> {
     ) {
         let (topic, usage) = (&transaction.topic, transaction.usage());
         if !self.admission.has_waiters_before(topic)
-            && self.accounting.has_capacity(usage)
-            && !self.accounting.is_topic_full(topic)
+            && self.accounting.capacity.has_capacity(usage)
+            && !self.accounting.capacity.is_topic_full(topic)
         {
             return self.accept(transaction, now, reply);
         }
@@ -216,7 +271,7 @@ impl<R: Reply> TransactionQueue<R> {
         let Some(cause) = obstacle else {
             return self.accept(transaction, now, reply);
         };
-        if when_full == WhenFull::Reject || !self.accounting.may_fit(usage) {
+        if when_full == WhenFull::Reject || !self.accounting.capacity.may_fit(usage) {
             return self.accounting.reject(reply, cause);
         }
         let is_crowded = self.admission.is_crowded();
@@ -240,9 +295,9 @@ impl<R: Reply> TransactionQueue<R> {
         };
         let may_pass = !has_work
             && needed == usage
-            && self.accounting.has_capacity(usage)
-            && !self.accounting.is_topic_full(topic);
-        (!may_pass).then(|| self.accounting.full_cause(topic, needed))
+            && self.accounting.capacity.has_capacity(usage)
+            && !self.accounting.capacity.is_topic_full(topic);
+        (!may_pass).then(|| self.accounting.capacity.full_cause(topic, needed))
     }
 
     /// Accepts publishes that wait for capacity, in order of arrival, as far as there is capacity.
@@ -309,19 +364,50 @@ impl<R: Reply> TransactionQueue<R> {
         !self.has_work() || self.advance_jobs()
     }
 
-    fn advance_jobs(&mut self) -> bool {
-        let is_complete = self.jobs.advance(&mut Parts {
+    fn split(&mut self) -> (&mut Jobs, Parts<'_, R>) {
+        let parts = Parts {
             topics: &mut self.topics,
             admission: &mut self.admission,
             accounting: &mut self.accounting,
             expiry: &mut self.expiry,
             server_limits: &self.server_limits,
             budget: &mut self.budget,
-        });
+            given_back: &mut self.given_back,
+        };
+        (&mut self.jobs, parts)
+    }
+
+    fn advance_jobs(&mut self) -> bool {
+        let (jobs, mut parts) = self.split();
+        let is_complete = jobs.advance(&mut parts);
         if is_complete {
             self.admit_waiters();
         }
         is_complete
+    }
+
+    /// Removes all queued publishes that are not in flight, for
+    /// [`take_given_back`](Self::take_given_back). Those that wait for capacity stay.
+    pub(crate) fn give_back(&mut self) {
+        self.begin(Job::GiveBack(GiveBack::default()));
+    }
+
+    /// Returns the publishes that were removed since the last call.
+    pub(crate) fn take_given_back(&mut self) -> Moving<R> {
+        Moving::new(mem::take(&mut self.given_back))
+    }
+
+    /// Adds publishes of another queue of the pool.
+    pub(crate) fn take_in(&mut self, publishes: Moving<R>) {
+        let (jobs, mut parts) = self.split();
+        let has_work = !jobs.is_empty();
+        take_in(publishes, &mut parts, has_work);
+    }
+
+    /// Passes queued publishes on to the members of a pool, as far as the budget allows.
+    pub(crate) fn pass_on(&mut self, router: &mut impl Route<R>, now: Instant) {
+        let (_, mut parts) = self.split();
+        pass_on(router, &mut parts, now);
     }
 
     /// Returns the most publishes that one poll has visited.
@@ -445,6 +531,11 @@ impl<R: Reply> TransactionQueue<R> {
             return Ok(());
         }
         self.batching.resume();
+        if self.is_pooled {
+            let (answered, time) = self.answers;
+            let since = now.saturating_duration_since(command.since);
+            self.answers = (answered + 1, time + since);
+        }
         let (index, count) = (command.topic_queue, command.usage.publishes);
         self.budget.spend(count);
         if let Some(queue) = self.topics.get_mut(index) {
@@ -488,6 +579,13 @@ impl<R: Reply> TransactionQueue<R> {
         if rejection.suspends_batching {
             queue.batching_suspended = true;
             self.batching.suspend();
+        }
+        if self.is_pooled && rejection.is_of_server {
+            // The end of the connection makes them queued again.
+            self.is_rejected_by_server = true;
+            let publishes = queue.oldest(count);
+            publishes.for_each(|publish| publish.note_rejection(error));
+            return Ok(());
         }
         match rejection.scope {
             Scope::Retry => return Ok(()),

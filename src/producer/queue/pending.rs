@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use super::{
     limits::{LARGE, Usage},
     server_limits::ServerLimits,
+    tried::Tried,
 };
 use crate::{
     error::{Cause, ConnectionError, Delivery, PublishError},
     link::deadline_after,
     producer::payload::Payload,
-    protocol::Topic,
+    protocol::{ServerError, Topic},
 };
 
 /// The receiver of the result of a publish or ping.
@@ -36,7 +37,7 @@ impl Transaction {
 }
 
 /// A publish from its acceptance until it leaves the queue.
-pub(super) struct Pending<R> {
+pub(crate) struct Pending<R> {
     pub(super) topic: Topic,
     pub(super) payload: Payload,
     /// Bytes of all bodies.
@@ -52,6 +53,8 @@ pub(super) struct Pending<R> {
     pub(super) retried: bool,
     /// It is always sent in a command of its own.
     pub(super) no_batch: bool,
+    /// The members of a pool that it went to before; `None` if it has not moved.
+    pub(super) tried: Option<Box<Tried>>,
 }
 
 impl<R> Pending<R> {
@@ -72,11 +75,42 @@ impl<R> Pending<R> {
             reply: Some(reply),
             maybe_written: false,
             retried: false,
+            tried: None,
         }
     }
 
     pub(super) fn usage(&self) -> Usage {
         Usage::one(self.size)
+    }
+
+    pub(crate) fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    /// Bytes of all bodies.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The receiver of the result, unless it is answered.
+    pub(crate) fn reply_mut(&mut self) -> Option<&mut R> {
+        self.reply.as_mut()
+    }
+
+    /// The members of a pool that it went to before, if it has moved.
+    pub(crate) fn tried(&self) -> Option<&Tried> {
+        self.tried.as_deref()
+    }
+
+    pub(super) fn tried_mut(&mut self) -> &mut Tried {
+        let accepted = self.accepted;
+        self.tried
+            .get_or_insert_with(|| Box::new(Tried::new(accepted)))
+    }
+
+    /// Notes that the nsqd of a member rejected it because of its own state.
+    pub(super) fn note_rejection(&mut self, error: &ServerError) {
+        self.tried_mut().note_rejection(error);
     }
 
     /// The delivery if nsqd may have executed the command.

@@ -30,12 +30,17 @@ pub(super) struct Rejection {
     is_certain: bool,
     /// nsqd has trouble to store, so the next commands may fail as well.
     pub(super) suspends_batching: bool,
+    /// nsqd rejected the command because of its own state, and has stored nothing of it: another
+    /// nsqd may accept it.
+    pub(super) is_of_server: bool,
 }
 
 impl Rejection {
     /// The meaning of `error` for a command with this many publishes.
     pub(super) fn new(error: &ServerError, publishes: usize) -> Self {
-        use ErrorCode::{BadTopic, DpubFailed, MpubFailed, PubFailed, Unauthorized, Unknown};
+        use ErrorCode::{
+            AuthFailed, BadTopic, DpubFailed, MpubFailed, PubFailed, Unauthorized, Unknown,
+        };
         let code = error.code();
         // E_MPUB_FAILED may come after a part of the batch was stored.
         let is_certain = !matches!(code, MpubFailed | Unknown);
@@ -55,6 +60,8 @@ impl Rejection {
             scope,
             is_certain,
             suspends_batching: matches!(code, PubFailed | MpubFailed | DpubFailed),
+            is_of_server: matches!(code, PubFailed | DpubFailed | AuthFailed)
+                || error.is_tls_required(),
         }
     }
 

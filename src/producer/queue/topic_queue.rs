@@ -61,7 +61,26 @@ impl<R> TopicQueue<R> {
         self.publishes.advance();
     }
 
-    /// Removes the next publish: it will not be sent.
+    /// Inserts publishes before the next one, in order of acceptance: those that are younger than
+    /// one of them follow it.
+    fn insert(&mut self, mut publishes: Vec<Pending<R>>) {
+        publishes.sort_by_key(|publish| publish.accepted);
+        let Some(youngest) = publishes.last().map(|publish| publish.accepted) else {
+            return;
+        };
+        let mut older = Vec::new();
+        while self.next().is_some_and(|next| next.accepted < youngest) {
+            older.extend(self.remove_next());
+        }
+        if !older.is_empty() {
+            publishes.append(&mut older);
+            // Stable: of two that were accepted together the one that comes in is first.
+            publishes.sort_by_key(|publish| publish.accepted);
+        }
+        self.publishes.insert_next(publishes);
+    }
+
+    /// Removes the next publish: it will not be sent here.
     pub(super) fn remove_next(&mut self) -> Option<Pending<R>> {
         self.publishes.remove_next()
     }
@@ -155,6 +174,32 @@ impl<R> TopicQueues<R> {
             queue.publishes.push_back(publish);
             self.make_ready(self.latest);
         }
+    }
+
+    /// Returns whether the queue of a publish has a younger one.
+    #[inline]
+    pub(super) fn has_younger(&mut self, publish: &Pending<R>) -> bool {
+        self.latest = self.index(&publish.topic);
+        let queue = self.queues.get(self.latest);
+        let youngest = queue.and_then(|queue| queue.publishes.back());
+        youngest.is_some_and(|youngest| youngest.accepted > publish.accepted)
+    }
+
+    /// Inserts publishes of one topic before those that are younger and not in flight.
+    pub(super) fn insert(&mut self, publishes: Vec<Pending<R>>) {
+        let Some(first) = publishes.first() else {
+            return;
+        };
+        self.latest = self.index(&first.topic);
+        if let Some(queue) = self.queues.get_mut(self.latest) {
+            queue.insert(publishes);
+            self.make_ready(self.latest);
+        }
+    }
+
+    /// Number of queues that take turns.
+    pub(super) fn with_turn(&self) -> usize {
+        self.ready.len()
     }
 
     fn index(&mut self, topic: &Topic) -> usize {

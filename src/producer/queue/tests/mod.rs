@@ -93,6 +93,7 @@ const WIDE: Limits = Limits {
     retry_maybe_written: false,
     pending_per_topic: None,
     budget: usize::MAX,
+    is_pooled: false,
 };
 
 /// The same with automatic batching as it is by default.

@@ -9,6 +9,7 @@
 mod capacity;
 mod connection;
 mod kinds;
+mod moving;
 mod truth;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -34,7 +35,7 @@ impl Count {
 }
 
 /// Each happens at least once in twenty schedules, or the schedules show nothing.
-const OFTEN: [&str; 28] = [
+const OFTEN: [&str; 32] = [
     "E_PUB_FAILED or E_MPUB_FAILED",
     "OK",
     "alone after a rejected batch",
@@ -47,6 +48,8 @@ const OFTEN: [&str; 28] = [
     "executed after the end",
     "removed when cancelled",
     "full",
+    "given back",
+    "given back, rejected by one nsqd",
     "job of several polls",
     "requeued",
     "healed",
@@ -56,10 +59,12 @@ const OFTEN: [&str; 28] = [
     "lost, written",
     "out of step",
     "rejected batch",
+    "rejected by one nsqd",
     "removed before its turn",
     "removed when full",
     "slow upload",
     "stored twice",
+    "taken in",
     "timed out",
     "topic full",
     "waiting rejected",
@@ -72,6 +77,8 @@ enum Stage {
     Waiting,
     Queued,
     InFlight,
+    /// On its way to another queue of the pool.
+    Moving,
     /// Answered in flight: its response is still to come, and it holds its memory.
     Answered,
     Done,
@@ -98,6 +105,8 @@ struct Publish {
     written: bool,
     /// An earlier connection may have stored it.
     maybe: bool,
+    /// It was away in another queue.
+    moved: bool,
 }
 
 impl Publish {
@@ -134,8 +143,12 @@ impl Publish {
         }
     }
 
-    fn is_unanswered(&self) -> bool {
+    fn is_in_queue(&self) -> bool {
         matches!(self.stage, Stage::Waiting | Stage::Queued | Stage::InFlight)
+    }
+
+    fn is_unanswered(&self) -> bool {
+        self.is_in_queue() || self.stage == Stage::Moving
     }
 }
 
@@ -148,6 +161,8 @@ struct World<'a> {
     kind: Kind,
     queue: TransactionQueue<Caller>,
     log: Rc<Log>,
+    /// On their way to another queue.
+    moving: Moving<Caller>,
     /// By number, which is the order of the calls.
     publishes: Vec<Publish>,
     /// All before are done.
@@ -179,6 +194,7 @@ impl<'a> World<'a> {
             queue: TransactionQueue::new(kind.limits),
             kind,
             log: Rc::default(),
+            moving: Moving::new(Vec::new()),
             publishes: Vec::new(),
             done: 0,
             nsqd,
@@ -193,17 +209,21 @@ impl<'a> World<'a> {
     fn step(&mut self) {
         let due = match self.rng.u32(0..100) {
             0..16 => self.push_some(),
-            16..18 => self.ping(),
+            16 => self.ping(),
+            17 => self.ghost_works(),
             18..20 => self.cancel(),
             20..25 => self.time_passes(),
             25..40 => self.send(),
             40..55 => self.transport_accepts(),
             55..70 => self.nsqd_works(),
             70..90 => self.frame_arrives(),
-            90 if self.rng.bool() => self.remove_cancelled(),
-            90 => self.out_of_step(),
-            91..93 => self.close(),
+            90 if self.rng.bool() => self.out_of_step(),
+            90 => self.remove_cancelled(),
+            91 => self.remove_cancelled(),
+            92 => self.close(),
             93..97 => self.settle(),
+            97 if self.rng.bool() => self.give_back(),
+            97 | 98 => self.take_in(),
             _ => self.ghost_works(),
         };
         self.check(due);
@@ -247,6 +267,7 @@ impl<'a> World<'a> {
             alone: false,
             written: false,
             maybe: false,
+            moved: false,
         });
         let log = Rc::clone(&self.log);
         Caller { id, cancelled, log }
@@ -260,6 +281,8 @@ impl<'a> World<'a> {
         };
         let topic = self.kind.topics[self.rng.usize(0..self.kind.topics.len())];
         let timeout = Duration::from_millis(self.rng.u64(0..self.kind.timeout_ms));
+        // The order of acceptance shows in the times.
+        self.now += Duration::from_nanos(1);
         let caller = self.caller(verb, topic, timeout);
         let id = caller.id;
         let messages = match verb {
@@ -351,7 +374,7 @@ impl<'a> World<'a> {
     fn answer(&mut self, outcome: impl Fn(&Publish) -> Option<Outcome>) -> Due {
         let mut due = Due::new();
         for (id, publish) in self.publishes.iter_mut().enumerate().skip(self.done) {
-            let Some(outcome) = outcome(publish).filter(|_| publish.is_unanswered()) else {
+            let Some(outcome) = outcome(publish).filter(|_| publish.is_in_queue()) else {
                 continue;
             };
             due.push((id, outcome));
@@ -428,6 +451,8 @@ impl<'a> World<'a> {
     /// nsqd is well and no time passes: everything outstanding is answered.
     fn heal(&mut self) {
         self.nsqd.trouble = 0;
+        let due = self.take_in();
+        self.check(due);
         for _ in 0..1000 {
             if self.queue.is_empty() {
                 self.count.add("healed");
@@ -457,6 +482,10 @@ impl<'a> World<'a> {
         if self.rng.bool() {
             self.heal();
         }
+        if self.rng.bool() {
+            let due = self.take_in();
+            self.check(due);
+        }
         let drains = self.rng.bool();
         let kind = if drains {
             ErrorKind::Drained
@@ -474,6 +503,8 @@ impl<'a> World<'a> {
             drop(std::mem::replace(&mut self.queue, none));
             self.check_answers(due);
         }
+        let due = self.drop_moving();
+        self.check_answers(due);
         if let Some(link) = self.link.take() {
             self.ghosts.push(link.into_ghost());
         }

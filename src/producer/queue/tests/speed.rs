@@ -41,6 +41,7 @@ impl Loop {
                 retry_maybe_written: false,
                 pending_per_topic: None,
                 budget: usize::MAX,
+                is_pooled: false,
             }),
             out: Outbox::new(),
             topics: topics.collect(),

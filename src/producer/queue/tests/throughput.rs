@@ -112,6 +112,7 @@ impl Simulation {
             retry_maybe_written: false,
             pending_per_topic: None,
             budget: usize::MAX,
+            is_pooled: false,
         });
         queue.on_connected(world.round_trip + world.busy);
         let start = Instant::now();

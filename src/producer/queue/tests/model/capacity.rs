@@ -34,14 +34,22 @@ impl World<'_> {
 
     /// What the queue holds.
     pub(super) fn held(&self) -> Usage {
-        let mut held = Usage::default();
+        self.usage(&[Stage::Waiting, Stage::Done, Stage::Moving])
+    }
+
+    /// What counts against the limits: also what is on its way to another queue.
+    pub(super) fn used(&self) -> Usage {
+        self.usage(&[Stage::Waiting, Stage::Done])
+    }
+
+    fn usage(&self, without: &[Stage]) -> Usage {
+        let mut usage = Usage::default();
         for publish in &self.publishes[self.done..] {
-            let waits = matches!(publish.stage, Stage::Waiting | Stage::Done);
-            if !waits && !publish.is_ping() {
-                held.add(Usage::one(publish.size()));
+            if !without.contains(&publish.stage) && !publish.is_ping() {
+                usage.add(Usage::one(publish.size()));
             }
         }
-        held
+        usage
     }
 
     pub(super) fn is_topic_full(&self, topic: &str) -> bool {
@@ -56,7 +64,7 @@ impl World<'_> {
     }
 
     pub(super) fn has_capacity(&self, publishes: usize, bytes: usize) -> bool {
-        let mut held = self.held();
+        let mut held = self.used();
         held.add(Usage { publishes, bytes });
         let limit = self.kind.limits.pending;
         held.publishes <= limit.publishes && held.bytes <= limit.bytes

@@ -199,10 +199,15 @@ impl World<'_> {
             });
             let bodies = command.bodies.iter().map(read);
             assert!(bodies.eq(sizes), "{ids:?} are whole and in order");
-            let others = active()
-                .filter(queued)
-                .filter(|(_, other)| !other.is_ping() && self.order(other) == order);
-            let oldest = others.map(|(id, _)| id).take(ids.len());
+            // Of those that were never away: a younger one may have been sent while one was.
+            let stayed = |id: &usize| !self.publishes[*id].moved;
+            let ids: Vec<_> = ids.iter().copied().filter(stayed).collect();
+            let others = active().filter(queued);
+            let others = others.map(|(id, _)| id).filter(stayed).filter(|id| {
+                let other = &self.publishes[*id];
+                !other.is_ping() && self.order(other) == order
+            });
+            let oldest = others.take(ids.len());
             assert!(oldest.eq(ids.iter().copied()), "{ids:?} are the oldest");
             self.counters.commands += 1;
         }
@@ -225,8 +230,10 @@ impl World<'_> {
             if publish.is_ping() {
                 continue;
             }
-            let last = link.last.insert(order, *id);
-            assert!(last < Some(*id), "{id} is out of order");
+            // Younger ones may have been sent while it was away.
+            let last = link.last.get(order).copied();
+            assert!(last < Some(*id) || publish.moved, "{id} is out of order");
+            link.last.insert(order, last.max(Some(*id)).unwrap_or(*id));
             if publish.alone {
                 self.count.add("alone after a rejected batch");
             }
@@ -322,6 +329,13 @@ impl World<'_> {
             return Due::new();
         }
         let code = server_error(text).code();
+        if self.kind.limits.is_pooled
+            && matches!(code, ErrorCode::PubFailed | ErrorCode::DpubFailed)
+        {
+            // Another nsqd may accept it.
+            self.count.add("rejected by one nsqd");
+            return Due::new();
+        }
         let certain = !matches!(code, ErrorCode::MpubFailed | ErrorCode::Unknown);
         let on_topic = matches!(code, ErrorCode::BadTopic | ErrorCode::Unauthorized);
         if ids.len() > 1 && certain && !on_topic {

@@ -40,6 +40,7 @@ impl Kind {
                 retry_maybe_written: rng.bool(),
                 pending_per_topic: any_per_topic(rng),
                 budget: any_budget(rng),
+                is_pooled: rng.bool(),
                 batch_time: Duration::from_millis([1, 1_000][rng.usize(0..2)]),
                 batch: None,
             },
@@ -65,6 +66,7 @@ impl Kind {
                 retry_maybe_written: rng.bool(),
                 pending_per_topic: any_per_topic(rng),
                 budget: any_budget(rng),
+                is_pooled: rng.bool(),
                 batch_time: Duration::from_millis([1, 1_000][rng.usize(0..2)]),
                 batch: Some(Batch {
                     messages: [rng.usize(2..9), 256][rng.usize(0..2)],
@@ -89,6 +91,7 @@ impl Kind {
                 retry_maybe_written: rng.bool(),
                 pending_per_topic: any_per_topic(rng),
                 budget: any_budget(rng),
+                is_pooled: rng.bool(),
                 batch_time: Duration::from_millis([1, 1_000][rng.usize(0..2)]),
                 batch: Some(Batch {
                     messages: [rng.usize(10..100), 256][rng.usize(0..2)],

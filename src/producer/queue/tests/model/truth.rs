@@ -41,8 +41,14 @@ impl World<'_> {
             }
             if *outcome == Outcome::Ok && !self.publishes[*id].is_ping() {
                 let order = self.order(&self.publishes[*id]);
-                let last = self.last_ok.insert(order, *id);
-                assert!(last < Some(*id), "{id} is confirmed out of order");
+                let last = self.last_ok.get(order).copied();
+                let has_moved = self.publishes[*id].moved;
+                assert!(
+                    last < Some(*id) || has_moved,
+                    "{id} is confirmed out of order"
+                );
+                self.last_ok
+                    .insert(order, last.max(Some(*id)).unwrap_or(*id));
             }
         }
         answers.sort_by_key(|(id, _)| *id);
@@ -92,9 +98,11 @@ impl World<'_> {
         let (queue, held) = (&self.queue, self.held());
         assert_eq!(queue.counters(), self.counters);
         assert_eq!(queue.accounting.held, held, "held");
+        let used = self.used();
+        assert_eq!(queue.accounting.capacity.held(), used, "used");
         let in_flight = queue.in_flight();
         let (pending, window) = (self.kind.limits.pending, self.kind.limits.window);
-        assert!(held.publishes <= pending.publishes && held.bytes <= pending.bytes);
+        assert!(used.publishes <= pending.publishes && used.bytes <= pending.bytes);
         let within = in_flight.publishes <= window.publishes && in_flight.bytes <= window.bytes;
         assert!(within || in_flight.publishes == 1, "{in_flight:?}");
         let mut together = queue.queued();
@@ -103,7 +111,7 @@ impl World<'_> {
         assert_eq!(queue.oldest_end(), self.oldest_end(), "oldest end");
         let is_open = |publish: &&Publish| {
             // A cancelled ping is not awaited.
-            publish.is_unanswered() && !(publish.is_ping() && publish.cancelled.get())
+            publish.is_in_queue() && !(publish.is_ping() && publish.cancelled.get())
         };
         let open = self.publishes[self.done..].iter().filter(is_open);
         let earliest = open.map(|publish| publish.deadline).min();

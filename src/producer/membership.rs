@@ -1,0 +1,97 @@
+//! A producer as a member of a pool: what the pool asks of it, and what the pool sees of it.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix::{Message, WeakRecipient};
+
+use super::{
+    denied_topics::DeniedTopics,
+    failures::{FailureSink, ReplyTo},
+    queue::{Capacity, Moving},
+};
+use crate::link::ConnectionEvent;
+
+/// Gives a member publishes of the pool: one message per burst.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct TakeIn(pub(crate) Moving<ReplyTo>);
+
+/// Makes a member give back what is queued and not in flight.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct GiveBack;
+
+/// What a member reports to its pool.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct FromMember {
+    pub(crate) member: MemberId,
+    pub(crate) report: MemberReport,
+}
+
+/// Tells the members apart that a pool has had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MemberId(pub(crate) u64);
+
+pub(crate) enum MemberReport {
+    /// Its connection has changed.
+    Connection(ConnectionEvent),
+    /// These publishes are to go to another member: this one has no connection, or the pool has
+    /// asked for them.
+    GivenBack(Moving<ReplyTo>),
+}
+
+/// What the pool sees of a member without a message. The member writes it after each burst.
+#[derive(Debug, Default)]
+pub(crate) struct MemberView {
+    /// The connection is up, and not closing.
+    pub(crate) is_up: Cell<bool>,
+    /// The connection ended with a rejection that concerns one message or topic. It is replaced at
+    /// once, and what is queued stays.
+    pub(crate) is_replacing: Cell<bool>,
+    /// Publishes queued and in flight.
+    pub(crate) outstanding: Cell<usize>,
+    /// When the oldest command in flight was sent.
+    pub(crate) oldest: Cell<Option<Instant>>,
+    /// Commands that nsqd has answered with `OK`, and the time of all their answers.
+    pub(crate) answers: Cell<(u64, Duration)>,
+    /// Number of publishes that it has taken in.
+    pub(crate) taken_in: Cell<u64>,
+}
+
+/// What a member has of its pool.
+pub(crate) struct Membership {
+    pub(crate) member: MemberId,
+    pub(crate) pool: WeakRecipient<FromMember>,
+    pub(crate) view: Rc<MemberView>,
+    /// What the queues of the pool may hold together.
+    pub(crate) capacity: Rc<Capacity>,
+    /// The topics that the nsqds of all members have denied.
+    pub(crate) denied_topics: Rc<RefCell<DeniedTopics>>,
+    /// Where the pool's failures go.
+    pub(crate) failures: Arc<FailureSink>,
+}
+
+impl Membership {
+    /// Reports to the pool, unless it has ended. Returns whether it has not.
+    pub(super) fn report(&self, report: MemberReport) -> bool {
+        let Some(pool) = self.pool.upgrade() else {
+            return false;
+        };
+        pool.do_send(FromMember {
+            member: self.member,
+            report,
+        });
+        true
+    }
+
+    /// Whether the pool can take publishes back.
+    pub(super) fn has_pool(&self) -> bool {
+        self.pool.upgrade().is_some_and(|pool| pool.connected())
+    }
+}

@@ -1,0 +1,131 @@
+//! How many publishes may be accepted: by one queue, or by the queues of a pool together.
+
+use std::{
+    cell::{Cell, RefCell},
+    task::Waker,
+};
+
+use super::{limits::Usage, topic_limit::TopicLimit};
+use crate::{error::Cause, protocol::Topic};
+
+/// The limits of what is accepted and not answered, and what of them is used.
+///
+/// A publish uses it from its acceptance until its entry leaves the last queue. One that moves
+/// between the queues of a pool keeps its share.
+pub(crate) struct Capacity {
+    limit: Usage,
+    held: Cell<Usage>,
+    /// `None`: a topic has no limit of its own.
+    topics: Option<RefCell<TopicLimit>>,
+    /// The task that is woken when a publish leaves: it waits for capacity.
+    waiting: RefCell<Option<Waker>>,
+}
+
+impl Capacity {
+    pub(crate) fn new(limit: Usage, per_topic: Option<usize>) -> Self {
+        Self {
+            limit,
+            held: Cell::default(),
+            topics: per_topic.map(|limit| RefCell::new(TopicLimit::new(limit))),
+            waiting: RefCell::default(),
+        }
+    }
+
+    /// What all publishes use.
+    pub(crate) fn held(&self) -> Usage {
+        self.held.get()
+    }
+
+    /// Returns whether `usage` can be accepted now.
+    pub(super) fn has_capacity(&self, usage: Usage) -> bool {
+        self.held.get().plus(usage).fits(self.limit)
+    }
+
+    /// Returns whether a topic has as many publishes as it may have.
+    pub(super) fn is_topic_full(&self, topic: &Topic) -> bool {
+        let topics = self.topics.as_ref().map(RefCell::borrow);
+        topics.is_some_and(|topics| topics.held(topic) >= topics.limit())
+    }
+
+    /// Sets whether topics that have capacity again are noted from now on.
+    pub(super) fn note_freed_topics(&self, is_noted: bool) {
+        if let Some(topics) = &self.topics {
+            topics.borrow_mut().notes_freed = is_noted;
+        }
+    }
+
+    /// Returns the topics that were full and have capacity again, since the last call.
+    pub(super) fn take_freed_topics(&self) -> Vec<Topic> {
+        let topics = self.topics.as_ref();
+        topics.map_or_else(Vec::new, |topics| topics.borrow_mut().take_freed())
+    }
+
+    /// Returns whether `usage` could be accepted by an empty queue.
+    pub(super) fn may_fit(&self, usage: Usage) -> bool {
+        usage.fits(self.limit)
+    }
+
+    /// The cause if `usage` exceeds the capacity.
+    pub(super) fn full_cause(&self, topic: &Topic, usage: Usage) -> Cause {
+        let (limit, held) = (self.limit, self.held.get());
+        if self.is_topic_full(topic)
+            && let Some(topics) = self.topics.as_ref().map(RefCell::borrow)
+        {
+            return Cause::Full {
+                option: "max_pending_per_topic",
+                unit: "publishes of the topic",
+                held: topics.held(topic),
+                size: 1,
+                limit: topics.limit(),
+            };
+        }
+        if held.plus(usage).publishes > limit.publishes {
+            Cause::Full {
+                option: "max_pending",
+                unit: "publishes",
+                held: held.publishes,
+                size: usage.publishes,
+                limit: limit.publishes,
+            }
+        } else {
+            Cause::Full {
+                option: "max_pending_bytes",
+                unit: "bytes",
+                held: held.bytes,
+                size: usage.bytes,
+                limit: limit.bytes,
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn accept(&self, topic: &Topic, usage: Usage) {
+        self.held.set(self.held.get().plus(usage));
+        if let Some(topics) = &self.topics {
+            topics.borrow_mut().accept(topic);
+        }
+    }
+
+    #[inline]
+    pub(super) fn release(&self, topic: &Topic, usage: Usage) {
+        self.held.set(self.held.get().minus(usage));
+        if let Some(topics) = &self.topics {
+            topics.borrow_mut().release(topic);
+        }
+    }
+
+    /// Lets a task wait until [`wake`](Self::wake) is called.
+    pub(crate) fn wait(&self, waker: &Waker) {
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *waiting = Some(waker.clone());
+        }
+    }
+
+    /// Wakes the task that waits: publishes may have left.
+    pub(crate) fn wake(&self) {
+        if let Some(waiting) = self.waiting.take() {
+            waiting.wake();
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Which members of a pool a publish went to.
+
+use std::time::{Duration, Instant};
+
+use crate::protocol::ServerError;
+
+/// Shortest time between two moves of a publish to the same member.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Members of a pool, one bit for each.
+pub(crate) type MemberSet = u64;
+
+/// The members that have given a publish back.
+#[derive(Debug, Clone)]
+pub(crate) struct Tried {
+    /// Those that gave it back at `since` or later.
+    members: MemberSet,
+    since: Instant,
+    /// Those whose nsqd rejected it because of its own state.
+    rejected_by: MemberSet,
+    /// nsqd's latest rejection.
+    rejection: Option<ServerError>,
+    /// The rejection is not assigned to a member yet.
+    is_rejected: bool,
+}
+
+impl Tried {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            members: 0,
+            since: now,
+            rejected_by: 0,
+            rejection: None,
+            is_rejected: false,
+        }
+    }
+
+    pub(super) fn note_rejection(&mut self, error: &ServerError) {
+        self.rejection = Some(error.clone());
+        self.is_rejected = true;
+    }
+
+    /// Notes that a member has given it back.
+    pub(super) fn on_given_back(&mut self, member: MemberSet, now: Instant) {
+        if now >= self.since + RETRY_AFTER {
+            self.members = 0;
+        }
+        self.members |= member;
+        self.since = now;
+        if std::mem::take(&mut self.is_rejected) {
+            self.rejected_by |= member;
+        }
+    }
+
+    /// Returns the members that it does not go to now, and until when.
+    pub(crate) fn excluded(&self, now: Instant) -> (MemberSet, Instant) {
+        let until = self.since + RETRY_AFTER;
+        (if now < until { self.members } else { 0 }, until)
+    }
+
+    /// Returns the rejection, if all of these members have rejected it.
+    pub(crate) fn rejected_by_all(&self, members: MemberSet) -> Option<&ServerError> {
+        let is_by_all = members & !self.rejected_by == 0;
+        self.rejection.as_ref().filter(|_| is_by_all)
+    }
+}
