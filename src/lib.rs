@@ -162,6 +162,7 @@ pub mod consumer;
 mod error;
 mod handle;
 mod link;
+pub mod pool;
 pub mod producer;
 pub mod protocol;
 mod runtime;
@@ -175,8 +176,8 @@ pub mod embedded;
 pub use self::{
     config::{
         BackoffStrategy, ConfigOption, ConfigScope, ConnectionConfig, ConnectionConfigBuilder,
-        ConsumerConfig, ConsumerConfigBuilder, ProducerConfig, ProducerConfigBuilder, TlsVersion,
-        WaitForConnection,
+        ConsumerConfig, ConsumerConfigBuilder, PoolConfig, PoolConfigBuilder, ProducerConfig,
+        ProducerConfigBuilder, TlsVersion, WaitForConnection,
     },
     conn::{ConnectFuture, ConnectTarget, Connector, Transport},
     consumer::{
@@ -187,10 +188,11 @@ pub use self::{
         AddNsqdError, AnswerError, ConfigError, ConnectionError, Delivery, ErrorKind, ErrorScope,
         PublishError, TlsFailure, WaitError,
     },
-    handle::{ConsumerHandle, HandleEvent, ProducerHandle, Readiness},
+    handle::{ConsumerHandle, ProducerHandle, Publisher, Readiness},
     link::{
         ConnectionEvent, DeferredReply, Reconnect, SubscribeEvents, Unsubscribe, WaitConnected,
     },
+    pool::ProducerPool,
     producer::{
         AnyPublish, DeferredPublish, Latency, MultiPublish, Ping, Producer, ProducerEvent,
         ProducerState, Publish, PublishExt, PublishFailure, SubscribeFailures,

@@ -13,9 +13,11 @@ mod duration;
 mod go_nsq;
 #[cfg(feature = "rustls")]
 mod pem;
+mod pool;
 mod producer;
 mod redact;
 mod sources;
+mod strategy;
 mod table;
 #[cfg(feature = "rustls")]
 mod tls;
@@ -30,7 +32,9 @@ pub use self::{
     backoff_strategy::BackoffStrategy,
     connection::{ConnectionConfig, ConnectionConfigBuilder},
     consumer::{ConsumerConfig, ConsumerConfigBuilder},
+    pool::{PoolConfig, PoolConfigBuilder},
     producer::{ProducerConfig, ProducerConfigBuilder},
+    strategy::Strategy,
     table::{ConfigOption, ConfigScope},
     value::TlsVersion,
     wait_for_connection::WaitForConnection,
@@ -142,6 +146,9 @@ macro_rules! builder_example {
     (ConsumerConfig) => {
         "ConsumerConfig::builder(\"nsqd.example.org:4150\")"
     };
+    (PoolConfig) => {
+        "PoolConfig::builder([\"nsqd-1:4150\", \"nsqd-2:4150\"])"
+    };
     (ProducerConfig) => {
         "ProducerConfig::builder(\"nsqd.example.org:4150\")"
     };
@@ -150,6 +157,7 @@ macro_rules! builder_example {
 connection_methods!(ConnectionConfigBuilder, ConnectionConfig);
 connection_methods!(ProducerConfigBuilder, ProducerConfig);
 connection_methods!(ConsumerConfigBuilder, ConsumerConfig);
+connection_methods!(PoolConfigBuilder, PoolConfig);
 
 impl ConnectionSettings {
     fn set_secret_provider<F>(&mut self, provider: impl Fn() -> F + Send + Sync + 'static)

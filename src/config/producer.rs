@@ -169,6 +169,36 @@ impl ProducerConfig {
         &self.options
     }
 
+    /// Returns a configuration that names no nsqd: only its options are used.
+    pub(super) fn without_address(connection: ConnectionConfig, options: ProducerOptions) -> Self {
+        Self {
+            #[cfg(feature = "rustls")]
+            tls: None,
+            address: "".into(),
+            connection,
+            options,
+        }
+    }
+
+    /// Returns the configuration with these options for the nsqd at `address`, which is checked
+    /// unless there is a connector.
+    pub(super) fn from_parts(
+        address: &str,
+        connection: ConnectionConfig,
+        options: ProducerOptions,
+    ) -> Result<Self, ConfigError> {
+        if !connection.has_connector() {
+            check_address(address)?;
+        }
+        Ok(Self {
+            #[cfg(feature = "rustls")]
+            tls: connection.tls(address)?,
+            address: address.into(),
+            connection,
+            options,
+        })
+    }
+
     /// Returns what a [`Connector`] is passed at each attempt to connect, for a test that calls one
     /// without a producer.
     ///
@@ -255,21 +285,12 @@ impl ProducerConfigBuilder {
             Ok([address]) => address,
             Err(addresses) => return Err(ConfigCause::Addresses(addresses.len()).into()),
         };
-        if self.connection.connector.is_none() {
-            check_address(&address)?;
-        }
         self.values.check()?;
         let connection = match self.shared {
             Some(config) => config,
             None => self.connection.build()?,
         };
-        Ok(ProducerConfig {
-            #[cfg(feature = "rustls")]
-            tls: connection.tls(&address)?,
-            address: address.into(),
-            connection,
-            options: self.values.options,
-        })
+        ProducerConfig::from_parts(&address, connection, self.values.options)
     }
 
     pub(super) fn settings(&mut self) -> &mut ConnectionSettings {

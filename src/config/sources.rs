@@ -96,7 +96,11 @@ pub(super) fn options(
 /// Whether an option configures another kind of actor than `scope`. A program with producers and
 /// consumers has the variables of both.
 fn is_of_another_actor(option: &str, scope: ConfigScope) -> bool {
-    table::row(option).is_some_and(|row| ![scope, ConfigScope::Connection].contains(&row.scope))
+    let is_own = |of: ConfigScope| match scope {
+        ConfigScope::Pool if of == ConfigScope::Producer => true,
+        _ => of == scope || of == ConfigScope::Connection,
+    };
+    table::row(option).is_some_and(|row| !is_own(row.scope))
 }
 
 /// Returns the addresses and options that the variables set for an actor. Variables for another

@@ -13,6 +13,7 @@ use super::{
     backoff_strategy::BackoffStrategy,
     duration,
     redact::shown,
+    strategy::Strategy,
     value::{Kind, TlsVersion, Value},
     wait_for_connection::WaitForConnection,
 };
@@ -33,6 +34,8 @@ pub enum ConfigScope {
     Producer,
     /// A consumer: an option of [`ConsumerConfig`](crate::ConsumerConfig).
     Consumer,
+    /// A pool of producers: an option of [`PoolConfig`](crate::PoolConfig).
+    Pool,
 }
 
 impl ConfigScope {
@@ -44,6 +47,7 @@ impl ConfigScope {
             Self::Connection => "connection",
             Self::Producer => "producer",
             Self::Consumer => "consumer",
+            Self::Pool => "pool",
         }
     }
 }
@@ -181,6 +185,7 @@ pub(super) fn row(name: &str) -> Option<&'static ConfigOption> {
         <Values<ConnectionOptions> as ByName>::TABLE,
         <Values<ProducerOptions> as ByName>::TABLE,
         <Values<ConsumerOptions> as ByName>::TABLE,
+        <Values<PoolOptions> as ByName>::TABLE,
     ];
     tables.into_iter().flatten().find(|row| row.name == name)
 }
@@ -585,15 +590,39 @@ macro_rules! consumer_options {
     };
 }
 
+macro_rules! pool_options {
+    ($make:ident $arguments:tt) => {
+        $make! { $arguments
+            /// How a member is chosen: `spread` (all share the load), `primary` (the first that is
+            /// up) or `per_topic` (for each topic the first that is up in an order of its own).
+            strategy: Strategy [Strategy] = Strategy::Spread => "spread",
+                in () => "spread, primary or per_topic";
+            /// Time that a member must be up again before a topic returns to it, with `primary` and
+            /// `per_topic`.
+            failback_after: Duration [Duration] = secs(5) => "5s",
+                in millis(0)..=secs(86_400) => "a duration from 0s to 24h";
+            /// Maximum number of members. What nsqlookupds name beyond that is not used.
+            max_members: usize [usize] = 64 => "64",
+                in 1..=64 => "a number from 1 to 64";
+        }
+    };
+}
+
 connection_options!(define[ConnectionOptions, Connection]);
 connection_options!(setters[ConnectionConfigBuilder, values, ConnectionOptions]);
 connection_options!(setters[ProducerConfigBuilder, connection_values, ConnectionOptions]);
 connection_options!(setters[ConsumerConfigBuilder, connection_values, ConnectionOptions]);
+connection_options!(setters[PoolConfigBuilder, connection_values, ConnectionOptions]);
 connection_options!(getters[ConnectionConfig, values]);
 
 producer_options!(define[ProducerOptions, Producer]);
 producer_options!(setters[ProducerConfigBuilder, values, ProducerOptions]);
+producer_options!(setters[PoolConfigBuilder, producer_values, ProducerOptions]);
 producer_options!(getters[ProducerConfig, values]);
+
+pool_options!(define[PoolOptions, Pool]);
+pool_options!(setters[PoolConfigBuilder, values, PoolOptions]);
+pool_options!(getters[PoolConfig, values]);
 
 consumer_options!(define[ConsumerOptions, Consumer]);
 consumer_options!(setters[ConsumerConfigBuilder, values, ConsumerOptions]);

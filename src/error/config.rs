@@ -31,6 +31,7 @@ impl ConfigError {
             ConfigCause::Address { .. }
             | ConfigCause::Url { .. }
             | ConfigCause::Addresses(_)
+            | ConfigCause::TooManyMembers { .. }
             | ConfigCause::NoAddress { .. } => None,
         }
     }
@@ -110,8 +111,10 @@ pub(crate) enum ConfigCause {
     },
     #[error("URL \"{url}\": {problem}; expected nsq://host:port, such as nsq://127.0.0.1:4150")]
     Url { url: String, problem: &'static str },
-    #[error("a producer takes one nsqd address, not {0}; start one producer per nsqd")]
+    #[error("a producer takes one nsqd address, not {0}; start a pool for several nsqds")]
     Addresses(usize),
+    #[error("{members} nsqd addresses exceed max_members ({max})")]
+    TooManyMembers { members: usize, max: usize },
     #[error(
         "environment variable {variable} is not set or empty; it must be the address of nsqd, such as \
          127.0.0.1:4150"

@@ -1,6 +1,7 @@
 //! The error types: of a publish, of a configuration, of a connection, and of waiting for a
 //! connection.
 
+mod add_member;
 mod add_nsqd;
 mod answer;
 mod config;
@@ -11,6 +12,7 @@ mod tls;
 mod wait;
 
 pub use self::{
+    add_member::AddMemberError,
     add_nsqd::AddNsqdError,
     answer::AnswerError,
     config::ConfigError,

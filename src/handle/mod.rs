@@ -7,6 +7,6 @@ mod thread;
 
 pub use self::{
     consumer::ConsumerHandle,
-    producer::{HandleEvent, ProducerHandle},
+    producer::{ProducerHandle, Publisher},
     readiness::Readiness,
 };

@@ -2,24 +2,25 @@
 
 use std::{io, time::Duration};
 
-use actix::{Addr, Message, Recipient};
+use actix::{Actor, Addr, Context, Handler, Message, Recipient};
 use actix_rt::ArbiterHandle;
 use bytes::Bytes;
 
 use super::{Readiness, thread::start_in_thread};
 use crate::{
-    config::ProducerConfig,
+    config::{PoolConfig, ProducerConfig},
     error::{PublishError, WaitError},
-    link::{ConnectionEvent, Reconnect, SubscribeEvents, Unsubscribe, WaitConnected},
+    link::{Reconnect, SubscribeEvents, Unsubscribe, WaitConnected},
+    pool::{self, PoolStats, ProducerPool},
     producer::{
         AnyPublish, DeferredPublish, Drain, DrainReport, GetState, GetStats, MultiPublish, Ping,
-        Producer, ProducerEvent, ProducerState, Publish, PublishWhenPossible, Stats,
+        Producer, ProducerState, Publish, PublishWhenPossible, Stats,
     },
     protocol::{NameError, Topic},
 };
 
-/// A [`Producer`] for programs without actors: the same queue and the same guarantees as async
-/// methods. It is cheap to clone and works from every thread and runtime.
+/// A [`Producer`], or a [`ProducerPool`], for programs without actors: the same queue and the same
+/// guarantees as async methods. It is cheap to clone and works from every thread and runtime.
 ///
 /// Instead of failing with [`ErrorKind::Full`](crate::ErrorKind::Full) its methods apply
 /// backpressure: they wait until the queue has capacity, as part of the publish's time. Waiting
@@ -39,9 +40,30 @@ use crate::{
 ///     Ok(())
 /// }
 /// ```
-#[derive(Debug, Clone)]
-pub struct ProducerHandle {
-    producer: Addr<Producer>,
+///
+/// `ProducerHandle<ProducerPool>` publishes to several nsqds:
+///
+/// ```no_run
+/// use actix_nsq::{PoolConfig, ProducerHandle};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = PoolConfig::new(["nsqd-1:4150", "nsqd-2:4150"])?;
+/// let nsq = ProducerHandle::start_pool_in_thread(config)?;
+/// nsq.publish("orders", "an order").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct ProducerHandle<A: Actor = Producer> {
+    producer: Addr<A>,
+}
+
+impl<A: Actor> Clone for ProducerHandle<A> {
+    fn clone(&self) -> Self {
+        Self {
+            producer: self.producer.clone(),
+        }
+    }
 }
 
 impl ProducerHandle {
@@ -80,8 +102,108 @@ impl ProducerHandle {
         Ok(Self { producer })
     }
 
-    /// The producer's address, for messages that have no method here.
-    pub fn address(&self) -> &Addr<Producer> {
+    /// Checks that nsqd responds; see [`Ping`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Ping`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`Ping`].
+    pub async fn ping(&self, timeout: Duration) -> Result<(), PublishError> {
+        self.producer.send(Ping { timeout }).await?
+    }
+
+    /// Returns how many connections are up: 1 of 1, or 0 of 1 if the producer is not connected,
+    /// draining or stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing.
+    pub async fn state(&self) -> Readiness {
+        let state = self.producer.send(GetState).await;
+        let is_up = state.is_ok_and(|state| state == ProducerState::Connected);
+        Readiness::new(usize::from(is_up), 1)
+    }
+
+    /// Returns the producer's statistics.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) if the producer has stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing.
+    pub async fn stats(&self) -> Result<Stats, PublishError> {
+        Ok(self.producer.send(GetStats).await?)
+    }
+}
+
+impl ProducerHandle<ProducerPool> {
+    /// Starts a pool of producers on the current arbiter.
+    ///
+    /// # Panics
+    ///
+    /// Outside of an actix `System` and a tokio `LocalSet`; use
+    /// [`start_pool_in_thread`](Self::start_pool_in_thread) there.
+    #[track_caller]
+    pub fn start_pool(config: PoolConfig) -> Self {
+        Self {
+            producer: ProducerPool::start(config),
+        }
+    }
+
+    /// Starts a pool of producers on `arbiter`, together with its connections; see
+    /// [`ProducerPool::start_in_arbiter`].
+    pub fn start_pool_in_arbiter(arbiter: &ArbiterHandle, config: PoolConfig) -> Self {
+        Self {
+            producer: ProducerPool::start_in_arbiter(arbiter, config),
+        }
+    }
+
+    /// Starts a pool of producers in a thread of its own; see
+    /// [`start_in_thread`](ProducerHandle::start_in_thread).
+    ///
+    /// # Errors
+    ///
+    /// The operating system's error if the thread cannot be started, or an error if its `System`
+    /// cannot be.
+    pub fn start_pool_in_thread(config: PoolConfig) -> io::Result<Self> {
+        let producer = start_in_thread(|guard| ProducerPool::start_with_guard(config, guard))?;
+        Ok(Self { producer })
+    }
+
+    /// Returns how many members of the pool are connected; none if the pool has stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing.
+    pub async fn state(&self) -> Readiness {
+        let state = self.producer.send(pool::GetState).await;
+        state.map_or(Readiness::new(0, 0), |state| {
+            Readiness::new(state.up, state.members)
+        })
+    }
+
+    /// Returns the pool's statistics.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) if the pool has stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing.
+    pub async fn stats(&self) -> Result<PoolStats, PublishError> {
+        Ok(self.producer.send(pool::GetStats).await?)
+    }
+}
+
+impl<A: Publisher> ProducerHandle<A> {
+    /// The address of the producer or pool, for messages that have no method here.
+    pub fn address(&self) -> &Addr<A> {
         &self.producer
     }
 
@@ -189,58 +311,28 @@ impl ProducerHandle {
         self.producer.send(WaitConnected { timeout }).await?
     }
 
-    /// Checks that nsqd responds; see [`Ping`].
-    ///
-    /// # Errors
-    ///
-    /// As for [`Ping`].
-    ///
-    /// # Cancel safety
-    ///
-    /// As for [`Ping`].
-    pub async fn ping(&self, timeout: Duration) -> Result<(), PublishError> {
-        self.producer.send(Ping { timeout }).await?
-    }
-
     /// Replaces the connection; see [`Reconnect`].
     pub fn reconnect(&self) {
         self.producer.do_send(Reconnect);
     }
 
-    /// Returns how many connections are up: 1 of 1, or 0 of 1 if the producer is not connected,
-    /// draining or stopped.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing.
-    pub async fn state(&self) -> Readiness {
-        let state = self.producer.send(GetState).await;
-        let is_up = state.is_ok_and(|state| state == ProducerState::Connected);
-        Readiness::new(usize::from(is_up), 1)
-    }
-
-    /// Returns the producer's statistics.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) if the producer has stopped.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing.
-    pub async fn stats(&self) -> Result<Stats, PublishError> {
-        Ok(self.producer.send(GetStats).await?)
-    }
-
-    /// Sends the events of the connection or of the producer to `recipient`, beginning with the
-    /// current state; see [`SubscribeEvents`].
-    pub fn subscribe<E: HandleEvent>(&self, recipient: Recipient<E>) {
-        E::subscribe(&self.producer, recipient);
+    /// Sends the events of type `E` to `recipient`, beginning with the current state; see
+    /// [`SubscribeEvents`].
+    pub fn subscribe<E>(&self, recipient: Recipient<E>)
+    where
+        A: Handler<SubscribeEvents<E>>,
+        E: Message<Result = ()> + Send + 'static,
+    {
+        self.producer.do_send(SubscribeEvents(recipient));
     }
 
     /// Ends a subscription; see [`Unsubscribe`].
-    pub fn unsubscribe<E: HandleEvent>(&self, recipient: Recipient<E>) {
-        E::unsubscribe(&self.producer, recipient);
+    pub fn unsubscribe<E>(&self, recipient: Recipient<E>)
+    where
+        A: Handler<Unsubscribe<E>>,
+        E: Message<Result = ()> + Send + 'static,
+    {
+        self.producer.do_send(Unsubscribe(recipient));
     }
 
     /// Shuts the producer down gracefully; see [`Drain`].
@@ -257,33 +349,32 @@ impl ProducerHandle {
     }
 }
 
-/// The events that a [`ProducerHandle`] can be asked for: [`ConnectionEvent`] and
-/// [`ProducerEvent`].
-pub trait HandleEvent: Message<Result = ()> + Send + Sized + sealed::Sealed + 'static {
-    #[doc(hidden)]
-    fn subscribe(producer: &Addr<Producer>, recipient: Recipient<Self>);
-    #[doc(hidden)]
-    fn unsubscribe(producer: &Addr<Producer>, recipient: Recipient<Self>);
+/// The actors that a [`ProducerHandle`] can stand for: [`Producer`] and [`ProducerPool`].
+pub trait Publisher:
+    Actor<Context = Context<Self>>
+    + Handler<WaitConnected>
+    + Handler<Reconnect>
+    + Handler<Drain>
+    + sealed::Sealed
+{
 }
 
-macro_rules! handle_events {
-    ($($event:ident)+) => {$(
-        impl sealed::Sealed for $event {}
+impl Publisher for Producer {}
 
-        impl HandleEvent for $event {
-            fn subscribe(producer: &Addr<Producer>, recipient: Recipient<Self>) {
-                producer.do_send(SubscribeEvents(recipient));
-            }
-
-            fn unsubscribe(producer: &Addr<Producer>, recipient: Recipient<Self>) {
-                producer.do_send(Unsubscribe(recipient));
-            }
-        }
-    )+};
-}
-
-handle_events! { ConnectionEvent ProducerEvent }
+impl Publisher for ProducerPool {}
 
 mod sealed {
-    pub trait Sealed {}
+    use actix::Handler;
+
+    use crate::{
+        pool::ProducerPool,
+        producer::{Producer, PublishWhenPossible},
+    };
+
+    #[allow(private_bounds, reason = "no other crate implements it")]
+    pub trait Sealed: Handler<PublishWhenPossible> {}
+
+    impl Sealed for Producer {}
+
+    impl Sealed for ProducerPool {}
 }

@@ -243,12 +243,8 @@ impl Producer {
         if !given_back.is_empty() {
             membership.report(MemberReport::GivenBack(given_back));
         }
-        let view = &membership.view;
-        view.is_up.set(state == LinkState::Connected);
-        view.outstanding.set(queue.held());
-        view.oldest.set(queue.oldest_since());
-        view.answers.set(queue.answers());
-        membership.capacity.wake();
+        membership.view.is_up.set(state == LinkState::Connected);
+        membership.view.show(&mut queue);
         !queue.has_work()
     }
 
@@ -359,6 +355,9 @@ impl Producer {
     /// The drain has ended, and everything is answered.
     fn on_drained(&mut self, ctx: &mut Context<Self>) {
         let counters = self.shared.queue.borrow().counters();
+        if let Some(membership) = &self.membership {
+            membership.view.show(&mut self.shared.queue.borrow_mut());
+        }
         let report = DrainReport::between(self.counters_before_drain, counters);
         // No timer is left that would log them later.
         self.shared.failures.log();

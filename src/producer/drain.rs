@@ -68,7 +68,7 @@ impl DrainReport {
         self.not_written == 0 && self.maybe_written == 0 && self.maybe_partial == 0
     }
 
-    pub(super) fn between(before: Counters, after: Counters) -> Self {
+    pub(crate) fn between(before: Counters, after: Counters) -> Self {
         Self {
             ok: after.ok - before.ok,
             not_written: after.not_written - before.not_written,

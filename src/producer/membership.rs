@@ -12,7 +12,8 @@ use actix::{Message, WeakRecipient};
 use super::{
     denied_topics::DeniedTopics,
     failures::{FailureSink, ReplyTo},
-    queue::{Capacity, Moving},
+    queue::{Capacity, Counters, Moving},
+    session::Queue,
 };
 use crate::link::ConnectionEvent;
 
@@ -47,13 +48,15 @@ pub(crate) enum MemberReport {
 }
 
 /// What the pool sees of a member without a message. The member writes it after each burst.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct MemberView {
     /// The connection is up, and not closing.
     pub(crate) is_up: Cell<bool>,
     /// The connection ended with a rejection that concerns one message or topic. It is replaced at
     /// once, and what is queued stays.
     pub(crate) is_replacing: Cell<bool>,
+    /// Every publish is answered.
+    pub(crate) is_idle: Cell<bool>,
     /// Publishes queued and in flight.
     pub(crate) outstanding: Cell<usize>,
     /// When the oldest command in flight was sent.
@@ -62,6 +65,32 @@ pub(crate) struct MemberView {
     pub(crate) answers: Cell<(u64, Duration)>,
     /// Number of publishes that it has taken in.
     pub(crate) taken_in: Cell<u64>,
+    pub(crate) counters: Cell<Counters>,
+}
+
+impl MemberView {
+    pub(crate) fn new() -> Self {
+        Self {
+            is_up: Cell::new(false),
+            is_replacing: Cell::new(false),
+            is_idle: Cell::new(true),
+            outstanding: Cell::new(0),
+            oldest: Cell::new(None),
+            answers: Cell::new((0, Duration::ZERO)),
+            taken_in: Cell::new(0),
+            counters: Cell::new(Counters::default()),
+        }
+    }
+
+    /// Shows the present state of the queue.
+    pub(super) fn show(&self, queue: &mut Queue) {
+        self.is_idle.set(queue.is_empty());
+        self.outstanding.set(queue.held());
+        self.oldest.set(queue.oldest_since());
+        self.answers.set(queue.answers());
+        self.counters.set(queue.counters());
+        queue.capacity().wake();
+    }
 }
 
 /// What a member has of its pool.

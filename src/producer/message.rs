@@ -261,7 +261,7 @@ impl AnyPublish {
         }
     }
 
-    pub(super) fn into_request(self) -> PublishRequest {
+    pub(crate) fn into_request(self) -> PublishRequest {
         match self {
             Self::Publish(Publish(request))
             | Self::MultiPublish(MultiPublish(request))
@@ -273,8 +273,8 @@ impl AnyPublish {
 /// What every message that publishes contains.
 #[derive(Clone)]
 pub(crate) struct PublishRequest {
-    pub(super) topic: Result<Topic, NameError>,
-    pub(super) payload: Payload,
+    pub(crate) topic: Result<Topic, NameError>,
+    pub(crate) payload: Payload,
     expires_in: Option<Duration>,
 }
 
@@ -291,7 +291,7 @@ impl PublishRequest {
     }
 
     /// Time until the result; `longest` is the option `publish_timeout`.
-    pub(super) fn timeout(&self, longest: Duration) -> Duration {
+    pub(crate) fn timeout(&self, longest: Duration) -> Duration {
         self.expires_in
             .map_or(longest, |timeout| timeout.min(longest))
     }

@@ -22,18 +22,6 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::{
-    actor::BUDGET,
-    denied_topics::DeniedTopics,
-    failures::{FailureSink, ReplyTo},
-    membership::{FromMember, GiveBack, MemberId, MemberReport, MemberView, Membership, TakeIn},
-    message::PublishRequest,
-    publish::{PublishWhenPossible, Shared},
-    queue::{
-        Batch, Capacity, Counters, Limits, MemberSet, Moving, Pending, RETRY_AFTER, Reply, Route,
-        Routed, TransactionQueue, Usage, WhenFull,
-    },
-};
 pub use self::{
     actor::Producer,
     drain::{Drain, DrainReport},
@@ -44,4 +32,17 @@ pub use self::{
     publish_ext::PublishExt,
     queue::Latency,
     stats::{GetState, GetStats, ProducerEvent, ProducerState, Stats},
+};
+pub(crate) use self::{
+    actor::limits,
+    denied_topics::DeniedTopics,
+    failures::{FailureSink, ReplyTo},
+    membership::{FromMember, GiveBack, MemberId, MemberReport, MemberView, Membership, TakeIn},
+    message::PublishRequest,
+    publish::{PublishWhenPossible, Shared},
+    publish_ext::sealed::Sealed,
+    queue::{
+        Batch, Counters, Limits, MemberSet, Moving, Pending, Route, Routed, TransactionQueue,
+        WhenFull,
+    },
 };

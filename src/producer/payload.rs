@@ -20,7 +20,7 @@ pub(crate) enum Payload {
 
 impl Payload {
     /// Rejects what nsqd would reject by closing the connection.
-    pub(super) fn check(&self, config: &ProducerConfig) -> Result<(), Cause> {
+    pub(crate) fn check(&self, config: &ProducerConfig) -> Result<(), Cause> {
         let check = |body: &Bytes, index| match (body.len(), config.max_publish_size()) {
             (0, _) => Err(Cause::EmptyBody { index }),
             (size, limit) if size > limit => Err(Cause::TooLarge { index, size, limit }),

@@ -14,13 +14,13 @@ use crate::{
     protocol::{NameError, Topic},
 };
 
-/// Publishes through a producer's address, with one `?` where `addr.send(message).await??` has two.
+/// Publishes through the address of a producer or pool, with one `?` where `addr.send(message).await??` has two.
 ///
-/// As with `send`, the message enters the producer's mailbox when the method is called, and if the
+/// As with `send`, the message enters the actor's mailbox when the method is called, and if the
 /// queue is full, the result is [`ErrorKind::Full`](crate::ErrorKind::Full) at once. See
 /// [`Publish`] for results, errors and cancel safety.
 ///
-/// It is implemented for `Addr<Producer>` only. Code that is tested with a mock sends [`Publish`]
+/// It is implemented for `Addr<Producer>` and `Addr<ProducerPool>`. Code that is tested with a mock sends [`Publish`]
 /// to a `Recipient<Publish>`; see [`testing`](crate::testing).
 ///
 /// ```no_run
@@ -96,7 +96,7 @@ impl PublishExt for Addr<Producer> {
     }
 }
 
-mod sealed {
+pub(crate) mod sealed {
     pub trait Sealed {}
 
     impl Sealed for actix::Addr<crate::producer::Producer> {}

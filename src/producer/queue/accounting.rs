@@ -34,6 +34,22 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            published: self.published + other.published,
+            ok: self.ok + other.ok,
+            not_written: self.not_written + other.not_written,
+            maybe_written: self.maybe_written + other.maybe_written,
+            maybe_partial: self.maybe_partial + other.maybe_partial,
+            rejected_full: self.rejected_full + other.rejected_full,
+            timed_out: self.timed_out + other.timed_out,
+            requeued: self.requeued + other.requeued,
+            commands: self.commands + other.commands,
+            batches: self.batches + other.batches,
+            batched: self.batched + other.batched,
+        }
+    }
+
     fn count(&mut self, answer: &Result<(), PublishError>) {
         let Err(error) = answer else {
             self.ok += 1;

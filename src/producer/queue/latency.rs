@@ -127,6 +127,16 @@ impl Latency {
     }
 
     /// Records this many publishes that took as long.
+    /// Adds the latencies of another queue.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sum = self.sum.saturating_add(other.sum);
+        self.max = self.max.max(other.max);
+        for (bucket, more) in self.buckets.iter_mut().zip(&other.buckets) {
+            *bucket += more;
+        }
+    }
+
     pub(super) fn record(&mut self, latency: Duration, publishes: u64) {
         let nanos = nanos(latency);
         self.count = self.count.saturating_add(publishes);

@@ -80,7 +80,7 @@ pub(crate) use self::{
     limits::{Batch, Limits, Usage, WhenFull},
     moving::{Moving, Route, Routed},
     pending::{Pending, Reply, Transaction},
-    tried::{MemberSet, RETRY_AFTER},
+    tried::MemberSet,
 };
 use crate::{
     error::{Cause, ConnectionError, Delivery, PublishError},
@@ -226,6 +226,11 @@ impl<R: Reply> TransactionQueue<R> {
     /// Returns what is in flight.
     pub(crate) fn in_flight(&self) -> Usage {
         self.in_flight.usage()
+    }
+
+    /// Returns whether publishes wait for capacity, perhaps cancelled ones.
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.admission.has_waiters()
     }
 
     /// Returns the number of publishes that wait for capacity. Cancelled ones may count until those

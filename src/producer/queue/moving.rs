@@ -37,11 +37,14 @@ impl<R: Reply> Moving<R> {
         self.0.iter_mut()
     }
 
-    /// Notes that a member of the pool has given them back.
-    pub(crate) fn note_given_back(&mut self, member: MemberSet, now: Instant) {
+    /// Notes that a member of the pool has given them back. Returns whether its nsqd has rejected
+    /// one of them because of its own state.
+    pub(crate) fn note_given_back(&mut self, member: MemberSet, now: Instant) -> bool {
+        let mut is_rejected = false;
         for publish in &mut self.0 {
-            publish.tried_mut().on_given_back(member, now);
+            is_rejected |= publish.tried_mut().on_given_back(member, now);
         }
+        is_rejected
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::protocol::ServerError;
 
 /// Shortest time between two moves of a publish to the same member.
-pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Members of a pool, one bit for each.
 pub(crate) type MemberSet = u64;
@@ -40,16 +40,18 @@ impl Tried {
         self.is_rejected = true;
     }
 
-    /// Notes that a member has given it back.
-    pub(super) fn on_given_back(&mut self, member: MemberSet, now: Instant) {
+    /// Notes that a member has given it back. Returns whether its nsqd has rejected it.
+    pub(super) fn on_given_back(&mut self, member: MemberSet, now: Instant) -> bool {
         if now >= self.since + RETRY_AFTER {
             self.members = 0;
         }
         self.members |= member;
         self.since = now;
-        if std::mem::take(&mut self.is_rejected) {
+        let is_rejected = std::mem::take(&mut self.is_rejected);
+        if is_rejected {
             self.rejected_by |= member;
         }
+        is_rejected
     }
 
     /// Returns the members that it does not go to now, and until when.

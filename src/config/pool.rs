@@ -1,0 +1,315 @@
+//! The configuration of a pool of producers.
+
+use std::fmt;
+
+use super::{
+    connection::{ConnectionConfig, ConnectionSettings},
+    producer::ProducerConfig,
+    redact::shown_address,
+    sources::{self, Given},
+    table::{
+        ByName, ConfigOption, ConfigScope, ConnectionOptions, PoolOptions, ProducerOptions, Values,
+    },
+};
+use crate::error::{ConfigCause, ConfigError};
+
+/// The addresses of nsqds, the options of the connections to them, those of the producers, and
+/// those of the pool.
+///
+/// The methods of [`PoolConfigBuilder`] document defaults and bounds;
+/// [`guide::options`](crate::guide::options) lists all options beside those of go-nsq. The values
+/// were validated by [`build`](PoolConfigBuilder::build). `max_pending`, `max_pending_bytes` and
+/// `max_pending_per_topic` limit the whole pool, `publish_window` and `publish_window_bytes` each
+/// member.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use actix_nsq::{PoolConfig, pool::Strategy};
+///
+/// let config = PoolConfig::builder(["nsqd-1:4150", "nsqd-2:4150"])
+///     .strategy(Strategy::Primary)
+///     .publish_timeout(Duration::from_secs(10))
+///     .set("max_pending", "5000")?
+///     .build()?;
+/// assert_eq!(config.addresses().count(), 2);
+/// # Ok::<_, actix_nsq::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct PoolConfig {
+    members: Vec<ProducerConfig>,
+    connection: ConnectionConfig,
+    producer: ProducerOptions,
+    options: PoolOptions,
+}
+
+impl PoolConfig {
+    /// Returns the configuration with the default of every option for the nsqds at these addresses,
+    /// as for [`builder`](Self::builder).
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](PoolConfigBuilder::build).
+    pub fn new(
+        addresses: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<Self, ConfigError> {
+        Self::builder(addresses).build()
+    }
+
+    /// Starts with the default of every option for the nsqds at these addresses, which are written
+    /// as for [`ProducerConfig::builder`]. One that is given twice counts once.
+    pub fn builder(addresses: impl IntoIterator<Item = impl Into<String>>) -> PoolConfigBuilder {
+        PoolConfigBuilder {
+            addresses: addresses.into_iter().map(Into::into).collect(),
+            connection: ConnectionSettings::default(),
+            shared: None,
+            producer: Values::default(),
+            values: Values::default(),
+            problem: None,
+        }
+    }
+
+    /// Reads the configuration from a URL: `nsq://host:port,host:port?option=value&option=value`,
+    /// with values percent-encoded. An option that is true or false may stand alone, which means
+    /// `true`.
+    ///
+    /// ```
+    /// use actix_nsq::PoolConfig;
+    ///
+    /// let config = PoolConfig::from_url("nsq://nsqd-1:4150,nsqd-2:4150?strategy=per_topic")?;
+    /// assert_eq!(config.addresses().count(), 2);
+    /// # Ok::<_, actix_nsq::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if it is not such a URL, for unknown options, and like
+    /// [`build`](PoolConfigBuilder::build).
+    pub fn from_url(url: &str) -> Result<Self, ConfigError> {
+        Self::from_given(sources::url(url)?)
+    }
+
+    /// Reads the configuration from the environment: the addresses from `NSQD_TCP_ADDRESS`,
+    /// separated by commas, or a URL as for [`from_url`](Self::from_url), and the options from
+    /// `NSQ_<OPTION>`, such as `NSQ_STRATEGY=primary`. A variable takes precedence over the same
+    /// option in the URL.
+    ///
+    /// Variables whose names begin with `NSQ_` and are not options are ignored, and so are options
+    /// of consumers.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if there is no address, for an unsupported option of go-nsq, such as
+    /// `NSQ_READ_TIMEOUT`, and like [`build`](PoolConfigBuilder::build).
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_env_with_prefix("")
+    }
+
+    /// Reads the configuration as [`from_env`](Self::from_env) does, from variables that begin with
+    /// a prefix: with `ORDERS_`, from `ORDERS_NSQD_TCP_ADDRESS` and `ORDERS_NSQ_<OPTION>`. So a
+    /// program can configure several pools.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env).
+    pub fn from_env_with_prefix(prefix: &str) -> Result<Self, ConfigError> {
+        Self::from_prefixed_vars(prefix, sources::environment(prefix)?)
+    }
+
+    /// Reads the configuration as [`from_env`](Self::from_env) does, from the given variables.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env).
+    pub fn from_vars(
+        vars: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        Self::from_prefixed_vars("", vars)
+    }
+
+    pub(super) fn from_prefixed_vars(
+        prefix: &str,
+        vars: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        Self::from_given(sources::variables(prefix, ConfigScope::Pool, vars)?)
+    }
+
+    fn from_given(Given { addresses, options }: Given) -> Result<Self, ConfigError> {
+        options
+            .iter()
+            .try_fold(Self::builder(addresses), |builder, (name, value)| {
+                builder.set(name, value)
+            })?
+            .build()
+    }
+
+    /// Returns the table of all options: those of the connections, of the producers and of the
+    /// pool.
+    #[must_use]
+    pub fn options() -> Vec<ConfigOption> {
+        let mut options = ProducerConfig::options();
+        options.extend(<Values<PoolOptions> as ByName>::TABLE);
+        options
+    }
+
+    /// Returns the addresses of nsqds as they were given, each once.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(ProducerConfig::address)
+    }
+
+    /// Returns the options of the connections.
+    #[must_use]
+    pub fn connection(&self) -> &ConnectionConfig {
+        &self.connection
+    }
+
+    /// Returns the configuration of a member at another address, with the options of this pool: for
+    /// [`AddMember`](crate::pool::AddMember).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if the address is invalid.
+    pub fn member(&self, address: &str) -> Result<ProducerConfig, ConfigError> {
+        let (connection, options) = (self.connection.clone(), self.producer.clone());
+        ProducerConfig::from_parts(address, connection, options)
+    }
+
+    /// Returns the configurations of the members.
+    pub(crate) fn members(&self) -> &[ProducerConfig] {
+        &self.members
+    }
+
+    /// Returns the options of the producers.
+    pub(crate) fn producer(&self) -> ProducerConfig {
+        ProducerConfig::without_address(self.connection.clone(), self.producer.clone())
+    }
+
+    pub(super) fn values(&self) -> &PoolOptions {
+        &self.options
+    }
+}
+
+impl fmt::Debug for PoolConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addresses: Vec<_> = self.addresses().collect();
+        f.debug_struct("PoolConfig")
+            .field("addresses", &addresses)
+            .field("connection", &self.connection)
+            .field("producer", &self.producer)
+            .field("options", &self.options)
+            .finish()
+    }
+}
+
+/// Builds a [`PoolConfig`]. It has the options of the connections and of the producers as well as
+/// those of the pool. [`build`](Self::build) reports the first invalid value.
+#[derive(Clone)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct PoolConfigBuilder {
+    addresses: Vec<String>,
+    connection: ConnectionSettings,
+    /// The configuration that `connection` was taken from, unless an option was changed since.
+    shared: Option<ConnectionConfig>,
+    producer: Values<ProducerOptions>,
+    values: Values<PoolOptions>,
+    problem: Option<ConfigError>,
+}
+
+impl PoolConfigBuilder {
+    /// Replaces the addresses. Without any, the pool waits for
+    /// [`AddMember`](crate::pool::AddMember).
+    pub fn addresses(mut self, addresses: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.addresses = addresses.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Replaces all options of the connections by those of `config`. Single options can be changed
+    /// afterwards; then [`build`](Self::build) reads the files that the options name again.
+    pub fn connection(mut self, config: ConnectionConfig) -> Self {
+        self.connection = config.settings();
+        self.shared = Some(config);
+        self
+    }
+
+    /// Checks the options and reads the files that they name.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if a value is out of its bounds, two options conflict, a file cannot be
+    /// read, an address is invalid, or there are more than `max_members`.
+    pub fn build(mut self) -> Result<PoolConfig, ConfigError> {
+        if let Some(problem) = self.problem {
+            return Err(problem);
+        }
+        self.producer.check()?;
+        let connection = match self.shared {
+            Some(config) => config,
+            None => self.connection.build()?,
+        };
+        let mut config = PoolConfig {
+            members: Vec::new(),
+            connection,
+            producer: self.producer.options,
+            options: self.values.options,
+        };
+        for address in &self.addresses {
+            if !config.addresses().any(|known| known == address) {
+                let member = config.member(address)?;
+                config.members.push(member);
+            }
+        }
+        let (members, max) = (config.members.len(), config.options.max_members);
+        if members > max {
+            return Err(ConfigCause::TooManyMembers { members, max }.into());
+        }
+        Ok(config)
+    }
+
+    pub(super) fn settings(&mut self) -> &mut ConnectionSettings {
+        self.shared = None;
+        &mut self.connection
+    }
+
+    pub(super) fn connection_values(&mut self) -> &mut Values<ConnectionOptions> {
+        &mut self.settings().values
+    }
+
+    pub(super) fn producer_values(&mut self) -> &mut Values<ProducerOptions> {
+        &mut self.producer
+    }
+
+    pub(super) fn values(&mut self) -> &mut Values<PoolOptions> {
+        &mut self.values
+    }
+
+    /// Sets an option by name. Returns `None` if there is no such option.
+    pub(super) fn set_known(&mut self, name: &str, value: &str) -> Option<Result<(), ConfigError>> {
+        if let Some(set) = self.values.set(name, value) {
+            return Some(set);
+        }
+        match self.producer.set(name, value) {
+            None => self.connection_values().set(name, value),
+            set => set,
+        }
+    }
+
+    pub(super) fn note(mut self, result: Result<(), ConfigError>) -> Self {
+        if let Err(problem) = result {
+            self.problem.get_or_insert(problem);
+        }
+        self
+    }
+}
+
+impl fmt::Debug for PoolConfigBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addresses: Vec<_> = self.addresses.iter().map(|it| shown_address(it)).collect();
+        f.debug_struct("PoolConfigBuilder")
+            .field("addresses", &addresses)
+            .field("connection", self.connection.options())
+            .field("producer", &self.producer.options)
+            .field("options", &self.values.options)
+            .field("problem", &self.problem)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,597 @@
+//! The pool actor.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    rc::Rc,
+    sync::Arc,
+    task::Context as TaskContext,
+    time::{Duration, Instant},
+};
+
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Running, Supervised,
+    Supervisor, WrapFuture,
+};
+use actix_rt::ArbiterHandle;
+use futures::future::join_all;
+use log::{info, warn};
+
+use super::{
+    event::{MoveReason, PoolEvent},
+    member::{Members, PoolMember, Routing},
+    route::{MAX_MEMBERS, Router},
+    stats::{PoolPhase, PoolState},
+};
+use crate::{
+    config::{PoolConfig, ProducerConfig},
+    error::{AddMemberError, Cause, ConnectionError},
+    link::{
+        Burst, ConnectionEvent, Connectivity, DrainState, Pump, Pumped, Reconnect, Subscribers,
+        Supervision, Waiters, work,
+    },
+    producer::{
+        Batch, Counters, DeniedTopics, Drain, DrainReport, FailureSink, GiveBack, Limits, MemberId,
+        MemberView, Membership, Producer, Shared, TransactionQueue, limits,
+    },
+};
+
+/// Publishes to several nsqds: one of them gets each publish.
+///
+/// Start it, keep its address, and send it the messages that a [`Producer`] handles. Its members
+/// are producers. If one is not connected, slow or unable to store, the others get its publishes,
+/// as far as it has certainly not stored them.
+///
+/// The pool stops when its last address is dropped and everything it accepted is answered. When the
+/// System ends before, for example because `main` returns, queued publishes are lost: send a
+/// [`Drain`] first.
+///
+/// ```no_run
+/// use actix_nsq::{PoolConfig, ProducerPool, PublishExt};
+///
+/// #[actix::main]
+/// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let pool = ProducerPool::start(PoolConfig::new(["nsqd-1:4150", "nsqd-2:4150"])?);
+///     pool.publish("orders", r#"{"id":1}"#).await?;
+///     Ok(())
+/// }
+/// ```
+#[doc = include_str!("contract.md")]
+pub struct ProducerPool {
+    pub(super) config: PoolConfig,
+    /// The options of the members.
+    pub(super) producer: ProducerConfig,
+    /// The queue of what no member has.
+    pub(super) shared: Rc<Shared>,
+    pub(super) router: Router,
+    pub(super) members: Members,
+    pub(super) waiters: Waiters,
+    pub(super) drain: DrainState<DrainReport>,
+    counters_before_drain: Counters,
+    pub(super) observers: Observers,
+    /// Publishes that were rejected before the queue.
+    pub(super) rejected: u64,
+    /// Counters of the members that were removed.
+    pub(super) removed: Counters,
+    /// Publishes that members gave back.
+    pub(super) moved: u64,
+    pub(super) denied_topics: Rc<RefCell<DeniedTopics>>,
+    /// When deadlines are checked again at the earliest.
+    next_expiry: Option<Instant>,
+    /// When publishes may go to members again that had them before.
+    retry_at: Option<Instant>,
+    pub(super) burst: Burst,
+    /// Number of members that the pool has had.
+    ids: u64,
+    /// The members have begun to connect.
+    pub(super) is_started: bool,
+    /// A member has been connected.
+    pub(super) has_connected: bool,
+    /// A member is connected.
+    is_up: bool,
+    /// The members are being drained, as the last step of the drain.
+    is_closing: bool,
+    /// Why a member was last not connected.
+    pub(super) last_error: Option<ConnectionError>,
+    supervision: Supervision<Self>,
+}
+
+/// The subscribers to the pool's events.
+#[derive(Default)]
+pub(super) struct Observers {
+    pub(super) connection: Subscribers<ConnectionEvent>,
+    pub(super) pool: Subscribers<PoolEvent>,
+}
+
+impl ProducerPool {
+    /// Starts a supervised pool on the current arbiter.
+    ///
+    /// # Panics
+    ///
+    /// Outside of an actix `System` and a tokio `LocalSet`. A message of tokio may precede; with
+    /// `panic = "abort"` only that one appears.
+    #[track_caller]
+    pub fn start(config: PoolConfig) -> Addr<Self> {
+        crate::runtime::assert_can_spawn("a ProducerPool");
+        Supervisor::start(|ctx| Self::new(config, None, ctx))
+    }
+
+    /// Starts a supervised pool on `arbiter`, together with its members and their connections. On
+    /// an arbiter that has stopped already, every message to the returned address fails with
+    /// `MailboxError::Closed`.
+    pub fn start_in_arbiter(arbiter: &ArbiterHandle, config: PoolConfig) -> Addr<Self> {
+        Supervisor::start_in_arbiter(arbiter, |ctx| Self::new(config, None, ctx))
+    }
+
+    /// Starts a pool that drops `guard` when it has stopped for good.
+    pub(crate) fn start_with_guard(config: PoolConfig, guard: Box<dyn Send>) -> Addr<Self> {
+        Supervisor::start(|ctx| Self::new(config, Some(guard), ctx))
+    }
+
+    fn new(config: PoolConfig, guard: Option<Box<dyn Send>>, ctx: &mut Context<Self>) -> Self {
+        // A mailbox without a bound keeps the order of the calls and never parks a caller; the
+        // queue is what bounds memory.
+        ctx.set_mailbox_capacity(0);
+        let producer = config.producer();
+        let own = limits(&producer);
+        let run = Batch {
+            messages: producer.auto_batch_messages(),
+            bytes: producer.auto_batch_bytes().min(producer.max_batch_size()),
+        };
+        let limits = Limits {
+            // One queue per topic: a topic that waits holds up no other.
+            batch: Some(run),
+            ..own
+        };
+        let name = name(&config);
+        let shared = Shared {
+            queue: RefCell::new(TransactionQueue::new(limits)),
+            failures: Arc::new(FailureSink::new(name, limits.pending)),
+        };
+        let mut pool = Self {
+            shared: Rc::new(shared),
+            router: Router::new(config.strategy(), config.failback_after(), run),
+            members: Members::default(),
+            waiters: Waiters::default(),
+            drain: DrainState::new(),
+            counters_before_drain: Counters::default(),
+            observers: Observers::default(),
+            rejected: 0,
+            removed: Counters::default(),
+            moved: 0,
+            denied_topics: Rc::default(),
+            next_expiry: None,
+            retry_at: None,
+            burst: Burst::default(),
+            ids: 0,
+            is_started: producer.connect_at_start(),
+            has_connected: false,
+            is_up: false,
+            is_closing: false,
+            last_error: None,
+            supervision: Supervision::new(guard),
+            producer,
+            config,
+        };
+        for member in pool.config.members().to_vec() {
+            pool.start_member(member, false, ctx);
+        }
+        pool
+    }
+
+    /// Adds a member, which begins to connect.
+    ///
+    /// # Errors
+    ///
+    /// If it is a member already, or there are too many.
+    pub(super) fn add_member(
+        &mut self,
+        config: ProducerConfig,
+        is_discovered: bool,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), AddMemberError> {
+        let address = || config.address().to_owned();
+        if self.drain.has_begun() {
+            return Err(AddMemberError::Drained);
+        }
+        if let Some(slot) = self.members.by_address(config.address()) {
+            if let Some(member) = self.members.get_mut(slot).filter(|_| !is_discovered) {
+                // What was discovered is now wanted in any case.
+                if std::mem::take(&mut member.is_discovered) {
+                    return Ok(());
+                }
+            }
+            return Err(AddMemberError::AlreadyMember { address: address() });
+        }
+        let leaving = self.members.iter().filter(|(_, member)| member.is_leaving);
+        let staying = self.members.len() - leaving.count();
+        let max = self.config.max_members();
+        if staying >= max || self.members.free_slot() >= MAX_MEMBERS {
+            return Err(AddMemberError::TooMany {
+                address: address(),
+                max,
+            });
+        }
+        self.start_member(config, is_discovered, ctx);
+        Ok(())
+    }
+
+    fn start_member(
+        &mut self,
+        config: ProducerConfig,
+        is_discovered: bool,
+        ctx: &mut Context<Self>,
+    ) {
+        self.ids += 1;
+        let id = MemberId(self.ids);
+        let address: Arc<str> = config.address().into();
+        let view = Rc::new(MemberView::new());
+        let membership = Membership {
+            member: id,
+            pool: ctx.address().downgrade().recipient(),
+            view: Rc::clone(&view),
+            capacity: Rc::clone(self.shared.queue.borrow().capacity()),
+            denied_topics: Rc::clone(&self.denied_topics),
+            failures: Arc::clone(&self.shared.failures),
+        };
+        let producer = Producer::start_as_member(config, membership);
+        if self.is_started && !self.producer.connect_at_start() {
+            producer.do_send(Reconnect);
+        }
+        let slot = self.members.free_slot();
+        self.router.add(slot, Arc::clone(&address));
+        let shared = Arc::clone(&address);
+        let member = PoolMember::new(id, shared, producer, view, is_discovered);
+        self.members.insert(slot, member);
+        self.observers.pool.emit(&PoolEvent::Added { address });
+    }
+
+    /// The members begin to connect, if they have not: `connect_at_start` is off.
+    pub(super) fn connect_if_idle(&mut self) {
+        if !std::mem::replace(&mut self.is_started, true) {
+            for (_, member) in self.members.iter() {
+                member.producer.do_send(Reconnect);
+            }
+        }
+    }
+
+    /// Begins to remove a member: it gets no publishes, and gives back what is queued. Returns its
+    /// producer, which is to be drained.
+    pub(super) fn begin_removal(&mut self, slot: usize) -> Option<(MemberId, Addr<Producer>)> {
+        self.router.remove(slot);
+        let member = self.members.get_mut(slot)?;
+        member.is_leaving = true;
+        member.asked = MoveReason::Removed;
+        member.producer.do_send(GiveBack);
+        Some((member.id, member.producer.clone()))
+    }
+
+    /// Removes a member for good: its producer is drained.
+    pub(super) fn end_removal(&mut self, id: MemberId) {
+        let slot = self.members.by_id(id);
+        if let Some(member) = slot.and_then(|slot| self.members.remove(slot)) {
+            self.removed = self.removed.plus(member.view.counters.get());
+            let address = member.address;
+            self.observers.pool.emit(&PoolEvent::Removed { address });
+        }
+    }
+
+    /// Counters of the pool and of all members that it has had.
+    pub(super) fn counters(&self) -> Counters {
+        let own = self.shared.queue.borrow().counters();
+        let members = self.members.iter().map(|(_, it)| it.view.counters.get());
+        let all = members.fold(own.plus(self.removed), Counters::plus);
+        // A publish is counted where it was accepted, and once.
+        Counters {
+            published: own.published,
+            ..all
+        }
+    }
+
+    pub(super) fn has_outstanding(&self) -> bool {
+        let mut members = self.members.iter();
+        !self.shared.queue.borrow_mut().is_empty() || members.any(|(_, member)| !member.is_idle())
+    }
+
+    /// Notes what the members show. Those that have become slow give back what is queued.
+    fn observe_members(&mut self, now: Instant) {
+        self.router.decay(now);
+        for (slot, member) in self.members.iter() {
+            if member.is_leaving {
+                continue;
+            }
+            let was_suspect = self.router.is_suspect(slot);
+            let is_slow = self.router.observe(slot, member.observed(), now);
+            if is_slow {
+                member.producer.do_send(GiveBack);
+            }
+            let address = || Arc::clone(&member.address);
+            match (was_suspect, self.router.is_suspect(slot)) {
+                (false, true) => {
+                    let event = PoolEvent::Suspect { address: address() };
+                    self.observers.pool.emit(&event);
+                }
+                (true, false) => {
+                    let event = PoolEvent::Recovered { address: address() };
+                    self.observers.pool.emit(&event);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Reports whether a member is up, when that changes.
+    fn observe_up(&mut self) {
+        let is_up = self.router.up() != 0;
+        if std::mem::replace(&mut self.is_up, is_up) == is_up {
+            return;
+        }
+        let had_connected = std::mem::replace(&mut self.has_connected, true);
+        if is_up {
+            if had_connected {
+                info!("{}: a member is connected again", name(&self.config));
+            }
+            self.observers.pool.emit(&PoolEvent::UpAgain);
+        } else if !self.drain.has_begun() {
+            warn!("{}: no member is connected", name(&self.config));
+            self.observers.pool.emit(&PoolEvent::NoneUp);
+        }
+    }
+
+    /// Passes what is queued on to the members.
+    fn pass_on(&mut self, now: Instant) {
+        let mut routing = Routing {
+            router: &mut self.router,
+            members: &mut self.members,
+            now,
+            chosen: 0,
+            retry_at: None,
+        };
+        self.shared.queue.borrow_mut().pass_on(&mut routing, now);
+        self.retry_at = routing.retry_at;
+        self.members.send();
+    }
+
+    /// Answers the publishes whose deadlines have passed at `due`.
+    fn judge(&mut self, due: Instant, now: Instant) {
+        if self.deadline(Timer::Expiry).is_some_and(|next| next <= due) {
+            let mut queue = self.shared.queue.borrow_mut();
+            self.next_expiry = Some(now + queue.pass_interval());
+            let not_connected = self.last_error.as_ref().filter(|_| !self.is_up);
+            queue.expire(due, not_connected);
+        }
+    }
+
+    /// Answers those who wait for a connection, if there is one or their deadlines have passed at
+    /// `due`.
+    fn answer_waiters(&mut self, due: Option<Instant>) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        let connectivity = if self.drain.has_begun() {
+            Connectivity::Drained
+        } else if self.is_up {
+            Connectivity::Connected
+        } else {
+            Connectivity::Pending(self.last_error.as_ref())
+        };
+        self.waiters.answer(&connectivity, due);
+    }
+
+    pub(super) fn begin_drain(&mut self) {
+        if !self.drain.has_begun() {
+            self.counters_before_drain = self.counters();
+            self.observers.pool.emit(&PoolEvent::Draining);
+        }
+    }
+
+    /// Ends a drain for which nothing is waited any more: drains the members, which answer what
+    /// they hold.
+    fn check_drain(&mut self, now: Instant, ctx: &mut Context<Self>) {
+        if self.is_closing
+            || !self.drain.has_begun()
+            || !self.drain.end_if_over(self.has_outstanding(), now)
+        {
+            return;
+        }
+        self.is_closing = true;
+        let members = self.members.iter();
+        let drains = members.map(|(_, member)| member.producer.send(Drain::new(Duration::ZERO)));
+        let drained = join_all(drains).into_actor(self);
+        ctx.spawn(drained.map(|_, pool, ctx| pool.finish_drain(ctx)));
+    }
+
+    /// The members are drained: answers what is left, and restarts the actor. After the restart it
+    /// holds no timer and no future, and sends the report.
+    fn finish_drain(&mut self, ctx: &mut Context<Self>) {
+        self.shared.queue.borrow_mut().fail_all(&Cause::Drained);
+        work(self, ctx, |pool, ctx| {
+            let is_complete = pool.shared.queue.borrow_mut().work();
+            if is_complete && pool.drain.report().is_none() {
+                pool.on_drained(ctx);
+            }
+            is_complete
+        });
+    }
+
+    fn on_drained(&mut self, ctx: &mut Context<Self>) {
+        let report = DrainReport::between(self.counters_before_drain, self.counters());
+        // No timer is left that would log them later.
+        self.shared.failures.log();
+        info!("{}: drained: {report}", name(&self.config));
+        for slot in 0..MAX_MEMBERS {
+            if let Some(member) = self.members.remove(slot) {
+                self.removed = self.removed.plus(member.view.counters.get());
+                self.router.remove(slot);
+            }
+        }
+        self.drain.finish(report);
+        self.observers.pool.emit(&PoolEvent::Drained { report });
+        self.forget_subscribers_if_drained();
+        ctx.stop();
+    }
+
+    /// No event follows `Drained`.
+    pub(super) fn forget_subscribers_if_drained(&mut self) {
+        if self.drain.report().is_some() {
+            self.observers.connection.clear();
+            self.observers.pool.clear();
+        }
+    }
+
+    pub(super) fn state(&self) -> PoolState {
+        let phase = if self.drain.report().is_some() {
+            PoolPhase::Drained
+        } else if self.drain.has_begun() {
+            PoolPhase::Draining
+        } else {
+            PoolPhase::Accepting
+        };
+        let up = self.members.iter().filter(|(_, it)| it.view.is_up.get());
+        PoolState::new(phase, up.count(), self.members.len())
+    }
+}
+
+/// The name of a pool in the log.
+pub(super) fn name(config: &PoolConfig) -> Arc<str> {
+    let mut addresses = config.addresses();
+    let first: Vec<_> = addresses.by_ref().take(3).collect();
+    let more = if addresses.next().is_some() {
+        ", .."
+    } else {
+        ""
+    };
+    format!("pool ({}{more})", first.join(", ")).into()
+}
+
+/// Why the pool wakes up without a message.
+#[derive(Debug, Clone, Copy)]
+enum Timer {
+    /// A publish that no member has has reached its deadline.
+    Expiry,
+    /// A member may have become slow.
+    Slow,
+    /// A publish may go to a member again that had it before.
+    Retry,
+    /// The deadline of a drain has passed.
+    Drain,
+    /// A `WaitConnected` has reached its deadline.
+    Waiters,
+    /// Discarded failures are to be logged that were held back.
+    FailureLog,
+}
+
+impl Timer {
+    const ALL: [Self; 6] = [
+        Self::Expiry,
+        Self::Slow,
+        Self::Retry,
+        Self::Drain,
+        Self::Waiters,
+        Self::FailureLog,
+    ];
+}
+
+impl ProducerPool {
+    fn deadline(&self, timer: Timer) -> Option<Instant> {
+        match timer {
+            Timer::Expiry => {
+                let due = self.shared.queue.borrow().next_deadline()?;
+                Some(self.next_expiry.map_or(due, |earliest| due.max(earliest)))
+            }
+            Timer::Slow => self.router.next_deadline(),
+            Timer::Retry => self.retry_at,
+            Timer::Drain => self.drain.deadline(),
+            Timer::Waiters => self.waiters.deadline(),
+            Timer::FailureLog => self.shared.failures.deadline(),
+        }
+    }
+}
+
+impl Pumped for ProducerPool {
+    fn burst(&mut self) -> &mut Burst {
+        &mut self.burst
+    }
+
+    fn flush(&mut self, now: Instant, due: Option<Instant>, ctx: &mut Context<Self>) {
+        if let Some(due) = due {
+            self.judge(due, now);
+        }
+        if !self.shared.queue.borrow_mut().work() {
+            return work(self, ctx, |pool, _| pool.shared.queue.borrow_mut().work());
+        }
+        self.shared.queue.borrow_mut().admit_waiters();
+        if !self.waiters.is_empty() && !self.drain.has_begun() {
+            self.connect_if_idle();
+        }
+        self.observe_members(now);
+        self.observe_up();
+        self.pass_on(now);
+        self.answer_waiters(due);
+        self.check_drain(now, ctx);
+        self.shared.failures.log_if_due(now);
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        Timer::ALL
+            .into_iter()
+            .filter_map(|timer| self.deadline(timer))
+            .min()
+    }
+
+    fn is_busy(&self) -> bool {
+        self.has_outstanding() || self.drain.has_waiters() || !self.waiters.is_empty()
+    }
+
+    fn poll_subscribers(&mut self, cx: &mut TaskContext<'_>) {
+        self.observers.connection.poll(cx);
+        self.observers.pool.poll(cx);
+        self.shared.failures.poll(cx);
+        let queue = self.shared.queue.borrow();
+        if queue.has_waiters() || self.drain.has_begun() {
+            // A member makes capacity, or answers the last publish.
+            queue.capacity().wait(cx.waker());
+        }
+    }
+
+    fn remove_cancelled(&mut self) {
+        self.shared.queue.borrow_mut().remove_cancelled();
+    }
+
+    fn renew_budget(&mut self) -> bool {
+        self.shared.queue.borrow_mut().renew_budget()
+    }
+
+    fn stop_unused(&mut self, ctx: &mut Context<Self>) {
+        self.supervision.set_unused();
+        ctx.stop();
+    }
+}
+
+impl Actor for ProducerPool {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.spawn(Pump::default());
+    }
+
+    fn stopping(&mut self, ctx: &mut Context<Self>) -> Running {
+        self.supervision.on_stopping(ctx);
+        Running::Stop
+    }
+}
+
+impl Supervised for ProducerPool {
+    fn restarting(&mut self, _: &mut Context<Self>) {
+        self.supervision.on_restarting();
+        self.drain.answer_waiters();
+    }
+}
+
+impl fmt::Debug for ProducerPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProducerPool")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

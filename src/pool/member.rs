@@ -1,0 +1,213 @@
+//! The members of a pool, each a producer, and how publishes get to them.
+
+use std::{rc::Rc, sync::Arc, time::Instant};
+
+use actix::Addr;
+
+use super::{
+    event::MoveReason,
+    route::{Observed, Router},
+    stats::{Member, MemberState},
+};
+use crate::{
+    link::ConnectionEvent,
+    producer::{MemberId, MemberView, Moving, Pending, Producer, ReplyTo, Route, Routed, TakeIn},
+};
+
+/// A member of a pool.
+pub(super) struct PoolMember {
+    pub(super) id: MemberId,
+    pub(super) address: Arc<str>,
+    pub(super) producer: Addr<Producer>,
+    pub(super) view: Rc<MemberView>,
+    pub(super) is_discovered: bool,
+    /// It is being removed, and gets no publish.
+    pub(super) is_leaving: bool,
+    /// Publishes that the pool gave it.
+    pub(super) moved_to: u64,
+    /// Publishes that it gave back.
+    pub(super) moved_from: u64,
+    /// What goes to it at the end of the burst.
+    outgoing: Moving<ReplyTo>,
+    /// Its latest event, for new subscribers.
+    pub(super) event: ConnectionEvent,
+    /// Commands answered when its present connection was made.
+    pub(super) answered_before: u64,
+    /// Why it gives publishes back while it is connected.
+    pub(super) asked: MoveReason,
+}
+
+impl PoolMember {
+    pub(super) fn new(
+        id: MemberId,
+        address: Arc<str>,
+        producer: Addr<Producer>,
+        view: Rc<MemberView>,
+        is_discovered: bool,
+    ) -> Self {
+        Self {
+            id,
+            event: ConnectionEvent::Idle {
+                address: Arc::clone(&address),
+            },
+            address,
+            producer,
+            view,
+            is_discovered,
+            is_leaving: false,
+            moved_to: 0,
+            moved_from: 0,
+            outgoing: Moving::new(Vec::new()),
+            answered_before: 0,
+            asked: MoveReason::Disconnected,
+        }
+    }
+
+    /// Publishes that it has, or that are on their way to it.
+    pub(super) fn outstanding(&self) -> usize {
+        let on_the_way = self.moved_to.saturating_sub(self.view.taken_in.get());
+        let on_the_way = usize::try_from(on_the_way).unwrap_or(usize::MAX);
+        self.view.outstanding.get().saturating_add(on_the_way)
+    }
+
+    /// Whether it has answered everything that it was given.
+    pub(super) fn is_idle(&self) -> bool {
+        self.view.is_idle.get() && self.moved_to == self.view.taken_in.get()
+    }
+
+    pub(super) fn observed(&self) -> Observed {
+        let view = &self.view;
+        Observed {
+            is_up: view.is_up.get(),
+            is_replacing: view.is_replacing.get(),
+            outstanding: self.outstanding(),
+            oldest: view.oldest.get(),
+            answers: view.answers.get(),
+        }
+    }
+
+    /// What it does, for those who ask.
+    pub(super) fn describe(&self, is_suspect: bool) -> Member {
+        let state = if self.is_leaving {
+            MemberState::Leaving
+        } else if !self.view.is_up.get() {
+            MemberState::Down
+        } else if is_suspect {
+            MemberState::Suspect
+        } else {
+            MemberState::Up
+        };
+        let address = Arc::clone(&self.address);
+        Member::new(address, state, self.outstanding(), self.is_discovered)
+    }
+
+    /// Sends it the publishes that were routed to it.
+    fn send(&mut self) {
+        if self.outgoing.is_empty() {
+            return;
+        }
+        self.moved_to += self.outgoing.len() as u64;
+        let next = Moving::new(Vec::with_capacity(self.outgoing.len()));
+        let publishes = std::mem::replace(&mut self.outgoing, next);
+        self.producer.do_send(TakeIn(publishes));
+    }
+}
+
+/// All members, by their slots.
+#[derive(Default)]
+pub(super) struct Members(Vec<Option<PoolMember>>);
+
+impl Members {
+    /// Returns a slot that is not used.
+    pub(super) fn free_slot(&self) -> usize {
+        let free = self.0.iter().position(Option::is_none);
+        free.unwrap_or(self.0.len())
+    }
+
+    pub(super) fn insert(&mut self, slot: usize, member: PoolMember) {
+        if self.0.len() <= slot {
+            self.0.resize_with(slot + 1, || None);
+        }
+        if let Some(place) = self.0.get_mut(slot) {
+            *place = Some(member);
+        }
+    }
+
+    pub(super) fn remove(&mut self, slot: usize) -> Option<PoolMember> {
+        self.0.get_mut(slot)?.take()
+    }
+
+    pub(super) fn get_mut(&mut self, slot: usize) -> Option<&mut PoolMember> {
+        self.0.get_mut(slot)?.as_mut()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &PoolMember)> + Clone {
+        let members = self.0.iter().enumerate();
+        members.filter_map(|(slot, member)| Some((slot, member.as_ref()?)))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Returns the slot of a member that is not leaving.
+    pub(super) fn by_address(&self, address: &str) -> Option<usize> {
+        let mut members = self.iter();
+        let found = members.find(|(_, member)| !member.is_leaving && *member.address == *address);
+        found.map(|(slot, _)| slot)
+    }
+
+    pub(super) fn by_id(&self, id: MemberId) -> Option<usize> {
+        let found = self.iter().find(|(_, member)| member.id == id);
+        found.map(|(slot, _)| slot)
+    }
+
+    /// Sends each member the publishes that were routed to it: one message per burst.
+    pub(super) fn send(&mut self) {
+        self.0.iter_mut().flatten().for_each(PoolMember::send);
+    }
+}
+
+/// Passes the publishes of a burst to the members that the router chooses.
+pub(super) struct Routing<'a> {
+    pub(super) router: &'a mut Router,
+    pub(super) members: &'a mut Members,
+    pub(super) now: Instant,
+    /// The member of the publish that is taken next.
+    pub(super) chosen: usize,
+    /// When a publish that waits may go to a member again that had it before.
+    pub(super) retry_at: Option<Instant>,
+}
+
+impl Route<ReplyTo> for Routing<'_> {
+    fn route(&mut self, publish: &Pending<ReplyTo>) -> Routed {
+        let up = self.router.up();
+        let mut excluded = 0;
+        if let Some(tried) = publish.tried() {
+            if up != 0
+                && let Some(error) = tried.rejected_by_all(up)
+            {
+                return Routed::Rejected(error.clone());
+            }
+            let until;
+            (excluded, until) = tried.excluded(self.now);
+            if excluded != 0 {
+                self.retry_at = Some(self.retry_at.map_or(until, |at| at.min(until)));
+            }
+        }
+        let (topic, size) = (publish.topic(), publish.size());
+        match self.router.route(topic, size, excluded, self.now) {
+            Some(slot) => {
+                self.chosen = slot;
+                Routed::Sent
+            }
+            None => Routed::Stays,
+        }
+    }
+
+    fn take(&mut self, publish: Pending<ReplyTo>) {
+        if let Some(member) = self.members.get_mut(self.chosen) {
+            member.outgoing.push(publish);
+        }
+    }
+}

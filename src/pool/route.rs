@@ -1,0 +1,514 @@
+//! Which member of a pool gets a publish. Time is passed in, and so is what the members show.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    config::Strategy,
+    producer::{Batch, MemberSet},
+    protocol::Topic,
+};
+
+/// Maximum number of members: a set of them is a number.
+pub(crate) const MAX_MEMBERS: usize = 64;
+
+/// A member counts as slow when a command is unanswered for this long, and for [`USUAL_TIMES`] its
+/// usual answer time.
+const SLOW_AFTER: Duration = Duration::from_millis(20);
+
+/// See [`SLOW_AFTER`].
+const USUAL_TIMES: u32 = 8;
+
+/// A member counts as slow after this time, however long its answers usually take. With `Primary`
+/// and `PerTopic` this is the only limit, because a change of member costs the order of a topic.
+const SLOW_AT_LAST: Duration = Duration::from_secs(1);
+
+/// Time between two publishes by which a member that is not trusted is tried.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Time in which every estimate moves halfway towards the best one, so that one unlucky answer does
+/// not keep a member unused.
+const DECAY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Weight of the latest answer in the mean.
+const WEIGHT: f64 = 1.0 / 8.0;
+
+/// Members whose scores differ by at most this factor take turns.
+const ALIKE: f64 = 2.0;
+
+/// Answer time in seconds that is assumed as long as no member has answered.
+const ASSUMED: f64 = 1e-3;
+
+/// Maximum number of topics whose runs are remembered. Beyond it they begin anew.
+const MAX_RUNS: usize = 1_024;
+
+/// What a member shows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Observed {
+    pub(super) is_up: bool,
+    /// Its connection is replaced at once.
+    pub(super) is_replacing: bool,
+    /// Publishes that it has, or that are on their way to it.
+    pub(super) outstanding: usize,
+    /// When its oldest unanswered command was sent.
+    pub(super) oldest: Option<Instant>,
+    /// Commands answered so far, and the time of all their answers.
+    pub(super) answers: (u64, Duration),
+}
+
+/// What is known of a member.
+#[derive(Debug)]
+struct Known {
+    address: Arc<str>,
+    /// Position in the order of `Primary`.
+    rank: u64,
+    observed: Observed,
+    /// When the first publish was sent to it that is not answered yet, at the latest.
+    routed: Option<Instant>,
+    /// Mean answer time in seconds, which moves towards the best one.
+    estimate: Option<f64>,
+    /// Mean answer time in seconds.
+    usual: Option<f64>,
+    /// It is slow, or has failed, and has answered nothing in its usual time since.
+    is_suspect: bool,
+    /// When it became suspect, or got its latest probe.
+    probed: Option<Instant>,
+    /// Since when it is up and trusted.
+    usable_since: Option<Instant>,
+    /// It was lost or suspect before, so that it must be usable for a while before a topic returns.
+    was_lost: bool,
+    /// The topics that are not published here.
+    tombstones: HashSet<Topic>,
+}
+
+impl Known {
+    /// How long a command may be unanswered.
+    fn patience(&self, strategy: Strategy) -> Duration {
+        if strategy != Strategy::Spread {
+            return SLOW_AT_LAST;
+        }
+        let usual = Duration::from_secs_f64(self.usual.unwrap_or_default().min(1.0));
+        (usual * USUAL_TIMES).clamp(SLOW_AFTER, SLOW_AT_LAST)
+    }
+
+    /// When it becomes slow, if nothing is answered until then.
+    fn slow_at(&self, strategy: Strategy) -> Option<Instant> {
+        let since = self.observed.oldest.or(self.routed)?;
+        let may_become = self.observed.is_up && !self.is_suspect && self.observed.outstanding > 0;
+        may_become.then(|| since + self.patience(strategy))
+    }
+
+    fn on_answers(&mut self, mean: Duration, strategy: Strategy) {
+        if mean <= self.patience(strategy) {
+            self.is_suspect = false;
+        }
+        let mean = mean.as_secs_f64();
+        for average in [&mut self.estimate, &mut self.usual] {
+            let before = average.unwrap_or(mean);
+            *average = Some(before + WEIGHT * (mean - before));
+        }
+    }
+
+    /// The smaller, the sooner a publish is answered.
+    fn score(&self, assumed: f64) -> f64 {
+        #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^52 publishes")]
+        let outstanding = (self.observed.outstanding + 1) as f64;
+        outstanding * self.estimate.unwrap_or(assumed)
+    }
+}
+
+/// The publishes of a topic that go to one member, one after the other.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    slot: usize,
+    /// What was known of the members when it began.
+    epoch: u64,
+    messages: usize,
+    bytes: usize,
+}
+
+/// The members in a certain state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Sets {
+    up: MemberSet,
+    /// Up, and not suspect.
+    trusted: MemberSet,
+    /// Suspect, and may get one publish now.
+    to_probe: MemberSet,
+    /// Never lost, or usable for as long as a topic waits before it returns.
+    proved: MemberSet,
+    /// Not up, but it has publishes that come back, or it is up again at once.
+    settling: MemberSet,
+}
+
+impl Sets {
+    /// The members that get publishes: if none is trusted, none is distrusted.
+    fn usable(&self) -> MemberSet {
+        if self.trusted == 0 {
+            self.up
+        } else {
+            self.trusted
+        }
+    }
+}
+
+/// Decides which member gets a publish.
+#[derive(Debug)]
+pub(super) struct Router {
+    strategy: Strategy,
+    failback_after: Duration,
+    /// How long a run of one topic is.
+    run: Batch,
+    slots: Vec<Option<Known>>,
+    sets: Sets,
+    /// Changes whenever `sets` or the members do.
+    epoch: u64,
+    runs: HashMap<Topic, Run>,
+    /// The slot that got the latest run.
+    turn: usize,
+    decayed: Option<Instant>,
+    /// Number of members added so far.
+    ranks: u64,
+}
+
+impl Router {
+    pub(super) fn new(strategy: Strategy, failback_after: Duration, run: Batch) -> Self {
+        Self {
+            strategy,
+            failback_after,
+            run,
+            slots: Vec::new(),
+            sets: Sets::default(),
+            epoch: 0,
+            runs: HashMap::new(),
+            turn: 0,
+            decayed: None,
+            ranks: 0,
+        }
+    }
+
+    /// Adds a member at a slot below [`MAX_MEMBERS`].
+    pub(super) fn add(&mut self, slot: usize, address: Arc<str>) {
+        if self.slots.len() <= slot {
+            self.slots.resize_with(slot + 1, || None);
+        }
+        self.ranks += 1;
+        let known = Known {
+            address,
+            rank: self.ranks,
+            observed: Observed {
+                is_up: false,
+                is_replacing: false,
+                outstanding: 0,
+                oldest: None,
+                answers: (0, Duration::ZERO),
+            },
+            routed: None,
+            estimate: None,
+            usual: None,
+            is_suspect: false,
+            probed: None,
+            usable_since: None,
+            was_lost: false,
+            tombstones: HashSet::new(),
+        };
+        if let Some(place) = self.slots.get_mut(slot) {
+            *place = Some(known);
+        }
+        self.epoch += 1;
+    }
+
+    /// Forgets a member: it gets no publishes any more.
+    pub(super) fn remove(&mut self, slot: usize) {
+        if let Some(place) = self.slots.get_mut(slot) {
+            *place = None;
+        }
+        self.update_sets(bit(slot), Sets::default());
+        self.epoch += 1;
+    }
+
+    fn known_mut(&mut self, slot: usize) -> Option<&mut Known> {
+        self.slots.get_mut(slot)?.as_mut()
+    }
+
+    /// Sets the topics that a member does not get.
+    pub(super) fn set_tombstones(&mut self, slot: usize, topics: HashSet<Topic>) {
+        if let Some(known) = self.known_mut(slot) {
+            known.tombstones = topics;
+        }
+    }
+
+    /// A member has rejected a publish because of its own state, or has lost a connection on which
+    /// it had answered nothing.
+    pub(super) fn on_failed(&mut self, slot: usize, now: Instant) {
+        if let Some(known) = self.known_mut(slot) {
+            known.is_suspect = true;
+            known.probed = Some(now);
+        }
+    }
+
+    /// Returns whether a member is slow, or has failed, and not recovered.
+    pub(super) fn is_suspect(&self, slot: usize) -> bool {
+        let known = self.slots.get(slot).and_then(Option::as_ref);
+        known.is_some_and(|known| known.is_suspect)
+    }
+
+    /// Takes what a member shows. Returns whether it has become slow.
+    pub(super) fn observe(&mut self, slot: usize, observed: Observed, now: Instant) -> bool {
+        let (strategy, place) = (self.strategy, bit(slot));
+        let failback_after = self.failback_after;
+        let Some(known) = self.known_mut(slot) else {
+            return false;
+        };
+        let (answered, time) = observed.answers;
+        let (before, time_before) = known.observed.answers;
+        if let Ok(count) = u32::try_from(answered.saturating_sub(before))
+            && count > 0
+        {
+            known.routed = Some(now);
+            known.on_answers(time.saturating_sub(time_before) / count, strategy);
+        }
+        known.observed = observed;
+        if observed.outstanding == 0 {
+            known.routed = None;
+        }
+        let is_slow = known.slow_at(strategy).is_some_and(|slow| slow <= now);
+        if is_slow {
+            known.is_suspect = true;
+            known.probed = Some(now);
+        }
+        let is_trusted = observed.is_up && !known.is_suspect;
+        if is_trusted {
+            known.usable_since.get_or_insert(now);
+        } else if known.usable_since.take().is_some() {
+            known.was_lost = true;
+        }
+        let has_proved = match known.usable_since {
+            Some(since) => !known.was_lost || now >= since + failback_after,
+            None => false,
+        };
+        let probe_due = known.probed.map(|probed| probed + PROBE_INTERVAL);
+        let may_probe = observed.is_up
+            && known.is_suspect
+            && observed.outstanding == 0
+            && probe_due.is_none_or(|due| now >= due);
+        let is_settling = !observed.is_up && (observed.outstanding > 0 || observed.is_replacing);
+        let only = |is_in: bool| if is_in { place } else { 0 };
+        let sets = Sets {
+            up: only(observed.is_up),
+            trusted: only(is_trusted),
+            to_probe: only(may_probe),
+            proved: only(has_proved),
+            settling: only(is_settling),
+        };
+        self.update_sets(place, sets);
+        is_slow
+    }
+
+    /// Replaces what the sets say of one member.
+    fn update_sets(&mut self, place: MemberSet, of_member: Sets) {
+        let replace = |members: MemberSet, member: MemberSet| members & !place | member;
+        let sets = Sets {
+            up: replace(self.sets.up, of_member.up),
+            trusted: replace(self.sets.trusted, of_member.trusted),
+            to_probe: replace(self.sets.to_probe, of_member.to_probe),
+            proved: replace(self.sets.proved, of_member.proved),
+            settling: replace(self.sets.settling, of_member.settling),
+        };
+        if sets != self.sets {
+            self.sets = sets;
+            self.epoch += 1;
+        }
+    }
+
+    /// Moves the estimates halfway towards the best one, each second.
+    pub(super) fn decay(&mut self, now: Instant) {
+        let since = *self.decayed.get_or_insert(now);
+        if now < since + DECAY_INTERVAL {
+            return;
+        }
+        self.decayed = Some(now);
+        let Some(best) = self.best_estimate() else {
+            return;
+        };
+        for known in self.slots.iter_mut().flatten() {
+            if let Some(estimate) = &mut known.estimate {
+                *estimate = f64::midpoint(*estimate, best);
+            }
+        }
+    }
+
+    fn best_estimate(&self) -> Option<f64> {
+        let known = self.slots.iter().flatten();
+        known.filter_map(|known| known.estimate).reduce(f64::min)
+    }
+
+    /// When a member may have become slow.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let known = self.slots.iter().flatten();
+        known.filter_map(|known| known.slow_at(self.strategy)).min()
+    }
+
+    /// Returns the members that are up.
+    pub(super) fn up(&self) -> MemberSet {
+        self.sets.up
+    }
+
+    /// Returns the slot of the member that gets a publish of this size now; `None` if it waits.
+    /// `excluded` are members that it does not go to.
+    pub(super) fn route(
+        &mut self,
+        topic: &Topic,
+        size: usize,
+        excluded: MemberSet,
+        now: Instant,
+    ) -> Option<usize> {
+        let allowed = !excluded & !self.tombstoned(topic);
+        let slot = match self.strategy {
+            Strategy::Spread => self.spread(topic, size, allowed),
+            Strategy::Primary | Strategy::PerTopic => self.first_in_order(topic, allowed),
+        }?;
+        self.sets.to_probe &= !bit(slot);
+        if let Some(known) = self.known_mut(slot) {
+            known.observed.outstanding += 1;
+            known.routed.get_or_insert(now);
+            if known.is_suspect {
+                known.probed = Some(now);
+            }
+        }
+        Some(slot)
+    }
+
+    fn tombstoned(&self, topic: &Topic) -> MemberSet {
+        let mut members = 0;
+        for (slot, known) in self.slots.iter().enumerate() {
+            let tombstones = known.as_ref().map(|known| &known.tombstones);
+            if tombstones.is_some_and(|topics| !topics.is_empty() && topics.contains(topic)) {
+                members |= bit(slot);
+            }
+        }
+        members
+    }
+
+    /// A member that is to be probed, else that of the run, else that of a new run.
+    fn spread(&mut self, topic: &Topic, size: usize, allowed: MemberSet) -> Option<usize> {
+        let to_probe = self.sets.to_probe & allowed;
+        if to_probe != 0 {
+            return Some(first(to_probe));
+        }
+        let usable = self.sets.usable() & allowed;
+        if let Some(run) = self.runs.get_mut(topic)
+            && usable & bit(run.slot) != 0
+            && run.messages > 0
+            && run.bytes >= size
+        {
+            run.messages -= 1;
+            run.bytes -= size;
+            return Some(run.slot);
+        }
+        let slot = self.next_of_run(usable)?;
+        self.begin_run(topic, slot, size);
+        Some(slot)
+    }
+
+    /// The member of a new run: those that are about as good as the best take turns.
+    fn next_of_run(&mut self, usable: MemberSet) -> Option<usize> {
+        let assumed = self.best_estimate().unwrap_or(ASSUMED);
+        let scores = self.slots.iter().enumerate().filter_map(|(slot, known)| {
+            let known = known.as_ref().filter(|_| usable & bit(slot) != 0)?;
+            Some((slot, known.score(assumed)))
+        });
+        let scores: Vec<_> = scores.collect();
+        let best = scores.iter().map(|(_, score)| *score).reduce(f64::min)?;
+        let mut alike = scores
+            .iter()
+            .filter(|(_, score)| *score <= best * ALIKE)
+            .map(|(slot, _)| *slot);
+        let first = alike.clone().next()?;
+        self.turn = alike.find(|slot| *slot > self.turn).unwrap_or(first);
+        Some(self.turn)
+    }
+
+    /// The first usable member in the order of the strategy.
+    fn first_in_order(&mut self, topic: &Topic, allowed: MemberSet) -> Option<usize> {
+        let run = self.runs.get(topic).copied();
+        if let Some(run) = run
+            && run.epoch == self.epoch
+            && allowed & bit(run.slot) != 0
+        {
+            return Some(run.slot);
+        }
+        let current = run.map(|run| run.slot);
+        let place = current.map(bit).unwrap_or_default();
+        if self.sets.settling & place != 0 {
+            // Its publishes come back, or it is up again at once: those that follow wait.
+            return None;
+        }
+        let usable = self.sets.usable() & allowed;
+        let preferred = usable & (self.sets.proved | place);
+        let candidates = if preferred == 0 { usable } else { preferred };
+        let to_probe = self.sets.to_probe & allowed;
+        let order = self.order(topic);
+        let slot = order
+            .into_iter()
+            .find(|slot| (candidates | to_probe) & bit(*slot) != 0)?;
+        // The topic goes to a member that is probed when that one is trusted.
+        if to_probe & bit(slot) == 0 && allowed == MemberSet::MAX {
+            self.begin_run(topic, slot, 0);
+        }
+        Some(slot)
+    }
+
+    /// The slots in the order of the strategy.
+    fn order(&self, topic: &Topic) -> Vec<usize> {
+        let known = self.slots.iter().enumerate();
+        let known = known.filter_map(|(slot, known)| Some((slot, known.as_ref()?)));
+        let mut order: Vec<_> = known
+            .map(|(slot, known)| match self.strategy {
+                Strategy::PerTopic => (!rendezvous_hash(topic, &known.address), slot),
+                Strategy::Primary | Strategy::Spread => (known.rank, slot),
+            })
+            .collect();
+        order.sort_unstable();
+        order.into_iter().map(|(_, slot)| slot).collect()
+    }
+
+    fn begin_run(&mut self, topic: &Topic, slot: usize, size: usize) {
+        if self.runs.len() >= MAX_RUNS {
+            self.runs.clear();
+        }
+        let run = Run {
+            slot,
+            epoch: self.epoch,
+            messages: self.run.messages.saturating_sub(1),
+            bytes: self.run.bytes.saturating_sub(size),
+        };
+        self.runs.insert(topic.clone(), run);
+    }
+}
+
+/// The hash by which `PerTopic` orders the members: FNV-1a, mixed so that the order of similar
+/// names differs. It must stay the same, because producers of different versions share topics.
+fn rendezvous_hash(topic: &Topic, address: &str) -> u64 {
+    let bytes = topic.as_str().bytes().chain([0]).chain(address.bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^ (hash >> 33)
+}
+
+fn bit(slot: usize) -> MemberSet {
+    u32::try_from(slot)
+        .ok()
+        .and_then(|slot| 1_u64.checked_shl(slot))
+        .unwrap_or_default()
+}
+
+fn first(members: MemberSet) -> usize {
+    usize::try_from(members.trailing_zeros()).unwrap_or_default()
+}
