@@ -268,7 +268,11 @@ impl Handler<GetStats> for Producer {
     fn handle(&mut self, _: GetStats, ctx: &mut Context<Self>) -> Stats {
         self.on_message(ctx);
         let mut queue = self.shared.queue.borrow_mut();
-        let counters = queue.counters();
+        let mut counters = queue.counters();
+        if self.membership.is_some() {
+            // It was counted by the pool.
+            counters.published = counters.answered() + queue.unanswered() as u64;
+        }
         let Usage {
             publishes: queued,
             bytes: queued_bytes,

@@ -36,6 +36,7 @@ mod drain;
 mod events;
 mod leaks;
 mod output_buffer;
+mod pool;
 mod publish;
 mod reconnect;
 mod rejection;
@@ -64,6 +65,7 @@ fn main() {
         events::scenarios(),
         leaks::scenarios(),
         output_buffer::scenarios(),
+        pool::scenarios(),
         publish::scenarios(),
         reconnect::scenarios(),
         rejection::scenarios(),

@@ -50,6 +50,11 @@ impl Counters {
         }
     }
 
+    /// Publishes that have their result.
+    pub(crate) fn answered(&self) -> u64 {
+        self.ok + self.not_written + self.maybe_written + self.maybe_partial
+    }
+
     fn count(&mut self, answer: &Result<(), PublishError>) {
         let Err(error) = answer else {
             self.ok += 1;

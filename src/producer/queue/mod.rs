@@ -193,6 +193,11 @@ impl<R: Reply> TransactionQueue<R> {
         &self.accounting.capacity
     }
 
+    /// Returns the number of publishes that have no result yet.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.accounting.unanswered
+    }
+
     /// Returns the number of publishes that the queue holds.
     pub(crate) fn held(&self) -> usize {
         self.accounting.held.publishes
