@@ -32,7 +32,7 @@ use crate::{
     },
     producer::{
         Batch, Counters, DeniedTopics, Drain, DrainReport, FailureSink, GiveBack, Limits, MemberId,
-        MemberView, Membership, Producer, Shared, TransactionQueue, limits,
+        MemberView, Membership, Producer, Shared, TransactionQueue, Usage, limits,
     },
 };
 
@@ -150,7 +150,14 @@ impl ProducerPool {
         };
         let mut pool = Self {
             shared: Rc::new(shared),
-            router: Router::new(config.strategy(), config.failback_after(), run),
+            router: Router::new(
+                config.strategy(),
+                config.failback_after(),
+                Usage {
+                    publishes: run.messages,
+                    bytes: run.bytes,
+                },
+            ),
             members: Members::default(),
             waiters: Waiters::default(),
             drain: DrainState::new(),
@@ -344,7 +351,6 @@ impl ProducerPool {
             router: &mut self.router,
             members: &mut self.members,
             now,
-            chosen: 0,
             retry_at: None,
         };
         self.shared.queue.borrow_mut().pass_on(&mut routing, now);

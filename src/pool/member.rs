@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     link::ConnectionEvent,
-    producer::{MemberId, MemberView, Moving, Pending, Producer, ReplyTo, Route, Routed, TakeIn},
+    producer::{
+        MemberId, MemberView, Moving, Pending, Producer, ReplyTo, Route, Routed, TakeIn, Usage,
+    },
 };
 
 /// A member of a pool.
@@ -107,7 +109,8 @@ impl PoolMember {
             return;
         }
         self.moved_to += self.outgoing.len() as u64;
-        let next = Moving::new(Vec::with_capacity(self.outgoing.len()));
+        let next = self.view.spare.take();
+        let next = next.unwrap_or_else(|| Moving::new(Vec::new()));
         let publishes = std::mem::replace(&mut self.outgoing, next);
         self.producer.do_send(TakeIn(publishes));
     }
@@ -173,8 +176,6 @@ pub(super) struct Routing<'a> {
     pub(super) router: &'a mut Router,
     pub(super) members: &'a mut Members,
     pub(super) now: Instant,
-    /// The member of the publish that is taken next.
-    pub(super) chosen: usize,
     /// When a publish that waits may go to a member again that had it before.
     pub(super) retry_at: Option<Instant>,
 }
@@ -197,17 +198,13 @@ impl Route<ReplyTo> for Routing<'_> {
         }
         let (topic, size) = (publish.topic(), publish.size());
         match self.router.route(topic, size, excluded, self.now) {
-            Some(slot) => {
-                self.chosen = slot;
-                Routed::Sent
-            }
+            Some((slot, further)) => Routed::To { slot, further },
             None => Routed::Stays,
         }
     }
 
-    fn take(&mut self, publish: Pending<ReplyTo>) {
-        if let Some(member) = self.members.get_mut(self.chosen) {
-            member.outgoing.push(publish);
-        }
+    fn outgoing(&mut self, slot: usize, further: Usage) -> Option<&mut Moving<ReplyTo>> {
+        self.router.on_routed_further(slot, further);
+        Some(&mut self.members.get_mut(slot)?.outgoing)
     }
 }

@@ -2,13 +2,14 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    ptr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::{
     config::Strategy,
-    producer::{Batch, MemberSet},
+    producer::{MemberSet, Usage},
     protocol::Topic,
 };
 
@@ -72,6 +73,8 @@ struct Known {
     estimate: Option<f64>,
     /// Mean answer time in seconds.
     usual: Option<f64>,
+    /// How long a command may be unanswered.
+    patience: Duration,
     /// It is slow, or has failed, and has answered nothing in its usual time since.
     is_suspect: bool,
     /// When it became suspect, or got its latest probe.
@@ -85,30 +88,25 @@ struct Known {
 }
 
 impl Known {
-    /// How long a command may be unanswered.
-    fn patience(&self, strategy: Strategy) -> Duration {
-        if strategy != Strategy::Spread {
-            return SLOW_AT_LAST;
-        }
-        let usual = Duration::from_secs_f64(self.usual.unwrap_or_default().min(1.0));
-        (usual * USUAL_TIMES).clamp(SLOW_AFTER, SLOW_AT_LAST)
-    }
-
     /// When it becomes slow, if nothing is answered until then.
-    fn slow_at(&self, strategy: Strategy) -> Option<Instant> {
+    fn slow_at(&self) -> Option<Instant> {
         let since = self.observed.oldest.or(self.routed)?;
         let may_become = self.observed.is_up && !self.is_suspect && self.observed.outstanding > 0;
-        may_become.then(|| since + self.patience(strategy))
+        may_become.then(|| since + self.patience)
     }
 
     fn on_answers(&mut self, mean: Duration, strategy: Strategy) {
-        if mean <= self.patience(strategy) {
+        if mean <= self.patience {
             self.is_suspect = false;
         }
         let mean = mean.as_secs_f64();
         for average in [&mut self.estimate, &mut self.usual] {
             let before = average.unwrap_or(mean);
             *average = Some(before + WEIGHT * (mean - before));
+        }
+        if strategy == Strategy::Spread {
+            let usual = Duration::from_secs_f64(self.usual.unwrap_or_default().min(1.0));
+            self.patience = (usual * USUAL_TIMES).clamp(SLOW_AFTER, SLOW_AT_LAST);
         }
     }
 
@@ -126,8 +124,8 @@ struct Run {
     slot: usize,
     /// What was known of the members when it began.
     epoch: u64,
-    messages: usize,
-    bytes: usize,
+    /// What more of the topic it may take.
+    left: Usage,
 }
 
 /// The members in a certain state.
@@ -161,12 +159,15 @@ pub(super) struct Router {
     strategy: Strategy,
     failback_after: Duration,
     /// How long a run of one topic is.
-    run: Batch,
+    run: Usage,
     slots: Vec<Option<Known>>,
     sets: Sets,
     /// Changes whenever `sets` or the members do.
     epoch: u64,
     runs: HashMap<Topic, Run>,
+    /// The topic of the latest publish, and its run, which is often that of the next.
+    latest: Option<(Topic, Run)>,
+    has_tombstones: bool,
     /// The slot that got the latest run.
     turn: usize,
     decayed: Option<Instant>,
@@ -175,7 +176,7 @@ pub(super) struct Router {
 }
 
 impl Router {
-    pub(super) fn new(strategy: Strategy, failback_after: Duration, run: Batch) -> Self {
+    pub(super) fn new(strategy: Strategy, failback_after: Duration, run: Usage) -> Self {
         Self {
             strategy,
             failback_after,
@@ -184,6 +185,8 @@ impl Router {
             sets: Sets::default(),
             epoch: 0,
             runs: HashMap::new(),
+            latest: None,
+            has_tombstones: false,
             turn: 0,
             decayed: None,
             ranks: 0,
@@ -209,6 +212,10 @@ impl Router {
             routed: None,
             estimate: None,
             usual: None,
+            patience: match self.strategy {
+                Strategy::Spread => SLOW_AFTER,
+                Strategy::Primary | Strategy::PerTopic => SLOW_AT_LAST,
+            },
             is_suspect: false,
             probed: None,
             usable_since: None,
@@ -239,6 +246,9 @@ impl Router {
         if let Some(known) = self.known_mut(slot) {
             known.tombstones = topics;
         }
+        let mut known = self.slots.iter().flatten();
+        self.has_tombstones = known.any(|known| !known.tombstones.is_empty());
+        self.epoch += 1;
     }
 
     /// A member has rejected a publish because of its own state, or has lost a connection on which
@@ -275,7 +285,7 @@ impl Router {
         if observed.outstanding == 0 {
             known.routed = None;
         }
-        let is_slow = known.slow_at(strategy).is_some_and(|slow| slow <= now);
+        let is_slow = known.slow_at().is_some_and(|slow| slow <= now);
         if is_slow {
             known.is_suspect = true;
             known.probed = Some(now);
@@ -349,7 +359,7 @@ impl Router {
     /// When a member may have become slow.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let known = self.slots.iter().flatten();
-        known.filter_map(|known| known.slow_at(self.strategy)).min()
+        known.filter_map(Known::slow_at).min()
     }
 
     /// Returns the members that are up.
@@ -357,19 +367,25 @@ impl Router {
         self.sets.up
     }
 
-    /// Returns the slot of the member that gets a publish of this size now; `None` if it waits.
-    /// `excluded` are members that it does not go to.
+    /// Returns the slot of the member that gets a publish of this size now, and how many of its
+    /// topic may follow; `None` if it waits. `excluded` are members that it does not go to.
     pub(super) fn route(
         &mut self,
         topic: &Topic,
         size: usize,
         excluded: MemberSet,
         now: Instant,
-    ) -> Option<usize> {
-        let allowed = !excluded & !self.tombstoned(topic);
+    ) -> Option<(usize, Usage)> {
+        let mut allowed = !excluded;
+        if self.has_tombstones {
+            allowed &= !self.tombstoned(topic);
+        }
+        self.find_run(topic);
         let slot = match self.strategy {
             Strategy::Spread => self.spread(topic, size, allowed),
-            Strategy::Primary | Strategy::PerTopic => self.first_in_order(topic, allowed),
+            Strategy::Primary | Strategy::PerTopic => {
+                self.first_in_order(topic, allowed, excluded == 0)
+            }
         }?;
         self.sets.to_probe &= !bit(slot);
         if let Some(known) = self.known_mut(slot) {
@@ -379,7 +395,25 @@ impl Router {
                 known.probed = Some(now);
             }
         }
-        Some(slot)
+        let further = match (&self.latest, self.strategy) {
+            (Some((_, run)), Strategy::Spread) if run.slot == slot => run.left,
+            (Some((_, run)), _) if run.slot == slot => Usage {
+                publishes: usize::MAX,
+                bytes: usize::MAX,
+            },
+            _ => Usage::default(),
+        };
+        Some((slot, further))
+    }
+
+    /// Publishes followed the one that was routed last.
+    pub(super) fn on_routed_further(&mut self, slot: usize, further: Usage) {
+        if let Some((_, run)) = &mut self.latest {
+            run.left = run.left.minus(further);
+        }
+        if let Some(known) = self.known_mut(slot) {
+            known.observed.outstanding += further.publishes;
+        }
     }
 
     fn tombstoned(&self, topic: &Topic) -> MemberSet {
@@ -400,13 +434,11 @@ impl Router {
             return Some(first(to_probe));
         }
         let usable = self.sets.usable() & allowed;
-        if let Some(run) = self.runs.get_mut(topic)
+        if let Some((_, run)) = &mut self.latest
             && usable & bit(run.slot) != 0
-            && run.messages > 0
-            && run.bytes >= size
+            && Usage::one(size).fits(run.left)
         {
-            run.messages -= 1;
-            run.bytes -= size;
+            run.left = run.left.minus(Usage::one(size));
             return Some(run.slot);
         }
         let slot = self.next_of_run(usable)?;
@@ -433,8 +465,13 @@ impl Router {
     }
 
     /// The first usable member in the order of the strategy.
-    fn first_in_order(&mut self, topic: &Topic, allowed: MemberSet) -> Option<usize> {
-        let run = self.runs.get(topic).copied();
+    fn first_in_order(
+        &mut self,
+        topic: &Topic,
+        allowed: MemberSet,
+        begins_run: bool,
+    ) -> Option<usize> {
+        let run = self.latest.as_ref().map(|(_, run)| *run);
         if let Some(run) = run
             && run.epoch == self.epoch
             && allowed & bit(run.slot) != 0
@@ -456,7 +493,7 @@ impl Router {
             .into_iter()
             .find(|slot| (candidates | to_probe) & bit(*slot) != 0)?;
         // The topic goes to a member that is probed when that one is trusted.
-        if to_probe & bit(slot) == 0 && allowed == MemberSet::MAX {
+        if to_probe & bit(slot) == 0 && begins_run {
             self.begin_run(topic, slot, 0);
         }
         Some(slot)
@@ -476,17 +513,36 @@ impl Router {
         order.into_iter().map(|(_, slot)| slot).collect()
     }
 
-    fn begin_run(&mut self, topic: &Topic, slot: usize, size: usize) {
-        if self.runs.len() >= MAX_RUNS {
-            self.runs.clear();
+    /// Makes the run of a topic, if there is one, the latest.
+    #[inline]
+    fn find_run(&mut self, topic: &Topic) {
+        let is_same = |latest: &Topic| ptr::eq(latest.as_str(), topic.as_str()) || latest == topic;
+        if self
+            .latest
+            .as_ref()
+            .is_some_and(|(latest, _)| is_same(latest))
+        {
+            return;
         }
+        if let Some((topic, run)) = self.latest.take() {
+            if self.runs.len() >= MAX_RUNS {
+                self.runs.clear();
+            }
+            self.runs.insert(topic, run);
+        }
+        self.latest = self.runs.remove_entry(topic);
+    }
+
+    fn begin_run(&mut self, topic: &Topic, slot: usize, size: usize) {
         let run = Run {
             slot,
             epoch: self.epoch,
-            messages: self.run.messages.saturating_sub(1),
-            bytes: self.run.bytes.saturating_sub(size),
+            left: self.run.minus(Usage::one(size)),
         };
-        self.runs.insert(topic.clone(), run);
+        match &mut self.latest {
+            Some((_, latest)) => *latest = run,
+            None => self.latest = Some((topic.clone(), run)),
+        }
     }
 }
 

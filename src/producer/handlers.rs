@@ -344,7 +344,8 @@ impl Handler<TakeIn> for Producer {
                 reply.set_sink(&self.shared.failures);
             }
         }
-        self.shared.queue.borrow_mut().take_in(publishes);
+        let spare = self.shared.queue.borrow_mut().take_in(publishes);
+        membership.view.spare.replace(Some(spare));
     }
 }
 

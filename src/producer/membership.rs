@@ -48,7 +48,6 @@ pub(crate) enum MemberReport {
 }
 
 /// What the pool sees of a member without a message. The member writes it after each burst.
-#[derive(Debug)]
 pub(crate) struct MemberView {
     /// The connection is up, and not closing.
     pub(crate) is_up: Cell<bool>,
@@ -66,6 +65,8 @@ pub(crate) struct MemberView {
     /// Number of publishes that it has taken in.
     pub(crate) taken_in: Cell<u64>,
     pub(crate) counters: Cell<Counters>,
+    /// The memory of the list that it has taken in last, for the next one.
+    pub(crate) spare: RefCell<Option<Moving<ReplyTo>>>,
 }
 
 impl MemberView {
@@ -79,6 +80,7 @@ impl MemberView {
             answers: Cell::new((0, Duration::ZERO)),
             taken_in: Cell::new(0),
             counters: Cell::new(Counters::default()),
+            spare: RefCell::default(),
         }
     }
 

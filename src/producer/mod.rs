@@ -43,6 +43,6 @@ pub(crate) use self::{
     publish_ext::sealed::Sealed,
     queue::{
         Batch, Counters, Limits, MemberSet, Moving, Pending, Route, Routed, TransactionQueue,
-        WhenFull,
+        Usage, WhenFull,
     },
 };

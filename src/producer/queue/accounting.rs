@@ -100,7 +100,7 @@ impl Accounting {
     /// A publish was accepted.
     pub(super) fn accept<R>(&mut self, publish: &Pending<R>) {
         self.capacity.accept(&publish.topic, publish.usage());
-        self.take_in(publish);
+        self.take_in(publish.usage());
         self.counters.published += 1;
     }
 
@@ -110,16 +110,16 @@ impl Accounting {
         self.capacity.release(&publish.topic, publish.usage());
     }
 
-    /// A publish comes from another queue of the pool.
-    pub(super) fn take_in<R>(&mut self, publish: &Pending<R>) {
-        self.held.add(publish.usage());
-        self.unanswered += 1;
+    /// Publishes come from another queue of the pool.
+    pub(super) fn take_in(&mut self, usage: Usage) {
+        self.held.add(usage);
+        self.unanswered += usage.publishes;
     }
 
-    /// A publish goes to another queue of the pool.
-    pub(super) fn give_away<R>(&mut self, publish: &Pending<R>) {
-        self.held.remove(publish.usage());
-        self.unanswered = self.unanswered.saturating_sub(1);
+    /// Publishes go to another queue of the pool.
+    pub(super) fn give_away(&mut self, usage: Usage) {
+        self.held.remove(usage);
+        self.unanswered = self.unanswered.saturating_sub(usage.publishes);
     }
 
     /// A command with this many publishes was sent, of which `requeued` had been sent before.

@@ -96,6 +96,37 @@ impl<T> Blocks<T> {
         Some(entry)
     }
 
+    /// Moves the first entries to `taken`, unless the cursor has passed them.
+    pub(super) fn pop_front_each(&mut self, count: usize, taken: &mut Vec<T>) {
+        let mut left = if self.passed == 0 {
+            count.min(self.len)
+        } else {
+            0
+        };
+        self.len -= left;
+        while left > 0
+            && let Some(block) = self.blocks.front_mut()
+        {
+            let removed = left.min(block.len());
+            taken.extend(block.drain(..removed));
+            left -= removed;
+            if block.is_empty() && self.blocks.len() > 1 {
+                self.spare = self.blocks.pop_front().unwrap_or_default();
+            }
+        }
+    }
+
+    pub(super) fn push_back_each(&mut self, mut entries: impl ExactSizeIterator<Item = T>) {
+        while let Some(entry) = entries.next() {
+            self.push_back(entry);
+            if let Some(block) = self.blocks.back_mut() {
+                let before = block.len();
+                block.extend(entries.by_ref().take(BLOCK - before));
+                self.len += block.len() - before;
+            }
+        }
+    }
+
     #[inline]
     pub(super) fn back(&self) -> Option<&T> {
         self.blocks.back()?.back()
@@ -383,7 +414,12 @@ mod tests {
             for _ in 0..200 {
                 let some = rng.usize(0..400);
                 match rng.u32(0..8) {
-                    0 | 1 => (0..some).for_each(|_| {
+                    0 => {
+                        blocks.push_back_each(next..next + some);
+                        list.extend(next..next + some);
+                        next += some;
+                    }
+                    1 => (0..some).for_each(|_| {
                         blocks.push_back(next);
                         list.push(next);
                         next += 1;
@@ -415,6 +451,10 @@ mod tests {
                         assert_eq!(blocks.pop_back(), removed);
                         let front = front && !list.is_empty();
                         assert_eq!(blocks.pop_front(), front.then(|| list.remove(0)));
+                        let count = if passed == 0 { list.len().min(3) } else { 0 };
+                        let mut removed = Vec::new();
+                        blocks.pop_front_each(3, &mut removed);
+                        assert!(list.drain(..count).eq(removed));
                     }),
                     6 => {
                         let inserted = next..next + some / rng.usize(1..100);

@@ -24,7 +24,7 @@ pub(crate) struct Usage {
 
 impl Usage {
     /// The usage of one publish.
-    pub(super) fn one(bytes: usize) -> Self {
+    pub(crate) fn one(bytes: usize) -> Self {
         Self {
             publishes: 1,
             bytes,
@@ -41,17 +41,17 @@ impl Usage {
         self.bytes = self.bytes.saturating_sub(other.bytes);
     }
 
-    pub(super) fn plus(mut self, other: Self) -> Self {
+    pub(crate) fn plus(mut self, other: Self) -> Self {
         self.add(other);
         self
     }
 
-    pub(super) fn minus(mut self, other: Self) -> Self {
+    pub(crate) fn minus(mut self, other: Self) -> Self {
         self.remove(other);
         self
     }
 
-    pub(super) fn fits(self, limit: Self) -> bool {
+    pub(crate) fn fits(self, limit: Self) -> bool {
         self.publishes <= limit.publishes && self.bytes <= limit.bytes
     }
 }

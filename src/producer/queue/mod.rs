@@ -407,11 +407,11 @@ impl<R: Reply> TransactionQueue<R> {
         Moving::new(mem::take(&mut self.given_back))
     }
 
-    /// Adds publishes of another queue of the pool.
-    pub(crate) fn take_in(&mut self, publishes: Moving<R>) {
+    /// Adds publishes of another queue of the pool. Returns the memory of the list.
+    pub(crate) fn take_in(&mut self, publishes: Moving<R>) -> Moving<R> {
         let (jobs, mut parts) = self.split();
         let has_work = !jobs.is_empty();
-        take_in(publishes, &mut parts, has_work);
+        take_in(publishes, &mut parts, has_work)
     }
 
     /// Passes queued publishes on to the members of a pool, as far as the budget allows.

@@ -61,6 +61,17 @@ impl<R> TopicQueue<R> {
         self.publishes.advance();
     }
 
+    /// All publishes that are to be sent, if none is in flight.
+    pub(super) fn all_unsent(&mut self) -> impl Iterator<Item = &mut Pending<R>> {
+        let unsent = self.unsent();
+        self.publishes.first_mut(unsent)
+    }
+
+    /// Removes the next publishes, if none is in flight.
+    pub(super) fn take_unsent(&mut self, count: usize, taken: &mut Vec<Pending<R>>) {
+        self.publishes.pop_front_each(count, taken);
+    }
+
     /// Inserts publishes before the next one, in order of acceptance: those that are younger than
     /// one of them follow it.
     fn insert(&mut self, mut publishes: Vec<Pending<R>>) {
@@ -177,7 +188,6 @@ impl<R> TopicQueues<R> {
     }
 
     /// Returns whether the queue of a publish has a younger one.
-    #[inline]
     pub(super) fn has_younger(&mut self, publish: &Pending<R>) -> bool {
         self.latest = self.index(&publish.topic);
         let queue = self.queues.get(self.latest);
@@ -185,12 +195,22 @@ impl<R> TopicQueues<R> {
         youngest.is_some_and(|youngest| youngest.accepted > publish.accepted)
     }
 
+    /// Adds publishes of one topic behind all others of its queue.
+    pub(super) fn push_each(
+        &mut self,
+        topic: &Topic,
+        publishes: impl ExactSizeIterator<Item = Pending<R>>,
+    ) {
+        self.latest = self.index(topic);
+        if let Some(queue) = self.queues.get_mut(self.latest) {
+            queue.publishes.push_back_each(publishes);
+            self.make_ready(self.latest);
+        }
+    }
+
     /// Inserts publishes of one topic before those that are younger and not in flight.
-    pub(super) fn insert(&mut self, publishes: Vec<Pending<R>>) {
-        let Some(first) = publishes.first() else {
-            return;
-        };
-        self.latest = self.index(&first.topic);
+    pub(super) fn insert(&mut self, topic: &Topic, publishes: Vec<Pending<R>>) {
+        self.latest = self.index(topic);
         if let Some(queue) = self.queues.get_mut(self.latest) {
             queue.insert(publishes);
             self.make_ready(self.latest);
