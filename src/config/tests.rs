@@ -4,8 +4,8 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use super::{
     BackoffStrategy, ConnectionConfig, ConsumerConfig, ProducerConfig, ProducerConfigBuilder,
-    TlsVersion, WaitForConnection,
-    table::{ConnectionOptions, ConsumerOptions, ProducerOptions},
+    Strategy, TlsVersion, WaitForConnection,
+    table::{ConnectionOptions, ConsumerOptions, PoolOptions, ProducerOptions},
     value::Value,
 };
 use crate::{error::ConfigError, secret::Secret};
@@ -90,6 +90,12 @@ impl Describe for BackoffStrategy {
     }
 }
 
+impl Describe for Strategy {
+    fn describe((): &()) -> String {
+        "spread, primary or per_topic".into()
+    }
+}
+
 impl Describe for TlsVersion {
     fn describe((): &()) -> String {
         "tls1.2 or tls1.3".into()
@@ -111,7 +117,8 @@ fn table_texts_agree_with_values_and_bounds() {
     let computed = ConnectionOptions::computed()
         .into_iter()
         .chain(ProducerOptions::computed())
-        .chain(ConsumerOptions::computed());
+        .chain(ConsumerOptions::computed())
+        .chain(PoolOptions::computed());
     for (row, default, bounds) in computed {
         assert_eq!(row.default, default, "{}", row.name);
         assert_eq!(row.bounds, bounds, "{}", row.name);
@@ -402,7 +409,7 @@ fn address_must_be_host_and_port() {
 fn producer_takes_exactly_one_address() {
     let config = builder().addresses(["nsqd:4150"]).build();
     assert_eq!(config.unwrap().address(), "nsqd:4150");
-    let text = "a producer takes one nsqd address, not 2; start one producer per nsqd";
+    let text = "a producer takes one nsqd address, not 2; start a pool for several nsqds";
     let list = "nsqd-1:4150,nsqd-2:4150";
     assert_error(builder().addresses(list.split(',')).build(), text);
     assert_error(ProducerConfig::from_url(&format!("nsq://{list}")), text);

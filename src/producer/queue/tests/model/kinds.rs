@@ -47,7 +47,7 @@ impl Kind {
             topics: &TOPICS[[0, 2][rng.usize(0..2)]..],
             burst: 1,
             plain: 4,
-            trouble: [0, 4, 15][rng.usize(0..3)],
+            trouble: [0, 4, 4, 15][rng.usize(0..4)],
             timeout_ms: 500,
         }
     }
@@ -76,7 +76,7 @@ impl Kind {
             topics: &TOPICS[[0, 0, 2, 10][rng.usize(0..4)]..],
             burst: [3, 10, 30][rng.usize(0..3)],
             plain: [4, 20, 100][rng.usize(0..3)],
-            trouble: [0, 4, 15][rng.usize(0..3)],
+            trouble: [0, 4, 4, 15][rng.usize(0..4)],
             timeout_ms: 500,
         }
     }
