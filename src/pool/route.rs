@@ -568,3 +568,6 @@ fn bit(slot: usize) -> MemberSet {
 fn first(members: MemberSet) -> usize {
     usize::try_from(members.trailing_zeros()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

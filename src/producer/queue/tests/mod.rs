@@ -7,6 +7,7 @@ mod batching;
 mod budget;
 mod counters;
 mod expiry;
+mod moving;
 mod ping;
 mod rejection;
 mod requeue;
