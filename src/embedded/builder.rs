@@ -2,16 +2,12 @@
 
 #[cfg(feature = "tls")]
 use std::path::PathBuf;
-use std::{
-    fmt::Display,
-    io,
-    net::{SocketAddr, ToSocketAddrs},
-    time::Duration,
-};
+use std::{fmt::Display, io, time::Duration};
 
 #[cfg(feature = "tls")]
 use super::wire::tls::{self, TlsClientAuthPolicy};
 use super::{
+    address::resolve,
     auth::{AuthRequest, AuthServerDown, Authorizer, Grant},
     handle::EmbeddedNsqd,
     options::{Limits, Options},
@@ -252,13 +248,6 @@ impl EmbeddedNsqdBuilder {
         let http_address = self.http_address.as_deref().map(resolve).transpose()?;
         EmbeddedNsqd::launch(address, http_address, self.options)
     }
-}
-
-fn resolve(address: &str) -> io::Result<SocketAddr> {
-    address.to_socket_addrs()?.next().ok_or_else(|| {
-        let text = format!("address {address:?} does not resolve");
-        io::Error::new(io::ErrorKind::InvalidInput, text)
-    })
 }
 
 /// TLS, with the feature `tls`. A client gets TLS if it asks for it and a certificate is set. Files

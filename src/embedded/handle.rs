@@ -10,8 +10,9 @@ use std::{
 use tokio::{task::AbortHandle, time::sleep_until};
 
 use super::{
+    listener::Port,
     options::Options,
-    server::{Port, Server},
+    server::Server,
     state::{Control, Shared},
     topic::{Topic, unix_time},
 };

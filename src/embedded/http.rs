@@ -23,30 +23,66 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) method: String,
+    /// The second word of the first line.
+    pub(super) target: String,
     /// Decoded, without the query.
     pub(super) path: String,
     query: Vec<(String, String)>,
-    keep_alive: bool,
+    /// In the order of the request, with trimmed values.
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) is_1_1: bool,
+    pub(super) keep_alive: bool,
     body: usize,
+}
+
+/// Why a request is invalid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Invalid {
+    pub(super) status: u16,
+    /// What Go's server says beyond the text of the status.
+    pub(super) detail: &'static str,
+}
+
+const NO_HOST: Invalid = Invalid {
+    status: 400,
+    detail: "missing required Host header",
+};
+
+impl From<u16> for Invalid {
+    fn from(status: u16) -> Self {
+        let detail = match status {
+            505 => "unsupported protocol version",
+            _ => "",
+        };
+        Self { status, detail }
+    }
 }
 
 impl Request {
     /// Returns a parameter of the query; empty if it is missing.
     pub(super) fn parameter(&self, name: &str) -> &str {
-        let found = self.query.iter().find(|(its_name, _)| its_name == name);
-        found.map_or("", |(_, value)| value)
+        self.given_parameter(name).unwrap_or_default()
     }
 
-    /// Reads a head, or returns the status of the response to it.
-    fn parse(head: &[u8]) -> Result<Self, u16> {
+    /// Returns a parameter of the query, if it is there.
+    pub(super) fn given_parameter(&self, name: &str) -> Option<&str> {
+        let found = self.query.iter().find(|(its_name, _)| its_name == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Reads a head.
+    pub(super) fn parse(head: &[u8]) -> Result<Self, Invalid> {
         let head = std::str::from_utf8(head).map_err(|_| 400_u16)?;
         let (line, headers) = head.split_once("\r\n").unwrap_or((head, ""));
         let (method, target, is_1_1) = read_line(line)?;
         let (path, query) = read_target(target).ok_or(400_u16)?;
         let mut request = Self {
             method: method.to_owned(),
+            target: target.to_owned(),
             path,
             query,
+            headers: Vec::new(),
+            is_1_1,
             keep_alive: is_1_1,
             body: 0,
         };
@@ -54,13 +90,14 @@ impl Request {
         for header in headers.split("\r\n").filter(|header| !header.is_empty()) {
             let (name, value) = header.split_once(':').ok_or(400_u16)?;
             if name.is_empty() || name.contains([' ', '\t']) {
-                return Err(400);
+                return Err(400.into());
             }
             let value = value.trim();
+            request.headers.push((name.to_owned(), value.to_owned()));
             match name.to_ascii_lowercase().as_str() {
                 "host" => has_host = true,
                 "content-length" => request.body = value.parse().map_err(|_| 400_u16)?,
-                "transfer-encoding" => return Err(501),
+                "transfer-encoding" => return Err(501.into()),
                 "connection" if value.eq_ignore_ascii_case("close") => request.keep_alive = false,
                 "connection" if value.eq_ignore_ascii_case("keep-alive") => {
                     request.keep_alive = true;
@@ -70,8 +107,8 @@ impl Request {
         }
         match request.body {
             0..=MAX_BODY if has_host || !is_1_1 => Ok(request),
-            0..=MAX_BODY => Err(400),
-            _ => Err(413),
+            0..=MAX_BODY => Err(NO_HOST),
+            _ => Err(413.into()),
         }
     }
 }
@@ -155,14 +192,25 @@ impl Response {
     }
 }
 
-fn reason(status: u16) -> &'static str {
+/// Returns the text of a status, as Go writes it.
+pub(super) fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        401 => "Unauthorized",
+        403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         413 => "Request Entity Too Large",
         431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
         501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
         505 => "HTTP Version Not Supported",
         _ => "Bad Request",
     }
@@ -185,7 +233,7 @@ where
                 (answer(request).await, keep_alive, with_body)
             }
             // Where the next request begins is not known.
-            Err(status) => (Response::error(status), false, true),
+            Err(invalid) => (Response::error(invalid.status), false, true),
         };
         let output = response.encode(keep_alive, with_body);
         let written = timeout(TIMEOUT, stream.write_all(&output)).await;
@@ -221,9 +269,11 @@ fn rejection(input: &[u8]) -> Option<u16> {
     }
 }
 
-/// Reads a request with its body, which is dropped. Returns `None` at the end of the input, and the
-/// status of the response to a request that cannot be read.
-async fn read_request(stream: &mut TcpStream, input: &mut Vec<u8>) -> Option<Result<Request, u16>> {
+/// Reads a request with its body, which is dropped. Returns `None` at the end of the input.
+pub(super) async fn read_request(
+    stream: &mut TcpStream,
+    input: &mut Vec<u8>,
+) -> Option<Result<Request, Invalid>> {
     let head = loop {
         if let Some(end) = input.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
             let rest = input.split_off(end + 4);
@@ -232,16 +282,16 @@ async fn read_request(stream: &mut TcpStream, input: &mut Vec<u8>) -> Option<Res
             break head;
         }
         if let Some(status) = rejection(input) {
-            return Some(Err(status));
+            return Some(Err(status.into()));
         }
         if input.len() > MAX_HEAD {
-            return Some(Err(431));
+            return Some(Err(431.into()));
         }
         read_more(stream, input).await?;
     };
     let request = match Request::parse(&head) {
         Ok(request) => request,
-        Err(status) => return Some(Err(status)),
+        Err(invalid) => return Some(Err(invalid)),
     };
     while input.len() < request.body {
         read_more(stream, input).await?;
@@ -262,7 +312,7 @@ mod tests {
     use super::*;
 
     fn parse(head: &str) -> Result<Request, u16> {
-        Request::parse(head.as_bytes())
+        Request::parse(head.as_bytes()).map_err(|invalid| invalid.status)
     }
 
     #[test]
@@ -323,6 +373,7 @@ mod tests {
         ] {
             assert_eq!(parse(head), Err(status), "{head}");
         }
-        assert_eq!(Request::parse(b"GET /\xff HTTP/1.1\r\nHost: h"), Err(400));
+        let not_text = Request::parse(b"GET /\xff HTTP/1.1\r\nHost: h");
+        assert_eq!(not_text, Err(400.into()));
     }
 }

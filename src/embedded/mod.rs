@@ -1,5 +1,5 @@
 //! An nsqd inside the process, on a loopback socket, to publish to, consume from, inspect, and make
-//! fail.
+//! fail; and an nsqlookupd.
 //!
 //! [`EmbeddedNsqd`] behaves like nsqd 1.3.0, byte for byte where a client can see it: the same
 //! limits checked in the same order, the same error texts, heartbeats and deadlines, and the same
@@ -39,6 +39,9 @@
 //! - [`faults`](EmbeddedNsqd::faults) makes it stall, freeze, fail commands, send wrong responses
 //!   and close connections.
 //! - [`stop`](EmbeddedNsqd::stop) and [`restart`](EmbeddedNsqd::restart) simulate an outage.
+//!
+//! [`EmbeddedLookupd`] is an nsqlookupd inside the process, with which nsqds register and which
+//! clients query. It is inspected and made to fail in the same way.
 //!
 //! # TLS, compression and AUTH
 //!
@@ -83,9 +86,12 @@
 //   identify, parser                         the protocol
 //   options                                  the settings
 //   wire                                     TLS and compression
+//   lookupd                                  an nsqlookupd; has its own layers
+//   listener, waiting, address               shared by nsqd and nsqlookupd
 //   topic, channel, command                  messages and commands
 //   auth, fault_state, upgrade, frame, text
 
+mod address;
 mod admin;
 mod auth;
 mod builder;
@@ -101,6 +107,8 @@ mod http;
 mod http_api;
 mod identify;
 mod inspect;
+mod listener;
+mod lookupd;
 mod options;
 mod output_buffer;
 mod parser;
@@ -113,6 +121,7 @@ mod ticker;
 mod topic;
 mod upgrade;
 mod wait;
+mod waiting;
 mod wire;
 
 pub use auth::{AuthRequest, AuthServerDown, Grant};
@@ -120,8 +129,12 @@ pub use builder::EmbeddedNsqdBuilder;
 pub use faults::Faults;
 pub use handle::EmbeddedNsqd;
 pub use inspect::{ConnectionInfo, ReceivedCommand, StoredMessage};
+pub use lookupd::{
+    EmbeddedLookupd, EmbeddedLookupdBuilder, LookupdFaults, LookupdFormat, LookupdNode,
+    LookupdQuery,
+};
 pub use stats::{ChannelInfo, ClientInfo, TopicInfo};
-pub use wait::WaitTimeout;
+pub use waiting::WaitTimeout;
 #[cfg(feature = "tls")]
 pub use wire::tls::TlsClientAuthPolicy;
 

@@ -1,53 +1,13 @@
 //! Waiting for messages, connections and commands, up to a limit.
 
-use std::{
-    error::Error,
-    fmt,
-    time::{Duration, Instant},
-};
-
-use tokio::task::AbortHandle;
+use std::time::Duration;
 
 use super::{
     handle::EmbeddedNsqd,
     inspect::StoredMessage,
     state::{Connection, State},
+    waiting::{self, WaitTimeout},
 };
-
-/// What was waited for did not happen within the limit. `Display` says what there is instead.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WaitTimeout {
-    limit: Duration,
-    expected: String,
-    found: String,
-}
-
-impl fmt::Display for WaitTimeout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            limit,
-            expected,
-            found,
-        } = self;
-        write!(f, "{expected} not within {limit:?}")?;
-        if found.is_empty() {
-            Ok(())
-        } else {
-            write!(f, "; there are {found}")
-        }
-    }
-}
-
-impl Error for WaitTimeout {}
-
-/// Aborts a task when it is dropped.
-struct Abort(AbortHandle);
-
-impl Drop for Abort {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
 
 /// Waiting. These futures run on any async runtime, also if its clock is paused, and may be dropped
 /// at any time.
@@ -148,21 +108,8 @@ impl EmbeddedNsqd {
 
     /// Returns whether the condition came to hold within the limit.
     async fn reaches(&self, limit: Duration, mut condition: impl FnMut(&Self) -> bool) -> bool {
-        // Subscribed before the first check, so that no change is missed.
-        let mut changes = self.shared.changes.subscribe();
-        // Later than any clock can show: without a limit.
-        let deadline = Instant::now().checked_add(limit);
-        let _notification = deadline.map(|deadline| Abort(self.notify_at(deadline)));
-        while !condition(self) {
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                return false;
-            }
-            if changes.changed().await.is_err() {
-                // Impossible: `self` holds the sender.
-                return false;
-            }
-        }
-        true
+        let notify_at = |deadline| self.notify_at(deadline);
+        waiting::reaches(&self.shared.changes, notify_at, limit, || condition(self)).await
     }
 }
 
