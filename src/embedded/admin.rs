@@ -44,9 +44,7 @@ impl EmbeddedNsqd {
             return false;
         }
         self.change(|state| {
-            state
-                .get_or_create_topic(topic)
-                .get_or_create_channel(channel);
+            state.get_or_create_channel(topic, channel);
         });
         true
     }
@@ -71,7 +69,7 @@ impl EmbeddedNsqd {
     /// Deletes a topic with its messages and channels, and closes the connections of its consumers.
     /// The next publish creates it again. Returns whether it existed.
     pub fn delete_topic(&self, topic: &str) -> bool {
-        let deleted = self.change(|state| state.topics.remove(topic));
+        let deleted = self.change(|state| state.remove_topic(topic));
         let channels = deleted.iter().flat_map(|topic| topic.channels.values());
         self.close_consumers(channels);
         deleted.is_some()

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "tls")]
 use std::path::PathBuf;
-use std::{fmt::Display, io, time::Duration};
+use std::{fmt::Display, io, net::SocketAddr, time::Duration};
 
 #[cfg(feature = "tls")]
 use super::wire::tls::{self, TlsClientAuthPolicy};
@@ -10,7 +10,7 @@ use super::{
     address::resolve,
     auth::{AuthRequest, AuthServerDown, Authorizer, Grant},
     handle::EmbeddedNsqd,
-    options::{Limits, Options},
+    options::{Limits, Options, Registration},
 };
 #[cfg(feature = "tls")]
 use crate::TlsVersion;
@@ -77,6 +77,13 @@ impl EmbeddedNsqdBuilder {
                 max_deflate_level: 6,
                 auth: None,
                 realistic_timing: false,
+                registration: Registration {
+                    lookupds: Vec::new(),
+                    broadcast_address: None,
+                    broadcast_tcp_port: None,
+                    ping_interval: Duration::from_secs(15),
+                    http_client_request_timeout: Duration::from_secs(5),
+                },
             },
             #[cfg(feature = "tls")]
             tls: tls::Flags::default(),
@@ -245,8 +252,85 @@ impl EmbeddedNsqdBuilder {
         if let Some(port) = self.port {
             address.set_port(port);
         }
-        let http_address = self.http_address.as_deref().map(resolve).transpose()?;
+        let registers = !self.options.registration.lookupds.is_empty();
+        let http_address = match self.http_address.as_deref() {
+            Some(http_address) => Some(resolve(http_address)?),
+            // nsqlookupd rejects an nsqd without one.
+            None if registers => Some(SocketAddr::new(address.ip(), 0)),
+            None => None,
+        };
         EmbeddedNsqd::launch(address, http_address, self.options)
+    }
+}
+
+/// Registration with nsqlookupds: embedded ones, or real ones.
+impl EmbeddedNsqdBuilder {
+    /// Adds the TCP address of an nsqlookupd, `host:port`, with which nsqd registers its topics and
+    /// channels. Can be called several times. Default: none.
+    ///
+    /// As nsqd does,
+    ///
+    /// - it connects at the start, and after a failure with the next command: a PING
+    ///   ([`lookupd_ping_interval`](Self::lookupd_ping_interval)), a topic or channel that was
+    ///   created or deleted. Each nsqlookupd has one second to answer, and delays the others
+    ///   meanwhile;
+    /// - it queries `/channels` of all nsqlookupds for a new topic, and creates these channels
+    ///   before the command that created the topic is executed. That connection waits for up to
+    ///   [`http_client_request_timeout`](Self::http_client_request_timeout). Methods such as
+    ///   [`create_topic`](EmbeddedNsqd::create_topic) do not wait.
+    ///
+    /// nsqlookupd rejects an nsqd without an HTTP port, so that
+    /// [`http_address`](Self::http_address) becomes a free port by default.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use actix_nsq::embedded::{EmbeddedLookupd, EmbeddedNsqd};
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    /// # runtime.block_on(async {
+    /// let lookupd = EmbeddedLookupd::start()?;
+    /// let nsqd = EmbeddedNsqd::builder().lookupd(lookupd.tcp_address()).start()?;
+    /// nsqd.create_topic("orders");
+    /// lookupd.wait_for_producers("orders", 1, Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    pub fn lookupd(mut self, address: impl Display) -> Self {
+        let (address, lookupds) = (address.to_string(), &mut self.options.registration.lookupds);
+        if !lookupds.contains(&address) {
+            lookupds.push(address);
+        }
+        self
+    }
+
+    /// Host that nsqd announces to nsqlookupds. Default: the IP address of
+    /// [`address`](Self::address). (nsqd's default is the name of its host.)
+    pub fn broadcast_address(mut self, host: impl Into<String>) -> Self {
+        self.options.registration.broadcast_address = Some(host.into());
+        self
+    }
+
+    /// Port that nsqd announces to nsqlookupds: that of a proxy, for example. Default: the one it
+    /// listens on.
+    pub fn broadcast_tcp_port(mut self, port: u16) -> Self {
+        self.options.registration.broadcast_tcp_port = Some(port);
+        self
+    }
+
+    /// Interval of the PINGs to nsqlookupds. Default: 15 s. nsqd notices with a PING that a
+    /// connection is lost, and connects again with the next one.
+    pub fn lookupd_ping_interval(mut self, interval: Duration) -> Self {
+        self.options.registration.ping_interval = interval;
+        self
+    }
+
+    /// Time for the query of the channels of a new topic. Default: 5 s.
+    pub fn http_client_request_timeout(mut self, timeout: Duration) -> Self {
+        self.options.registration.http_client_request_timeout = timeout;
+        self
     }
 }
 

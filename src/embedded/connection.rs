@@ -176,6 +176,9 @@ impl Connection {
         if self.may_read(faults) && self.read(faults).is_err() {
             return Some(CloseMode::Close);
         }
+        if self.session.held {
+            self.resume(faults);
+        }
         let now = Instant::now();
         self.take_messages(now);
         self.send_heartbeat(faults, now);
@@ -196,7 +199,10 @@ impl Connection {
     }
 
     fn may_read(&self, faults: PersistentFaults) -> bool {
-        self.end.is_none() && self.unsent_responses == 0 && !faults.stop_reading
+        self.end.is_none()
+            && self.unsent_responses == 0
+            && !faults.stop_reading
+            && !self.session.held
     }
 
     fn read(&mut self, faults: PersistentFaults) -> io::Result<()> {
@@ -284,20 +290,10 @@ impl Connection {
     /// Decodes and executes the input.
     fn process(&mut self, state: &mut State) {
         let now = Instant::now();
-        while self.end.is_none() && !self.is_waiting_for_layer() {
+        while self.end.is_none() && !self.is_waiting_for_layer() && !self.session.held {
             match self.wire.decode(&mut self.session.input) {
                 Ok(Decoded::Nothing) => return,
-                Ok(Decoded::Bytes) => {
-                    let batch = self.session.execute_input(state, &self.shared.options);
-                    self.respond(now, batch.responses);
-                    self.end = batch.end;
-                    if batch.commands > 0 {
-                        self.read_deadline = None;
-                    }
-                    if let Some(upgrade) = batch.upgrade {
-                        self.upgrade(upgrade, state, now);
-                    }
-                }
+                Ok(Decoded::Bytes) => self.execute_input(state, now),
                 Ok(Decoded::TlsEstablished) => {
                     self.read_deadline = None;
                     self.tls_established(state, now);
@@ -311,6 +307,33 @@ impl Connection {
                 Err(_) => return self.end_of_input(now),
             }
         }
+    }
+
+    fn execute_input(&mut self, state: &mut State, now: Instant) {
+        let batch = self.session.execute_input(state, &self.shared.options);
+        self.respond(now, batch.responses);
+        self.end = batch.end;
+        if batch.commands > 0 || self.session.held {
+            self.read_deadline = None;
+        }
+        if let Some(upgrade) = batch.upgrade {
+            self.upgrade(upgrade, state, now);
+        }
+    }
+
+    /// Continues with the command that has created a topic, if the topic has started.
+    fn resume(&mut self, faults: PersistentFaults) {
+        if self.end.is_some() || faults.stop_reading {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.state();
+        self.execute_input(&mut state, Instant::now());
+        if !self.session.held {
+            self.process(&mut state);
+        }
+        drop(state);
+        shared.changes.send_replace(());
     }
 
     /// Queues the layers that an IDENTIFY turned on, behind the response to it.
@@ -388,7 +411,9 @@ impl Connection {
     /// each command line, so that a slow body exceeds it even while bytes arrive.
     fn check_read_deadline(&mut self, faults: PersistentFaults, now: Instant) {
         match self.read_deadline {
-            _ if self.end.is_some() || faults.stop_reading => self.read_deadline = None,
+            _ if self.end.is_some() || faults.stop_reading || self.session.held => {
+                self.read_deadline = None;
+            }
             None => {
                 let timeout = if self.wire.is_handshaking() {
                     Some(HANDSHAKE_TIMEOUT)

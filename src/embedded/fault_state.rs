@@ -59,6 +59,12 @@ pub(super) enum CloseMode {
 }
 
 impl FaultState {
+    /// Whether there is a fault set up for this command.
+    pub(super) fn has_one_shot(&self, command: &[u8]) -> bool {
+        let mut faults = self.one_shot.iter();
+        faults.any(|fault| fault.command.as_bytes() == command)
+    }
+
     /// Removes and returns the first fault set up for this command.
     pub(super) fn take_one_shot(&mut self, command: &[u8]) -> Option<Reaction> {
         let index = self

@@ -12,6 +12,7 @@ use tokio::{task::AbortHandle, time::sleep_until};
 use super::{
     listener::Port,
     options::Options,
+    registration::Registrar,
     server::Server,
     state::{Control, Shared},
     topic::{Topic, unix_time},
@@ -80,6 +81,7 @@ impl EmbeddedNsqd {
         state.topics.values_mut().for_each(Topic::flush);
         drop(state);
         self.shared.changes.send_replace(());
+        self.shared.fault_changes.send_replace(());
     }
 
     /// Listens again on the same ports after [`stop`](Self::stop). Waits until that is done.
@@ -93,7 +95,9 @@ impl EmbeddedNsqd {
             state.started = unix_time().as_secs();
         }
         drop(state);
-        self.update_listener()
+        let updated = self.update_listener();
+        self.shared.fault_changes.send_replace(());
+        updated
     }
 
     /// Starts an nsqd. `start` and `builder` call this.
@@ -102,9 +106,17 @@ impl EmbeddedNsqd {
         http_address: Option<SocketAddr>,
         options: Options,
     ) -> io::Result<Self> {
-        let shared = Shared::new(options);
+        let lookupds = options.registration.lookupds.len();
+        let (registrar, requests) = match lookupds {
+            0 => (Registrar::default(), None),
+            lookupds => {
+                let (registrar, requests) = Registrar::new(lookupds);
+                (registrar, Some(requests))
+            }
+        };
+        let shared = Shared::new(options, registrar);
         shared.state().started = unix_time().as_secs();
-        let server = Server::start(address, http_address, Arc::clone(&shared))?;
+        let server = Server::start(address, http_address, Arc::clone(&shared), requests)?;
         let nsqd = Self {
             shared,
             address: server.tcp.address(),

@@ -51,7 +51,8 @@ fn info(shared: &Shared, Addresses { tcp, http }: Addresses) -> Value {
     json!({
         "version": options.version,
         // A client that reads this must be able to connect.
-        "broadcast_address": tcp.ip().to_string(),
+        "broadcast_address": options.registration.broadcast_address
+            .clone().unwrap_or_else(|| tcp.ip().to_string()),
         "hostname": hostname::get().unwrap_or_default().to_string_lossy(),
         "http_port": http.port(),
         "tcp_port": tcp.port(),

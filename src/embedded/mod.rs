@@ -82,6 +82,7 @@
 //   connection, expiry                       the tasks: connections, message timeouts
 //   output_buffer, ticker                    when a connection sends messages and heartbeats
 //   session                                  a connection without its socket: bytes in, frames out
+//   registration                             the tasks that speak with nsqlookupds
 //   state                                    everything behind the lock
 //   identify, parser                         the protocol
 //   options                                  the settings
@@ -112,6 +113,7 @@ mod lookupd;
 mod options;
 mod output_buffer;
 mod parser;
+mod registration;
 mod server;
 mod session;
 mod state;

@@ -20,6 +20,20 @@ pub(super) struct Options {
     pub(super) auth: Option<Authorizer>,
     /// See `EmbeddedNsqdBuilder::realistic_timing`.
     pub(super) realistic_timing: bool,
+    pub(super) registration: Registration,
+}
+
+/// How nsqd registers with nsqlookupds.
+#[derive(Debug, Clone)]
+pub(super) struct Registration {
+    /// Addresses of their TCP ports.
+    pub(super) lookupds: Vec<String>,
+    /// `None`: the IP address of the TCP port.
+    pub(super) broadcast_address: Option<String>,
+    /// `None`: the TCP port.
+    pub(super) broadcast_tcp_port: Option<u16>,
+    pub(super) ping_interval: Duration,
+    pub(super) http_client_request_timeout: Duration,
 }
 
 /// The limits that decide whether the parser accepts a command. Signed, as in nsqd, because every

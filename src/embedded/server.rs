@@ -13,6 +13,7 @@ use super::{
     connection, expiry, http,
     http_api::{self, Addresses},
     listener::{self, Port},
+    registration::{self, Announcement, RegistrarRequests},
     state::Shared,
 };
 
@@ -34,6 +35,7 @@ impl Server {
         tcp: SocketAddr,
         http: Option<SocketAddr>,
         shared: Arc<Shared>,
+        requests: Option<RegistrarRequests>,
     ) -> io::Result<Self> {
         let (tcp, tcp_requests) = Port::reserve(tcp)?;
         let http = http.map(Port::reserve).transpose()?;
@@ -43,12 +45,24 @@ impl Server {
             .enable_time()
             .build()?;
         let handle = runtime.handle().clone();
+        let registration = &shared.options.registration;
+        let broadcast_address = registration.broadcast_address.clone();
+        let announcement = Announcement {
+            broadcast_address: broadcast_address.unwrap_or_else(|| tcp.address().ip().to_string()),
+            tcp_port: registration
+                .broadcast_tcp_port
+                .unwrap_or_else(|| tcp.address().port()),
+            http_port: http.as_ref().map_or(0, |http| http.address().port()),
+        };
         let addresses = http.as_ref().map(|http| Addresses {
             tcp: tcp.address(),
             http: http.address(),
         });
         let serve = async move {
             task::spawn(expiry::run(Arc::clone(&shared)));
+            if let Some(requests) = requests {
+                registration::spawn(&shared, requests, &announcement);
+            }
             if let (Some(requests), Some(addresses)) = (http_requests, addresses) {
                 let shared = Arc::clone(&shared);
                 task::spawn(listener::accept(

@@ -50,6 +50,8 @@ pub(super) struct Session {
     pub(super) wake: Arc<Notify>,
     /// nsqd's response if the input ends within the incomplete command in `input`.
     incomplete_error: Option<String>,
+    /// Whether the command at the front of `input` waits for the start of its topic.
+    pub(super) held: bool,
 }
 
 /// The result of executing the input.
@@ -91,6 +93,7 @@ impl Session {
             upgrade: None,
             wake: Arc::default(),
             incomplete_error: None,
+            held: false,
         }
     }
 
@@ -192,6 +195,10 @@ impl Session {
             context.authorize_mpub = false;
             parsed = parser::parse(input, &options.limits, context);
         }
+        self.held = self.must_wait(&parsed, context, state, options);
+        if self.held {
+            return 0;
+        }
         match parsed {
             Parsed::Complete(command) => {
                 let length = command.length;
@@ -228,6 +235,44 @@ impl Session {
                 0
             }
         }
+    }
+
+    /// Whether nsqd would first query nsqlookupds, because the command creates its topic.
+    fn must_wait(
+        &mut self,
+        parsed: &Parsed<'_>,
+        context: Context,
+        state: &mut State,
+        options: &Options,
+    ) -> bool {
+        if options.registration.lookupds.is_empty() {
+            return false;
+        }
+        let (line, topic, channel) = match parsed {
+            Parsed::Complete(command) => match &command.action {
+                Action::Publish { topic, .. } => (command.line, *topic, None),
+                Action::Subscribe { topic, channel } => (command.line, *topic, Some(*channel)),
+                _ => return false,
+            },
+            Parsed::Rejected { line, .. } if !context.lacks_tls => match line.creates_topic() {
+                Some(topic) => (*line, topic, None),
+                None => return false,
+            },
+            Parsed::Incomplete {
+                line: Some(line), ..
+            } => match line.creates_topic() {
+                Some(topic) => (*line, topic, None),
+                None => return false,
+            },
+            _ => return false,
+        };
+        let name = String::from_utf8_lossy(line.name());
+        // An MPUB was checked before.
+        let denied = name != "MPUB" && self.check(&name, topic, channel, state, options).is_err();
+        if denied || state.faults.has_one_shot(line.name()) {
+            return false;
+        }
+        state.must_wait(topic, self.number, &self.wake)
     }
 
     fn read_magic(&mut self, input: &[u8], state: &mut State, batch: &mut Batch) -> usize {

@@ -16,6 +16,7 @@ use super::{
     command::Line,
     fault_state::FaultState,
     options::Options,
+    registration::{Registrar, Starting},
     topic::{Topic, is_ephemeral, unix_time},
     upgrade::Compression,
 };
@@ -33,15 +34,19 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Notified on every change that the handle can see.
     pub(super) changes: watch::Sender<()>,
-    /// Notified when a fault was switched.
+    /// Notified when a fault was switched, and when nsqd was stopped or restarted.
     pub(super) fault_changes: watch::Sender<()>,
 }
 
 impl Shared {
-    pub(super) fn new(options: Options) -> Arc<Self> {
+    pub(super) fn new(options: Options, registrar: Registrar) -> Arc<Self> {
+        let state = State {
+            registrar,
+            ..State::default()
+        };
         Arc::new(Self {
             options,
-            state: Mutex::default(),
+            state: Mutex::new(state),
             changes: watch::Sender::new(()),
             fault_changes: watch::Sender::new(()),
         })
@@ -56,6 +61,7 @@ impl Shared {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) topics: BTreeMap<String, Topic>,
+    pub(super) registrar: Registrar,
     pub(super) connections: BTreeMap<u64, Connection>,
     /// The newest commands.
     pub(super) commands: VecDeque<Received>,
@@ -201,7 +207,61 @@ impl State {
 
     /// Returns the topic, and creates it if necessary.
     pub(super) fn get_or_create_topic(&mut self, name: &str) -> &mut Topic {
-        self.topics.entry(name.to_owned()).or_default()
+        let registrar = &self.registrar;
+        let entry = self.topics.entry(name.to_owned());
+        entry.or_insert_with(|| Topic::new(registrar.topic_created(name)))
+    }
+
+    /// Returns the channel, and creates it and its topic if necessary.
+    pub(super) fn get_or_create_channel(&mut self, topic: &str, name: &str) -> &mut Channel {
+        self.get_or_create_topic(topic);
+        let known = self.topics.get(topic);
+        if known.is_none_or(|topic| !topic.channels.contains_key(name)) {
+            self.registrar.announce(true, topic, Some(name));
+        }
+        self.get_or_create_topic(topic).get_or_create_channel(name)
+    }
+
+    /// Creates the topic if necessary. Returns whether the connection must wait for its start,
+    /// because it has created it.
+    pub(super) fn must_wait(&mut self, topic: &str, connection: u64, wake: &Arc<Notify>) -> bool {
+        let starting = match self.topics.get_mut(topic) {
+            Some(topic) => &mut topic.starting,
+            None => {
+                let starting = &mut self.get_or_create_topic(topic).starting;
+                if let Some(starting) = starting {
+                    starting.hold(connection, wake);
+                }
+                starting
+            }
+        };
+        let starting = starting.as_ref();
+        starting.is_some_and(|starting: &Starting| starting.holds(connection))
+    }
+
+    /// Starts a topic with these channels, unless it was deleted.
+    pub(super) fn start_topic(&mut self, topic: &str, channels: &[String]) {
+        if !self.topics.contains_key(topic) {
+            return;
+        }
+        for channel in channels {
+            self.get_or_create_channel(topic, channel);
+        }
+        if let Some(topic) = self.topics.get_mut(topic) {
+            topic.start();
+            let due = topic.next_due();
+            self.schedule_expiry(due);
+        }
+    }
+
+    /// Removes a topic with its channels.
+    pub(super) fn remove_topic(&mut self, name: &str) -> Option<Topic> {
+        let topic = self.topics.remove(name)?;
+        self.registrar.announce(false, name, None);
+        for channel in topic.channels.keys() {
+            self.registrar.announce(false, name, Some(channel));
+        }
+        Some(topic)
     }
 
     /// Stores published messages.
@@ -239,11 +299,11 @@ impl State {
         subscription: Subscription,
         wake: &Arc<Notify>,
     ) {
-        let topic = self.get_or_create_topic(&subscription.topic);
-        let channel = topic.get_or_create_channel(&subscription.channel);
+        let channel = self.get_or_create_channel(&subscription.topic, &subscription.channel);
         let consumer = Consumer::new(Arc::clone(wake));
         channel.consumers.insert(connection, consumer);
-        let due = topic.next_due();
+        let topic = self.topics.get(&subscription.topic);
+        let due = topic.and_then(Topic::next_due);
         self.schedule_expiry(due);
         if let Some(connection) = self.connections.get_mut(&connection) {
             connection.subscription = Some(subscription);
@@ -290,8 +350,10 @@ impl State {
     pub(super) fn remove_channel(&mut self, topic: &str, channel: &str) -> Option<Channel> {
         let its_topic = self.topics.get_mut(topic)?;
         let removed = its_topic.channels.remove(channel)?;
-        if its_topic.channels.is_empty() && is_ephemeral(topic) {
-            self.topics.remove(topic);
+        let is_last = its_topic.channels.is_empty();
+        self.registrar.announce(false, topic, Some(channel));
+        if is_last && is_ephemeral(topic) {
+            self.remove_topic(topic);
         }
         Some(removed)
     }

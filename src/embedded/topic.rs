@@ -7,7 +7,10 @@ use std::{
 
 use bytes::Bytes;
 
-use super::channel::{Channel, QueuedMessage};
+use super::{
+    channel::{Channel, QueuedMessage},
+    registration::Starting,
+};
 
 #[derive(Debug, Default)]
 pub(super) struct Topic {
@@ -15,6 +18,8 @@ pub(super) struct Topic {
     pub(super) messages: Vec<Message>,
     pub(super) channels: BTreeMap<String, Channel>,
     pub(super) paused: bool,
+    /// Set until its channels are known.
+    pub(super) starting: Option<Starting>,
     /// Total size of the bodies of all messages.
     pub(super) message_bytes: u64,
     /// Number of messages at the front of the log that were distributed to the channels or dropped.
@@ -35,6 +40,14 @@ pub(super) struct Message {
 }
 
 impl Topic {
+    /// Creates a topic. If it is starting, [`start`](Self::start) must follow.
+    pub(super) fn new(starting: Option<Starting>) -> Self {
+        Self {
+            starting,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn store(&mut self, bodies: &[&[u8]], defer: Option<Duration>, connection: u64) {
         let now = unix_time();
         let timestamp = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
@@ -69,6 +82,12 @@ impl Topic {
         self.distribute();
     }
 
+    /// Distributes messages from now on.
+    pub(super) fn start(&mut self) {
+        self.starting = None;
+        self.distribute();
+    }
+
     /// Number of messages queued in the topic itself, until it has a channel or is unpaused.
     pub(super) fn depth(&self) -> usize {
         self.messages.len() - self.distributed
@@ -94,7 +113,7 @@ impl Topic {
 
     /// Copies every queued message to every channel. The delay of a DPUB starts here.
     fn distribute(&mut self) {
-        if self.paused || self.channels.is_empty() {
+        if self.paused || self.starting.is_some() || self.channels.is_empty() {
             return;
         }
         let queued = self.messages.iter().enumerate().skip(self.distributed);

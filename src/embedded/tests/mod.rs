@@ -14,6 +14,7 @@ mod inspect;
 mod layered_client;
 mod layers;
 mod lifecycle;
+mod registration;
 mod tls;
 
 use client::*;
