@@ -9,9 +9,8 @@
 //! * The flags are those of nsqd, spelled as in Go (`-tcp-address`) or with two dashes.
 //! * The first line on standard output is the address on which it listens; port 0 selects a free
 //!   port. With `-http-address`, the second line is that of the HTTP API: `/ping`, `/info`,
-//!   `/stats`.
+//!   `/stats`. `-lookupd-tcp-address` selects a free port for HTTP, if there is none.
 //! * `-data-path` and `-mem-queue-size` have no effect, because all messages are in memory.
-//!   `-lookupd-tcp-address` is rejected, because it does not register with nsqlookupd.
 //! * The flags for TLS, snappy and deflate exist if the program was built with these features.
 //! * `--auth-secret` is not a flag of nsqd: a client with this secret is authorized for everything,
 //!   any other client for nothing.
@@ -53,9 +52,17 @@ struct Flags {
     #[arg(long, value_name = "N")]
     mem_queue_size: Option<u64>,
 
-    /// Rejected: it does not register with nsqlookupd
-    #[arg(long, value_name = "HOST:PORT", value_parser = no_registration)]
-    lookupd_tcp_address: Option<String>,
+    /// nsqlookupd to register with (may be given multiple times)
+    #[arg(long, value_name = "HOST:PORT")]
+    lookupd_tcp_address: Vec<String>,
+
+    /// Address that is registered with nsqlookupd [default: the IP address of TCP]
+    #[arg(long, value_name = "HOST")]
+    broadcast_address: Option<String>,
+
+    /// TCP port that is registered with nsqlookupd [default: the port of TCP]
+    #[arg(long, value_name = "PORT")]
+    broadcast_tcp_port: Option<u16>,
 
     /// Maximum size of a single message in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
@@ -189,6 +196,15 @@ fn start(flags: &Flags) -> io::Result<EmbeddedNsqd> {
     if let Some(address) = &flags.http_address {
         builder = builder.http_address(go_address(address));
     }
+    for address in &flags.lookupd_tcp_address {
+        builder = builder.lookupd(address);
+    }
+    if let Some(address) = &flags.broadcast_address {
+        builder = builder.broadcast_address(address);
+    }
+    if let Some(port) = flags.broadcast_tcp_port {
+        builder = builder.broadcast_tcp_port(port);
+    }
     let builder = builder
         .address(go_address(&flags.tcp_address))
         .max_msg_size(flags.max_msg_size)
@@ -217,11 +233,6 @@ fn go_address(address: &str) -> String {
         ""
     };
     format!("{host}{address}")
-}
-
-/// Registration is what makes consumers find an nsqd, so that it cannot be ignored.
-fn no_registration(_: &str) -> Result<String, &'static str> {
-    Err("embedded_nsqd does not register with nsqlookupd; let clients connect to its address")
 }
 
 fn with_auth(builder: EmbeddedNsqdBuilder, secret: Option<String>) -> EmbeddedNsqdBuilder {

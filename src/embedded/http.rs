@@ -95,6 +95,7 @@ impl Request {
             let value = value.trim();
             request.headers.push((name.to_owned(), value.to_owned()));
             match name.to_ascii_lowercase().as_str() {
+                "host" if has_host => return Err(400.into()),
                 "host" => has_host = true,
                 "content-length" => request.body = value.parse().map_err(|_| 400_u16)?,
                 "transfer-encoding" => return Err(501.into()),

@@ -1,4 +1,4 @@
-//! Runs every scenario against both kinds of nsqd, each on its own thread and actix System, with
+//! Runs every scenario against both kinds of nsqd or nsqlookupd, each on its own thread and actix System, with
 //! a timeout.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Completion, Failed, Trial};
 
 use crate::support::broker::{Broker, Kind, Settings};
+use crate::support::lookupd::{Lookupd, LookupdSettings};
 use crate::support::nsqd_version::Version;
 use crate::support::{scaled, trials};
 
@@ -19,11 +20,13 @@ const OWN_PROCESS: &str = "BROKER_SCENARIO_PROCESS";
 /// Timeout of a scenario: by default, and with `FULL=1`.
 const TIMEOUTS: [Duration; 2] = [Duration::from_secs(120), Duration::from_secs(1200)];
 
-/// A test that runs against every kind of nsqd.
+type Running = Pin<Box<dyn Future<Output = ()>>>;
+
+/// A test that runs against every kind of nsqd or nsqlookupd.
 #[derive(Clone)]
 pub struct Scenario {
     name: &'static str,
-    run: fn(Broker) -> Pin<Box<dyn Future<Output = ()>>>,
+    play: Play,
     settings: Settings,
     only: Option<(Kind, &'static str)>,
     version: fn(Version) -> bool,
@@ -31,12 +34,32 @@ pub struct Scenario {
     in_own_process: bool,
 }
 
+/// What a scenario is given.
+#[derive(Clone, Copy)]
+enum Play {
+    Broker(fn(Broker) -> Running),
+    Lookupd(LookupdSettings, fn(Lookupd) -> Running),
+}
+
 impl Scenario {
     /// For the macro [`scenarios`].
-    pub fn new(name: &'static str, run: fn(Broker) -> Pin<Box<dyn Future<Output = ()>>>) -> Self {
+    pub fn new(name: &'static str, run: fn(Broker) -> Running) -> Self {
+        Self::playing(name, Play::Broker(run))
+    }
+
+    /// For the macro [`lookupd_scenarios`].
+    pub fn with_each_lookupd(
+        name: &'static str,
+        settings: LookupdSettings,
+        run: fn(Lookupd) -> Running,
+    ) -> Self {
+        Self::playing(name, Play::Lookupd(settings, run))
+    }
+
+    fn playing(name: &'static str, play: Play) -> Self {
         Self {
             name,
-            run,
+            play,
             settings: Settings::default(),
             only: None,
             version: |_| true,
@@ -101,7 +124,11 @@ impl Scenario {
         {
             return Ok(Completion::ignored_with(format!("{only} only: {reason}")));
         }
-        if let Some(instead) = trials::without_a_real_nsqd(kind) {
+        let needs = match self.play {
+            Play::Lookupd(..) => trials::without_a_real_lookupd(kind),
+            Play::Broker(_) => None,
+        };
+        if let Some(instead) = needs.or_else(|| trials::without_a_real_nsqd(kind)) {
             return instead;
         }
         let version = kind.version();
@@ -119,8 +146,12 @@ impl Scenario {
         let (done, outcome) = mpsc::channel();
         let play = move || {
             actix_rt::System::new().block_on(async {
-                let broker = Broker::start(kind, self.settings).await;
-                (self.run)(broker).await;
+                match self.play {
+                    Play::Broker(run) => run(Broker::start(kind, self.settings).await).await,
+                    Play::Lookupd(settings, run) => {
+                        run(Lookupd::start(kind, settings).await).await;
+                    }
+                }
             });
         };
         let thread = std::thread::Builder::new().name(name.to_owned());
@@ -163,3 +194,18 @@ macro_rules! scenarios {
     };
 }
 pub(crate) use scenarios;
+
+/// The table of a module: names of `async fn(Lookupd)` and their settings, each with methods of
+/// [`Scenario`], such as `name(settings).only(kind, reason)`. They start their own nsqds.
+macro_rules! lookupd_scenarios {
+    ($($scenario:ident($settings:expr) $(.$how:ident($($what:expr),* $(,)?))*),* $(,)?) => {
+        vec![$(
+            $crate::harness::Scenario::with_each_lookupd(
+                concat!(module_path!(), "::", stringify!($scenario)),
+                $settings,
+                |lookupd| Box::pin($scenario(lookupd)),
+            )$(.$how($($what),*))*
+        ),*]
+    };
+}
+pub(crate) use lookupd_scenarios;

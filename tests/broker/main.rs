@@ -35,6 +35,7 @@ mod disk;
 mod drain;
 mod events;
 mod leaks;
+mod lookupd;
 mod output_buffer;
 mod pool;
 mod publish;
@@ -64,6 +65,7 @@ fn main() {
         drain::scenarios(),
         events::scenarios(),
         leaks::scenarios(),
+        lookupd::scenarios(),
         output_buffer::scenarios(),
         pool::scenarios(),
         publish::scenarios(),

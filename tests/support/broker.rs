@@ -271,6 +271,12 @@ impl Broker {
         }
     }
 
+    /// Creates a channel and its topic.
+    pub async fn create_channel(&self, topic: &str, channel: &str) {
+        let change = EmbeddedNsqd::create_channel;
+        self.change_channel(change, "create", topic, channel).await;
+    }
+
     /// Pauses a channel: it delivers nothing.
     pub async fn pause_channel(&self, topic: &str, channel: &str) {
         let change = EmbeddedNsqd::pause_channel;

@@ -1,5 +1,5 @@
 //! Finds the programs of NSQ: nsqd in `NSQD_BIN` or `PATH`, or built from `tests/nsqd/<version>`;
-//! the others beside nsqd, in `PATH`, or built.
+//! nsqlookupd in the same way with `NSQLOOKUPD_BIN`; the others beside nsqd, in `PATH`, or built.
 
 use std::env::consts::EXE_SUFFIX;
 use std::ffi::OsString;
@@ -11,7 +11,7 @@ use std::{env, fs, io};
 use super::nsqd_version::Version;
 
 /// The programs that are built.
-const PROGRAMS: &[&str] = &["nsqd", "nsq_stat", "nsq_tail", "to_nsq"];
+const PROGRAMS: &[&str] = &["nsqd", "nsqlookupd", "nsq_stat", "nsq_tail", "to_nsq"];
 
 #[derive(Clone, Debug)]
 pub enum Found {
@@ -20,6 +20,7 @@ pub enum Found {
     Missing(String),
 }
 
+/// A program of NSQ: nsqd, or nsqlookupd.
 #[derive(Clone, Debug)]
 pub struct Nsqd {
     pub program: PathBuf,
@@ -46,7 +47,15 @@ impl Nsqd {
 /// Finds nsqd, once per process.
 pub fn find() -> &'static Found {
     static FOUND: OnceLock<Found> = OnceLock::new();
-    FOUND.get_or_init(|| look_for_nsqd().map_or_else(Found::Missing, Found::At))
+    FOUND.get_or_init(|| look_for("nsqd", "NSQD_BIN").map_or_else(Found::Missing, Found::At))
+}
+
+/// Finds nsqlookupd, once per process.
+pub fn find_lookupd() -> &'static Found {
+    static FOUND: OnceLock<Found> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        look_for("nsqlookupd", "NSQLOOKUPD_BIN").map_or_else(Found::Missing, Found::At)
+    })
 }
 
 /// Finds another program of NSQ. It has the version of nsqd, unless it is one in `PATH`.
@@ -75,16 +84,17 @@ fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
-fn look_for_nsqd() -> Result<Nsqd, String> {
+/// Looks for a program, which a variable of the environment may name.
+fn look_for(name: &str, variable_name: &str) -> Result<Nsqd, String> {
     let wanted = match variable("NSQD_VERSION") {
         None => None,
         Some(text) => Some(Version::buildable(&text.to_string_lossy())?),
     };
-    if let Some(named) = variable("NSQD_BIN") {
-        let nsqd = Nsqd::at(named.into()).map_err(|e| format!("NSQD_BIN: {e}"))?;
+    if let Some(named) = variable(variable_name) {
+        let nsqd = Nsqd::at(named.into()).map_err(|e| format!("{variable_name}: {e}"))?;
         return match wanted {
             Some(wanted) if wanted != nsqd.version => Err(format!(
-                "NSQD_BIN is nsqd {}, but NSQD_VERSION is {wanted}: unset one of them",
+                "{variable_name} is {name} {}, but NSQD_VERSION is {wanted}: unset one of them",
                 nsqd.version
             )),
             _ => Ok(nsqd),
@@ -93,7 +103,7 @@ fn look_for_nsqd() -> Result<Nsqd, String> {
     // One in `PATH` that does not run, or that has another version than the one that is asked for,
     // does not prevent a build.
     let is_wanted = |nsqd: &Nsqd| wanted.is_none_or(|wanted| wanted == nsqd.version);
-    if let Some(nsqd) = in_path(&format!("nsqd{EXE_SUFFIX}"))
+    if let Some(nsqd) = in_path(&format!("{name}{EXE_SUFFIX}"))
         .and_then(|program| Nsqd::at(program).ok())
         .filter(is_wanted)
     {
@@ -101,7 +111,7 @@ fn look_for_nsqd() -> Result<Nsqd, String> {
     }
     let version = wanted.unwrap_or(Version::LATEST);
     Ok(Nsqd {
-        program: build(version)?.join(format!("nsqd{EXE_SUFFIX}")),
+        program: build(version)?.join(format!("{name}{EXE_SUFFIX}")),
         version,
     })
 }

@@ -155,14 +155,7 @@ impl RealNsqd {
 
     /// Sends SIGSTOP and waits until all threads have stopped. It may have been sent before.
     pub fn sigstop(&self) -> io::Result<()> {
-        self.signal(Signal::STOP)?;
-        let child = self.running()?;
-        let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        let wait = || waitid(WaitId::Pid(Pid::from_child(child)), stopped).transpose();
-        match wait::poll(PATIENCE, wait) {
-            Some(state) => Ok(state.map(drop)?),
-            None => Err(io::Error::other("nsqd does not stop")),
-        }
+        stop(self.running()?)
     }
 
     /// Sends SIGCONT.
@@ -352,6 +345,18 @@ impl Drop for RealNsqd {
     }
 }
 
+/// Sends SIGSTOP and waits until all threads have stopped.
+pub(super) fn stop(child: &Child) -> io::Result<()> {
+    let pid = Pid::from_child(child);
+    kill_process(pid, Signal::STOP)?;
+    let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let wait = || waitid(WaitId::Pid(pid), stopped).transpose();
+    match wait::poll(PATIENCE, wait) {
+        Some(state) => Ok(state.map(drop)?),
+        None => Err(io::Error::other("the process does not stop")),
+    }
+}
+
 fn not_running() -> io::Error {
     io::Error::other("nsqd is not running")
 }
@@ -365,7 +370,7 @@ fn escaped(name: &str) -> String {
 }
 
 /// Sends an HTTP/1.0 request and returns the body of a response 200.
-fn http_request(address: SocketAddr, method: &str, path: &str) -> io::Result<Vec<u8>> {
+pub(super) fn http_request(address: SocketAddr, method: &str, path: &str) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     write!(
@@ -426,12 +431,12 @@ impl Port {
 ///
 /// It reads the process to kill from its standard input, whose end it waits for.
 #[derive(Debug)]
-struct Guardian {
+pub(super) struct Guardian {
     shell: Child,
 }
 
 impl Guardian {
-    fn start(data: &Path) -> io::Result<Self> {
+    pub(super) fn start(data: &Path) -> io::Result<Self> {
         let script = r#"trap '' INT TERM HUP
             while read -r line; do pid=$line; done
             if [ -n "$pid" ]; then kill -9 "$pid"; fi
@@ -448,7 +453,7 @@ impl Guardian {
         })
     }
 
-    fn watch(&mut self, pid: Option<u32>) {
+    pub(super) fn watch(&mut self, pid: Option<u32>) {
         let line = pid.map_or_else(String::new, |pid| pid.to_string());
         let stdin = self.shell.stdin.as_mut();
         if let Some(Err(e)) = stdin.map(|stdin| writeln!(stdin, "{line}")) {

@@ -32,6 +32,10 @@ pub struct Settings {
     pub realistic_timing: bool,
     /// Requires AUTH: see [`Broker::auth`](super::broker::Broker::auth).
     pub auth: bool,
+    /// TCP addresses of nsqlookupds to register with, as `127.0.0.1`.
+    pub lookupds: Vec<String>,
+    /// Interval of the PINGs to nsqlookupds. That of a real nsqd is always 15 s.
+    pub lookupd_ping_interval: Duration,
 }
 
 impl Default for Settings {
@@ -47,6 +51,8 @@ impl Default for Settings {
             deflate: true,
             realistic_timing: false,
             auth: false,
+            lookupds: Vec::new(),
+            lookupd_ping_interval: Duration::from_secs(15),
         }
     }
 }
@@ -110,6 +116,11 @@ impl Settings {
             flags.extend(tls.flags(identity, certificates));
         }
         flags.extend(auth_server.map(|address| format!("--auth-http-address={address}")));
+        let lookupds = self.lookupds.iter();
+        flags.extend(lookupds.map(|address| format!("--lookupd-tcp-address={address}")));
+        if !self.lookupds.is_empty() {
+            flags.push("--broadcast-address=127.0.0.1".to_owned());
+        }
         flags
     }
 
@@ -124,7 +135,11 @@ impl Settings {
             .max_req_timeout(self.max_req_timeout)
             .snappy(self.snappy)
             .deflate(self.deflate)
-            .realistic_timing(self.realistic_timing);
+            .realistic_timing(self.realistic_timing)
+            .lookupd_ping_interval(self.lookupd_ping_interval);
+        for address in &self.lookupds {
+            builder = builder.lookupd(address);
+        }
         if let (Some(tls), Some((identity, certificates))) = (self.tls, server) {
             builder = tls.configure(builder, identity, certificates);
         }

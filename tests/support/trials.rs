@@ -16,6 +16,14 @@ pub fn without_a_real_nsqd(kind: Kind) -> Option<Result<Completion, Failed>> {
     }
 }
 
+/// The same for a trial that needs a real nsqlookupd.
+pub fn without_a_real_lookupd(kind: Kind) -> Option<Result<Completion, Failed>> {
+    match (kind, nsqd_program::find_lookupd()) {
+        (Kind::Real, Found::Missing(reason)) => Some(missing("real nsqlookupd", reason)),
+        _ => None,
+    }
+}
+
 /// The result of a trial if something is missing.
 pub fn missing(what: &str, reason: &str) -> Result<Completion, Failed> {
     if nsqd_program::is_required() {
