@@ -32,7 +32,7 @@
 //! | shut down gracefully | [`producer::Drain`] |
 //! | consume with an actor, an async closure or a stream | [`Consumer`], [`MessageHandler`], [`IncomingMessage`] |
 //! | consume without actors | [`ConsumerHandle`] |
-//! | test an application | [`testing`], and `embedded`, an nsqd inside the process |
+//! | test an application | [`testing`], and `embedded`, nsqd and nsqlookupd inside the process |
 //!
 //! The [`guide`] has the longer texts: delivery, consuming, options, tuning, troubleshooting,
 //! actix-web, migration.
@@ -147,7 +147,7 @@
 //! | `tls` | TLS by rustls with ring: the option `tls_v1` and its relatives |
 //! | `rustls` | the same without ring: the program installs the default crypto provider of rustls |
 //! | `snappy`, `deflate` | compression: the options of these names |
-//! | `embedded` | an nsqd inside the process for tests, with faults on demand |
+//! | `embedded` | an nsqd and an nsqlookupd inside the process for tests, with faults on demand |
 //!
 //! None is on by default. AUTH needs no feature. An option whose feature is off is rejected by
 //! name.

@@ -39,6 +39,7 @@
 //! - [`faults`](EmbeddedNsqd::faults) makes it stall, freeze, fail commands, send wrong responses
 //!   and close connections.
 //! - [`stop`](EmbeddedNsqd::stop) and [`restart`](EmbeddedNsqd::restart) simulate an outage.
+//! - [`lookupd`](EmbeddedNsqdBuilder::lookupd) registers it with an nsqlookupd.
 //!
 //! [`EmbeddedLookupd`] is an nsqlookupd inside the process, with which nsqds register and which
 //! clients query. It is inspected and made to fail in the same way.

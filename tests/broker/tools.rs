@@ -162,6 +162,7 @@ async fn tools_reject_arguments_that_are_wrong_or_not_utf8(_: Broker) {
         "to_nsq",
         "nsq_bench",
         "embedded_nsqd",
+        "embedded_nsqlookupd",
         "verifier",
         "chaos_proxy",
     ] {
@@ -182,6 +183,7 @@ async fn tools_reject_arguments_that_are_wrong_or_not_utf8(_: Broker) {
             "to_nsq" | "verifier" => (vec!["-producer-opt"], "--producer-opt"),
             "nsq_bench" => (vec!["publish", "-producer-opt"], "--producer-opt"),
             "embedded_nsqd" => (vec!["-auth-secret"], "--auth-secret"),
+            "embedded_nsqlookupd" => (vec!["-node"], "--node"),
             _ => (vec!["-upstream"], "--upstream"),
         };
         let arguments = value.into_iter().map(OsStr::new).chain([secret]);

@@ -127,10 +127,7 @@ fn rejects() -> Result<(), Failed> {
     let output = |flag: &str| Command::new(&program).arg(flag).output();
     for (flag, named) in [
         ("-worker-id=1", "-worker-id"),
-        (
-            "-lookupd-tcp-address=127.0.0.1:4160",
-            "--lookupd-tcp-address",
-        ),
+        ("-broadcast-tcp-port=none", "--broadcast-tcp-port"),
     ] {
         let Output { status, stderr, .. } = output(flag)?;
         assert_eq!(status.code(), Some(2), "{flag}");

@@ -1,4 +1,5 @@
-//! A table of raw bytes and nsqd's reactions, run against the embedded nsqd and a real one.
+//! A table of raw bytes and nsqd's reactions, run against the embedded nsqd and a real one; and one
+//! for nsqlookupd.
 //!
 //! A row is a name and steps: bytes to send, frames to expect, and how the connection continues or
 //! ends. All bytes are typed by hand, from nsqd's documentation and source, version 1.3.0; texts
@@ -22,6 +23,7 @@ mod support;
 
 mod auth_server;
 mod http;
+mod lookupd;
 mod peers;
 mod rows;
 mod step;
@@ -52,7 +54,10 @@ fn main() {
             Trial::ignorable_test(name, move || run((kind, setup), row, &topic, &peers))
         })
     });
-    let trials = rows.chain([http::trial()]).collect();
+    let trials = rows
+        .chain([http::trial()])
+        .chain(lookupd::trials())
+        .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     // `exit` drops nothing, and a real nsqd must be stopped.
     drop(peers);

@@ -273,6 +273,11 @@ impl Broker {
 
     /// Creates a channel and its topic.
     pub async fn create_channel(&self, topic: &str, channel: &str) {
+        if let Nsqd::Real(nsqd) = &self.nsqd {
+            let topic = topic.to_owned();
+            let created = nsqd.with_nsqd(move |nsqd| nsqd.create_topic(&topic)).await;
+            created.expect("nsqd creates a topic");
+        }
         let change = EmbeddedNsqd::create_channel;
         self.change_channel(change, "create", topic, channel).await;
     }

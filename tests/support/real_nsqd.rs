@@ -303,6 +303,11 @@ impl RealNsqd {
         self.post(&format!("/topic/{verb}?topic={}", escaped(topic)))
     }
 
+    /// Creates a topic.
+    pub fn create_topic(&self, topic: &str) -> io::Result<()> {
+        self.post(&format!("/topic/create?topic={}", escaped(topic)))
+    }
+
     /// Deletes a topic, its channels and its messages.
     pub fn delete_topic(&self, topic: &str) -> io::Result<()> {
         self.post(&format!("/topic/delete?topic={}", escaped(topic)))
