@@ -25,8 +25,8 @@ const DOWN: Observed = Observed { is_up: false, ..UP };
 impl Bench {
     /// Members that are up, whose runs are 4 publishes or 100 bytes.
     fn new(strategy: Strategy, members: usize) -> Self {
-        let run = Batch {
-            messages: 4,
+        let run = Usage {
+            publishes: 4,
             bytes: 100,
         };
         let mut bench = Self {
@@ -112,6 +112,7 @@ impl Bench {
         let excluded = excluded.fold(0, |all, one| all | one);
         let topic = Topic::new(topic).unwrap();
         let chosen = self.router.route(&topic, size, excluded, self.now);
+        let chosen = chosen.map(|(slot, _)| slot);
         chosen.map_or_else(|| "-".to_owned(), |slot| address(slot).to_string())
     }
 

@@ -29,16 +29,22 @@ const OF_SERVER: [(&str, &str); 4] = [
 /// Routes everything that `decide` does not keep or reject.
 struct Chooser<F> {
     decide: F,
-    taken: Vec<Pending<Caller>>,
+    taken: Moving<Caller>,
 }
+
+/// It goes to the member, and those that follow are decided apart.
+const SENT: Routed = Routed::To {
+    slot: 0,
+    further: usage(0, 0),
+};
 
 impl<F: FnMut(&Pending<Caller>) -> Routed> Route<Caller> for Chooser<F> {
     fn route(&mut self, publish: &Pending<Caller>) -> Routed {
         (self.decide)(publish)
     }
 
-    fn take(&mut self, publish: Pending<Caller>) {
-        self.taken.push(publish);
+    fn outgoing(&mut self, _: usize, _: Usage) -> Option<&mut Moving<Caller>> {
+        Some(&mut self.taken)
     }
 }
 
@@ -68,16 +74,16 @@ impl Bench {
     fn pass_on(&mut self, decide: impl FnMut(&Pending<Caller>) -> Routed) -> Moving<Caller> {
         let mut chooser = Chooser {
             decide,
-            taken: Vec::new(),
+            taken: Moving::new(Vec::new()),
         };
         let now = self.now;
         self.queue().pass_on(&mut chooser, now);
-        Moving::new(chooser.taken)
+        chooser.taken
     }
 
     /// Everything that is queued in the pool goes to this member.
     fn pass_to(&mut self, member: &mut Self) {
-        let moving = self.pass_on(|_| Routed::Sent);
+        let moving = self.pass_on(|_| SENT);
         member.now = self.now;
         member.queue().take_in(moving);
     }
@@ -491,7 +497,7 @@ fn publish_that_stays_holds_up_its_topic_only() {
     pool.publish_all("aba");
     let moving = pool.pass_on(|publish| match publish.topic().as_str() {
         "a" => Routed::Stays,
-        _ => Routed::Sent,
+        _ => SENT,
     });
     member.queue().take_in(moving);
     member.sends(["PUB b 2"]);
@@ -514,7 +520,7 @@ fn publish_that_will_not_be_sent_is_answered_by_the_pool() {
     let mut is_first = true;
     let moving = pool.pass_on(|_| match std::mem::take(&mut is_first) {
         true => Routed::Rejected(error.clone()),
-        false => Routed::Sent,
+        false => SENT,
     });
     assert_eq!(moving.len(), 1);
     pool.answers([
@@ -545,7 +551,7 @@ fn pass_over_many_publishes_takes_several_polls() {
     }
     let mut passed = Vec::new();
     for _ in 0..3 {
-        let moving = pool.pass_on(|_| Routed::Sent);
+        let moving = pool.pass_on(|_| SENT);
         passed.push(moving.len());
         member.queue().take_in(moving);
         assert!(pool.queue().renew_budget() || passed.len() == 3);
