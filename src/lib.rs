@@ -162,6 +162,9 @@ pub mod consumer;
 mod error;
 mod handle;
 mod link;
+#[cfg(feature = "lookup")]
+#[cfg_attr(docsrs, doc(cfg(feature = "lookup")))]
+pub mod lookup;
 pub mod pool;
 pub mod producer;
 pub mod protocol;
@@ -173,6 +176,9 @@ pub mod testing;
 #[cfg_attr(docsrs, doc(cfg(feature = "embedded")))]
 pub mod embedded;
 
+#[cfg(feature = "lookup")]
+#[cfg_attr(docsrs, doc(cfg(feature = "lookup")))]
+pub use self::config::{LookupConfig, LookupConfigBuilder};
 pub use self::{
     config::{
         BackoffStrategy, ConfigOption, ConfigScope, ConnectionConfig, ConnectionConfigBuilder,

@@ -8,10 +8,13 @@ use tokio_rustls::rustls::ClientConfig;
 #[cfg(feature = "rustls")]
 use super::tls;
 use super::{
+    connection_options::ConnectionOptions,
     sources,
-    table::{ByName, ConfigOption, ConnectionOptions, Values},
+    table::{ByName, ConfigOption, Values},
     validate::check_connection,
 };
+#[cfg(feature = "lookup")]
+use crate::conn::ConnectTarget;
 #[cfg(feature = "rustls")]
 use crate::conn::Tls;
 use crate::{
@@ -60,6 +63,8 @@ pub(super) struct ConnectionSettings {
     pub(super) secret_provider: Option<SecretProvider>,
     #[cfg(feature = "rustls")]
     pub(super) rustls: Option<Arc<ClientConfig>>,
+    /// The TLS options have an effect without `tls_v1`: on connections to nsqlookupds.
+    pub(super) has_https: bool,
 }
 
 impl ConnectionSettings {
@@ -77,6 +82,7 @@ impl ConnectionSettings {
             self.options(),
             has_rustls_config,
             self.secret_provider.is_some(),
+            self.has_https,
         )?;
         Ok(ConnectionConfig {
             #[cfg(feature = "rustls")]
@@ -139,6 +145,7 @@ impl ConnectionConfig {
     ) -> Result<Self, ConfigError> {
         sources::options(prefix, vars)
             .iter()
+            .filter(|(name, _)| name != sources::LOOKUPDS)
             .try_fold(Self::builder(), |builder, (name, value)| {
                 builder.set(name, value)
             })?
@@ -176,6 +183,41 @@ impl ConnectionConfig {
         self.tls.as_ref().map(tls).transpose()
     }
 
+    /// Returns the configuration of rustls, also without `tls_v1`. Reads the files again then.
+    #[cfg(all(feature = "lookup", feature = "rustls"))]
+    pub(super) fn client_config(&self) -> Result<Arc<ClientConfig>, ConfigError> {
+        match &self.tls {
+            Some(config) => Ok(Arc::clone(config)),
+            None => tls::client_config(self.values()),
+        }
+    }
+
+    pub(super) fn connector(&self) -> Arc<dyn Connector> {
+        match &self.settings.connector {
+            Some(connector) => Arc::clone(connector),
+            None => Arc::new(DefaultConnector::default()),
+        }
+    }
+
+    /// Returns what a connector gets for a server that is not an nsqd.
+    #[cfg(feature = "lookup")]
+    pub(super) fn target(&self, address: &Arc<str>) -> ConnectTarget {
+        let options = self.values();
+        ConnectTarget::new(
+            Arc::clone(address),
+            options.dial_timeout,
+            options.local_addr,
+            options.tcp_keepalive,
+        )
+    }
+
+    pub(super) fn auth_secret_source(&self) -> AuthSecret {
+        match &self.settings.secret_provider {
+            Some(provider) => AuthSecret::Provider(Arc::clone(provider)),
+            None => AuthSecret::Fixed(self.values().auth_secret.clone()),
+        }
+    }
+
     /// Returns the settings of a connection to the nsqd at `address`.
     pub(super) fn conn_options(
         &self,
@@ -185,10 +227,7 @@ impl ConnectionConfig {
         let options = self.values();
         ConnOptions {
             address: Arc::clone(address),
-            connector: match &self.settings.connector {
-                Some(connector) => Arc::clone(connector),
-                None => Arc::new(DefaultConnector::default()),
-            },
+            connector: self.connector(),
             dial_timeout: options.dial_timeout,
             local_addr: options.local_addr,
             tcp_keepalive: options.tcp_keepalive,
@@ -206,10 +245,7 @@ impl ConnectionConfig {
                 _ => None,
             },
             allow_uncompressed: options.allow_uncompressed,
-            auth_secret: match &self.settings.secret_provider {
-                Some(provider) => AuthSecret::Provider(Arc::clone(provider)),
-                None => AuthSecret::Fixed(options.auth_secret.clone()),
-            },
+            auth_secret: self.auth_secret_source(),
         }
     }
 

@@ -2,13 +2,22 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+#[cfg(feature = "lookup")]
+use super::lookup::{LookupConfig, LookupSettings, lookupd_address};
 use super::{
     connection::{ConnectionConfig, ConnectionSettings},
+    connection_options::ConnectionOptions,
+    consumer_options::ConsumerOptions,
+    lookup_options::LookupOptions,
     redact::shown_address,
     sources::{self, Given},
-    table::{ByName, ConfigOption, ConfigScope, ConnectionOptions, ConsumerOptions, Values},
+    table::{ByName, ConfigOption, ConfigScope, Values},
     validate::check_address,
 };
+#[cfg(not(feature = "lookup"))]
+use crate::error::ConfigCause;
+#[cfg(feature = "lookup")]
+use crate::protocol::node::Node;
 use crate::{conn::ConnOptions, error::ConfigError};
 
 /// Maximum number of bytes per read: what nsqd writes at once. A message that is kept keeps the
@@ -47,6 +56,8 @@ pub struct ConsumerConfig {
     is_output_buffer_timeout_given: bool,
     backoff_function: Option<BackoffFunction>,
     options: ConsumerOptions,
+    #[cfg(feature = "lookup")]
+    lookup: LookupConfig,
 }
 
 /// Returns the pause of a backoff level, which is at least 1.
@@ -73,13 +84,39 @@ impl ConsumerConfig {
             shared: None,
             backoff_function: None,
             values: Values::default(),
+            #[cfg(feature = "lookup")]
+            lookup: LookupSettings::default(),
+            #[cfg(not(feature = "lookup"))]
+            lookup_values: Values::default(),
             problem: None,
         }
+    }
+
+    /// Starts with the default of every option for the nsqds that these nsqlookupds know, written
+    /// as for [`lookupds`](ConsumerConfigBuilder::lookupds).
+    ///
+    /// ```
+    /// use actix_nsq::ConsumerConfig;
+    ///
+    /// let config = ConsumerConfig::discover(["lookupd-1:4161", "lookupd-2:4161"])
+    ///     .max_in_flight(200)
+    ///     .build()?;
+    /// # Ok::<_, actix_nsq::ConfigError>(())
+    /// ```
+    pub fn discover(
+        lookupds: impl IntoIterator<Item = impl Into<String>>,
+    ) -> ConsumerConfigBuilder {
+        let none: [String; 0] = [];
+        Self::builder("").addresses(none).lookupds(lookupds)
     }
 
     /// Reads the configuration from a URL: `nsq://host:port,host:port?option=value&option=value`,
     /// with values percent-encoded. An option that is true or false may stand alone, which means
     /// `true`. With a Unix socket the URL is `nsq://unix:/path?option=value`.
+    ///
+    /// `lookupd_http_address` has the addresses of nsqlookupds, separated by commas, beside those
+    /// of nsqds or instead of them:
+    /// `nsq:///?lookupd_http_address=lookupd-1:4161,lookupd-2:4161`.
     ///
     /// ```
     /// use actix_nsq::ConsumerConfig;
@@ -100,7 +137,8 @@ impl ConsumerConfig {
     /// Reads the configuration from the environment: the addresses from `NSQD_TCP_ADDRESS`,
     /// separated by commas, or a URL as for [`from_url`](Self::from_url), and the options from
     /// `NSQ_<OPTION>`, such as `NSQ_MAX_IN_FLIGHT=100`. A variable takes precedence over the same
-    /// option in the URL.
+    /// option in the URL. `NSQ_LOOKUPD_HTTP_ADDRESS` has the addresses of nsqlookupds, separated by
+    /// commas; with it `NSQD_TCP_ADDRESS` may be missing.
     ///
     /// Variables whose names begin with `NSQ_` and are not options are ignored, and so are options
     /// of producers.
@@ -150,11 +188,13 @@ impl ConsumerConfig {
             .build()
     }
 
-    /// Returns the table of all options: those of the connection, then those of the consumer.
+    /// Returns the table of all options: those of the connection, those of the consumer, and those
+    /// of discovery.
     #[must_use]
     pub fn options() -> Vec<ConfigOption> {
         let mut options = ConnectionConfig::options();
         options.extend(<Values<ConsumerOptions> as ByName>::TABLE);
+        options.extend(<Values<LookupOptions> as ByName>::TABLE);
         options
     }
 
@@ -167,6 +207,14 @@ impl ConsumerConfig {
     #[must_use]
     pub fn connection(&self) -> &ConnectionConfig {
         &self.connection
+    }
+
+    /// Returns the addresses of nsqlookupds and the options of discovery.
+    #[cfg(feature = "lookup")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "lookup")))]
+    #[must_use]
+    pub fn lookup(&self) -> &LookupConfig {
+        &self.lookup
     }
 
     pub(super) fn values(&self) -> &ConsumerOptions {
@@ -219,11 +267,14 @@ impl ConsumerConfig {
 
 impl fmt::Debug for ConsumerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConsumerConfig")
+        let mut config = f.debug_struct("ConsumerConfig");
+        config
             .field("addresses", &self.addresses)
             .field("connection", &self.connection)
-            .field("options", &self.options)
-            .finish_non_exhaustive()
+            .field("options", &self.options);
+        #[cfg(feature = "lookup")]
+        config.field("lookup", &self.lookup);
+        config.finish_non_exhaustive()
     }
 }
 
@@ -238,14 +289,73 @@ pub struct ConsumerConfigBuilder {
     shared: Option<ConnectionConfig>,
     backoff_function: Option<BackoffFunction>,
     values: Values<ConsumerOptions>,
+    #[cfg(feature = "lookup")]
+    lookup: LookupSettings,
+    #[cfg(not(feature = "lookup"))]
+    lookup_values: Values<LookupOptions>,
     problem: Option<ConfigError>,
 }
 
 impl ConsumerConfigBuilder {
-    /// Replaces the addresses. Without any, the consumer waits for
-    /// [`AddNsqd`](crate::consumer::AddNsqd).
+    /// Replaces the addresses of nsqds. Without any, and without nsqlookupds, the consumer waits
+    /// for [`AddNsqd`](crate::consumer::AddNsqd).
     pub fn addresses(mut self, addresses: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.addresses = addresses.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Replaces the addresses of nsqlookupds: the consumer connects to every nsqd that one of them
+    /// announces for the topic, and to the [`addresses`](Self::addresses).
+    ///
+    /// Each is `host:port`, usually with port 4161, or `http(s)://host:port[/path][?query]`; see
+    /// [`LookupConfig`](crate::LookupConfig).
+    ///
+    /// **Whoever controls an nsqlookupd, or the network to one without `https`, chooses the servers
+    /// that the consumer connects to.** If nsqd requires AUTH, use TLS, or accept only known nsqds
+    /// with `node_filter`: otherwise the secret may be sent to any server.
+    ///
+    /// Needs the feature `lookup`. `build` fails without it.
+    pub fn lookupds(
+        #[cfg_attr(not(feature = "lookup"), expect(unused_mut))] mut self,
+        addresses: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        let addresses: Vec<String> = addresses.into_iter().map(Into::into).collect();
+        #[cfg(feature = "lookup")]
+        {
+            self.lookup.addresses = addresses;
+            self
+        }
+        #[cfg(not(feature = "lookup"))]
+        {
+            let without_feature = ConfigCause::Feature {
+                name: sources::LOOKUPDS,
+                feature: "lookup",
+            };
+            let is_none = addresses.is_empty();
+            self.note(if is_none {
+                Ok(())
+            } else {
+                Err(without_feature.into())
+            })
+        }
+    }
+
+    /// Connects only to the discovered nsqds for which this function returns `true`. It concerns
+    /// neither the [`addresses`](Self::addresses) nor [`AddNsqd`](crate::consumer::AddNsqd). If it
+    /// panics, the nsqd is not accepted.
+    ///
+    /// ```
+    /// use actix_nsq::ConsumerConfig;
+    ///
+    /// let config = ConsumerConfig::discover(["lookupd:4161"])
+    ///     .node_filter(|node| node.broadcast_address.ends_with(".example.org"))
+    ///     .build()?;
+    /// # Ok::<_, actix_nsq::ConfigError>(())
+    /// ```
+    #[cfg(feature = "lookup")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "lookup")))]
+    pub fn node_filter(mut self, accepts: impl Fn(&Node) -> bool + Send + Sync + 'static) -> Self {
+        self.lookup.filter = Some(Arc::new(accepts));
         self
     }
 
@@ -291,22 +401,33 @@ impl ConsumerConfigBuilder {
             return Err(problem);
         }
         self.values.check(self.connection.options())?;
+        #[cfg(feature = "lookup")]
+        let connection = {
+            let mut connection = self.connection;
+            connection.has_https = self.lookup.has_https();
+            connection
+        };
+        #[cfg(not(feature = "lookup"))]
+        let connection = self.connection;
         let mut addresses: Vec<Arc<str>> = Vec::new();
         for address in self.addresses {
             if !addresses.iter().any(|known| **known == *address) {
                 addresses.push(address.into());
             }
         }
+        let is_output_buffer_timeout_given = connection
+            .values
+            .is_given(ConnectionOptions::output_buffer_timeout.name);
+        let connection = match self.shared {
+            Some(config) => config,
+            None => connection.build()?,
+        };
         let config = ConsumerConfig {
             addresses,
-            is_output_buffer_timeout_given: self
-                .connection
-                .values
-                .is_given(ConnectionOptions::output_buffer_timeout.name),
-            connection: match self.shared {
-                Some(config) => config,
-                None => self.connection.build()?,
-            },
+            is_output_buffer_timeout_given,
+            #[cfg(feature = "lookup")]
+            lookup: self.lookup.build(&connection)?,
+            connection,
             backoff_function: self.backoff_function,
             options: self.values.options,
         };
@@ -329,12 +450,42 @@ impl ConsumerConfigBuilder {
         &mut self.values
     }
 
+    pub(super) fn lookup_values(&mut self) -> &mut Values<LookupOptions> {
+        #[cfg(feature = "lookup")]
+        return &mut self.lookup.values;
+        #[cfg(not(feature = "lookup"))]
+        return &mut self.lookup_values;
+    }
+
     /// Sets an option by name. Returns `None` if there is no such option.
     pub(super) fn set_known(&mut self, name: &str, value: &str) -> Option<Result<(), ConfigError>> {
-        match self.values.set(name, value) {
-            None => self.connection_values().set(name, value),
-            set => set,
+        if name == sources::LOOKUPDS {
+            return Some(self.set_lookupds(value));
         }
+        self.values
+            .set(name, value)
+            .or_else(|| self.lookup_values().set(name, value))
+            .or_else(|| self.connection_values().set(name, value))
+    }
+
+    #[cfg(feature = "lookup")]
+    fn set_lookupds(&mut self, list: &str) -> Result<(), ConfigError> {
+        let addresses = list.split(',').map(str::trim);
+        let addresses = addresses.filter(|address| !address.is_empty());
+        self.lookup.addresses = addresses.map(str::to_owned).collect();
+        for address in &self.lookup.addresses {
+            lookupd_address(address)?;
+        }
+        Ok(())
+    }
+
+    #[cfg(not(feature = "lookup"))]
+    fn set_lookupds(&mut self, _: &str) -> Result<(), ConfigError> {
+        Err(ConfigCause::Feature {
+            name: sources::LOOKUPDS,
+            feature: "lookup",
+        }
+        .into())
     }
 
     pub(super) fn note(mut self, result: Result<(), ConfigError>) -> Self {
@@ -348,10 +499,18 @@ impl ConsumerConfigBuilder {
 impl fmt::Debug for ConsumerConfigBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let addresses: Vec<_> = self.addresses.iter().map(|it| shown_address(it)).collect();
-        f.debug_struct("ConsumerConfigBuilder")
+        let mut builder = f.debug_struct("ConsumerConfigBuilder");
+        builder
             .field("addresses", &addresses)
             .field("connection", self.connection.options())
-            .field("options", &self.values.options)
+            .field("options", &self.values.options);
+        #[cfg(feature = "lookup")]
+        {
+            let lookupds = self.lookup.addresses.iter();
+            let lookupds: Vec<_> = lookupds.map(|it| shown_address(it)).collect();
+            builder.field("lookupds", &lookupds);
+        }
+        builder
             .field("problem", &self.problem)
             .finish_non_exhaustive()
     }

@@ -1,21 +1,32 @@
 //! The configuration of connections, producers and consumers. A finished configuration has been
 //! validated.
 //!
-//! `table` holds the options, one table per scope, and `go_nsq` those that only go-nsq has.
-//! `connection`, `producer` and `consumer` hold a configuration and its builder each. `value`
-//! reads, checks and shows single values, `validate` checks them together, `sources` reads URLs and
-//! the environment, and `tls` and `pem` read the files.
+//! `table` defines what an option is; `connection_options`, `producer_options`, `consumer_options`,
+//! `pool_options` and `lookup_options` hold the options, one table per scope, and `go_nsq` those that
+//! only go-nsq has. `connection`, `producer`, `consumer`, `pool` and `lookup` hold a configuration
+//! and its builder each. `value` reads, checks and shows single values, `validate` checks them
+//! together, `sources` reads URLs and the environment, and `tls` and `pem` read the files.
 
 mod backoff_strategy;
 mod connection;
+mod connection_options;
 mod consumer;
+mod consumer_options;
 mod duration;
 mod go_nsq;
+#[cfg(feature = "lookup")]
+mod lookup;
+mod lookup_options;
+#[cfg(feature = "lookup")]
+mod lookupd_address;
 #[cfg(feature = "rustls")]
 mod pem;
 mod pool;
+mod pool_options;
 mod producer;
+mod producer_options;
 mod redact;
+mod rows;
 mod sources;
 mod strategy;
 mod table;
@@ -28,6 +39,8 @@ mod wait_for_connection;
 use std::sync::Arc;
 
 use self::connection::ConnectionSettings;
+#[cfg(feature = "lookup")]
+pub use self::lookup::{LookupConfig, LookupConfigBuilder};
 pub use self::{
     backoff_strategy::BackoffStrategy,
     connection::{ConnectionConfig, ConnectionConfigBuilder},
@@ -39,6 +52,8 @@ pub use self::{
     value::TlsVersion,
     wait_for_connection::WaitForConnection,
 };
+#[cfg(feature = "lookup")]
+pub(crate) use self::{lookup::lookupd_address, lookupd_address::LookupdAddress};
 use crate::{
     conn::{Connector, SecretError},
     error::{ConfigCause, ConfigError},
@@ -168,7 +183,7 @@ impl ConnectionSettings {
             let secret = provider();
             Box::pin(async move {
                 let secret = secret.await?;
-                let max = table::MAX_SECRET;
+                let max = connection_options::MAX_SECRET;
                 if secret.expose().len() > max {
                     return Err(format!("the secret is longer than {max} bytes").into());
                 }
@@ -183,7 +198,7 @@ fn not_an_option(name: &str, config: &'static str, options: Vec<ConfigOption>) -
     if let Some(error) = go_nsq::unsupported(name) {
         return error;
     }
-    if let Some(row) = table::row(name) {
+    if let Some(row) = rows::row(name) {
         return ConfigCause::OtherScope {
             name: row.name,
             scope: row.scope.as_str(),

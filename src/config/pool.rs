@@ -5,11 +5,12 @@ use std::fmt;
 use super::{
     connection::{ConnectionConfig, ConnectionSettings},
     producer::ProducerConfig,
+    connection_options::ConnectionOptions,
+    pool_options::PoolOptions,
+    producer_options::ProducerOptions,
     redact::shown_address,
     sources::{self, Given},
-    table::{
-        ByName, ConfigOption, ConfigScope, ConnectionOptions, PoolOptions, ProducerOptions, Values,
-    },
+    table::{ByName, ConfigOption, ConfigScope, Values},
 };
 use crate::error::{ConfigCause, ConfigError};
 

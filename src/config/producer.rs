@@ -4,9 +4,11 @@ use std::{fmt, sync::Arc};
 
 use super::{
     connection::{ConnectionConfig, ConnectionSettings},
+    connection_options::ConnectionOptions,
+    producer_options::ProducerOptions,
     redact::shown_address,
     sources::{self, Given},
-    table::{ByName, ConfigOption, ConfigScope, ConnectionOptions, ProducerOptions, Values},
+    table::{ByName, ConfigOption, ConfigScope, Values},
     validate::check_address,
 };
 #[cfg(feature = "rustls")]

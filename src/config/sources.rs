@@ -6,13 +6,18 @@ use percent_encoding::percent_decode_str;
 use super::{
     go_nsq,
     redact::{shown_address, shown_name},
-    table::{self, ConfigScope},
+    rows::row,
+    table::ConfigScope,
     validate::{address_error, incomplete},
 };
 use crate::error::{ConfigCause, ConfigError};
 
 /// The variable with the address of nsqd.
 const ADDRESS: &str = "NSQD_TCP_ADDRESS";
+
+/// The option with the addresses of nsqlookupds, separated by commas. It is in no table, because
+/// the queries of the addresses may contain secrets.
+pub(super) const LOOKUPDS: &str = "lookupd_http_address";
 
 /// The prefix of the variables with options.
 const OPTION: &str = "NSQ_";
@@ -37,7 +42,10 @@ impl Variable {
         let Some(option) = own.strip_prefix(OPTION).map(str::to_ascii_lowercase) else {
             return Self::Other;
         };
-        if table::row(&option).is_none() && go_nsq::unsupported(&option).is_none() {
+        if option == LOOKUPDS {
+            return Self::Option(option);
+        }
+        if row(&option).is_none() && go_nsq::unsupported(&option).is_none() {
             debug!("environment variable {} is not an option", shown_name(name));
             return Self::Other;
         }
@@ -65,7 +73,7 @@ pub(super) fn environment(prefix: &str) -> Result<Vec<(String, String)>, ConfigE
 fn check_not_utf_8(prefix: &str, name: &str, value: &str) -> Result<(), ConfigError> {
     match Variable::of(name, prefix) {
         Variable::Address => Err(address_error(value, "not UTF-8")),
-        Variable::Option(option) => match (table::row(&option), go_nsq::unsupported(&option)) {
+        Variable::Option(option) => match (row(&option), go_nsq::unsupported(&option)) {
             (Some(row), _) => Err(row.rejects(value, "UTF-8")),
             (None, Some(error)) => Err(error),
             (None, None) => Ok(()),
@@ -78,6 +86,13 @@ fn check_not_utf_8(prefix: &str, name: &str, value: &str) -> Result<(), ConfigEr
 pub(super) struct Given {
     pub(super) addresses: Vec<String>,
     pub(super) options: Vec<(String, String)>,
+}
+
+impl Given {
+    fn has_lookupds(&self) -> bool {
+        let mut options = self.options.iter();
+        options.any(|(name, value)| name.replace('-', "_") == LOOKUPDS && !value.is_empty())
+    }
 }
 
 /// Returns the options that the variables set.
@@ -96,11 +111,17 @@ pub(super) fn options(
 /// Whether an option configures another kind of actor than `scope`. A program with producers and
 /// consumers has the variables of both.
 fn is_of_another_actor(option: &str, scope: ConfigScope) -> bool {
-    let is_own = |of: ConfigScope| match scope {
-        ConfigScope::Pool if of == ConfigScope::Producer => true,
-        _ => of == scope || of == ConfigScope::Connection,
+    let is_discovered = scope == ConfigScope::Consumer;
+    if option == LOOKUPDS {
+        return !is_discovered;
+    }
+    let is_own = |of: ConfigScope| match of {
+        ConfigScope::Connection => true,
+        ConfigScope::Lookup => is_discovered,
+        ConfigScope::Producer if scope == ConfigScope::Pool => true,
+        _ => of == scope,
     };
-    table::row(option).is_some_and(|row| !is_own(row.scope))
+    row(option).is_some_and(|row| !is_own(row.scope))
 }
 
 /// Returns the addresses and options that the variables set for an actor. Variables for another
@@ -113,22 +134,24 @@ pub(super) fn variables(
     let vars: Vec<_> = vars.into_iter().collect();
     let address = format!("{prefix}{ADDRESS}");
     let is_address = |(name, value): &&(String, String)| *name == address && !value.is_empty();
-    let Some((_, value)) = vars.iter().rfind(is_address) else {
-        return Err(ConfigCause::NoAddress { variable: address }.into());
-    };
-    let mut given = if value.starts_with(SCHEME) {
-        url(value)?
-    } else {
-        Given {
+    let address_given = vars.iter().rfind(is_address);
+    let mut given = match address_given.map(|(_, value)| value) {
+        Some(value) if value.starts_with(SCHEME) => url(value)?,
+        Some(value) => Given {
             addresses: addresses(value),
             options: Vec::new(),
-        }
+        },
+        None => Given {
+            addresses: Vec::new(),
+            options: Vec::new(),
+        },
     };
-    let own = options(prefix, vars);
-    let own = own.into_iter();
-    given
-        .options
-        .extend(own.filter(|(option, _)| !is_of_another_actor(option, scope)));
+    let own = options(prefix, vars).into_iter();
+    let own = own.filter(|(option, _)| !is_of_another_actor(option, scope));
+    given.options.extend(own);
+    if given.addresses.is_empty() && !given.has_lookupds() {
+        return Err(ConfigCause::NoAddress { variable: address }.into());
+    }
     Ok(given)
 }
 
@@ -147,16 +170,24 @@ pub(super) fn url(url: &str) -> Result<Given, ConfigError> {
     let options = pairs
         .map(|pair| option(url, pair))
         .collect::<Result<_, _>>()?;
-    Ok(Given {
+    let mut given = Given {
         addresses: addresses(list),
         options,
-    })
+    };
+    if list.is_empty() && given.has_lookupds() {
+        given.addresses.clear();
+    }
+    Ok(given)
 }
 
 /// Reads `option=value`, or `option` for a switch that is on.
 fn option(url: &str, pair: &str) -> Result<(String, String), ConfigError> {
     let Some((name, value)) = pair.split_once('=') else {
-        return match table::row(&pair.replace('-', "_")) {
+        let name = pair.replace('-', "_");
+        if name == LOOKUPDS {
+            return Err(incomplete(LOOKUPDS, "a value: only a switch may omit it"));
+        }
+        return match row(&name) {
             Some(row) if !row.is_switch() => {
                 Err(incomplete(row.name, "a value: only a switch may omit it"))
             }

@@ -4,9 +4,9 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use super::{
     BackoffStrategy, ConnectionConfig, ConsumerConfig, ProducerConfig, ProducerConfigBuilder,
-    Strategy, TlsVersion, WaitForConnection,
-    table::{ConnectionOptions, ConsumerOptions, PoolOptions, ProducerOptions},
-    value::Value,
+    Strategy, TlsVersion, WaitForConnection, connection_options::ConnectionOptions,
+    consumer_options::ConsumerOptions, lookup_options::LookupOptions, pool_options::PoolOptions,
+    producer_options::ProducerOptions, value::Value,
 };
 use crate::{error::ConfigError, secret::Secret};
 
@@ -39,6 +39,12 @@ impl Describe for usize {
             (start, &Self::MAX) => format!("a number of at least {start}"),
             (start, end) => format!("a number from {start} to {end}"),
         }
+    }
+}
+
+impl Describe for f64 {
+    fn describe(bounds: &RangeInclusive<f64>) -> String {
+        format!("a number from {} to {}", bounds.start(), bounds.end())
     }
 }
 
@@ -118,7 +124,8 @@ fn table_texts_agree_with_values_and_bounds() {
         .into_iter()
         .chain(ProducerOptions::computed())
         .chain(ConsumerOptions::computed())
-        .chain(PoolOptions::computed());
+        .chain(PoolOptions::computed())
+        .chain(LookupOptions::computed());
     for (row, default, bounds) in computed {
         assert_eq!(row.default, default, "{}", row.name);
         assert_eq!(row.bounds, bounds, "{}", row.name);

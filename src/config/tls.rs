@@ -14,9 +14,9 @@ use tokio_rustls::rustls::{
 
 use super::{
     TlsVersion,
+    connection_options::ConnectionOptions,
     pem::{certificates, file_error, private_key},
     redact::shown,
-    table::ConnectionOptions,
 };
 use crate::{
     conn::{Endpoint, Tls},
@@ -38,6 +38,15 @@ pub(super) fn tls(
     })
 }
 
+/// Returns the TLS settings for a server whose certificate must be for the host of its address.
+#[cfg(feature = "lookup")]
+pub(super) fn tls_for_host(config: Arc<ClientConfig>, address: &str) -> Result<Tls, ConfigError> {
+    Ok(Tls {
+        server_name: host_name(address)?,
+        config,
+    })
+}
+
 /// Returns the name that the certificate must be valid for: `tls_server_name`, or the host of the
 /// address.
 fn server_name(
@@ -51,6 +60,10 @@ fn server_name(
                 .rejects(given, "a host name or an IP address, without a port")
         });
     }
+    host_name(address)
+}
+
+fn host_name(address: &str) -> Result<ServerName<'static>, ConfigError> {
     // With a connector of the program the address may be any text.
     let host = match Endpoint::parse(address) {
         Ok(endpoint) => endpoint.host(),

@@ -4,8 +4,11 @@
 use std::{path::Path, time::Duration};
 
 use super::{
+    connection_options::ConnectionOptions,
+    consumer_options::ConsumerOptions,
+    producer_options::ProducerOptions,
     redact::shown_address,
-    table::{ConnectionOptions, ConsumerOptions, ProducerOptions, Values},
+    table::Values,
     value::{TlsVersion, Value},
 };
 use crate::{
@@ -16,13 +19,14 @@ use crate::{
 const RUSTLS_CONFIG: &str = "rustls_0_23_config";
 
 /// Checks the options of a connection beside what is not in their table: whether the builder has a
-/// configuration of rustls and a secret provider.
+/// configuration of rustls and a secret provider, and whether TLS is used for nsqlookupds.
 pub(super) fn check_connection(
     options: &ConnectionOptions,
     has_rustls_config: bool,
     has_secret_provider: bool,
+    has_https: bool,
 ) -> Result<(), ConfigError> {
-    check_tls(options, has_rustls_config)?;
+    check_tls(options, has_rustls_config, has_https)?;
     if options.snappy && options.deflate {
         return Err(unused(
             "snappy",
@@ -50,7 +54,11 @@ pub(super) fn check_connection(
 }
 
 /// Rejects options that would have no effect although the user may rely on them.
-fn check_tls(options: &ConnectionOptions, has_rustls_config: bool) -> Result<(), ConfigError> {
+fn check_tls(
+    options: &ConnectionOptions,
+    has_rustls_config: bool,
+    has_https: bool,
+) -> Result<(), ConfigError> {
     let is_given = |path: &Path| !path.as_os_str().is_empty();
     let given = [
         ("tls_root_ca_file", is_given(&options.tls_root_ca_file)),
@@ -68,7 +76,7 @@ fn check_tls(options: &ConnectionOptions, has_rustls_config: bool) -> Result<(),
         .filter_map(|(name, is)| is.then_some(name))
         .chain(has_rustls_config.then_some(RUSTLS_CONFIG));
     for name in given {
-        if !options.tls_v1 {
+        if !options.tls_v1 && !has_https {
             let rule = "the connection would not be encrypted; set tls_v1";
             return Err(unused(name, "tls_v1 = false", rule));
         }

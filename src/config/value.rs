@@ -102,6 +102,22 @@ impl Value for usize {
     }
 }
 
+impl Value for f64 {
+    type Bounds = RangeInclusive<f64>;
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn within(&self, bounds: &Self::Bounds) -> bool {
+        bounds.contains(self)
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
 /// A size, or off. NSQ writes off as `-1`.
 impl Value for Option<usize> {
     type Bounds = RangeInclusive<usize>;

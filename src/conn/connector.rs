@@ -97,6 +97,21 @@ pub struct ConnectTarget {
 }
 
 impl ConnectTarget {
+    #[cfg(feature = "lookup")]
+    pub(crate) fn new(
+        address: Arc<str>,
+        dial_timeout: Duration,
+        local_addr: Option<SocketAddr>,
+        tcp_keepalive: Option<Duration>,
+    ) -> Self {
+        Self {
+            address,
+            dial_timeout,
+            local_addr,
+            tcp_keepalive,
+        }
+    }
+
     /// The address as configured. It is `host:port` or `unix:/path` unless a custom connector is
     /// set.
     #[must_use]

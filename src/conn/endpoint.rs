@@ -108,6 +108,18 @@ fn is_visible(text: &str) -> bool {
     one_line(text.chars(), MAX_HOST) == text
 }
 
+/// Returns the one text of equivalent addresses: names in lower case, IP addresses as the standard
+/// library writes them.
+pub(crate) fn canonical_address(endpoint: &Endpoint<'_>) -> String {
+    match endpoint {
+        Endpoint::Ip(address) => address.to_string(),
+        // An IPv6 address with a zone.
+        Endpoint::Host(host, port) if host.contains('%') => format!("[{host}]:{port}"),
+        Endpoint::Host(host, port) => format!("{}:{port}", host.to_ascii_lowercase()),
+        Endpoint::Unix(path) => format!("{UNIX}{path}"),
+    }
+}
+
 /// Returns whether a host name may contain the ASCII character.
 pub(crate) fn is_host_char(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '-' | '_' | '.')

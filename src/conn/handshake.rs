@@ -13,6 +13,7 @@ use super::{
     counter::BytesWritten,
     options::{Compression, ConnOptions, SecretError},
     panic::catch_panic,
+    stream::dial,
     transport::Transport,
 };
 use crate::{
@@ -37,7 +38,7 @@ pub(crate) struct Connected {
 ///
 /// Cancel safe: dropping the future closes the transport.
 pub(crate) async fn connect(options: &ConnOptions) -> Result<Connected, ConnectionError> {
-    let transport = dial(options).await?;
+    let transport = dial(&*options.connector, &options.target()).await?;
     let transport_written = transport.bytes_written();
     let after = options.handshake_timeout;
     let handshake = async {
@@ -66,31 +67,6 @@ pub(crate) async fn connect(options: &ConnOptions) -> Result<Connected, Connecti
     handshake
         .await
         .map_err(|_| ConnectionError::HandshakeTimeout { after })??
-}
-
-async fn dial(options: &ConnOptions) -> Result<Transport, ConnectionError> {
-    let after = options.dial_timeout;
-    let address = || options.address.to_string();
-    let attempt = catch_panic("the connector", async {
-        // The connector's own time begins first, so that its error, which says more, comes first.
-        let connecting = options.connector.connect(&options.target());
-        timeout(after, connecting).await
-    });
-    let result = match attempt.await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err(ConnectionError::DialTimeout {
-            address: address(),
-            after,
-        }),
-        Err(panicked) => Err(panicked.into()),
-    };
-    result.map_err(|error| match error {
-        ConnectionError::Io(source) => ConnectionError::Dial {
-            address: address(),
-            source,
-        },
-        other => other,
-    })
 }
 
 async fn identify(
@@ -226,10 +202,7 @@ async fn authenticate(
     let provider_error = |error: SecretError| ConnectionError::AuthSecretProvider {
         source: error.into(),
     };
-    let secret = catch_panic("it", options.auth_secret.load())
-        .await
-        .unwrap_or_else(|panic| Err(panic.into()))
-        .map_err(provider_error)?;
+    let secret = options.auth_secret.load().await.map_err(provider_error)?;
     if secret.is_empty() {
         return Err(ConnectionError::AuthSecretMissing);
     }

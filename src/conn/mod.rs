@@ -18,6 +18,7 @@ mod race;
 mod read_buffer;
 mod reader;
 mod resolver;
+mod stream;
 mod timer;
 #[cfg(feature = "rustls")]
 mod tls;
@@ -27,12 +28,14 @@ mod writer;
 use actix::{Actor, Addr, AsyncContext, Context, Handler};
 use bytes::Bytes;
 
+#[cfg(feature = "lookup")]
+pub(crate) use self::stream::{StreamOptions, open_stream};
 #[cfg(feature = "rustls")]
 pub(crate) use self::tls::Tls;
 pub(crate) use self::{
     connector::DefaultConnector,
     coop::wake_deferred,
-    endpoint::{Endpoint, MAX_HOST, is_host_char},
+    endpoint::{Endpoint, MAX_HOST, canonical_address, is_host_char},
     frame_list::FrameList,
     handshake::{Connected, connect},
     message::{Closed, ConnId, Frames, Side},

@@ -4,9 +4,12 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::future::LocalBoxFuture;
 
-use super::connector::{ConnectTarget, Connector};
 #[cfg(feature = "rustls")]
 use super::tls::Tls;
+use super::{
+    connector::{ConnectTarget, Connector},
+    panic::catch_panic,
+};
 use crate::{protocol::Identify, secret::Secret};
 
 /// The error of a [`SecretProvider`].
@@ -97,11 +100,13 @@ pub(crate) enum AuthSecret {
 }
 
 impl AuthSecret {
-    /// Returns the current secret.
-    pub(super) async fn load(&self) -> Result<Secret, SecretError> {
+    /// Returns the current secret. A panic of the provider is an error.
+    pub(crate) async fn load(&self) -> Result<Secret, SecretError> {
         match self {
             Self::Fixed(secret) => Ok(secret.clone()),
-            Self::Provider(provider) => provider().await,
+            Self::Provider(provider) => catch_panic("it", async { provider().await })
+                .await
+                .unwrap_or_else(|panic| Err(panic.into())),
         }
     }
 }

@@ -13,6 +13,8 @@ use actix::{
 use actix_rt::ArbiterHandle;
 use log::info;
 
+#[cfg(feature = "lookup")]
+use super::discovery::Discovering;
 use super::{
     answers::Source,
     connection_key::ConnectionKey,
@@ -97,6 +99,8 @@ pub struct Consumer {
     /// Answers of a drain whose execution is not proven.
     not_confirmed: u64,
     pub(super) observers: Observers,
+    #[cfg(feature = "lookup")]
+    pub(super) discovering: Discovering,
     pub(super) burst: Burst,
     /// Number of the latest connection.
     serials: u32,
@@ -176,6 +180,8 @@ impl Consumer {
             counters_before_drain: Counters::default(),
             not_confirmed: 0,
             observers: Observers::default(),
+            #[cfg(feature = "lookup")]
+            discovering: Discovering::default(),
             burst: Burst::default(),
             serials: 0,
             supervision: Supervision::new(guard),
@@ -230,6 +236,13 @@ impl Consumer {
         if self.drain.has_begun() || nsqd.is_removed {
             return self.close_link(index, ctx);
         }
+        #[cfg(feature = "lookup")]
+        if self.on_discovered_lost(index, ended, ctx) {
+            return;
+        }
+        let Some(nsqd) = self.nsqds.get_mut(index) else {
+            return;
+        };
         let delay = nsqd.link.after_end(ended);
         let event = ConnectionEvent::Disconnected {
             address: nsqd.link.shared_address(),
@@ -240,7 +253,7 @@ impl Consumer {
     }
 
     /// Closes a link for good that has no connection, and forgets it if its nsqd was removed.
-    fn close_link(&mut self, index: u32, ctx: &mut Context<Self>) {
+    pub(super) fn close_link(&mut self, index: u32, ctx: &mut Context<Self>) {
         let Some(nsqd) = self.nsqds.get_mut(index) else {
             return;
         };
@@ -279,6 +292,8 @@ impl Consumer {
         }
         self.counters_before_drain = self.messages.counters;
         self.messages.begin_drain();
+        #[cfg(feature = "lookup")]
+        self.discovering.end();
         self.observers.consumer.emit(&ConsumerEvent::Draining);
         for index in self.nsqds.indexes() {
             self.leave(index, now, ctx);
@@ -343,6 +358,8 @@ impl Consumer {
         if self.drain.report().is_some() {
             self.observers.connection.clear();
             self.observers.consumer.clear();
+            #[cfg(feature = "lookup")]
+            self.discovering.observers.clear();
         }
     }
 
@@ -446,6 +463,8 @@ impl Pumped for Consumer {
     fn poll_subscribers(&mut self, cx: &mut TaskContext<'_>) {
         self.observers.connection.poll(cx);
         self.observers.consumer.poll(cx);
+        #[cfg(feature = "lookup")]
+        self.discovering.observers.poll(cx);
         self.messages.poll(cx);
     }
 
@@ -488,6 +507,12 @@ impl LinkOwner for Consumer {
             serial: self.serials,
         };
         let timing = timing(&connected.negotiated, connected.round_trip);
+        #[cfg(feature = "lookup")]
+        if let Some(nsqd) = self.nsqds.get(index)
+            && nsqd.discovered.is_some()
+        {
+            self.discovering.on_connected(&nsqd.key);
+        }
         let address = self.nsqds.get(index).map(|it| it.link.shared_address());
         let source = Source::new(
             address.unwrap_or_default(),
@@ -503,7 +528,13 @@ impl LinkOwner for Consumer {
         }
     }
 
+    #[cfg(not(feature = "lookup"))]
     fn on_connect_failed(&mut self, _: u32) {}
+
+    #[cfg(feature = "lookup")]
+    fn on_connect_failed(&mut self, index: u32) {
+        self.report_unresolvable(index);
+    }
 }
 
 impl Actor for Consumer {
@@ -515,6 +546,8 @@ impl Actor for Consumer {
             for index in self.nsqds.indexes() {
                 self.connect_now(index, ctx);
             }
+            #[cfg(feature = "lookup")]
+            self.start_discovery(ctx);
         }
     }
 

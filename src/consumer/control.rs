@@ -23,7 +23,8 @@ pub struct Pause;
 pub struct Resume;
 
 /// Adds an nsqd to consume from. An address that is there already is ignored; another name of the
-/// same nsqd is a second connection to it.
+/// same nsqd is a second connection to it. One that was discovered by nsqlookupd is kept from now
+/// on, also if no nsqlookupd names it any more.
 ///
 /// # Errors
 ///
@@ -37,7 +38,12 @@ pub struct Resume;
 pub struct AddNsqd(pub String);
 
 /// Stops consuming from an nsqd: messages that no handler has are returned, and handlers may still
-/// answer theirs. Returns whether the nsqd was there. The address is compared as text.
+/// answer theirs. Returns whether the nsqd was there. Addresses are compared without regard to case,
+/// and IP addresses by their value.
+///
+/// An nsqd that an nsqlookupd names is not connected to again as long as one names it, until
+/// [`AddNsqd`]. To exclude it for longer, use
+/// [`node_filter`](crate::ConsumerConfigBuilder::node_filter).
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "bool")]
 pub struct RemoveNsqd(pub String);

@@ -205,9 +205,18 @@ impl Handler<AddNsqd> for Consumer {
         if self.drain.has_begun() {
             return Err(AddNsqdError::Drained);
         }
-        if self.nsqds.by_address(&address).is_none() {
-            let index = self.add_link(options);
-            self.connect_now(index, ctx);
+        #[cfg(feature = "lookup")]
+        self.discovering.on_added(&address);
+        match self.nsqds.by_address(&address) {
+            None => {
+                let index = self.add_link(options);
+                self.connect_now(index, ctx);
+            }
+            // One that was discovered is no longer dropped with its last announcement.
+            #[cfg(feature = "lookup")]
+            Some(index) => self.keep_discovered(index, ctx),
+            #[cfg(not(feature = "lookup"))]
+            Some(_) => {}
         }
         Ok(())
     }
@@ -218,6 +227,8 @@ impl Handler<RemoveNsqd> for Consumer {
 
     fn handle(&mut self, RemoveNsqd(address): RemoveNsqd, ctx: &mut Context<Self>) -> bool {
         let now = self.on_message(ctx);
+        #[cfg(feature = "lookup")]
+        self.discovering.on_removed(&address);
         let Some(index) = self.nsqds.by_address(&address) else {
             return false;
         };

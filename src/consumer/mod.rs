@@ -10,6 +10,8 @@ mod answers;
 mod backoff;
 mod connection_key;
 mod control;
+#[cfg(feature = "lookup")]
+mod discovery;
 mod drain;
 mod event;
 mod flow;

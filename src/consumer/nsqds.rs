@@ -1,16 +1,46 @@
 //! The nsqds of a consumer, each with its link.
 
+use std::sync::Arc;
+#[cfg(feature = "lookup")]
+use std::time::Instant;
+
 use super::{connection_key::ConnectionKey, session::Subscribed};
 use crate::{
-    conn::ConnId,
+    conn::{ConnId, Endpoint, canonical_address},
     link::{Link, Session},
 };
 
 /// One nsqd.
 pub(super) struct Nsqd {
     pub(super) link: Link<Subscribed>,
+    /// Its address in the form in which addresses are compared.
+    pub(super) key: Arc<str>,
+    /// `None`: it was configured or added.
+    #[cfg(feature = "lookup")]
+    pub(super) discovered: Option<Found>,
     /// It is forgotten when its connection has ended.
     pub(super) is_removed: bool,
+}
+
+/// What the consumer keeps for an nsqd that was discovered.
+#[cfg(feature = "lookup")]
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Not to be dialled before then, after a lost connection.
+    pub(super) retry_at: Option<Instant>,
+    /// The discovery has forgotten it: so does the consumer when its connection ends.
+    pub(super) is_dropped: bool,
+    /// That its name cannot be resolved was reported.
+    pub(super) is_unresolvable: bool,
+}
+
+/// Returns the form in which addresses are compared.
+pub(super) fn key(address: &str) -> Arc<str> {
+    match Endpoint::parse(address) {
+        Ok(endpoint) => canonical_address(&endpoint).into(),
+        // A connector of the program understands it.
+        Err(_) => address.into(),
+    }
 }
 
 /// All nsqds, by small indexes.
@@ -21,7 +51,10 @@ impl Nsqds {
     /// Adds an nsqd and returns its index.
     pub(super) fn add(&mut self, link: Link<Subscribed>) -> u32 {
         let nsqd = Some(Nsqd {
+            key: key(&link.shared_address()),
             link,
+            #[cfg(feature = "lookup")]
+            discovered: None,
             is_removed: false,
         });
         let index = match self.0.iter().position(Option::is_none) {
@@ -66,7 +99,8 @@ impl Nsqds {
 
     /// The index of the nsqd with this address that is not removed.
     pub(super) fn by_address(&self, address: &str) -> Option<u32> {
-        let is_it = |nsqd: &Nsqd| !nsqd.is_removed && *nsqd.link.shared_address() == *address;
+        let key = key(address);
+        let is_it = |nsqd: &Nsqd| !nsqd.is_removed && nsqd.key == key;
         let mut nsqds = (0..).zip(&self.0);
         let found = nsqds.find(|(_, nsqd)| nsqd.as_ref().is_some_and(is_it));
         found.map(|(index, _)| index)

@@ -28,6 +28,8 @@ impl ConfigError {
             ConfigCause::File { name, .. } => Some(name),
             #[cfg(feature = "rustls")]
             ConfigCause::Tls { .. } => None,
+            #[cfg(feature = "lookup")]
+            ConfigCause::LookupdAddress { .. } => None,
             ConfigCause::Address { .. }
             | ConfigCause::Url { .. }
             | ConfigCause::Addresses(_)
@@ -106,6 +108,15 @@ pub(crate) enum ConfigCause {
          [::1]:4150"
     )]
     Address {
+        address: String,
+        problem: &'static str,
+    },
+    #[cfg(feature = "lookup")]
+    #[error(
+        "nsqlookupd address \"{address}\": {problem}; expected host:port, such as \
+         127.0.0.1:4161, or a URL"
+    )]
+    LookupdAddress {
         address: String,
         problem: &'static str,
     },

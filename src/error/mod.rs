@@ -7,10 +7,14 @@ mod answer;
 mod config;
 mod connection;
 mod delivery;
+#[cfg(feature = "lookup")]
+mod lookup;
 mod publish;
 mod tls;
 mod wait;
 
+#[cfg(feature = "lookup")]
+pub use self::lookup::{AddLookupdError, LookupError};
 pub use self::{
     add_member::AddMemberError,
     add_nsqd::AddNsqdError,

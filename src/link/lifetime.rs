@@ -376,16 +376,27 @@ impl<S> Link<S> {
     /// Notes that a connection has ended that is to be replaced; returns the delay of the next
     /// attempt.
     pub(crate) fn after_end(&mut self, ended: &Ended) -> Duration {
+        self.note_end(ended, |delay| {
+            format!("connecting again in {:?}", rounded(delay))
+        })
+    }
+
+    /// Notes that a connection has ended whose nsqd was discovered: whether it is replaced is
+    /// decided by nsqlookupd. Returns the delay of the next attempt.
+    #[cfg(feature = "lookup")]
+    pub(crate) fn after_end_of_discovered(&mut self, ended: &Ended) -> Duration {
+        self.note_end(ended, |_| "asking nsqlookupd".into())
+    }
+
+    fn note_end(&mut self, ended: &Ended, next: impl FnOnce(Duration) -> String) -> Duration {
         self.disconnects += 1;
         let delay = self.retry.after_end(ended.end, fastrand::f64());
         let reason = &ended.reason;
         if ended.end.cause == EndCause::Requested {
             self.log(Level::Info, "connection closed for a reconnect");
         } else {
-            let delay = rounded(delay);
-            self.log_trouble(&format!(
-                "connection lost: {reason}; connecting again in {delay:?}"
-            ));
+            let next = next(delay);
+            self.log_trouble(&format!("connection lost: {reason}; {next}"));
         }
         self.last_error = Some(reason.clone());
         delay

@@ -27,6 +27,8 @@ mod error_code;
 mod identify;
 mod message;
 mod name;
+#[cfg(feature = "lookup")]
+pub(crate) mod node;
 mod outbox;
 
 mod command;

@@ -1,0 +1,307 @@
+//! The consumer's use of a discovery: which nsqds are connected to.
+
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
+
+use actix::{AsyncContext, Context, Handler, ResponseFuture};
+use log::warn;
+
+use super::{
+    actor::Consumer,
+    nsqds::{Found, key},
+};
+use crate::{
+    error::{AddLookupdError, ConnectionError},
+    link::{
+        ConnectionEvent, Ended, LinkOwner, LinkState, Pumped, SubscribeEvents, Subscribers,
+        Unsubscribe, deadline_after, now,
+    },
+    lookup::{
+        AddLookupd, Change, Discovered, Discovery, GetLookupState, LookupEvent, LookupState, Node,
+        Query, Refresh, RemoveLookupd,
+    },
+};
+
+/// What a consumer keeps for its discovery.
+#[derive(Default)]
+pub(super) struct Discovering {
+    /// `None`: there was no nsqlookupd yet, or a drain has begun.
+    discovery: Option<Discovery>,
+    /// The addresses that are named at present.
+    named: BTreeSet<Arc<str>>,
+    /// Those of them that were removed by the program.
+    removed: BTreeSet<Arc<str>>,
+    pub(super) observers: Subscribers<LookupEvent>,
+}
+
+impl Discovering {
+    /// Ends the discovery.
+    pub(super) fn end(&mut self) {
+        self.discovery = None;
+    }
+
+    /// The program adds an nsqd.
+    pub(super) fn on_added(&mut self, address: &str) {
+        self.removed.remove(&key(address));
+    }
+
+    /// The program removes an nsqd.
+    pub(super) fn on_removed(&mut self, address: &str) {
+        let key = key(address);
+        if let Some(discovery) = &self.discovery
+            && self.named.contains(&key)
+        {
+            discovery.ignore(Arc::clone(&key));
+            self.removed.insert(key);
+        }
+    }
+
+    pub(super) fn on_connected(&self, key: &Arc<str>) {
+        if let Some(discovery) = &self.discovery {
+            discovery.connected(Arc::clone(key));
+        }
+    }
+}
+
+impl Consumer {
+    /// Starts the discovery, if there are nsqlookupds.
+    pub(super) fn start_discovery(&mut self, ctx: &mut Context<Self>) {
+        let has_lookupds = self.config.lookup().lookupds().next().is_some();
+        if has_lookupds && self.discovering.discovery.is_none() {
+            self.discovery(ctx);
+        }
+    }
+
+    /// Returns the discovery, which is started if there is none.
+    fn discovery(&mut self, ctx: &mut Context<Self>) -> &Discovery {
+        self.discovering.discovery.get_or_insert_with(|| {
+            let query = Query::Topic(self.subscription.topic().clone());
+            let owner = ctx.address().downgrade().recipient();
+            Discovery::start(self.config.lookup().clone(), query, owner)
+        })
+    }
+
+    /// Takes the end of a connection to an nsqd that was discovered. Returns whether it was one.
+    pub(super) fn on_discovered_lost(
+        &mut self,
+        index: u32,
+        ended: &Ended,
+        ctx: &mut Context<Self>,
+    ) -> bool {
+        let Some(discovery) = &self.discovering.discovery else {
+            return false;
+        };
+        let Some(nsqd) = self.nsqds.get_mut(index) else {
+            return false;
+        };
+        let Some(found) = &mut nsqd.discovered else {
+            return false;
+        };
+        let delay = nsqd.link.after_end_of_discovered(ended);
+        found.retry_at = Some(deadline_after(now(), delay));
+        let is_dropped = found.is_dropped;
+        let event = ConnectionEvent::Disconnected {
+            address: nsqd.link.shared_address(),
+            reason: ended.reason.clone(),
+        };
+        discovery.lost(Arc::clone(&nsqd.key));
+        self.emit(index, event);
+        if is_dropped {
+            self.forget(index, ctx);
+        }
+        true
+    }
+
+    /// An attempt to connect to an nsqd has failed: if its announced name cannot be resolved, says
+    /// so once.
+    pub(super) fn report_unresolvable(&mut self, index: u32) {
+        let Some(nsqd) = self.nsqds.get_mut(index) else {
+            return;
+        };
+        let (Some(found), Some(error)) = (&mut nsqd.discovered, nsqd.link.last_error()) else {
+            return;
+        };
+        let is_resolve = matches!(error, ConnectionError::Resolve { .. });
+        if is_resolve && !std::mem::replace(&mut found.is_unresolvable, true) {
+            let event = LookupEvent::Unresolvable {
+                address: nsqd.link.shared_address(),
+                error: error.clone(),
+            };
+            warn!("{event}");
+            self.discovering.observers.emit(&event);
+        }
+    }
+
+    fn dial(&mut self, node: &Node, now: Instant, ctx: &mut Context<Self>) {
+        let address = &node.address;
+        self.discovering.named.insert(Arc::clone(address));
+        if self.discovering.removed.contains(address) {
+            return;
+        }
+        let Some(index) = self.nsqds.by_address(address) else {
+            return self.add_discovered(node, ctx);
+        };
+        let Some(nsqd) = self.nsqds.get_mut(index) else {
+            return;
+        };
+        // One that was configured or added is connected to anyhow.
+        let Some(found) = &mut nsqd.discovered else {
+            return;
+        };
+        found.is_dropped = false;
+        let retry_at = found.retry_at.take();
+        if nsqd.link.is_connected() {
+            self.discovering.on_connected(&nsqd.key);
+        } else if nsqd.link.state() == LinkState::Idle {
+            let delay = retry_at.map(|at| at.saturating_duration_since(now));
+            self.connect(index, delay.unwrap_or_default(), ctx);
+        }
+    }
+
+    fn add_discovered(&mut self, node: &Node, ctx: &mut Context<Self>) {
+        match self.config.conn_options(&node.address) {
+            Ok(options) => {
+                let index = self.add_link(options);
+                if let Some(nsqd) = self.nsqds.get_mut(index) {
+                    nsqd.discovered = Some(Found::default());
+                }
+                self.connect_now(index, ctx);
+            }
+            Err(problem) => warn!("{node}: not connected to: {problem}"),
+        }
+    }
+
+    fn drop_discovered(&mut self, address: &Arc<str>, ctx: &mut Context<Self>) {
+        self.discovering.named.remove(address);
+        self.discovering.removed.remove(address);
+        let Some(index) = self.nsqds.by_address(address) else {
+            return;
+        };
+        let Some(nsqd) = self.nsqds.get_mut(index) else {
+            return;
+        };
+        let Some(found) = &mut nsqd.discovered else {
+            return;
+        };
+        // The connection may have been made since the decision: then it is kept.
+        found.is_dropped = true;
+        if nsqd.link.up().is_none() {
+            self.forget(index, ctx);
+        }
+    }
+
+    /// The program has added an nsqd that is there: it is treated as one that was configured.
+    pub(super) fn keep_discovered(&mut self, index: u32, ctx: &mut Context<Self>) {
+        let nsqd = self.nsqds.get_mut(index);
+        let Some(nsqd) = nsqd.filter(|nsqd| nsqd.discovered.is_some()) else {
+            return;
+        };
+        nsqd.discovered = None;
+        if nsqd.link.state() == LinkState::Idle {
+            self.connect_now(index, ctx);
+        }
+    }
+
+    /// Forgets an nsqd without a connection.
+    fn forget(&mut self, index: u32, ctx: &mut Context<Self>) {
+        if let Some(nsqd) = self.nsqds.get_mut(index) {
+            nsqd.is_removed = true;
+        }
+        self.close_link(index, ctx);
+    }
+}
+
+impl Handler<Discovered> for Consumer {
+    type Result = ();
+
+    fn handle(&mut self, Discovered(changes): Discovered, ctx: &mut Context<Self>) {
+        let now = self.on_message(ctx);
+        for change in changes {
+            match change {
+                Change::Event(event) => self.discovering.observers.emit(&event),
+                _ if self.drain.has_begun() => {}
+                Change::Dial(node) => self.dial(&node, now, ctx),
+                Change::Drop(address) => self.drop_discovered(&address, ctx),
+                // A consumer needs only the address.
+                Change::Changed(_) => {}
+            }
+        }
+        self.forget_subscribers_if_drained();
+    }
+}
+
+impl Handler<AddLookupd> for Consumer {
+    type Result = Result<(), AddLookupdError>;
+
+    fn handle(&mut self, AddLookupd(address): AddLookupd, ctx: &mut Context<Self>) -> Self::Result {
+        self.on_message(ctx);
+        if self.drain.has_begun() {
+            return Err(AddLookupdError::Drained);
+        }
+        let config = self.config.lookup().clone();
+        Ok(self.discovery(ctx).add(&config, &address)?)
+    }
+}
+
+impl Handler<RemoveLookupd> for Consumer {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(
+        &mut self,
+        RemoveLookupd(address): RemoveLookupd,
+        ctx: &mut Context<Self>,
+    ) -> Self::Result {
+        self.on_message(ctx);
+        match &self.discovering.discovery {
+            Some(discovery) => Box::pin(discovery.remove(&address)),
+            None => Box::pin(async { false }),
+        }
+    }
+}
+
+impl Handler<Refresh> for Consumer {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, _: Refresh, ctx: &mut Context<Self>) -> Self::Result {
+        self.on_message(ctx);
+        match &self.discovering.discovery {
+            Some(discovery) => Box::pin(discovery.refresh()),
+            None => Box::pin(async { false }),
+        }
+    }
+}
+
+impl Handler<GetLookupState> for Consumer {
+    type Result = ResponseFuture<LookupState>;
+
+    fn handle(&mut self, _: GetLookupState, ctx: &mut Context<Self>) -> Self::Result {
+        self.on_message(ctx);
+        match &self.discovering.discovery {
+            Some(discovery) => Box::pin(discovery.state()),
+            None => Box::pin(async { LookupState::default() }),
+        }
+    }
+}
+
+/// A subscriber gets no current state: [`GetLookupState`] returns it.
+impl Handler<SubscribeEvents<LookupEvent>> for Consumer {
+    type Result = ();
+
+    fn handle(
+        &mut self,
+        SubscribeEvents(to): SubscribeEvents<LookupEvent>,
+        ctx: &mut Context<Self>,
+    ) {
+        self.on_message(ctx);
+        self.discovering.observers.add(to, None);
+        self.forget_subscribers_if_drained();
+    }
+}
+
+impl Handler<Unsubscribe<LookupEvent>> for Consumer {
+    type Result = ();
+
+    fn handle(&mut self, Unsubscribe(to): Unsubscribe<LookupEvent>, ctx: &mut Context<Self>) {
+        self.on_message(ctx);
+        self.discovering.observers.remove(&to);
+    }
+}
