@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "lookup")]
+use super::table::getters;
 use super::{
     table::{
         ByName, ConfigOption, ConfigScope, Values, default_doc, default_text, define, features,
-        getters, millis, secs, setters,
+        millis, secs, setters,
     },
     value::Value,
 };

@@ -1,6 +1,8 @@
 //! A byte stream to any server: connecting, and TLS from the first byte.
 
+#[cfg(feature = "lookup")]
 use std::sync::Arc;
+
 use tokio::time::timeout;
 
 #[cfg(all(feature = "lookup", feature = "rustls"))]

@@ -30,6 +30,7 @@ mod harness;
 mod lifecycle;
 mod liveness;
 mod logging;
+mod lookup;
 mod metrics;
 mod ping;
 mod publish;

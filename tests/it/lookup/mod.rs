@@ -1,0 +1,4 @@
+//! Discovery by nsqlookupd.
+
+mod rounds;
+mod world;
