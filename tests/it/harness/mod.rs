@@ -257,6 +257,11 @@ impl Network {
         self.connector.open.load(Ordering::SeqCst)
     }
 
+    /// Counts the connections that clients hold open, when the network is no longer at hand.
+    pub(crate) fn open_counter(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.connector.open)
+    }
+
     /// Expects that only the test has a timer: the virtual clock does not stop for an hour.
     pub(crate) async fn expect_no_timer_for_an_hour(&self) {
         let elapsed = self.elapsed();

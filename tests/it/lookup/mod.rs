@@ -1,4 +1,7 @@
 //! Discovery by nsqlookupd.
 
+mod consumer;
+mod errors;
+mod requests;
 mod rounds;
 mod world;

@@ -5,8 +5,8 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use actix::Addr;
 use actix_nsq::{
-    ConnectionConfig, Connector, Consumer, ConsumerConfig, ConsumerConfigBuilder, LookupConfig,
-    LookupConfigBuilder,
+    ConnectFuture, ConnectTarget, ConnectionConfig, ConnectionError, Connector, Consumer,
+    ConsumerConfig, ConsumerConfigBuilder, LookupConfig, LookupConfigBuilder,
     lookup::{GetLookupState, LookupState},
 };
 use tokio::{
@@ -203,7 +203,13 @@ impl Cloned {
 struct Shareable(std::sync::Arc<dyn Connector>);
 
 impl Connector for Shareable {
-    fn connect(&self, target: &actix_nsq::ConnectTarget) -> actix_nsq::ConnectFuture {
+    fn connect(&self, target: &ConnectTarget) -> ConnectFuture {
+        if target.address().starts_with("unresolvable") {
+            let address = target.address().to_owned();
+            let source = std::sync::Arc::new(std::io::Error::other("no such name"));
+            let error = ConnectionError::Resolve { address, source };
+            return Box::pin(async { Err(error) });
+        }
         self.0.connect(target)
     }
 }
