@@ -254,7 +254,11 @@ impl Shared {
 async fn read_head(stream: &mut DuplexStream) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.ok()?);
+        // The client sends nothing behind it before the answer.
+        let read = stream.read_buf(&mut head).await.ok()?;
+        if read == 0 {
+            return None;
+        }
     }
     Some(String::from_utf8(head).unwrap())
 }
