@@ -9,6 +9,7 @@ use tokio_rustls::rustls::ClientConfig;
 use super::tls;
 use super::{
     connection_options::ConnectionOptions,
+    lookup_settings::LOOKUPDS,
     sources,
     table::{ByName, ConfigOption, Values},
     validate::check_connection,
@@ -145,7 +146,7 @@ impl ConnectionConfig {
     ) -> Result<Self, ConfigError> {
         sources::options(prefix, vars)
             .iter()
-            .filter(|(name, _)| name != sources::LOOKUPDS)
+            .filter(|(name, _)| name != LOOKUPDS)
             .try_fold(Self::builder(), |builder, (name, value)| {
                 builder.set(name, value)
             })?

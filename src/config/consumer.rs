@@ -3,21 +3,18 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 #[cfg(feature = "lookup")]
-use super::lookup::{LookupConfig, LookupSettings, lookupd_address};
+use super::lookup::LookupConfig;
 use super::{
     connection::{ConnectionConfig, ConnectionSettings},
     connection_options::ConnectionOptions,
     consumer_options::ConsumerOptions,
     lookup_options::LookupOptions,
+    lookup_settings::{LOOKUPDS, LookupSettings, lookup_methods},
     redact::shown_address,
     sources::{self, Given},
     table::{ByName, ConfigOption, ConfigScope, Values},
     validate::check_address,
 };
-#[cfg(not(feature = "lookup"))]
-use crate::error::ConfigCause;
-#[cfg(feature = "lookup")]
-use crate::protocol::node::Node;
 use crate::{conn::ConnOptions, error::ConfigError};
 
 /// Maximum number of bytes per read: what nsqd writes at once. A message that is kept keeps the
@@ -84,10 +81,7 @@ impl ConsumerConfig {
             shared: None,
             backoff_function: None,
             values: Values::default(),
-            #[cfg(feature = "lookup")]
             lookup: LookupSettings::default(),
-            #[cfg(not(feature = "lookup"))]
-            lookup_values: Values::default(),
             problem: None,
         }
     }
@@ -289,73 +283,23 @@ pub struct ConsumerConfigBuilder {
     shared: Option<ConnectionConfig>,
     backoff_function: Option<BackoffFunction>,
     values: Values<ConsumerOptions>,
-    #[cfg(feature = "lookup")]
     lookup: LookupSettings,
-    #[cfg(not(feature = "lookup"))]
-    lookup_values: Values<LookupOptions>,
     problem: Option<ConfigError>,
 }
+
+lookup_methods!(
+    ConsumerConfigBuilder,
+    ConsumerConfig,
+    "consumer",
+    " for the topic",
+    "consumer::AddNsqd"
+);
 
 impl ConsumerConfigBuilder {
     /// Replaces the addresses of nsqds. Without any, and without nsqlookupds, the consumer waits
     /// for [`AddNsqd`](crate::consumer::AddNsqd).
     pub fn addresses(mut self, addresses: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.addresses = addresses.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// Replaces the addresses of nsqlookupds: the consumer connects to every nsqd that one of them
-    /// announces for the topic, and to the [`addresses`](Self::addresses).
-    ///
-    /// Each is `host:port`, usually with port 4161, or `http(s)://host:port[/path][?query]`; see
-    /// [`LookupConfig`](crate::LookupConfig).
-    ///
-    /// **Whoever controls an nsqlookupd, or the network to one without `https`, chooses the servers
-    /// that the consumer connects to.** If nsqd requires AUTH, use TLS, or accept only known nsqds
-    /// with `node_filter`: otherwise the secret may be sent to any server.
-    ///
-    /// Needs the feature `lookup`. `build` fails without it.
-    pub fn lookupds(
-        #[cfg_attr(not(feature = "lookup"), expect(unused_mut))] mut self,
-        addresses: impl IntoIterator<Item = impl Into<String>>,
-    ) -> Self {
-        let addresses: Vec<String> = addresses.into_iter().map(Into::into).collect();
-        #[cfg(feature = "lookup")]
-        {
-            self.lookup.addresses = addresses;
-            self
-        }
-        #[cfg(not(feature = "lookup"))]
-        {
-            let without_feature = ConfigCause::Feature {
-                name: sources::LOOKUPDS,
-                feature: "lookup",
-            };
-            let is_none = addresses.is_empty();
-            self.note(if is_none {
-                Ok(())
-            } else {
-                Err(without_feature.into())
-            })
-        }
-    }
-
-    /// Connects only to the discovered nsqds for which this function returns `true`. It concerns
-    /// neither the [`addresses`](Self::addresses) nor [`AddNsqd`](crate::consumer::AddNsqd). If it
-    /// panics, the nsqd is not accepted.
-    ///
-    /// ```
-    /// use actix_nsq::ConsumerConfig;
-    ///
-    /// let config = ConsumerConfig::discover(["lookupd:4161"])
-    ///     .node_filter(|node| node.broadcast_address.ends_with(".example.org"))
-    ///     .build()?;
-    /// # Ok::<_, actix_nsq::ConfigError>(())
-    /// ```
-    #[cfg(feature = "lookup")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "lookup")))]
-    pub fn node_filter(mut self, accepts: impl Fn(&Node) -> bool + Send + Sync + 'static) -> Self {
-        self.lookup.filter = Some(Arc::new(accepts));
         self
     }
 
@@ -426,7 +370,7 @@ impl ConsumerConfigBuilder {
             addresses,
             is_output_buffer_timeout_given,
             #[cfg(feature = "lookup")]
-            lookup: self.lookup.build(&connection)?,
+            lookup: LookupConfig::from_settings(self.lookup, &connection)?,
             connection,
             backoff_function: self.backoff_function,
             options: self.values.options,
@@ -450,42 +394,15 @@ impl ConsumerConfigBuilder {
         &mut self.values
     }
 
-    pub(super) fn lookup_values(&mut self) -> &mut Values<LookupOptions> {
-        #[cfg(feature = "lookup")]
-        return &mut self.lookup.values;
-        #[cfg(not(feature = "lookup"))]
-        return &mut self.lookup_values;
-    }
-
     /// Sets an option by name. Returns `None` if there is no such option.
     pub(super) fn set_known(&mut self, name: &str, value: &str) -> Option<Result<(), ConfigError>> {
-        if name == sources::LOOKUPDS {
-            return Some(self.set_lookupds(value));
+        if name == LOOKUPDS {
+            return Some(self.lookup.set_list(value));
         }
         self.values
             .set(name, value)
             .or_else(|| self.lookup_values().set(name, value))
             .or_else(|| self.connection_values().set(name, value))
-    }
-
-    #[cfg(feature = "lookup")]
-    fn set_lookupds(&mut self, list: &str) -> Result<(), ConfigError> {
-        let addresses = list.split(',').map(str::trim);
-        let addresses = addresses.filter(|address| !address.is_empty());
-        self.lookup.addresses = addresses.map(str::to_owned).collect();
-        for address in &self.lookup.addresses {
-            lookupd_address(address)?;
-        }
-        Ok(())
-    }
-
-    #[cfg(not(feature = "lookup"))]
-    fn set_lookupds(&mut self, _: &str) -> Result<(), ConfigError> {
-        Err(ConfigCause::Feature {
-            name: sources::LOOKUPDS,
-            feature: "lookup",
-        }
-        .into())
     }
 
     pub(super) fn note(mut self, result: Result<(), ConfigError>) -> Self {
@@ -504,12 +421,9 @@ impl fmt::Debug for ConsumerConfigBuilder {
             .field("addresses", &addresses)
             .field("connection", self.connection.options())
             .field("options", &self.values.options);
-        #[cfg(feature = "lookup")]
-        {
-            let lookupds = self.lookup.addresses.iter();
-            let lookupds: Vec<_> = lookupds.map(|it| shown_address(it)).collect();
-            builder.field("lookupds", &lookupds);
-        }
+        let lookupds = self.lookup.addresses.iter();
+        let lookupds: Vec<_> = lookupds.map(|it| shown_address(it)).collect();
+        builder.field("lookupds", &lookupds);
         builder
             .field("problem", &self.problem)
             .finish_non_exhaustive()

@@ -10,6 +10,7 @@ use super::tls;
 use super::{
     connection::ConnectionConfig,
     lookup_options::LookupOptions,
+    lookup_settings::{LookupSettings, NodeFilter, lookupd_address},
     lookupd_address::LookupdAddress,
     not_an_option,
     redact::shown_address,
@@ -17,12 +18,9 @@ use super::{
 };
 use crate::{
     conn::{AuthSecret, StreamOptions},
-    error::{ConfigCause, ConfigError},
+    error::ConfigError,
     protocol::node::Node,
 };
-
-/// Returns whether a node is used.
-pub(crate) type NodeFilter = Arc<dyn Fn(&Node) -> bool + Send + Sync>;
 
 /// The addresses of nsqlookupds, and the options for querying them.
 ///
@@ -58,32 +56,21 @@ pub struct LookupConfig {
     tls: Option<Arc<ClientConfig>>,
 }
 
-/// What a builder collects for a [`LookupConfig`].
-#[derive(Clone, Default)]
-pub(super) struct LookupSettings {
-    pub(super) addresses: Vec<String>,
-    pub(super) values: Values<LookupOptions>,
-    pub(super) filter: Option<NodeFilter>,
-}
-
-impl LookupSettings {
-    /// Whether an address needs TLS.
-    pub(super) fn has_https(&self) -> bool {
-        let mut addresses = self.addresses.iter();
-        addresses.any(|address| LookupdAddress::parse(address).is_ok_and(|it| it.is_https()))
-    }
-
+impl LookupConfig {
     /// Checks the addresses and reads the files of TLS, if an address needs it.
-    pub(super) fn build(self, connection: &ConnectionConfig) -> Result<LookupConfig, ConfigError> {
-        let mut config = LookupConfig {
+    pub(super) fn from_settings(
+        settings: LookupSettings,
+        connection: &ConnectionConfig,
+    ) -> Result<Self, ConfigError> {
+        let mut config = Self {
             addresses: Vec::new(),
             connection: connection.clone(),
-            options: self.values.options,
-            filter: self.filter,
+            options: settings.values.options,
+            filter: settings.filter,
             #[cfg(feature = "rustls")]
             tls: None,
         };
-        for address in self.addresses {
+        for address in settings.addresses {
             let address = lookupd_address(&address)?;
             if !config.addresses.contains(&address) {
                 config.addresses.push(address);
@@ -98,9 +85,7 @@ impl LookupSettings {
         }
         Ok(config)
     }
-}
 
-impl LookupConfig {
     /// Returns the configuration with the default of every option for one nsqlookupd.
     ///
     /// # Errors
@@ -166,7 +151,7 @@ impl LookupConfig {
     ) -> Result<StreamOptions, ConfigError> {
         #[cfg(not(feature = "rustls"))]
         if address.is_https() {
-            return Err(ConfigCause::Feature {
+            return Err(crate::error::ConfigCause::Feature {
                 name: "https",
                 feature: "tls",
             }
@@ -189,17 +174,6 @@ impl LookupConfig {
             tls,
         })
     }
-}
-
-/// Parses the address of an nsqlookupd.
-pub(crate) fn lookupd_address(address: &str) -> Result<LookupdAddress, ConfigError> {
-    LookupdAddress::parse(address.trim()).map_err(|problem| {
-        ConfigCause::LookupdAddress {
-            address: shown_address(address),
-            problem,
-        }
-        .into()
-    })
 }
 
 impl fmt::Debug for LookupConfig {
@@ -267,7 +241,7 @@ impl LookupConfigBuilder {
             Some(connection) => connection,
             None => ConnectionConfig::builder().build()?,
         };
-        self.settings.build(&connection)
+        LookupConfig::from_settings(self.settings, &connection)
     }
 
     pub(super) fn values(&mut self) -> &mut Values<LookupOptions> {

@@ -39,6 +39,7 @@ macro_rules! lookup_options {
 
 lookup_options!(define[LookupOptions, Lookup]);
 lookup_options!(setters[ConsumerConfigBuilder, lookup_values, LookupOptions]);
+lookup_options!(setters[PoolConfigBuilder, lookup_values, LookupOptions]);
 #[cfg(feature = "lookup")]
 lookup_options!(setters[LookupConfigBuilder, values, LookupOptions]);
 #[cfg(feature = "lookup")]

@@ -17,6 +17,7 @@ mod go_nsq;
 #[cfg(feature = "lookup")]
 mod lookup;
 mod lookup_options;
+mod lookup_settings;
 #[cfg(feature = "lookup")]
 mod lookupd_address;
 #[cfg(feature = "rustls")]
@@ -53,7 +54,7 @@ pub use self::{
     wait_for_connection::WaitForConnection,
 };
 #[cfg(feature = "lookup")]
-pub(crate) use self::{lookup::lookupd_address, lookupd_address::LookupdAddress};
+pub(crate) use self::{lookup_settings::lookupd_address, lookupd_address::LookupdAddress};
 use crate::{
     conn::{Connector, SecretError},
     error::{ConfigCause, ConfigError},

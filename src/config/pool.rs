@@ -2,11 +2,15 @@
 
 use std::fmt;
 
+#[cfg(feature = "lookup")]
+use super::lookup::LookupConfig;
 use super::{
     connection::{ConnectionConfig, ConnectionSettings},
-    producer::ProducerConfig,
     connection_options::ConnectionOptions,
+    lookup_options::LookupOptions,
+    lookup_settings::{LOOKUPDS, LookupSettings, lookup_methods},
     pool_options::PoolOptions,
+    producer::ProducerConfig,
     producer_options::ProducerOptions,
     redact::shown_address,
     sources::{self, Given},
@@ -42,6 +46,8 @@ pub struct PoolConfig {
     connection: ConnectionConfig,
     producer: ProducerOptions,
     options: PoolOptions,
+    #[cfg(feature = "lookup")]
+    lookup: LookupConfig,
 }
 
 impl PoolConfig {
@@ -66,13 +72,29 @@ impl PoolConfig {
             shared: None,
             producer: Values::default(),
             values: Values::default(),
+            lookup: LookupSettings::default(),
             problem: None,
         }
     }
 
+    /// Starts with the default of every option for all nsqds that these nsqlookupds know, written
+    /// as for [`lookupds`](PoolConfigBuilder::lookupds).
+    ///
+    /// ```
+    /// use actix_nsq::PoolConfig;
+    ///
+    /// let config = PoolConfig::discover(["lookupd-1:4161", "lookupd-2:4161"]).build()?;
+    /// # Ok::<_, actix_nsq::ConfigError>(())
+    /// ```
+    pub fn discover(lookupds: impl IntoIterator<Item = impl Into<String>>) -> PoolConfigBuilder {
+        let none: [String; 0] = [];
+        Self::builder(none).lookupds(lookupds)
+    }
+
     /// Reads the configuration from a URL: `nsq://host:port,host:port?option=value&option=value`,
     /// with values percent-encoded. An option that is true or false may stand alone, which means
-    /// `true`.
+    /// `true`. `lookupd_http_address` has the addresses of nsqlookupds, separated by commas, beside
+    /// those of nsqds or instead of them.
     ///
     /// ```
     /// use actix_nsq::PoolConfig;
@@ -93,7 +115,8 @@ impl PoolConfig {
     /// Reads the configuration from the environment: the addresses from `NSQD_TCP_ADDRESS`,
     /// separated by commas, or a URL as for [`from_url`](Self::from_url), and the options from
     /// `NSQ_<OPTION>`, such as `NSQ_STRATEGY=primary`. A variable takes precedence over the same
-    /// option in the URL.
+    /// option in the URL. `NSQ_LOOKUPD_HTTP_ADDRESS` has the addresses of nsqlookupds, separated by
+    /// commas; with it `NSQD_TCP_ADDRESS` may be missing.
     ///
     /// Variables whose names begin with `NSQ_` and are not options are ignored, and so are options
     /// of consumers.
@@ -144,12 +167,13 @@ impl PoolConfig {
             .build()
     }
 
-    /// Returns the table of all options: those of the connections, of the producers and of the
-    /// pool.
+    /// Returns the table of all options: those of the connections, of the producers, of the pool
+    /// and of discovery.
     #[must_use]
     pub fn options() -> Vec<ConfigOption> {
         let mut options = ProducerConfig::options();
         options.extend(<Values<PoolOptions> as ByName>::TABLE);
+        options.extend(<Values<LookupOptions> as ByName>::TABLE);
         options
     }
 
@@ -162,6 +186,14 @@ impl PoolConfig {
     #[must_use]
     pub fn connection(&self) -> &ConnectionConfig {
         &self.connection
+    }
+
+    /// Returns the addresses of nsqlookupds and the options of discovery.
+    #[cfg(feature = "lookup")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "lookup")))]
+    #[must_use]
+    pub fn lookup(&self) -> &LookupConfig {
+        &self.lookup
     }
 
     /// Returns the configuration of a member at another address, with the options of this pool: for
@@ -193,12 +225,15 @@ impl PoolConfig {
 impl fmt::Debug for PoolConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let addresses: Vec<_> = self.addresses().collect();
-        f.debug_struct("PoolConfig")
+        let mut config = f.debug_struct("PoolConfig");
+        config
             .field("addresses", &addresses)
             .field("connection", &self.connection)
             .field("producer", &self.producer)
-            .field("options", &self.options)
-            .finish()
+            .field("options", &self.options);
+        #[cfg(feature = "lookup")]
+        config.field("lookup", &self.lookup);
+        config.finish()
     }
 }
 
@@ -213,11 +248,14 @@ pub struct PoolConfigBuilder {
     shared: Option<ConnectionConfig>,
     producer: Values<ProducerOptions>,
     values: Values<PoolOptions>,
+    lookup: LookupSettings,
     problem: Option<ConfigError>,
 }
 
+lookup_methods!(PoolConfigBuilder, PoolConfig, "pool", "", "pool::AddMember");
+
 impl PoolConfigBuilder {
-    /// Replaces the addresses. Without any, the pool waits for
+    /// Replaces the addresses of nsqds. Without any, and without nsqlookupds, the pool waits for
     /// [`AddMember`](crate::pool::AddMember).
     pub fn addresses(mut self, addresses: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.addresses = addresses.into_iter().map(Into::into).collect();
@@ -243,12 +281,18 @@ impl PoolConfigBuilder {
             return Err(problem);
         }
         self.producer.check()?;
+        #[cfg(feature = "lookup")]
+        {
+            self.connection.has_https = self.lookup.has_https();
+        }
         let connection = match self.shared {
             Some(config) => config,
             None => self.connection.build()?,
         };
         let mut config = PoolConfig {
             members: Vec::new(),
+            #[cfg(feature = "lookup")]
+            lookup: LookupConfig::from_settings(self.lookup, &connection)?,
             connection,
             producer: self.producer.options,
             options: self.values.options,
@@ -285,13 +329,14 @@ impl PoolConfigBuilder {
 
     /// Sets an option by name. Returns `None` if there is no such option.
     pub(super) fn set_known(&mut self, name: &str, value: &str) -> Option<Result<(), ConfigError>> {
-        if let Some(set) = self.values.set(name, value) {
-            return Some(set);
+        if name == LOOKUPDS {
+            return Some(self.lookup.set_list(value));
         }
-        match self.producer.set(name, value) {
-            None => self.connection_values().set(name, value),
-            set => set,
-        }
+        self.values
+            .set(name, value)
+            .or_else(|| self.producer.set(name, value))
+            .or_else(|| self.lookup_values().set(name, value))
+            .or_else(|| self.connection_values().set(name, value))
     }
 
     pub(super) fn note(mut self, result: Result<(), ConfigError>) -> Self {
@@ -304,12 +349,16 @@ impl PoolConfigBuilder {
 
 impl fmt::Debug for PoolConfigBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addresses: Vec<_> = self.addresses.iter().map(|it| shown_address(it)).collect();
+        let shown = |addresses: &[String]| -> Vec<String> {
+            addresses.iter().map(|it| shown_address(it)).collect()
+        };
+        let (addresses, lookupds) = (shown(&self.addresses), shown(&self.lookup.addresses));
         f.debug_struct("PoolConfigBuilder")
             .field("addresses", &addresses)
             .field("connection", self.connection.options())
             .field("producer", &self.producer.options)
             .field("options", &self.values.options)
+            .field("lookupds", &lookupds)
             .field("problem", &self.problem)
             .finish_non_exhaustive()
     }

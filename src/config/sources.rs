@@ -5,6 +5,7 @@ use percent_encoding::percent_decode_str;
 
 use super::{
     go_nsq,
+    lookup_settings::LOOKUPDS,
     redact::{shown_address, shown_name},
     rows::row,
     table::ConfigScope,
@@ -14,10 +15,6 @@ use crate::error::{ConfigCause, ConfigError};
 
 /// The variable with the address of nsqd.
 const ADDRESS: &str = "NSQD_TCP_ADDRESS";
-
-/// The option with the addresses of nsqlookupds, separated by commas. It is in no table, because
-/// the queries of the addresses may contain secrets.
-pub(super) const LOOKUPDS: &str = "lookupd_http_address";
 
 /// The prefix of the variables with options.
 const OPTION: &str = "NSQ_";
@@ -111,7 +108,7 @@ pub(super) fn options(
 /// Whether an option configures another kind of actor than `scope`. A program with producers and
 /// consumers has the variables of both.
 fn is_of_another_actor(option: &str, scope: ConfigScope) -> bool {
-    let is_discovered = scope == ConfigScope::Consumer;
+    let is_discovered = matches!(scope, ConfigScope::Consumer | ConfigScope::Pool);
     if option == LOOKUPDS {
         return !is_discovered;
     }

@@ -1,6 +1,9 @@
 //! The address of an nsqd: `host:port`, or the path of a Unix socket.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
 use crate::protocol::one_line;
 
@@ -106,6 +109,15 @@ fn unix_socket(_: &str) -> Result<Endpoint<'_>, &'static str> {
 
 fn is_visible(text: &str) -> bool {
     one_line(text.chars(), MAX_HOST) == text
+}
+
+/// Returns the form in which addresses are compared.
+pub(crate) fn address_key(address: &str) -> Arc<str> {
+    match Endpoint::parse(address) {
+        Ok(endpoint) => canonical_address(&endpoint).into(),
+        // A connector of the program understands it.
+        Err(_) => address.into(),
+    }
 }
 
 /// Returns the one text of equivalent addresses: names in lower case, IP addresses as the standard

@@ -32,10 +32,12 @@ use bytes::Bytes;
 pub(crate) use self::stream::{StreamOptions, open_stream};
 #[cfg(feature = "rustls")]
 pub(crate) use self::tls::Tls;
+#[cfg(feature = "lookup")]
+pub(crate) use self::endpoint::canonical_address;
 pub(crate) use self::{
     connector::DefaultConnector,
     coop::wake_deferred,
-    endpoint::{Endpoint, MAX_HOST, canonical_address, is_host_char},
+    endpoint::{Endpoint, MAX_HOST, address_key, is_host_char},
     frame_list::FrameList,
     handshake::{Connected, connect},
     message::{Closed, ConnId, Frames, Side},

@@ -5,11 +5,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Instant};
 use actix::{AsyncContext, Context, Handler, ResponseFuture};
 use log::warn;
 
-use super::{
-    actor::Consumer,
-    nsqds::{Found, key},
-};
+use super::{actor::Consumer, nsqds::Found};
 use crate::{
+    conn::address_key,
     error::{AddLookupdError, ConnectionError},
     link::{
         ConnectionEvent, Ended, LinkOwner, LinkState, Pumped, SubscribeEvents, Subscribers,
@@ -41,12 +39,12 @@ impl Discovering {
 
     /// The program adds an nsqd.
     pub(super) fn on_added(&mut self, address: &str) {
-        self.removed.remove(&key(address));
+        self.removed.remove(&address_key(address));
     }
 
     /// The program removes an nsqd.
     pub(super) fn on_removed(&mut self, address: &str) {
-        let key = key(address);
+        let key = address_key(address);
         if let Some(discovery) = &self.discovery
             && self.named.contains(&key)
         {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::{connection_key::ConnectionKey, session::Subscribed};
 use crate::{
-    conn::{ConnId, Endpoint, canonical_address},
+    conn::{ConnId, address_key},
     link::{Link, Session},
 };
 
@@ -34,15 +34,6 @@ pub(super) struct Found {
     pub(super) is_unresolvable: bool,
 }
 
-/// Returns the form in which addresses are compared.
-pub(super) fn key(address: &str) -> Arc<str> {
-    match Endpoint::parse(address) {
-        Ok(endpoint) => canonical_address(&endpoint).into(),
-        // A connector of the program understands it.
-        Err(_) => address.into(),
-    }
-}
-
 /// All nsqds, by small indexes.
 #[derive(Default)]
 pub(super) struct Nsqds(Vec<Option<Nsqd>>);
@@ -51,7 +42,7 @@ impl Nsqds {
     /// Adds an nsqd and returns its index.
     pub(super) fn add(&mut self, link: Link<Subscribed>) -> u32 {
         let nsqd = Some(Nsqd {
-            key: key(&link.shared_address()),
+            key: address_key(&link.shared_address()),
             link,
             #[cfg(feature = "lookup")]
             discovered: None,
@@ -99,7 +90,7 @@ impl Nsqds {
 
     /// The index of the nsqd with this address that is not removed.
     pub(super) fn by_address(&self, address: &str) -> Option<u32> {
-        let key = key(address);
+        let key = address_key(address);
         let is_it = |nsqd: &Nsqd| !nsqd.is_removed && nsqd.key == key;
         let mut nsqds = (0..).zip(&self.0);
         let found = nsqds.find(|(_, nsqd)| nsqd.as_ref().is_some_and(is_it));

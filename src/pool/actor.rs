@@ -17,6 +17,8 @@ use actix_rt::ArbiterHandle;
 use futures::future::join_all;
 use log::{info, warn};
 
+#[cfg(feature = "lookup")]
+use super::discovery::Discovering;
 use super::{
     event::{MoveReason, PoolEvent},
     member::{Members, PoolMember, Routing},
@@ -93,6 +95,8 @@ pub struct ProducerPool {
     is_closing: bool,
     /// Why a member was last not connected.
     pub(super) last_error: Option<ConnectionError>,
+    #[cfg(feature = "lookup")]
+    pub(super) discovering: Discovering,
     supervision: Supervision<Self>,
 }
 
@@ -176,6 +180,8 @@ impl ProducerPool {
             is_up: false,
             is_closing: false,
             last_error: None,
+            #[cfg(feature = "lookup")]
+            discovering: Discovering::default(),
             supervision: Supervision::new(guard),
             producer,
             config,
@@ -271,6 +277,18 @@ impl ProducerPool {
         member.asked = MoveReason::Removed;
         member.producer.do_send(GiveBack);
         Some((member.id, member.producer.clone()))
+    }
+
+    /// Drains a member that gets no publishes any more, and removes it.
+    #[cfg(feature = "lookup")]
+    pub(super) fn drain_member(
+        &mut self,
+        id: MemberId,
+        producer: &Addr<Producer>,
+        ctx: &mut Context<Self>,
+    ) {
+        let drained = producer.send(Drain::new(Duration::ZERO)).into_actor(self);
+        ctx.spawn(drained.map(move |_, pool: &mut Self, _| pool.end_removal(id)));
     }
 
     /// Removes a member for good: its producer is drained.
@@ -387,6 +405,8 @@ impl ProducerPool {
     pub(super) fn begin_drain(&mut self) {
         if !self.drain.has_begun() {
             self.counters_before_drain = self.counters();
+            #[cfg(feature = "lookup")]
+            self.discovering.end();
             self.observers.pool.emit(&PoolEvent::Draining);
         }
     }
@@ -442,6 +462,8 @@ impl ProducerPool {
         if self.drain.report().is_some() {
             self.observers.connection.clear();
             self.observers.pool.clear();
+            #[cfg(feature = "lookup")]
+            self.discovering.observers.clear();
         }
     }
 
@@ -552,6 +574,8 @@ impl Pumped for ProducerPool {
     fn poll_subscribers(&mut self, cx: &mut TaskContext<'_>) {
         self.observers.connection.poll(cx);
         self.observers.pool.poll(cx);
+        #[cfg(feature = "lookup")]
+        self.discovering.observers.poll(cx);
         self.shared.failures.poll(cx);
         let queue = self.shared.queue.borrow();
         if queue.has_waiters() || self.drain.has_begun() {
@@ -579,6 +603,8 @@ impl Actor for ProducerPool {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         ctx.spawn(Pump::default());
+        #[cfg(feature = "lookup")]
+        self.start_discovery(ctx);
     }
 
     fn stopping(&mut self, ctx: &mut Context<Self>) -> Running {

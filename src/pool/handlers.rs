@@ -11,6 +11,8 @@ use super::{
     membership::{AddMember, RemoveMember},
     stats::{GetMembers, GetState, GetStats, Member, MemberStats, PoolState, PoolStats},
 };
+#[cfg(feature = "lookup")]
+use crate::conn::address_key;
 use crate::{
     config::WaitForConnection,
     error::{AddMemberError, Cause, Delivery, PublishError, WaitError},
@@ -120,6 +122,10 @@ impl ProducerPool {
         let Some(member) = self.members.get_mut(slot) else {
             return;
         };
+        #[cfg(feature = "lookup")]
+        if member.is_discovered {
+            self.discovering.on_event(&member.key, &event);
+        }
         let (answered, _) = member.view.answers.get();
         match &event {
             ConnectionEvent::Connected { .. } => {
@@ -227,6 +233,8 @@ impl Handler<RemoveMember> for ProducerPool {
     ) -> Self::Result {
         self.on_message(ctx);
         let slot = self.members.by_address(&address);
+        #[cfg(feature = "lookup")]
+        self.discovering.on_removed(&address_key(&address));
         let Some((id, producer)) = slot.and_then(|slot| self.begin_removal(slot)) else {
             return Box::pin(fut::ready(None));
         };

@@ -10,6 +10,7 @@ use super::{
     stats::{Member, MemberState},
 };
 use crate::{
+    conn::address_key,
     link::ConnectionEvent,
     producer::{
         MemberId, MemberView, Moving, Pending, Producer, ReplyTo, Route, Routed, TakeIn, Usage,
@@ -20,6 +21,8 @@ use crate::{
 pub(super) struct PoolMember {
     pub(super) id: MemberId,
     pub(super) address: Arc<str>,
+    /// The address in the form in which addresses are compared.
+    pub(super) key: Arc<str>,
     pub(super) producer: Addr<Producer>,
     pub(super) view: Rc<MemberView>,
     pub(super) is_discovered: bool,
@@ -52,6 +55,7 @@ impl PoolMember {
             event: ConnectionEvent::Idle {
                 address: Arc::clone(&address),
             },
+            key: address_key(&address),
             address,
             producer,
             view,
@@ -155,8 +159,9 @@ impl Members {
 
     /// Returns the slot of a member that is not leaving.
     pub(super) fn by_address(&self, address: &str) -> Option<usize> {
+        let key = address_key(address);
         let mut members = self.iter();
-        let found = members.find(|(_, member)| !member.is_leaving && *member.address == *address);
+        let found = members.find(|(_, member)| !member.is_leaving && member.key == key);
         found.map(|(slot, _)| slot)
     }
 

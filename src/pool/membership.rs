@@ -36,7 +36,9 @@ pub struct AddMember(pub ProducerConfig);
 /// is in flight is answered for up to `timeout`.
 ///
 /// The result arrives when the member holds no connection: how the publishes in flight were
-/// answered. It is `None` if there is no such member; the address is compared as text.
+/// answered. It is `None` if there is no such member.
+///
+/// A member that an nsqlookupd names is not added again as long as it is named.
 ///
 /// # Cancel safety
 ///

@@ -5,6 +5,8 @@
 //! particular to the pool stand here.
 
 mod actor;
+#[cfg(feature = "lookup")]
+mod discovery;
 mod event;
 mod handlers;
 mod member;

@@ -242,6 +242,7 @@ impl Router {
     }
 
     /// Sets the topics that a member does not get.
+    #[cfg(any(feature = "lookup", test))]
     pub(super) fn set_tombstones(&mut self, slot: usize, topics: HashSet<Topic>) {
         if let Some(known) = self.known_mut(slot) {
             known.tombstones = topics;

@@ -1,0 +1,205 @@
+//! The pool's use of a discovery: which nsqds are members.
+
+use std::sync::Arc;
+
+use actix::{AsyncContext, Context, Handler, ResponseFuture};
+use log::warn;
+
+use super::actor::ProducerPool;
+use crate::{
+    error::{AddLookupdError, AddMemberError},
+    link::{ConnectionEvent, Pumped, SubscribeEvents, Subscribers, Unsubscribe},
+    lookup::{
+        AddLookupd, Change, Discovered, Discovery, GetLookupState, LookupEvent, LookupState, Node,
+        Query, Refresh, RemoveLookupd,
+    },
+};
+
+/// What a pool keeps for its discovery.
+#[derive(Default)]
+pub(super) struct Discovering {
+    /// `None`: there was no nsqlookupd yet, or a drain has begun.
+    discovery: Option<Discovery>,
+    pub(super) observers: Subscribers<LookupEvent>,
+    /// More members were named than the pool may have.
+    has_too_many: bool,
+}
+
+impl Discovering {
+    /// Ends the discovery.
+    pub(super) fn end(&mut self) {
+        self.discovery = None;
+    }
+
+    /// The program removes a member.
+    pub(super) fn on_removed(&self, address: &Arc<str>) {
+        if let Some(discovery) = &self.discovery {
+            discovery.ignore(Arc::clone(address));
+        }
+    }
+
+    /// The connection to a discovered member has changed.
+    pub(super) fn on_event(&self, address: &Arc<str>, event: &ConnectionEvent) {
+        let Some(discovery) = &self.discovery else {
+            return;
+        };
+        match event {
+            ConnectionEvent::Connected { .. } => discovery.connected(Arc::clone(address)),
+            ConnectionEvent::Disconnected { .. } => discovery.lost(Arc::clone(address)),
+            _ => {}
+        }
+    }
+}
+
+impl ProducerPool {
+    /// Starts the discovery, if there are nsqlookupds.
+    pub(super) fn start_discovery(&mut self, ctx: &mut Context<Self>) {
+        if self.config.lookup().lookupds().next().is_some() && !self.drain.has_begun() {
+            self.discovery(ctx);
+        }
+    }
+
+    /// Returns the discovery, which is started if there is none.
+    fn discovery(&mut self, ctx: &mut Context<Self>) -> &Discovery {
+        self.discovering.discovery.get_or_insert_with(|| {
+            let owner = ctx.address().downgrade().recipient();
+            Discovery::start(self.config.lookup().clone(), Query::Nodes, owner)
+        })
+    }
+
+    /// Adds a member that was named, or notes that it is named again.
+    fn on_named(&mut self, node: &Node, ctx: &mut Context<Self>) {
+        if self.members.by_address(&node.address).is_none() {
+            let added = match self.config.member(&node.address) {
+                Ok(config) => self.add_member(config, true, ctx),
+                Err(problem) => return warn!("{node}: not added to the pool: {problem}"),
+            };
+            if let Err(error @ AddMemberError::TooMany { .. }) = &added
+                && !std::mem::replace(&mut self.discovering.has_too_many, true)
+            {
+                warn!("{node}: not added to the pool: {error}");
+            }
+        }
+        self.set_topics(node);
+    }
+
+    /// A topic that is tombstoned on a node is not published there.
+    fn set_topics(&mut self, node: &Node) {
+        if let Some(slot) = self.members.by_address(&node.address) {
+            let topics = node.topics.iter().filter(|it| it.is_tombstoned);
+            let topics = topics.map(|it| it.topic.clone()).collect();
+            self.router.set_tombstones(slot, topics);
+        }
+    }
+
+    /// Forgets a discovered member whose connection is down.
+    fn on_dropped(&mut self, address: &str, ctx: &mut Context<Self>) {
+        let Some(slot) = self.members.by_address(address) else {
+            return;
+        };
+        let member = self.members.get_mut(slot);
+        // The connection may have been made since the decision: then it is kept.
+        if member.is_none_or(|member| !member.is_discovered || member.view.is_up.get()) {
+            return;
+        }
+        if let Some((id, producer)) = self.begin_removal(slot) {
+            self.discovering.has_too_many = false;
+            self.drain_member(id, &producer, ctx);
+        }
+    }
+}
+
+impl Handler<Discovered> for ProducerPool {
+    type Result = ();
+
+    fn handle(&mut self, Discovered(changes): Discovered, ctx: &mut Context<Self>) {
+        self.on_message(ctx);
+        for change in changes {
+            match change {
+                Change::Event(event) => self.discovering.observers.emit(&event),
+                _ if self.drain.has_begun() => {}
+                Change::Dial(node) => self.on_named(&node, ctx),
+                Change::Changed(node) => self.set_topics(&node),
+                Change::Drop(address) => self.on_dropped(&address, ctx),
+            }
+        }
+        self.forget_subscribers_if_drained();
+    }
+}
+
+impl Handler<AddLookupd> for ProducerPool {
+    type Result = Result<(), AddLookupdError>;
+
+    fn handle(&mut self, AddLookupd(address): AddLookupd, ctx: &mut Context<Self>) -> Self::Result {
+        self.on_message(ctx);
+        if self.drain.has_begun() {
+            return Err(AddLookupdError::Drained);
+        }
+        let config = self.config.lookup().clone();
+        Ok(self.discovery(ctx).add(&config, &address)?)
+    }
+}
+
+impl Handler<RemoveLookupd> for ProducerPool {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(
+        &mut self,
+        RemoveLookupd(address): RemoveLookupd,
+        ctx: &mut Context<Self>,
+    ) -> Self::Result {
+        self.on_message(ctx);
+        match &self.discovering.discovery {
+            Some(discovery) => Box::pin(discovery.remove(&address)),
+            None => Box::pin(async { false }),
+        }
+    }
+}
+
+impl Handler<Refresh> for ProducerPool {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, _: Refresh, ctx: &mut Context<Self>) -> Self::Result {
+        self.on_message(ctx);
+        match &self.discovering.discovery {
+            Some(discovery) => Box::pin(discovery.refresh()),
+            None => Box::pin(async { false }),
+        }
+    }
+}
+
+impl Handler<GetLookupState> for ProducerPool {
+    type Result = ResponseFuture<LookupState>;
+
+    fn handle(&mut self, _: GetLookupState, ctx: &mut Context<Self>) -> Self::Result {
+        self.on_message(ctx);
+        match &self.discovering.discovery {
+            Some(discovery) => Box::pin(discovery.state()),
+            None => Box::pin(async { LookupState::default() }),
+        }
+    }
+}
+
+/// A subscriber gets no current state: [`GetLookupState`] returns it.
+impl Handler<SubscribeEvents<LookupEvent>> for ProducerPool {
+    type Result = ();
+
+    fn handle(
+        &mut self,
+        SubscribeEvents(to): SubscribeEvents<LookupEvent>,
+        ctx: &mut Context<Self>,
+    ) {
+        self.on_message(ctx);
+        self.discovering.observers.add(to, None);
+        self.forget_subscribers_if_drained();
+    }
+}
+
+impl Handler<Unsubscribe<LookupEvent>> for ProducerPool {
+    type Result = ();
+
+    fn handle(&mut self, Unsubscribe(to): Unsubscribe<LookupEvent>, ctx: &mut Context<Self>) {
+        self.on_message(ctx);
+        self.discovering.observers.remove(&to);
+    }
+}
