@@ -32,6 +32,7 @@
 //! | shut down gracefully | [`producer::Drain`] |
 //! | consume with an actor, an async closure or a stream | [`Consumer`], [`MessageHandler`], [`IncomingMessage`] |
 //! | consume without actors | [`ConsumerHandle`] |
+//! | find nsqds by nsqlookupd | [`ConsumerConfig::discover`], and the module `lookup` |
 //! | test an application | [`testing`], and `embedded`, nsqd and nsqlookupd inside the process |
 //!
 //! The [`guide`] has the longer texts: delivery, consuming, options, tuning, troubleshooting,
@@ -137,8 +138,7 @@
 //!
 //! # Limitations
 //!
-//! A producer publishes to one nsqd. There is no discovery by nsqlookupd yet: a consumer is given
-//! the addresses of nsqds.
+//! A producer publishes to one nsqd; a pool does not discover nsqds by nsqlookupd yet.
 //!
 //! # Features
 //!
@@ -147,6 +147,7 @@
 //! | `tls` | TLS by rustls with ring: the option `tls_v1` and its relatives |
 //! | `rustls` | the same without ring: the program installs the default crypto provider of rustls |
 //! | `snappy`, `deflate` | compression: the options of these names |
+//! | `lookup` | discovery of nsqds by nsqlookupd: [`ConsumerConfig::discover`], the module `lookup` |
 //! | `embedded` | an nsqd and an nsqlookupd inside the process for tests, with faults on demand |
 //!
 //! None is on by default. AUTH needs no feature. An option whose feature is off is rejected by

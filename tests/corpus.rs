@@ -35,7 +35,9 @@ macro_rules! targets {
     };
 }
 
-targets! { frames handshake embedded options publish consumer_session snappy_reader inflate_reader }
+targets! {
+    frames handshake embedded options publish consumer_session lookup snappy_reader inflate_reader
+}
 
 /// Runs a check with every input, and fails with the names of those that violate it.
 fn replay(target: &str, check: fn(&[u8])) {

@@ -18,6 +18,7 @@ mod embedded;
 mod frames;
 mod handshake;
 mod input;
+mod lookup;
 mod options;
 mod publish;
 mod world;
@@ -36,6 +37,7 @@ pub use self::{
     embedded::embedded,
     frames::frames,
     handshake::handshake,
+    lookup::lookup,
     options::options,
     publish::publish,
 };

@@ -1,6 +1,6 @@
 //! In a build without features, an option that needs one is rejected by name.
 
-use actix_nsq::{ConfigError, ConnectionConfig, ProducerConfig};
+use actix_nsq::{ConfigError, ConnectionConfig, ConsumerConfig, ProducerConfig};
 
 const OPTIONS: &[(&str, &str, &str)] = &[
     ("tls", "tls_v1", "true"),
@@ -14,6 +14,14 @@ const OPTIONS: &[(&str, &str, &str)] = &[
     ("snappy", "snappy", "true"),
     ("deflate", "deflate", "true"),
     ("deflate", "deflate_level", "1"),
+];
+
+const LOOKUP: &[&str] = &[
+    "lookupd_poll_interval",
+    "lookupd_poll_jitter",
+    "lookupd_poll_timeout",
+    "lookupd_authorization",
+    "lookupd_http_address",
 ];
 
 fn main() {
@@ -53,6 +61,17 @@ fn main() {
         builder().auth_secret("s").build().is_ok(),
         "AUTH needs no feature"
     );
+    for name in LOOKUP {
+        let value = if *name == "lookupd_authorization" {
+            "true"
+        } else {
+            "1s"
+        };
+        let set = ConsumerConfig::builder("nsqd:4150").set(name, value);
+        assert_needs(set.map(|_| ()), "lookup", name);
+    }
+    let lookupds = ConsumerConfig::discover(["lookupd:4161"]).build();
+    assert_needs(lookupds.map(|_| ()), "lookup", "lookupd_http_address");
     println!("options that need a feature are rejected by name");
 }
 

@@ -1,6 +1,8 @@
 //! `docs/options.md` lists every option of this crate and of go-nsq.
 
-use actix_nsq::{ConfigOption, ConnectionConfig, ConsumerConfig, ProducerConfig};
+use actix_nsq::{
+    ConfigOption, ConfigScope, ConnectionConfig, ConsumerConfig, LookupConfig, ProducerConfig,
+};
 
 use super::{
     go_nsq::{GO_NSQ, GoOption, Here},
@@ -21,9 +23,10 @@ fn options_page_is_up_to_date() {
     is_up_to_date(PAGE, "producer-options", &table(&producer));
     let consumer: Vec<_> = ConsumerConfig::options()
         .into_iter()
-        .filter(|option| !connection.contains(option))
+        .filter(|option| option.scope == ConfigScope::Consumer)
         .collect();
     is_up_to_date(PAGE, "consumer-options", &table(&consumer));
+    is_up_to_date(PAGE, "lookup-options", &table(&LookupConfig::options()));
     is_up_to_date(PAGE, "go-nsq", &go_nsq_table());
 }
 

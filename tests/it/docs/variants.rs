@@ -38,6 +38,14 @@ fn every_connection_error_has_an_entry() {
 }
 
 #[test]
+fn every_lookup_error_has_an_entry() {
+    let page = section(&read(PAGE), "## Errors of nsqlookupd");
+    for error in variants("src/error/lookup.rs", "LookupError", 12) {
+        assert!(page.contains(&format!("`{error}`")), "no entry for {error}");
+    }
+}
+
+#[test]
 fn every_answer_error_has_an_entry_with_its_text() {
     let page = section(&read(PAGE), "## Answers of consumers");
     let errors = [
