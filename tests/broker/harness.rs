@@ -32,6 +32,7 @@ pub struct Scenario {
     version: fn(Version) -> bool,
     problem: fn() -> Option<String>,
     in_own_process: bool,
+    starts_a_real_nsqd: bool,
 }
 
 /// What a scenario is given.
@@ -65,6 +66,7 @@ impl Scenario {
             version: |_| true,
             problem: || None,
             in_own_process: false,
+            starts_a_real_nsqd: false,
         }
     }
 
@@ -90,6 +92,14 @@ impl Scenario {
     /// if a real nsqd is required.
     pub fn unless(self, problem: fn() -> Option<String>) -> Self {
         Self { problem, ..self }
+    }
+
+    /// Starts a real nsqd, whatever the kind of nsqlookupd.
+    pub fn starting_a_real_nsqd(self) -> Self {
+        Self {
+            starts_a_real_nsqd: true,
+            ..self
+        }
     }
 
     /// Runs in its own process, because it measures or changes the process.
@@ -128,7 +138,12 @@ impl Scenario {
             Play::Lookupd(..) => trials::without_a_real_lookupd(kind),
             Play::Broker(_) => None,
         };
-        if let Some(instead) = needs.or_else(|| trials::without_a_real_nsqd(kind)) {
+        let nsqd = if self.starts_a_real_nsqd {
+            Kind::Real
+        } else {
+            kind
+        };
+        if let Some(instead) = needs.or_else(|| trials::without_a_real_nsqd(nsqd)) {
             return instead;
         }
         let version = kind.version();

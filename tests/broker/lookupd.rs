@@ -8,7 +8,6 @@ use crate::fixture::{TOPIC, numbered, producer, publish};
 use crate::harness::{Scenario, lookupd_scenarios};
 use crate::support::broker::{Broker, Kind, Settings};
 use crate::support::lookupd::{Lookupd, LookupdSettings};
-use crate::support::trials;
 use crate::support::wait::PATIENCE;
 
 /// A real nsqd needs up to 15 s to notice that a connection to nsqlookupd is lost, and as long to
@@ -20,19 +19,20 @@ const PING_INTERVAL: Duration = Duration::from_millis(50);
 
 pub fn scenarios() -> Vec<Scenario> {
     let default = LookupdSettings::default;
-    let second = Duration::from_secs(1);
+    // Longer than a step on a busy machine.
+    let short = Duration::from_secs(2);
     lookupd_scenarios![
         embedded_nsqd_registers_what_is_created_and_deleted(default()),
-        real_nsqd_registers_what_is_created_and_deleted(default()),
+        real_nsqd_registers_what_is_created_and_deleted(default()).starting_a_real_nsqd(),
         killed_nsqd_is_removed_and_its_topics_stay(default()),
         suspended_nsqd_is_listed_for_the_inactive_timeout(LookupdSettings {
-            inactive_producer_timeout: second,
+            inactive_producer_timeout: short,
             ..default()
         }),
         restarted_lookupd_knows_no_topic_until_nsqd_reconnects(default()),
         deleted_topic_returns_only_with_the_next_connection(default()),
         tombstone_hides_a_topic_of_a_node_for_its_lifetime(LookupdSettings {
-            tombstone_lifetime: second,
+            tombstone_lifetime: short,
             ..default()
         }),
         first_message_reaches_the_channels_that_lookupd_knows(default()),
@@ -96,11 +96,8 @@ async fn embedded_nsqd_registers_what_is_created_and_deleted(lookupd: Lookupd) {
     nsqd_registers_what_is_created_and_deleted(Kind::Embedded, lookupd).await;
 }
 
-/// Without a real nsqd it has nothing to check, and the trial with a real nsqlookupd is ignored.
 async fn real_nsqd_registers_what_is_created_and_deleted(lookupd: Lookupd) {
-    if trials::without_a_real_nsqd(Kind::Real).is_none() {
-        nsqd_registers_what_is_created_and_deleted(Kind::Real, lookupd).await;
-    }
+    nsqd_registers_what_is_created_and_deleted(Kind::Real, lookupd).await;
 }
 
 async fn nsqd_registers_what_is_created_and_deleted(kind: Kind, lookupd: Lookupd) {
@@ -162,7 +159,7 @@ async fn suspended_nsqd_is_listed_for_the_inactive_timeout(lookupd: Lookupd) {
     broker.freeze(true).await;
     lookupd.until_producers(TOPIC, Some(&[]), PATIENCE).await;
     let listed = start.elapsed();
-    assert!(listed < Duration::from_secs(5), "listed for {listed:?}");
+    assert!(listed < Duration::from_secs(10), "listed for {listed:?}");
     assert!(lookupd.nodes().await.is_empty());
     // Its next PING makes it active again.
     broker.freeze(false).await;
@@ -240,7 +237,7 @@ async fn tombstone_hides_a_topic_of_a_node_for_its_lifetime(lookupd: Lookupd) {
     lookupd
         .until_producers(TOPIC, Some(&[port]), PATIENCE)
         .await;
-    assert!(start.elapsed() >= Duration::from_secs(1));
+    assert!(start.elapsed() >= Duration::from_secs(2));
 }
 
 async fn first_message_reaches_the_channels_that_lookupd_knows(lookupd: Lookupd) {

@@ -20,7 +20,12 @@ pub struct Program {
 impl Program {
     /// Starts the program with an HTTP API and these additional flags.
     pub fn start(flags: &[&str]) -> io::Result<Self> {
-        let mut child = Command::new(example::program("embedded_nsqd")?)
+        Self::start_example("embedded_nsqd", flags)
+    }
+
+    /// Starts an example that prints the address of TCP first and that of HTTP second.
+    pub fn start_example(name: &str, flags: &[&str]) -> io::Result<Self> {
+        let mut child = Command::new(example::program(name)?)
             .args(["--tcp-address", "127.0.0.1:0", "-http-address=127.0.0.1:0"])
             .args(flags)
             .stdin(Stdio::null())
@@ -36,7 +41,7 @@ impl Program {
         })
     }
 
-    fn end(mut self, signal: Signal) -> io::Result<ExitStatus> {
+    pub fn end(mut self, signal: Signal) -> io::Result<ExitStatus> {
         kill_process(Pid::from_child(&self.child), signal)?;
         wait::poll(wait::PATIENCE, || self.child.try_wait().transpose())
             .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))

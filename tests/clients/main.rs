@@ -19,6 +19,7 @@ mod support;
 
 mod beside_go_nsq;
 mod embedded_nsqd;
+mod embedded_nsqlookupd;
 mod go_nsq;
 mod nsq_tools;
 
@@ -29,6 +30,7 @@ fn main() {
         nsq_tools::trials(),
         beside_go_nsq::trials(),
         embedded_nsqd::trials(),
+        embedded_nsqlookupd::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit();
