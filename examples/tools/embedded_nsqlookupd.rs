@@ -1,5 +1,5 @@
-//! `embedded_nsqlookupd`: the embedded nsqlookupd as a program, with which any nsqd can register and
-//! which any NSQ client can query.
+//! `embedded_nsqlookupd`: the embedded nsqlookupd as a program, with which any nsqd can register
+//! and which any NSQ client can query.
 //!
 //! ```text
 //! cargo run --example embedded_nsqlookupd -- --http-address 127.0.0.1:4161

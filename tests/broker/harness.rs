@@ -1,5 +1,5 @@
-//! Runs every scenario against both kinds of nsqd or nsqlookupd, each on its own thread and actix System, with
-//! a timeout.
+//! Runs every scenario against both kinds of nsqd or nsqlookupd, each on its own thread and actix
+//! System, with a timeout.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;

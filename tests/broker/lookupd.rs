@@ -125,7 +125,6 @@ async fn nsqd_registers_what_is_created_and_deleted(kind: Kind, lookupd: Lookupd
     assert_eq!(node["topics"].as_array().map(Vec::len), Some(0));
 }
 
-/// fault: C9
 async fn killed_nsqd_is_removed_and_its_topics_stay(lookupd: Lookupd) {
     let [first, second] = [
         registered(lookupd.kind(), &lookupd).await,
