@@ -2,9 +2,18 @@
 
 mod failover;
 mod fixture;
+mod membership;
+mod rejection;
+mod slow;
 
 use crate::harness::Scenario;
 
 pub fn scenarios() -> Vec<Scenario> {
-    [failover::scenarios()].concat()
+    [
+        failover::scenarios(),
+        membership::scenarios(),
+        rejection::scenarios(),
+        slow::scenarios(),
+    ]
+    .concat()
 }
