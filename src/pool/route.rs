@@ -96,8 +96,9 @@ impl Known {
     }
 
     fn on_answers(&mut self, mean: Duration, strategy: Strategy) {
-        if mean <= self.patience {
-            self.is_suspect = false;
+        if mean <= self.patience && std::mem::take(&mut self.is_suspect) {
+            // It has recovered: the times until then say nothing.
+            (self.estimate, self.usual) = (None, None);
         }
         let mean = mean.as_secs_f64();
         for average in [&mut self.estimate, &mut self.usual] {

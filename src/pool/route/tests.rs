@@ -275,6 +275,22 @@ fn slow_member_recovers_with_an_answer_in_its_usual_time() {
 }
 
 /// pool contract: 7
+/// fault: D6
+#[test]
+fn recovered_member_has_its_share_at_once() {
+    let mut bench = Bench::new(Strategy::Spread, 2);
+    bench.answer("a", 1, MS(1));
+    // Its first answer takes long: nsqd creates the topic.
+    bench.load("b", 1);
+    assert_eq!(bench.wait(MS(20)), "b");
+    bench.answer("b", 1, MS(100));
+    bench.wait(SECOND);
+    assert_eq!(bench.route("t"), "b");
+    bench.answer("b", 1, MS(1));
+    assert!(bench.routes("t", 8).contains("bbbb"));
+}
+
+/// pool contract: 7
 #[test]
 fn suspect_member_gets_one_probe_per_second() {
     let mut bench = Bench::new(Strategy::Spread, 2);
