@@ -29,11 +29,11 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler};
 use bytes::Bytes;
 
 #[cfg(feature = "lookup")]
+pub(crate) use self::endpoint::canonical_address;
+#[cfg(feature = "lookup")]
 pub(crate) use self::stream::{StreamOptions, open_stream};
 #[cfg(feature = "rustls")]
 pub(crate) use self::tls::Tls;
-#[cfg(feature = "lookup")]
-pub(crate) use self::endpoint::canonical_address;
 pub(crate) use self::{
     connector::DefaultConnector,
     coop::wake_deferred,

@@ -396,7 +396,7 @@ impl ProducerPool {
             rejected_full: counters.rejected_full,
             timed_out: counters.timed_out,
             moved: self.moved,
-            waiting: queue.held(),
+            waiting: queue.queued().publishes,
             held: held.publishes,
             held_bytes: held.bytes,
             waiting_for_capacity: queue.waiting_for_capacity(),

@@ -19,7 +19,7 @@ use super::{
     failures::FailureSink,
     membership::{MemberReport, Membership},
     publish::Shared,
-    queue::{Batch, Counters, Limits, TransactionQueue, Usage},
+    queue::{Batch, Counters, Limits, Pooled, TransactionQueue, Usage},
     session::Publishing,
     stats::{ProducerEvent, ProducerState},
 };
@@ -236,11 +236,12 @@ impl Producer {
         let state = self.link.state();
         let has_connection = matches!(state, LinkState::Connected | LinkState::Closing);
         let is_replacing = membership.view.is_replacing.get();
-        if !has_connection && !is_replacing && queue.held() > 0 && membership.has_pool() {
+        if !has_connection && !is_replacing && queue.queued().publishes > 0 && membership.has_pool()
+        {
             queue.give_back();
         }
-        let given_back = queue.take_given_back();
-        if !given_back.is_empty() {
+        let given_back = queue.pooled().map(Pooled::take_given_back);
+        if let Some(given_back) = given_back.filter(|given_back| !given_back.is_empty()) {
             membership.report(MemberReport::GivenBack(given_back));
         }
         membership.view.is_up.set(state == LinkState::Connected);
@@ -313,7 +314,8 @@ impl Producer {
     fn on_settled(&mut self, ended: &Ended, ctx: &mut Context<Self>) {
         if let Some(membership) = &self.membership {
             let is_replacing = ended.is_rejected && ended.end.had_served;
-            let is_of_server = self.shared.queue.borrow_mut().take_rejected_by_server();
+            let mut queue = self.shared.queue.borrow_mut();
+            let is_of_server = queue.pooled().is_some_and(Pooled::take_rejected);
             membership
                 .view
                 .is_replacing

@@ -87,9 +87,12 @@ impl MemberView {
     /// Shows the present state of the queue.
     pub(super) fn show(&self, queue: &mut Queue) {
         self.is_idle.set(queue.is_empty());
-        self.outstanding.set(queue.held());
+        let held = queue.queued().plus(queue.in_flight());
+        self.outstanding.set(held.publishes);
         self.oldest.set(queue.oldest_since());
-        self.answers.set(queue.answers());
+        if let Some(pooled) = queue.pooled() {
+            self.answers.set(pooled.answers);
+        }
         self.counters.set(queue.counters());
         queue.capacity().wake();
     }

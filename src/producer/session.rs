@@ -38,7 +38,7 @@ impl Session<Publishing> {
         if self.is_closing() {
             return;
         }
-        let is_idle = !queue.has_in_flight();
+        let is_idle = queue.oldest_end().is_none();
         if self.closes_when_idle() {
             if is_idle {
                 self.abort(ConnectionError::ClosedLocally, now);

@@ -8,7 +8,10 @@ use super::{
     limits::Usage,
     pending::{Pending, Reply},
 };
-use crate::error::{Cause, Delivery, ErrorKind, PublishError};
+use crate::{
+    error::{Cause, Delivery, ErrorKind, PublishError},
+    protocol::Topic,
+};
 
 /// Numbers of publishes and commands since the queue was created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -104,10 +107,10 @@ impl Accounting {
         self.counters.published += 1;
     }
 
-    /// The entry of a publish leaves the queue.
-    pub(super) fn release<R>(&mut self, publish: &Pending<R>) {
-        self.held.remove(publish.usage());
-        self.capacity.release(&publish.topic, publish.usage());
+    /// The entries of publishes of one topic leave the queue.
+    pub(super) fn release(&mut self, topic: &Topic, usage: Usage) {
+        self.held.remove(usage);
+        self.capacity.release(topic, usage);
     }
 
     /// Publishes come from another queue of the pool.

@@ -12,7 +12,7 @@ use super::{
     limits::Usage,
     pending::{Reply, Transaction},
 };
-use crate::{link::deadline_after, protocol::Topic};
+use crate::{error::Cause, link::deadline_after, protocol::Topic};
 
 /// A publish that waits for capacity.
 pub(super) struct Waiter<R> {
@@ -108,9 +108,32 @@ impl<R: Reply> Admission<R> {
             || !self.by_topic.is_empty() && self.by_topic.contains_key(topic)
     }
 
+    /// Returns why a publish cannot be accepted now. As long as there is work, it is not known who
+    /// comes first.
+    pub(super) fn obstacle(
+        &mut self,
+        transaction: &Transaction,
+        has_work: bool,
+        accounting: &Accounting,
+        budget: &mut Budget,
+    ) -> Option<Cause> {
+        let (topic, usage) = (&transaction.topic, transaction.usage());
+        let capacity = &accounting.capacity;
+        let needed = if has_work {
+            usage
+        } else {
+            usage.plus(self.before(topic, budget))
+        };
+        let may_pass = !has_work
+            && needed == usage
+            && capacity.has_capacity(usage)
+            && !capacity.is_topic_full(topic);
+        (!may_pass).then(|| capacity.full_cause(topic, needed))
+    }
+
     /// Returns what is needed by the waiters that are to be accepted next before a publish of this
     /// topic, after [`pop`](Self::pop) has returned none.
-    pub(super) fn before(&mut self, topic: &Topic, budget: &mut Budget) -> Usage {
+    fn before(&mut self, topic: &Topic, budget: &mut Budget) -> Usage {
         let resumed = self.resumed.front().filter(|resumed| *resumed != topic);
         let resumed = resumed.cloned();
         let of_topic = self.first_of_topic(topic, budget);

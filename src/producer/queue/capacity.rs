@@ -110,7 +110,7 @@ impl Capacity {
     pub(super) fn release(&self, topic: &Topic, usage: Usage) {
         self.held.set(self.held.get().minus(usage));
         if let Some(topics) = &self.topics {
-            topics.borrow_mut().release(topic);
+            topics.borrow_mut().release(topic, usage.publishes);
         }
     }
 

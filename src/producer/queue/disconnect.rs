@@ -139,7 +139,7 @@ impl Disconnect {
                 return;
             };
             if publish.reply.is_none() {
-                accounting.release(publish);
+                accounting.release(&publish.topic, publish.usage());
                 queue.remove_next();
                 continue;
             }
@@ -170,7 +170,7 @@ impl Disconnect {
             if let Some(mut publish) = queue.remove_next() {
                 let error = PublishError::new(cause.clone(), publish.ambiguous());
                 accounting.answer(&mut publish, Err(error));
-                accounting.release(&publish);
+                accounting.release(&publish.topic, publish.usage());
             }
         }
         topics.free_if_empty(index);

@@ -1,11 +1,12 @@
 //! Commands in flight on the current connection.
 
-use std::{
-    mem,
-    time::{Duration, Instant},
-};
+use std::{mem, time::Instant};
 
-use super::{blocks::Blocks, in_flight_limit::InFlightLimit, limits::Usage};
+use super::{
+    blocks::Blocks,
+    in_flight_limit::InFlightLimit,
+    limits::{Limits, Usage},
+};
 
 /// Bytes of a publish whose transmission takes no time worth mentioning.
 const SMALL: usize = 4 << 10;
@@ -53,19 +54,14 @@ pub(super) struct CommandsInFlight {
 }
 
 impl CommandsInFlight {
-    /// `batch_time` is the time within which a batch is to be answered.
-    pub(super) fn new(window: Usage, is_batching: bool, batch_time: Duration) -> Self {
+    pub(super) fn new(limits: &Limits) -> Self {
         Self {
             commands: Blocks::new(),
             usage: Usage::default(),
-            window,
-            is_batching,
-            limit: InFlightLimit::new(batch_time),
+            window: limits.window,
+            is_batching: limits.batch.is_some(),
+            limit: InFlightLimit::new(limits.batch_time),
         }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.commands.is_empty()
     }
 
     pub(super) fn oldest(&self) -> Option<&InFlight> {

@@ -39,6 +39,7 @@ mod moving;
 mod parts;
 mod pending;
 mod ping;
+mod pooled;
 mod rejection;
 mod round_trip;
 mod server_limits;
@@ -49,7 +50,6 @@ mod topic_queue;
 mod tried;
 
 use std::{
-    mem,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -78,12 +78,13 @@ pub(crate) use self::{
     capacity::Capacity,
     disconnect::{ConnectionEnd, DisconnectOutcome},
     limits::{Batch, Limits, Usage, WhenFull},
-    moving::{Moving, Route, Routed},
+    moving::{Route, Routed},
     pending::{Pending, Reply, Transaction},
+    pooled::{Moving, Pooled},
     tried::MemberSet,
 };
 use crate::{
-    error::{Cause, ConnectionError, Delivery, PublishError},
+    error::{Cause, ConnectionError},
     protocol::{Command, Outbox, ServerError, Topic},
 };
 
@@ -103,13 +104,8 @@ pub(crate) struct TransactionQueue<R: Reply> {
     expiry: Expiry,
     budget: Budget,
     jobs: Jobs,
-    is_pooled: bool,
-    /// nsqd has rejected a command because of its own state, since it was last asked.
-    is_rejected_by_server: bool,
-    /// Commands of publishes that nsqd has answered with `OK`, and the time of all these answers.
-    answers: (u64, Duration),
-    /// Publishes that are to go to another queue of the pool.
-    given_back: Vec<Pending<R>>,
+    /// `None`: the queue is not that of a pool's member.
+    pooled: Option<Pooled<R>>,
 }
 
 impl<R: Reply> TransactionQueue<R> {
@@ -120,36 +116,23 @@ impl<R: Reply> TransactionQueue<R> {
 
     /// A queue that accepts as much as `capacity` allows, which other queues may share.
     pub(crate) fn with_capacity(limits: Limits, capacity: Rc<Capacity>) -> Self {
-        let Limits {
-            pending: _,
-            pending_per_topic: _,
-            window,
-            batch,
-            batch_time,
-            retry_maybe_written,
-            budget,
-            is_pooled,
-        } = limits;
         Self {
-            topics: match batch {
+            topics: match limits.batch {
                 Some(_) => TopicQueues::per_topic(),
                 None => TopicQueues::single(),
             },
-            in_flight: CommandsInFlight::new(window, batch.is_some(), batch_time),
-            batching: Batching::new(batch),
+            in_flight: CommandsInFlight::new(&limits),
+            batching: Batching::new(limits.batch),
             server_limits: ServerLimits::default(),
             last_rejected: None,
-            retry_maybe_written,
+            retry_maybe_written: limits.retry_maybe_written,
             pings: Pings::new(),
             admission: Admission::new(),
             accounting: Accounting::new(capacity),
             expiry: Expiry::default(),
-            budget: Budget::new(budget),
+            budget: Budget::new(limits.budget),
             jobs: Jobs::default(),
-            is_pooled,
-            is_rejected_by_server: false,
-            answers: (0, Duration::ZERO),
-            given_back: Vec::new(),
+            pooled: limits.is_pooled.then(Pooled::new),
         }
     }
 
@@ -159,11 +142,6 @@ impl<R: Reply> TransactionQueue<R> {
             && self.pings.is_empty()
             && (!self.admission.has_waiters()
                 || !self.has_work() && self.admission.is_empty(&mut self.budget))
-    }
-
-    /// Returns whether commands are in flight.
-    pub(crate) fn has_in_flight(&self) -> bool {
-        !self.in_flight.is_empty()
     }
 
     /// Returns the offset of the end of the oldest command in flight.
@@ -176,16 +154,9 @@ impl<R: Reply> TransactionQueue<R> {
         self.in_flight.oldest().map(|command| command.since)
     }
 
-    /// Returns how many commands of publishes were answered with `OK`, and the time of all these
-    /// answers. It is counted in the queue of a pool's member only.
-    pub(crate) fn answers(&self) -> (u64, Duration) {
-        self.answers
-    }
-
-    /// Returns whether nsqd has rejected a command because of its own state since the last call,
-    /// if the queue is that of a pool's member.
-    pub(crate) fn take_rejected_by_server(&mut self) -> bool {
-        mem::take(&mut self.is_rejected_by_server)
+    /// Returns what concerns the pool, if the queue is that of a member.
+    pub(crate) fn pooled(&mut self) -> Option<&mut Pooled<R>> {
+        self.pooled.as_mut()
     }
 
     /// Returns what all queues hold that share the capacity of this one.
@@ -196,11 +167,6 @@ impl<R: Reply> TransactionQueue<R> {
     /// Returns the number of publishes that have no result yet.
     pub(crate) fn unanswered(&self) -> usize {
         self.accounting.unanswered
-    }
-
-    /// Returns the number of publishes that the queue holds.
-    pub(crate) fn held(&self) -> usize {
-        self.accounting.held.publishes
     }
 
     /// Returns the topic of the oldest command in flight; a ping has none.
@@ -285,8 +251,7 @@ impl<R: Reply> TransactionQueue<R> {
             return self.accounting.reject(reply, cause);
         }
         let is_crowded = self.admission.is_crowded();
-        let accounting = &mut self.accounting;
-        let deadline = self.admission.push(transaction, now, reply, accounting);
+        let deadline = (self.admission).push(transaction, now, reply, &mut self.accounting);
         self.expiry.add(deadline);
         if is_crowded {
             self.begin(Job::Sweep(Sweep::of_waiters(Reason::Cancelled)));
@@ -295,32 +260,22 @@ impl<R: Reply> TransactionQueue<R> {
 
     /// Returns why a publish cannot be accepted now.
     fn obstacle(&mut self, transaction: &Transaction) -> Option<Cause> {
-        let (topic, usage) = (&transaction.topic, transaction.usage());
-        // Until a pass is complete, it is not known who comes first.
         let has_work = self.has_work();
-        let needed = if has_work {
-            usage
-        } else {
-            usage.plus(self.admission.before(topic, &mut self.budget))
-        };
-        let may_pass = !has_work
-            && needed == usage
-            && self.accounting.capacity.has_capacity(usage)
-            && !self.accounting.capacity.is_topic_full(topic);
-        (!may_pass).then(|| self.accounting.capacity.full_cause(topic, needed))
+        let Self {
+            admission,
+            accounting,
+            budget,
+            ..
+        } = self;
+        admission.obstacle(transaction, has_work, accounting, budget)
     }
 
     /// Accepts publishes that wait for capacity, in order of arrival, as far as there is capacity.
     #[inline]
     pub(crate) fn admit_waiters(&mut self) {
-        if self.admission.has_waiters() {
-            self.admit_some();
-        }
-    }
-
-    fn admit_some(&mut self) {
         // A pass might miss those that are moved.
-        while self.jobs.is_empty()
+        while self.admission.has_waiters()
+            && self.jobs.is_empty()
             && let Some(waiter) = self.admission.pop(&mut self.accounting, &mut self.budget)
         {
             if let Some(reply) = waiter.reply {
@@ -382,7 +337,7 @@ impl<R: Reply> TransactionQueue<R> {
             expiry: &mut self.expiry,
             server_limits: &self.server_limits,
             budget: &mut self.budget,
-            given_back: &mut self.given_back,
+            pooled: &mut self.pooled,
         };
         (&mut self.jobs, parts)
     }
@@ -396,28 +351,20 @@ impl<R: Reply> TransactionQueue<R> {
         is_complete
     }
 
-    /// Removes all queued publishes that are not in flight, for
-    /// [`take_given_back`](Self::take_given_back). Those that wait for capacity stay.
+    /// Removes what is queued and not in flight, for [`Pooled::take_given_back`].
     pub(crate) fn give_back(&mut self) {
         self.begin(Job::GiveBack(GiveBack::default()));
     }
 
-    /// Returns the publishes that were removed since the last call.
-    pub(crate) fn take_given_back(&mut self) -> Moving<R> {
-        Moving::new(mem::take(&mut self.given_back))
-    }
-
     /// Adds publishes of another queue of the pool. Returns the memory of the list.
     pub(crate) fn take_in(&mut self, publishes: Moving<R>) -> Moving<R> {
-        let (jobs, mut parts) = self.split();
-        let has_work = !jobs.is_empty();
-        take_in(publishes, &mut parts, has_work)
+        let has_work = self.has_work();
+        take_in(publishes, &mut self.split().1, has_work)
     }
 
     /// Passes queued publishes on to the members of a pool, as far as the budget allows.
     pub(crate) fn pass_on(&mut self, router: &mut impl Route<R>, now: Instant) {
-        let (_, mut parts) = self.split();
-        pass_on(router, &mut parts, now);
+        pass_on(router, &mut self.split().1, now);
     }
 
     /// Returns the most publishes that one poll has visited.
@@ -450,7 +397,9 @@ impl<R: Reply> TransactionQueue<R> {
         }
         while !self.in_flight.waits_to_measure()
             && !self.budget.is_exhausted()
-            && let Some((index, was_held_back)) = self.take_turn(now)
+            && let Some((index, was_held_back)) =
+                self.topics
+                    .next_turn(&mut self.in_flight, self.pings.in_flight(), now)
             && let Some(queue) = self.topics.get_mut(index)
         {
             let suspended = queue.batching_suspended;
@@ -467,24 +416,19 @@ impl<R: Reply> TransactionQueue<R> {
                 }
             }
             let batch = batch.filter(|_| queue.unsent() > 1 && !limit.is_measuring());
-            let batch = batch.map(|batch| limit.batch(batch));
             let bounds = Bounds {
-                batch,
+                batch: batch.map(|batch| limit.batch(batch)),
                 capacity: self.in_flight.capacity(),
                 any_in_flight: self.in_flight.usage().publishes > 0,
                 server_limits: &self.server_limits,
                 now,
             };
-            let Selection {
-                usage,
-                requeued,
-                has_discarded,
-                blocked,
-            } = select_batch(queue, &bounds, &mut self.accounting, &mut self.budget);
+            let selected = select_batch(queue, &bounds, &mut self.accounting, &mut self.budget);
+            let Selection { usage, blocked, .. } = selected;
             let publishes = usage.publishes;
             if publishes > 0 {
                 encode(queue, usage, out);
-                self.accounting.command_sent(publishes, requeued);
+                self.accounting.command_sent(publishes, selected.requeued);
                 self.in_flight
                     .push_publishes(index, usage, out.total(), now);
             }
@@ -492,7 +436,7 @@ impl<R: Reply> TransactionQueue<R> {
                 // Before a publish is accepted below, which could give the queue a later turn.
                 self.topics.keep_turn(index);
             }
-            if has_discarded {
+            if selected.has_discarded {
                 self.topics.free_if_empty(index);
                 self.admit_waiters();
             }
@@ -505,21 +449,6 @@ impl<R: Reply> TransactionQueue<R> {
             }
         }
         false
-    }
-
-    /// Returns the queue whose turn it is, and whether it was held back before.
-    fn take_turn(&mut self, now: Instant) -> Option<(usize, bool)> {
-        if let Some(index) = self.topics.take_turn() {
-            return Some((index, false));
-        }
-        if !self.topics.has_held_back() {
-            return None;
-        }
-        if self.in_flight.is_within_limit(self.pings.in_flight()) {
-            return Some((self.topics.take_held_back()?, true));
-        }
-        self.in_flight.limit_mut().on_held_back(now);
-        None
     }
 
     /// Returns whether the budget allows to complete the oldest command.
@@ -541,10 +470,8 @@ impl<R: Reply> TransactionQueue<R> {
             return Ok(());
         }
         self.batching.resume();
-        if self.is_pooled {
-            let (answered, time) = self.answers;
-            let since = now.saturating_duration_since(command.since);
-            self.answers = (answered + 1, time + since);
+        if let Some(pooled) = &mut self.pooled {
+            pooled.on_answer(now.saturating_duration_since(command.since));
         }
         let (index, count) = (command.topic_queue, command.usage.publishes);
         self.budget.spend(count);
@@ -552,7 +479,7 @@ impl<R: Reply> TransactionQueue<R> {
             queue.batching_suspended = false;
         }
         self.topics
-            .complete_oldest(index, count, &mut self.accounting, |publish, accounting| {
+            .complete_oldest(&command, &mut self.accounting, |publish, accounting| {
                 accounting.confirm(publish, now);
             });
         self.accounting.record_latency(now);
@@ -573,9 +500,7 @@ impl<R: Reply> TransactionQueue<R> {
             .ok_or("an error while no command is in flight")?;
         if command.is_ping() {
             self.in_flight.pop_oldest();
-            let cause = Cause::Rejected(error.clone());
-            let error = PublishError::new(cause, Delivery::NotWritten);
-            self.pings.answer_oldest(Err(error));
+            self.pings.reject_oldest(error);
             return Ok(());
         }
         let (index, count) = (command.topic_queue, command.usage.publishes);
@@ -590,36 +515,22 @@ impl<R: Reply> TransactionQueue<R> {
             queue.batching_suspended = true;
             self.batching.suspend();
         }
-        if self.is_pooled && rejection.is_of_server {
+        if let Some(pooled) = self.pooled.as_mut().filter(|_| rejection.is_of_server) {
             // The end of the connection makes them queued again.
-            self.is_rejected_by_server = true;
+            pooled.is_rejected = true;
             let publishes = queue.oldest(count);
             publishes.for_each(|publish| publish.note_rejection(error));
             return Ok(());
         }
-        match rejection.scope {
-            Scope::Retry => return Ok(()),
-            Scope::Members => {
-                let members = queue.oldest(count);
-                members.for_each(|publish| publish.no_batch = true);
-            }
-            Scope::Command | Scope::Topic | Scope::All => {
-                let topic = self.topics.oldest_topic(index).cloned();
-                self.in_flight.pop_oldest();
-                self.topics.complete_oldest(
-                    index,
-                    count,
-                    &mut self.accounting,
-                    |publish, accounting| {
-                        let error = rejection.error(publish);
-                        accounting.answer(publish, Err(error));
-                    },
-                );
-                if rejection.scope != Scope::Command {
-                    let topic = topic.filter(|_| rejection.scope == Scope::Topic);
-                    self.begin(Job::Sweep(Sweep::new(Reason::Rejected(rejection, topic))));
-                }
-            }
+        if rejection.scope == Scope::Retry {
+            return Ok(());
+        }
+        if rejection.scope != Scope::Members {
+            self.in_flight.pop_oldest();
+        }
+        let topic = rejection.answer(&command, &mut self.topics, &mut self.accounting);
+        if let Scope::Topic | Scope::All = rejection.scope {
+            self.begin(Job::Sweep(Sweep::new(Reason::Rejected(rejection, topic))));
         }
         if error.named_limit().is_some() {
             // Those in the queue are answered when it is their turn.

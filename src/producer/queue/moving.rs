@@ -7,56 +7,14 @@ use super::{
     limits::Usage,
     parts::Parts,
     pending::{Pending, Reply},
+    pooled::Moving,
     server_limits::ServerLimits,
     topic_queue::TopicQueue,
-    tried::MemberSet,
 };
 use crate::{
     error::{Cause, PublishError},
     protocol::ServerError,
 };
-
-/// Publishes on their way from one queue to another. When it is dropped, it answers them.
-pub(crate) struct Moving<R: Reply>(Vec<Pending<R>>);
-
-impl<R: Reply> Moving<R> {
-    pub(crate) const fn new(publishes: Vec<Pending<R>>) -> Self {
-        Self(publishes)
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Pending<R>> {
-        self.0.iter_mut()
-    }
-
-    /// Notes that a member of the pool has given them back. Returns whether its nsqd has rejected
-    /// one of them because of its own state.
-    pub(crate) fn note_given_back(&mut self, member: MemberSet, now: Instant) -> bool {
-        let mut is_rejected = false;
-        for publish in &mut self.0 {
-            is_rejected |= publish.tried_mut().on_given_back(member, now);
-        }
-        is_rejected
-    }
-}
-
-impl<R: Reply> Drop for Moving<R> {
-    fn drop(&mut self) {
-        for publish in &mut self.0 {
-            let error = PublishError::new(Cause::Closed, publish.not_written());
-            if let Some(reply) = publish.reply.take() {
-                reply.answer(Err(error));
-            }
-        }
-    }
-}
 
 /// What a pool does with a publish.
 pub(crate) enum Routed {
@@ -125,7 +83,7 @@ fn plan<R: Reply>(
     Plan::Move { slot, usage, first }
 }
 
-/// A pass that removes all queued publishes.
+/// A pass that removes all queued publishes from the queue of a pool's member.
 #[derive(Debug, Default)]
 pub(super) struct GiveBack {
     /// Number of topic queues that are visited.
@@ -135,6 +93,9 @@ pub(super) struct GiveBack {
 impl GiveBack {
     /// Removes publishes as long as the budget allows. Returns whether all are removed.
     pub(super) fn advance<R: Reply>(&mut self, parts: &mut Parts<'_, R>) -> bool {
+        let Some(pooled) = parts.pooled else {
+            return true;
+        };
         while let Some(queue) = parts.topics.get_mut(self.visited) {
             if parts.budget.is_exhausted() {
                 return false;
@@ -142,7 +103,7 @@ impl GiveBack {
             parts.budget.spend(1);
             if let Some(publish) = queue.remove_next() {
                 parts.accounting.give_away(publish.usage());
-                parts.given_back.push(publish);
+                pooled.given_back.push(publish);
             } else {
                 parts.topics.free_if_empty(self.visited);
                 self.visited += 1;
@@ -217,7 +178,7 @@ pub(super) fn pass_on<R: Reply>(
                     if let Some(mut publish) = queue.remove_next() {
                         let error = PublishError::new(cause, publish.not_written());
                         parts.accounting.answer(&mut publish, Err(error));
-                        parts.accounting.release(&publish);
+                        parts.accounting.release(&publish.topic, publish.usage());
                     }
                 }
                 Plan::Stop => break,

@@ -1,7 +1,7 @@
 //! The parts of the queue that a job works on.
 
 use super::{
-    accounting::Accounting, admission::Admission, budget::Budget, expiry::Expiry, pending::Pending,
+    accounting::Accounting, admission::Admission, budget::Budget, expiry::Expiry, pooled::Pooled,
     server_limits::ServerLimits, topic_queue::TopicQueues,
 };
 
@@ -13,5 +13,5 @@ pub(super) struct Parts<'a, R> {
     pub(super) expiry: &'a mut Expiry,
     pub(super) server_limits: &'a ServerLimits,
     pub(super) budget: &'a mut Budget,
-    pub(super) given_back: &'a mut Vec<Pending<R>>,
+    pub(super) pooled: &'a mut Option<Pooled<R>>,
 }

@@ -9,6 +9,7 @@ use super::{expiry::Expiry, pending::Reply};
 use crate::{
     error::{Cause, ConnectionError, Delivery, PublishError},
     link::deadline_after,
+    protocol::ServerError,
 };
 
 struct Ping<R> {
@@ -110,6 +111,12 @@ impl<R: Reply> Pings<R> {
             }
         }
         false
+    }
+
+    /// nsqd has rejected the oldest ping that was sent.
+    pub(super) fn reject_oldest(&mut self, error: &ServerError) {
+        let cause = Cause::Rejected(error.clone());
+        self.answer_oldest(Err(PublishError::new(cause, Delivery::NotWritten)));
     }
 
     /// Answers the oldest ping, which leaves.

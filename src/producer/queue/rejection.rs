@@ -1,9 +1,14 @@
 //! What an error response of nsqd means for the rejected command and for other publishes.
 
-use super::pending::Pending;
+use super::{
+    accounting::Accounting,
+    in_flight::InFlight,
+    pending::{Pending, Reply},
+    topic_queue::TopicQueues,
+};
 use crate::{
     error::{Cause, PublishError},
-    protocol::{ErrorCode, ServerError},
+    protocol::{ErrorCode, ServerError, Topic},
 };
 
 /// Which publishes an error response answers.
@@ -63,6 +68,30 @@ impl Rejection {
             is_of_server: matches!(code, PubFailed | DpubFailed | AuthFailed)
                 || error.is_tls_required(),
         }
+    }
+
+    /// Answers the publishes of the rejected command, or prepares them to be retried one by one.
+    /// Returns their topic, if the rejection concerns all others of it.
+    pub(super) fn answer<R: Reply>(
+        &self,
+        command: &InFlight,
+        topics: &mut TopicQueues<R>,
+        accounting: &mut Accounting,
+    ) -> Option<Topic> {
+        let index = command.topic_queue;
+        if self.scope == Scope::Members {
+            if let Some(queue) = topics.get_mut(index) {
+                let members = queue.oldest(command.usage.publishes);
+                members.for_each(|publish| publish.no_batch = true);
+            }
+            return None;
+        }
+        let topic = topics.oldest_topic(index).cloned();
+        topics.complete_oldest(command, accounting, |publish, accounting| {
+            let error = self.error(publish);
+            accounting.answer(publish, Err(error));
+        });
+        topic.filter(|_| self.scope == Scope::Topic)
     }
 
     /// The error of a publish that is answered.

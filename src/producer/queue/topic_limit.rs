@@ -42,14 +42,14 @@ impl TopicLimit {
         }
     }
 
-    pub(super) fn release(&mut self, topic: &Topic) {
+    pub(super) fn release(&mut self, topic: &Topic, publishes: usize) {
         let Some(held) = self.held.get_mut(topic) else {
             return;
         };
         if *held == self.limit && self.notes_freed {
             self.freed.push(topic.clone());
         }
-        *held -= 1;
+        *held = held.saturating_sub(publishes);
         if *held == 0 {
             self.held.remove(topic);
         }

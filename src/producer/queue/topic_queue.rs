@@ -3,11 +3,13 @@
 use std::{
     collections::{HashMap, VecDeque},
     mem, ptr,
+    time::Instant,
 };
 
 use super::{
     accounting::Accounting,
     blocks::Blocks,
+    in_flight::{CommandsInFlight, InFlight},
     pending::{Pending, Reply},
 };
 use crate::protocol::Topic;
@@ -256,6 +258,27 @@ impl<R> TopicQueues<R> {
         Some(index)
     }
 
+    /// Takes the queue whose turn it is, or one that was held back, if that may send more. Returns
+    /// whether it was held back.
+    pub(super) fn next_turn(
+        &mut self,
+        in_flight: &mut CommandsInFlight,
+        pings: usize,
+        now: Instant,
+    ) -> Option<(usize, bool)> {
+        if let Some(index) = self.take_turn() {
+            return Some((index, false));
+        }
+        if self.held_back.is_empty() {
+            return None;
+        }
+        if in_flight.is_within_limit(pings) {
+            return Some((self.take_held_back()?, true));
+        }
+        in_flight.limit_mut().on_held_back(now);
+        None
+    }
+
     /// Gives a queue a turn after all others, if it has something to send and no turn yet.
     pub(super) fn make_ready(&mut self, index: usize) {
         if let Some(queue) = self.queues.get_mut(index)
@@ -287,13 +310,8 @@ impl<R> TopicQueues<R> {
         }
     }
 
-    /// Returns whether queues are held back.
-    pub(super) fn has_held_back(&self) -> bool {
-        !self.held_back.is_empty()
-    }
-
     /// Removes the queue whose turn it is from those that are held back.
-    pub(super) fn take_held_back(&mut self) -> Option<usize> {
+    fn take_held_back(&mut self) -> Option<usize> {
         loop {
             let index = self.held_back.pop_front()?;
             if let Some(queue) = self.queues.get_mut(index) {
@@ -338,18 +356,21 @@ impl<R: Reply> TopicQueues<R> {
     /// Answers the publishes of the oldest command of a queue, which leave.
     pub(super) fn complete_oldest(
         &mut self,
-        index: usize,
-        count: usize,
+        command: &InFlight,
         accounting: &mut Accounting,
         answer: impl Fn(&mut Pending<R>, &mut Accounting),
     ) {
+        let index = command.topic_queue;
         let Some(queue) = self.queues.get_mut(index) else {
             return;
         };
-        queue.publishes.remove_passed(count, |publish| {
-            answer(publish, accounting);
-            accounting.release(publish);
-        });
+        if let Some(oldest) = queue.publishes.front() {
+            accounting.release(&oldest.topic, command.usage);
+        }
+        let count = command.usage.publishes;
+        queue
+            .publishes
+            .remove_passed(count, |publish| answer(publish, accounting));
         self.free_if_empty(index);
     }
 }

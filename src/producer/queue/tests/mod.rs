@@ -31,7 +31,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::{
-    error::{ConnectionError, ErrorKind},
+    error::{ConnectionError, Delivery, ErrorKind, PublishError},
     producer::payload::Payload,
     protocol::{Outbox, Topic},
 };

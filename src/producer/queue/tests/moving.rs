@@ -100,7 +100,7 @@ impl Bench {
     fn give_back(&mut self) -> Moving<Caller> {
         self.queue().give_back();
         self.finish_jobs();
-        self.queue().take_given_back()
+        self.queue().pooled().unwrap().take_given_back()
     }
 
     /// What is queued goes to the other queue, as the pool passes it on. Returns how many publishes
@@ -217,7 +217,7 @@ fn rejection_because_of_the_server_moves_the_publish() {
         first.send();
         first.reject(text);
         pool.answers([]);
-        assert!(first.queue().take_rejected_by_server());
+        assert!(first.queue().pooled().unwrap().take_rejected());
         let mut moving = first.give_back();
         assert!(moving.note_given_back(1, pool.now), "{text}");
         assert!(!moving.note_given_back(1, pool.now), "{text}: noted once");
@@ -237,8 +237,7 @@ fn plain_queue_answers_a_rejection_because_of_the_server() {
         bench.send();
         bench.reject(text);
         bench.answers_each([1], &format!("Rejected({code}) NotWritten"));
-        assert!(!bench.queue().take_rejected_by_server());
-        assert!(bench.give_back().is_empty());
+        assert!(bench.queue().pooled().is_none());
     }
 }
 
@@ -261,7 +260,7 @@ fn rejection_because_of_the_message_is_answered_at_once() {
         member.send();
         member.reject(text);
         pool.answers_each([1], answer);
-        assert!(!member.queue().take_rejected_by_server(), "{text}");
+        assert!(!member.queue().pooled().unwrap().take_rejected(), "{text}");
         assert_eq!(member.give_back().len(), 1, "{text}");
     }
 }
@@ -568,5 +567,5 @@ fn pass_over_many_publishes_takes_several_polls() {
         polls += 1;
     }
     assert!((3..=4).contains(&polls), "{polls} polls");
-    assert_eq!(member.queue().take_given_back().len(), 25);
+    assert_eq!(member.queue().pooled().unwrap().take_given_back().len(), 25);
 }

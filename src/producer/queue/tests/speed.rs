@@ -69,7 +69,7 @@ impl Loop {
             while self.queue.next_command(b"{}", &mut self.out, self.now) {}
             black_box(self.out.take());
             let written = self.out.total();
-            while self.queue.has_in_flight() {
+            while self.queue.oldest_end().is_some() {
                 self.queue.on_ok(written, self.now).unwrap();
             }
         }

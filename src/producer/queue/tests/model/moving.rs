@@ -5,12 +5,12 @@ use super::*;
 impl World<'_> {
     /// Everything that is queued goes to another queue; what is in flight stays.
     pub(super) fn give_back(&mut self) -> Due {
-        if !self.moving.is_empty() {
+        if !self.moving.is_empty() || !self.kind.limits.is_pooled {
             return Due::new();
         }
         self.queue.give_back();
         self.finish_jobs();
-        self.moving = self.queue.take_given_back();
+        self.moving = self.queue.pooled().expect("a member").take_given_back();
         let ids: Vec<_> = self.moving.iter_mut().map(|moved| id(moved)).collect();
         for topic in self.kind.topics {
             let of_topic = ids.iter().filter(|id| {
