@@ -12,9 +12,9 @@ use super::{
     lookup_options::LookupOptions,
     lookup_settings::{LookupSettings, NodeFilter, lookupd_address},
     lookupd_address::LookupdAddress,
-    not_an_option,
     redact::shown_address,
     table::{ByName, ConfigOption, Values},
+    unknown::not_an_option,
 };
 use crate::{
     conn::{AuthSecret, StreamOptions},

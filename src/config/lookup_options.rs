@@ -28,8 +28,8 @@ macro_rules! lookup_options {
             /// Time for a whole request to an nsqlookupd: connecting, TLS, request and response.
             lookupd_poll_timeout: Duration [Duration] = secs(10) => "10s",
                 in millis(1)..=secs(300) => "a duration from 1ms to 5m", feature "lookup";
-            /// Whether to send `Authorization: Bearer` with the AUTH secret to each nsqlookupd, for a
-            /// proxy in front of it. With an address that begins with `http://`, or with nothing,
+            /// Whether to send `Authorization: Bearer` with the AUTH secret to each nsqlookupd, for
+            /// a proxy in front of it. With an address that begins with `http://`, or with nothing,
             /// the secret is sent in clear text.
             lookupd_authorization: bool [bool] = false => "false",
                 in () => "true or false", feature "lookup";

@@ -2,10 +2,11 @@
 //! validated.
 //!
 //! `table` defines what an option is; `connection_options`, `producer_options`, `consumer_options`,
-//! `pool_options` and `lookup_options` hold the options, one table per scope, and `go_nsq` those that
-//! only go-nsq has. `connection`, `producer`, `consumer`, `pool` and `lookup` hold a configuration
-//! and its builder each. `value` reads, checks and shows single values, `validate` checks them
-//! together, `sources` reads URLs and the environment, and `tls` and `pem` read the files.
+//! `pool_options` and `lookup_options` hold the options, one table per scope, and `go_nsq` those
+//! that only go-nsq has. `connection`, `producer`, `consumer`, `pool` and `lookup` hold a
+//! configuration and its builder each. `value` reads, checks and shows single values, `validate`
+//! checks them together, `sources` reads URLs and the environment, and `tls` and `pem` read the
+//! files.
 
 mod backoff_strategy;
 mod connection;
@@ -33,13 +34,13 @@ mod strategy;
 mod table;
 #[cfg(feature = "rustls")]
 mod tls;
+mod unknown;
 mod validate;
 mod value;
 mod wait_for_connection;
 
 use std::sync::Arc;
 
-use self::connection::ConnectionSettings;
 #[cfg(feature = "lookup")]
 pub use self::lookup::{LookupConfig, LookupConfigBuilder};
 pub use self::{
@@ -53,11 +54,12 @@ pub use self::{
     value::TlsVersion,
     wait_for_connection::WaitForConnection,
 };
+use self::{connection::ConnectionSettings, unknown::not_an_option};
 #[cfg(feature = "lookup")]
 pub(crate) use self::{lookup_settings::lookupd_address, lookupd_address::LookupdAddress};
 use crate::{
     conn::{Connector, SecretError},
-    error::{ConfigCause, ConfigError},
+    error::ConfigError,
     secret::Secret,
 };
 
@@ -192,27 +194,6 @@ impl ConnectionSettings {
             })
         }));
     }
-}
-
-/// Returns the error for a name that is not one of the options of a configuration.
-fn not_an_option(name: &str, config: &'static str, options: Vec<ConfigOption>) -> ConfigError {
-    if let Some(error) = go_nsq::unsupported(name) {
-        return error;
-    }
-    if let Some(row) = rows::row(name) {
-        return ConfigCause::OtherScope {
-            name: row.name,
-            scope: row.scope.as_str(),
-            config,
-        }
-        .into();
-    }
-    let known: Vec<_> = options.iter().map(|option| option.name).collect();
-    ConfigCause::Unknown {
-        name: redact::shown(&redact::shown_name(name)),
-        known: known.join(", "),
-    }
-    .into()
 }
 
 #[cfg(test)]

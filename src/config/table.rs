@@ -1,11 +1,11 @@
 //! What the tables of options are made of, one table per scope. Everything that knows an option by
 //! its name reads it there.
 //!
-//! `connection_options`, `producer_options`, `consumer_options`, `pool_options` and `lookup_options`
-//! hold the rows, each file in a macro. That is called with the name of a macro of this file that
-//! makes something of every row: `define` the struct of values, `setters` the methods of a builder,
-//! `getters` those of a configuration. A further scope is a further file with rows, and a builder
-//! that calls it.
+//! `connection_options`, `producer_options`, `consumer_options`, `pool_options` and
+//! `lookup_options` hold the rows, each file in a macro. That is called with the name of a macro of
+//! this file that makes something of every row: `define` the struct of values, `setters` the
+//! methods of a builder, `getters` those of a configuration. A further scope is a further file with
+//! rows, and a builder that calls it.
 
 use std::{fmt, time::Duration};
 

@@ -14,7 +14,7 @@ use actix_rt::ArbiterHandle;
 use log::info;
 
 #[cfg(feature = "lookup")]
-use super::discovery::Discovering;
+use super::discovering::Discovering;
 use super::{
     answers::Source,
     connection_key::ConnectionKey,

@@ -38,8 +38,8 @@ pub struct Resume;
 pub struct AddNsqd(pub String);
 
 /// Stops consuming from an nsqd: messages that no handler has are returned, and handlers may still
-/// answer theirs. Returns whether the nsqd was there. Addresses are compared without regard to case,
-/// and IP addresses by their value.
+/// answer theirs. Returns whether the nsqd was there. Addresses are compared without regard to
+/// case, and IP addresses by their value.
 ///
 /// An nsqd that an nsqlookupd names is not connected to again as long as one names it, until
 /// [`AddNsqd`]. To exclude it for longer, use

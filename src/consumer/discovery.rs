@@ -1,64 +1,22 @@
 //! The consumer's use of a discovery: which nsqds are connected to.
 
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use actix::{AsyncContext, Context, Handler, ResponseFuture};
 use log::warn;
 
 use super::{actor::Consumer, nsqds::Found};
 use crate::{
-    conn::address_key,
     error::{AddLookupdError, ConnectionError},
     link::{
-        ConnectionEvent, Ended, LinkOwner, LinkState, Pumped, SubscribeEvents, Subscribers,
-        Unsubscribe, deadline_after, now,
+        ConnectionEvent, Ended, LinkOwner, LinkState, Pumped, SubscribeEvents, Unsubscribe,
+        deadline_after, now,
     },
     lookup::{
         AddLookupd, Change, Discovered, Discovery, GetLookupState, LookupEvent, LookupState, Node,
         Query, Refresh, RemoveLookupd,
     },
 };
-
-/// What a consumer keeps for its discovery.
-#[derive(Default)]
-pub(super) struct Discovering {
-    /// `None`: there was no nsqlookupd yet, or a drain has begun.
-    discovery: Option<Discovery>,
-    /// The addresses that are named at present.
-    named: BTreeSet<Arc<str>>,
-    /// Those of them that were removed by the program.
-    removed: BTreeSet<Arc<str>>,
-    pub(super) observers: Subscribers<LookupEvent>,
-}
-
-impl Discovering {
-    /// Ends the discovery.
-    pub(super) fn end(&mut self) {
-        self.discovery = None;
-    }
-
-    /// The program adds an nsqd.
-    pub(super) fn on_added(&mut self, address: &str) {
-        self.removed.remove(&address_key(address));
-    }
-
-    /// The program removes an nsqd.
-    pub(super) fn on_removed(&mut self, address: &str) {
-        let key = address_key(address);
-        if let Some(discovery) = &self.discovery
-            && self.named.contains(&key)
-        {
-            discovery.ignore(Arc::clone(&key));
-            self.removed.insert(key);
-        }
-    }
-
-    pub(super) fn on_connected(&self, key: &Arc<str>) {
-        if let Some(discovery) = &self.discovery {
-            discovery.connected(Arc::clone(key));
-        }
-    }
-}
 
 impl Consumer {
     /// Starts the discovery, if there are nsqlookupds.

@@ -11,6 +11,8 @@ mod backoff;
 mod connection_key;
 mod control;
 #[cfg(feature = "lookup")]
+mod discovering;
+#[cfg(feature = "lookup")]
 mod discovery;
 mod drain;
 mod event;

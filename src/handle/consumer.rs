@@ -16,6 +16,11 @@ use crate::{
     error::{AddNsqdError, WaitError},
     link::{ConnectionEvent, SubscribeEvents},
 };
+#[cfg(feature = "lookup")]
+use crate::{
+    error::AddLookupdError,
+    lookup::{AddLookupd, GetLookupState, LookupEvent, LookupState, Refresh, RemoveLookupd},
+};
 
 /// A [`Consumer`] for programs without actors: the same guarantees as async methods, and the
 /// messages as a stream. It is cheap to clone and works from every thread and runtime.
@@ -147,6 +152,67 @@ impl ConsumerHandle {
     pub async fn remove_nsqd(&self, address: impl Into<String>) -> bool {
         let removed = self.consumer.send(RemoveNsqd(address.into())).await;
         removed.unwrap_or(false)
+    }
+
+    /// Queries one more nsqlookupd; see [`AddLookupd`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`AddLookupd`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`AddLookupd`].
+    #[cfg(feature = "lookup")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "lookup")))]
+    pub async fn add_lookupd(&self, address: impl Into<String>) -> Result<(), AddLookupdError> {
+        self.consumer.send(AddLookupd(address.into())).await?
+    }
+
+    /// Queries an nsqlookupd no more; see [`RemoveLookupd`]. Returns whether it was there.
+    ///
+    /// # Cancel safety
+    ///
+    /// The nsqlookupd is removed nevertheless.
+    #[cfg(feature = "lookup")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "lookup")))]
+    pub async fn remove_lookupd(&self, address: impl Into<String>) -> bool {
+        let removed = self.consumer.send(RemoveLookupd(address.into())).await;
+        removed.unwrap_or(false)
+    }
+
+    /// Queries all nsqlookupds now; see [`Refresh`]. Returns whether there are any.
+    ///
+    /// # Cancel safety
+    ///
+    /// They are queried nevertheless.
+    #[cfg(feature = "lookup")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "lookup")))]
+    pub async fn refresh_lookupds(&self) -> bool {
+        self.consumer.send(Refresh).await.unwrap_or(false)
+    }
+
+    /// Returns what is known of the nsqlookupds, and the nsqds that they name; see
+    /// [`GetLookupState`].
+    ///
+    /// # Errors
+    ///
+    /// [`WaitError::Closed`] if the consumer has stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing.
+    #[cfg(feature = "lookup")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "lookup")))]
+    pub async fn lookup_state(&self) -> Result<LookupState, WaitError> {
+        Ok(self.consumer.send(GetLookupState).await?)
+    }
+
+    /// Sends the events of the discovery to `recipient`; see [`SubscribeEvents`].
+    #[cfg(feature = "lookup")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "lookup")))]
+    pub fn subscribe_lookup(&self, recipient: Recipient<LookupEvent>) {
+        self.consumer.do_send(SubscribeEvents(recipient));
     }
 
     /// Returns whether messages that were collected should be answered now; see [`IsStarved`].

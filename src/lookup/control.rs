@@ -5,8 +5,8 @@ use actix::Message;
 use super::state::LookupState;
 use crate::error::AddLookupdError;
 
-/// Queries one more nsqlookupd, at once. An address that is there already is ignored. The address is
-/// written as for [`LookupConfig`](crate::LookupConfig).
+/// Queries one more nsqlookupd, at once. An address that is there already is ignored. The address
+/// is written as for [`LookupConfig`](crate::LookupConfig).
 ///
 /// With `https` and without `tls_v1` the files of the `tls_*` options are read now, unless another
 /// address had `https` before.
@@ -17,12 +17,14 @@ use crate::error::AddLookupdError;
 ///
 /// # Cancel safety
 ///
-/// A request dropped before the actor has received it has no effect. Later, the nsqlookupd is added.
+/// A request dropped before the actor has received it has no effect. Later, the nsqlookupd is
+/// added.
 #[derive(Clone, Message)]
 #[rtype(result = "Result<(), AddLookupdError>")]
 pub struct AddLookupd(pub String);
 
-/// Queries an nsqlookupd no more. Returns whether it was there. The last one can be removed as well.
+/// Queries an nsqlookupd no more. Returns whether it was there. The last one can be removed as
+/// well.
 ///
 /// Connections stay. What only this nsqlookupd has named is forgotten as soon as its connection is
 /// lost, if another nsqlookupd answers; if none is left, lost connections are made again.

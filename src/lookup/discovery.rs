@@ -71,7 +71,7 @@ impl Discovery {
         self.actor.do_send(Report::Connected(address));
     }
 
-    /// The connection to a node was lost. The owner dials it again when it is told to.
+    /// The connection to a node was lost. The owner dials it again after [`Change::Dial`].
     pub(crate) fn lost(&self, address: Arc<str>) {
         self.actor.do_send(Report::Lost(address));
     }

@@ -68,7 +68,7 @@ pub(crate) struct Response {
 
 /// A connection that is kept for the next request. It makes progress only during requests.
 pub(crate) struct Kept {
-    sender: SendRequest<NoBody>,
+    sender: SendRequest<Empty>,
     connection: Pin<Box<dyn Future<Output = hyper::Result<()>>>>,
     is_over: bool,
     first_bytes: Rc<RefCell<Vec<u8>>>,
@@ -131,7 +131,7 @@ impl Get {
         Ok(Some(value))
     }
 
-    fn request(&self, authorization: Option<HeaderValue>) -> Result<Request<NoBody>, LookupError> {
+    fn request(&self, authorization: Option<HeaderValue>) -> Result<Request<Empty>, LookupError> {
         // The address was validated, so these texts are.
         let invalid = |_| LookupError::NotHttp {
             problem: "the request is invalid".into(),
@@ -146,7 +146,7 @@ impl Get {
             .header(HOST, &*self.authority)
             .header(USER_AGENT, user_agent)
             .header(ACCEPT, ACCEPTED)
-            .body(NoBody)
+            .body(Empty)
             .map_err(invalid)?;
         if let Some(authorization) = authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization);
@@ -176,7 +176,7 @@ impl Kept {
         })
     }
 
-    async fn send(&mut self, request: Request<NoBody>) -> Result<Response, LookupError> {
+    async fn send(&mut self, request: Request<Empty>) -> Result<Response, LookupError> {
         let Self {
             sender,
             connection,
@@ -270,9 +270,9 @@ fn wrong_server(first: &[u8]) -> Option<LookupError> {
 }
 
 /// The body of a GET.
-struct NoBody;
+struct Empty;
 
-impl Body for NoBody {
+impl Body for Empty {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 

@@ -26,13 +26,13 @@
 //!
 //! # What it promises
 //!
-//! 1. Each round queries every nsqlookupd at the same time, each within `lookupd_poll_timeout`. Each
-//!    answer counts as soon as it arrives. The nodes are the union of all answers by address and
-//!    port.
+//! 1. Each round queries every nsqlookupd at the same time, each within `lookupd_poll_timeout`.
+//!    Each answer counts as soon as it arrives. The nodes are the union of all answers by address
+//!    and port.
 //! 2. The first round starts at once, each further one after `lookupd_poll_interval` and a random
 //!    part of it, `lookupd_poll_jitter`.
-//! 3. Early rounds run after a connection is lost, or while no node is found: after 0, 1, 2, 4 s and
-//!    so on, up to the interval; at most one per second.
+//! 3. Early rounds run after a connection is lost, or while no node is found: after 0, 1, 2, 4 s
+//!    and so on, up to the interval; at most one per second.
 //! 4. An answer without nodes, an unknown topic, a failed query and a missing node close no
 //!    connection. A node is dropped when its connection is down and every nsqlookupd that named it
 //!    has answered its last query without it.
@@ -41,7 +41,8 @@
 //!    an old answer.
 //! 6. Nodes are dialled concurrently, each with its own backoff. An invalid node is skipped and
 //!    reported; the others are used, at most 1,000.
-//! 7. A body has at most 4 MiB. No input of a peer causes a panic or an allocation beyond that order.
+//! 7. A body has at most 4 MiB. No input of a peer causes a panic or an allocation beyond that
+//!    order.
 
 mod answer;
 mod control;

@@ -7,7 +7,9 @@ use serde::{
     de::{IgnoredAny, SeqAccess, Visitor},
 };
 
-use super::MAX_NODES;
+/// Maximum number of nodes that are used of one answer. More would be more connections than a
+/// process should open.
+pub(crate) const MAX_NODES: usize = 1_000;
 
 /// Maximum number of names that are used of a list.
 const MAX_NAMES: usize = 100_000;

@@ -2,6 +2,7 @@
 
 mod body;
 
+pub(crate) use self::body::MAX_NODES;
 use self::body::{Body, RawNode};
 use crate::{
     conn::{Endpoint, MAX_HOST, canonical_address},
@@ -12,10 +13,6 @@ use crate::{
         one_line,
     },
 };
-
-/// Maximum number of nodes that are used of one answer. More would be more connections than a
-/// process should open.
-pub(crate) const MAX_NODES: usize = 1_000;
 
 /// Maximum length in bytes of each text of a node: that of a host name.
 const MAX_TEXT: usize = MAX_HOST;
@@ -170,8 +167,8 @@ fn open(head: &Head, body: &[u8]) -> Result<Body, Problem> {
     }
 }
 
-/// Returns the error for a status. Only a message in nsqlookupd's own form is shown: that of another
-/// server could repeat a token of the request.
+/// Returns the error for a status. Only a message in nsqlookupd's own form is shown: that of
+/// another server could repeat a token of the request.
 fn failure(status: u16, message: Option<String>) -> Problem {
     let is_code = |text: &String| {
         let is_part = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';

@@ -9,8 +9,8 @@ use std::{
 /// Shortest time between two early rounds, also if connections are lost more often.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// Maximum number of lost nodes that are waited for. Beyond it the series goes on until one of those
-/// is connected again, or to its end.
+/// Maximum number of lost nodes whose connections a series waits for: that of known nodes. More are
+/// not waited for.
 const MAX_LOST: usize = 1_000;
 
 /// A series of rounds at 0, 1, 2, 4, 8 s and so on after it begins, up to the interval. It ends

@@ -1,5 +1,5 @@
-//! When nsqlookupds are queried, and which nodes are connected to: times and answers in, queries and
-//! decisions out. Pure.
+//! When nsqlookupds are queried, and which nodes are connected to: times and answers in, queries
+//! and decisions out. Pure.
 //!
 //! 1. A round queries every nsqlookupd at the same time; each answer counts as soon as it arrives.
 //!    One that has not answered the round before is queried again when it has.
@@ -7,8 +7,8 @@
 //!    known or after a lost connection ([`EarlyRounds`]).
 //! 3. A node is dialled when an answer names it. It is dropped only while its connection is down,
 //!    when every nsqlookupd that ever named it has answered its last query without it.
-//! 4. A node whose connection was lost is dialled again if an answer to a query that began after the
-//!    loss names it, or if every nsqlookupd was queried after the loss and none answered.
+//! 4. A node whose connection was lost is dialled again if an answer to a query that began after
+//!    the loss names it, or if every nsqlookupd was queried after the loss and none answered.
 
 mod early;
 mod lookupd;

@@ -37,8 +37,6 @@ const fn option(
     }
 }
 
-const LOOKUP: Here = With("nsqlookupd");
-
 pub(super) const GO_NSQ: &[GoOption] = &[
     option("dial_timeout", "1s", "none", Same),
     option("local_addr", "none", "an address", Same),
@@ -61,18 +59,14 @@ pub(super) const GO_NSQ: &[GoOption] = &[
              take longer",
         ),
     ),
+    option("lookupd_poll_interval", "1m", "10ms to 5m", Same),
+    option("lookupd_poll_jitter", "0.3", "0 to 1", Same),
     option(
-        "lookupd_poll_interval",
-        "60s",
-        "10ms to 5m",
-        Instead(
-            &["reconnect_backoff", "max_reconnect_backoff"],
-            "for the delay before reconnecting, which grows and is random; for the polling \
-             interval it comes with nsqlookupd",
-        ),
+        "lookupd_poll_timeout",
+        "1m",
+        "none",
+        Differs("An nsqlookupd that does not answer is known sooner"),
     ),
-    option("lookupd_poll_jitter", "0.3", "0 to 1", LOOKUP),
-    option("lookupd_poll_timeout", "1m", "none", LOOKUP),
     option("max_requeue_delay", "15m", "0 to 60m", Same),
     option("default_requeue_delay", "1m30s", "0 to 60m", Same),
     option(
@@ -162,9 +156,10 @@ pub(super) const GO_NSQ: &[GoOption] = &[
         "skip_lookupd_authorization",
         "true",
         "true or false",
-        Never(
-            "its name says the opposite of what it does. The function comes with nsqlookupd under \
-             another name",
+        Instead(
+            &["lookupd_authorization"],
+            "its name says the opposite of what it does: `true` sends the secret, also in clear \
+             text. Ours has the default `false`",
         ),
     ),
 ];

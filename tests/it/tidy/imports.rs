@@ -15,6 +15,7 @@ const LAYERS: &[&str] = &[
     "conn",
     "config",
     "link",
+    "lookup",
     "runtime",
     "producer",
     "consumer",
@@ -36,6 +37,8 @@ const PURE: &[&str] = &[
     "src/compression",
     "src/producer/queue",
     "src/link/retry",
+    "src/lookup/answer",
+    "src/lookup/rounds",
     "src/consumer/backoff",
     "src/consumer/flow",
 ];

@@ -1,5 +1,5 @@
 //! A random model of the rounds: nsqlookupds that answer, fail, restart and take their time, nsqds
-//! that register, vanish and lose connections, and an owner that does what it is told.
+//! that register, vanish and lose connections, and an owner that executes the decisions.
 //!
 //! `ROUNDS_SCHEDULES` sets the number of schedules, and `ROUNDS_SEED` replays one.
 
@@ -23,7 +23,7 @@ struct Running {
     began: Instant,
 }
 
-/// The owner's side of a node that it was told to dial.
+/// The owner's side of a node that it has to dial.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Owned {
     Dialling,
@@ -201,7 +201,7 @@ impl World {
         }
     }
 
-    /// Does what is told, and checks that it may be. `cause`: the query whose end is the reason.
+    /// Executes the decisions, and checks each. `cause`: the query whose end is the reason.
     fn take_decisions(&mut self, cause: Option<&Running>) {
         for decision in self.rounds.take_decisions() {
             match decision {
