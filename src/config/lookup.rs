@@ -48,7 +48,7 @@ use crate::{
 #[derive(Clone)]
 pub struct LookupConfig {
     addresses: Vec<LookupdAddress>,
-    connection: ConnectionConfig,
+    connection: Arc<ConnectionConfig>,
     options: LookupOptions,
     filter: Option<NodeFilter>,
     /// Set if an address begins with `https://`.
@@ -64,7 +64,7 @@ impl LookupConfig {
     ) -> Result<Self, ConfigError> {
         let mut config = Self {
             addresses: Vec::new(),
-            connection: connection.clone(),
+            connection: Arc::new(connection.clone()),
             options: settings.values.options,
             filter: settings.filter,
             #[cfg(feature = "rustls")]

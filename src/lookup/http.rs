@@ -69,8 +69,8 @@ pub(crate) struct Response {
 /// A connection that is kept for the next request. It makes progress only during requests.
 pub(crate) struct Kept {
     sender: SendRequest<Empty>,
-    connection: Pin<Box<dyn Future<Output = hyper::Result<()>>>>,
-    is_over: bool,
+    /// `None` when it has ended: its half of the channel to `sender` is dropped then.
+    connection: Option<Pin<Box<dyn Future<Output = hyper::Result<()>>>>>,
     first_bytes: Rc<RefCell<Vec<u8>>>,
 }
 
@@ -170,8 +170,7 @@ impl Kept {
             .map_err(|error| failed(&error))?;
         Ok(Self {
             sender,
-            connection: Box::pin(connection),
-            is_over: false,
+            connection: Some(Box::pin(connection)),
             first_bytes,
         })
     }
@@ -180,7 +179,6 @@ impl Kept {
         let Self {
             sender,
             connection,
-            is_over,
             first_bytes,
         } = self;
         let exchange = async {
@@ -191,8 +189,10 @@ impl Kept {
         let mut exchange = pin!(exchange);
         let done = poll_fn(|cx| {
             // Both get the task's waker, so each is polled again when it can make progress.
-            if !*is_over {
-                *is_over = connection.as_mut().poll(cx).is_ready();
+            if let Some(running) = connection
+                && running.as_mut().poll(cx).is_ready()
+            {
+                *connection = None;
             }
             exchange.as_mut().poll(cx)
         });
@@ -215,7 +215,7 @@ impl Kept {
 
     /// Returns the connection unless the server closes it.
     fn if_usable(self) -> Option<Self> {
-        (!self.is_over && !self.sender.is_closed()).then_some(self)
+        (self.connection.is_some() && !self.sender.is_closed()).then_some(self)
     }
 }
 

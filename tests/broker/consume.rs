@@ -3,7 +3,7 @@
 mod blocked;
 mod campaign;
 mod channels;
-mod fixture;
+pub mod fixture;
 mod flow;
 
 use std::rc::Rc;

@@ -42,7 +42,7 @@ pub fn scenarios() -> Vec<Scenario> {
 }
 
 /// Starts an nsqd that registers with this nsqlookupd, and waits until it has.
-async fn registered(kind: Kind, lookupd: &Lookupd) -> Broker {
+pub async fn registered(kind: Kind, lookupd: &Lookupd) -> Broker {
     let known = lookupd.nodes().await;
     let broker = Broker::start(
         kind,
@@ -62,7 +62,7 @@ async fn registered(kind: Kind, lookupd: &Lookupd) -> Broker {
     broker
 }
 
-async fn port(broker: &Broker) -> u16 {
+pub async fn port(broker: &Broker) -> u16 {
     let address = broker.address().await;
     let port = address
         .rsplit(':')

@@ -31,6 +31,7 @@ mod compression;
 mod connection;
 mod consume;
 mod cuts;
+mod discovery;
 mod disk;
 mod drain;
 mod events;
@@ -65,6 +66,7 @@ fn main() {
         drain::scenarios(),
         events::scenarios(),
         leaks::scenarios(),
+        discovery::scenarios(),
         lookupd::scenarios(),
         output_buffer::scenarios(),
         pool::scenarios(),

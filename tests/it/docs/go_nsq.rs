@@ -15,13 +15,11 @@ pub(super) enum Here {
     Differs(&'static str),
     /// These options instead: the reason.
     Instead(&'static [&'static str], &'static str),
-    /// It will come with this part.
-    With(&'static str),
     /// It will never come: the reason.
     Never(&'static str),
 }
 
-use Here::{Differs, Instead, Never, Same, With};
+use Here::{Differs, Instead, Never, Same};
 
 const fn option(
     name: &'static str,

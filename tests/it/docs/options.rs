@@ -87,7 +87,7 @@ fn go_nsq_table_agrees_with_the_options() {
                 let are_options = others.iter().all(|other| self::own(other).is_some());
                 assert!(are_options, "{name}: {others:?}");
             }
-            Here::With(_) | Here::Never(_) => assert!(own.is_none(), "{name} is an option"),
+            Here::Never(_) => assert!(own.is_none(), "{name} is an option"),
         }
     }
 }
@@ -131,7 +131,6 @@ fn compared(name: &str, here: &Here) -> String {
             let others: Vec<_> = others.iter().map(|other| format!("`{other}`")).collect();
             format!("{}: {why}", others.join(", "))
         }
-        Here::With(what) => format!("comes with {what}"),
         Here::Never(why) => format!("unsupported: {why}"),
     }
 }

@@ -300,6 +300,17 @@ fn connections_to_lookupds_are_reused() {
         tokio::time::sleep(s(1)).await;
         let connections: Vec<_> = world.requests().iter().map(|it| it.connection).collect();
         assert_eq!(connections, [0, 1]);
+        // Closed between two queries, as by a restart.
+        for answer in [Answer::ClosedLater, now] {
+            world.lookupd(
+                "lookupd:4161",
+                answer(http("200 OK", r#"{"producers":[]}"#)),
+            );
+            consumer.send(Refresh).await.unwrap();
+            tokio::time::sleep(s(2)).await;
+        }
+        let connections: Vec<_> = world.requests().iter().map(|it| it.connection).collect();
+        assert_eq!(connections, [1, 2]);
         assert_eq!(state(&consumer).await.lookupds[0].errors, 0);
     });
 }

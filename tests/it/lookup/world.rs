@@ -27,6 +27,8 @@ pub(super) enum Answer {
     Slowly(Vec<u8>),
     /// Sends these bytes and closes the connection.
     Last(Vec<u8>),
+    /// Sends these bytes, and closes the connection a second later.
+    ClosedLater(Vec<u8>),
     /// Accepts connections and requests, and sends nothing.
     Silent,
     /// Accepts no connection.
@@ -243,6 +245,11 @@ impl Shared {
                 }
                 Answer::Last(bytes) => {
                     let _ = stream.write_all(&bytes).await;
+                    return;
+                }
+                Answer::ClosedLater(bytes) => {
+                    let _ = stream.write_all(&bytes).await;
+                    sleep(Duration::from_secs(1)).await;
                     return;
                 }
                 Answer::Silent | Answer::Refused | Answer::Unreachable => {}
