@@ -8,7 +8,7 @@ use crate::fixture::{TOPIC, numbered, producer, publish};
 use crate::harness::{Scenario, lookupd_scenarios};
 use crate::support::broker::{Broker, Kind, Settings};
 use crate::support::lookupd::{Lookupd, LookupdSettings};
-use crate::support::wait::PATIENCE;
+use crate::support::wait::{self, PATIENCE};
 
 /// A real nsqd needs up to 15 s to notice that a connection to nsqlookupd is lost, and as long to
 /// connect again.
@@ -38,6 +38,9 @@ pub fn scenarios() -> Vec<Scenario> {
         first_message_reaches_the_channels_that_lookupd_knows(default()),
         first_message_without_lookupd_reaches_no_other_channel(default()),
         suspended_lookupd_delays_the_first_message_of_a_topic(default()),
+        nsqds_of_both_kinds_send_the_same_commands(default())
+            .only(Kind::Embedded, "it records what nsqds send")
+            .starting_a_real_nsqd(),
     ]
 }
 
@@ -283,4 +286,41 @@ async fn suspended_lookupd_delays_the_first_message_of_a_topic(lookupd: Lookupd)
     lookupd.freeze(false).await;
     assert!(first >= Duration::from_millis(4_900), "after {first:?}");
     assert!(start.elapsed() < Duration::from_secs(9));
+}
+
+/// The commands of both kinds of nsqd, sorted: a real one may send them in another order.
+async fn nsqds_of_both_kinds_send_the_same_commands(lookupd: Lookupd) {
+    let mut sent = Vec::new();
+    for kind in [Kind::Embedded, Kind::Real] {
+        let before = lookupd.embedded().commands().len();
+        let broker = registered(kind, &lookupd).await;
+        publish_one(&broker).await;
+        broker.create_channel(TOPIC, "a").await;
+        broker.create_channel(TOPIC, "b").await;
+        until_channels(&lookupd, TOPIC, &["a", "b"]).await;
+        broker.delete_channel(TOPIC, "a").await;
+        broker.delete_topic(TOPIC).await;
+        let commands = || {
+            let commands = lookupd.embedded().commands().split_off(before);
+            let others = commands.into_iter().filter(|it| it.name != "PING");
+            let mut texts: Vec<_> = others
+                .map(|it| format!("{} {} {:?}", it.name, it.parameters.join(" "), it.error))
+                .collect();
+            texts.sort_unstable();
+            texts
+        };
+        // IDENTIFY, and a creation and a deletion of a topic and two channels.
+        wait::until("all commands", || commands().len() >= 7).await;
+        broker.kill().await;
+        sent.push(commands());
+        // The names would be known to the next nsqd.
+        lookupd.restart().await;
+    }
+    assert_eq!(sent[0], sent[1]);
+    let queries = lookupd.embedded().queries().into_iter();
+    let queries = queries.filter(|query| query.target == format!("/channels?topic={TOPIC}"));
+    let accepts: Vec<_> = queries
+        .filter_map(|it| it.header("accept").map(str::to_owned))
+        .collect();
+    assert_eq!(accepts, ["application/vnd.nsq; version=1.0"; 2]);
 }

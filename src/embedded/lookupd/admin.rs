@@ -22,7 +22,8 @@ use super::{handle::EmbeddedLookupd, node::LookupdNode};
 /// ```
 impl EmbeddedLookupd {
     /// Registers a topic of a node, which stays listed until [`forget`](Self::forget) or
-    /// [`stop`](Self::stop). Registering the same address again updates the node.
+    /// [`stop`](Self::stop). Registering the same address again updates the node, unless its
+    /// `remote_address` differs: then it is listed twice, as two nsqds with one address are.
     pub fn register(&self, topic: &str, node: impl Into<LookupdNode>) {
         self.register_by_hand(node.into(), Some((topic, None)));
     }

@@ -54,10 +54,11 @@ impl Registry {
 
     /// Returns the number of an nsqd that is registered by hand; adds it if necessary.
     pub(super) fn by_hand(&mut self, node: LookupdNode) -> u64 {
-        let known = self
-            .peers
-            .iter_mut()
-            .find(|(_, peer)| peer.last_update.is_none() && peer.node.has_same_address(&node));
+        let known = self.peers.iter_mut().find(|(_, peer)| {
+            peer.last_update.is_none()
+                && peer.node.has_same_address(&node)
+                && peer.node.remote_address == node.remote_address
+        });
         match known {
             Some((number, peer)) => {
                 peer.node = node;

@@ -24,6 +24,22 @@ fn nsqd_is_listed_until_its_connection_ends() {
 }
 
 #[test]
+fn node_with_another_remote_address_is_listed_twice() {
+    let lookupd = start();
+    let node = LookupdNode::new("127.0.0.1", 1);
+    lookupd.register("orders", &node);
+    lookupd.register("orders", node.clone().version("1.2.0"));
+    assert_eq!(ports(&lookupd, "orders"), Some(vec![1]));
+    assert_eq!(lookupd.nodes()[0].version, "1.2.0");
+    lookupd.register("orders", node.clone().remote_address("127.0.0.1:50001"));
+    assert_eq!(ports(&lookupd, "orders"), Some(vec![1, 1]));
+    lookupd.unregister("orders", &node);
+    assert_eq!(ports(&lookupd, "orders"), Some(vec![]));
+    lookupd.forget(&node);
+    assert!(lookupd.nodes().is_empty());
+}
+
+#[test]
 fn forgotten_node_is_disconnected() {
     let lookupd = start();
     let mut connected = nsqd(&lookupd, 1);
