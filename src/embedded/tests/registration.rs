@@ -53,10 +53,13 @@ fn nsqd_registers_what_it_has_and_what_is_created() {
     );
     assert!(nsqd.create_topic("a"));
     assert!(nsqd.create_channel("b", "c"));
-    Client::connect(&nsqd).send(b"SUB d#ephemeral e#ephemeral\n");
+    let mut consumer = Client::connect(&nsqd);
+    consumer.send(b"SUB d#ephemeral e#ephemeral\n");
+    consumer.expect(OK);
     until(&lookupd, |it| it.topics() == ["a", "b", "d#ephemeral"]);
     until(&lookupd, |it| it.channels("b") == ["c"]);
     wait(lookupd.wait_for_producers("a", 1, TIMEOUT));
+    drop(consumer);
 }
 
 #[test]
