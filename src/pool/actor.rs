@@ -318,15 +318,16 @@ impl ProducerPool {
         !self.shared.queue.borrow_mut().is_empty() || members.any(|(_, member)| !member.is_idle())
     }
 
-    /// Notes what the members show. Those that have become slow give back what is queued.
-    fn observe_members(&mut self, now: Instant) {
+    /// Notes what the members show. Those that have become slow until `due` give back what is
+    /// queued.
+    fn observe_members(&mut self, now: Instant, due: Option<Instant>) {
         self.router.decay(now);
         for (slot, member) in self.members.iter() {
             if member.is_leaving {
                 continue;
             }
             let was_suspect = self.router.is_suspect(slot);
-            let is_slow = self.router.observe(slot, member.observed(), now);
+            let is_slow = self.router.observe(slot, member.observed(), now, due);
             if is_slow {
                 member.producer.do_send(GiveBack);
             }
@@ -552,7 +553,7 @@ impl Pumped for ProducerPool {
         if !self.waiters.is_empty() && !self.drain.has_begun() {
             self.connect_if_idle();
         }
-        self.observe_members(now);
+        self.observe_members(now, due);
         self.observe_up();
         self.pass_on(now);
         self.answer_waiters(due);

@@ -268,8 +268,15 @@ impl Router {
         known.is_some_and(|known| known.is_suspect)
     }
 
-    /// Takes what a member shows. Returns whether it has become slow.
-    pub(super) fn observe(&mut self, slot: usize, observed: Observed, now: Instant) -> bool {
+    /// Takes what a member shows. Returns whether it has become slow until `due`: later deadlines
+    /// are not judged yet, and none without `due`.
+    pub(super) fn observe(
+        &mut self,
+        slot: usize,
+        observed: Observed,
+        now: Instant,
+        due: Option<Instant>,
+    ) -> bool {
         let (strategy, place) = (self.strategy, bit(slot));
         let failback_after = self.failback_after;
         let Some(known) = self.known_mut(slot) else {
@@ -287,7 +294,8 @@ impl Router {
         if observed.outstanding == 0 {
             known.routed = None;
         }
-        let is_slow = known.slow_at().is_some_and(|slow| slow <= now);
+        let slow_at = known.slow_at().zip(due);
+        let is_slow = slow_at.is_some_and(|(slow, due)| slow <= due);
         if is_slow {
             known.is_suspect = true;
             known.probed = Some(now);

@@ -52,7 +52,7 @@ impl Bench {
         self.router.decay(self.now);
         let mut slow = String::new();
         for (slot, shown) in self.shown.iter().enumerate() {
-            if self.router.observe(slot, *shown, self.now) {
+            if self.router.observe(slot, *shown, self.now, Some(self.now)) {
                 slow.push_str(&address(slot));
             }
         }
@@ -232,6 +232,23 @@ fn member_without_answer_is_slow_after_twenty_milliseconds() {
     // It is reported once, and needs no timer any more.
     assert_eq!(bench.wait(MS(1)), "");
     assert_eq!(bench.router.next_deadline(), None);
+}
+
+/// pool contract: 7
+#[test]
+fn slow_answer_is_judged_when_its_timer_has_fired() {
+    // The arbiter was blocked: the answer may be in the socket.
+    let mut bench = Bench::new(Strategy::Spread, 1);
+    bench.load("a", 1);
+    let (shown, late) = (bench.shown[0], bench.now + SECOND);
+    for due in [None, Some(bench.now + MS(19))] {
+        assert!(!bench.router.observe(0, shown, late, due), "{due:?}");
+    }
+    assert!(
+        bench
+            .router
+            .observe(0, shown, late, Some(bench.now + MS(20)))
+    );
 }
 
 /// pool contract: 7
