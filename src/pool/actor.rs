@@ -90,7 +90,7 @@ pub struct ProducerPool {
     /// A member has been connected.
     pub(super) has_connected: bool,
     /// A member is connected.
-    is_up: bool,
+    pub(super) is_up: bool,
     /// The members are being drained, as the last step of the drain.
     is_closing: bool,
     /// Why a member was last not connected.
@@ -364,8 +364,13 @@ impl ProducerPool {
         }
     }
 
-    /// Passes what is queued on to the members.
+    /// Passes what is queued on to the members. Once these are being drained, or while none is up,
+    /// it stays.
     fn pass_on(&mut self, now: Instant) {
+        if self.is_closing || self.router.up() == 0 {
+            self.retry_at = None;
+            return;
+        }
         let mut routing = Routing {
             router: &mut self.router,
             members: &mut self.members,

@@ -276,7 +276,7 @@ impl Handler<SubscribeEvents<PoolEvent>> for ProducerPool {
         let state = match self.drain.report() {
             Some(&report) => PoolEvent::Drained { report },
             None if self.drain.has_begun() => PoolEvent::Draining,
-            None if self.state().up == 0 => PoolEvent::NoneUp,
+            None if !self.is_up => PoolEvent::NoneUp,
             None => PoolEvent::UpAgain,
         };
         let current: Vec<_> = added.chain([state]).collect();

@@ -33,6 +33,7 @@ mod logging;
 mod lookup;
 mod metrics;
 mod ping;
+mod pool;
 mod publish;
 mod reconnect;
 mod rejection;

@@ -15,6 +15,7 @@
 
 mod consume;
 mod peer;
+mod pool;
 mod publish;
 mod recorder;
 
@@ -44,6 +45,7 @@ use tokio::{
 
 pub(crate) use self::{
     consume::{consumer_stats, drain, subscription},
+    pool::{events_of, pool_members, pool_stats, primary, remove_member},
     publish::{
         Answer, PUB_FAILED, all_ok, assert_error, is_pending, lost, never_sent, publish,
         publish_each, publish_within, rejected, send, timed, topic, yield_once,

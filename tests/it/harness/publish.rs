@@ -2,10 +2,9 @@
 
 use std::{future::poll_fn, task::Poll, time::Duration};
 
-use actix::{Addr, Handler};
+use actix::{Actor, Addr, Context, Handler};
 use actix_nsq::{
-    ConnectionError, Delivery, ErrorKind, Producer, Publish, PublishError, Topic,
-    protocol::ErrorCode,
+    ConnectionError, Delivery, ErrorKind, Publish, PublishError, Topic, protocol::ErrorCode,
 };
 use bytes::Bytes;
 use futures::{FutureExt, future::LocalBoxFuture};
@@ -18,36 +17,41 @@ pub(crate) fn topic(name: &str) -> Topic {
 /// The result of a message that was sent already.
 pub(crate) type Answer = LocalBoxFuture<'static, Result<(), PublishError>>;
 
-/// Sends a message at once, and returns its future result.
-pub(crate) fn send<M, E>(producer: &Addr<Producer>, message: M) -> Answer
+/// Sends a message to a producer or a pool at once, and returns its future result.
+pub(crate) fn send<A, M, E>(producer: &Addr<A>, message: M) -> Answer
 where
+    A: Actor<Context = Context<A>> + Handler<M>,
     M: actix::Message<Result = Result<(), E>> + Send + 'static,
     E: Into<PublishError> + Send + 'static,
-    Producer: Handler<M>,
 {
     let request = producer.send(message);
     Box::pin(async move { request.await?.map_err(Into::into) })
 }
 
 /// Publishes to the topic `t`, at once.
-pub(crate) fn publish(producer: &Addr<Producer>, body: impl Into<Bytes>) -> Answer {
+pub(crate) fn publish<A>(producer: &Addr<A>, body: impl Into<Bytes>) -> Answer
+where
+    A: Actor<Context = Context<A>> + Handler<Publish>,
+{
     send(producer, Publish::new(topic("t"), body))
 }
 
 /// Publishes each body to the topic `t`, at once.
-pub(crate) fn publish_each<const N: usize>(
-    producer: &Addr<Producer>,
+pub(crate) fn publish_each<A, const N: usize>(
+    producer: &Addr<A>,
     bodies: [&'static str; N],
-) -> [Answer; N] {
+) -> [Answer; N]
+where
+    A: Actor<Context = Context<A>> + Handler<Publish>,
+{
     bodies.map(|body| publish(producer, body))
 }
 
 /// Publishes to the topic `t`, at once, with a timeout of its own.
-pub(crate) fn publish_within(
-    producer: &Addr<Producer>,
-    timeout: Duration,
-    body: &'static str,
-) -> Answer {
+pub(crate) fn publish_within<A>(producer: &Addr<A>, timeout: Duration, body: &'static str) -> Answer
+where
+    A: Actor<Context = Context<A>> + Handler<Publish>,
+{
     send(producer, Publish::new(topic("t"), body).expires_in(timeout))
 }
 

@@ -178,7 +178,7 @@ fn pool_whose_callers_have_left_ends_soon() {
 fn wait_connected_of_a_pool_waits_for_any_member() {
     in_virtual_time(async |mut network: Network| {
         let pool = network.start_pool_with(2, primary);
-        let early = pool.send(WaitConnected::new(s(1))).await.unwrap();
+        let early = pool.send(WaitConnected::new(ms(500))).await.unwrap();
         early.unwrap_err();
         let waits = pool.send(WaitConnected::new(s(60)));
         let connects = async {

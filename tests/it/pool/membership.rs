@@ -17,7 +17,8 @@ fn max_pending_limits_the_whole_pool() {
     in_virtual_time(async |mut network: Network| {
         let limits = |config: PoolConfigBuilder| {
             let config = config.auto_batch(true).auto_batch_messages(2);
-            config.max_pending(4).max_pending_bytes(6)
+            let config = config.max_publish_size(30).max_batch_size(30);
+            config.max_pending(4).max_pending_bytes(30)
         };
         let (pool, [mut a, mut b]) = network.start_pool(limits).await;
         let answers = publish_each(&pool, ["1", "2", "3", "4"]);
@@ -29,14 +30,13 @@ fn max_pending_limits_the_whole_pool() {
         publish(&pool, "6").await.unwrap_err();
         b.send_ok().await;
         sleep(ms(1)).await;
-        let bytes = publish(&pool, "55555").await;
+        let bytes = publish(&pool, [b'x'; 29].to_vec()).await;
         assert_error(bytes, ErrorKind::Full, Delivery::NotWritten);
-        let last = publish(&pool, "4444");
-        assert_eq!(pool_stats(&pool).await.held_bytes, 6);
+        let last = publish(&pool, [b'x'; 28].to_vec());
+        assert_eq!(pool_stats(&pool).await.held_bytes, 30);
         a.send_ok().await;
         all_ok(answers).await;
-        b.expect_pub("t", "4444").await;
-        b.send_ok().await;
+        b.confirm([b'x'; 28]).await;
         last.await.unwrap();
         let stats = pool_stats(&pool).await;
         assert_eq!(
@@ -77,6 +77,7 @@ fn members_are_added_and_removed() {
         let options = |config: PoolConfigBuilder| config.max_members(2);
         let config = options(network.pool_config(1)).build().unwrap();
         let (pool, [mut a]) = network.start_pool(options).await;
+        sleep(ms(1)).await;
         let events = events_of(&pool);
         let add = async |address: &str| {
             let member = config.member(address).unwrap();
@@ -192,6 +193,7 @@ fn last_member_may_be_removed_and_another_added() {
 fn connection_events_have_the_address_of_their_member() {
     in_virtual_time(async |mut network: Network| {
         let (pool, [mut a, _b]) = network.start_pool(primary).await;
+        sleep(ms(1)).await;
         let (recipient, recorder) = Recorder::<ConnectionEvent>::start();
         pool.do_send(SubscribeEvents(recipient));
         sleep(ms(1)).await;

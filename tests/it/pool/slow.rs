@@ -69,7 +69,7 @@ fn slow_member_gets_one_probe_per_second_and_none_while_it_waits() {
         // It is answered late: still suspect.
         b.send_ok().await;
         slow.await.unwrap();
-        for number in 0..9 {
+        for number in 0..10 {
             let body = number.to_string();
             let answer = publish(&pool, body.clone());
             a.confirm(body).await;
@@ -96,7 +96,9 @@ fn slow_member_gets_one_probe_per_second_and_none_while_it_waits() {
         b.confirm("again").await;
         probe.await.unwrap();
         sleep(ms(1)).await;
+        // The pool looks at its members when something is published.
         let _next = publish(&pool, "next");
+        sleep(ms(1)).await;
         assert_eq!(pool_members(&pool).await[1].state, MemberState::Up);
         let events = events.take();
         assert!(
