@@ -216,10 +216,9 @@ impl ProducerPool {
             }
             return Err(AddMemberError::AlreadyMember { address: address() });
         }
-        let leaving = self.members.iter().filter(|(_, member)| member.is_leaving);
-        let staying = self.members.len() - leaving.count();
+        let staying = self.members.iter().filter(|(_, member)| !member.is_leaving);
         let max = self.config.max_members();
-        if staying >= max || self.members.free_slot() >= MAX_MEMBERS {
+        if staying.count() >= max || self.members.free_slot() >= MAX_MEMBERS {
             return Err(AddMemberError::TooMany {
                 address: address(),
                 max,
@@ -318,8 +317,7 @@ impl ProducerPool {
         !self.shared.queue.borrow_mut().is_empty() || members.any(|(_, member)| !member.is_idle())
     }
 
-    /// Notes what the members show. Those that have become slow until `due` give back what is
-    /// queued.
+    /// Notes what the members show. Those that are slow at `due` give back what is queued.
     fn observe_members(&mut self, now: Instant, due: Option<Instant>) {
         self.router.decay(now);
         for (slot, member) in self.members.iter() {
@@ -364,8 +362,7 @@ impl ProducerPool {
         }
     }
 
-    /// Passes what is queued on to the members. Once these are being drained, or while none is up,
-    /// it stays.
+    /// Passes what is queued on to the members, unless they are being drained or none is up.
     fn pass_on(&mut self, now: Instant) {
         if self.is_closing || self.router.up() == 0 {
             self.retry_at = None;

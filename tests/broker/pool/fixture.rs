@@ -238,6 +238,33 @@ pub fn assert_answered_within(answers: &[Answer], limit: Duration) {
     assert!(slowest.after <= limit, "{slowest:?}");
 }
 
+/// Waits until each member of a pool under load gets about as much as the others within half a
+/// second. On a machine with other work a member may count as slow for a second.
+pub async fn until_load_is_even(pool: &Addr<ProducerPool>) {
+    let ok_of_each = async || -> Vec<u64> {
+        let members = stats(pool).await.members;
+        members.iter().map(|member| member.producer.ok).collect()
+    };
+    let end = Instant::now() + LONG;
+    loop {
+        let before = ok_of_each().await;
+        // Each turn of a member has 256 publishes.
+        sleep(Duration::from_secs_f64(3_000.0 / rate() as f64)).await;
+        let after = ok_of_each().await;
+        let gained = before
+            .iter()
+            .zip(&after)
+            .map(|(before, after)| after - before);
+        let gained: Vec<_> = gained.collect();
+        let all: u64 = gained.iter().sum();
+        println!("load of each member: {gained:?}");
+        if gained.iter().all(|it| (all / 5..all / 2).contains(it)) {
+            return;
+        }
+        assert!(Instant::now() < end, "the load is even: {gained:?}");
+    }
+}
+
 /// The smallest share of the publishes of one second that were answered `Ok` within a second, from
 /// `since` on.
 pub fn least_share_in_time(answers: &[Answer], since: Instant, seconds: u32) -> f64 {

@@ -9,7 +9,13 @@ use std::{
 use super::{UPDATE, path, read};
 
 const PAGE: &str = "tests/COVERAGE.md";
-const KINDS: [&str; 4] = ["contract", "consumer contract", "fault", "checklist"];
+const KINDS: [&str; 5] = [
+    "contract",
+    "consumer contract",
+    "pool contract",
+    "fault",
+    "checklist",
+];
 
 /// A row without tests says so.
 const NOT_AUTOMATED: &str = "Not automated: ";

@@ -122,7 +122,7 @@ fn members_are_added_and_removed() {
 
 /// pool contract: 9
 #[test]
-fn removed_member_answers_what_is_in_flight_and_gives_back_the_rest() {
+fn removed_member_gives_back_what_is_not_in_flight() {
     in_virtual_time(async |mut network: Network| {
         let window = |config| primary(config).publish_window(1);
         let (pool, [mut a, mut b]) = network.start_pool(window).await;

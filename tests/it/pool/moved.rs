@@ -36,7 +36,7 @@ fn queued_publish_moves_when_its_connection_is_lost() {
 
 /// pool contract: 1
 #[test]
-fn publish_is_answered_within_its_timeout_however_often_it_moves() {
+fn publish_keeps_its_timeout_however_often_it_moves() {
     in_virtual_time(async |mut network: Network| {
         let pool = network.start_pool_with(2, primary);
         let answer = publish_within(&pool, s(5), "1");
