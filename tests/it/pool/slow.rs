@@ -18,7 +18,7 @@ fn narrow(config: PoolConfigBuilder) -> PoolConfigBuilder {
 
 /// pool contract: 7
 #[test]
-fn queued_publishes_leave_a_slow_member_and_what_is_in_flight_waits() {
+fn queued_publishes_leave_a_slow_member() {
     in_virtual_time(async |mut network: Network| {
         let options = |config| narrow(config).ack_timeout(s(5));
         let (pool, [mut a, mut b]) = network.start_pool(options).await;
@@ -58,7 +58,7 @@ fn queued_publishes_leave_a_slow_member_and_what_is_in_flight_waits() {
 
 /// pool contract: 7
 #[test]
-fn slow_member_gets_one_probe_per_second_and_none_while_it_waits() {
+fn slow_member_gets_one_probe_at_a_time() {
     in_virtual_time(async |mut network: Network| {
         let options = |config: PoolConfigBuilder| config.ack_timeout(s(60)).publish_timeout(s(200));
         let (pool, [mut a, mut b]) = network.start_pool(options).await;
