@@ -182,10 +182,6 @@ impl OpenLoad {
         sleep(time).await;
     }
 
-    pub fn published(&self) -> usize {
-        self.published.get()
-    }
-
     /// Ends the load, and waits for all answers.
     pub async fn stop(self) -> Vec<Answer> {
         self.task.abort();
