@@ -476,7 +476,7 @@ impl Pumped for Producer {
         {
             session.hand_over(&mut self.shared.queue.borrow_mut(), now);
         }
-        if !self.flush_membership() {
+        if self.membership.is_some() && !self.flush_membership() {
             return self.after_jobs(ctx, |_, _| {});
         }
         // Comes last: removing cancelled publishes while handing over may leave nothing

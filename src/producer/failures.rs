@@ -236,19 +236,23 @@ impl FailureSink {
         self.reports.has_failures.store(true, Ordering::Relaxed);
     }
 
+    #[inline]
     fn has_failures(&self) -> bool {
         self.reports.has_failures.load(Ordering::Relaxed)
     }
 
     /// When failures are to be logged that were held back; `None` if that is at once, or there are
     /// none.
+    #[inline]
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        if !self.has_failures() {
-            return None;
+        if self.has_failures() {
+            self.reports.state().deadline()
+        } else {
+            None
         }
-        self.reports.state().deadline()
     }
 
+    #[inline]
     pub(crate) fn log_if_due(&self, now: Instant) {
         if self.has_failures() && self.deadline().is_none_or(|due| due <= now) {
             self.log();

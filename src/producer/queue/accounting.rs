@@ -107,10 +107,16 @@ impl Accounting {
         self.counters.published += 1;
     }
 
-    /// The entries of publishes of one topic leave the queue.
-    pub(super) fn release(&mut self, topic: &Topic, usage: Usage) {
+    /// The entries of publishes leave the queue, which have the same topic.
+    #[inline]
+    pub(super) fn release<'a>(&mut self, usage: Usage, topic: impl FnOnce() -> Option<&'a Topic>) {
         self.held.remove(usage);
-        self.capacity.release(topic, usage);
+        self.capacity.release(usage, topic);
+    }
+
+    /// The entry of a publish leaves the queue.
+    pub(super) fn release_one<R>(&mut self, publish: &Pending<R>) {
+        self.release(publish.usage(), || Some(&publish.topic));
     }
 
     /// Publishes come from another queue of the pool.

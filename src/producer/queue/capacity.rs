@@ -107,9 +107,11 @@ impl Capacity {
     }
 
     #[inline]
-    pub(super) fn release(&self, topic: &Topic, usage: Usage) {
+    pub(super) fn release<'a>(&self, usage: Usage, topic: impl FnOnce() -> Option<&'a Topic>) {
         self.held.set(self.held.get().minus(usage));
-        if let Some(topics) = &self.topics {
+        if let Some(topics) = &self.topics
+            && let Some(topic) = topic()
+        {
             topics.borrow_mut().release(topic, usage.publishes);
         }
     }

@@ -139,7 +139,7 @@ impl Disconnect {
                 return;
             };
             if publish.reply.is_none() {
-                accounting.release(&publish.topic, publish.usage());
+                accounting.release_one(&publish);
                 queue.remove_next();
                 continue;
             }
@@ -170,7 +170,7 @@ impl Disconnect {
             if let Some(mut publish) = queue.remove_next() {
                 let error = PublishError::new(cause.clone(), publish.ambiguous());
                 accounting.answer(&mut publish, Err(error));
-                accounting.release(&publish.topic, publish.usage());
+                accounting.release_one(&publish);
             }
         }
         topics.free_if_empty(index);

@@ -273,9 +273,14 @@ impl<R: Reply> TransactionQueue<R> {
     /// Accepts publishes that wait for capacity, in order of arrival, as far as there is capacity.
     #[inline]
     pub(crate) fn admit_waiters(&mut self) {
+        if self.admission.has_waiters() {
+            self.admit_some();
+        }
+    }
+
+    fn admit_some(&mut self) {
         // A pass might miss those that are moved.
-        while self.admission.has_waiters()
-            && self.jobs.is_empty()
+        while self.jobs.is_empty()
             && let Some(waiter) = self.admission.pop(&mut self.accounting, &mut self.budget)
         {
             if let Some(reply) = waiter.reply {
@@ -365,12 +370,6 @@ impl<R: Reply> TransactionQueue<R> {
     /// Passes queued publishes on to the members of a pool, as far as the budget allows.
     pub(crate) fn pass_on(&mut self, router: &mut impl Route<R>, now: Instant) {
         pass_on(router, &mut self.split().1, now);
-    }
-
-    /// Returns the most publishes that one poll has visited.
-    #[cfg(test)]
-    pub(crate) fn most_visited(&self) -> usize {
-        self.budget.most
     }
 
     /// Another poll begins. Returns whether the last one has left something undone.

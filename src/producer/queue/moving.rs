@@ -178,7 +178,7 @@ pub(super) fn pass_on<R: Reply>(
                     if let Some(mut publish) = queue.remove_next() {
                         let error = PublishError::new(cause, publish.not_written());
                         parts.accounting.answer(&mut publish, Err(error));
-                        parts.accounting.release(&publish.topic, publish.usage());
+                        parts.accounting.release_one(&publish);
                     }
                 }
                 Plan::Stop => break,

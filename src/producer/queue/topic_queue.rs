@@ -364,9 +364,7 @@ impl<R: Reply> TopicQueues<R> {
         let Some(queue) = self.queues.get_mut(index) else {
             return;
         };
-        if let Some(oldest) = queue.publishes.front() {
-            accounting.release(&oldest.topic, command.usage);
-        }
+        accounting.release(command.usage, || Some(&queue.publishes.front()?.topic));
         let count = command.usage.publishes;
         queue
             .publishes

@@ -36,6 +36,13 @@ use crate::{
     protocol::{Outbox, Topic},
 };
 
+impl<R: Reply> TransactionQueue<R> {
+    /// Returns the most publishes that one poll has visited.
+    pub(crate) fn most_visited(&self) -> usize {
+        self.budget.most
+    }
+}
+
 /// The answer to a publish or ping.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
