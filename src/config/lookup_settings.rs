@@ -84,10 +84,9 @@ macro_rules! lookup_methods {
             /// Each is `host:port`, usually with port 4161, or `http(s)://host:port[/path][?query]`;
             /// see [`LookupConfig`](crate::LookupConfig).
             ///
-            /// **Whoever controls an nsqlookupd, or the network to one without `https`, chooses the
-            #[doc = concat!("servers that the ", $actor, " connects to.** If nsqd requires AUTH,")]
-            /// use TLS, or accept only known nsqds with `node_filter`: otherwise the secret may be
-            /// sent to any server.
+            /// **An attacker in control of an nsqlookupd, or of the network to one without `https`,
+            /// chooses the servers that are connected to.** If nsqd requires AUTH, use TLS, or accept
+            /// only known nsqds with `node_filter`: otherwise the secret may be sent to any server.
             ///
             /// Needs the feature `lookup`. `build` fails without it.
             pub fn lookupds(
