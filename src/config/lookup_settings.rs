@@ -85,8 +85,9 @@ macro_rules! lookup_methods {
             /// see [`LookupConfig`](crate::LookupConfig).
             ///
             /// **An attacker in control of an nsqlookupd, or of the network to one without `https`,
-            /// chooses the servers that are connected to.** If nsqd requires AUTH, use TLS, or accept
-            /// only known nsqds with `node_filter`: otherwise the secret may be sent to any server.
+            /// chooses the servers that are connected to.** If nsqd requires AUTH, use TLS, or
+            /// accept only known nsqds with `node_filter`: otherwise the secret may be sent to any
+            /// server.
             ///
             /// Needs the feature `lookup`. `build` fails without it.
             pub fn lookupds(

@@ -2,6 +2,7 @@
 
 mod consumer;
 mod errors;
+mod https;
 mod requests;
 mod rounds;
 mod world;
