@@ -18,23 +18,23 @@ use futures::future::join_all;
 use log::{info, warn};
 
 #[cfg(feature = "lookup")]
-use super::discovery::Discovering;
+use super::discovering::Discovering;
 use super::{
-    event::{MoveReason, PoolEvent},
-    member::{Members, PoolMember, Routing},
+    event::PoolEvent,
+    member::{Members, Routing},
     route::{MAX_MEMBERS, Router},
     stats::{PoolPhase, PoolState},
 };
 use crate::{
     config::{PoolConfig, ProducerConfig},
-    error::{AddMemberError, Cause, ConnectionError},
+    error::{Cause, ConnectionError},
     link::{
         Burst, ConnectionEvent, Connectivity, DrainState, Pump, Pumped, Reconnect, Subscribers,
         Supervision, Waiters, work,
     },
     producer::{
-        Batch, Counters, DeniedTopics, Drain, DrainReport, FailureSink, GiveBack, Limits, MemberId,
-        MemberView, Membership, Producer, Shared, TransactionQueue, Usage, limits,
+        Batch, Counters, DeniedTopics, Drain, DrainReport, FailureSink, GiveBack, Limits, Shared,
+        TransactionQueue, Usage, limits,
     },
 };
 
@@ -84,7 +84,7 @@ pub struct ProducerPool {
     retry_at: Option<Instant>,
     pub(super) burst: Burst,
     /// Number of members that the pool has had.
-    ids: u64,
+    pub(super) ids: u64,
     /// The members have begun to connect.
     pub(super) is_started: bool,
     /// A member has been connected.
@@ -192,111 +192,12 @@ impl ProducerPool {
         pool
     }
 
-    /// Adds a member, which begins to connect.
-    ///
-    /// # Errors
-    ///
-    /// If it is a member already, or there are too many.
-    pub(super) fn add_member(
-        &mut self,
-        config: ProducerConfig,
-        is_discovered: bool,
-        ctx: &mut Context<Self>,
-    ) -> Result<(), AddMemberError> {
-        let address = || config.address().to_owned();
-        if self.drain.has_begun() {
-            return Err(AddMemberError::Drained);
-        }
-        if let Some(slot) = self.members.by_address(config.address()) {
-            if let Some(member) = self.members.get_mut(slot).filter(|_| !is_discovered) {
-                // What was discovered is now wanted in any case.
-                if std::mem::take(&mut member.is_discovered) {
-                    return Ok(());
-                }
-            }
-            return Err(AddMemberError::AlreadyMember { address: address() });
-        }
-        let staying = self.members.iter().filter(|(_, member)| !member.is_leaving);
-        let max = self.config.max_members();
-        if staying.count() >= max || self.members.free_slot() >= MAX_MEMBERS {
-            return Err(AddMemberError::TooMany {
-                address: address(),
-                max,
-            });
-        }
-        self.start_member(config, is_discovered, ctx);
-        Ok(())
-    }
-
-    fn start_member(
-        &mut self,
-        config: ProducerConfig,
-        is_discovered: bool,
-        ctx: &mut Context<Self>,
-    ) {
-        self.ids += 1;
-        let id = MemberId(self.ids);
-        let address: Arc<str> = config.address().into();
-        let view = Rc::new(MemberView::new());
-        let membership = Membership {
-            member: id,
-            pool: ctx.address().downgrade().recipient(),
-            view: Rc::clone(&view),
-            capacity: Rc::clone(self.shared.queue.borrow().capacity()),
-            denied_topics: Rc::clone(&self.denied_topics),
-            failures: Arc::clone(&self.shared.failures),
-        };
-        let producer = Producer::start_as_member(config, membership);
-        if self.is_started && !self.producer.connect_at_start() {
-            producer.do_send(Reconnect);
-        }
-        let slot = self.members.free_slot();
-        self.router.add(slot, Arc::clone(&address));
-        let shared = Arc::clone(&address);
-        let member = PoolMember::new(id, shared, producer, view, is_discovered);
-        self.members.insert(slot, member);
-        self.observers.pool.emit(&PoolEvent::Added { address });
-    }
-
     /// The members begin to connect, if they have not: `connect_at_start` is off.
     pub(super) fn connect_if_idle(&mut self) {
         if !std::mem::replace(&mut self.is_started, true) {
             for (_, member) in self.members.iter() {
                 member.producer.do_send(Reconnect);
             }
-        }
-    }
-
-    /// Begins to remove a member: it gets no publishes, and gives back what is queued. Returns its
-    /// producer, which is to be drained.
-    pub(super) fn begin_removal(&mut self, slot: usize) -> Option<(MemberId, Addr<Producer>)> {
-        self.router.remove(slot);
-        let member = self.members.get_mut(slot)?;
-        member.is_leaving = true;
-        member.asked = MoveReason::Removed;
-        member.producer.do_send(GiveBack);
-        Some((member.id, member.producer.clone()))
-    }
-
-    /// Drains a member that gets no publishes any more, and removes it.
-    #[cfg(feature = "lookup")]
-    pub(super) fn drain_member(
-        &mut self,
-        id: MemberId,
-        producer: &Addr<Producer>,
-        ctx: &mut Context<Self>,
-    ) {
-        let drained = producer.send(Drain::new(Duration::ZERO)).into_actor(self);
-        ctx.spawn(drained.map(move |_, pool: &mut Self, _| pool.end_removal(id)));
-    }
-
-    /// Removes a member for good: its producer is drained.
-    pub(super) fn end_removal(&mut self, id: MemberId) {
-        let slot = self.members.by_id(id);
-        if let Some(member) = slot.and_then(|slot| self.members.remove(slot)) {
-            self.removed = self.removed.plus(member.view.counters.get());
-            let address = member.address;
-            self.observers.pool.emit(&PoolEvent::Removed { address });
         }
     }
 

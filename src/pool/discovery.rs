@@ -1,55 +1,17 @@
 //! The pool's use of a discovery: which nsqds are members.
 
-use std::sync::Arc;
-
 use actix::{AsyncContext, Context, Handler, ResponseFuture};
 use log::warn;
 
 use super::actor::ProducerPool;
 use crate::{
     error::{AddLookupdError, AddMemberError},
-    link::{ConnectionEvent, Pumped, SubscribeEvents, Subscribers, Unsubscribe},
+    link::{Pumped, SubscribeEvents, Unsubscribe},
     lookup::{
         AddLookupd, Change, Discovered, Discovery, GetLookupState, LookupEvent, LookupState, Node,
         Query, Refresh, RemoveLookupd,
     },
 };
-
-/// What a pool keeps for its discovery.
-#[derive(Default)]
-pub(super) struct Discovering {
-    /// `None`: there was no nsqlookupd yet, or a drain has begun.
-    discovery: Option<Discovery>,
-    pub(super) observers: Subscribers<LookupEvent>,
-    /// More members were named than the pool may have.
-    has_too_many: bool,
-}
-
-impl Discovering {
-    /// Ends the discovery.
-    pub(super) fn end(&mut self) {
-        self.discovery = None;
-    }
-
-    /// The program removes a member.
-    pub(super) fn on_removed(&self, address: &Arc<str>) {
-        if let Some(discovery) = &self.discovery {
-            discovery.ignore(Arc::clone(address));
-        }
-    }
-
-    /// The connection to a discovered member has changed.
-    pub(super) fn on_event(&self, address: &Arc<str>, event: &ConnectionEvent) {
-        let Some(discovery) = &self.discovery else {
-            return;
-        };
-        match event {
-            ConnectionEvent::Connected { .. } => discovery.connected(Arc::clone(address)),
-            ConnectionEvent::Disconnected { .. } => discovery.lost(Arc::clone(address)),
-            _ => {}
-        }
-    }
-}
 
 impl ProducerPool {
     /// Starts the discovery, if there are nsqlookupds.

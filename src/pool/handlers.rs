@@ -2,20 +2,17 @@
 
 use std::{rc::Rc, sync::Arc, time::Instant};
 
-use actix::{ActorFutureExt, Context, Handler, ResponseActFuture, WrapFuture, fut};
+use actix::{ActorFutureExt, Context, Handler, ResponseActFuture, WrapFuture};
 use futures::future::join_all;
 
 use super::{
     actor::ProducerPool,
     event::{MoveReason, PoolEvent},
-    membership::{AddMember, RemoveMember},
     stats::{GetMembers, GetState, GetStats, Member, MemberStats, PoolState, PoolStats},
 };
-#[cfg(feature = "lookup")]
-use crate::conn::address_key;
 use crate::{
     config::WaitForConnection,
-    error::{AddMemberError, Cause, Delivery, PublishError, WaitError},
+    error::{Cause, Delivery, PublishError, WaitError},
     link::{
         ConnectionEvent, DeferredReply, Pumped, Reconnect, SubscribeEvents, Unsubscribe,
         WaitConnected, deadline_after,
@@ -211,38 +208,6 @@ impl Handler<Drain> for ProducerPool {
         self.shared.queue.borrow_mut().remove_cancelled();
         self.begin_drain();
         self.drain.begin(deadline_after(now, timeout))
-    }
-}
-
-impl Handler<AddMember> for ProducerPool {
-    type Result = Result<(), AddMemberError>;
-
-    fn handle(&mut self, AddMember(config): AddMember, ctx: &mut Context<Self>) -> Self::Result {
-        self.on_message(ctx);
-        self.add_member(config, false, ctx)
-    }
-}
-
-impl Handler<RemoveMember> for ProducerPool {
-    type Result = ResponseActFuture<Self, Option<DrainReport>>;
-
-    fn handle(
-        &mut self,
-        RemoveMember { address, timeout }: RemoveMember,
-        ctx: &mut Context<Self>,
-    ) -> Self::Result {
-        self.on_message(ctx);
-        let slot = self.members.by_address(&address);
-        #[cfg(feature = "lookup")]
-        self.discovering.on_removed(&address_key(&address));
-        let Some((id, producer)) = slot.and_then(|slot| self.begin_removal(slot)) else {
-            return Box::pin(fut::ready(None));
-        };
-        let drained = producer.send(Drain::new(timeout)).into_actor(self);
-        Box::pin(drained.map(move |report, pool: &mut Self, _| {
-            pool.end_removal(id);
-            report.ok()
-        }))
     }
 }
 

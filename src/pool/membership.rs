@@ -1,11 +1,27 @@
-//! The messages that add and remove members.
+//! How members are added and removed.
 
-use std::time::Duration;
+use std::{rc::Rc, sync::Arc, time::Duration};
 
-use actix::Message;
+use actix::{
+    ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture,
+    fut,
+};
 
+use super::{
+    actor::ProducerPool,
+    event::{MoveReason, PoolEvent},
+    member::PoolMember,
+    route::MAX_MEMBERS,
+};
+
+#[cfg(feature = "lookup")]
+use crate::conn::address_key;
 pub use crate::error::AddMemberError;
-use crate::{config::ProducerConfig, producer::DrainReport};
+use crate::{
+    config::ProducerConfig,
+    link::{Pumped, Reconnect},
+    producer::{Drain, DrainReport, GiveBack, MemberId, MemberView, Membership, Producer},
+};
 
 /// Adds a member to a pool. Its limits of what is pending are those of the pool.
 ///
@@ -59,5 +75,138 @@ impl RemoveMember {
             address: address.into(),
             timeout,
         }
+    }
+}
+
+impl ProducerPool {
+    /// Adds a member, which begins to connect.
+    ///
+    /// # Errors
+    ///
+    /// If it is a member already, or there are too many.
+    pub(super) fn add_member(
+        &mut self,
+        config: ProducerConfig,
+        is_discovered: bool,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), AddMemberError> {
+        let address = || config.address().to_owned();
+        if self.drain.has_begun() {
+            return Err(AddMemberError::Drained);
+        }
+        if let Some(slot) = self.members.by_address(config.address()) {
+            if let Some(member) = self.members.get_mut(slot).filter(|_| !is_discovered) {
+                // What was discovered is now wanted in any case.
+                if std::mem::take(&mut member.is_discovered) {
+                    return Ok(());
+                }
+            }
+            return Err(AddMemberError::AlreadyMember { address: address() });
+        }
+        let staying = self.members.iter().filter(|(_, member)| !member.is_leaving);
+        let max = self.config.max_members();
+        if staying.count() >= max || self.members.free_slot() >= MAX_MEMBERS {
+            return Err(AddMemberError::TooMany {
+                address: address(),
+                max,
+            });
+        }
+        self.start_member(config, is_discovered, ctx);
+        Ok(())
+    }
+
+    pub(super) fn start_member(
+        &mut self,
+        config: ProducerConfig,
+        is_discovered: bool,
+        ctx: &mut Context<Self>,
+    ) {
+        self.ids += 1;
+        let id = MemberId(self.ids);
+        let address: Arc<str> = config.address().into();
+        let view = Rc::new(MemberView::new());
+        let membership = Membership {
+            member: id,
+            pool: ctx.address().downgrade().recipient(),
+            view: Rc::clone(&view),
+            capacity: Rc::clone(self.shared.queue.borrow().capacity()),
+            denied_topics: Rc::clone(&self.denied_topics),
+            failures: Arc::clone(&self.shared.failures),
+        };
+        let producer = Producer::start_as_member(config, membership);
+        if self.is_started && !self.producer.connect_at_start() {
+            producer.do_send(Reconnect);
+        }
+        let slot = self.members.free_slot();
+        self.router.add(slot, Arc::clone(&address));
+        let shared = Arc::clone(&address);
+        let member = PoolMember::new(id, shared, producer, view, is_discovered);
+        self.members.insert(slot, member);
+        self.observers.pool.emit(&PoolEvent::Added { address });
+    }
+
+    /// Begins to remove a member: it gets no publishes, and gives back what is queued. Returns its
+    /// producer, which is to be drained.
+    pub(super) fn begin_removal(&mut self, slot: usize) -> Option<(MemberId, Addr<Producer>)> {
+        self.router.remove(slot);
+        let member = self.members.get_mut(slot)?;
+        member.is_leaving = true;
+        member.asked = MoveReason::Removed;
+        member.producer.do_send(GiveBack);
+        Some((member.id, member.producer.clone()))
+    }
+
+    /// Drains a member that gets no publishes any more, and removes it.
+    #[cfg(feature = "lookup")]
+    pub(super) fn drain_member(
+        &mut self,
+        id: MemberId,
+        producer: &Addr<Producer>,
+        ctx: &mut Context<Self>,
+    ) {
+        let drained = producer.send(Drain::new(Duration::ZERO)).into_actor(self);
+        ctx.spawn(drained.map(move |_, pool: &mut Self, _| pool.end_removal(id)));
+    }
+
+    /// Removes a member for good: its producer is drained.
+    pub(super) fn end_removal(&mut self, id: MemberId) {
+        let slot = self.members.by_id(id);
+        if let Some(member) = slot.and_then(|slot| self.members.remove(slot)) {
+            self.removed = self.removed.plus(member.view.counters.get());
+            let address = member.address;
+            self.observers.pool.emit(&PoolEvent::Removed { address });
+        }
+    }
+}
+
+impl Handler<AddMember> for ProducerPool {
+    type Result = Result<(), AddMemberError>;
+
+    fn handle(&mut self, AddMember(config): AddMember, ctx: &mut Context<Self>) -> Self::Result {
+        self.on_message(ctx);
+        self.add_member(config, false, ctx)
+    }
+}
+
+impl Handler<RemoveMember> for ProducerPool {
+    type Result = ResponseActFuture<Self, Option<DrainReport>>;
+
+    fn handle(
+        &mut self,
+        RemoveMember { address, timeout }: RemoveMember,
+        ctx: &mut Context<Self>,
+    ) -> Self::Result {
+        self.on_message(ctx);
+        let slot = self.members.by_address(&address);
+        #[cfg(feature = "lookup")]
+        self.discovering.on_removed(&address_key(&address));
+        let Some((id, producer)) = slot.and_then(|slot| self.begin_removal(slot)) else {
+            return Box::pin(fut::ready(None));
+        };
+        let drained = producer.send(Drain::new(timeout)).into_actor(self);
+        Box::pin(drained.map(move |report, pool: &mut Self, _| {
+            pool.end_removal(id);
+            report.ok()
+        }))
     }
 }

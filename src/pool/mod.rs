@@ -6,6 +6,8 @@
 
 mod actor;
 #[cfg(feature = "lookup")]
+mod discovering;
+#[cfg(feature = "lookup")]
 mod discovery;
 mod event;
 mod handlers;

@@ -14,14 +14,15 @@ use crate::{
     protocol::{NameError, Topic},
 };
 
-/// Publishes through the address of a producer or pool, with one `?` where `addr.send(message).await??` has two.
+/// Publishes through the address of a producer or pool, with one `?` where
+/// `addr.send(message).await??` has two.
 ///
 /// As with `send`, the message enters the actor's mailbox when the method is called, and if the
 /// queue is full, the result is [`ErrorKind::Full`](crate::ErrorKind::Full) at once. See
 /// [`Publish`] for results, errors and cancel safety.
 ///
-/// It is implemented for `Addr<Producer>` and `Addr<ProducerPool>`. Code that is tested with a mock sends [`Publish`]
-/// to a `Recipient<Publish>`; see [`testing`](crate::testing).
+/// It is implemented for `Addr<Producer>` and `Addr<ProducerPool>`. Code that is tested with a mock
+/// sends [`Publish`] to a `Recipient<Publish>`; see [`testing`](crate::testing).
 ///
 /// ```no_run
 /// # use actix::Addr;

@@ -18,6 +18,7 @@ const LAYERS: &[&str] = &[
     "lookup",
     "runtime",
     "producer",
+    "pool",
     "consumer",
     "handle",
     "testing",
@@ -39,6 +40,7 @@ const PURE: &[&str] = &[
     "src/link/retry",
     "src/lookup/answer",
     "src/lookup/rounds",
+    "src/pool/route",
     "src/consumer/backoff",
     "src/consumer/flow",
 ];
