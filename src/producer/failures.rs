@@ -236,25 +236,39 @@ impl FailureSink {
         self.reports.has_failures.store(true, Ordering::Relaxed);
     }
 
-    #[inline]
+    #[inline(always)]
     fn has_failures(&self) -> bool {
         self.reports.has_failures.load(Ordering::Relaxed)
     }
 
     /// When failures are to be logged that were held back; `None` if that is at once, or there are
     /// none.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn deadline(&self) -> Option<Instant> {
         if self.has_failures() {
-            self.reports.state().deadline()
+            self.deadline_of_failures()
         } else {
             None
         }
     }
 
-    #[inline]
+    #[cold]
+    #[inline(never)]
+    fn deadline_of_failures(&self) -> Option<Instant> {
+        self.reports.state().deadline()
+    }
+
+    #[inline(always)]
     pub(crate) fn log_if_due(&self, now: Instant) {
-        if self.has_failures() && self.deadline().is_none_or(|due| due <= now) {
+        if self.has_failures() {
+            self.log_failures_if_due(now);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn log_failures_if_due(&self, now: Instant) {
+        if self.deadline_of_failures().is_none_or(|due| due <= now) {
             self.log();
             self.reports.state().logged = Some(now);
         }

@@ -37,14 +37,18 @@ impl Capacity {
     }
 
     /// Returns whether `usage` can be accepted now.
+    #[inline]
     pub(super) fn has_capacity(&self, usage: Usage) -> bool {
         self.held.get().plus(usage).fits(self.limit)
     }
 
     /// Returns whether a topic has as many publishes as it may have.
+    #[inline]
     pub(super) fn is_topic_full(&self, topic: &Topic) -> bool {
-        let topics = self.topics.as_ref().map(RefCell::borrow);
-        topics.is_some_and(|topics| topics.held(topic) >= topics.limit())
+        match &self.topics {
+            None => false,
+            Some(topics) => topics.borrow().is_full(topic),
+        }
     }
 
     /// Sets whether topics that have capacity again are noted from now on.

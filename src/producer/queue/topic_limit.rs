@@ -34,6 +34,10 @@ impl TopicLimit {
         self.held.get(topic).copied().unwrap_or_default()
     }
 
+    pub(super) fn is_full(&self, topic: &Topic) -> bool {
+        self.held(topic) >= self.limit
+    }
+
     pub(super) fn accept(&mut self, topic: &Topic) {
         if let Some(held) = self.held.get_mut(topic) {
             *held += 1;
