@@ -221,26 +221,22 @@ impl ProducerPool {
     /// Notes what the members show. Those that are slow at `due` give back what is queued.
     fn observe_members(&mut self, now: Instant, due: Option<Instant>) {
         self.router.decay(now);
-        for (slot, member) in self.members.iter() {
+        for (slot, member) in self.members.iter_mut() {
             if member.is_leaving {
                 continue;
             }
-            let was_suspect = self.router.is_suspect(slot);
-            let is_slow = self.router.observe(slot, member.observed(), now, due);
-            if is_slow {
+            if self.router.observe(slot, member.observed(), now, due) {
                 member.producer.do_send(GiveBack);
             }
-            let address = || Arc::clone(&member.address);
-            match (was_suspect, self.router.is_suspect(slot)) {
-                (false, true) => {
-                    let event = PoolEvent::Suspect { address: address() };
-                    self.observers.pool.emit(&event);
-                }
-                (true, false) => {
-                    let event = PoolEvent::Recovered { address: address() };
-                    self.observers.pool.emit(&event);
-                }
-                _ => {}
+            // It may have failed since the last time, too.
+            let is_suspect = self.router.is_suspect(slot);
+            if std::mem::replace(&mut member.was_suspect, is_suspect) != is_suspect {
+                let address = Arc::clone(&member.address);
+                self.observers.pool.emit(&if is_suspect {
+                    PoolEvent::Suspect { address }
+                } else {
+                    PoolEvent::Recovered { address }
+                });
             }
         }
     }

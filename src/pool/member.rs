@@ -28,6 +28,8 @@ pub(super) struct PoolMember {
     pub(super) is_discovered: bool,
     /// It is being removed, and gets no publish.
     pub(super) is_leaving: bool,
+    /// The latest event about it was that it is suspect.
+    pub(super) was_suspect: bool,
     /// Publishes that the pool gave it.
     pub(super) moved_to: u64,
     /// Publishes that it gave back.
@@ -61,6 +63,7 @@ impl PoolMember {
             view,
             is_discovered,
             is_leaving: false,
+            was_suspect: false,
             moved_to: 0,
             moved_from: 0,
             outgoing: Moving::new(Vec::new()),
@@ -151,6 +154,11 @@ impl Members {
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &PoolMember)> + Clone {
         let members = self.0.iter().enumerate();
         members.filter_map(|(slot, member)| Some((slot, member.as_ref()?)))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut PoolMember)> {
+        let members = self.0.iter_mut().enumerate();
+        members.filter_map(|(slot, member)| Some((slot, member.as_mut()?)))
     }
 
     pub(super) fn len(&self) -> usize {

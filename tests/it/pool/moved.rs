@@ -108,7 +108,10 @@ fn rejection_because_of_the_server_moves_what_it_concerns() {
             b.confirm_all(&["1", "2", "3"]).await;
             all_ok(answers).await;
             // It is suspect as long as nothing shows that it can store.
-            let moved = events.take().into_iter().find_map(|event| match event {
+            let events = events.take();
+            let is_suspect = |event: &PoolEvent| event.to_string() == "a:1: suspect";
+            assert!(events.iter().any(is_suspect), "{events:?}");
+            let moved = events.into_iter().find_map(|event| match event {
                 PoolEvent::Moved {
                     address,
                     publishes,
