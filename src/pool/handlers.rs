@@ -127,7 +127,6 @@ impl ProducerPool {
         match &event {
             ConnectionEvent::Connected { .. } => {
                 member.answered_before = answered;
-                self.has_connected = true;
             }
             ConnectionEvent::Disconnected { reason, .. } => {
                 self.last_error = Some(reason.clone());

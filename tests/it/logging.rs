@@ -9,7 +9,8 @@ use log::Level;
 use tokio::time::sleep;
 
 use crate::harness::{
-    HOUR, Network, PUB_FAILED, Recorder, in_virtual_time, lost, ms, publish, rejected, s, topic,
+    HOUR, Network, PUB_FAILED, Recorder, in_virtual_time, lost, ms, primary, publish, rejected, s,
+    topic,
 };
 use crate::support::{
     logs,
@@ -268,4 +269,38 @@ fn warnings(text: &str) -> Vec<String> {
     let lines = logs::take_info().into_iter();
     let warnings = lines.filter(|(level, line)| *level == Level::Warn && line.contains(text));
     warnings.map(|(_, line)| line).collect()
+}
+
+/// pool contract: 10
+#[test]
+fn pool_logs_when_no_member_is_up_and_when_one_is_again() {
+    in_virtual_time(async |mut network: Network| {
+        logs::capture();
+        let (_pool, [mut a]) = network.start_pool(primary).await;
+        sleep(ms(1)).await;
+        let of_pool = || {
+            let lines = logs::take_info().into_iter();
+            let lines = lines.map(|(_, line)| line);
+            lines
+                .filter(|line| line.contains("pool ("))
+                .collect::<Vec<_>>()
+        };
+        assert!(
+            of_pool().is_empty(),
+            "the first connection is not another one"
+        );
+        a.fin().await;
+        let _a = network.connected().await;
+        sleep(ms(1)).await;
+        let lines = of_pool();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(
+            lines[0].contains("pool (a:1): no member is connected"),
+            "{lines:?}"
+        );
+        assert!(
+            lines[1].contains("a member is connected again"),
+            "{lines:?}"
+        );
+    });
 }
