@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use actix_nsq::actix::Addr;
 use actix_nsq::{
     DeferredPublish, Delivery, ErrorKind, MultiPublish, ProducerPool, Publish, bytes::Bytes,
+    pool::Strategy,
 };
 
 use super::fixture::{
@@ -12,7 +13,7 @@ use super::fixture::{
     config_of, count, member, start, stats, stored, three, until, until_load_is_even,
     until_none_up, until_up,
 };
-use crate::fixture::{LONG, TOPIC, number_of, numbered, topic};
+use crate::fixture::{LONG, TOPIC, number_of, numbered, numbers, topic};
 use crate::harness::{Scenario, scenarios};
 use crate::support::broker::{Broker, Kind, Settings};
 use crate::support::chaos::{ChaosProxy, Faults, Way, seed};
@@ -23,6 +24,7 @@ pub fn scenarios() -> Vec<Scenario> {
     scenarios![
         killed_members_lose_and_repeat_nothing,
         killed_members_lose_no_batch_and_no_deferred_publish,
+        killed_primary_keeps_the_order,
         flapping_member_costs_no_publish,
         member_that_cannot_be_connected_costs_no_publish,
         member_that_declines_tls_costs_no_publish,
@@ -37,7 +39,7 @@ async fn kill_in_turn(load: &OpenLoad, brokers: &[Broker]) -> Vec<(Instant, Inst
     let pause = scaled(Duration::from_millis(200), Duration::from_millis(1_500));
     let mut kills = Vec::new();
     for round in 0..rounds {
-        let broker = &brokers[round % 3];
+        let broker = &brokers[round % brokers.len()];
         let begin = Instant::now();
         if round / 3 % 2 == 0 {
             broker.kill().await;
@@ -79,6 +81,34 @@ async fn killed_members_lose_and_repeat_nothing(broker: Broker) {
     assert_ambiguous_at_kills(&answers, &kills);
     assert_answered_within(&answers, Duration::from_secs(1));
     assert_stored_once(&brokers, &answers).await;
+}
+
+/// pool contract: 4, 5
+/// fault: D1
+/// checklist: 45
+async fn killed_primary_keeps_the_order(broker: Broker) {
+    let brokers = three(broker).await;
+    let config = config(&brokers).await.strategy(Strategy::Primary);
+    let pool = start(config.failback_after(Duration::from_millis(50))).await;
+    let load = OpenLoad::start(&pool);
+    // A member that is lost before it has answered anything is not trusted.
+    load.goes_on(Duration::from_millis(300)).await;
+    let kills = kill_in_turn(&load, &brokers[..1]).await;
+    until_up(&pool).await;
+    let answers = load.stop().await;
+    println!("D1, primary: {}", stats(&pool).await);
+    assert_eq!(count(&answers, Some(Delivery::NotWritten)), 0);
+    assert_ambiguous_at_kills(&answers, &kills);
+    assert_answered_within(&answers, Duration::from_secs(1));
+    assert_stored_once(&brokers, &answers).await;
+    let mut of_each = Vec::new();
+    for broker in &brokers {
+        let stored = numbers(&broker.bodies(TOPIC, 0).await);
+        assert!(stored.is_sorted(), "{stored:?}");
+        of_each.push(stored.len());
+    }
+    println!("D1, primary: {of_each:?} stored");
+    assert!(of_each[0] > 0 && of_each[1] > 0, "{of_each:?}");
 }
 
 /// pool contract: 1, 2
