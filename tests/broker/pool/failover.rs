@@ -99,7 +99,6 @@ async fn killed_primary_keeps_the_order(broker: Broker) {
     println!("D1, primary: {}", stats(&pool).await);
     assert_eq!(count(&answers, Some(Delivery::NotWritten)), 0);
     assert_ambiguous_at_kills(&answers, &kills);
-    assert_answered_within(&answers, Duration::from_secs(1));
     assert_stored_once(&brokers, &answers).await;
     let mut of_each = Vec::new();
     for broker in &brokers {

@@ -175,11 +175,13 @@ async fn lost_answers_are_ambiguous_and_not_repeated(broker: Broker) {
         },
         ..Faults::default()
     });
-    load.goes_on(scaled(
-        Duration::from_millis(1_200),
-        Duration::from_secs(10),
-    ))
+    // It waits for the answers, or for that to a probe.
+    until(&pool, "publishes may be stored", |stats| {
+        stats.maybe_written > 0
+    })
     .await;
+    load.goes_on(scaled(Duration::from_millis(500), Duration::from_secs(10)))
+        .await;
     proxy.set(Faults::default());
     let address = proxy.address().to_string();
     let before = member(&pool, &address).await.producer.ok;
