@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // A single query, for tools.
     let config = LookupConfig::builder([&address]).build()?;
     for node in lookup::nodes(&config).await? {
-        println!("nsqlookupd knows {node} with {} topics", node.topics.len());
+        println!("nsqlookupd knows {node}; topics: {}", node.topics.len());
     }
 
     // The consumer asks for the nsqds of its topic, and for new ones every `lookupd_poll_interval`.

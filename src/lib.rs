@@ -25,6 +25,7 @@
 //! | to | use |
 //! |---|---|
 //! | publish one message, several, or one with a delay | [`Publish`], [`MultiPublish`], [`DeferredPublish`] |
+//! | publish to several nsqds, of which some may fail | [`ProducerPool`], and the module [`pool`] |
 //! | publish without actors, with backpressure | [`ProducerHandle`] |
 //! | configure: builder, URL, environment | [`ProducerConfig`] |
 //! | wait for nsqd, check it, reconnect | [`WaitConnected`], [`Ping`], [`Reconnect`] |
@@ -32,11 +33,11 @@
 //! | shut down gracefully | [`producer::Drain`] |
 //! | consume with an actor, an async closure or a stream | [`Consumer`], [`MessageHandler`], [`IncomingMessage`] |
 //! | consume without actors | [`ConsumerHandle`] |
-//! | find nsqds by nsqlookupd | [`ConsumerConfig::discover`], and the module `lookup` |
+//! | find nsqds by nsqlookupd | [`ConsumerConfig::discover`], [`PoolConfig::discover`], and the module `lookup` |
 //! | test an application | [`testing`], and `embedded`, nsqd and nsqlookupd inside the process |
 //!
-//! The [`guide`] has the longer texts: delivery, consuming, options, tuning, troubleshooting,
-//! actix-web, migration.
+//! The [`guide`] has the longer texts: delivery, several nsqds, consuming, options, tuning,
+//! troubleshooting, actix-web, migration.
 //!
 //! A [`Consumer`] handles messages of a topic and channel, each answered once:
 //!
@@ -76,6 +77,9 @@
 //! producer settles what was in flight and reconnects, indefinitely and with backoff; its address,
 //! mailbox and queued publishes survive.
 //!
+//! A [`ProducerPool`] has a queue of its own, in front of one producer per nsqd. It passes publishes
+//! on in bursts, and takes those back that a producer cannot send.
+//!
 //! # Automatic batching
 //!
 //! Publishes of one topic that are queued at the same moment are sent as one MPUB, and nsqd's one
@@ -92,7 +96,8 @@
 //!
 //! # The delivery contract of a producer
 //!
-//! That of a consumer stands at [`Consumer`](Consumer#contract).
+//! That of a consumer stands at [`Consumer`](Consumer#contract), that of a pool at
+//! [`ProducerPool`](ProducerPool#contract).
 //!
 //! 1. Every accepted publish gets exactly one result, within `publish_timeout` (30 s by default) of
 //!    its acceptance, provided that the producer's arbiter runs. Deadlines are checked every 20 ms,
@@ -138,7 +143,8 @@
 //!
 //! # Limitations
 //!
-//! A producer publishes to one nsqd; a pool does not discover nsqds by nsqlookupd yet.
+//! A message is stored by one nsqd: NSQ has no replication, and a pool makes no copies. Its order
+//! holds per topic and member. nsqds are found by nsqlookupd only.
 //!
 //! # Features
 //!
@@ -147,7 +153,7 @@
 //! | `tls` | TLS by rustls with ring: the option `tls_v1` and its relatives |
 //! | `rustls` | the same without ring: the program installs the default crypto provider of rustls |
 //! | `snappy`, `deflate` | compression: the options of these names |
-//! | `lookup` | discovery of nsqds by nsqlookupd: [`ConsumerConfig::discover`], the module `lookup` |
+//! | `lookup` | discovery of nsqds by nsqlookupd: [`ConsumerConfig::discover`], [`PoolConfig::discover`], the module `lookup` |
 //! | `embedded` | an nsqd and an nsqlookupd inside the process for tests, with faults on demand |
 //!
 //! None is on by default. AUTH needs no feature. An option whose feature is off is rejected by
@@ -209,13 +215,17 @@ pub use self::{
 };
 pub use {actix, bytes};
 
-/// Longer texts: what a result means, consuming, options, tuning, troubleshooting, actix-web,
-/// migration.
+/// Longer texts: what a result means, several nsqds, consuming, options, tuning, troubleshooting,
+/// actix-web, migration.
 // The pages link to each other's files. The definitions here come first, so that on docs.rs they
 // win.
 pub mod guide {
     #[doc = include_str!("../docs/delivery.md")]
     pub mod delivery {}
+    #[doc = "[consuming]: crate::guide::consuming#which-nsqds"]
+    #[doc = "[tuning]: crate::guide::tuning#windows-and-memory"]
+    #[doc = include_str!("../docs/several-nsqds.md")]
+    pub mod several_nsqds {}
     #[doc = include_str!("../docs/consuming.md")]
     pub mod consuming {}
     #[doc = include_str!("../docs/actix-web.md")]
@@ -224,12 +234,14 @@ pub mod guide {
     #[doc = include_str!("../docs/options.md")]
     pub mod options {}
     #[doc = "[options]: crate::guide::options"]
+    #[doc = "[several]: crate::guide::several_nsqds"]
     #[doc = include_str!("../docs/tuning.md")]
     pub mod tuning {}
     #[doc = "[arbiters]: crate::guide::tuning#arbiters"]
     #[doc = "[delivery]: crate::guide::delivery"]
     #[doc = "[nsqd]: crate::guide::delivery#what-nsqd-does-not-promise"]
     #[doc = "[options]: crate::guide::options"]
+    #[doc = "[topics]: crate::guide::several_nsqds#topics-and-channels-beforehand"]
     #[doc = "[windows]: crate::guide::tuning#windows-and-memory"]
     #[doc = include_str!("../docs/troubleshooting.md")]
     pub mod troubleshooting {}

@@ -1,7 +1,8 @@
 //! `docs/options.md` lists every option of this crate and of go-nsq.
 
 use actix_nsq::{
-    ConfigOption, ConfigScope, ConnectionConfig, ConsumerConfig, LookupConfig, ProducerConfig,
+    ConfigOption, ConfigScope, ConnectionConfig, ConsumerConfig, LookupConfig, PoolConfig,
+    ProducerConfig,
 };
 
 use super::{
@@ -21,6 +22,11 @@ fn options_page_is_up_to_date() {
         .collect();
     is_up_to_date(PAGE, "connection-options", &table(&connection));
     is_up_to_date(PAGE, "producer-options", &table(&producer));
+    let pool: Vec<_> = PoolConfig::options()
+        .into_iter()
+        .filter(|option| option.scope == ConfigScope::Pool)
+        .collect();
+    is_up_to_date(PAGE, "pool-options", &table(&pool));
     let consumer: Vec<_> = ConsumerConfig::options()
         .into_iter()
         .filter(|option| option.scope == ConfigScope::Consumer)

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 use actix::Addr;
 use actix_nsq::{
     ConfigError, ConnectionConfig, ConnectionError, DeferredPublish, Delivery, ErrorKind,
-    MultiPublish, Producer, ProducerConfig, ProducerConfigBuilder, Publish, PublishError,
-    TlsFailure, Topic, WaitConnected, WaitForConnection,
+    MultiPublish, PoolConfig, Producer, ProducerConfig, ProducerConfigBuilder, Publish,
+    PublishError, TlsFailure, Topic, WaitConnected, WaitForConnection,
     embedded::EmbeddedNsqd,
     producer::Drain,
     protocol::{DecodeError, ErrorCode, Frame, ServerError},
@@ -446,6 +446,10 @@ fn configurations() -> Vec<ConfigError> {
         builder().ack_timeout(s(20)).build().unwrap_err(),
         ProducerConfig::new("nsqd").unwrap_err(),
         ProducerConfig::from_url("nsq://nsqd-1:4150,nsqd-2:4150").unwrap_err(),
+        PoolConfig::builder(["nsqd-1:4150", "nsqd-2:4150", "nsqd-3:4150"])
+            .max_members(2)
+            .build()
+            .unwrap_err(),
         ProducerConfig::from_vars([]).unwrap_err(),
     ]
 }
