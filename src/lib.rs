@@ -77,8 +77,8 @@
 //! producer settles what was in flight and reconnects, indefinitely and with backoff; its address,
 //! mailbox and queued publishes survive.
 //!
-//! A [`ProducerPool`] has a queue of its own, in front of one producer per nsqd. It passes publishes
-//! on in bursts, and takes those back that a producer cannot send.
+//! A [`ProducerPool`] has a queue of its own, in front of one producer per nsqd. It passes
+//! publishes on in bursts, and takes those back that a producer cannot send.
 //!
 //! # Automatic batching
 //!
