@@ -5,8 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 
 use actix_nsq::{
-    Consumer, ConsumerConfig, IncomingMessage, IncomingMessages, MessageHandler, Producer,
-    ProducerConfig, Publish, Subscription, Topic,
+    Consumer, ConsumerConfig, IncomingMessage, IncomingMessages, MessageHandler, PoolConfig,
+    Producer, ProducerConfig, ProducerPool, Publish, Subscription, Topic,
     actix::{Actor, Addr, Context, Handler, Message, System},
     bytes::Bytes,
 };
@@ -16,9 +16,9 @@ use tokio::sync::oneshot;
 use crate::measure::{Load, Mode};
 
 /// The allocations per message. Two runs are subtracted, so that spawning callers is not counted.
-pub fn each(address: SocketAddr, load: Load, [short, long]: [usize; 2]) -> io::Result<f64> {
+pub fn each(addresses: &[SocketAddr], load: Load, [short, long]: [usize; 2]) -> io::Result<f64> {
     let system = System::new();
-    let mut run = system.block_on(async { start(address, load) })?;
+    let mut run = system.block_on(async { start(addresses, load) })?;
     let mut run = |rounds| system.block_on(run(rounds));
     // Tables and buffers grow first.
     run(short);
@@ -28,8 +28,17 @@ pub fn each(address: SocketAddr, load: Load, [short, long]: [usize; 2]) -> io::R
 }
 
 /// Starts a client, and returns what runs a number of rounds.
-fn start(address: SocketAddr, load: Load) -> io::Result<Run> {
+fn start(addresses: &[SocketAddr], load: Load) -> io::Result<Run> {
+    let address = addresses[0];
     match load {
+        Load::Pool { callers } => {
+            let config = PoolConfig::new(addresses.iter().map(SocketAddr::to_string));
+            let pool = ProducerPool::start(config.map_err(io::Error::other)?);
+            let topic = Topic::new("gates#ephemeral").map_err(io::Error::other)?;
+            Ok(Box::new(move |rounds| {
+                Box::pin(publish(pool.clone(), topic.clone(), callers, rounds))
+            }))
+        }
         Load::Publish { callers, options } => {
             let producer = producer(address, options)?;
             let topic = Topic::new("gates#ephemeral").map_err(io::Error::other)?;
@@ -69,7 +78,10 @@ fn producer(address: SocketAddr, options: &[&str]) -> io::Result<Addr<Producer>>
     Ok(Producer::start(config.map_err(io::Error::other)?))
 }
 
-async fn publish(producer: Addr<Producer>, topic: Topic, callers: usize, rounds: usize) {
+async fn publish<A>(producer: Addr<A>, topic: Topic, callers: usize, rounds: usize)
+where
+    A: Actor<Context = Context<A>> + Handler<Publish>,
+{
     let callers = (0..callers).map(|_| {
         let (producer, topic) = (producer.clone(), topic.clone());
         actix_rt::spawn(async move {

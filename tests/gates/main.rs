@@ -60,12 +60,17 @@ fn holds(bound: &Bound) -> Result<Completion, Failed> {
         };
     }
     let each = match bound.peer {
-        Peer::Sink => cost(bound, Sink::start(bound.load.round())?.address)?,
+        Peer::Sink => cost(bound, &[Sink::start(bound.load.round())?.address])?,
+        Peer::Sinks => {
+            // Each responds at once: a member that is tried gets a single publish.
+            let sinks = [Sink::start(1)?, Sink::start(1)?, Sink::start(1)?];
+            cost(bound, &sinks.map(|sink| sink.address))?
+        }
         Peer::Nsqd => {
             let nsqd = RealNsqd::start::<&str>(&[])?;
-            cost(bound, nsqd.address().parse()?)?
+            cost(bound, &[nsqd.address().parse()?])?
         }
-        Peer::Source => cost(bound, Source::start()?.address)?,
+        Peer::Source => cost(bound, &[Source::start()?.address])?,
     };
     println!("{}: {each:.4} per message", bound.name());
     match bound.each.contains(&each) {
@@ -75,11 +80,11 @@ fn holds(bound: &Bound) -> Result<Completion, Failed> {
 }
 
 /// The cost per message. The number of messages does not depend on the load.
-fn cost(bound: &Bound, address: SocketAddr) -> io::Result<f64> {
+fn cost(bound: &Bound, addresses: &[SocketAddr]) -> io::Result<f64> {
     let rounds = MESSAGES.map(|messages| messages / bound.load.round());
     match bound.cost {
-        Cost::Allocations => allocations::each(address, bound.load, rounds),
-        Cost::Counted(count) => count.each(address, bound.load, rounds),
+        Cost::Allocations => allocations::each(addresses, bound.load, rounds),
+        Cost::Counted(count) => count.each(addresses, bound.load, rounds),
     }
 }
 

@@ -25,6 +25,8 @@ pub enum Load {
         /// Options of the producer, each as `name=value`.
         options: &'static [&'static str],
     },
+    /// The same with a pool of several peers.
+    Pool { callers: usize },
     /// In a round as many messages are consumed as may be in flight.
     Consume { max_in_flight: usize, mode: Mode },
 }
@@ -55,7 +57,7 @@ impl Load {
     /// The messages of a round.
     pub fn round(self) -> usize {
         match self {
-            Self::Publish { callers, .. } => callers,
+            Self::Publish { callers, .. } | Self::Pool { callers } => callers,
             Self::Consume { max_in_flight, .. } => max_in_flight,
         }
     }
@@ -64,6 +66,7 @@ impl Load {
     fn program(&self) -> (&'static str, &[&'static str]) {
         match self {
             Self::Publish { options, .. } => ("gates_publisher", options),
+            Self::Pool { .. } => ("gates_pool", &[]),
             Self::Consume { mode, .. } => ("gates_consumer", mode.argument()),
         }
     }
@@ -94,23 +97,24 @@ impl Count {
     /// The cost per message.
     pub fn each(
         self,
-        address: SocketAddr,
+        addresses: &[SocketAddr],
         load: Load,
         [short, long]: [usize; 2],
     ) -> io::Result<f64> {
-        let fewer = self.of(address, load, short)?;
-        let more = self.of(address, load, long)?;
+        let fewer = self.of(addresses, load, short)?;
+        let more = self.of(addresses, load, long)?;
         Ok((more as f64 - fewer as f64) / (load.round() * (long - short)) as f64)
     }
 
-    fn of(self, address: SocketAddr, load: Load, rounds: usize) -> io::Result<u64> {
+    fn of(self, addresses: &[SocketAddr], load: Load, rounds: usize) -> io::Result<u64> {
         let files = tempfile::tempdir()?;
         let counted = files.path().join("counted");
         let (program, arguments) = load.program();
+        let addresses: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
         let mut command = self.tool(&counted);
         command
             .arg(example::featureless_program(program)?)
-            .arg(address.to_string())
+            .arg(addresses.join(","))
             .args([load.round(), rounds].map(|number| number.to_string()))
             .args(arguments);
         run(&mut command)?;
