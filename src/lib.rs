@@ -34,6 +34,7 @@
 //! | consume with an actor, an async closure or a stream | [`Consumer`], [`MessageHandler`], [`IncomingMessage`] |
 //! | consume without actors | [`ConsumerHandle`] |
 //! | find nsqds by nsqlookupd | [`ConsumerConfig::discover`], [`PoolConfig::discover`], and the module `lookup` |
+//! | create, pause, empty and delete topics and channels | the module `admin` |
 //! | test an application | [`testing`], and `embedded`, nsqd and nsqlookupd inside the process |
 //!
 //! The [`guide`] has the longer texts: delivery, several nsqds, consuming, options, tuning,
@@ -161,6 +162,9 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "lookup")]
+#[cfg_attr(docsrs, doc(cfg(feature = "lookup")))]
+pub mod admin;
 #[cfg(any(feature = "deflate", feature = "snappy"))]
 mod compression;
 mod config;

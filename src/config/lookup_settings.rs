@@ -73,6 +73,20 @@ pub(crate) fn lookupd_address(address: &str) -> Result<LookupdAddress, ConfigErr
     })
 }
 
+/// Parses the address of nsqd's HTTP port.
+#[cfg(feature = "lookup")]
+pub(crate) fn nsqd_http_address(address: &str) -> Result<LookupdAddress, ConfigError> {
+    LookupdAddress::parse(address.trim()).map_err(|problem| {
+        // The text of nsqlookupd names its port.
+        let is_no_port = problem.starts_with("no port");
+        ConfigCause::NsqdHttpAddress {
+            address: shown_address(address),
+            problem: if is_no_port { "no port" } else { problem },
+        }
+        .into()
+    })
+}
+
 /// Defines the methods of a builder for its field `lookup`, which is a [`LookupSettings`].
 macro_rules! lookup_methods {
     ($Builder:ident, $Config:ident, $actor:literal, $topic:literal, $Add:literal) => {

@@ -127,6 +127,18 @@ impl LookupdAddress {
         let mark = if self.query.is_empty() { "" } else { "?" };
         format!("{base}/{name}{mark}{}", self.query)
     }
+
+    /// Returns path and query of a request with parameters, as [`request`](Self::request).
+    pub(crate) fn request_with(&self, name: &str, parameters: &[(&str, &str)]) -> String {
+        let mut target = self.request(name);
+        let mut mark = if self.query.is_empty() { '?' } else { '&' };
+        for (name, value) in parameters {
+            let value = utf8_percent_encode(value, IN_QUERY);
+            target.push_str(&format!("{mark}{name}={value}"));
+            mark = '&';
+        }
+        target
+    }
 }
 
 impl fmt::Debug for LookupdAddress {

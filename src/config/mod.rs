@@ -56,7 +56,10 @@ pub use self::{
 };
 use self::{connection::ConnectionSettings, unknown::not_an_option};
 #[cfg(feature = "lookup")]
-pub(crate) use self::{lookup_settings::lookupd_address, lookupd_address::LookupdAddress};
+pub(crate) use self::{
+    lookup_settings::{lookupd_address, nsqd_http_address},
+    lookupd_address::LookupdAddress,
+};
 use crate::{
     conn::{Connector, SecretError},
     error::ConfigError,

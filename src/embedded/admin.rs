@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::{
     channel::Channel,
     handle::EmbeddedNsqd,
-    state::{Control, State},
+    state::{Control, Shared, State},
     text::valid_name,
     topic::Topic,
 };
@@ -100,12 +100,38 @@ impl EmbeddedNsqd {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let changed = change(&mut self.shared.state());
-        self.shared.changes.send_replace(());
-        changed
+        self.shared.change(change)
     }
 
     fn change_topic(&self, topic: &str, change: impl FnOnce(&mut Topic)) -> bool {
+        self.shared.change_topic(topic, change)
+    }
+
+    fn change_channel(
+        &self,
+        topic: &str,
+        channel: &str,
+        change: impl FnOnce(&mut Channel),
+    ) -> bool {
+        self.shared.change_channel(topic, channel, change)
+    }
+
+    fn close_consumers<'a>(&self, channels: impl Iterator<Item = &'a Channel>) {
+        let consumers: BTreeSet<u64> = channels.flat_map(|c| c.consumers.keys()).copied().collect();
+        self.control_some(|number| consumers.contains(&number), Control::Close);
+    }
+}
+
+/// Administration, for the handle and for the HTTP API.
+impl Shared {
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let changed = change(&mut self.state());
+        self.changes.send_replace(());
+        changed
+    }
+
+    /// Changes a topic. Returns whether it exists.
+    pub(super) fn change_topic(&self, topic: &str, change: impl FnOnce(&mut Topic)) -> bool {
         self.change(|state| {
             let Some(topic) = state.topics.get_mut(topic) else {
                 return false;
@@ -117,7 +143,8 @@ impl EmbeddedNsqd {
         })
     }
 
-    fn change_channel(
+    /// Changes a channel. Returns whether it exists.
+    pub(super) fn change_channel(
         &self,
         topic: &str,
         channel: &str,
@@ -128,10 +155,5 @@ impl EmbeddedNsqd {
             let channel = topic.and_then(|topic| topic.channels.get_mut(channel));
             channel.map(change).is_some()
         })
-    }
-
-    fn close_consumers<'a>(&self, channels: impl Iterator<Item = &'a Channel>) {
-        let consumers: BTreeSet<u64> = channels.flat_map(|c| c.consumers.keys()).copied().collect();
-        self.control_some(|number| consumers.contains(&number), Control::Close);
     }
 }

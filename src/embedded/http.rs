@@ -163,13 +163,27 @@ impl Response {
         }
     }
 
+    /// Returns the response to a request that has changed something.
+    pub(super) fn done() -> Self {
+        Self {
+            status: 200,
+            headers: "X-Nsq-Content-Type: nsq; version=1.0\r\n",
+            body: String::new(),
+        }
+    }
+
+    /// Returns an error with this code of nsqd.
+    pub(super) fn failure(status: u16, code: &str) -> Self {
+        Self {
+            status,
+            ..Self::json(&serde_json::json!({ "message": code }))
+        }
+    }
+
     /// Returns an error with NSQ's text for this status.
     pub(super) fn error(status: u16) -> Self {
         let text = reason(status).replace(' ', "_").to_ascii_uppercase();
-        Self {
-            status,
-            ..Self::json(&serde_json::json!({ "message": text }))
-        }
+        Self::failure(status, &text)
     }
 
     fn encode(&self, keep_alive: bool, with_body: bool) -> Vec<u8> {

@@ -1,4 +1,5 @@
-//! nsqd's HTTP API, as far as it exists here: `/ping`, `/info` and `/stats`.
+//! nsqd's HTTP API, as far as it exists here: `/ping`, `/info`, `/stats`, and in `http_admin` what
+//! changes topics and channels.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -7,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     channel::{Channel, Consumer},
     http::{Request, Response},
+    http_admin::Operation,
     state::{Connection, Shared, State},
     topic::Topic,
     upgrade::Compression,
@@ -41,7 +43,11 @@ pub(super) async fn answer(request: Request, shared: &Shared, addresses: Address
         ("/info", "GET") => Response::json(&info(shared, addresses)),
         ("/stats", "GET") => Response::json(&stats(&request, shared)),
         ("/ping" | "/info" | "/stats", _) => Response::error(405),
-        _ => Response::error(404),
+        (path, method) => match Operation::of(path) {
+            Some(operation) if method == "POST" => operation.answer(&request, shared),
+            Some(_) => Response::error(405),
+            None => Response::error(404),
+        },
     }
 }
 

@@ -106,6 +106,7 @@ mod faults;
 mod frame;
 mod handle;
 mod http;
+mod http_admin;
 mod http_api;
 mod identify;
 mod inspect;

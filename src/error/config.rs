@@ -29,7 +29,7 @@ impl ConfigError {
             #[cfg(feature = "rustls")]
             ConfigCause::Tls { .. } => None,
             #[cfg(feature = "lookup")]
-            ConfigCause::LookupdAddress { .. } => None,
+            ConfigCause::LookupdAddress { .. } | ConfigCause::NsqdHttpAddress { .. } => None,
             ConfigCause::Address { .. }
             | ConfigCause::Url { .. }
             | ConfigCause::Addresses(_)
@@ -117,6 +117,15 @@ pub(crate) enum ConfigCause {
          127.0.0.1:4161, or a URL"
     )]
     LookupdAddress {
+        address: String,
+        problem: &'static str,
+    },
+    #[cfg(feature = "lookup")]
+    #[error(
+        "address \"{address}\" of nsqd's HTTP port: {problem}; expected host:port, such as \
+         127.0.0.1:4151, or a URL"
+    )]
+    NsqdHttpAddress {
         address: String,
         problem: &'static str,
     },

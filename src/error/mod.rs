@@ -3,6 +3,8 @@
 
 mod add_member;
 mod add_nsqd;
+#[cfg(feature = "lookup")]
+mod admin;
 mod answer;
 mod config;
 mod connection;
@@ -13,8 +15,6 @@ mod publish;
 mod tls;
 mod wait;
 
-#[cfg(feature = "lookup")]
-pub use self::lookup::{AddLookupdError, LookupError};
 pub use self::{
     add_member::AddMemberError,
     add_nsqd::AddNsqdError,
@@ -25,5 +25,10 @@ pub use self::{
     publish::{ErrorKind, ErrorScope, PublishError},
     tls::TlsFailure,
     wait::WaitError,
+};
+#[cfg(feature = "lookup")]
+pub use self::{
+    admin::AdminError,
+    lookup::{AddLookupdError, LookupError},
 };
 pub(crate) use self::{config::ConfigCause, publish::Cause};

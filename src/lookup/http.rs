@@ -1,4 +1,4 @@
-//! GET requests to an nsqlookupd, over the connector and the TLS of this crate.
+//! HTTP requests without a body, over the connector and the TLS of this crate.
 
 use std::{
     cell::RefCell,
@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use hyper::{
-    Request, Uri,
+    Method, Request, Uri,
     body::{Body, Frame, Incoming, SizeHint},
     client::conn::http1::{self, SendRequest},
     header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue, LOCATION, USER_AGENT},
@@ -47,7 +47,9 @@ const ACCEPTED: &str = "application/vnd.nsq; version=1.0";
 
 /// A request.
 #[derive(Clone)]
-pub(crate) struct Get {
+pub(crate) struct Call {
+    /// GET or POST.
+    pub(crate) method: Method,
     pub(crate) stream: StreamOptions,
     /// Host and port.
     pub(crate) authority: Arc<str>,
@@ -74,7 +76,7 @@ pub(crate) struct Kept {
     first_bytes: Rc<RefCell<Vec<u8>>>,
 }
 
-impl Get {
+impl Call {
     /// Sends the request, on the connection `kept` if it is still usable. Returns the connection if
     /// it can be used again.
     ///
@@ -101,7 +103,8 @@ impl Get {
         if let Some(mut kept) = kept {
             let request = self.request(authorization.clone())?;
             match kept.send(request).await {
-                // The server has closed the connection meanwhile. A GET can be repeated.
+                // The server has closed the connection meanwhile. Only a GET uses it, which can be
+                // repeated.
                 Err(LookupError::Incomplete | LookupError::Connection(_)) => {}
                 sent => return Ok((sent?, kept.if_usable())),
             }
@@ -142,6 +145,7 @@ impl Get {
         let user_agent = HeaderValue::from_str(&self.user_agent)
             .unwrap_or_else(|_| HeaderValue::from_static("actix-nsq"));
         let mut request = Request::builder()
+            .method(self.method.clone())
             .uri(target)
             .header(HOST, &*self.authority)
             .header(USER_AGENT, user_agent)
@@ -269,7 +273,7 @@ fn wrong_server(first: &[u8]) -> Option<LookupError> {
         .then_some(LookupError::NsqdTcpPort)
 }
 
-/// The body of a GET.
+/// The body of a request.
 struct Empty;
 
 impl Body for Empty {

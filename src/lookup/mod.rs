@@ -56,6 +56,7 @@ mod state;
 pub(crate) use self::{
     answer::Query,
     discovery::{Change, Discovered, Discovery},
+    http::{Call, Response},
 };
 pub use self::{
     control::{AddLookupd, GetLookupState, Refresh, RemoveLookupd},

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use hyper::Method;
 use log::{Level, info, log, warn};
 
 use super::{
     answer::{Answer, Query, Skipped, nodes},
-    http::{Get, Kept, Response},
+    http::{Call, Kept, Response},
     state::{LookupEvent, LookupdState},
 };
 use crate::{
@@ -21,7 +22,7 @@ const MANY_FAILURES: u32 = 3;
 
 pub(super) struct Peer {
     pub(super) address: LookupdAddress,
-    get: Get,
+    get: Call,
     pub(super) kept: Option<Kept>,
     state: LookupdState,
     /// The level and the text of the last failure that was logged, until the next answer.
@@ -69,7 +70,7 @@ impl Peer {
     }
 
     /// Begins a query.
-    pub(super) fn begin(&mut self) -> (Get, Option<Kept>) {
+    pub(super) fn begin(&mut self) -> (Call, Option<Kept>) {
         self.state.queries += 1;
         (self.get.clone(), self.kept.take())
     }
@@ -187,8 +188,9 @@ pub(super) fn get(
     config: &LookupConfig,
     address: &LookupdAddress,
     target: String,
-) -> Result<Get, ConfigError> {
-    Ok(Get {
+) -> Result<Call, ConfigError> {
+    Ok(Call {
+        method: Method::GET,
         stream: config.stream_options(address)?,
         authority: Arc::clone(address.authority()),
         target,

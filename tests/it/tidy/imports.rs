@@ -16,6 +16,7 @@ const LAYERS: &[&str] = &[
     "config",
     "link",
     "lookup",
+    "admin",
     "runtime",
     "producer",
     "pool",
