@@ -8,8 +8,8 @@ use std::{
 };
 
 use actix_nsq::{
-    MultiPublish, Producer, Publish, PublishError, Topic,
-    actix::{self, Addr},
+    MultiPublish, Publish, PublishError, Topic,
+    actix::{self, Actor, Addr, Context, Handler},
 };
 use tokio::sync::{Notify, Semaphore};
 
@@ -49,9 +49,20 @@ struct Work {
     finished: Notify,
 }
 
-struct Caller {
+/// The actor that publishes: a producer or a pool.
+pub(crate) trait Publisher:
+    Actor<Context = Context<Self>> + Handler<Publish> + Handler<MultiPublish>
+{
+}
+
+impl<A> Publisher for A where
+    A: Actor<Context = Context<A>> + Handler<Publish> + Handler<MultiPublish>
+{
+}
+
+struct Caller<A: Publisher> {
     work: Rc<Work>,
-    producer: Addr<Producer>,
+    producer: Addr<A>,
     topic: Topic,
     mpub: Option<usize>,
 }
@@ -59,9 +70,9 @@ struct Caller {
 impl Callers {
     /// Spawns the tasks, which together publish this number of messages. They start with
     /// [`publish`](Self::publish).
-    pub(crate) async fn new(
+    pub(crate) async fn new<A: Publisher>(
         options: &Options,
-        producer: &Addr<Producer>,
+        producer: &Addr<A>,
         messages: u64,
         rate: Option<f64>,
     ) -> Result<Self, hdrhistogram::CreationError> {
@@ -119,7 +130,7 @@ impl Callers {
     }
 }
 
-impl Caller {
+impl<A: Publisher> Caller<A> {
     async fn publish(self) {
         let Self { work, .. } = &self;
         // Cannot fail: the semaphore is never closed.

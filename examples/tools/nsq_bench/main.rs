@@ -11,7 +11,8 @@
 //! ```
 //!
 //! * `--concurrency` sets the number of callers. Each is a task that publishes a message, awaits
-//!   its result, and takes the next. All callers share one producer and one connection.
+//!   its result, and takes the next. All callers share one producer and one connection, or, with
+//!   several `--nsqd-tcp-address`, one pool.
 //! * The measurement starts when the warm-up is complete, and ends with the last result. The
 //!   throughput counts the messages that are ok.
 //! * All messages share one body in memory, so callers copy nothing. `--bodies` takes the bodies
@@ -65,16 +66,21 @@ mod producer_opt;
 mod report;
 mod schedule;
 
-use std::{io, process::ExitCode};
+use std::{
+    io,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use actix_nsq::{
-    Producer, PublishError, WaitConnected,
-    actix::{Addr, Arbiter, System, SystemRunner},
+    PoolConfig, Producer, ProducerPool, PublishError, WaitConnected,
+    actix::{Addr, Arbiter, ArbiterHandle, MailboxError, System, SystemRunner},
+    pool,
     producer::GetStats,
 };
 
 use self::{
-    callers::Callers,
+    callers::{Callers, Publisher},
     measurement::Measurement,
     options::{Command, Options},
     report::Report,
@@ -101,16 +107,41 @@ fn main() -> ExitCode {
     }
 }
 
-/// Warms up, then publishes and measures.
+/// Starts a producer or a pool, and measures it.
 fn run(options: &Options) -> Result<Report, Box<dyn std::error::Error>> {
     let system = System::new();
-    let (producer, arbiter) = system.block_on(connect(options))?;
-    let callers =
-        |messages, rate| system.block_on(Callers::new(options, &producer, messages, rate));
+    let arbiter = options.other_arbiter.then(Arbiter::new);
+    let handle = arbiter.as_ref().map(Arbiter::handle);
+    let report = if let Some(config) = &options.pool {
+        let pool = system.block_on(connect_pool(config.clone(), handle))?;
+        let commands = || {
+            let stats = system.block_on(pool.send(pool::GetStats))?;
+            Ok(stats.members.iter().map(|it| it.producer.commands).sum())
+        };
+        measure(options, &system, &pool, commands)?
+    } else {
+        let producer = system.block_on(connect(options, handle))?;
+        let commands = || Ok(system.block_on(producer.send(GetStats))?.commands);
+        measure(options, &system, &producer, commands)?
+    };
+    if let Some(arbiter) = arbiter {
+        arbiter.stop();
+    }
+    Ok(report)
+}
+
+/// Warms up, then publishes and measures. `commands` returns how many were sent so far.
+fn measure<A: Publisher>(
+    options: &Options,
+    system: &SystemRunner,
+    producer: &Addr<A>,
+    commands: impl Fn() -> Result<u64, MailboxError>,
+) -> Result<Report, Box<dyn std::error::Error>> {
+    let callers = |messages, rate| system.block_on(Callers::new(options, producer, messages, rate));
     // Buffers grow in the first half of the warm-up; allocations are counted in the second half.
     let counted = options.warmup / 2;
     let warm_up = |messages| -> Result<u64, Box<dyn std::error::Error>> {
-        let ((measurement, _), allocations) = publish(&system, callers(messages, None)?)?;
+        let ((measurement, _), allocations) = publish(system, callers(messages, None)?)?;
         match measurement.failed() {
             0 => Ok(allocations),
             _ => Err(format!("the warm-up failed: {}", measurement.failures()).into()),
@@ -119,12 +150,12 @@ fn run(options: &Options) -> Result<Report, Box<dyn std::error::Error>> {
     warm_up(options.warmup - counted)?;
     let allocations = warm_up(counted)?;
     let callers = callers(options.messages, options.rate)?;
-    let before = system.block_on(producer.send(GetStats))?;
+    let before = commands()?;
     let cpu_before = report::process_time();
     let (measurements, allocations) = match counted {
-        0 => publish(&system, callers).map(|(measured, all)| (measured, all as f64)),
+        0 => publish(system, callers).map(|(measured, all)| (measured, all as f64)),
         // Counting takes a tenth of the time of a publish.
-        _ => publish_uncounted(&system, callers).map(|measured| (measured, allocations as f64)),
+        _ => publish_uncounted(system, callers).map(|measured| (measured, allocations as f64)),
     }?;
     let cpu_time = report::process_time() - cpu_before;
     let (measurement, beside) = measurements;
@@ -133,12 +164,8 @@ fn run(options: &Options) -> Result<Report, Box<dyn std::error::Error>> {
     } else {
         counted
     };
-    let after = system.block_on(producer.send(GetStats))?;
-    let commands = after.commands - before.commands;
-    let same_thread = arbiter.is_none();
-    if let Some(arbiter) = arbiter {
-        arbiter.stop();
-    }
+    let commands = commands()? - before;
+    let same_thread = !options.other_arbiter;
     Ok(Report::new(
         options,
         (&measurement, &beside),
@@ -166,15 +193,17 @@ fn publish_uncounted(system: &SystemRunner, callers: Callers) -> io::Result<Meas
 }
 
 /// Starts a producer, with `--other-arbiter` on a new arbiter, and waits until it is connected.
-async fn connect(options: &Options) -> Result<(Addr<Producer>, Option<Arbiter>), PublishError> {
+async fn connect(
+    options: &Options,
+    arbiter: Option<ArbiterHandle>,
+) -> Result<Addr<Producer>, PublishError> {
     let config = options.config.clone();
     let (dial, handshake) = (
         config.connection().dial_timeout(),
         config.connection().handshake_timeout(),
     );
-    let arbiter = options.other_arbiter.then(Arbiter::new);
     let producer = match &arbiter {
-        Some(arbiter) => Producer::start_in_arbiter(&arbiter.handle(), config),
+        Some(arbiter) => Producer::start_in_arbiter(arbiter, config),
         None => Producer::start(config),
     };
     // A little longer than the dial, so that its error is known.
@@ -187,5 +216,29 @@ async fn connect(options: &Options) -> Result<(Addr<Producer>, Option<Arbiter>),
         let timeout = handshake;
         producer.send(WaitConnected { timeout }).await??;
     }
-    Ok((producer, arbiter))
+    Ok(producer)
+}
+
+/// Starts a pool, and waits until all members are connected.
+async fn connect_pool(
+    config: PoolConfig,
+    arbiter: Option<ArbiterHandle>,
+) -> Result<Addr<ProducerPool>, Box<dyn std::error::Error>> {
+    let timeout = config.connection().dial_timeout() + config.connection().handshake_timeout();
+    let end = Instant::now() + timeout;
+    let pool = match &arbiter {
+        Some(arbiter) => ProducerPool::start_in_arbiter(arbiter, config),
+        None => ProducerPool::start(config),
+    };
+    pool.send(WaitConnected { timeout }).await??;
+    loop {
+        let state = pool.send(pool::GetState).await?;
+        if state.up == state.members {
+            return Ok(pool);
+        }
+        if Instant::now() > end {
+            return Err(format!("after {timeout:?} the pool is {state}").into());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

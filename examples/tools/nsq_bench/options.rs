@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use actix_nsq::{ConfigError, NameError, ProducerConfig, Topic};
+use actix_nsq::{ConfigError, NameError, PoolConfig, ProducerConfig, Topic};
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 use crate::{arguments, bodies::Bodies, consume, producer_opt::producer_opt};
@@ -58,9 +58,9 @@ impl Command {
 
 #[derive(Debug, clap::Args)]
 struct Publish {
-    /// Address of nsqd
+    /// Address of nsqd; given several times, a pool of producers publishes
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4150")]
-    nsqd_tcp_address: String,
+    nsqd_tcp_address: Vec<String>,
 
     /// Topic to publish to; with the suffix #ephemeral nsqd keeps it in memory
     #[arg(long)]
@@ -122,7 +122,10 @@ struct Publish {
 /// The command line of `publish`.
 #[derive(Debug)]
 pub(crate) struct Options {
+    /// Of a single producer: for the first nsqd.
     pub(crate) config: ProducerConfig,
+    /// Of a pool, if there are several nsqds.
+    pub(crate) pool: Option<PoolConfig>,
     pub(crate) topics: Vec<Topic>,
     pub(crate) bodies: Bodies,
     pub(crate) concurrency: usize,
@@ -152,6 +155,7 @@ impl Options {
 
     fn new(flags: Publish) -> Result<Self, String> {
         let config = config(&flags).map_err(|error| error.to_string())?;
+        let pool = pool(&flags).map_err(|error| error.to_string())?;
         let bodies = match &flags.bodies {
             Some(file) => Bodies::of_file(file)?,
             None => Bodies::of_size(flags.size),
@@ -181,6 +185,7 @@ impl Options {
         Ok(Self {
             topics: topic_names(&flags.topic, topics).map_err(|error| error.to_string())?,
             config,
+            pool,
             bodies,
             concurrency: callers,
             messages: flags.messages,
@@ -194,16 +199,37 @@ impl Options {
     }
 }
 
-fn config(flags: &Publish) -> Result<ProducerConfig, ConfigError> {
+/// The name of this program, as nsqd shows it.
+fn user_agent() -> String {
     let version = env!("CARGO_PKG_VERSION");
-    let builder = ProducerConfig::builder(&flags.nsqd_tcp_address)
-        .user_agent(format!("nsq_bench/{version} actix-nsq/{version}"))
+    format!("nsq_bench/{version} actix-nsq/{version}")
+}
+
+fn config(flags: &Publish) -> Result<ProducerConfig, ConfigError> {
+    let address = flags.nsqd_tcp_address.first().map_or("", String::as_str);
+    let builder = ProducerConfig::builder(address)
+        .user_agent(user_agent())
         .auto_batch(!flags.no_batching);
     flags
         .producer_opt
         .iter()
         .try_fold(builder, |builder, (name, value)| builder.set(name, value))?
         .build()
+}
+
+fn pool(flags: &Publish) -> Result<Option<PoolConfig>, ConfigError> {
+    if flags.nsqd_tcp_address.len() < 2 {
+        return Ok(None);
+    }
+    let builder = PoolConfig::builder(&flags.nsqd_tcp_address)
+        .user_agent(user_agent())
+        .auto_batch(!flags.no_batching);
+    flags
+        .producer_opt
+        .iter()
+        .try_fold(builder, |builder, (name, value)| builder.set(name, value))?
+        .build()
+        .map(Some)
 }
 
 /// A single name, or several with a number before the suffix.
