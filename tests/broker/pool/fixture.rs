@@ -161,7 +161,8 @@ impl OpenLoad {
                     let request = pool.send(publish(number));
                     let answers = Rc::clone(&answers);
                     actix_rt::spawn(async move {
-                        let result = request.await.map_err(PublishError::from).flatten();
+                        let result = request.await.map_err(PublishError::from);
+                        let result = result.and_then(|answer| answer);
                         let after = sent.elapsed();
                         answers.borrow_mut().push(Answer {
                             number,
