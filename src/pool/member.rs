@@ -79,9 +79,12 @@ impl PoolMember {
         self.view.outstanding.get().saturating_add(on_the_way)
     }
 
-    /// Whether it has answered everything that it was given.
+    /// Whether it has answered everything that it was given, and nothing is on its way back.
     pub(super) fn is_idle(&self) -> bool {
-        self.view.is_idle.get() && self.moved_to == self.view.taken_in.get()
+        let view = &self.view;
+        view.is_idle.get()
+            && self.moved_to == view.taken_in.get()
+            && self.moved_from == view.given_back.get()
     }
 
     pub(super) fn observed(&self) -> Observed {

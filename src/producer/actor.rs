@@ -242,7 +242,7 @@ impl Producer {
         }
         let given_back = queue.pooled().map(Pooled::take_given_back);
         if let Some(given_back) = given_back.filter(|given_back| !given_back.is_empty()) {
-            membership.report(MemberReport::GivenBack(given_back));
+            membership.give_back(given_back);
         }
         membership.view.is_up.set(state == LinkState::Connected);
         membership.view.show(&mut queue);

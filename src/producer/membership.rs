@@ -64,6 +64,8 @@ pub(crate) struct MemberView {
     pub(crate) answers: Cell<(u64, Duration)>,
     /// Number of publishes that it has taken in.
     pub(crate) taken_in: Cell<u64>,
+    /// Number of publishes that it has given back.
+    pub(crate) given_back: Cell<u64>,
     pub(crate) counters: Cell<Counters>,
     /// The memory of the list that it has taken in last, for the next one.
     pub(crate) spare: RefCell<Option<Moving<ReplyTo>>>,
@@ -79,6 +81,7 @@ impl MemberView {
             oldest: Cell::new(None),
             answers: Cell::new((0, Duration::ZERO)),
             taken_in: Cell::new(0),
+            given_back: Cell::new(0),
             counters: Cell::new(Counters::default()),
             spare: RefCell::default(),
         }
@@ -122,6 +125,13 @@ impl Membership {
             report,
         });
         true
+    }
+
+    /// Gives publishes back to the pool.
+    pub(super) fn give_back(&self, publishes: Moving<ReplyTo>) {
+        let given_back = &self.view.given_back;
+        given_back.set(given_back.get() + publishes.len() as u64);
+        self.report(MemberReport::GivenBack(publishes));
     }
 
     /// Whether the pool can take publishes back.
