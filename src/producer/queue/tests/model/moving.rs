@@ -11,7 +11,7 @@ impl World<'_> {
         self.queue.give_back();
         self.finish_jobs();
         self.moving = self.queue.pooled().expect("a member").take_given_back();
-        let ids: Vec<_> = self.moving.iter_mut().map(|moved| id(moved)).collect();
+        let ids: Vec<_> = self.moving.iter_mut().map(id).collect();
         for topic in self.kind.topics {
             let of_topic = ids.iter().filter(|id| {
                 let publish = &self.publishes[**id];
