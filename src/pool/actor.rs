@@ -40,9 +40,9 @@ use crate::{
 
 /// Publishes to several nsqds: one of them gets each publish.
 ///
-/// Start it, keep its address, and send it the messages that a [`Producer`] handles. Its members
-/// are producers. If one is not connected, slow or unable to store, the others get its publishes,
-/// as far as it has certainly not stored them.
+/// Start it, keep its address, and send it the messages that a [`Producer`](crate::Producer)
+/// handles. Its members are producers. If one is not connected, slow or unable to store, the
+/// others get its publishes, as far as it has certainly not stored them.
 ///
 /// The pool stops when its last address is dropped and everything it accepted is answered. When the
 /// System ends before, for example because `main` returns, queued publishes are lost: send a
