@@ -23,6 +23,7 @@ mod fixture;
 mod harness;
 mod load;
 
+mod admin;
 mod auth;
 mod backpressure;
 mod batching;
@@ -54,6 +55,7 @@ fn main() {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     arguments.test_threads.get_or_insert(2 * cores);
     let modules = [
+        admin::scenarios(),
         auth::scenarios(),
         backpressure::scenarios(),
         batching::scenarios(),
