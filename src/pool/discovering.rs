@@ -1,10 +1,16 @@
 //! What a pool keeps for its discovery.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use log::warn;
 
 use crate::{
+    error::ConnectionError,
     link::{ConnectionEvent, Subscribers},
-    lookup::{Discovery, LookupEvent},
+    lookup::{Discovery, LookupEvent, Node},
 };
 
 /// What a pool keeps for its discovery.
@@ -13,31 +19,46 @@ pub(super) struct Discovering {
     /// `None`: there was no nsqlookupd yet, or a drain has begun.
     pub(super) discovery: Option<Discovery>,
     pub(super) observers: Subscribers<LookupEvent>,
-    /// More members were named than the pool may have.
-    pub(super) has_too_many: bool,
+    /// Nodes that are named while the pool has as many members as it may have.
+    pub(super) waiting: BTreeMap<Arc<str>, Node>,
+    /// Members whose names cannot be resolved, as was reported.
+    pub(super) unresolvable: BTreeSet<Arc<str>>,
 }
 
 impl Discovering {
     /// Ends the discovery.
     pub(super) fn end(&mut self) {
         self.discovery = None;
+        self.waiting.clear();
     }
 
     /// The program removes a member.
-    pub(super) fn on_removed(&self, address: &Arc<str>) {
+    pub(super) fn on_removed(&mut self, address: &Arc<str>) {
+        self.waiting.remove(address);
         if let Some(discovery) = &self.discovery {
             discovery.ignore(Arc::clone(address));
         }
     }
 
     /// The connection to a discovered member has changed.
-    pub(super) fn on_event(&self, address: &Arc<str>, event: &ConnectionEvent) {
+    pub(super) fn on_event(&mut self, address: &Arc<str>, event: &ConnectionEvent) {
         let Some(discovery) = &self.discovery else {
             return;
         };
         match event {
             ConnectionEvent::Connected { .. } => discovery.connected(Arc::clone(address)),
             ConnectionEvent::Disconnected { .. } => discovery.lost(Arc::clone(address)),
+            ConnectionEvent::BackingOff {
+                reason: Some(error @ ConnectionError::Resolve { .. }),
+                ..
+            } if self.unresolvable.insert(Arc::clone(address)) => {
+                let event = LookupEvent::Unresolvable {
+                    address: Arc::clone(address),
+                    error: error.clone(),
+                };
+                warn!("{event}");
+                self.observers.emit(&event);
+            }
             _ => {}
         }
     }

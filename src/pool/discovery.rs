@@ -1,5 +1,7 @@
 //! The pool's use of a discovery: which nsqds are members.
 
+use std::sync::Arc;
+
 use actix::{AsyncContext, Context, Handler, ResponseFuture};
 use log::warn;
 
@@ -36,17 +38,31 @@ impl ProducerPool {
                 Ok(config) => self.add_member(config, true, ctx),
                 Err(problem) => return warn!("{node}: not added to the pool: {problem}"),
             };
-            if let Err(error @ AddMemberError::TooMany { .. }) = &added
-                && !std::mem::replace(&mut self.discovering.has_too_many, true)
-            {
-                warn!("{node}: not added to the pool: {error}");
+            if let Err(error @ AddMemberError::TooMany { .. }) = &added {
+                let waiting = &mut self.discovering.waiting;
+                if waiting.is_empty() {
+                    warn!("{node}: not added to the pool: {error}");
+                }
+                waiting.insert(Arc::clone(&node.address), node.clone());
             }
         }
         self.set_topics(node);
     }
 
+    /// Adds the nodes that were named while the pool was full, as far as there is capacity now.
+    pub(super) fn admit_waiting(&mut self, ctx: &mut Context<Self>) {
+        while self.has_capacity()
+            && let Some((_, node)) = self.discovering.waiting.pop_first()
+        {
+            self.on_named(&node, ctx);
+        }
+    }
+
     /// A topic that is tombstoned on a node is not published there.
     fn set_topics(&mut self, node: &Node) {
+        if let Some(waiting) = self.discovering.waiting.get_mut(&node.address) {
+            waiting.clone_from(node);
+        }
         if let Some(slot) = self.members.by_address(&node.address) {
             let topics = node.topics.iter().filter(|it| it.is_tombstoned);
             let topics = topics.map(|it| it.topic.clone()).collect();
@@ -56,6 +72,8 @@ impl ProducerPool {
 
     /// Forgets a discovered member whose connection is down.
     fn on_dropped(&mut self, address: &str, ctx: &mut Context<Self>) {
+        self.discovering.waiting.remove(address);
+        self.discovering.unresolvable.remove(address);
         let Some(slot) = self.members.by_address(address) else {
             return;
         };
@@ -65,7 +83,6 @@ impl ProducerPool {
             return;
         }
         if let Some((id, producer)) = self.begin_removal(slot) {
-            self.discovering.has_too_many = false;
             self.drain_member(id, &producer, ctx);
         }
     }

@@ -103,16 +103,20 @@ impl ProducerPool {
             }
             return Err(AddMemberError::AlreadyMember { address: address() });
         }
-        let staying = self.members.iter().filter(|(_, member)| !member.is_leaving);
-        let max = self.config.max_members();
-        if staying.count() >= max || self.members.free_slot() >= MAX_MEMBERS {
+        if !self.has_capacity() {
             return Err(AddMemberError::TooMany {
                 address: address(),
-                max,
+                max: self.config.max_members(),
             });
         }
         self.start_member(config, is_discovered, ctx);
         Ok(())
+    }
+
+    /// Whether it may have one more member.
+    pub(super) fn has_capacity(&self) -> bool {
+        let staying = self.members.iter().filter(|(_, member)| !member.is_leaving);
+        staying.count() < self.config.max_members() && self.members.free_slot() < MAX_MEMBERS
     }
 
     pub(super) fn start_member(
@@ -165,17 +169,23 @@ impl ProducerPool {
         ctx: &mut Context<Self>,
     ) {
         let drained = producer.send(Drain::new(Duration::ZERO)).into_actor(self);
-        ctx.spawn(drained.map(move |_, pool: &mut Self, _| pool.end_removal(id)));
+        ctx.spawn(drained.map(move |_, pool: &mut Self, ctx| {
+            pool.end_removal(id, ctx);
+        }));
     }
 
     /// Removes a member for good: its producer is drained.
-    pub(super) fn end_removal(&mut self, id: MemberId) {
+    pub(super) fn end_removal(&mut self, id: MemberId, ctx: &mut Context<Self>) {
         let slot = self.members.by_id(id);
         if let Some(member) = slot.and_then(|slot| self.members.remove(slot)) {
             self.removed = self.removed.plus(member.view.counters.get());
             let address = member.address;
             self.observers.pool.emit(&PoolEvent::Removed { address });
         }
+        #[cfg(feature = "lookup")]
+        self.admit_waiting(ctx);
+        #[cfg(not(feature = "lookup"))]
+        let _ = ctx;
     }
 }
 
@@ -204,8 +214,8 @@ impl Handler<RemoveMember> for ProducerPool {
             return Box::pin(fut::ready(None));
         };
         let drained = producer.send(Drain::new(timeout)).into_actor(self);
-        Box::pin(drained.map(move |report, pool: &mut Self, _| {
-            pool.end_removal(id);
+        Box::pin(drained.map(move |report, pool: &mut Self, ctx| {
+            pool.end_removal(id, ctx);
             report.ok()
         }))
     }

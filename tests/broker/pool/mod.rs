@@ -1,5 +1,7 @@
 //! A pool of producers over several nsqds.
 
+mod answers;
+mod discovery;
 mod failover;
 mod fixture;
 mod membership;
@@ -10,6 +12,8 @@ use crate::harness::Scenario;
 
 pub fn scenarios() -> Vec<Scenario> {
     [
+        answers::scenarios(),
+        discovery::scenarios(),
         failover::scenarios(),
         membership::scenarios(),
         rejection::scenarios(),
