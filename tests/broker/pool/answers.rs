@@ -29,6 +29,9 @@ pub fn scenarios() -> Vec<Scenario> {
     ]
 }
 
+/// Switches a fault on.
+type Fault = fn(LookupdFaults<'_>);
+
 /// An answer of `/nodes` with nodes of these hosts and ports.
 fn nodes(nodes: impl IntoIterator<Item = (String, String)>) -> String {
     let mut json = String::from(r#"{"producers":["#);
@@ -50,7 +53,7 @@ async fn wrong_answers_cost_no_member(lookupd: Lookupd) {
     let broker = registered(lookupd.kind(), &lookupd).await;
     let pool = start(config(&[lookupd.http_address()]));
     until_members(&pool, &[&broker]).await;
-    let faults: [(&str, fn(LookupdFaults<'_>)); 8] = [
+    let faults: [(&str, Fault); 8] = [
         ("500", |it| it.respond(500, "")),
         ("503", |it| it.respond(503, r#"{"message":"OVERLOADED"}"#)),
         ("other JSON", |it| it.respond(200, r#"{"producers":7}"#)),
