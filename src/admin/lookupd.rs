@@ -97,8 +97,8 @@ impl Lookupd {
         self.client.post("topic/create", &parameters).await
     }
 
-    /// Forgets a topic and its channels. Succeeds if it is unknown. No nsqd deletes it, and it returns
-    /// with the next connection of an nsqd that has it.
+    /// Forgets a topic and its channels. Succeeds if it is unknown. No nsqd deletes it, and it
+    /// returns with the next connection of an nsqd that has it.
     ///
     /// # Errors
     ///

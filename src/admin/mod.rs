@@ -2,7 +2,7 @@
 //! channels, and statistics.
 //!
 //! [`Nsqd`] is for one nsqd, [`Lookupd`] for one nsqlookupd. Both are cheap to clone. A request
-//! opens a connection of its own, and is repeated by nobody.
+//! opens a connection of its own, and is not retried.
 //!
 //! A channel gets the messages that are published after it exists. So create it at every nsqd
 //! before the first publish:

@@ -85,7 +85,8 @@ impl Nsqd {
     ///
     /// # Errors
     ///
-    /// [`AdminError`] if not; [`Rejected`](AdminError::Rejected) has the reason of an unhealthy nsqd.
+    /// [`AdminError`] if not; [`Rejected`](AdminError::Rejected) has the reason of an unhealthy
+    /// nsqd.
     ///
     /// # Cancel safety
     ///
@@ -179,7 +180,8 @@ impl Nsqd {
         self.client.post("topic/empty", &parameters).await
     }
 
-    /// Pauses a topic: what is published is stored, and reaches no channel. Succeeds if it is paused.
+    /// Pauses a topic: what is published is stored, and reaches no channel. Succeeds if it is
+    /// paused.
     ///
     /// # Errors
     ///

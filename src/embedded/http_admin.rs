@@ -123,7 +123,7 @@ fn close_consumers<'a>(state: &State, channels: impl Iterator<Item = &'a Channel
         .flat_map(|it| it.consumers.keys())
         .copied()
         .collect();
-    // Nobody waits until it is done.
+    // The end of the change is not waited for.
     let (done, _) = mpsc::channel();
     for number in consumers {
         let connection = state.connections.get(&number);

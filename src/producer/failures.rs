@@ -28,7 +28,8 @@ const LOG_INTERVAL: Duration = Duration::from_secs(1);
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct PublishFailure {
-    /// Address of the nsqd, as it was configured; the name of the pool if no member had the publish.
+    /// Address of the nsqd, as it was configured; the name of the pool if no member had the
+    /// publish.
     pub address: Arc<str>,
     /// The message; it can be published again.
     pub publish: AnyPublish,
