@@ -77,7 +77,7 @@ impl fmt::Display for PoolEvent {
             Self::Suspect { address } => write!(f, "{address}: suspect"),
             Self::Recovered { address } => write!(f, "{address}: recovered"),
             Self::NoneUp => f.write_str("no member of the pool is connected"),
-            Self::UpAgain => f.write_str("a member of the pool is connected again"),
+            Self::UpAgain => f.write_str("a member of the pool is connected"),
             Self::Draining => f.write_str("the pool is draining"),
             Self::Drained { report } => write!(f, "the pool is drained: {report}"),
         }

@@ -139,7 +139,7 @@ impl Disconnect {
                 return;
             };
             if publish.reply.is_none() {
-                accounting.release_one(&publish);
+                accounting.release_one(publish);
                 queue.remove_next();
                 continue;
             }

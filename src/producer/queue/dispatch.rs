@@ -72,7 +72,7 @@ pub(super) fn select_batch<R: Reply>(
         if let Some(cause) = publish.obstacle(bounds.server_limits, bounds.now) {
             let error = PublishError::new(cause, publish.not_written());
             accounting.answer(publish, Err(error));
-            accounting.release_one(&publish);
+            accounting.release_one(publish);
             budget.spend(1);
             queue.remove_next();
             selection.has_discarded = true;

@@ -127,7 +127,7 @@ impl Sweep {
             // In flight it leaves when nsqd responds to its command.
             let stays = in_flight || publish.reply.is_some();
             if !stays {
-                accounting.release_one(&publish);
+                accounting.release_one(publish);
             }
             stays
         });

@@ -111,7 +111,7 @@ fn members_are_added_and_removed() {
             shown,
             [
                 "a:1: added to the pool",
-                "a member of the pool is connected again",
+                "a member of the pool is connected",
                 "b:1: added to the pool",
                 "b:1: removed from the pool",
             ]
@@ -237,9 +237,9 @@ fn pool_reports_when_no_member_is_up_and_when_one_is() {
         assert_eq!(
             shown,
             [
-                "a member of the pool is connected again",
+                "a member of the pool is connected",
                 "no member of the pool is connected",
-                "a member of the pool is connected again",
+                "a member of the pool is connected",
             ]
         );
     });

@@ -297,7 +297,7 @@ fn publishes_wait_in_the_pool_while_no_member_is_up() {
                 "a:1: added to the pool",
                 "b:1: added to the pool",
                 "no member of the pool is connected",
-                "a member of the pool is connected again",
+                "a member of the pool is connected",
             ]
         );
     });
