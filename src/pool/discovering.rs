@@ -40,6 +40,13 @@ impl Discovering {
         }
     }
 
+    /// A discovered member that is named is connected already.
+    pub(super) fn on_up(&self, address: &Arc<str>) {
+        if let Some(discovery) = &self.discovery {
+            discovery.connected(Arc::clone(address));
+        }
+    }
+
     /// The connection to a discovered member has changed.
     pub(super) fn on_event(&mut self, address: &Arc<str>, event: &ConnectionEvent) {
         let Some(discovery) = &self.discovery else {

@@ -33,7 +33,14 @@ impl ProducerPool {
 
     /// Adds a member that was named, or notes that it is named again.
     fn on_named(&mut self, node: &Node, ctx: &mut Context<Self>) {
-        if self.members.by_address(&node.address).is_none() {
+        if let Some(slot) = self.members.by_address(&node.address) {
+            if let Some(member) = self.members.get_mut(slot) {
+                member.is_dropped = false;
+                if member.is_discovered && member.view.is_up.get() {
+                    self.discovering.on_up(&member.key);
+                }
+            }
+        } else {
             let added = match self.config.member(&node.address) {
                 Ok(config) => self.add_member(config, true, ctx),
                 Err(problem) => return warn!("{node}: not added to the pool: {problem}"),
@@ -78,10 +85,18 @@ impl ProducerPool {
             return;
         };
         let member = self.members.get_mut(slot);
-        // The connection may have been made since the decision: then it is kept.
-        if member.is_none_or(|member| !member.is_discovered || member.view.is_up.get()) {
+        let Some(member) = member.filter(|member| member.is_discovered) else {
             return;
+        };
+        // The connection may have been made since the decision: then it is kept until it is lost.
+        member.is_dropped = true;
+        if !member.view.is_up.get() {
+            self.remove_dropped(slot, ctx);
         }
+    }
+
+    /// Removes a member that no nsqlookupd names any more.
+    pub(super) fn remove_dropped(&mut self, slot: usize, ctx: &mut Context<Self>) {
         if let Some((id, producer)) = self.begin_removal(slot) {
             self.drain_member(id, &producer, ctx);
         }

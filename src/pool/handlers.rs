@@ -102,18 +102,24 @@ impl ProducerPool {
 impl Handler<FromMember> for ProducerPool {
     type Result = ();
 
-    fn handle(&mut self, FromMember { member, report }: FromMember, _: &mut Context<Self>) {
+    fn handle(&mut self, FromMember { member, report }: FromMember, ctx: &mut Context<Self>) {
         let now = self.burst.on_connection_message();
         let slot = self.members.by_id(member);
         match report {
-            MemberReport::Connection(event) => self.on_connection_event(slot, event, now),
+            MemberReport::Connection(event) => self.on_connection_event(slot, event, now, ctx),
             MemberReport::GivenBack(publishes) => self.on_given_back(slot, publishes, now),
         }
     }
 }
 
 impl ProducerPool {
-    fn on_connection_event(&mut self, slot: Option<usize>, event: ConnectionEvent, now: Instant) {
+    fn on_connection_event(
+        &mut self,
+        slot: Option<usize>,
+        event: ConnectionEvent,
+        now: Instant,
+        ctx: &mut Context<Self>,
+    ) {
         self.observers.connection.emit(&event);
         let Some(slot) = slot else { return };
         let Some(member) = self.members.get_mut(slot) else {
@@ -140,7 +146,15 @@ impl ProducerPool {
             } => self.last_error = Some(reason.clone()),
             _ => {}
         }
+        let is_lost = matches!(event, ConnectionEvent::Disconnected { .. });
+        let is_removed = is_lost && member.is_dropped && !member.is_leaving;
         member.event = event;
+        #[cfg(feature = "lookup")]
+        if is_removed {
+            self.remove_dropped(slot, ctx);
+        }
+        #[cfg(not(feature = "lookup"))]
+        let _ = (is_removed, ctx);
     }
 
     fn on_given_back(&mut self, slot: Option<usize>, mut moved: Moving<ReplyTo>, now: Instant) {

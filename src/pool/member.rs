@@ -26,6 +26,8 @@ pub(super) struct PoolMember {
     pub(super) producer: Addr<Producer>,
     pub(super) view: Rc<MemberView>,
     pub(super) is_discovered: bool,
+    /// No nsqlookupd names it any more: it is removed when its connection is lost.
+    pub(super) is_dropped: bool,
     /// It is being removed, and gets no publish.
     pub(super) is_leaving: bool,
     /// The latest event about it was that it is suspect.
@@ -62,6 +64,7 @@ impl PoolMember {
             producer,
             view,
             is_discovered,
+            is_dropped: false,
             is_leaving: false,
             was_suspect: false,
             moved_to: 0,

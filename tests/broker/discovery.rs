@@ -247,7 +247,10 @@ async fn functions_return_nodes_and_topics(lookupd: Lookupd) {
     assert_eq!(*nodes[0].address, broker.address().await);
     assert_eq!(nodes[0].version, lookupd.kind().version().to_string());
     assert_eq!(nodes[0].topics[0].topic, topic);
-    assert_eq!(lookup::topics(&config).await.unwrap(), std::slice::from_ref(&topic));
+    assert_eq!(
+        lookup::topics(&config).await.unwrap(),
+        std::slice::from_ref(&topic)
+    );
     let found = lookup::lookup(&config, &topic).await.unwrap();
     assert_eq!(found[0].address, nodes[0].address);
 }
