@@ -6,7 +6,7 @@ use actix::Addr;
 
 use super::{
     event::MoveReason,
-    route::{Observed, Router},
+    route::{MAX_MEMBERS, Observed, Router},
     stats::{Member, MemberState},
 };
 use crate::{
@@ -131,39 +131,46 @@ impl PoolMember {
 
 /// All members, by their slots.
 #[derive(Default)]
-pub(super) struct Members(Vec<Option<PoolMember>>);
+pub(super) struct Members {
+    slots: Vec<Option<PoolMember>>,
+    /// Where the search for a free slot begins: a publish remembers for a second which slots it was
+    /// at, so a slot is not used again at once.
+    next: usize,
+}
 
 impl Members {
-    /// Returns a slot that is not used.
+    /// Returns a slot that is not used; [`MAX_MEMBERS`] if there is none.
     pub(super) fn free_slot(&self) -> usize {
-        let free = self.0.iter().position(Option::is_none);
-        free.unwrap_or(self.0.len())
+        let is_free = |slot: &usize| self.slots.get(*slot).is_none_or(Option::is_none);
+        let mut slots = (self.next..MAX_MEMBERS).chain(0..self.next);
+        slots.find(is_free).unwrap_or(MAX_MEMBERS)
     }
 
     pub(super) fn insert(&mut self, slot: usize, member: PoolMember) {
-        if self.0.len() <= slot {
-            self.0.resize_with(slot + 1, || None);
+        self.next = (slot + 1) % MAX_MEMBERS;
+        if self.slots.len() <= slot {
+            self.slots.resize_with(slot + 1, || None);
         }
-        if let Some(place) = self.0.get_mut(slot) {
+        if let Some(place) = self.slots.get_mut(slot) {
             *place = Some(member);
         }
     }
 
     pub(super) fn remove(&mut self, slot: usize) -> Option<PoolMember> {
-        self.0.get_mut(slot)?.take()
+        self.slots.get_mut(slot)?.take()
     }
 
     pub(super) fn get_mut(&mut self, slot: usize) -> Option<&mut PoolMember> {
-        self.0.get_mut(slot)?.as_mut()
+        self.slots.get_mut(slot)?.as_mut()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &PoolMember)> + Clone {
-        let members = self.0.iter().enumerate();
+        let members = self.slots.iter().enumerate();
         members.filter_map(|(slot, member)| Some((slot, member.as_ref()?)))
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut PoolMember)> {
-        let members = self.0.iter_mut().enumerate();
+        let members = self.slots.iter_mut().enumerate();
         members.filter_map(|(slot, member)| Some((slot, member.as_mut()?)))
     }
 
@@ -186,7 +193,7 @@ impl Members {
 
     /// Sends each member the publishes that were routed to it: one message per burst.
     pub(super) fn send(&mut self) {
-        self.0.iter_mut().flatten().for_each(PoolMember::send);
+        self.slots.iter_mut().flatten().for_each(PoolMember::send);
     }
 }
 
