@@ -77,7 +77,8 @@ struct Known {
     patience: Duration,
     /// It is slow, or has failed, and has answered nothing in its usual time since.
     is_suspect: bool,
-    /// When it became suspect, or got its latest probe.
+    /// When it failed, or got its latest probe. One that is slow is probed as soon as it has answered
+    /// everything.
     probed: Option<Instant>,
     /// Since when it is up and trusted.
     usable_since: Option<Instant>,
@@ -298,7 +299,6 @@ impl Router {
         let is_slow = slow_at.is_some_and(|(slow, due)| slow <= due);
         if is_slow {
             known.is_suspect = true;
-            known.probed = Some(now);
         }
         let is_trusted = observed.is_up && !known.is_suspect;
         if is_trusted {

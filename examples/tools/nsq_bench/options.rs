@@ -28,6 +28,7 @@ enum Subcommands {
 
 /// What to measure.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is a single one")]
 pub(crate) enum Command {
     Publish(Options),
     Consume(consume::Options),
