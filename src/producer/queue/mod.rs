@@ -261,24 +261,20 @@ impl<R: Reply> TransactionQueue<R> {
     /// Returns why a publish cannot be accepted now.
     fn obstacle(&mut self, transaction: &Transaction) -> Option<Cause> {
         let has_work = self.has_work();
-        let Self {
-            admission,
-            accounting,
-            budget,
-            ..
-        } = self;
-        admission.obstacle(transaction, has_work, accounting, budget)
+        let (accounting, budget) = (&self.accounting, &mut self.budget);
+        self.admission
+            .obstacle(transaction, has_work, accounting, budget)
     }
 
     /// Accepts publishes that wait for capacity, in order of arrival, as far as there is capacity.
+    /// Returns whether there were any.
     #[inline]
-    pub(crate) fn admit_waiters(&mut self) {
-        if self.admission.has_waiters() {
-            self.admit_some();
-        }
+    pub(crate) fn admit_waiters(&mut self) -> bool {
+        self.admission.has_waiters() && self.admit_some()
     }
 
-    fn admit_some(&mut self) {
+    fn admit_some(&mut self) -> bool {
+        let before = self.accounting.counters.published;
         // A pass might miss those that are moved.
         while self.jobs.is_empty()
             && let Some(waiter) = self.admission.pop(&mut self.accounting, &mut self.budget)
@@ -287,6 +283,7 @@ impl<R: Reply> TransactionQueue<R> {
                 self.accept(waiter.transaction, waiter.since, reply);
             }
         }
+        self.accounting.counters.published > before
     }
 
     fn accept(&mut self, transaction: Transaction, since: Instant, reply: R) {
@@ -370,6 +367,10 @@ impl<R: Reply> TransactionQueue<R> {
     /// Passes queued publishes on to the members of a pool, as far as the budget allows.
     pub(crate) fn pass_on(&mut self, router: &mut impl Route<R>, now: Instant) {
         pass_on(router, &mut self.split().1, now);
+        // Those that are not sent leave room for others.
+        while self.admit_waiters() {
+            pass_on(router, &mut self.split().1, now);
+        }
     }
 
     /// Another poll begins. Returns whether the last one has left something undone.

@@ -422,6 +422,18 @@ fn publish_waits_until_a_member_has_answered() {
     member.sends(["PUB a 2"]);
 }
 
+/// pool contract: 8
+#[test]
+fn publish_that_waits_takes_the_place_of_one_that_is_not_sent() {
+    let mut pool = Bench::pool(1, 100);
+    let mut member = pool.member();
+    pool.publish("a");
+    pool.publish_waiting(1, SECOND);
+    pool.cancel(1);
+    pool.pass_to(&mut member);
+    member.sends(["PUB a 2"]);
+}
+
 /// pool contract: 1
 #[test]
 fn moved_publish_is_counted_once() {
