@@ -218,18 +218,20 @@ impl ProducerPool {
         !self.shared.queue.borrow_mut().is_empty() || members.any(|(_, member)| !member.is_idle())
     }
 
-    /// Notes what the members show. Those that are slow at `due` give back what is queued.
+    /// Notes what the members show. Those that are slow at `due` give back what is queued, as soon
+    /// as another one is not.
     fn observe_members(&mut self, now: Instant, due: Option<Instant>) {
         self.router.decay(now);
+        let mut is_one_slow = false;
         for (slot, member) in self.members.iter_mut() {
             if member.is_leaving {
                 continue;
             }
-            if self.router.observe(slot, member.observed(), now, due) {
-                member.producer.do_send(GiveBack);
-            }
+            member.is_slow |= self.router.observe(slot, member.observed(), now, due);
             // It may have failed since the last time, too.
             let is_suspect = self.router.is_suspect(slot);
+            member.is_slow &= is_suspect;
+            is_one_slow |= member.is_slow;
             if std::mem::replace(&mut member.was_suspect, is_suspect) != is_suspect {
                 let address = Arc::clone(&member.address);
                 self.observers.pool.emit(&if is_suspect {
@@ -237,6 +239,13 @@ impl ProducerPool {
                 } else {
                     PoolEvent::Recovered { address }
                 });
+            }
+        }
+        if is_one_slow && self.router.has_trusted() {
+            for (_, member) in self.members.iter_mut() {
+                if std::mem::take(&mut member.is_slow) {
+                    member.producer.do_send(GiveBack);
+                }
             }
         }
     }

@@ -5,7 +5,6 @@ use std::{rc::Rc, sync::Arc, time::Instant};
 use actix::Addr;
 
 use super::{
-    event::MoveReason,
     route::{MAX_MEMBERS, Observed, Router},
     stats::{Member, MemberState},
 };
@@ -42,8 +41,8 @@ pub(super) struct PoolMember {
     pub(super) event: ConnectionEvent,
     /// Commands answered when its present connection was made.
     pub(super) answered_before: u64,
-    /// Why it gives publishes back while it is connected.
-    pub(super) asked: MoveReason,
+    /// It has become slow, and was not asked yet to give back what is queued.
+    pub(super) is_slow: bool,
 }
 
 impl PoolMember {
@@ -71,7 +70,7 @@ impl PoolMember {
             moved_from: 0,
             outgoing: Moving::new(Vec::new()),
             answered_before: 0,
-            asked: MoveReason::Disconnected,
+            is_slow: false,
         }
     }
 

@@ -7,12 +7,7 @@ use actix::{
     fut,
 };
 
-use super::{
-    actor::ProducerPool,
-    event::{MoveReason, PoolEvent},
-    member::PoolMember,
-    route::MAX_MEMBERS,
-};
+use super::{actor::ProducerPool, event::PoolEvent, member::PoolMember, route::MAX_MEMBERS};
 
 #[cfg(feature = "lookup")]
 use crate::conn::address_key;
@@ -156,7 +151,6 @@ impl ProducerPool {
         self.router.remove(slot);
         let member = self.members.get_mut(slot)?;
         member.is_leaving = true;
-        member.asked = MoveReason::Removed;
         member.producer.do_send(GiveBack);
         Some((member.id, member.producer.clone()))
     }

@@ -263,6 +263,11 @@ impl Router {
         }
     }
 
+    /// Returns whether a member is up that is not suspect.
+    pub(super) fn has_trusted(&self) -> bool {
+        self.sets.trusted != 0
+    }
+
     /// Returns whether a member is slow, or has failed, and not recovered.
     pub(super) fn is_suspect(&self, slot: usize) -> bool {
         let known = self.slots.get(slot).and_then(Option::as_ref);
@@ -397,6 +402,7 @@ impl Router {
                 self.first_in_order(topic, allowed, excluded == 0)
             }
         }?;
+        let is_probe = self.sets.to_probe & bit(slot) != 0;
         self.sets.to_probe &= !bit(slot);
         if let Some(known) = self.known_mut(slot) {
             known.observed.outstanding += 1;
@@ -406,6 +412,8 @@ impl Router {
             }
         }
         let further = match (&self.latest, self.strategy) {
+            // It goes alone, also if its topic went there before.
+            _ if is_probe => Usage::default(),
             (Some((_, run)), Strategy::Spread) if run.slot == slot => run.left,
             (Some((_, run)), _) if run.slot == slot => Usage {
                 publishes: usize::MAX,

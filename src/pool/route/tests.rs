@@ -337,6 +337,21 @@ fn unanswered_probe_is_the_only_one() {
 
 /// pool contract: 7
 #[test]
+fn probe_is_one_publish_of_a_topic_that_went_there_before() {
+    for strategy in [Strategy::Spread, Strategy::Primary] {
+        let mut bench = Bench::new(strategy, 2);
+        let member = bench.route("t");
+        bench.look();
+        bench.suspect(&member);
+        bench.wait(SECOND);
+        let topic = Topic::from_static("t");
+        let routed = bench.router.route(&topic, 1, 0, bench.now);
+        assert_eq!(routed, Some((slot(&member), Usage::default())));
+    }
+}
+
+/// pool contract: 7
+#[test]
 fn if_all_are_suspect_none_is() {
     for strategy in [Strategy::Spread, Strategy::Primary] {
         let mut bench = Bench::new(strategy, 2);

@@ -140,6 +140,23 @@ fn if_all_members_are_slow_they_are_used() {
 
 /// pool contract: 7
 #[test]
+fn slow_member_keeps_its_publishes_if_no_other_is_better() {
+    in_virtual_time(async |mut network: Network| {
+        let (pool, [mut only]) = network.start_pool(narrow).await;
+        let [first, second] = publish_each(&pool, ["1", "2"]);
+        only.expect_pub("t", "1").await;
+        sleep(ms(50)).await;
+        let before = network.elapsed();
+        only.send_ok().await;
+        only.confirm("2").await;
+        all_ok([first, second]).await;
+        let took = network.elapsed() - before;
+        assert!(took < ms(100), "{took:?}");
+    });
+}
+
+/// pool contract: 7
+#[test]
 fn slow_members_publish_in_flight_counts_when_it_is_answered() {
     in_virtual_time(async |mut network: Network| {
         let (pool, [mut a, mut b]) = network.start_pool(narrow).await;
