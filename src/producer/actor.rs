@@ -235,6 +235,9 @@ impl Producer {
         let mut queue = self.shared.queue.borrow_mut();
         let state = self.link.state();
         let has_connection = matches!(state, LinkState::Connected | LinkState::Closing);
+        if state == LinkState::Closing {
+            membership.view.is_replacing.set(self.link.is_available());
+        }
         let is_replacing = membership.view.is_replacing.get();
         if !has_connection && !is_replacing && queue.queued().publishes > 0 && membership.has_pool()
         {
@@ -312,17 +315,16 @@ impl Producer {
 
     /// What was in flight on a connection is settled: restarts.
     fn on_settled(&mut self, ended: &Ended, ctx: &mut Context<Self>) {
-        if let Some(membership) = &self.membership {
-            let is_replacing = ended.is_rejected && ended.end.had_served;
-            let mut queue = self.shared.queue.borrow_mut();
-            let is_of_server = queue.pooled().is_some_and(Pooled::take_rejected);
-            membership
-                .view
-                .is_replacing
-                .set(is_replacing && !is_of_server);
-        }
-        let outcome = self.shared.queue.borrow().disconnect_outcome();
         self.connect_after = Some(self.link.after_end(ended));
+        let mut queue = self.shared.queue.borrow_mut();
+        let outcome = queue.disconnect_outcome();
+        if let Some(membership) = &self.membership {
+            let is_unused = ended.is_rejected && !ended.end.had_served;
+            let is_of_server = queue.pooled().is_some_and(Pooled::take_rejected);
+            let is_replacing = self.link.is_available() && !is_unused && !is_of_server;
+            membership.view.is_replacing.set(is_replacing);
+        }
+        drop(queue);
         let event = ConnectionEvent::Disconnected {
             address: self.link.shared_address(),
             reason: ended.reason.clone(),

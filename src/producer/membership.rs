@@ -51,8 +51,8 @@ pub(crate) enum MemberReport {
 pub(crate) struct MemberView {
     /// The connection is up, and not closing.
     pub(crate) is_up: Cell<bool>,
-    /// The connection ended with a rejection that concerns one message or topic. It is replaced at
-    /// once, and what is queued stays.
+    /// The connection ends with a rejection that concerns one message or topic, or on request. It
+    /// is replaced at once, and what is queued stays.
     pub(crate) is_replacing: Cell<bool>,
     /// Every publish is answered.
     pub(crate) is_idle: Cell<bool>,

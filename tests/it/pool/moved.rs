@@ -1,16 +1,19 @@
 //! Which publishes move to another member, and which do not.
 
 use actix_nsq::{
-    Delivery, ErrorKind, ErrorScope, MultiPublish, Publish,
+    Delivery, ErrorKind, ErrorScope, MultiPublish, Publish, Reconnect,
     pool::{MemberState, MoveReason, PoolEvent},
     protocol::ErrorCode,
 };
 use tokio::time::sleep;
 
-use crate::harness::{
-    Network, PUB_FAILED, all_ok, assert_error, events_of, in_virtual_time, lost, ms, never_sent,
-    pool_members, pool_stats, primary, publish, publish_each, publish_within, rejected, s, send,
-    timed, topic,
+use crate::{
+    harness::{
+        Network, PUB_FAILED, all_ok, assert_error, events_of, in_virtual_time, lost, ms,
+        never_sent, pool_members, pool_stats, primary, publish, publish_each, publish_within,
+        rejected, s, send, timed, topic,
+    },
+    support::spoken::error_frame,
 };
 
 /// pool contract: 1, 2
@@ -371,5 +374,34 @@ fn fail_fast_pool_rejects_only_while_no_member_is_up() {
         let answer = publish(&pool, "2");
         peer.confirm("2").await;
         answer.await.unwrap();
+    });
+}
+
+/// pool contract: 6
+#[test]
+fn fail_fast_pool_accepts_while_a_connection_is_replaced() {
+    use actix_nsq::WaitForConnection::Never;
+    in_virtual_time(async |mut network: Network| {
+        let fail_fast = |config| primary(config).wait_for_connection(Never);
+        let (pool, [mut a]) = network.start_pool(fail_fast).await;
+        sleep(ms(1)).await;
+        pool.send(Reconnect).await.unwrap();
+        let first = publish(&pool, "1");
+        a.wait_closed().await;
+        let mut a = network.member_connected("a:1").await;
+        a.confirm("1").await;
+        first.await.unwrap();
+        let [invalid, second] = publish_each(&pool, ["2", "3"]);
+        a.expect_pubs(&["2", "3"]).await;
+        // nsqd has not closed the connection yet.
+        a.send(error_frame("E_BAD_MESSAGE no")).await;
+        invalid.await.unwrap_err();
+        sleep(ms(1)).await;
+        let third = publish(&pool, "4");
+        sleep(ms(1)).await;
+        drop(a);
+        let mut a = network.member_connected("a:1").await;
+        a.confirm_all(&["3", "4"]).await;
+        all_ok([second, third]).await;
     });
 }
