@@ -120,13 +120,15 @@ impl ProducerPool {
         now: Instant,
         ctx: &mut Context<Self>,
     ) {
-        self.observers.connection.emit(&event);
+        // A member that is removed has told that it is closed.
         let Some(slot) = slot else { return };
         let Some(member) = self.members.get_mut(slot) else {
             return;
         };
+        self.observers.connection.emit(&event);
+        // One that leaves is not dialled again.
         #[cfg(feature = "lookup")]
-        if member.is_discovered {
+        if member.is_discovered && !member.is_leaving {
             self.discovering.on_event(&member.key, &event);
         }
         let (answered, _) = member.view.answers.get();

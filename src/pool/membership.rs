@@ -9,11 +9,10 @@ use actix::{
 
 use super::{actor::ProducerPool, event::PoolEvent, member::PoolMember, route::MAX_MEMBERS};
 
-#[cfg(feature = "lookup")]
-use crate::conn::address_key;
 pub use crate::error::AddMemberError;
 use crate::{
     config::ProducerConfig,
+    conn::address_key,
     link::{Pumped, Reconnect},
     producer::{Drain, DrainReport, GiveBack, MemberId, MemberView, Membership, Producer},
 };
@@ -93,6 +92,7 @@ impl ProducerPool {
             if let Some(member) = self.members.get_mut(slot).filter(|_| !is_discovered) {
                 // What was discovered is now wanted in any case.
                 member.is_dropped = false;
+                member.is_dropped = false;
                 if std::mem::take(&mut member.is_discovered) {
                     return Ok(());
                 }
@@ -133,12 +133,14 @@ impl ProducerPool {
             denied_topics: Rc::clone(&self.denied_topics),
             failures: Arc::clone(&self.shared.failures),
         };
+        let connects = config.connect_at_start();
         let producer = Producer::start_as_member(config, membership);
-        if self.is_started && !self.producer.connect_at_start() {
+        if self.is_started && !connects {
             producer.do_send(Reconnect);
         }
         let slot = self.members.free_slot();
-        self.router.add(slot, Arc::clone(&address));
+        // The order of `PerTopic` is the same however the address is written.
+        self.router.add(slot, address_key(&address));
         let shared = Arc::clone(&address);
         let member = PoolMember::new(id, shared, producer, view, is_discovered);
         self.members.insert(slot, member);

@@ -77,8 +77,8 @@ struct Known {
     patience: Duration,
     /// It is slow, or has failed, and has answered nothing in its usual time since.
     is_suspect: bool,
-    /// When it failed, or got its latest probe. One that is slow is probed as soon as it has answered
-    /// everything.
+    /// When it failed, or got its latest probe. One that is slow is probed as soon as it has
+    /// answered everything.
     probed: Option<Instant>,
     /// Since when it is up and trusted.
     usable_since: Option<Instant>,

@@ -339,6 +339,7 @@ impl Handler<TakeIn> for Producer {
         };
         let taken_in = &membership.view.taken_in;
         taken_in.set(taken_in.get() + publishes.len() as u64);
+        membership.view.is_idle.set(false);
         for publish in publishes.iter_mut() {
             if let Some(reply) = publish.reply_mut() {
                 reply.set_sink(&self.shared.failures);

@@ -3,6 +3,7 @@
 mod consumer;
 mod errors;
 mod https;
+mod pool;
 mod requests;
 mod rounds;
 mod world;

@@ -182,9 +182,14 @@ impl World {
         consumer
     }
 
+    /// The options of connections.
+    pub(super) fn connection(&self) -> ConnectionConfig {
+        (self.for_functions)()
+    }
+
     /// The configuration of the functions for tools.
     pub(super) fn config(&self, lookupds: &[&str]) -> LookupConfigBuilder {
-        LookupConfig::builder(lookupds.iter().copied()).connection((self.for_functions)())
+        LookupConfig::builder(lookupds.iter().copied()).connection(self.connection())
     }
 }
 

@@ -170,6 +170,18 @@ fn removal_ends_at_its_deadline() {
 
 /// pool contract: 9
 #[test]
+fn added_member_connects_whatever_its_configuration_says() {
+    in_virtual_time(async |mut network: Network| {
+        let (pool, [_a]) = network.start_pool(primary).await;
+        let config = network.pool_config(2).connect_at_start(false);
+        let member = config.build().unwrap().member("b:1").unwrap();
+        pool.send(AddMember(member)).await.unwrap().unwrap();
+        network.member_connected("b:1").await;
+    });
+}
+
+/// pool contract: 9
+#[test]
 fn last_member_may_be_removed_and_another_added() {
     in_virtual_time(async |mut network: Network| {
         let config = network.pool_config(1).build().unwrap();
@@ -217,6 +229,22 @@ fn connection_events_have_the_address_of_their_member() {
         let is_lost =
             |event: &ConnectionEvent| matches!(event, ConnectionEvent::Disconnected { .. });
         assert!(events.iter().any(is_lost), "{events:?}");
+    });
+}
+
+/// pool contract: 9
+#[test]
+fn removed_member_is_closed_once() {
+    in_virtual_time(async |mut network: Network| {
+        let (pool, [_a, _b]) = network.start_pool(primary).await;
+        let (recipient, recorder) = Recorder::<ConnectionEvent>::start();
+        pool.do_send(SubscribeEvents(recipient));
+        remove_member(&pool, "b:1", s(5)).await.unwrap();
+        sleep(s(1)).await;
+        let events = recorder.take();
+        let of_b = events.iter().filter(|event| event.address() == "b:1");
+        let closed = of_b.filter(|event| matches!(event, ConnectionEvent::Closed { .. }));
+        assert_eq!(closed.count(), 1, "{events:?}");
     });
 }
 
