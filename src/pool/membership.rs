@@ -92,7 +92,6 @@ impl ProducerPool {
             if let Some(member) = self.members.get_mut(slot).filter(|_| !is_discovered) {
                 // What was discovered is now wanted in any case.
                 member.is_dropped = false;
-                member.is_dropped = false;
                 if std::mem::take(&mut member.is_discovered) {
                     return Ok(());
                 }
