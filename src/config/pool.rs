@@ -16,7 +16,10 @@ use super::{
     sources::{self, Given},
     table::{ByName, ConfigOption, ConfigScope, Values},
 };
-use crate::error::{ConfigCause, ConfigError};
+use crate::{
+    conn::address_key,
+    error::{ConfigCause, ConfigError},
+};
 
 /// The addresses of nsqds, the options of the connections to them, those of the producers, and
 /// those of the pool.
@@ -298,7 +301,8 @@ impl PoolConfigBuilder {
             options: self.values.options,
         };
         for address in &self.addresses {
-            if !config.addresses().any(|known| known == address) {
+            let key = address_key(address);
+            if !config.addresses().any(|known| address_key(known) == key) {
                 let member = config.member(address)?;
                 config.members.push(member);
             }

@@ -21,7 +21,7 @@ use log::{info, warn};
 use super::discovering::Discovering;
 use super::{
     event::PoolEvent,
-    member::{Members, Routing},
+    member::{Members, PoolMember, Routing},
     route::{MAX_MEMBERS, Router},
     stats::{PoolPhase, PoolState},
 };
@@ -384,8 +384,10 @@ impl ProducerPool {
         } else {
             PoolPhase::Accepting
         };
-        let up = self.members.iter().filter(|(_, it)| it.view.is_up.get());
-        PoolState::new(phase, up.count(), self.members.len())
+        let is_up =
+            |(_, member): &(usize, &PoolMember)| member.view.is_up.get() && !member.is_leaving;
+        let up = self.members.iter().filter(is_up).count();
+        PoolState::new(phase, up, self.members.len())
     }
 }
 

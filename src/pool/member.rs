@@ -207,16 +207,16 @@ pub(super) struct Routing<'a> {
 
 impl Route<ReplyTo> for Routing<'_> {
     fn route(&mut self, publish: &Pending<ReplyTo>) -> Routed {
-        let up = self.router.up();
         let mut excluded = 0;
         if let Some(tried) = publish.tried() {
+            let up = self.router.up_for(publish.topic());
             if up != 0
                 && let Some(error) = tried.rejected_by_all(up)
             {
                 return Routed::Rejected(error.clone());
             }
             let until;
-            (excluded, until) = tried.excluded(self.now);
+            (excluded, until) = tried.excluded(up, self.now);
             if excluded != 0 {
                 self.retry_at = Some(self.retry_at.map_or(until, |at| at.min(until)));
             }

@@ -382,6 +382,11 @@ impl Router {
         self.sets.up
     }
 
+    /// Returns the members that are up and may get this topic.
+    pub(super) fn up_for(&self, topic: &Topic) -> MemberSet {
+        self.sets.up & !self.tombstoned(topic)
+    }
+
     /// Returns the slot of the member that gets a publish of this size now, and how many of its
     /// topic may follow; `None` if it waits. `excluded` are members that it does not go to.
     pub(super) fn route(

@@ -7,6 +7,9 @@ use crate::protocol::ServerError;
 /// Shortest time between two moves of a publish to the same member.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// The same if no other member is up.
+const RETRY_ALONE_AFTER: Duration = Duration::from_millis(100);
+
 /// Members of a pool, one bit for each.
 pub(crate) type MemberSet = u64;
 
@@ -54,9 +57,15 @@ impl Tried {
         is_rejected
     }
 
-    /// Returns the members that it does not go to now, and until when.
-    pub(crate) fn excluded(&self, now: Instant) -> (MemberSet, Instant) {
-        let until = self.since + RETRY_AFTER;
+    /// Returns the members that it does not go to now, and until when. `up` are those that are up.
+    pub(crate) fn excluded(&self, up: MemberSet, now: Instant) -> (MemberSet, Instant) {
+        let is_alone = up & !self.members == 0 && self.rejection.is_none();
+        let until = self.since
+            + if is_alone {
+                RETRY_ALONE_AFTER
+            } else {
+                RETRY_AFTER
+            };
         (if now < until { self.members } else { 0 }, until)
     }
 

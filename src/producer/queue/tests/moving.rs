@@ -460,7 +460,11 @@ fn publish_goes_to_a_member_again_after_a_second() {
     moving.note_given_back(0b01, pool.now);
     let mut excluded = |after| {
         let publish = moving.iter_mut().next().unwrap();
-        publish.tried().unwrap().excluded(pool.now + after).0
+        publish
+            .tried()
+            .unwrap()
+            .excluded(u64::MAX, pool.now + after)
+            .0
     };
     assert_eq!(excluded(Duration::ZERO), 0b01);
     assert_eq!(excluded(SECOND - MS), 0b01);
@@ -468,8 +472,8 @@ fn publish_goes_to_a_member_again_after_a_second() {
     moving.note_given_back(0b10, pool.now + SECOND / 2);
     let publish = moving.iter_mut().next().unwrap();
     let tried = publish.tried().unwrap();
-    assert_eq!(tried.excluded(pool.now + SECOND).0, 0b11);
-    assert_eq!(tried.excluded(pool.now + 3 * SECOND / 2).0, 0);
+    assert_eq!(tried.excluded(u64::MAX, pool.now + SECOND).0, 0b11);
+    assert_eq!(tried.excluded(u64::MAX, pool.now + 3 * SECOND / 2).0, 0);
 }
 
 /// pool contract: 2

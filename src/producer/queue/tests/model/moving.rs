@@ -31,7 +31,7 @@ impl World<'_> {
         self.moving.note_given_back(1, self.now);
         for moved in self.moving.iter_mut() {
             let (id, tried) = (id(moved), moved.tried().expect("a member"));
-            assert_eq!(tried.excluded(self.now).0, 1);
+            assert_eq!(tried.excluded(u64::MAX, self.now).0, 1);
             if tried.rejected_by_all(1).is_some() {
                 assert!(self.publishes[id].written, "{id} was rejected before");
                 self.count.add("given back, rejected by one nsqd");
