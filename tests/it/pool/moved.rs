@@ -163,10 +163,10 @@ fn deferred_publish_moves_like_any_other() {
     });
 }
 
-/// pool contract: 2
+/// pool contract: 9
 /// fault: D3
 #[test]
-fn publish_moves_to_a_member_at_most_once_per_second() {
+fn publish_returns_soon_to_the_only_member_that_is_up() {
     in_virtual_time(async |mut network: Network| {
         let window = |config| primary(config).publish_window(1);
         let (pool, [mut a]) = network.start_pool(window).await;
@@ -175,10 +175,9 @@ fn publish_moves_to_a_member_at_most_once_per_second() {
         a.expect_pub("t", "1").await;
         a.fin().await;
         lost(first).await;
-        // It is connected again long before.
         let mut a = network.connected().await;
         let (took, ()) = timed(a.confirm("2")).await;
-        assert!(took > ms(500) && took <= s(1), "{took:?}");
+        assert!(took <= ms(100), "{took:?}");
         second.await.unwrap();
     });
 }

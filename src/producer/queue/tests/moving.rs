@@ -472,6 +472,8 @@ fn publish_goes_to_a_member_again_after_a_second() {
     moving.note_given_back(0b10, pool.now + SECOND / 2);
     let publish = moving.iter_mut().next().unwrap();
     let tried = publish.tried().unwrap();
+    // Only these two are up.
+    assert_eq!(tried.excluded(0b11, pool.now + SECOND).0, 0);
     assert_eq!(tried.excluded(u64::MAX, pool.now + SECOND).0, 0b11);
     assert_eq!(tried.excluded(u64::MAX, pool.now + 3 * SECOND / 2).0, 0);
 }
