@@ -1,7 +1,8 @@
 //! Discovery of nsqds by nsqlookupd.
 //!
 //! A [`Consumer`](crate::Consumer) with [`lookupds`](crate::ConsumerConfigBuilder::lookupds) finds
-//! the nsqds of its topic by itself. It handles the messages of this module:
+//! the nsqds of its topic by itself. A [`ProducerPool`](crate::ProducerPool) with
+//! [`lookupds`](crate::PoolConfigBuilder::lookupds) finds all nsqds. Both handle these messages:
 //!
 //! | to | send |
 //! |---|---|
