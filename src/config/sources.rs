@@ -211,7 +211,8 @@ fn addresses(list: &str) -> Vec<String> {
     if list.contains('@') {
         vec![list.to_owned()]
     } else {
-        list.split(',').map(str::to_owned).collect()
+        let addresses = list.split(',').map(str::trim);
+        addresses.map(str::to_owned).collect()
     }
 }
 

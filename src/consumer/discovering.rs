@@ -15,7 +15,7 @@ pub(super) struct Discovering {
     pub(super) discovery: Option<Discovery>,
     /// The addresses that are named at present.
     pub(super) named: BTreeSet<Arc<str>>,
-    /// Those of them that were removed by the program.
+    /// Those that were removed by the program, until it adds them.
     pub(super) removed: BTreeSet<Arc<str>>,
     pub(super) observers: Subscribers<LookupEvent>,
 }

@@ -128,7 +128,6 @@ impl Consumer {
 
     fn drop_discovered(&mut self, address: &Arc<str>, ctx: &mut Context<Self>) {
         self.discovering.named.remove(address);
-        self.discovering.removed.remove(address);
         let Some(index) = self.nsqds.by_address(address) else {
             return;
         };

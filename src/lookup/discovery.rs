@@ -214,6 +214,10 @@ impl Querier {
 
     /// Starts the queries that are due, reports to the owner, and sets the timer.
     fn proceed(&mut self, ctx: &mut Context<Self>) {
+        // The System ends: there are no timers any more.
+        if tokio::runtime::Handle::try_current().is_err() {
+            return ctx.stop();
+        }
         for id in self.rounds.poll(now(), fastrand::f64()) {
             self.start_query(id, ctx);
         }
@@ -274,7 +278,7 @@ impl Querier {
         for decision in self.rounds.take_decisions() {
             match decision {
                 Decision::Dial(node) => {
-                    info!("{node}: named by nsqlookupd, connecting");
+                    info!("{node}: named by nsqlookupd");
                     let event = LookupEvent::Found { node: node.clone() };
                     self.changes.push(Change::Event(event));
                     self.changes.push(Change::Dial(node));

@@ -258,19 +258,21 @@ fn failed(error: &hyper::Error) -> LookupError {
     }
 }
 
-/// Recognises a server that does not speak HTTP by the first bytes that it sent.
+/// Recognises a server that does not speak HTTP by the first bytes that it sent, which may be only
+/// the length of its answer.
 fn wrong_server(first: &[u8]) -> Option<LookupError> {
-    const REJECTED: &[u8] = b"E_BAD_PROTOCOL";
-    /// The type of an error frame of nsqd.
-    const ERROR_FRAME: &[u8] = &[0, 0, 0, 1];
-    let after_length = first.get(4..)?;
-    if after_length.starts_with(REJECTED) {
-        return Some(LookupError::LookupdTcpPort);
+    const LOOKUPD: &[u8] = b"\0\0\0\x0eE_BAD_PROTOCOL";
+    /// An error frame.
+    const NSQD: &[u8] = b"\0\0\0\x12\0\0\0\x01E_BAD_PROTOCOL";
+    let is =
+        |answer: &[u8]| first.starts_with(answer) || first.len() >= 4 && answer.starts_with(first);
+    if is(NSQD) {
+        Some(LookupError::NsqdTcpPort)
+    } else if is(LOOKUPD) {
+        Some(LookupError::LookupdTcpPort)
+    } else {
+        None
     }
-    let after_type = after_length.strip_prefix(ERROR_FRAME)?;
-    after_type
-        .starts_with(REJECTED)
-        .then_some(LookupError::NsqdTcpPort)
 }
 
 /// The body of a request.
@@ -344,6 +346,11 @@ mod tests {
 
     #[test]
     fn wrong_port_is_recognised_by_its_first_bytes() {
+        for part in [4, 8, 22] {
+            let answer = b"\0\0\0\x12\0\0\0\x01E_BAD_PROTOCOL";
+            let nsqd = wrong_server(&answer[..part]);
+            assert!(matches!(nsqd, Some(LookupError::NsqdTcpPort)), "{part}");
+        }
         let nsqd = wrong_server(b"\0\0\0\x12\0\0\0\x01E_BAD_PROTOCOL");
         assert!(matches!(nsqd, Some(LookupError::NsqdTcpPort)));
         let lookupd = wrong_server(b"\0\0\0\x0eE_BAD_PROTOCOL");

@@ -106,7 +106,7 @@ impl Peer {
         let address = &self.state.address;
         let failures = std::mem::take(&mut self.state.failures);
         if failures > 0 {
-            info!("nsqlookupd {address}: answers again after {failures} failures");
+            info!("nsqlookupd {address}: answers again; failures before: {failures}");
         }
         if failures > 0 || self.state.nodes.is_none() {
             events.push(LookupEvent::Answered {

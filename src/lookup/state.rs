@@ -84,7 +84,8 @@ pub enum LookupEvent {
         /// Queries that failed since the last answer.
         failures: u32,
     },
-    /// An nsqd is connected to, for the first time or after its connection was lost.
+    /// An nsqd is named, for the first time or after its connection was lost. It is connected to,
+    /// unless the program has removed it or a pool has `max_members`.
     #[non_exhaustive]
     Found {
         /// The nsqd.

@@ -391,15 +391,17 @@ impl ProducerPool {
     }
 }
 
-/// The name of a pool in the log.
+/// The name of a pool in the log: some of its addresses, or else of its nsqlookupds.
 pub(super) fn name(config: &PoolConfig) -> Arc<str> {
-    let mut addresses = config.addresses();
-    let first: Vec<_> = addresses.by_ref().take(3).collect();
-    let more = if addresses.next().is_some() {
-        ", .."
+    let addresses: Vec<_> = config.addresses().collect();
+    #[cfg(feature = "lookup")]
+    let addresses = if addresses.is_empty() {
+        config.lookup().lookupds().collect()
     } else {
-        ""
+        addresses
     };
+    let more = if addresses.len() > 3 { ", .." } else { "" };
+    let first: Vec<_> = addresses.into_iter().take(3).collect();
     format!("pool ({}{more})", first.join(", ")).into()
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Discovering {
     pub(super) observers: Subscribers<LookupEvent>,
     /// Nodes that are named while the pool has as many members as it may have.
     pub(super) waiting: BTreeMap<Arc<str>, Node>,
+    /// Those that were removed by the program, until it adds them.
+    removed: BTreeSet<Arc<str>>,
     /// Members whose names cannot be resolved, as was reported.
     pub(super) unresolvable: BTreeSet<Arc<str>>,
 }
@@ -37,7 +39,18 @@ impl Discovering {
         self.waiting.remove(address);
         if let Some(discovery) = &self.discovery {
             discovery.ignore(Arc::clone(address));
+            self.removed.insert(Arc::clone(address));
         }
+    }
+
+    /// The program adds a member.
+    pub(super) fn on_added(&mut self, address: &Arc<str>) {
+        self.removed.remove(address);
+    }
+
+    /// Whether the program has removed the member with this address.
+    pub(super) fn is_removed(&self, address: &Arc<str>) -> bool {
+        self.removed.contains(address)
     }
 
     /// A discovered member that is named is connected already.

@@ -33,6 +33,9 @@ impl ProducerPool {
 
     /// Adds a member that was named, or notes that it is named again.
     fn on_named(&mut self, node: &Node, ctx: &mut Context<Self>) {
+        if self.discovering.is_removed(&node.address) {
+            return;
+        }
         if let Some(slot) = self.members.by_address(&node.address) {
             if let Some(member) = self.members.get_mut(slot) {
                 member.is_dropped = false;

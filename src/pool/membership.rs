@@ -48,7 +48,7 @@ pub struct AddMember(pub ProducerConfig);
 /// The result arrives when the member holds no connection: how the publishes in flight were
 /// answered. It is `None` if there is no such member.
 ///
-/// A member that an nsqlookupd names is not added again as long as it is named.
+/// A member that an nsqlookupd names is not added again before [`AddMember`].
 ///
 /// # Cancel safety
 ///
@@ -87,6 +87,10 @@ impl ProducerPool {
         let address = || config.address().to_owned();
         if self.drain.has_begun() {
             return Err(AddMemberError::Drained);
+        }
+        #[cfg(feature = "lookup")]
+        if !is_discovered {
+            self.discovering.on_added(&address_key(config.address()));
         }
         if let Some(slot) = self.members.by_address(config.address()) {
             if let Some(member) = self.members.get_mut(slot).filter(|_| !is_discovered) {

@@ -74,7 +74,7 @@ fn nsqd_that_waits_for_lookupd_is_dialled_when_it_is_added() {
 
 /// checklist: 90
 #[test]
-fn removed_nsqd_is_not_dialled_while_it_is_named() {
+fn removed_nsqd_is_not_dialled_before_it_is_added() {
     in_virtual_time(async |network| {
         let mut world = World::new(network);
         world.lookupd("lookupd:4161", nodes(&["nsqd"]));
@@ -98,6 +98,8 @@ fn removed_nsqd_is_not_dialled_while_it_is_named() {
         world.lookupd("lookupd:4161", unknown_topic());
         world.expect_no_dial(s(200)).await;
         world.lookupd("lookupd:4161", nodes(&["nsqd"]));
+        world.expect_no_dial(s(300)).await;
+        consumer.send(add("nsqd:4150")).await.unwrap().unwrap();
         let _nsqd = world.subscribed("nsqd:4150").await;
     });
 }

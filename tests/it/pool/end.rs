@@ -1,8 +1,15 @@
 //! The end of a pool: drains, and the last address.
 
-use actix::Recipient;
+use std::panic;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+use std::thread;
+
+use actix::{Recipient, System};
 use actix_nsq::{
-    Delivery, ErrorKind, Publish, WaitConnected,
+    Delivery, ErrorKind, PoolConfig, ProducerPool, Publish, WaitConnected,
     pool::{AddMember, AddMemberError, GetState, PoolEvent, PoolPhase},
     producer::Drain,
 };
@@ -200,4 +207,25 @@ fn pool_is_a_recipient_of_publishes() {
         a.confirm("1").await;
         answer.await.unwrap().unwrap();
     });
+}
+
+#[test]
+fn system_that_ends_at_once_causes_no_panic() {
+    let panicked = Arc::new(AtomicBool::new(false));
+    let (seen, own, before) = (
+        Arc::clone(&panicked),
+        thread::current().id(),
+        panic::take_hook(),
+    );
+    // Tokio catches a panic of a task.
+    panic::set_hook(Box::new(move |info| {
+        if thread::current().id() == own {
+            seen.store(true, Ordering::Relaxed);
+        } else {
+            before(info);
+        }
+    }));
+    let config = PoolConfig::discover(["127.0.0.1:9"]).build().unwrap();
+    System::new().block_on(async { ProducerPool::start(config) });
+    assert!(!panicked.load(Ordering::Relaxed));
 }
