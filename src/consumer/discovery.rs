@@ -2,20 +2,14 @@
 
 use std::{sync::Arc, time::Instant};
 
-use actix::{AsyncContext, Context, Handler, ResponseFuture};
+use actix::{AsyncContext, Context, Handler};
 use log::warn;
 
 use super::{actor::Consumer, nsqds::Found};
 use crate::{
-    error::{AddLookupdError, ConnectionError},
-    link::{
-        ConnectionEvent, Ended, LinkOwner, LinkState, Pumped, SubscribeEvents, Unsubscribe,
-        deadline_after, now,
-    },
-    lookup::{
-        AddLookupd, Change, Discovered, Discovery, GetLookupState, LookupEvent, LookupState, Node,
-        Query, Refresh, RemoveLookupd,
-    },
+    error::ConnectionError,
+    link::{ConnectionEvent, Ended, LinkOwner, LinkState, Pumped, deadline_after, now},
+    lookup::{Change, Discovered, Discovery, LookupEvent, Node, Query, handle_lookup_messages},
 };
 
 impl Consumer {
@@ -184,79 +178,4 @@ impl Handler<Discovered> for Consumer {
     }
 }
 
-impl Handler<AddLookupd> for Consumer {
-    type Result = Result<(), AddLookupdError>;
-
-    fn handle(&mut self, AddLookupd(address): AddLookupd, ctx: &mut Context<Self>) -> Self::Result {
-        self.on_message(ctx);
-        if self.drain.has_begun() {
-            return Err(AddLookupdError::Drained);
-        }
-        let config = self.config.lookup().clone();
-        Ok(self.discovery(ctx).add(&config, &address)?)
-    }
-}
-
-impl Handler<RemoveLookupd> for Consumer {
-    type Result = ResponseFuture<bool>;
-
-    fn handle(
-        &mut self,
-        RemoveLookupd(address): RemoveLookupd,
-        ctx: &mut Context<Self>,
-    ) -> Self::Result {
-        self.on_message(ctx);
-        match &self.discovering.discovery {
-            Some(discovery) => Box::pin(discovery.remove(&address)),
-            None => Box::pin(async { false }),
-        }
-    }
-}
-
-impl Handler<Refresh> for Consumer {
-    type Result = ResponseFuture<bool>;
-
-    fn handle(&mut self, _: Refresh, ctx: &mut Context<Self>) -> Self::Result {
-        self.on_message(ctx);
-        match &self.discovering.discovery {
-            Some(discovery) => Box::pin(discovery.refresh()),
-            None => Box::pin(async { false }),
-        }
-    }
-}
-
-impl Handler<GetLookupState> for Consumer {
-    type Result = ResponseFuture<LookupState>;
-
-    fn handle(&mut self, _: GetLookupState, ctx: &mut Context<Self>) -> Self::Result {
-        self.on_message(ctx);
-        match &self.discovering.discovery {
-            Some(discovery) => Box::pin(discovery.state()),
-            None => Box::pin(async { LookupState::default() }),
-        }
-    }
-}
-
-/// A subscriber gets no current state: [`GetLookupState`] returns it.
-impl Handler<SubscribeEvents<LookupEvent>> for Consumer {
-    type Result = ();
-
-    fn handle(
-        &mut self,
-        SubscribeEvents(to): SubscribeEvents<LookupEvent>,
-        ctx: &mut Context<Self>,
-    ) {
-        self.on_message(ctx);
-        self.discovering.observers.add(to, None);
-        self.forget_subscribers_if_drained();
-    }
-}
-
-impl Handler<Unsubscribe<LookupEvent>> for Consumer {
-    type Result = ();
-
-    fn handle(&mut self, Unsubscribe(to): Unsubscribe<LookupEvent>, ctx: &mut Context<Self>) {
-        self.on_message(ctx);
-        self.discovering.observers.remove(&to);
-    }
-}
+handle_lookup_messages!(Consumer);

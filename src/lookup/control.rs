@@ -59,3 +59,110 @@ macro_rules! debug_without_query {
 }
 
 debug_without_query!(AddLookupd RemoveLookupd);
+
+/// Handles the messages of this module, and the subscriptions to
+/// [`LookupEvent`](super::LookupEvent), in an actor that discovers nsqds: one with the fields
+/// `config`, `drain` and `discovering`, and a method `discovery` that starts the discovery if there
+/// is none.
+macro_rules! handle_lookup_messages {
+    ($Owner:ident) => {
+        const _: () = {
+            use actix::{Context, Handler, ResponseFuture};
+
+            use $crate::{
+                error::AddLookupdError,
+                link::{Pumped, SubscribeEvents, Unsubscribe},
+                lookup::{
+                    AddLookupd, GetLookupState, LookupEvent, LookupState, Refresh, RemoveLookupd,
+                },
+            };
+
+            impl Handler<AddLookupd> for $Owner {
+                type Result = Result<(), AddLookupdError>;
+
+                fn handle(
+                    &mut self,
+                    AddLookupd(address): AddLookupd,
+                    ctx: &mut Context<Self>,
+                ) -> Self::Result {
+                    self.on_message(ctx);
+                    if self.drain.has_begun() {
+                        return Err(AddLookupdError::Drained);
+                    }
+                    let config = self.config.lookup().clone();
+                    Ok(self.discovery(ctx).add(&config, &address)?)
+                }
+            }
+
+            impl Handler<RemoveLookupd> for $Owner {
+                type Result = ResponseFuture<bool>;
+
+                fn handle(
+                    &mut self,
+                    RemoveLookupd(address): RemoveLookupd,
+                    ctx: &mut Context<Self>,
+                ) -> Self::Result {
+                    self.on_message(ctx);
+                    match &self.discovering.discovery {
+                        Some(discovery) => Box::pin(discovery.remove(&address)),
+                        None => Box::pin(async { false }),
+                    }
+                }
+            }
+
+            impl Handler<Refresh> for $Owner {
+                type Result = ResponseFuture<bool>;
+
+                fn handle(&mut self, _: Refresh, ctx: &mut Context<Self>) -> Self::Result {
+                    self.on_message(ctx);
+                    match &self.discovering.discovery {
+                        Some(discovery) => Box::pin(discovery.refresh()),
+                        None => Box::pin(async { false }),
+                    }
+                }
+            }
+
+            impl Handler<GetLookupState> for $Owner {
+                type Result = ResponseFuture<LookupState>;
+
+                fn handle(&mut self, _: GetLookupState, ctx: &mut Context<Self>) -> Self::Result {
+                    self.on_message(ctx);
+                    match &self.discovering.discovery {
+                        Some(discovery) => Box::pin(discovery.state()),
+                        None => Box::pin(async { LookupState::default() }),
+                    }
+                }
+            }
+
+            /// A subscriber gets no current state: [`GetLookupState`] returns it.
+            impl Handler<SubscribeEvents<LookupEvent>> for $Owner {
+                type Result = ();
+
+                fn handle(
+                    &mut self,
+                    SubscribeEvents(to): SubscribeEvents<LookupEvent>,
+                    ctx: &mut Context<Self>,
+                ) {
+                    self.on_message(ctx);
+                    self.discovering.observers.add(to, None);
+                    self.forget_subscribers_if_drained();
+                }
+            }
+
+            impl Handler<Unsubscribe<LookupEvent>> for $Owner {
+                type Result = ();
+
+                fn handle(
+                    &mut self,
+                    Unsubscribe(to): Unsubscribe<LookupEvent>,
+                    ctx: &mut Context<Self>,
+                ) {
+                    self.on_message(ctx);
+                    self.discovering.observers.remove(&to);
+                }
+            }
+        };
+    };
+}
+
+pub(crate) use handle_lookup_messages;

@@ -56,6 +56,7 @@ mod state;
 
 pub(crate) use self::{
     answer::Query,
+    control::handle_lookup_messages,
     discovery::{Change, Discovered, Discovery},
     http::{Call, Response},
 };
