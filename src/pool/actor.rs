@@ -33,8 +33,8 @@ use crate::{
         Supervision, Waiters, work,
     },
     producer::{
-        Batch, Counters, DeniedTopics, Drain, DrainReport, FailureSink, GiveBack, Limits, Shared,
-        TransactionQueue, Usage, limits,
+        Counters, DeniedTopics, Drain, DrainReport, FailureSink, GiveBack, Limits, Shared,
+        TransactionQueue, Usage, batch_limits, limits,
     },
 };
 
@@ -137,15 +137,11 @@ impl ProducerPool {
         // queue is what bounds memory.
         ctx.set_mailbox_capacity(0);
         let producer = config.producer();
-        let own = limits(&producer);
-        let run = Batch {
-            messages: producer.auto_batch_messages(),
-            bytes: producer.auto_batch_bytes().min(producer.max_batch_size()),
-        };
+        let run = batch_limits(&producer);
         let limits = Limits {
             // One queue per topic: a topic that waits holds up no other.
             batch: Some(run),
-            ..own
+            ..limits(&producer)
         };
         let name = name(&config);
         let shared = Shared {

@@ -8,6 +8,7 @@ use futures::future::join_all;
 use super::{
     actor::ProducerPool,
     event::{MoveReason, PoolEvent},
+    route::bit,
     stats::{GetMembers, GetState, GetStats, Member, MemberStats, PoolState, PoolStats},
 };
 use crate::{
@@ -120,7 +121,7 @@ impl ProducerPool {
         now: Instant,
         ctx: &mut Context<Self>,
     ) {
-        // A member that is removed has told that it is closed.
+        // A member that was removed reports that it is closed.
         let Some(slot) = slot else { return };
         let Some(member) = self.members.get_mut(slot) else {
             return;
@@ -166,7 +167,7 @@ impl ProducerPool {
             && let Some(member) = self.members.get_mut(slot)
         {
             member.moved_from += publishes as u64;
-            let is_rejected = moved.note_given_back(1_u64 << (slot & 63), now);
+            let is_rejected = moved.note_given_back(bit(slot), now);
             let reason = if is_rejected {
                 self.router.on_failed(slot, now);
                 MoveReason::Rejected

@@ -581,7 +581,8 @@ fn rendezvous_hash(topic: &Topic, address: &str) -> u64 {
     hash ^ (hash >> 33)
 }
 
-fn bit(slot: usize) -> MemberSet {
+/// The set of one member.
+pub(super) fn bit(slot: usize) -> MemberSet {
     u32::try_from(slot)
         .ok()
         .and_then(|slot| 1_u64.checked_shl(slot))

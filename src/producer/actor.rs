@@ -17,9 +17,10 @@ use super::{
     denied_topics::DeniedTopics,
     drain::DrainReport,
     failures::FailureSink,
+    limits::limits,
     membership::{MemberReport, Membership},
     publish::Shared,
-    queue::{Batch, Counters, Limits, Pooled, TransactionQueue, Usage},
+    queue::{Counters, Limits, Pooled, TransactionQueue},
     session::Publishing,
     stats::{ProducerEvent, ProducerState},
 };
@@ -28,14 +29,10 @@ use crate::{
     conn::Connected,
     error::{Cause, ConnectionError},
     link::{
-        BURST, Burst, ConnectionEvent, Connectivity, DrainState, Ended, Link, LinkOwner, LinkState,
-        Pump, Pumped, Subscribers, Supervision, Waiters, work,
+        Burst, ConnectionEvent, Connectivity, DrainState, Ended, Link, LinkOwner, LinkState, Pump,
+        Pumped, Subscribers, Supervision, Waiters, work,
     },
 };
-
-/// Maximum number of publishes that one poll of the producer visits, which takes a few milliseconds
-/// at most: 4,096 together with those that a burst of messages brings.
-pub(crate) const BUDGET: usize = 4_096 - BURST;
 
 /// Publishes to one nsqd.
 ///
@@ -97,29 +94,6 @@ pub struct Producer {
     /// What it has of its pool, if it is the member of one.
     pub(super) membership: Option<Membership>,
     supervision: Supervision<Self>,
-}
-
-/// The limits of a queue by a configuration.
-pub(crate) fn limits(config: &ProducerConfig) -> Limits {
-    Limits {
-        pending: Usage {
-            publishes: config.max_pending(),
-            bytes: config.max_pending_bytes(),
-        },
-        pending_per_topic: config.max_pending_per_topic(),
-        window: Usage {
-            publishes: config.publish_window(),
-            bytes: config.publish_window_bytes(),
-        },
-        batch: config.auto_batch().then(|| Batch {
-            messages: config.auto_batch_messages(),
-            bytes: config.auto_batch_bytes().min(config.max_batch_size()),
-        }),
-        batch_time: config.ack_timeout() / 4,
-        retry_maybe_written: config.retry_maybe_written(),
-        budget: BUDGET,
-        is_pooled: false,
-    }
 }
 
 /// The subscribers to the producer's events.

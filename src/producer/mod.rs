@@ -9,6 +9,7 @@ mod denied_topics;
 mod drain;
 mod failures;
 mod handlers;
+mod limits;
 mod membership;
 mod message;
 mod payload;
@@ -34,15 +35,15 @@ pub use self::{
     stats::{GetState, GetStats, ProducerEvent, ProducerState, Stats},
 };
 pub(crate) use self::{
-    actor::limits,
     denied_topics::DeniedTopics,
     failures::{FailureSink, ReplyTo},
+    limits::{batch_limits, limits},
     membership::{FromMember, GiveBack, MemberId, MemberReport, MemberView, Membership, TakeIn},
     message::PublishRequest,
     publish::{PublishWhenPossible, Shared},
     publish_ext::sealed::Sealed,
     queue::{
-        Batch, Counters, Limits, MemberSet, Moving, Pending, Route, Routed, TransactionQueue,
-        Usage, WhenFull,
+        Counters, Limits, MemberSet, Moving, Pending, Route, Routed, TransactionQueue, Usage,
+        WhenFull,
     },
 };
