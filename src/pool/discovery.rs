@@ -94,13 +94,6 @@ impl ProducerPool {
             self.remove_dropped(slot, ctx);
         }
     }
-
-    /// Removes a member that no nsqlookupd names any more.
-    pub(super) fn remove_dropped(&mut self, slot: usize, ctx: &mut Context<Self>) {
-        if let Some((id, producer)) = self.begin_removal(slot) {
-            self.drain_member(id, &producer, ctx);
-        }
-    }
 }
 
 impl Handler<Discovered> for ProducerPool {

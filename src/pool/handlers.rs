@@ -152,12 +152,9 @@ impl ProducerPool {
         let is_lost = matches!(event, ConnectionEvent::Disconnected { .. });
         let is_removed = is_lost && member.is_dropped && !member.is_leaving;
         member.event = event;
-        #[cfg(feature = "lookup")]
         if is_removed {
             self.remove_dropped(slot, ctx);
         }
-        #[cfg(not(feature = "lookup"))]
-        let _ = (is_removed, ctx);
     }
 
     fn on_given_back(&mut self, slot: Option<usize>, mut moved: Moving<ReplyTo>, now: Instant) {

@@ -160,14 +160,11 @@ impl ProducerPool {
         Some((member.id, member.producer.clone()))
     }
 
-    /// Drains a member that gets no publishes any more, and removes it.
-    #[cfg(feature = "lookup")]
-    pub(super) fn drain_member(
-        &mut self,
-        id: MemberId,
-        producer: &Addr<Producer>,
-        ctx: &mut Context<Self>,
-    ) {
+    /// Removes a member that no nsqlookupd names any more.
+    pub(super) fn remove_dropped(&mut self, slot: usize, ctx: &mut Context<Self>) {
+        let Some((id, producer)) = self.begin_removal(slot) else {
+            return;
+        };
         let drained = producer.send(Drain::new(Duration::ZERO)).into_actor(self);
         ctx.spawn(drained.map(move |_, pool: &mut Self, ctx| {
             pool.end_removal(id, ctx);
