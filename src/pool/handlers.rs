@@ -82,7 +82,7 @@ impl ProducerPool {
         }
     }
 
-    /// Checks what must not reach nsqd, because nsqd would close the connection.
+    /// Rejects a publish that must not be queued.
     fn check(&self, request: &PublishRequest, now: Instant) -> Result<(), Cause> {
         if self.drain.has_begun() {
             return Err(Cause::Drained);
@@ -91,12 +91,7 @@ impl ProducerPool {
             let last = self.last_error.clone();
             return Err(Cause::NoConnection { last });
         }
-        let topic = request
-            .topic
-            .as_ref()
-            .map_err(|error| Cause::Name(error.clone()))?;
-        request.payload.check(&self.producer)?;
-        self.denied_topics.borrow().check(topic, now)
+        request.check(&self.producer, &self.denied_topics.borrow(), now)
     }
 }
 

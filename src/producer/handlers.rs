@@ -90,7 +90,7 @@ impl Producer {
         }
     }
 
-    /// Checks what must not reach nsqd, because nsqd would close the connection.
+    /// Rejects a publish that must not be queued.
     fn check(&self, request: &PublishRequest, now: Instant) -> Result<(), Cause> {
         if self.drain.has_begun() {
             return Err(Cause::Drained);
@@ -99,12 +99,7 @@ impl Producer {
             let last = self.link.last_error().cloned();
             return Err(Cause::NoConnection { last });
         }
-        let topic = request
-            .topic
-            .as_ref()
-            .map_err(|error| Cause::Name(error.clone()))?;
-        request.payload.check(&self.config)?;
-        self.denied_topics.borrow().check(topic, now)
+        request.check(&self.config, &self.denied_topics.borrow(), now)
     }
 }
 

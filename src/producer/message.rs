@@ -1,13 +1,17 @@
 //! The messages that publish.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use actix::Message;
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::payload::Payload;
+use super::{denied_topics::DeniedTopics, payload::Payload};
 use crate::{
+    config::ProducerConfig,
     error::{Cause, Delivery, PublishError},
     protocol::{NameError, Topic},
 };
@@ -273,8 +277,8 @@ impl AnyPublish {
 /// What every message that publishes contains.
 #[derive(Clone)]
 pub(crate) struct PublishRequest {
-    pub(crate) topic: Result<Topic, NameError>,
-    pub(crate) payload: Payload,
+    pub(super) topic: Result<Topic, NameError>,
+    pub(super) payload: Payload,
     expires_in: Option<Duration>,
 }
 
@@ -294,6 +298,20 @@ impl PublishRequest {
     pub(crate) fn timeout(&self, longest: Duration) -> Duration {
         self.expires_in
             .map_or(longest, |timeout| timeout.min(longest))
+    }
+
+    /// Checks what must not reach nsqd, because nsqd would close the connection.
+    #[inline]
+    pub(crate) fn check(
+        &self,
+        config: &ProducerConfig,
+        denied_topics: &DeniedTopics,
+        now: Instant,
+    ) -> Result<(), Cause> {
+        let topic = self.topic.as_ref();
+        let topic = topic.map_err(|error| Cause::Name(error.clone()))?;
+        self.payload.check(config)?;
+        denied_topics.check(topic, now)
     }
 
     pub(super) fn into_any(self) -> AnyPublish {

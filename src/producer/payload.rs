@@ -20,7 +20,7 @@ pub(crate) enum Payload {
 
 impl Payload {
     /// Rejects what nsqd would reject by closing the connection.
-    pub(crate) fn check(&self, config: &ProducerConfig) -> Result<(), Cause> {
+    pub(super) fn check(&self, config: &ProducerConfig) -> Result<(), Cause> {
         let check = |body: &Bytes, index| match (body.len(), config.max_publish_size()) {
             (0, _) => Err(Cause::EmptyBody { index }),
             (size, limit) if size > limit => Err(Cause::TooLarge { index, size, limit }),
@@ -53,7 +53,7 @@ impl Payload {
     }
 
     /// Returns the bytes of all bodies, which count against `max_pending_bytes`.
-    pub(crate) fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         match self {
             Self::Publish(body) | Self::Deferred { body, .. } => body.len(),
             Self::Batch(bodies) => bodies.iter().map(Bytes::len).sum(),
