@@ -10,7 +10,7 @@ use crate::{
     conn::StreamOptions,
     error::{AdminError, ConfigError, LookupError},
     lookup::{Call, Response},
-    protocol::one_line,
+    protocol::{Channel, Topic, one_line},
 };
 
 /// Default time for a request: the default of `lookupd_poll_timeout`.
@@ -61,6 +61,20 @@ impl Client {
         parameters: &[(&str, &str)],
     ) -> Result<(), AdminError> {
         self.send(Method::POST, path, parameters).await.map(drop)
+    }
+
+    pub(super) async fn post_topic(&self, path: &str, topic: &Topic) -> Result<(), AdminError> {
+        self.post(path, &[("topic", topic.as_str())]).await
+    }
+
+    pub(super) async fn post_channel(
+        &self,
+        path: &str,
+        topic: &Topic,
+        channel: &Channel,
+    ) -> Result<(), AdminError> {
+        let parameters = [("topic", topic.as_str()), ("channel", channel.as_str())];
+        self.post(path, &parameters).await
     }
 
     /// Returns the body of the answer.

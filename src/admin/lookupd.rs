@@ -93,8 +93,7 @@ impl Lookupd {
     /// # }
     /// ```
     pub async fn create_topic(&self, topic: &Topic) -> Result<(), AdminError> {
-        let parameters = [("topic", topic.as_str())];
-        self.client.post("topic/create", &parameters).await
+        self.client.post_topic("topic/create", topic).await
     }
 
     /// Forgets a topic and its channels. Succeeds if it is unknown. No nsqd deletes it, and it
@@ -118,8 +117,7 @@ impl Lookupd {
     /// # }
     /// ```
     pub async fn delete_topic(&self, topic: &Topic) -> Result<(), AdminError> {
-        let parameters = [("topic", topic.as_str())];
-        self.client.post("topic/delete", &parameters).await
+        self.client.post_topic("topic/delete", topic).await
     }
 
     /// Makes a channel and its topic known. An nsqd creates the known channels of a topic, except
@@ -143,8 +141,9 @@ impl Lookupd {
     /// # }
     /// ```
     pub async fn create_channel(&self, topic: &Topic, channel: &Channel) -> Result<(), AdminError> {
-        let parameters = [("topic", topic.as_str()), ("channel", channel.as_str())];
-        self.client.post("channel/create", &parameters).await
+        self.client
+            .post_channel("channel/create", topic, channel)
+            .await
     }
 
     /// Forgets a channel. No nsqd deletes it.
@@ -168,8 +167,9 @@ impl Lookupd {
     /// # }
     /// ```
     pub async fn delete_channel(&self, topic: &Topic, channel: &Channel) -> Result<(), AdminError> {
-        let parameters = [("topic", topic.as_str()), ("channel", channel.as_str())];
-        self.client.post("channel/delete", &parameters).await
+        self.client
+            .post_channel("channel/delete", topic, channel)
+            .await
     }
 
     /// Hides a topic of an nsqd for a while (nsqlookupd's `--tombstone-lifetime`, 45 s): consumers

@@ -115,8 +115,7 @@ impl Nsqd {
     /// # }
     /// ```
     pub async fn create_topic(&self, topic: &Topic) -> Result<(), AdminError> {
-        let parameters = [("topic", topic.as_str())];
-        self.client.post("topic/create", &parameters).await
+        self.client.post_topic("topic/create", topic).await
     }
 
     /// Deletes a topic, its channels and all their messages, and closes the connections of its
@@ -150,8 +149,7 @@ impl Nsqd {
     /// # }
     /// ```
     pub async fn delete_topic(&self, topic: &Topic) -> Result<(), AdminError> {
-        let parameters = [("topic", topic.as_str())];
-        self.client.post("topic/delete", &parameters).await
+        self.client.post_topic("topic/delete", topic).await
     }
 
     /// Drops the messages that wait in a topic itself for its first channel or its end of a pause,
@@ -176,8 +174,7 @@ impl Nsqd {
     /// # }
     /// ```
     pub async fn empty_topic(&self, topic: &Topic) -> Result<(), AdminError> {
-        let parameters = [("topic", topic.as_str())];
-        self.client.post("topic/empty", &parameters).await
+        self.client.post_topic("topic/empty", topic).await
     }
 
     /// Pauses a topic: what is published is stored, and reaches no channel. Succeeds if it is
@@ -205,8 +202,7 @@ impl Nsqd {
     /// # }
     /// ```
     pub async fn pause_topic(&self, topic: &Topic) -> Result<(), AdminError> {
-        let parameters = [("topic", topic.as_str())];
-        self.client.post("topic/pause", &parameters).await
+        self.client.post_topic("topic/pause", topic).await
     }
 
     /// Ends the pause of a topic, as shown at [`pause_topic`](Self::pause_topic). Succeeds if it is
@@ -221,8 +217,7 @@ impl Nsqd {
     ///
     /// The server may execute the request even if the future is dropped.
     pub async fn unpause_topic(&self, topic: &Topic) -> Result<(), AdminError> {
-        let parameters = [("topic", topic.as_str())];
-        self.client.post("topic/unpause", &parameters).await
+        self.client.post_topic("topic/unpause", topic).await
     }
 
     /// Creates a channel of a topic that exists. Succeeds if the channel exists.
@@ -248,8 +243,9 @@ impl Nsqd {
     /// # }
     /// ```
     pub async fn create_channel(&self, topic: &Topic, channel: &Channel) -> Result<(), AdminError> {
-        let parameters = [("topic", topic.as_str()), ("channel", channel.as_str())];
-        self.client.post("channel/create", &parameters).await
+        self.client
+            .post_channel("channel/create", topic, channel)
+            .await
     }
 
     /// Deletes a channel and its messages, and closes the connections of its consumers. The next
@@ -274,8 +270,9 @@ impl Nsqd {
     /// # }
     /// ```
     pub async fn delete_channel(&self, topic: &Topic, channel: &Channel) -> Result<(), AdminError> {
-        let parameters = [("topic", topic.as_str()), ("channel", channel.as_str())];
-        self.client.post("channel/delete", &parameters).await
+        self.client
+            .post_channel("channel/delete", topic, channel)
+            .await
     }
 
     /// Drops all messages of a channel, also those in flight and deferred ones: their answers fail.
@@ -299,8 +296,9 @@ impl Nsqd {
     /// # }
     /// ```
     pub async fn empty_channel(&self, topic: &Topic, channel: &Channel) -> Result<(), AdminError> {
-        let parameters = [("topic", topic.as_str()), ("channel", channel.as_str())];
-        self.client.post("channel/empty", &parameters).await
+        self.client
+            .post_channel("channel/empty", topic, channel)
+            .await
     }
 
     /// Pauses a channel: it receives messages, and delivers none. Succeeds if it is paused.
@@ -327,8 +325,9 @@ impl Nsqd {
     /// # }
     /// ```
     pub async fn pause_channel(&self, topic: &Topic, channel: &Channel) -> Result<(), AdminError> {
-        let parameters = [("topic", topic.as_str()), ("channel", channel.as_str())];
-        self.client.post("channel/pause", &parameters).await
+        self.client
+            .post_channel("channel/pause", topic, channel)
+            .await
     }
 
     /// Ends the pause of a channel, as shown at [`pause_channel`](Self::pause_channel). Succeeds if
@@ -347,8 +346,9 @@ impl Nsqd {
         topic: &Topic,
         channel: &Channel,
     ) -> Result<(), AdminError> {
-        let parameters = [("topic", topic.as_str()), ("channel", channel.as_str())];
-        self.client.post("channel/unpause", &parameters).await
+        self.client
+            .post_channel("channel/unpause", topic, channel)
+            .await
     }
 
     /// Returns a snapshot of all topics and channels, without their clients.
