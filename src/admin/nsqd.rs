@@ -7,7 +7,10 @@ use super::stats::{Stats, TopicStats};
 use crate::{
     config::{ConnectionConfig, nsqd_http_address},
     error::{AdminError, ConfigError},
-    protocol::{Channel, Topic, node::Node},
+    protocol::{
+        Channel, Topic,
+        node::{Node, host_and_port},
+    },
 };
 
 /// The HTTP API of an nsqd.
@@ -64,14 +67,7 @@ impl Nsqd {
     ///
     /// [`ConfigError`] if it announces no HTTP port.
     pub fn of_node(node: &Node) -> Result<Self, ConfigError> {
-        let host = &node.broadcast_address;
-        let is_bare_ipv6 = host.contains(':') && !host.starts_with('[');
-        let port = node.http_port;
-        Self::new(if is_bare_ipv6 {
-            format!("[{host}]:{port}")
-        } else {
-            format!("{host}:{port}")
-        })
+        Self::new(host_and_port(&node.broadcast_address, node.http_port))
     }
 
     /// Sets the time for a request, from connecting to the end of the answer. Default: 10 s.

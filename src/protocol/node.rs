@@ -56,6 +56,16 @@ impl fmt::Display for Node {
     }
 }
 
+/// Returns `host:port` for a broadcast address: IPv6 addresses are announced without brackets; one
+/// pair is tolerated.
+pub(crate) fn host_and_port(host: &str, port: u16) -> String {
+    if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
 /// A topic of a [`Node`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]

@@ -9,7 +9,7 @@ use crate::{
     error::LookupError,
     protocol::{
         Topic,
-        node::{Node, NodeTopic},
+        node::{Node, NodeTopic, host_and_port},
         one_line,
     },
 };
@@ -26,7 +26,6 @@ pub(crate) enum Query {
     /// The nsqds of a topic.
     Topic(Topic),
     /// All nsqds.
-    #[allow(dead_code, reason = "for the producer pool")]
     Nodes,
 }
 
@@ -228,13 +227,7 @@ fn node(raw: RawNode) -> Result<Node, Skipped> {
         Some(host) => host,
     };
     let port = tcp_port.port().ok_or_else(|| skipped("invalid tcp_port"))?;
-    // IPv6 addresses arrive without brackets; one pair is tolerated.
-    let in_brackets = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
-    let address = match in_brackets {
-        None if host.contains(':') => format!("[{host}]:{port}"),
-        _ => format!("{host}:{port}"),
-    };
-    let address = match Endpoint::parse(&address) {
+    let address = match Endpoint::parse(&host_and_port(host, port)) {
         Ok(Endpoint::Unix(_)) => return Err(skipped("invalid host name")),
         Ok(endpoint) => canonical_address(&endpoint),
         Err(problem) => return Err(skipped(problem)),
