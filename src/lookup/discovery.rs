@@ -38,7 +38,6 @@ pub(crate) enum Change {
     /// is connected to, or is dialled, stays as it is.
     Dial(Node),
     /// What is known of a node has changed: its topics, or names.
-    #[allow(dead_code, reason = "for the producer pool")]
     Changed(Node),
     /// Forget a node whose connection is down.
     Drop(Arc<str>),
