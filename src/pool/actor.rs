@@ -487,8 +487,9 @@ impl Pumped for ProducerPool {
         self.discovering.observers.poll(cx);
         self.shared.failures.poll(cx);
         let queue = self.shared.queue.borrow();
-        if queue.has_waiters() || self.drain.has_begun() {
-            // A member makes capacity, or answers the last publish.
+        let has_slow = self.members.iter().any(|(_, member)| member.is_slow);
+        if queue.has_waiters() || self.drain.has_begun() || has_slow {
+            // A member makes capacity, answers the last publish, or recovers.
             queue.capacity().wait(cx.waker());
         }
     }

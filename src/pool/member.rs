@@ -5,7 +5,8 @@ use std::{rc::Rc, sync::Arc, time::Instant};
 use actix::Addr;
 
 use super::{
-    route::{MAX_MEMBERS, Observed, Router},
+    health::Observed,
+    route::{MAX_MEMBERS, Router},
     stats::{Member, MemberState},
 };
 use crate::{
@@ -41,7 +42,8 @@ pub(super) struct PoolMember {
     pub(super) event: ConnectionEvent,
     /// Commands answered when its present connection was made.
     pub(super) answered_before: u64,
-    /// It has become slow, and was not asked yet to give back what is queued.
+    /// It has become slow, or got publishes because no member was trusted, and was not asked yet to
+    /// give back what is queued.
     pub(super) is_slow: bool,
 }
 
@@ -206,7 +208,7 @@ pub(super) struct Routing<'a> {
 }
 
 impl Route<ReplyTo> for Routing<'_> {
-    fn route(&mut self, publish: &Pending<ReplyTo>) -> Routed {
+    fn route(&mut self, publish: &Pending<ReplyTo>, queued: usize) -> Routed {
         let mut excluded = 0;
         if let Some(tried) = publish.tried() {
             let up = self.router.up_for(publish.topic());
@@ -222,7 +224,7 @@ impl Route<ReplyTo> for Routing<'_> {
             }
         }
         let (topic, size) = (publish.topic(), publish.size());
-        match self.router.route(topic, size, excluded, self.now) {
+        match self.router.route(topic, size, queued, excluded, self.now) {
             Some((slot, further)) => Routed::To { slot, further },
             None => Routed::Stays,
         }
@@ -230,6 +232,10 @@ impl Route<ReplyTo> for Routing<'_> {
 
     fn outgoing(&mut self, slot: usize, further: Usage) -> Option<&mut Moving<ReplyTo>> {
         self.router.on_routed_further(slot, further);
-        Some(&mut self.members.get_mut(slot)?.outgoing)
+        let member = self.members.get_mut(slot)?;
+        if !self.router.has_trusted() && self.router.is_suspect(slot) {
+            member.is_slow = true;
+        }
+        Some(&mut member.outgoing)
     }
 }

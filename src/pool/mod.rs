@@ -11,6 +11,7 @@ mod discovering;
 mod discovery;
 mod event;
 mod handlers;
+mod health;
 mod member;
 mod membership;
 mod publish_ext;

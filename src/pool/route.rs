@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::health::{Health, Observed};
 use crate::{
     config::Strategy,
     producer::{MemberSet, Usage},
@@ -16,26 +17,9 @@ use crate::{
 /// Maximum number of members: a set of them is a number.
 pub(crate) const MAX_MEMBERS: usize = 64;
 
-/// A member counts as slow when a command is unanswered for this long, and for [`USUAL_TIMES`] its
-/// usual answer time.
-const SLOW_AFTER: Duration = Duration::from_millis(20);
-
-/// See [`SLOW_AFTER`].
-const USUAL_TIMES: u32 = 8;
-
-/// A member counts as slow after this time, however long its answers usually take. With `Primary`
-/// and `PerTopic` this is the only limit, because a change of member costs the order of a topic.
-const SLOW_AT_LAST: Duration = Duration::from_secs(1);
-
-/// Time between two publishes by which a member that is not trusted is tried.
-const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-
 /// Time in which every estimate moves halfway towards the best one, so that one unlucky answer does
 /// not keep a member unused.
 const DECAY_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Weight of the latest answer in the mean.
-const WEIGHT: f64 = 1.0 / 8.0;
 
 /// Members whose scores differ by at most this factor take turns.
 const ALIKE: f64 = 2.0;
@@ -46,78 +30,15 @@ const ASSUMED: f64 = 1e-3;
 /// Maximum number of topics whose runs are remembered. Beyond it they begin anew.
 const MAX_RUNS: usize = 1_024;
 
-/// What a member shows.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Observed {
-    pub(super) is_up: bool,
-    /// Its connection is replaced at once.
-    pub(super) is_replacing: bool,
-    /// Publishes that it has, or that are on their way to it.
-    pub(super) outstanding: usize,
-    /// When its oldest unanswered command was sent.
-    pub(super) oldest: Option<Instant>,
-    /// Commands answered so far, and the time of all their answers.
-    pub(super) answers: (u64, Duration),
-}
-
 /// What is known of a member.
 #[derive(Debug)]
 struct Known {
     address: Arc<str>,
     /// Position in the order of `Primary`.
     rank: u64,
-    observed: Observed,
-    /// When the first publish was sent to it that is not answered yet, at the latest.
-    routed: Option<Instant>,
-    /// Mean answer time in seconds, which moves towards the best one.
-    estimate: Option<f64>,
-    /// Mean answer time in seconds.
-    usual: Option<f64>,
-    /// How long a command may be unanswered.
-    patience: Duration,
-    /// It is slow, or has failed, and has answered nothing in its usual time since.
-    is_suspect: bool,
-    /// When it failed, or got its latest probe. One that is slow is probed as soon as it has
-    /// answered everything.
-    probed: Option<Instant>,
-    /// Since when it is up and trusted.
-    usable_since: Option<Instant>,
-    /// It was lost or suspect before, so that it must be usable for a while before a topic returns.
-    was_lost: bool,
+    health: Health,
     /// The topics that are not published here.
     tombstones: HashSet<Topic>,
-}
-
-impl Known {
-    /// When it becomes slow, if nothing is answered until then.
-    fn slow_at(&self) -> Option<Instant> {
-        let since = self.observed.oldest.or(self.routed)?;
-        let may_become = self.observed.is_up && !self.is_suspect && self.observed.outstanding > 0;
-        may_become.then(|| since + self.patience)
-    }
-
-    fn on_answers(&mut self, mean: Duration, strategy: Strategy) {
-        if mean <= self.patience && std::mem::take(&mut self.is_suspect) {
-            // It has recovered: the times until then say nothing.
-            (self.estimate, self.usual) = (None, None);
-        }
-        let mean = mean.as_secs_f64();
-        for average in [&mut self.estimate, &mut self.usual] {
-            let before = average.unwrap_or(mean);
-            *average = Some(before + WEIGHT * (mean - before));
-        }
-        if strategy == Strategy::Spread {
-            let usual = Duration::from_secs_f64(self.usual.unwrap_or_default().min(1.0));
-            self.patience = (usual * USUAL_TIMES).clamp(SLOW_AFTER, SLOW_AT_LAST);
-        }
-    }
-
-    /// The smaller, the sooner a publish is answered.
-    fn score(&self, assumed: f64) -> f64 {
-        #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^52 publishes")]
-        let outstanding = (self.observed.outstanding + 1) as f64;
-        outstanding * self.estimate.unwrap_or(assumed)
-    }
 }
 
 /// The publishes of a topic that go to one member, one after the other.
@@ -138,7 +59,7 @@ struct Sets {
     trusted: MemberSet,
     /// Suspect, and may get one publish now.
     to_probe: MemberSet,
-    /// Never lost, or usable for as long as a topic waits before it returns.
+    /// Trusted, and never lost or for as long as a topic waits before it returns.
     proved: MemberSet,
     /// Not up, but it has publishes that come back, or it is up again at once.
     settling: MemberSet,
@@ -204,24 +125,7 @@ impl Router {
         let known = Known {
             address,
             rank: self.ranks,
-            observed: Observed {
-                is_up: false,
-                is_replacing: false,
-                outstanding: 0,
-                oldest: None,
-                answers: (0, Duration::ZERO),
-            },
-            routed: None,
-            estimate: None,
-            usual: None,
-            patience: match self.strategy {
-                Strategy::Spread => SLOW_AFTER,
-                Strategy::Primary | Strategy::PerTopic => SLOW_AT_LAST,
-            },
-            is_suspect: false,
-            probed: None,
-            usable_since: None,
-            was_lost: false,
+            health: Health::new(self.strategy),
             tombstones: HashSet::new(),
         };
         if let Some(place) = self.slots.get_mut(slot) {
@@ -258,8 +162,7 @@ impl Router {
     /// it had answered nothing.
     pub(super) fn on_failed(&mut self, slot: usize, now: Instant) {
         if let Some(known) = self.known_mut(slot) {
-            known.is_suspect = true;
-            known.probed = Some(now);
+            known.health.on_failed(now);
         }
     }
 
@@ -271,7 +174,7 @@ impl Router {
     /// Returns whether a member is slow, or has failed, and not recovered.
     pub(super) fn is_suspect(&self, slot: usize) -> bool {
         let known = self.slots.get(slot).and_then(Option::as_ref);
-        known.is_some_and(|known| known.is_suspect)
+        known.is_some_and(|known| known.health.is_suspect())
     }
 
     /// Takes what a member shows. Returns whether it has become slow until `due`: later deadlines
@@ -283,51 +186,20 @@ impl Router {
         now: Instant,
         due: Option<Instant>,
     ) -> bool {
-        let (strategy, place) = (self.strategy, bit(slot));
         let failback_after = self.failback_after;
         let Some(known) = self.known_mut(slot) else {
             return false;
         };
-        let (answered, time) = observed.answers;
-        let (before, time_before) = known.observed.answers;
-        if let Ok(count) = u32::try_from(answered.saturating_sub(before))
-            && count > 0
-        {
-            known.routed = Some(now);
-            known.on_answers(time.saturating_sub(time_before) / count, strategy);
-        }
-        known.observed = observed;
-        if observed.outstanding == 0 {
-            known.routed = None;
-        }
-        let slow_at = known.slow_at().zip(due);
-        let is_slow = slow_at.is_some_and(|(slow, due)| slow <= due);
-        if is_slow {
-            known.is_suspect = true;
-        }
-        let is_trusted = observed.is_up && !known.is_suspect;
-        if is_trusted {
-            known.usable_since.get_or_insert(now);
-        } else if known.usable_since.take().is_some() {
-            known.was_lost = true;
-        }
-        let has_proved = match known.usable_since {
-            Some(since) => !known.was_lost || now >= since + failback_after,
-            None => false,
-        };
-        let probe_due = known.probed.map(|probed| probed + PROBE_INTERVAL);
-        let may_probe = observed.is_up
-            && known.is_suspect
-            && observed.outstanding == 0
-            && probe_due.is_none_or(|due| now >= due);
-        let is_settling = !observed.is_up && (observed.outstanding > 0 || observed.is_replacing);
+        let health = &mut known.health;
+        let is_slow = health.observe(observed, now, due);
+        let place = bit(slot);
         let only = |is_in: bool| if is_in { place } else { 0 };
         let sets = Sets {
-            up: only(observed.is_up),
-            trusted: only(is_trusted),
-            to_probe: only(may_probe),
-            proved: only(has_proved),
-            settling: only(is_settling),
+            up: only(health.is_up()),
+            trusted: only(health.is_trusted()),
+            to_probe: only(health.may_be_probed(now)),
+            proved: only(health.has_proved(now, failback_after)),
+            settling: only(health.is_settling()),
         };
         self.update_sets(place, sets);
         is_slow
@@ -360,21 +232,21 @@ impl Router {
             return;
         };
         for known in self.slots.iter_mut().flatten() {
-            if let Some(estimate) = &mut known.estimate {
-                *estimate = f64::midpoint(*estimate, best);
-            }
+            known.health.approach(best);
         }
     }
 
     fn best_estimate(&self) -> Option<f64> {
         let known = self.slots.iter().flatten();
-        known.filter_map(|known| known.estimate).reduce(f64::min)
+        known
+            .filter_map(|known| known.health.estimate())
+            .reduce(f64::min)
     }
 
     /// When a member may have become slow.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let known = self.slots.iter().flatten();
-        known.filter_map(Known::slow_at).min()
+        known.filter_map(|known| known.health.slow_at()).min()
     }
 
     /// Returns the members that are up.
@@ -387,12 +259,14 @@ impl Router {
         self.sets.up & !self.tombstoned(topic)
     }
 
-    /// Returns the slot of the member that gets a publish of this size now, and how many of its
-    /// topic may follow; `None` if it waits. `excluded` are members that it does not go to.
+    /// Returns the slot of the member that gets a publish of this size now, the first of `queued`
+    /// of its topic, and how many of those may follow; `None` if it waits. `excluded` are members
+    /// that it does not go to.
     pub(super) fn route(
         &mut self,
         topic: &Topic,
         size: usize,
+        queued: usize,
         excluded: MemberSet,
         now: Instant,
     ) -> Option<(usize, Usage)> {
@@ -402,7 +276,7 @@ impl Router {
         }
         self.find_run(topic);
         let slot = match self.strategy {
-            Strategy::Spread => self.spread(topic, size, allowed),
+            Strategy::Spread => self.spread(topic, size, queued, allowed),
             Strategy::Primary | Strategy::PerTopic => {
                 self.first_in_order(topic, allowed, excluded == 0)
             }
@@ -410,11 +284,7 @@ impl Router {
         let is_probe = self.sets.to_probe & bit(slot) != 0;
         self.sets.to_probe &= !bit(slot);
         if let Some(known) = self.known_mut(slot) {
-            known.observed.outstanding += 1;
-            known.routed.get_or_insert(now);
-            if known.is_suspect {
-                known.probed = Some(now);
-            }
+            known.health.on_routed(now);
         }
         let further = match (&self.latest, self.strategy) {
             // It goes alone, also if its topic went there before.
@@ -435,7 +305,7 @@ impl Router {
             run.left = run.left.minus(further);
         }
         if let Some(known) = self.known_mut(slot) {
-            known.observed.outstanding += further.publishes;
+            known.health.on_routed_further(further.publishes);
         }
     }
 
@@ -450,16 +320,28 @@ impl Router {
         members
     }
 
-    /// A member that is to be probed, else that of the run, else that of a new run.
-    fn spread(&mut self, topic: &Topic, size: usize, allowed: MemberSet) -> Option<usize> {
+    /// A member that is to be probed, else that of the run, else that of a new run. A run ends
+    /// early if what is queued, as far as one run can take it, does not fit: the commands of two
+    /// members would be smaller than that of one.
+    fn spread(
+        &mut self,
+        topic: &Topic,
+        size: usize,
+        queued: usize,
+        allowed: MemberSet,
+    ) -> Option<usize> {
         let to_probe = self.sets.to_probe & allowed;
         if to_probe != 0 {
             return Some(first(to_probe));
         }
         let usable = self.sets.usable() & allowed;
+        let together = Usage {
+            publishes: queued.min(self.run.publishes),
+            bytes: size.saturating_mul(queued).min(self.run.bytes),
+        };
         if let Some((_, run)) = &mut self.latest
             && usable & bit(run.slot) != 0
-            && Usage::one(size).fits(run.left)
+            && together.fits(run.left)
         {
             run.left = run.left.minus(Usage::one(size));
             return Some(run.slot);
@@ -474,7 +356,7 @@ impl Router {
         let assumed = self.best_estimate().unwrap_or(ASSUMED);
         let scores = self.slots.iter().enumerate().filter_map(|(slot, known)| {
             let known = known.as_ref().filter(|_| usable & bit(slot) != 0)?;
-            Some((slot, known.score(assumed)))
+            Some((slot, known.health.score(assumed)))
         });
         let scores: Vec<_> = scores.collect();
         let best = scores.iter().map(|(_, score)| *score).reduce(f64::min)?;

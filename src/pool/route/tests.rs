@@ -111,9 +111,28 @@ impl Bench {
         let excluded = excluded.chars().map(|it| bit(slot(&it.to_string())));
         let excluded = excluded.fold(0, |all, one| all | one);
         let topic = Topic::new(topic).unwrap();
-        let chosen = self.router.route(&topic, size, excluded, self.now);
+        let chosen = self.router.route(&topic, size, 1, excluded, self.now);
         let chosen = chosen.map(|(slot, _)| slot);
         chosen.map_or_else(|| "-".to_owned(), |slot| address(slot).to_string())
+    }
+
+    /// The members of this many publishes that wait at the same time.
+    fn route_burst(&mut self, topic: &str, count: usize) -> String {
+        let topic = Topic::new(topic).unwrap();
+        let mut members = String::new();
+        while members.len() < count {
+            let left = count - members.len();
+            let (slot, further) = self.router.route(&topic, 1, left, 0, self.now).unwrap();
+            let publishes = further.publishes.min(left - 1);
+            let further = Usage {
+                publishes,
+                bytes: publishes,
+            };
+            self.router.on_routed_further(slot, further);
+            members.push_str(&address(slot).repeat(publishes + 1));
+        }
+        self.look();
+        members
     }
 
     /// The members of this many publishes to one topic, with nothing outstanding between them.
@@ -142,6 +161,14 @@ fn slot(member: &str) -> usize {
 fn run_of_a_topic_ends_by_messages_and_members_take_turns() {
     let mut bench = Bench::new(Strategy::Spread, 3);
     assert_eq!(bench.routes("t", 13), "bbbbccccaaaab");
+}
+
+/// pool contract: 4
+#[test]
+fn run_ends_early_if_a_burst_does_not_fit() {
+    let mut bench = Bench::new(Strategy::Spread, 3);
+    let members = [3, 3, 1, 9].map(|count| bench.route_burst("t", count));
+    assert_eq!(members, ["bbb", "ccc", "c", "aaaabbbbc"]);
 }
 
 /// pool contract: 4
@@ -345,7 +372,7 @@ fn probe_is_one_publish_of_a_topic_that_went_there_before() {
         bench.suspect(&member);
         bench.wait(SECOND);
         let topic = Topic::from_static("t");
-        let routed = bench.router.route(&topic, 1, 0, bench.now);
+        let routed = bench.router.route(&topic, 1, 1, 0, bench.now);
         assert_eq!(routed, Some((slot(&member), Usage::default())));
     }
 }

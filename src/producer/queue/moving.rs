@@ -28,8 +28,8 @@ pub(crate) enum Routed {
 
 /// Chooses the members to which publishes go.
 pub(crate) trait Route<R: Reply> {
-    /// Decides about a publish.
-    fn route(&mut self, publish: &Pending<R>) -> Routed;
+    /// Decides about a publish, the first of `queued` of its topic.
+    fn route(&mut self, publish: &Pending<R>, queued: usize) -> Routed;
 
     /// Returns where the publishes of a member go. `further` of them were not routed one by one.
     fn outgoing(&mut self, slot: usize, further: Usage) -> Option<&mut Moving<R>>;
@@ -57,6 +57,7 @@ fn plan<R: Reply>(
     left: usize,
     now: Instant,
 ) -> Plan {
+    let queued = queue.unsent();
     let mut unsent = queue.all_unsent().take(left);
     let Some(first) = unsent.next() else {
         return Plan::Stop;
@@ -64,7 +65,7 @@ fn plan<R: Reply>(
     if let Some(cause) = first.obstacle(server_limits, now) {
         return Plan::Answer(cause);
     }
-    let (slot, further) = match router.route(first) {
+    let (slot, further) = match router.route(first, queued) {
         Routed::To { slot, further } => (slot, further),
         Routed::Stays => return Plan::Stop,
         Routed::Rejected(error) => return Plan::Answer(Cause::Rejected(error)),

@@ -187,6 +187,23 @@ impl OpenLoad {
         sleep(time).await;
     }
 
+    /// Lets it publish for this long. Returns how many publishes were in flight at a member at
+    /// most.
+    pub async fn in_flight_meanwhile(
+        &self,
+        pool: &Addr<ProducerPool>,
+        address: &str,
+        time: Duration,
+    ) -> usize {
+        let end = Instant::now() + time;
+        let mut most = 0;
+        while Instant::now() < end {
+            most = most.max(member(pool, address).await.producer.in_flight);
+            self.goes_on(Duration::from_millis(20)).await;
+        }
+        most
+    }
+
     /// Ends the load, and waits for all answers.
     pub async fn stop(self) -> Vec<Answer> {
         self.task.abort();

@@ -31,6 +31,10 @@ fn seconds() -> u32 {
     scaled(2, 30)
 }
 
+fn trouble() -> Duration {
+    Duration::from_secs(seconds().into()) + Duration::from_millis(500)
+}
+
 /// pool contract: 7
 /// fault: D2
 /// checklist: 45
@@ -42,12 +46,8 @@ async fn suspended_member_delays_only_what_is_in_flight_there(broker: Broker) {
     load.goes_on(Duration::from_millis(500)).await;
     brokers[0].freeze(true).await;
     let since = Instant::now();
-    load.goes_on(Duration::from_millis(500)).await;
-    let in_flight = member(&pool, &brokers[0].address().await)
-        .await
-        .producer
-        .in_flight;
-    load.goes_on(Duration::from_secs(seconds().into())).await;
+    let slow = brokers[0].address().await;
+    let in_flight = load.in_flight_meanwhile(&pool, &slow, trouble()).await;
     brokers[0].freeze(false).await;
     load.goes_on(Duration::from_millis(300)).await;
     let answers = load.stop().await;
@@ -136,12 +136,8 @@ async fn member_behind_a_narrow_link_delays_only_what_is_in_flight(broker: Broke
         ..Faults::default()
     });
     let since = Instant::now();
-    load.goes_on(Duration::from_millis(500)).await;
-    let in_flight = member(&pool, &proxy.address().to_string())
-        .await
-        .producer
-        .in_flight;
-    load.goes_on(Duration::from_secs(seconds().into())).await;
+    let slow = proxy.address().to_string();
+    let in_flight = load.in_flight_meanwhile(&pool, &slow, trouble()).await;
     let answers = load.stop().await;
     let share = least_share_in_time(&answers, since, seconds());
     let ambiguous = count(&answers, Some(Delivery::MaybeWritten));

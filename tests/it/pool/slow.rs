@@ -143,6 +143,31 @@ fn if_all_members_are_slow_they_are_used() {
 
 /// pool contract: 7
 #[test]
+fn queued_publishes_leave_a_slow_member_when_another_recovers() {
+    in_virtual_time(async |mut network: Network| {
+        let (pool, [mut a, mut b]) = network.start_pool(narrow).await;
+        let first = publish(&pool, "1");
+        b.expect_pub("t", "1").await;
+        sleep(ms(30)).await;
+        let mut second = publish(&pool, "2");
+        a.expect_pub("t", "2").await;
+        sleep(ms(30)).await;
+        // Both are slow. These wait at one of them.
+        let [third, fourth] = publish_each(&pool, ["3", "4"]);
+        sleep(ms(1)).await;
+        b.send_ok().await;
+        all_ok([first]).await;
+        let fifth = publish(&pool, "5");
+        for body in ["5", "3", "4"] {
+            b.confirm(body).await;
+        }
+        all_ok([fifth, third, fourth]).await;
+        assert!(is_pending(&mut second));
+    });
+}
+
+/// pool contract: 7
+#[test]
 fn slow_member_keeps_its_publishes_if_no_other_is_better() {
     in_virtual_time(async |mut network: Network| {
         let (pool, [mut only]) = network.start_pool(narrow).await;

@@ -41,6 +41,7 @@ const PURE: &[&str] = &[
     "src/link/retry",
     "src/lookup/answer",
     "src/lookup/rounds",
+    "src/pool/health",
     "src/pool/route",
     "src/consumer/backoff",
     "src/consumer/flow",

@@ -39,7 +39,7 @@ const SENT: Routed = Routed::To {
 };
 
 impl<F: FnMut(&Pending<Caller>) -> Routed> Route<Caller> for Chooser<F> {
-    fn route(&mut self, publish: &Pending<Caller>) -> Routed {
+    fn route(&mut self, publish: &Pending<Caller>, _: usize) -> Routed {
         (self.decide)(publish)
     }
 
