@@ -111,7 +111,8 @@ async fn delayed_member_does_not_delay_the_others(broker: Broker) {
         assert!(share >= IN_TIME, "{share} in time");
         // Answers of a real nsqd on a busy disk take some milliseconds, too.
         assert!(median < delay.max(Duration::from_millis(50)), "{median:?}");
-        assert_answered_within(&answers, Duration::from_secs(1));
+        // Some may wait there until two measurements, one after the other, show the new round trip.
+        assert_answered_within(&answers, Duration::from_millis(500) + 5 * delay);
     }
 }
 
