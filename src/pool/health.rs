@@ -11,8 +11,9 @@ const SLOW_AFTER: Duration = Duration::from_millis(20);
 /// See [`SLOW_AFTER`].
 const USUAL_TIMES: u32 = 8;
 
-/// A member counts as slow after this time, however long its answers usually take. With `Primary`
-/// and `PerTopic` this is the only limit, because a change of member costs the order of a topic.
+/// A member counts as slow after this time, however long its answers usually take, and if its
+/// connection is being replaced for this long. With `Primary` and `PerTopic` this is the only
+/// limit, because a change of member costs the order of a topic.
 const SLOW_AT_LAST: Duration = Duration::from_secs(1);
 
 /// Time between two publishes by which a member that is not trusted is tried.
@@ -41,6 +42,8 @@ pub(super) struct Health {
     observed: Observed,
     /// When the first publish was sent to it that is not answered yet, at the latest.
     routed: Option<Instant>,
+    /// Since when its connection is being replaced.
+    replacing_since: Option<Instant>,
     /// Mean answer time in seconds, which moves towards the best one.
     estimate: Option<f64>,
     /// Mean answer time in seconds.
@@ -66,6 +69,7 @@ impl Health {
         Self {
             observed: Observed::default(),
             routed: None,
+            replacing_since: None,
             estimate: None,
             usual: None,
             patience: if adapts { SLOW_AFTER } else { SLOW_AT_LAST },
@@ -97,6 +101,9 @@ impl Health {
         if observed.outstanding == 0 {
             self.routed = None;
         }
+        let is_replacing = !observed.is_up && observed.is_replacing;
+        let since = self.replacing_since.unwrap_or(now);
+        self.replacing_since = is_replacing.then_some(since);
         let slow_at = self.slow_at().zip(due);
         let is_slow = slow_at.is_some_and(|(slow, due)| slow <= due);
         if is_slow {
@@ -178,14 +185,20 @@ impl Health {
     /// Returns whether it is not up, but has publishes that come back, or is up again at once.
     pub(super) fn is_settling(&self) -> bool {
         let observed = &self.observed;
-        !observed.is_up && (observed.outstanding > 0 || observed.is_replacing)
+        let is_replacing = observed.is_replacing && !self.is_suspect;
+        !observed.is_up && (observed.outstanding > 0 || is_replacing)
     }
 
-    /// When it becomes slow, if nothing is answered until then.
+    /// When it becomes slow, if nothing is answered and it is not up again until then.
     pub(super) fn slow_at(&self) -> Option<Instant> {
+        if self.is_suspect || self.observed.outstanding == 0 {
+            return None;
+        }
+        if let Some(since) = self.replacing_since {
+            return Some(since + SLOW_AT_LAST);
+        }
         let since = self.observed.oldest.or(self.routed)?;
-        let may_become = self.is_trusted() && self.observed.outstanding > 0;
-        may_become.then(|| since + self.patience)
+        self.observed.is_up.then(|| since + self.patience)
     }
 
     /// Mean answer time in seconds, if it has answered anything lately.

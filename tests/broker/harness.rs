@@ -12,7 +12,7 @@ use libtest_mimic::{Completion, Failed, Trial};
 use crate::support::broker::{Broker, Kind, Settings};
 use crate::support::lookupd::{Lookupd, LookupdSettings};
 use crate::support::nsqd_version::Version;
-use crate::support::{scaled, trials};
+use crate::support::{full, scaled, trials};
 
 /// Set for a process that runs one scenario.
 const OWN_PROCESS: &str = "BROKER_SCENARIO_PROCESS";
@@ -33,6 +33,7 @@ pub struct Scenario {
     problem: fn() -> Option<String>,
     in_own_process: bool,
     starts_a_real_nsqd: bool,
+    is_long: bool,
 }
 
 /// What a scenario is given.
@@ -67,6 +68,7 @@ impl Scenario {
             problem: || None,
             in_own_process: false,
             starts_a_real_nsqd: false,
+            is_long: false,
         }
     }
 
@@ -102,6 +104,14 @@ impl Scenario {
         }
     }
 
+    /// Runs with the real programs in the exhaustive tests only, because it waits for their timers.
+    pub fn taking_long(self) -> Self {
+        Self {
+            is_long: true,
+            ..self
+        }
+    }
+
     /// Runs in its own process, because it measures or changes the process.
     pub fn in_own_process(self) -> Self {
         Self {
@@ -133,6 +143,9 @@ impl Scenario {
             && only != kind
         {
             return Ok(Completion::ignored_with(format!("{only} only: {reason}")));
+        }
+        if kind == Kind::Real && self.is_long && !full() {
+            return Ok(Completion::ignored_with("with FULL=1 only: it takes long"));
         }
         let needs = match self.play {
             Play::Lookupd(..) => trials::without_a_real_lookupd(kind),

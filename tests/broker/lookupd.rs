@@ -28,9 +28,10 @@ pub fn scenarios() -> Vec<Scenario> {
         suspended_nsqd_is_listed_for_the_inactive_timeout(LookupdSettings {
             inactive_producer_timeout: short,
             ..default()
-        }),
-        restarted_lookupd_knows_no_topic_until_nsqd_reconnects(default()),
-        deleted_topic_returns_only_with_the_next_connection(default()),
+        })
+        .taking_long(),
+        restarted_lookupd_knows_no_topic_until_nsqd_reconnects(default()).taking_long(),
+        deleted_topic_returns_only_with_the_next_connection(default()).taking_long(),
         tombstone_hides_a_topic_of_a_node_for_its_lifetime(LookupdSettings {
             tombstone_lifetime: short,
             ..default()

@@ -14,6 +14,7 @@ use crate::harness::{Scenario, scenarios};
 use crate::support::auth_server::Grant;
 use crate::support::broker::{Broker, Kind, Settings};
 use crate::support::chaos::{ChaosProxy, Faults};
+use crate::support::scaled;
 use crate::support::to_nsq::{Ended, ToNsq};
 use crate::support::wait::{self, PATIENCE};
 
@@ -146,7 +147,7 @@ async fn input_waits_during_an_outage_and_the_order_is_kept(broker: Broker) {
 /// Each line that was read from the file has an outcome.
 async fn signal_ends_the_wait_for_nsqd_and_completes_the_log(broker: Broker) {
     let mut file = tempfile::tempfile().unwrap();
-    let text: Vec<u8> = lines(400_000)
+    let text: Vec<u8> = lines(100_000)
         .iter()
         .flat_map(|line| [line, &b"\n"[..]].concat())
         .collect();
@@ -171,7 +172,7 @@ async fn signal_ends_the_wait_for_nsqd_and_completes_the_log(broker: Broker) {
         .iter()
         .filter(|byte| **byte == b'\n')
         .count();
-    assert!(read < 400_000, "the input did not wait");
+    assert!(read < 100_000, "the input did not wait");
     assert_eq!(ended.outcomes.len(), read, "{}", ended.stderr);
 }
 
@@ -239,7 +240,8 @@ async fn outage_ends_the_program_or_skips_records_on_request(broker: Broker) {
 /// The line needs several times `publish_timeout` for all records.
 async fn slow_line_is_read_only_as_far_as_it_answers_in_time(broker: Broker) {
     let record = Bytes::from(vec![b'x'; 1000]);
-    for on_failure in ["retry", "skip", "stop"] {
+    let all = ["retry", "skip", "stop"];
+    for on_failure in scaled(&all[..1], &all) {
         let faults: Faults = "bandwidth-up=250kB/s,latency=10ms".parse().unwrap();
         let proxy = ChaosProxy::start(broker.address().await, faults, 1).unwrap();
         let options = [

@@ -232,6 +232,31 @@ fn served_connection_is_replaced_after_an_invalid_publish() {
     });
 }
 
+/// pool contract: 6
+#[test]
+fn publishes_move_if_a_connection_is_not_replaced_in_time() {
+    in_virtual_time(async |mut network: Network| {
+        let (pool, [mut a, mut b]) = network.start_pool(primary).await;
+        let before = publish(&pool, "0");
+        a.confirm("0").await;
+        before.await.unwrap();
+        let [invalid, second] = publish_each(&pool, ["1", "2"]);
+        a.expect_pubs(&["1", "2"]).await;
+        a.reject("E_BAD_MESSAGE no").await;
+        invalid.await.unwrap_err();
+        let lost = network.elapsed();
+        // Nothing responds to the handshake.
+        let _silent = network.dial().await.accept();
+        b.confirm("2").await;
+        second.await.unwrap();
+        let took = network.elapsed() - lost;
+        assert!(took >= s(1) && took < ms(1_100), "{took:?}");
+        let third = publish(&pool, "3");
+        b.confirm("3").await;
+        third.await.unwrap();
+    });
+}
+
 /// pool contract: 3
 #[test]
 fn denied_topic_is_rejected_for_all_members() {
