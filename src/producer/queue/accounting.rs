@@ -4,6 +4,7 @@ use std::{rc::Rc, time::Instant};
 
 use super::{
     capacity::Capacity,
+    in_flight::AnswerTime,
     latency::Latency,
     limits::Usage,
     pending::{Pending, Reply},
@@ -155,14 +156,14 @@ impl Accounting {
 
     /// Answers an accepted publish with `Ok`, unless it is answered already.
     /// [`record_latency`](Self::record_latency) must follow.
-    pub(super) fn confirm<R: Reply>(&mut self, publish: &mut Pending<R>, now: Instant) {
+    pub(super) fn confirm<R: Reply>(&mut self, publish: &mut Pending<R>, time: &AnswerTime) {
         if let Some(reply) = publish.reply.take() {
             self.unanswered = self.unanswered.saturating_sub(1);
             self.counters.ok += 1;
             match &mut self.confirmed {
                 Some((accepted, count)) if *accepted == publish.accepted => *count += 1,
                 _ => {
-                    self.record_latency(now);
+                    self.record_latency(time);
                     self.confirmed = Some((publish.accepted, 1));
                 }
             }
@@ -170,11 +171,10 @@ impl Accounting {
         }
     }
 
-    /// Records the latency of the publishes confirmed `now`.
-    pub(super) fn record_latency(&mut self, now: Instant) {
+    /// Records the latency of the publishes confirmed last.
+    pub(super) fn record_latency(&mut self, time: &AnswerTime) {
         if let Some((accepted, count)) = self.confirmed.take() {
-            let latency = now.saturating_duration_since(accepted);
-            self.latency.record(latency, count);
+            self.latency.record(time.since(accepted), count);
         }
     }
 

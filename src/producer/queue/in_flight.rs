@@ -1,6 +1,9 @@
 //! Commands in flight on the current connection.
 
-use std::{mem, time::Instant};
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
 
 use super::{
     blocks::Blocks,
@@ -23,6 +26,39 @@ pub(super) struct InFlight {
     pub(super) since: Instant,
     /// It carries one small publish, and no publish was in flight before it.
     pub(super) measures_round_trip: bool,
+}
+
+/// When a command was sent, and when nsqd's response was read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AnswerTime {
+    sent: Instant,
+    answered: Instant,
+    time: Duration,
+}
+
+impl AnswerTime {
+    fn new(sent: Instant, answered: Instant) -> Self {
+        Self {
+            sent,
+            answered,
+            time: answered.saturating_duration_since(sent),
+        }
+    }
+
+    /// The time from sending to the response.
+    pub(super) fn since_sent(&self) -> Duration {
+        self.time
+    }
+
+    /// The time from `accepted` to the response. Most publishes are sent in the burst in which
+    /// they are accepted, which has one time.
+    pub(super) fn since(&self, accepted: Instant) -> Duration {
+        if accepted == self.sent {
+            self.time
+        } else {
+            self.answered.saturating_duration_since(accepted)
+        }
+    }
 }
 
 impl InFlight {
@@ -128,22 +164,27 @@ impl CommandsInFlight {
 
     /// Removes the oldest command, for which nsqd's `OK` was read when the transport had accepted
     /// `written` bytes.
-    pub(super) fn pop_ok(&mut self, written: u64, now: Instant) -> Result<InFlight, &'static str> {
+    pub(super) fn pop_ok(
+        &mut self,
+        written: u64,
+        now: Instant,
+    ) -> Result<(InFlight, AnswerTime), &'static str> {
         if self.oldest().is_some_and(|command| command.end > written) {
             return Err("OK for a command that is not completely sent");
         }
         let command = self
             .pop_oldest()
             .ok_or("OK while no command is in flight")?;
+        let InFlight { usage, since, .. } = command;
+        let answer_time = AnswerTime::new(since, now);
         if self.is_batching && !command.is_ping() {
-            let InFlight { usage, since, .. } = command;
-            let time = now.saturating_duration_since(since);
+            let time = answer_time.since_sent();
             self.limit.on_response(usage, since, time, now);
             if command.measures_round_trip {
                 self.limit.on_measurement(time, now);
             }
         }
-        Ok(command)
+        Ok((command, answer_time))
     }
 
     /// Removes all commands: the connection has ended.

@@ -126,7 +126,6 @@ impl Latency {
         since
     }
 
-    /// Records this many publishes that took as long.
     /// Adds the latencies of another queue.
     pub(crate) fn add(&mut self, other: &Self) {
         self.count += other.count;
@@ -137,6 +136,7 @@ impl Latency {
         }
     }
 
+    /// Records this many publishes that took as long.
     pub(super) fn record(&mut self, latency: Duration, publishes: u64) {
         let nanos = nanos(latency);
         self.count = self.count.saturating_add(publishes);

@@ -464,14 +464,14 @@ impl<R: Reply> TransactionQueue<R> {
     ///
     /// The problem, if the response cannot belong to the command; nothing is answered then.
     pub(crate) fn on_ok(&mut self, written: u64, now: Instant) -> Result<(), &'static str> {
-        let command = self.in_flight.pop_ok(written, now)?;
+        let (command, time) = self.in_flight.pop_ok(written, now)?;
         if command.is_ping() {
             self.pings.answer_oldest(Ok(()));
             return Ok(());
         }
         self.batching.resume();
         if let Some(pooled) = &mut self.pooled {
-            pooled.on_answer(now.saturating_duration_since(command.since));
+            pooled.on_answer(time.since_sent());
         }
         let (index, count) = (command.topic_queue, command.usage.publishes);
         self.budget.spend(count);
@@ -480,9 +480,9 @@ impl<R: Reply> TransactionQueue<R> {
         }
         self.topics
             .complete_oldest(&command, &mut self.accounting, |publish, accounting| {
-                accounting.confirm(publish, now);
+                accounting.confirm(publish, &time);
             });
-        self.accounting.record_latency(now);
+        self.accounting.record_latency(&time);
         self.topics.make_ready(index);
         Ok(())
     }
