@@ -38,6 +38,10 @@ mod drain;
 mod events;
 mod leaks;
 mod lookupd;
+mod nsq_stat;
+mod nsq_tail;
+mod nsq_to_file;
+mod nsq_to_nsq;
 mod output_buffer;
 mod pool;
 mod publish;
@@ -45,6 +49,7 @@ mod reconnect;
 mod rejection;
 mod tls;
 mod to_nsq;
+mod to_nsq_pool;
 mod tools;
 mod verifier;
 mod web;
@@ -70,6 +75,10 @@ fn main() {
         leaks::scenarios(),
         discovery::scenarios(),
         lookupd::scenarios(),
+        nsq_stat::scenarios(),
+        nsq_tail::scenarios(),
+        nsq_to_file::scenarios(),
+        nsq_to_nsq::scenarios(),
         output_buffer::scenarios(),
         pool::scenarios(),
         publish::scenarios(),
@@ -77,6 +86,7 @@ fn main() {
         rejection::scenarios(),
         tls::scenarios(),
         to_nsq::scenarios(),
+        to_nsq_pool::scenarios(),
         tools::scenarios(),
         verifier::scenarios(),
         web::scenarios(),

@@ -160,6 +160,9 @@ async fn tools_reject_arguments_that_are_wrong_or_not_utf8(_: Broker) {
     let secret = OsStr::from_bytes(b"auth_secret=hunter2\xff");
     for tool in [
         "to_nsq",
+        "nsq_tail",
+        "nsq_to_file",
+        "nsq_to_nsq",
         "nsq_bench",
         "embedded_nsqd",
         "embedded_nsqlookupd",
@@ -180,7 +183,8 @@ async fn tools_reject_arguments_that_are_wrong_or_not_utf8(_: Broker) {
         let stderr = run(vec![OsStr::from_bytes(b"\xff")]).await;
         assert!(stderr.starts_with("error: "), "{tool}: {stderr}");
         let (value, named) = match tool {
-            "to_nsq" | "verifier" => (vec!["-producer-opt"], "--producer-opt"),
+            "to_nsq" | "nsq_to_nsq" | "verifier" => (vec!["-producer-opt"], "--producer-opt"),
+            "nsq_tail" | "nsq_to_file" => (vec!["-consumer-opt"], "--consumer-opt"),
             "nsq_bench" => (vec!["publish", "-producer-opt"], "--producer-opt"),
             "embedded_nsqd" => (vec!["-auth-secret"], "--auth-secret"),
             "embedded_nsqlookupd" => (vec!["-node"], "--node"),

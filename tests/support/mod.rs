@@ -31,6 +31,7 @@ pub mod settings;
 pub mod small_disk;
 pub mod spoken;
 pub mod to_nsq;
+pub mod tool;
 pub mod trials;
 pub mod wait;
 pub mod web_server;

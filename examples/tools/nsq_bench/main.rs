@@ -59,7 +59,11 @@ mod arguments;
 mod bodies;
 mod callers;
 mod consume;
+#[path = "../shared/consumer_opt.rs"]
+mod consumer_opt;
 mod measurement;
+#[path = "../shared/name_and_value.rs"]
+mod name_and_value;
 mod options;
 #[path = "../shared/producer_opt.rs"]
 mod producer_opt;

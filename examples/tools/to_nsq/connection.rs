@@ -1,18 +1,25 @@
-//! The connection to one nsqd: its start, and its outages.
+//! The connection to one destination: its start, and its outages. A pool is connected if one of its
+//! nsqds is.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, HashSet},
     error::Error,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use actix_nsq::{
-    ConnectionError, ConnectionEvent, ProducerConfig, ProducerHandle, WaitError,
+    ConnectionError, ConnectionEvent, WaitError,
     actix::{Actor, Context, Handler},
 };
 
-use crate::{policy::OnFailure, report::print_line};
+use crate::{
+    destination::{Destination, Publisher},
+    policy::OnFailure,
+    report::print_line,
+};
 
 /// Interval at which the first connection is checked.
 const POLL: Duration = Duration::from_millis(50);
@@ -20,73 +27,86 @@ const POLL: Duration = Duration::from_millis(50);
 /// Outages that are shorter are not reported: nsqd closes the connection after each error.
 const REPORTED: Duration = Duration::from_secs(1);
 
-/// The connection to one nsqd.
+/// The connection to one destination.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) nsqd: ProducerHandle,
-    address: String,
-    down_since: Rc<Cell<Option<Instant>>>,
+    pub(crate) publisher: Publisher,
+    /// The address, or those of the pool.
+    name: String,
+    /// Number of addresses.
+    nsqds: usize,
+    links: Rc<RefCell<Links>>,
     /// Start of the outage that was reported.
     reported: Cell<Option<Instant>>,
 }
 
+/// The state of the connections to all nsqds.
+#[derive(Debug)]
+struct Links {
+    /// Addresses that are connected.
+    up: HashSet<Arc<str>>,
+    /// Since when there is none.
+    down_since: Option<Instant>,
+    /// The last failure of each address.
+    failures: BTreeMap<Arc<str>, ConnectionError>,
+}
+
 impl Connection {
     /// Starts the producer.
-    pub(crate) fn start(config: &ProducerConfig) -> Self {
-        let nsqd = ProducerHandle::start(config.clone());
-        let down_since = Rc::new(Cell::new(Some(Instant::now())));
-        let watcher = Watcher(Rc::clone(&down_since)).start();
-        nsqd.subscribe::<ConnectionEvent>(watcher.recipient());
+    pub(crate) fn start(destination: &Destination) -> Self {
+        let publisher = destination.start();
+        let links = Rc::new(RefCell::new(Links {
+            up: HashSet::new(),
+            down_since: Some(Instant::now()),
+            failures: BTreeMap::new(),
+        }));
+        let watcher = Watcher(Rc::clone(&links)).start();
+        publisher.subscribe(watcher.recipient());
+        let addresses = destination.addresses();
         Self {
-            nsqd,
-            address: config.address().to_owned(),
-            down_since,
+            publisher,
+            name: addresses.join(", "),
+            nsqds: addresses.len(),
+            links,
             reported: Cell::new(None),
         }
     }
 
     pub(crate) fn is_down(&self) -> bool {
-        self.down_since.get().is_some()
+        self.links.borrow().down_since.is_some()
     }
 
-    /// Waits until the connection is made, or, unless `waits_for_outage`, until the first attempt
-    /// has failed.
+    /// Waits until a connection is made, or, unless `waits_for_outage`, until the first attempt at
+    /// each nsqd has failed.
     ///
-    /// Returns an error if it cannot be made and waiting does not help: then nothing is read.
+    /// Returns an error if none can be made and waiting does not help: then nothing is read.
     pub(crate) async fn first(&self, waits_for_outage: bool) -> Result<(), Box<dyn Error>> {
         loop {
-            match self.nsqd.wait_connected(POLL).await {
+            match self.publisher.wait_connected(POLL).await {
                 Ok(()) => return Ok(()),
-                Err(WaitError::Timeout { last: None, .. }) => {}
-                Err(WaitError::Timeout {
-                    last: Some(error), ..
-                }) => {
-                    if !is_outage(&error) {
-                        return Err(self.failure(&error));
-                    }
-                    if !waits_for_outage {
-                        return Ok(());
-                    }
-                }
-                Err(error) => return Err(self.failure(&error)),
+                Err(WaitError::Timeout { .. }) => {}
+                Err(error) => return Err(failure(&self.name, &error).into()),
             }
-        }
-    }
-
-    /// The text has the address once.
-    fn failure(&self, error: &dyn Error) -> Box<dyn Error> {
-        let text = error.to_string();
-        if text.contains(&self.address) {
-            text.into()
-        } else {
-            format!("{}: {text}", self.address).into()
+            let failures = &self.links.borrow().failures;
+            if failures.len() < self.nsqds {
+                continue;
+            }
+            if !failures.values().any(is_outage) {
+                let texts = failures
+                    .iter()
+                    .map(|(address, error)| failure(address, error));
+                return Err(texts.collect::<Vec<_>>().join("; ").into());
+            }
+            if !waits_for_outage {
+                return Ok(());
+            }
         }
     }
 
     /// Reports the begin and the end of an outage, unless it is short.
     pub(crate) fn report_outage(&self, on_failure: OnFailure) {
-        let address = &self.address;
-        match (self.reported.get(), self.down_since.get()) {
+        let name = &self.name;
+        match (self.reported.get(), self.links.borrow().down_since) {
             (None, Some(since)) if since.elapsed() >= REPORTED => {
                 self.reported.set(Some(since));
                 let effect = match on_failure {
@@ -94,17 +114,25 @@ impl Connection {
                     OnFailure::Stop => "the program ends with the next record",
                     OnFailure::Skip => "records that time out are skipped",
                 };
-                print_line(format_args!("{address}: not connected; {effect}"));
+                print_line(format_args!("{name}: not connected; {effect}"));
             }
             (Some(since), None) => {
                 self.reported.set(None);
                 let seconds = since.elapsed().as_secs_f64();
-                print_line(format_args!(
-                    "{address}: connected again after {seconds:.1} s"
-                ));
+                print_line(format_args!("{name}: connected again after {seconds:.1} s"));
             }
             _ => {}
         }
+    }
+}
+
+/// The text has the address once.
+fn failure(address: &str, error: &dyn Error) -> String {
+    let text = error.to_string();
+    if text.contains(address) {
+        text
+    } else {
+        format!("{address}: {text}")
     }
 }
 
@@ -127,8 +155,8 @@ fn is_outage(error: &ConnectionError) -> bool {
     )
 }
 
-/// Notes since when there is no connection.
-struct Watcher(Rc<Cell<Option<Instant>>>);
+/// Notes the state of the connections.
+struct Watcher(Rc<RefCell<Links>>);
 
 impl Actor for Watcher {
     type Context = Context<Self>;
@@ -138,10 +166,27 @@ impl Handler<ConnectionEvent> for Watcher {
     type Result = ();
 
     fn handle(&mut self, event: ConnectionEvent, _: &mut Context<Self>) {
-        let since = match event {
-            ConnectionEvent::Connected { .. } => None,
-            _ => Some(self.0.get().unwrap_or_else(Instant::now)),
-        };
-        self.0.set(since);
+        let mut links = self.0.borrow_mut();
+        match event {
+            ConnectionEvent::Connected { address, .. } => {
+                links.up.insert(address);
+                links.down_since = None;
+                return;
+            }
+            ConnectionEvent::BackingOff {
+                address,
+                reason: Some(reason),
+                ..
+            } => {
+                links.up.remove(&address);
+                links.failures.insert(address, reason);
+            }
+            event => {
+                links.up.remove(event.address());
+            }
+        }
+        if links.up.is_empty() {
+            links.down_since.get_or_insert_with(Instant::now);
+        }
     }
 }

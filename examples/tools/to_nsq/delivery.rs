@@ -1,13 +1,14 @@
-//! The delivery of the records to one nsqd, in the order of the input, with many in flight.
+//! The delivery of the records to one destination, with many in flight: to an nsqd in the order of
+//! the input, to a pool without an order.
 
 use std::{
     cell::RefCell,
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
-use actix_nsq::{ProducerConfig, Topic};
-use futures::{FutureExt, StreamExt, future::LocalBoxFuture, stream::FuturesOrdered};
+use actix_nsq::Topic;
+use futures::FutureExt;
 use tokio::{
     sync::mpsc,
     time::{self, sleep_until},
@@ -15,10 +16,12 @@ use tokio::{
 
 use crate::{
     connection::Connection,
+    destination::Destination,
     policy::{Next, OnFailure, Policy},
     read_ahead::ReadAhead,
     record::{Chunk, Failure, Record},
     report::Report,
+    results::Results,
     stop::Stop,
 };
 
@@ -30,7 +33,7 @@ const WINDOWS: usize = 2;
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// The records for one nsqd, from the input to the result.
+/// The records for one destination, from the input to the result.
 pub(crate) struct Delivery<'a> {
     connection: &'a Connection,
     topic: &'a Topic,
@@ -42,9 +45,9 @@ pub(crate) struct Delivery<'a> {
     read_ahead: ReadAhead,
     /// Records that were not yet sent to the producer.
     queued: VecDeque<Record>,
-    /// Records that were sent to the producer, the oldest first, and their results.
-    sent: VecDeque<Sent>,
-    results: FuturesOrdered<LocalBoxFuture<'static, Result<(), Failure>>>,
+    /// Records that were sent to the producer, by their numbers, and their results.
+    sent: BTreeMap<u64, Sent>,
+    results: Results,
     /// Until then nothing is sent to the producer.
     paused_until: Option<time::Instant>,
     retry_delay: Duration,
@@ -59,13 +62,18 @@ impl<'a> Delivery<'a> {
     pub(crate) fn new(
         connection: &'a Connection,
         topic: &'a Topic,
-        (config, policy): (&'a ProducerConfig, Policy),
+        (destination, policy): (&Destination, Policy),
         name: Option<&'a str>,
         (report, stop): (&'a RefCell<Report>, &'a Stop),
     ) -> Self {
+        let config = destination.limits();
+        let (results, new_read_ahead): (_, fn(_, _, _) -> _) = match destination.is_pool() {
+            true => (Results::as_they_come(), ReadAhead::of_pool),
+            false => (Results::in_order(), ReadAhead::new),
+        };
         let max = config.publish_window().saturating_mul(WINDOWS);
         let max_bytes = config.publish_window_bytes().saturating_mul(WINDOWS);
-        let read_ahead = ReadAhead::new(
+        let read_ahead = new_read_ahead(
             // A quarter leaves time for a line that becomes slower.
             config.ack_timeout() / 4,
             max.min(config.max_pending()),
@@ -80,8 +88,8 @@ impl<'a> Delivery<'a> {
             stop,
             read_ahead,
             queued: VecDeque::new(),
-            sent: VecDeque::new(),
-            results: FuturesOrdered::new(),
+            sent: BTreeMap::new(),
+            results,
             paused_until: None,
             retry_delay: RETRY_DELAY,
         }
@@ -95,7 +103,9 @@ impl<'a> Delivery<'a> {
             let resume = self.paused_until;
             tokio::select! {
                 biased;
-                Some(result) = self.results.next() => self.completed(result).await,
+                Some((number, result)) = self.results.next() => {
+                    self.completed(number, result).await;
+                }
                 () = resume_at(resume), if resume.is_some() => self.paused_until = None,
                 chunk = chunks.recv(), if open && self.queued.is_empty() => match chunk {
                     Some(chunk) => self.queued.extend(chunk),
@@ -115,15 +125,21 @@ impl<'a> Delivery<'a> {
             && let Some(record) = self.queued.pop_front()
         {
             self.read_ahead.send(record.size());
-            let (nsqd, topic) = (self.connection.nsqd.clone(), self.topic.clone());
-            let body = record.body.clone().map_err(Failure::Invalid);
+            let (publisher, topic) = (self.connection.publisher.clone(), self.topic.clone());
+            let (number, body) = (record.number, record.body.clone());
             let result = async move {
-                let published = nsqd.publish(topic, body?).await;
-                published.map_err(Failure::Publish)
+                let result = match body {
+                    Ok(body) => publisher
+                        .publish(topic, body)
+                        .await
+                        .map_err(Failure::Publish),
+                    Err(invalid) => Err(Failure::Invalid(invalid)),
+                };
+                (number, result)
             };
-            self.results.push_back(result.boxed_local());
+            self.results.push(result.boxed_local());
             let at = Instant::now();
-            self.sent.push_back(Sent { record, at });
+            self.sent.insert(number, Sent { record, at });
         }
     }
 
@@ -133,9 +149,9 @@ impl<'a> Delivery<'a> {
         self.read_ahead.allows(size) || is_skipping && self.read_ahead.allows_unscaled(size)
     }
 
-    /// Handles the result of the oldest record.
-    async fn completed(&mut self, result: Result<(), Failure>) {
-        let Some(Sent { record, at }) = self.sent.pop_front() else {
+    /// Handles the result of a record.
+    async fn completed(&mut self, number: u64, result: Result<(), Failure>) {
+        let Some(Sent { record, at }) = self.sent.remove(&number) else {
             return;
         };
         let next = match &result {
@@ -149,7 +165,6 @@ impl<'a> Delivery<'a> {
                 self.policy.after(failure)
             }
         };
-        let number = record.number;
         if let (Next::Retry, Err(failure)) = (next, &result)
             && !self.stop.is_requested()
         {
@@ -163,19 +178,22 @@ impl<'a> Delivery<'a> {
         if next == Next::Stop && !self.stop.is_requested() {
             self.report.borrow().stopped(number, self.name);
             self.stop.request();
-            // Answers what was sent: it was not written, or may have been.
-            let _ = self.connection.nsqd.drain(Duration::ZERO).await;
+            self.connection.publisher.stop().await;
         }
     }
 
-    /// Queues a record again, and those behind it, in their order. The record was not written, so
-    /// neither were those behind it: nsqd executes nothing behind a publish that it rejects, and
-    /// the producer sends nothing before it. Dropped requests are not sent any more.
+    /// Queues a record again that was not written.
+    ///
+    /// At an nsqd those behind it were not written either: nsqd executes nothing behind a publish
+    /// that it rejects, and the producer sends nothing before it. They are queued again, too, in
+    /// their order; dropped requests are not sent any more. In a pool another nsqd may have them.
     fn retry(&mut self, record: Record) {
-        self.results = FuturesOrdered::new();
-        while let Some(Sent { record, .. }) = self.sent.pop_back() {
-            self.read_ahead.release(record.size());
-            self.queued.push_front(record);
+        if matches!(self.results, Results::InOrder(_)) {
+            self.results = Results::in_order();
+            while let Some((_, Sent { record, .. })) = self.sent.pop_last() {
+                self.read_ahead.release(record.size());
+                self.queued.push_front(record);
+            }
         }
         self.queued.push_front(record);
         self.paused_until = Some(time::Instant::now() + self.retry_delay);

@@ -4,6 +4,7 @@
 //! ```text
 //! cargo run --example to_nsq -- --topic test --nsqd-tcp-address 127.0.0.1:4150 < lines
 //! to_nsq -topic test -nsqd-tcp-address host1:4150 -nsqd-tcp-address host2:4150 < lines
+//! to_nsq --topic test --pool --nsqd-tcp-address host1:4150 --nsqd-tcp-address host2:4150 < lines
 //! to_nsq --topic test --nsqd-tcp-address host:4150 --delimiter '\0' --rate 500 < records
 //! tail -F log | to_nsq --topic log --nsqd-tcp-address host:4150 --on-failure skip
 //! ```
@@ -12,6 +13,10 @@
 //!   (NSQ's own tool cuts off its last byte in that case).
 //! * Every record is published to each address, in the order of the input. The input waits for the
 //!   slowest nsqd, and is read only as far ahead as nsqd answers in time.
+//! * With `--pool` every record is published to one of the addresses instead. The order is not
+//!   kept. A record that waits for an nsqd that is down or slow goes to another one; only what is
+//!   in flight there waits. "Not connected" means that none is. `--producer-opt` sets the options
+//!   of the pool, too, such as `strategy=primary`.
 //! * `--on-failure` decides about a record that nsqd cannot take at the moment. `retry` (default):
 //!   the input waits, nothing is skipped, and the order is kept; `publish_timeout` does not apply.
 //!   `stop`: the program ends, as NSQ's own tool does; it does not wait for a connection, unless
@@ -23,18 +28,20 @@
 //! * A record that may have been written is never sent again, except with `--producer-opt
 //!   retry_maybe_written,true`. It counts as "maybe written".
 //! * If the first connection fails for a reason that waiting does not cure (unknown name, a port of
-//!   another server, TLS or AUTH), the program ends, and reads nothing.
-//! * The outcome log has one line per record and address: `<record> <outcome>[ <error>]`. Records
-//!   are numbered from 0; outcomes are `ok`, `not_written`, `maybe_written` and `maybe_partial`.
-//!   Lines are in the order of the results. With several addresses an error begins with the
-//!   address.
+//!   another server, TLS or AUTH), the program ends, and reads nothing. With `--pool` this applies
+//!   if no address can be connected to.
+//! * The outcome log has one line per record and address, with `--pool` per record:
+//!   `<record> <outcome>[ <error>]`. Records are numbered from 0; outcomes are `ok`, `not_written`,
+//!   `maybe_written` and `maybe_partial`. Lines are in the order of the results. With several
+//!   addresses an error begins with the address.
 //! * The last line on standard error is `published: A ok, B not written, C maybe written`.
 //! * Exit codes: 0 if all publishes are ok, 2 for a wrong command line, 1 otherwise.
-//! * On SIGINT and SIGTERM it stops reading, and publishes what it has read within 5 seconds.
+//! * On SIGINT and SIGTERM it stops reading, and publishes what it has read within 5 seconds. A
+//!   second signal ends it at once.
 //!
-//! A thread reads and splits the input (`input`) into `record`s. One `delivery` per address
-//! publishes them over its `connection`, within its `read_ahead`; the `policy` decides about
-//! failures. Each result goes to the `report` and its `outcome_log`.
+//! A thread reads and splits the input (`input`) into `record`s. One `delivery` per `destination`
+//! publishes them over its `connection`, within its `read_ahead`, and handles their `results`; the
+//! `policy` decides about failures. Each result goes to the `report` and its `outcome_log`.
 //!
 //! [nsq]: https://nsq.io/utilities/to_nsq.html
 
@@ -42,7 +49,10 @@
 mod arguments;
 mod connection;
 mod delivery;
+mod destination;
 mod input;
+#[path = "../shared/name_and_value.rs"]
+mod name_and_value;
 mod options;
 mod outcome_log;
 mod policy;
@@ -51,6 +61,9 @@ mod producer_opt;
 mod read_ahead;
 mod record;
 mod report;
+mod results;
+#[path = "../shared/second_signal.rs"]
+mod second_signal;
 #[path = "../shared/signal.rs"]
 mod signal;
 mod stop;
@@ -76,7 +89,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Interval at which progress and outages are reported.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Maximum number of chunks that are queued for one nsqd; then the reading pauses.
+/// Maximum number of chunks that are queued for one destination; then the reading pauses.
 const CHUNKS: usize = 4;
 
 fn main() -> ExitCode {
@@ -97,13 +110,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Publishes the input to every address, and returns when every record has a result.
+/// Publishes the input to every destination, and returns when every record has a result.
 async fn publish_input(options: &Options, report: &RefCell<Report>) -> Result<(), Box<dyn Error>> {
     let stop = Stop::new();
-    let connections: Vec<_> = options.configs.iter().map(Connection::start).collect();
+    let connections: Vec<_> = options.destinations.iter().map(Connection::start).collect();
     let on_failure = options.policy.on_failure;
     let deliver = async {
-        // Of several addresses, those that are there receive what is read ahead.
+        // Of several destinations, those that are there receive what is read ahead.
         let waits = on_failure == OnFailure::Retry && connections.len() == 1;
         let first = connections.iter().map(|connection| connection.first(waits));
         tokio::select! {
@@ -111,17 +124,17 @@ async fn publish_input(options: &Options, report: &RefCell<Report>) -> Result<()
             () = stop.requested() => return Ok(()),
         };
         let (queues, deliveries): (Vec<_>, Vec<_>) = options
-            .configs
+            .destinations
             .iter()
             .zip(&connections)
-            .map(|(config, connection)| {
+            .map(|(destination, connection)| {
                 let (queue, chunks) = mpsc::channel(CHUNKS);
-                // A single address is not named in the log.
-                let name = (options.configs.len() > 1).then(|| config.address());
+                // A single destination is not named in the log.
+                let name = (connections.len() > 1).then(|| destination.limits().address());
                 let delivery = Delivery::new(
                     connection,
                     &options.topic,
-                    (config, options.policy),
+                    (destination, options.policy),
                     name,
                     (report, &stop),
                 );
@@ -170,10 +183,10 @@ async fn distribute(
 async fn drain_after_stop(stop: &Stop, connections: &[Connection]) -> Infallible {
     stop.requested().await;
     sleep(GRACE).await;
-    let drains = connections
+    let stops = connections
         .iter()
-        .map(|connection| connection.nsqd.drain(Duration::ZERO));
-    join_all(drains).await;
+        .map(|connection| connection.publisher.stop());
+    join_all(stops).await;
     pending().await
 }
 

@@ -1,12 +1,13 @@
 //! The command line: the flags of NSQ's own tool, spelled as in Go (`-topic`) or with two dashes.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
-use actix_nsq::{ConfigError, ProducerConfig, Topic, WaitForConnection};
+use actix_nsq::{ConfigError, Topic};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use crate::{
     arguments,
+    destination::Destination,
     input::Format,
     policy::{OnFailure, OnInvalid, Policy},
     producer_opt::producer_opt,
@@ -14,7 +15,7 @@ use crate::{
 
 /// The longest `publish_timeout`, for records that wait for nsqd. After it they are published
 /// again.
-const NO_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+const NO_TIMEOUT: &str = "24h";
 
 /// Publishes each line of the standard input to nsqd.
 ///
@@ -32,6 +33,10 @@ struct Flags {
     /// Address of nsqd; repeat it to publish every record to each
     #[arg(long, value_name = "HOST:PORT", required = true)]
     nsqd_tcp_address: Vec<String>,
+
+    /// Publish every record to one of the addresses, to one that is up, in no order
+    #[arg(long)]
+    pool: bool,
 
     /// Byte that separates records: a single character, or \n, \r, \t, \0, \\, \xHH
     #[arg(
@@ -54,13 +59,14 @@ struct Flags {
     #[arg(long, value_enum, value_name = "ACTION", default_value = "skip")]
     on_invalid: OnInvalid,
 
-    /// Option of the producer, also NAME,VALUE; a boolean option alone means true; may be repeated
+    /// Option of the producer or the pool, also NAME,VALUE; a boolean option alone means true; may
+    /// be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = producer_opt)]
     producer_opt: Vec<(String, String)>,
 
-    /// Write one line per record and address: the number of the record (from 0), then ok,
-    /// not_written, maybe_written or maybe_partial, then the error (with several addresses, after
-    /// the address)
+    /// Write one line per record and address (with --pool, per record): the number of the record
+    /// (from 0), then ok, not_written, maybe_written or maybe_partial, then the error (with several
+    /// addresses, after the address)
     #[arg(long, value_name = "FILE")]
     outcome_log: Option<PathBuf>,
 }
@@ -69,8 +75,8 @@ struct Flags {
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) topic: Topic,
-    /// One per address, at least one.
-    pub(crate) configs: Vec<ProducerConfig>,
+    /// One per address, at least one, or the pool.
+    pub(crate) destinations: Vec<Destination>,
     pub(crate) policy: Policy,
     pub(crate) format: Format,
     /// Records per second; `None`: no limit.
@@ -82,14 +88,14 @@ impl Options {
     /// Parses the command line. Exits with code 2 if it is wrong.
     pub(crate) fn from_command_line() -> Self {
         let flags: Flags = arguments::parse();
-        let configs = configs(&flags).unwrap_or_else(|error| {
+        let destinations = destinations(&flags).unwrap_or_else(|error| {
             Flags::command()
                 .error(ErrorKind::ValueValidation, error)
                 .exit()
         });
-        let configured = configs.first();
-        let max_size = configured.map_or(0, ProducerConfig::max_publish_size);
-        let at_least_once = configured.is_some_and(ProducerConfig::retry_maybe_written);
+        let limits = destinations.first().map(Destination::limits);
+        let max_size = limits.map_or(0, |limits| limits.max_publish_size());
+        let at_least_once = limits.is_some_and(|limits| limits.retry_maybe_written());
         Self {
             policy: Policy {
                 on_failure: flags.on_failure,
@@ -102,7 +108,7 @@ impl Options {
                 on_invalid: flags.on_invalid,
             },
             topic: flags.topic,
-            configs,
+            destinations,
             rate: (flags.rate > 0).then(|| flags.rate.try_into().unwrap_or(u32::MAX)),
             outcome_log: flags.outcome_log,
         }
@@ -128,38 +134,39 @@ fn delimiter(text: &str) -> Result<u8, String> {
     escaped.ok_or_else(|| "must be a single byte, or one of \\n, \\r, \\t, \\0, \\\\, \\xHH".into())
 }
 
-/// One configuration per address, without duplicates.
-fn configs(flags: &Flags) -> Result<Vec<ProducerConfig>, ConfigError> {
+/// One destination per address, without duplicates, or the pool of them.
+fn destinations(flags: &Flags) -> Result<Vec<Destination>, ConfigError> {
     let mut addresses: Vec<&str> = Vec::new();
     for address in &flags.nsqd_tcp_address {
         if !addresses.contains(&address.as_str()) {
             addresses.push(address);
         }
     }
-    let configs = addresses.into_iter().map(|address| config(address, flags));
-    configs.collect()
-}
-
-fn config(address: &str, flags: &Flags) -> Result<ProducerConfig, ConfigError> {
-    let version = env!("CARGO_PKG_VERSION");
-    let builder = ProducerConfig::builder(address)
-        .user_agent(format!("to_nsq/{version} actix-nsq/{version}"));
-    let builder = match flags.on_failure {
-        // As NSQ's own tool, which ends if it cannot connect.
-        OnFailure::Stop => builder.wait_for_connection(WaitForConnection::Never),
-        OnFailure::Retry | OnFailure::Skip => builder,
+    let build = |options: &[_]| match flags.pool {
+        true => Destination::pool(&addresses, options).map(|pool| vec![pool]),
+        false => {
+            let nsqds = addresses.iter();
+            nsqds.map(|nsqd| Destination::nsqd(nsqd, options)).collect()
+        }
     };
-    let builder = flags
-        .producer_opt
-        .iter()
-        .try_fold(builder, |builder, (name, value)| builder.set(name, value))?;
-    let config = builder.clone().build()?;
-    if flags.on_failure != OnFailure::Retry {
-        return Ok(config);
+    let version = env!("CARGO_PKG_VERSION");
+    let option = |name: &str, value: String| (name.to_owned(), value);
+    let user_agent = format!("to_nsq/{version} actix-nsq/{version}");
+    let mut options = vec![option("user_agent", user_agent)];
+    if flags.on_failure == OnFailure::Stop {
+        // As NSQ's own tool, which ends if it cannot connect.
+        options.push(option("wait_for_connection", "never".to_owned()));
     }
-    // Records wait in the producer, which keeps their order, as long as nsqd is away.
-    builder
-        .ack_timeout(config.ack_timeout())
-        .publish_timeout(NO_TIMEOUT)
-        .build()
+    options.extend_from_slice(&flags.producer_opt);
+    let destinations: Vec<_> = build(&options)?;
+    if let Some(destination) = destinations.first()
+        && flags.on_failure == OnFailure::Retry
+    {
+        // Records wait in the producer, which keeps their order, as long as nsqd is away.
+        let ack_timeout = destination.limits().ack_timeout().as_nanos();
+        options.push(option("ack_timeout", format!("{ack_timeout}ns")));
+        options.push(option("publish_timeout", NO_TIMEOUT.to_owned()));
+        return build(&options);
+    }
+    Ok(destinations)
 }

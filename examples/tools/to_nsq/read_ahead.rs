@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 const RECORDS: f64 = 16.0;
 const BYTES: f64 = (16 << 10) as f64;
 
+/// Scale at which a pool begins: several of its runs, so that what is in flight at one nsqd that
+/// hangs does not stop those to the others.
+const POOL_SCALE: f64 = 64.0;
+
 /// Minimum scale: one record.
 const MIN_SCALE: f64 = 1.0 / RECORDS;
 
@@ -38,6 +42,14 @@ impl ReadAhead {
             records: 0,
             bytes: 0,
             shrunk: None,
+        }
+    }
+
+    /// The same for a pool.
+    pub(crate) fn of_pool(late: Duration, max_records: usize, max_bytes: usize) -> Self {
+        Self {
+            scale: POOL_SCALE,
+            ..Self::new(late, max_records, max_bytes)
         }
     }
 

@@ -4,7 +4,7 @@ use std::{convert::Infallible, future::pending};
 
 use tokio::sync::watch;
 
-use crate::signal;
+use crate::{second_signal, signal};
 
 /// Requests that the program ends: it stops reading, and publishes what it has read.
 #[derive(Debug, Clone)]
@@ -33,11 +33,16 @@ impl Stop {
             .await;
     }
 
-    /// Requests it on SIGINT and SIGTERM.
+    /// Requests it on SIGINT and SIGTERM. A second signal ends the program at once.
     pub(crate) async fn on_signal(&self) -> Infallible {
-        let signal = async { signal::terminated()?.await };
-        match signal.await {
-            Ok(()) => self.request(),
+        let signal = async {
+            signal::terminated()?.await?;
+            second_signal::exit_on_next(1)
+        };
+        let signal = signal.await;
+        self.request();
+        match signal {
+            Ok(()) => {}
             Err(error) => log::warn!("cannot handle signals: {error}"),
         }
         pending().await

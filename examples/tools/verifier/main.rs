@@ -43,6 +43,8 @@ mod consumers;
 mod drain;
 mod fault_injector;
 mod load;
+#[path = "../shared/name_and_value.rs"]
+mod name_and_value;
 mod options;
 mod outages;
 #[path = "../shared/producer_opt.rs"]

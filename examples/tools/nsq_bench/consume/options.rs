@@ -7,8 +7,8 @@ use clap::ValueEnum;
 use humantime::parse_duration;
 
 use crate::{
+    consumer_opt::consumer_opt,
     options::{count, integer},
-    producer_opt::name_and_value,
 };
 
 #[derive(Debug, clap::Args)]
@@ -110,10 +110,6 @@ fn config(flags: &Flags) -> Result<ConsumerConfig, ConfigError> {
         .iter()
         .try_fold(builder, |builder, (name, value)| builder.set(name, value))?
         .build()
-}
-
-fn consumer_opt(text: &str) -> Result<(String, String), String> {
-    name_and_value(text, &ConsumerConfig::options())
 }
 
 fn max_in_flight(text: &str) -> Result<usize, String> {
