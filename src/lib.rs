@@ -38,7 +38,7 @@
 //! | test an application | [`testing`], and `embedded`, nsqd and nsqlookupd inside the process |
 //!
 //! The [`guide`] has the longer texts: delivery, several nsqds, consuming, options, tuning,
-//! troubleshooting, actix-web, migration.
+//! troubleshooting, actix-web, command-line tools, migration.
 //!
 //! A [`Consumer`] handles messages of a topic and channel, each answered once:
 //!
@@ -220,7 +220,7 @@ pub use self::{
 pub use {actix, bytes};
 
 /// Longer texts: what a result means, several nsqds, consuming, options, tuning, troubleshooting,
-/// actix-web, migration.
+/// actix-web, command-line tools, migration.
 // The pages link to each other's files. The definitions here come first, so that on docs.rs they
 // win.
 pub mod guide {
@@ -249,6 +249,9 @@ pub mod guide {
     #[doc = "[windows]: crate::guide::tuning#windows-and-memory"]
     #[doc = include_str!("../docs/troubleshooting.md")]
     pub mod troubleshooting {}
+    #[doc = "[options]: crate::guide::options"]
+    #[doc = include_str!("../docs/tools.md")]
+    pub mod tools {}
     #[doc = include_str!("../MIGRATION.md")]
     pub mod migration {}
 }

@@ -22,12 +22,15 @@ mod embedded_nsqd;
 mod embedded_nsqlookupd;
 mod go_nsq;
 mod nsq_tools;
+mod tool_cases;
+mod tools_compared;
 
 fn main() {
     let arguments = libtest_mimic::Arguments::from_args();
     let trials = [
         go_nsq::trials(),
         nsq_tools::trials(),
+        tools_compared::trials(),
         beside_go_nsq::trials(),
         embedded_nsqd::trials(),
         embedded_nsqlookupd::trials(),

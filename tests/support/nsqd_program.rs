@@ -11,7 +11,15 @@ use std::{env, fs, io};
 use super::nsqd_version::Version;
 
 /// The programs that are built.
-const PROGRAMS: &[&str] = &["nsqd", "nsqlookupd", "nsq_stat", "nsq_tail", "to_nsq"];
+const PROGRAMS: &[&str] = &[
+    "nsqd",
+    "nsqlookupd",
+    "nsq_stat",
+    "nsq_tail",
+    "nsq_to_file",
+    "nsq_to_nsq",
+    "to_nsq",
+];
 
 #[derive(Clone, Debug)]
 pub enum Found {

@@ -6,6 +6,8 @@ require github.com/nsqio/nsq v1.2.0
 
 require (
 	github.com/BurntSushi/toml v0.3.1 // indirect
+	github.com/bitly/go-hostpool v0.0.0-20171023180738-a3a6125de932 // indirect
+	github.com/bitly/timer_metrics v0.0.0-20170606164300-b1c65ca7ae62 // indirect
 	github.com/blang/semver v3.5.1+incompatible // indirect
 	github.com/bmizerany/perks v0.0.0-20141205001514-d9a9656a3a4b // indirect
 	github.com/golang/snappy v0.0.0-20180518054509-2e65f85255db // indirect
