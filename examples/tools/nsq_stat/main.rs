@@ -14,7 +14,7 @@
 //!   request is reported, and the row is omitted; the rates of the next one are those since the row
 //!   before.
 //! * The counters of an nsqd that was restarted begin at zero again, and count from there.
-//! * A closed standard output, SIGINT, SIGTERM and SIGHUP end the program.
+//! * A closed standard output, SIGINT and SIGTERM end the program.
 //! * Exit codes: 0, 1 if the first request fails, 2 for a wrong command line.
 //!
 //! `sample` asks the nsqds, and `row` makes a row of two samples.
@@ -30,6 +30,8 @@ mod log;
 mod options;
 mod row;
 mod sample;
+#[path = "../shared/second_signal.rs"]
+mod second_signal;
 #[path = "../shared/signal.rs"]
 mod signal;
 
@@ -58,11 +60,9 @@ fn main() -> ExitCode {
     let log = Log::start("nsq_stat: ", LevelFilter::Warn);
     let options = Options::from_command_line();
     let ended = System::new().block_on(async {
-        let terminated = signal::terminated()?;
-        tokio::select! {
-            ended = report(&options, log) => ended,
-            signal = terminated => signal.map_err(Into::into),
-        }
+        // The standard output may block this thread.
+        second_signal::exit_on_next(0)?;
+        report(&options, log).await
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,

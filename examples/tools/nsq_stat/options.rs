@@ -124,7 +124,13 @@ impl Options {
 
     /// An nsqd that an nsqlookupd has named.
     pub(crate) fn nsqd_of(&self, node: &Node) -> Result<Nsqd, ConfigError> {
-        Ok(Nsqd::of_node(node)?.timeout(self.requests.timeout))
+        let host = node.broadcast_address.trim_matches(['[', ']']);
+        let address = if host.contains(':') {
+            format!("[{host}]:{}", node.http_port)
+        } else {
+            format!("{host}:{}", node.http_port)
+        };
+        self.requests.nsqd(&address)
     }
 }
 

@@ -17,8 +17,8 @@
 //!   UTF-8.
 //! * If the first connection to an nsqd that was given fails, the program ends. With
 //!   `--lookupd-http-address` it waits for nsqds.
-//! * A closed standard output ends the program. So do SIGINT and SIGTERM: what is printed is
-//!   finished, and a second signal ends it at once.
+//! * The end of what reads the standard output ends the program, and so do SIGINT and SIGTERM: what
+//!   is printed is finished, and the rest is returned. A second signal ends it at once.
 //! * Exit codes: 0 if all that was printed is finished, 2 for a wrong command line, 1 otherwise.
 //!
 //! [nsq]: https://nsq.io/utilities/nsq_tail.html
@@ -78,6 +78,8 @@ async fn tail(options: &Options) -> Result<(), Box<dyn Error>> {
     }
     let mut messages = select_all(streams);
     let mut left = options.messages;
+    let mut unfinished = 0;
+    let mut ended = Ok(());
     while left > 0 {
         let first = tokio::select! {
             biased;
@@ -86,7 +88,10 @@ async fn tail(options: &Options) -> Result<(), Box<dyn Error>> {
                 break;
             }
             () = &mut closed => break,
-            error = source.failed() => return Err(error.into()),
+            error = source.failed() => {
+                ended = Err(error);
+                break;
+            }
             first = messages.next() => first,
         };
         let Some(first) = first else { break };
@@ -103,27 +108,32 @@ async fn tail(options: &Options) -> Result<(), Box<dyn Error>> {
             left -= burst.len();
         }
         for message in burst {
-            // Without effect only if it has expired: then it comes again.
-            let _ = match printed {
-                Some(Ok(())) => message.finish(),
-                Some(Err(_)) | None => message.requeue(Requeue::now().without_backoff()),
-            };
+            if matches!(printed, Some(Ok(()))) {
+                unfinished += usize::from(message.finish().is_err());
+            } else {
+                // Without effect only if it has expired: then nsqd delivers it again, too.
+                let _ = message.requeue(Requeue::now().without_backoff());
+            }
         }
         match printed {
             Some(Ok(())) => {}
             Some(Err(error)) if error.kind() != ErrorKind::BrokenPipe => {
-                return Err(format!("cannot write: {error}").into());
+                ended = Err(format!("cannot write: {error}"));
+                break;
             }
             Some(Err(_)) | None => break,
         }
     }
     second_signal::exit_on_next(1)?;
     let drained = source.drain(Duration::ZERO).await?;
-    if drained.is_clean() {
-        Ok(())
-    } else {
-        Err(format!("some messages may be delivered again: {drained}").into())
+    ended?;
+    if unfinished > 0 {
+        return Err(format!("{unfinished} printed messages are delivered again").into());
     }
+    if !drained.is_clean() {
+        return Err(format!("some messages may be delivered again: {drained}").into());
+    }
+    Ok(())
 }
 
 /// The message and those that have arrived behind it, at most `max`.

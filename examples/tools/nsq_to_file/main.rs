@@ -9,16 +9,16 @@
 //! ```
 //!
 //! * A line of a file is the body of a message as it is.
-//! * A message is finished when its file and the directories above it are synced to the disk: every
-//!   `--sync-interval`, when a file is opened or closed, when hardly any more messages can arrive
-//!   before some are finished, and before messages expire. After a kill or a crash no finished
-//!   message is missing in the files; those that were not finished come again, so that some may be
-//!   there twice.
+//! * A message is finished when its file and the directories made for it are synced to the disk:
+//!   every `--sync-interval`, when a file is opened or closed, when hardly any more messages can
+//!   arrive before some are finished, and before messages expire. After a kill or a crash no
+//!   finished message is missing in the files; those that were not finished come again, so that
+//!   some may be there twice.
 //! * With `--gzip` each sync ends a gzip member: a file is readable up to its last sync.
 //! * A file ends when its name changes with the time, above `--rotate-size` bytes (before
 //!   compression), and after `--rotate-interval`. `<REV>` in the name counts files that would
 //!   have the same name. A file that exists is continued, except with `--gzip` and
-//!   `--rotate-interval`; the half line of a killed predecessor is ended first.
+//!   `--rotate-interval`; the half line of a killed predecessor becomes a line of its own.
 //! * With `--work-dir` files move to `--output-dir` when they are finished. Both must be on one
 //!   file system. No file is overwritten.
 //! * SIGHUP closes the files; the next message opens others. SIGINT and SIGTERM end the program:
@@ -97,10 +97,11 @@ fn main() {
 
 /// Writes topics until the program is to end.
 async fn write_topics(options: Options) -> Result<(), Box<dyn Error>> {
+    let files = options.files;
+    // It may block: no signal is handled yet.
+    let directories = Arc::new(Directories::prepare(&files.output_dir, &files.work_dir)?);
     let mut terminated = Box::pin(signal::terminated()?);
     let mut hangups = Hangups::new()?;
-    let files = options.files;
-    let directories = Arc::new(Directories::prepare(&files.output_dir, &files.work_dir)?);
     let mut source = Source::new(options.config, options.channel.clone());
     let mut topics = options.topics.start();
     let (orders, _) = watch::channel(Orders::default());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The units and their nanoseconds; a unit that another one begins with stands behind it.
+/// The units and their nanoseconds; `ms` precedes `m`.
 const UNITS: [(&str, f64); 7] = [
     ("ns", 1.0),
     ("us", 1e3),
@@ -35,10 +35,12 @@ fn parse(text: &str) -> Option<Duration> {
     loop {
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, behind) = rest.split_at(end);
-        let (unit, nanoseconds) = UNITS.iter().find(|(unit, _)| behind.starts_with(unit))?;
+        let mut units = UNITS.iter();
+        let unit = |(unit, nanoseconds)| Some((behind.strip_prefix(unit)?, nanoseconds));
+        let (after, nanoseconds) = units.find_map(|it| unit(*it))?;
         let seconds = number.parse::<f64>().ok()? * nanoseconds / 1e9;
         sum = sum.checked_add(Duration::try_from_secs_f64(seconds).ok()?)?;
-        rest = &behind[unit.len()..];
+        rest = after;
         if rest.is_empty() {
             return Some(sum);
         }
