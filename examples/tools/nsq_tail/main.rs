@@ -27,6 +27,8 @@
 mod arguments;
 #[path = "../shared/consumer_opt.rs"]
 mod consumer_opt;
+#[path = "../shared/failure.rs"]
+mod failure;
 #[path = "../shared/log.rs"]
 mod log;
 #[path = "../shared/name_and_value.rs"]
@@ -39,6 +41,8 @@ mod second_signal;
 mod signal;
 #[path = "../shared/source.rs"]
 mod source;
+#[path = "../shared/unique.rs"]
+mod unique;
 
 use std::{error::Error, io::ErrorKind, process, time::Duration};
 

@@ -3,7 +3,7 @@
 use actix_nsq::{Channel, ConsumerConfig, Topic};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
-use crate::{arguments, output::Format, source::SourceFlags};
+use crate::{arguments, output::Format, source::SourceFlags, unique::unique};
 
 /// Prints the messages of topics.
 ///
@@ -62,18 +62,12 @@ impl Options {
         // No more messages than are printed are requested.
         flags.source.max_in_flight = flags.source.max_in_flight.min(messages);
         let config = flags.source.config("nsq_tail");
-        let mut topics: Vec<Topic> = Vec::new();
-        for topic in flags.topic {
-            if !topics.contains(&topic) {
-                topics.push(topic);
-            }
-        }
         let channel = match &*flags.channel {
             "" => format!("tail{:06}#ephemeral", fastrand::u32(..1_000_000)),
             name => name.to_owned(),
         };
         Ok(Self {
-            topics,
+            topics: unique(flags.topic),
             channel: Channel::new(channel)
                 .map_err(|error| invalid(format!("--channel: {error}")))?,
             config: config.map_err(|error| invalid(error.to_string()))?,

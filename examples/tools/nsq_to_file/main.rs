@@ -45,6 +45,8 @@ mod datetime;
 mod directories;
 #[path = "../shared/duration.rs"]
 mod duration;
+#[path = "../shared/failure.rs"]
+mod failure;
 mod file_error;
 mod file_name;
 mod hangup;
@@ -64,6 +66,8 @@ mod signal;
 #[path = "../shared/source.rs"]
 mod source;
 mod topics;
+#[path = "../shared/unique.rs"]
+mod unique;
 
 use std::{error::Error, process, sync::Arc, time::Duration};
 

@@ -23,6 +23,7 @@ use crate::{
     rotation::Rotation,
     source::SourceFlags,
     topics::{Discovery, Topics},
+    unique::unique,
 };
 
 /// Maximum period of a timer: later ones are as good as never, and cannot overflow.
@@ -263,12 +264,7 @@ fn topics(flags: &Flags) -> Result<Topics, String> {
             refresh: flags.topic_refresh,
         }));
     }
-    let mut all: Vec<Topic> = Vec::new();
-    for topic in &flags.topic {
-        if !all.contains(topic) {
-            all.push(topic.clone());
-        }
-    }
+    let all = unique(flags.topic.iter().cloned());
     let matches = |topic: &Topic| pattern.is_match(topic.as_str());
     let (topics, skipped): (Vec<_>, _) = all.into_iter().partition(matches);
     if topics.is_empty() {

@@ -61,6 +61,8 @@ mod answer;
 mod arguments;
 #[path = "../shared/consumer_opt.rs"]
 mod consumer_opt;
+#[path = "../shared/failure.rs"]
+mod failure;
 mod fields;
 mod filter;
 mod forwarder;
@@ -81,6 +83,8 @@ mod signal;
 #[path = "../shared/source.rs"]
 mod source;
 mod status;
+#[path = "../shared/unique.rs"]
+mod unique;
 
 use std::{cell::RefCell, error::Error, pin::pin, process::ExitCode, time::Duration};
 

@@ -10,6 +10,7 @@ use crate::{
     filter::{Filter, Required},
     producer_opt::producer_opt,
     source::SourceFlags,
+    unique::unique,
 };
 
 /// Publishes the messages of topics to other nsqds.
@@ -125,14 +126,8 @@ impl Options {
             }
             None => None,
         };
-        let mut topics: Vec<Topic> = Vec::new();
-        for topic in flags.topic {
-            if !topics.contains(&topic) {
-                topics.push(topic);
-            }
-        }
         Ok(Self {
-            topics,
+            topics: unique(flags.topic),
             channel: flags.channel,
             source: source.map_err(|error| invalid(error.to_string()))?,
             destinations: destinations.map_err(|error| invalid(error.to_string()))?,

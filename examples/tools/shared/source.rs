@@ -11,7 +11,7 @@ use actix_nsq::{
 use futures::future::try_join_all;
 use tokio::sync::mpsc;
 
-use crate::consumer_opt::consumer_opt;
+use crate::{consumer_opt::consumer_opt, failure::failure};
 
 /// The flags of the source.
 #[derive(Debug, clap::Args)]
@@ -170,14 +170,8 @@ impl Handler<ConnectionEvent> for FirstConnections {
                 reason: Some(reason),
                 ..
             } if self.pending.contains(&*address) => {
-                let text = reason.to_string();
-                let text = if text.contains(&*address) {
-                    text
-                } else {
-                    format!("{address}: {text}")
-                };
                 // The program may be ending.
-                let _ = self.failures.send(text);
+                let _ = self.failures.send(failure(&address, &reason));
             }
             _ => {}
         }

@@ -17,6 +17,7 @@ use actix_nsq::{
 
 use crate::{
     destination::{Destination, Publisher},
+    failure::failure,
     policy::OnFailure,
     report::print_line,
 };
@@ -123,16 +124,6 @@ impl Connection {
             }
             _ => {}
         }
-    }
-}
-
-/// The text has the address once.
-fn failure(address: &str, error: &dyn Error) -> String {
-    let text = error.to_string();
-    if text.contains(address) {
-        text
-    } else {
-        format!("{address}: {text}")
     }
 }
 

@@ -50,6 +50,8 @@ mod arguments;
 mod connection;
 mod delivery;
 mod destination;
+#[path = "../shared/failure.rs"]
+mod failure;
 mod input;
 #[path = "../shared/name_and_value.rs"]
 mod name_and_value;
@@ -68,6 +70,8 @@ mod second_signal;
 mod signal;
 mod stop;
 mod throttle;
+#[path = "../shared/unique.rs"]
+mod unique;
 
 use std::{
     cell::RefCell, convert::Infallible, error::Error, future::pending, io, process::ExitCode,

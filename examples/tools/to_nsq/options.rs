@@ -11,6 +11,7 @@ use crate::{
     input::Format,
     policy::{OnFailure, OnInvalid, Policy},
     producer_opt::producer_opt,
+    unique::unique,
 };
 
 /// The longest `publish_timeout`, for records that wait for nsqd. After it they are published
@@ -136,12 +137,7 @@ fn delimiter(text: &str) -> Result<u8, String> {
 
 /// One destination per address, without duplicates, or the pool of them.
 fn destinations(flags: &Flags) -> Result<Vec<Destination>, ConfigError> {
-    let mut addresses: Vec<&str> = Vec::new();
-    for address in &flags.nsqd_tcp_address {
-        if !addresses.contains(&address.as_str()) {
-            addresses.push(address);
-        }
-    }
+    let addresses = unique(flags.nsqd_tcp_address.iter().map(String::as_str));
     let build = |options: &[_]| match flags.pool {
         true => Destination::pool(&addresses, options).map(|pool| vec![pool]),
         false => {
