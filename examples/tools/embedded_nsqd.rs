@@ -24,7 +24,7 @@ mod arguments;
 #[path = "shared/signal.rs"]
 mod signal;
 
-use std::{io, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io, path::PathBuf, process::{self, ExitCode}, time::Duration};
 
 use actix_nsq::embedded::{EmbeddedNsqd, EmbeddedNsqdBuilder, Grant};
 #[cfg(feature = "tls")]
@@ -175,13 +175,14 @@ fn main() -> ExitCode {
 #[tokio::main(flavor = "current_thread")]
 async fn run(flags: Flags) -> io::Result<()> {
     // Before the address is printed: its reader may send a signal at once.
-    let terminated = signal::terminated()?;
+    let terminated = signal::terminated(|| process::exit(1))?;
     let nsqd = start(&flags)?;
     println!("{}", nsqd.address());
     if let Some(address) = nsqd.http_address() {
         println!("{address}");
     }
-    terminated.await
+    terminated.await;
+    Ok(())
 }
 
 fn start(flags: &Flags) -> io::Result<EmbeddedNsqd> {

@@ -18,7 +18,7 @@ mod arguments;
 #[path = "shared/signal.rs"]
 mod signal;
 
-use std::{io, process::ExitCode, time::Duration};
+use std::{io, process::{self, ExitCode}, time::Duration};
 
 use actix_nsq::embedded::{EmbeddedLookupd, LookupdFaults, LookupdNode};
 use clap::Parser;
@@ -82,11 +82,12 @@ fn main() -> ExitCode {
 #[tokio::main(flavor = "current_thread")]
 async fn run(flags: Flags) -> io::Result<()> {
     // Before the address is printed: its reader may send a signal at once.
-    let terminated = signal::terminated()?;
+    let terminated = signal::terminated(|| process::exit(1))?;
     let lookupd = start(&flags)?;
     println!("{}", lookupd.tcp_address());
     println!("{}", lookupd.http_address());
-    terminated.await
+    terminated.await;
+    Ok(())
 }
 
 fn start(flags: &Flags) -> io::Result<EmbeddedLookupd> {

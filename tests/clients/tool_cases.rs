@@ -111,6 +111,7 @@ pub const CASES: &[Case] = cases![
     TAIL "no channel" "-n 5"
     TAIL "print-topic" "-n 5 --print-topic"
     TAIL "print-topic=false" "-n 5 --print-topic=false"
+    TAIL "repeated flags" "-n 2 -n 5 --print-topic --print-topic=false"
     TAIL "max-in-flight" "-n 5 --max-in-flight 1"
     TAIL "consumer-opt" "-n 5 --consumer-opt max_attempts,3"
     TAIL "several consumer-opts"

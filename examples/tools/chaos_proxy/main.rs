@@ -21,7 +21,10 @@ mod arguments;
 #[path = "../shared/signal.rs"]
 mod signal;
 
-use std::{io, process::ExitCode};
+use std::{
+    io,
+    process::{self, ExitCode},
+};
 
 use chaos::{ChaosProxy, Faults};
 use clap::Parser;
@@ -88,7 +91,7 @@ fn main() -> ExitCode {
 #[tokio::main(flavor = "current_thread")]
 async fn run(flags: Flags) -> io::Result<()> {
     // Before the address is printed: its reader may send a signal at once.
-    let terminated = signal::terminated()?;
+    let terminated = signal::terminated(|| process::exit(1))?;
     let seed = flags.seed.unwrap_or_else(chaos::seed);
     let Flags {
         listen,
@@ -100,7 +103,7 @@ async fn run(flags: Flags) -> io::Result<()> {
         .map_err(|e| io::Error::new(e.kind(), format!("--listen {listen}: {e}")))?;
     println!("{}", proxy.address());
     println!("--upstream {upstream} --faults {faults} --seed {seed}");
-    terminated.await?;
+    terminated.await;
     let forwarded = proxy.counts();
     println!(
         "{} connections, {} bytes up, {} bytes down",

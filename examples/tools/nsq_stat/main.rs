@@ -25,20 +25,20 @@
 mod arguments;
 #[path = "../shared/duration.rs"]
 mod duration;
+#[path = "../shared/failure.rs"]
+mod failure;
 #[path = "../shared/log.rs"]
 mod log;
 mod options;
 mod row;
 mod sample;
-#[path = "../shared/second_signal.rs"]
-mod second_signal;
 #[path = "../shared/signal.rs"]
 mod signal;
 
 use std::{
     error::Error,
     io::{self, ErrorKind, Write},
-    process::ExitCode,
+    process::{self, ExitCode},
     time::Instant,
 };
 
@@ -60,8 +60,7 @@ fn main() -> ExitCode {
     let log = Log::start("nsq_stat: ", LevelFilter::Warn);
     let options = Options::from_command_line();
     let ended = System::new().block_on(async {
-        // The standard output may block this thread.
-        second_signal::exit_on_next(0)?;
+        drop(signal::terminated(|| process::exit(0))?);
         report(&options, log).await
     });
     match ended {

@@ -25,7 +25,7 @@ struct Flags {
     addresses: Addresses,
 
     /// Time between two rows
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = positive_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = positive_duration)]
     interval: Duration,
 
     /// Number of rows [default: no limit]
@@ -33,11 +33,11 @@ struct Flags {
     count: Option<u64>,
 
     /// Time for connecting
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = positive_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = positive_duration)]
     http_client_connect_timeout: Duration,
 
     /// Time for a request, from connecting to the end of the answer
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = positive_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = positive_duration)]
     http_client_request_timeout: Duration,
 }
 

@@ -8,7 +8,10 @@ use actix_nsq::{
 };
 use futures::future::join_all;
 
-use crate::options::{Nsqds, Options};
+use crate::{
+    failure::failure,
+    options::{Nsqds, Options},
+};
 
 /// The statistics of a channel, by the addresses of the nsqds that have it.
 #[derive(Debug)]
@@ -24,7 +27,7 @@ impl Sample {
         });
         let mut channels = BTreeMap::new();
         for (address, stats) in join_all(requests).await {
-            let stats = stats.map_err(|error| format!("{address}: {error}"))?;
+            let stats = stats.map_err(|error| failure(&address, &error))?;
             let mut all = stats.into_iter().flat_map(|topic| topic.channels);
             if let Some(channel) = all.find(|it| it.channel_name == options.channel.as_str()) {
                 channels.insert(address, channel);

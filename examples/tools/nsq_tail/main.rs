@@ -35,8 +35,6 @@ mod log;
 mod name_and_value;
 mod options;
 mod output;
-#[path = "../shared/second_signal.rs"]
-mod second_signal;
 #[path = "../shared/signal.rs"]
 mod signal;
 #[path = "../shared/source.rs"]
@@ -73,7 +71,7 @@ fn main() {
 
 /// Prints messages until there are enough, or the program is to end.
 async fn tail(options: &Options) -> Result<(), Box<dyn Error>> {
-    let mut terminated = Box::pin(signal::terminated()?);
+    let mut terminated = Box::pin(signal::terminated(|| process::exit(1))?);
     let mut closed = Box::pin(output::closed());
     let mut source = Source::new(options.config.clone(), options.channel.clone());
     let mut streams = Vec::new();
@@ -87,10 +85,7 @@ async fn tail(options: &Options) -> Result<(), Box<dyn Error>> {
     while left > 0 {
         let first = tokio::select! {
             biased;
-            signal = &mut terminated => {
-                signal?;
-                break;
-            }
+            () = &mut terminated => break,
             () = &mut closed => break,
             error = source.failed() => {
                 ended = Err(error);
@@ -103,10 +98,7 @@ async fn tail(options: &Options) -> Result<(), Box<dyn Error>> {
         let printed = tokio::select! {
             biased;
             printed = output::print(&burst, options.format) => Some(printed),
-            signal = &mut terminated => {
-                signal?;
-                None
-            }
+            () = &mut terminated => None,
         };
         if let Some(Ok(())) = printed {
             left -= burst.len();
@@ -128,7 +120,7 @@ async fn tail(options: &Options) -> Result<(), Box<dyn Error>> {
             Some(Err(_)) | None => break,
         }
     }
-    second_signal::exit_on_next(1)?;
+    drop(terminated);
     let drained = source.drain(Duration::ZERO).await?;
     ended?;
     if unfinished > 0 {

@@ -27,7 +27,7 @@ struct Flags {
     #[arg(short, long = "n", value_name = "N", default_value_t = 0)]
     n: usize,
 
-    /// Print the topic before each message
+    /// Print the topic before each message, unless --json has it
     #[arg(long)]
     print_topic: bool,
 

@@ -59,8 +59,6 @@ mod options;
 mod output;
 mod recorder;
 mod rotation;
-#[path = "../shared/second_signal.rs"]
-mod second_signal;
 #[path = "../shared/signal.rs"]
 mod signal;
 #[path = "../shared/source.rs"]
@@ -104,7 +102,7 @@ async fn write_topics(options: Options) -> Result<(), Box<dyn Error>> {
     let files = options.files;
     // It may block: no signal is handled yet.
     let directories = Arc::new(Directories::prepare(&files.output_dir, &files.work_dir)?);
-    let mut terminated = Box::pin(signal::terminated()?);
+    let mut terminated = Box::pin(signal::terminated(|| process::exit(1))?);
     let mut hangups = Hangups::new()?;
     let mut source = Source::new(options.config, options.channel.clone());
     let mut topics = options.topics.start();
@@ -116,10 +114,7 @@ async fn write_topics(options: Options) -> Result<(), Box<dyn Error>> {
     loop {
         tokio::select! {
             biased;
-            signal = &mut terminated => {
-                signal?;
-                break;
-            }
+            () = &mut terminated => break,
             () = hangups.next() => orders.send_modify(|orders| orders.hangups += 1),
             error = source.failed() => {
                 errors.push(error);
@@ -142,7 +137,7 @@ async fn write_topics(options: Options) -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    second_signal::exit_on_next(1)?;
+    drop(terminated);
     orders.send_modify(|orders| orders.ends = true);
     while let Some(ended) = recorders.next().await {
         recorded.push(ended);

@@ -39,7 +39,7 @@ const LONGEST_REQUEST: Duration = Duration::from_secs(300);
 #[derive(Debug, Parser)]
 #[command(name = "nsq_to_file", version)]
 struct Flags {
-    /// NSQ topic; may be repeated
+    /// NSQ topic; may be repeated; this or --topic-pattern is required
     #[arg(long)]
     topic: Vec<Topic>,
 

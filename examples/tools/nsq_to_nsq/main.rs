@@ -76,8 +76,6 @@ mod outage;
 mod producer_opt;
 mod publisher;
 mod report;
-#[path = "../shared/second_signal.rs"]
-mod second_signal;
 #[path = "../shared/signal.rs"]
 mod signal;
 #[path = "../shared/source.rs"]
@@ -86,7 +84,13 @@ mod status;
 #[path = "../shared/unique.rs"]
 mod unique;
 
-use std::{cell::RefCell, error::Error, pin::pin, process::ExitCode, time::Duration};
+use std::{
+    cell::RefCell,
+    error::Error,
+    pin::pin,
+    process::{self, ExitCode},
+    time::Duration,
+};
 
 use ::log::LevelFilter;
 use actix_nsq::{ProducerHandle, ProducerPool, actix::System};
@@ -135,7 +139,7 @@ async fn forward(
     log: Log,
     report: &RefCell<Report>,
 ) -> Result<(), Box<dyn Error>> {
-    let mut terminated = Box::pin(signal::terminated()?);
+    let mut terminated = Box::pin(signal::terminated(|| process::exit(1))?);
     let pool = ProducerHandle::start_pool(options.destinations.clone());
     let mut source = Source::new(options.source.clone(), options.channel.clone());
     let (mut consumers, mut streams) = (Vec::new(), Vec::new());
@@ -157,7 +161,7 @@ async fn forward(
     let ended = loop {
         tokio::select! {
             biased;
-            signal = &mut terminated => break signal.map_err(Into::into),
+            () = &mut terminated => break Ok(()),
             error = source.failed() => break Err(error.into()),
             Some(published) = running.next() => if let Some(time) = published {
                 status.record(time, &pool).await;
@@ -168,7 +172,7 @@ async fn forward(
             },
         }
     };
-    second_signal::exit_on_next(1)?;
+    drop(terminated);
     let drained = drain(&source, &pool, running.map(drop).collect()).await?;
     if ended.is_ok() && !drained.is_clean() {
         return Err(format!("some messages may be delivered again: {drained}").into());

@@ -3,6 +3,7 @@
 //! * A flag has one dash or two: `-topic t`, `--topic t`, `-topic=t`.
 //! * The argument behind a flag that takes a value is its value, also if it begins with a dash.
 //! * A switch may have a value: `-json=false`.
+//! * Of a flag that has one value, the last one counts.
 //! * Arguments need not be UTF-8: a file name may consist of any bytes. For other values that is an
 //!   error.
 
@@ -19,13 +20,15 @@ pub(crate) fn parse<F: Parser>() -> F {
 pub(crate) fn try_parse<F: Parser>(
     arguments: impl IntoIterator<Item = impl Into<OsString>>,
 ) -> Result<F, clap::Error> {
-    let mut command = F::command();
+    let mut command = F::command().args_override_self(true);
     // Adds the flags for help and version.
     command.build();
     let arguments = with_two_dashes(&command, arguments.into_iter().map(Into::into));
-    F::try_parse_from(&arguments).map_err(|error| match error.kind() {
+    let parsed = command.try_get_matches_from_mut(&arguments);
+    let parsed = parsed.and_then(|mut matches| F::from_arg_matches_mut(&mut matches));
+    parsed.map_err(|error| match error.kind() {
         ErrorKind::InvalidUtf8 => command.error(ErrorKind::InvalidUtf8, not_utf8(&arguments)),
-        _ => error,
+        _ => error.format(&mut command),
     })
 }
 
@@ -50,7 +53,9 @@ fn with_two_dashes(
         if flag.is_some_and(is_switch)
             && let Some(is_on) = value.as_deref().and_then(boolean)
         {
-            spelled.extend(is_on.then(|| format!("--{name}").into()));
+            let switch = OsString::from(format!("--{name}"));
+            spelled.retain(|earlier| *earlier != switch);
+            spelled.extend(is_on.then_some(switch));
             continue;
         }
         let has_two_dashes = argument.as_encoded_bytes().starts_with(b"--");

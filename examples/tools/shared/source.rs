@@ -171,7 +171,9 @@ impl Handler<ConnectionEvent> for FirstConnections {
                 ..
             } if self.pending.contains(&*address) => {
                 // The program may be ending.
-                let _ = self.failures.send(failure(&address, &reason));
+                let reason = failure(&address, &reason);
+                let text = format!("the first connection has failed: {reason}");
+                let _ = self.failures.send(text);
             }
             _ => {}
         }

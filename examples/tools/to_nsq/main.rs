@@ -64,8 +64,6 @@ mod read_ahead;
 mod record;
 mod report;
 mod results;
-#[path = "../shared/second_signal.rs"]
-mod second_signal;
 #[path = "../shared/signal.rs"]
 mod signal;
 mod stop;

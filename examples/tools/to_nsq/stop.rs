@@ -1,10 +1,10 @@
 //! The end of the program before the end of the input: a signal, or a failure.
 
-use std::{convert::Infallible, future::pending};
+use std::{convert::Infallible, future::pending, process};
 
 use tokio::sync::watch;
 
-use crate::{second_signal, signal};
+use crate::signal;
 
 /// Requests that the program ends: it stops reading, and publishes what it has read.
 #[derive(Debug, Clone)]
@@ -35,14 +35,11 @@ impl Stop {
 
     /// Requests it on SIGINT and SIGTERM. A second signal ends the program at once.
     pub(crate) async fn on_signal(&self) -> Infallible {
-        let signal = async {
-            signal::terminated()?.await?;
-            second_signal::exit_on_next(1)
-        };
-        let signal = signal.await;
-        self.request();
-        match signal {
-            Ok(()) => {}
+        match signal::terminated(|| process::exit(1)) {
+            Ok(terminated) => {
+                terminated.await;
+                self.request();
+            }
             Err(error) => log::warn!("cannot handle signals: {error}"),
         }
         pending().await

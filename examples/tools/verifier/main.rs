@@ -62,13 +62,12 @@ use std::{
     io::{self, Write},
     process::{self, ExitCode},
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
 use actix_nsq::actix::System;
 use fastrand::Rng;
-use tokio::{runtime::Builder, time::sleep};
+use tokio::time::sleep;
 
 use self::{
     consumers::{Consumed, Consumers},
@@ -211,15 +210,17 @@ async fn publish(
             sleep(POLL).await;
         }
     };
-    let terminated = signal::terminated()?;
+    let terminated = signal::terminated(|| {
+        print_line(format_args!("interrupted before the results were verified"));
+        process::exit(NO_RESULT.into())
+    })?;
     let interrupted = tokio::select! {
         never = load.publish() => never,
         never = report::show_progress(&tracker) => never,
         () = sleep(options.duration) => false,
         () = failed => false,
-        _ = terminated => true,
+        () = terminated => true,
     };
-    exit_on_signal()?;
     if interrupted {
         print_line(format_args!("interrupted: verifying the results so far"));
     }
@@ -252,19 +253,4 @@ async fn publish(
         duration,
         interrupted,
     })
-}
-
-/// Exits on the next signal; in a separate thread, because consuming the messages blocks this one.
-fn exit_on_signal() -> io::Result<()> {
-    let runtime = Builder::new_current_thread().enable_io().build()?;
-    let signal = {
-        let _entered = runtime.enter();
-        signal::terminated()?
-    };
-    thread::spawn(move || {
-        let _ = runtime.block_on(signal);
-        print_line(format_args!("interrupted before the results were verified"));
-        process::exit(NO_RESULT.into());
-    });
-    Ok(())
 }
