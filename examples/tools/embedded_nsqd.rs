@@ -24,7 +24,12 @@ mod arguments;
 #[path = "shared/signal.rs"]
 mod signal;
 
-use std::{io, path::PathBuf, process::{self, ExitCode}, time::Duration};
+use std::{
+    io,
+    path::PathBuf,
+    process::{self, ExitCode},
+    time::Duration,
+};
 
 use actix_nsq::embedded::{EmbeddedNsqd, EmbeddedNsqdBuilder, Grant};
 #[cfg(feature = "tls")]

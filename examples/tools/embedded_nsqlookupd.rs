@@ -18,7 +18,11 @@ mod arguments;
 #[path = "shared/signal.rs"]
 mod signal;
 
-use std::{io, process::{self, ExitCode}, time::Duration};
+use std::{
+    io,
+    process::{self, ExitCode},
+    time::Duration,
+};
 
 use actix_nsq::embedded::{EmbeddedLookupd, LookupdFaults, LookupdNode};
 use clap::Parser;

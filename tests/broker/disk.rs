@@ -38,16 +38,6 @@ async fn start_eager(broker: &Broker, batching: bool) -> Addr<Producer> {
     start(config.max_reconnect_backoff(Duration::from_millis(50)))
 }
 
-async fn fill_disk(broker: &Broker) {
-    let filled = broker.real().with_nsqd(|nsqd| nsqd.fill_disk()).await;
-    filled.expect("the disk can be filled");
-}
-
-async fn free_disk(broker: &Broker) {
-    let freed = broker.real().with_nsqd(|nsqd| nsqd.free_disk()).await;
-    freed.expect("the disk can be freed");
-}
-
 #[track_caller]
 fn assert_no_space(answer: Result<(), PublishError>, code: ErrorCode, delivery: Delivery) {
     let error = answer.expect_err("the disk is full");
@@ -69,7 +59,7 @@ async fn full_disk_rejects_a_publish_and_stores_a_batch_in_part(broker: Broker) 
         publish_recorded(&producer, &record, (&topic, publisher), sizes).await
     };
     publish(&[0]).await.unwrap();
-    fill_disk(&broker).await;
+    broker.fill_disk().await;
     for _ in 0..3 {
         let answer = publish(&[10_000]).await;
         assert_no_space(answer, ErrorCode::PubFailed, Delivery::NotWritten);
@@ -81,7 +71,7 @@ async fn full_disk_rejects_a_publish_and_stores_a_batch_in_part(broker: Broker) 
     let part = broker.message_count(TOPIC).await - before;
     assert!(part > 0 && part < 100, "{part} of 100 are stored");
 
-    free_disk(&broker).await;
+    broker.free_disk().await;
     publish(&[10_000]).await.unwrap();
     publish(&[100; 100]).await.unwrap();
     let audit = audit(record.take(), &broker).await;
@@ -97,7 +87,7 @@ async fn disk_full_for_a_while_costs_only_rejected_publishes(broker: Broker) {
         let load = Load::start(&producer, 64, &format!("batching_{batching}"));
         for _ in 0..2 {
             load.until_more_ok(500).await;
-            fill_disk(&broker).await;
+            broker.fill_disk().await;
             let before = load.errors().len();
             // Some error responses are lost, see below.
             wait::until("publishes are rejected", || {
@@ -107,7 +97,7 @@ async fn disk_full_for_a_while_costs_only_rejected_publishes(broker: Broker) {
                 new.len() > 5 && (batching || new.any(is_rejected))
             })
             .await;
-            free_disk(&broker).await;
+            broker.free_disk().await;
         }
         load.until_more_ok(500).await;
         for error in load.errors().iter() {

@@ -1,23 +1,41 @@
 //! The example `nsq_stat`: its rows, and what it does when nsqds do not answer.
 
+use std::io::{self, Write};
+use std::process::Command;
+
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::fixture::{TOPIC, producer, publish_all};
 use super::lookupd::{port, registered};
 use crate::harness::{Scenario, lookupd_scenarios};
 use crate::support::broker::Broker;
+use crate::support::example;
 use crate::support::lookupd::{Lookupd, LookupdSettings};
-use crate::support::tool::Tool;
+use crate::support::tool::{Tool, exited};
 use crate::support::wait::{self, PATIENCE};
+
+/// Bytes that a pipe holds.
+const PIPE: usize = 64 << 10;
+
+/// Bytes of a row.
+const ROW: usize = 93;
 
 pub fn scenarios() -> Vec<Scenario> {
     let default = LookupdSettings::default;
     lookupd_scenarios![
         row_has_the_sums_over_all_nsqds(default()),
         failed_request_is_reported_and_survived(default()),
+        blocked_output_does_not_hold_up_a_signal(default()),
     ]
 }
 
 /// Starts `nsq_stat` for these nsqds, which have the channel.
 async fn start(lookupd: &Lookupd, brokers: &[&Broker], more: &[&str]) -> Tool {
+    Tool::start("nsq_stat", &flags(lookupd, brokers, more).await).unwrap()
+}
+
+/// The command line for these nsqds, to which it adds the channel.
+async fn flags(lookupd: &Lookupd, brokers: &[&Broker], more: &[&str]) -> Vec<String> {
     let mut ports = Vec::new();
     for broker in brokers {
         broker.create_channel(TOPIC, "c").await;
@@ -31,7 +49,7 @@ async fn start(lookupd: &Lookupd, brokers: &[&Broker], more: &[&str]) -> Tool {
         format!("--lookupd-http-address={}", lookupd.http_address()),
     ];
     flags.extend(more.iter().map(|flag| (*flag).to_owned()));
-    Tool::start("nsq_stat", &flags).unwrap()
+    flags
 }
 
 async fn row_has_the_sums_over_all_nsqds(lookupd: Lookupd) {
@@ -70,4 +88,19 @@ async fn failed_request_is_reported_and_survived(lookupd: Lookupd) {
     broker.restart().await;
     broker.create_channel(TOPIC, "c").await;
     wait::until("more rows", || stat.stdout().lines().count() > before).await;
+}
+
+async fn blocked_output_does_not_hold_up_a_signal(lookupd: Lookupd) {
+    let broker = registered(lookupd.kind(), &lookupd).await;
+    let flags = flags(&lookupd, &[&broker], &["--interval=1ms"]).await;
+    // The pipe has room for a few rows.
+    let (pipe, mut stdout) = io::pipe().unwrap();
+    stdout.write_all(&[0; PIPE - 500]).unwrap();
+    let mut command = Command::new(example::program("nsq_stat").unwrap());
+    let mut stat = command.args(flags).stdout(stdout).spawn().unwrap();
+    let held = || rustix::io::ioctl_fionread(&pipe).unwrap();
+    wait::until("it is blocked", || held() > (PIPE - ROW) as u64).await;
+    kill_process(Pid::from_child(&stat), Signal::TERM).unwrap();
+    let status = exited(&mut stat).await.expect("it exits");
+    assert!(status.success());
 }

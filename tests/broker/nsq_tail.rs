@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::fixture::{TOPIC, producer, publish_all};
 use crate::harness::{Scenario, scenarios};
 use crate::support::broker::{Broker, ChannelState, Settings};
-use crate::support::tool::Tool;
+use crate::support::tool::{Tool, exited};
 use crate::support::wait;
 use crate::support::{example, raw_client};
 
@@ -88,13 +88,8 @@ async fn closed_output_ends_it_and_loses_no_message(broker: Broker) {
     let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
     let first = lines.next().unwrap().unwrap();
     drop(lines);
-    let mut status = None;
-    wait::until("it ends", || {
-        status = tail.try_wait().unwrap();
-        status.is_some()
-    })
-    .await;
-    assert!(status.unwrap().success());
+    let status = exited(&mut tail).await.expect("it exits");
+    assert!(status.success());
     assert_eq!(first.len(), body.len());
     let left = left(&broker).await;
     // The first one may have been read before it was finished.
@@ -112,7 +107,7 @@ async fn blocked_output_does_not_hold_up_the_end(broker: Broker) {
     // It has begun to write.
     stdout.read_exact(&mut [0]).unwrap();
     kill_process(Pid::from_child(&tail), Signal::TERM).unwrap();
-    wait::until("it ends", || tail.try_wait().unwrap().is_some()).await;
+    exited(&mut tail).await.expect("it exits");
     let left = left(&broker).await;
     // The pipe holds a few messages.
     assert!(left.depth >= 90 && left.in_flight == 0, "{left:?}");
@@ -124,13 +119,8 @@ async fn write_error_ends_it_and_returns_the_messages(broker: Broker) {
     command.args(flags(&broker, &[]).await);
     command.stdout(File::create("/dev/full").unwrap());
     let mut tail = command.spawn().unwrap();
-    let mut status = None;
-    wait::until("it ends", || {
-        status = tail.try_wait().unwrap();
-        status.is_some()
-    })
-    .await;
-    assert_eq!(status.unwrap().code(), Some(1));
+    let status = exited(&mut tail).await.expect("it exits");
+    assert_eq!(status.code(), Some(1));
     let left = left(&broker).await;
     assert_eq!((left.depth, left.in_flight), (3, 0));
 }

@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::fixture::{LONG, TOPIC, numbered, numbers, producer, publish, publish_all};
-use crate::harness::{Scenario, scenarios};
+use super::lookupd::registered;
+use crate::harness::{Scenario, lookupd_scenarios, scenarios};
 use crate::support::auth_server::Grant;
 use crate::support::broker::{Broker, ChannelState, Kind, Settings};
+use crate::support::lookupd::{Lookupd, LookupdSettings};
+use crate::support::raw_client;
 use crate::support::tool::{Ended, Tool};
 
 /// The topic at the destination.
@@ -37,6 +40,9 @@ pub fn scenarios() -> Vec<Scenario> {
         wrong_command_line_is_rejected.only(Kind::Embedded, "it does not connect"),
     ];
     scenarios.extend(outages::scenarios());
+    scenarios.extend(lookupd_scenarios![
+        topics_of_looked_up_nsqds_keep_their_names(LookupdSettings::default()),
+    ]);
     scenarios
 }
 
@@ -184,6 +190,44 @@ async fn topic_and_body_are_kept_without_flags(source: Broker) {
     let mut stored = destination.bodies(TOPIC, 2).await;
     stored.sort_unstable();
     assert_eq!(stored, bodies);
+    assert_ended(&terminated(tool).await, 0, &all_ok(2));
+}
+
+async fn topics_of_looked_up_nsqds_keep_their_names(lookupd: Lookupd) {
+    let kind = lookupd.kind();
+    let sources = [
+        registered(kind, &lookupd).await,
+        registered(kind, &lookupd).await,
+    ];
+    let destination = Broker::start(kind, Settings::in_memory()).await;
+    for (source, (topic, body)) in sources.iter().zip([("one", "1"), ("two", "2")]) {
+        let bodies = [body.as_bytes()];
+        raw_client::publish(&source.address().await, topic, &bodies).unwrap();
+    }
+    let tool = start(&[
+        "--topic=one".to_owned(),
+        "--topic=two".to_owned(),
+        format!("--lookupd-http-address={}", lookupd.http_address()),
+        format!(
+            "--destination-nsqd-tcp-address={}",
+            destination.address().await
+        ),
+    ]);
+    for (topic, body) in [("one", "1"), ("two", "2")] {
+        while destination.message_count(topic).await < 1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(destination.bodies(topic, 1).await, [body.as_bytes()]);
+    }
+    for (source, topic) in sources.iter().zip(["one", "two"]) {
+        let is_finished = async || {
+            let left = source.channel(topic, CHANNEL).await;
+            (left.depth, left.in_flight) == (0, 0)
+        };
+        while !is_finished().await {
+            tokio::task::yield_now().await;
+        }
+    }
     assert_ended(&terminated(tool).await, 0, &all_ok(2));
 }
 

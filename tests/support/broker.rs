@@ -439,6 +439,17 @@ impl Broker {
         }
     }
 
+    /// Leaves no space on the small disk of a real nsqd.
+    pub async fn fill_disk(&self) {
+        let filled = self.real().with_nsqd(|nsqd| nsqd.fill_disk()).await;
+        filled.expect("the disk can be filled");
+    }
+
+    pub async fn free_disk(&self) {
+        let freed = self.real().with_nsqd(|nsqd| nsqd.free_disk()).await;
+        freed.expect("the disk can be freed");
+    }
+
     pub fn real(&self) -> &SharedNsqd {
         match &self.nsqd {
             Nsqd::Real(nsqd) => nsqd,

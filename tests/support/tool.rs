@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -72,18 +72,26 @@ impl Tool {
 
     /// Waits for its exit, without blocking the runtime. Panics after [`PATIENCE`].
     pub async fn ended(mut self) -> Ended {
-        let mut status = None;
-        let has_ended = wait::comes_to_hold(PATIENCE, || {
-            status = self.child.try_wait().ok().flatten();
-            status.is_some()
-        });
-        assert!(has_ended.await, "it does not exit:\n{}", self.stderr());
+        let Some(status) = exited(&mut self.child).await else {
+            panic!("it does not exit:\n{}", self.stderr());
+        };
         Ended {
-            code: status.and_then(|status| status.code()),
+            code: status.code(),
             stdout: self.stdout(),
             stderr: self.stderr(),
         }
     }
+}
+
+/// Waits for the exit of a program, without blocking the runtime. `None` after [`PATIENCE`].
+pub async fn exited(child: &mut Child) -> Option<ExitStatus> {
+    let mut status = None;
+    wait::comes_to_hold(PATIENCE, || {
+        status = child.try_wait().ok().flatten();
+        status.is_some()
+    })
+    .await;
+    status
 }
 
 impl Drop for Tool {

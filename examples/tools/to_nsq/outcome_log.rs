@@ -21,7 +21,10 @@ pub(crate) struct OutcomeLog {
 impl OutcomeLog {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let file = File::create(path).map_err(|error| {
-            io::Error::new(error.kind(), format!("--outcome-log {}: {error}", path.display()))
+            io::Error::new(
+                error.kind(),
+                format!("--outcome-log {}: {error}", path.display()),
+            )
         })?;
         Ok(Self {
             file: BufWriter::new(file),

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::fixture::{TOPIC, numbered, numbers, producer, publish};
 use crate::harness::{Scenario, scenarios};
-use crate::support::broker::{Broker, ChannelState, Settings};
-use crate::support::wait;
+use crate::support::broker::{Broker, ChannelState, Kind, Settings};
+use crate::support::{small_disk, wait};
 
 /// Maximum time of a message while a destination is up.
 const IN_TIME: Duration = Duration::from_secs(1);
@@ -21,6 +21,10 @@ pub fn scenarios() -> Vec<Scenario> {
         dead_destination_delays_no_message.with(Settings::in_memory()),
         killed_destination_delays_no_message.with(Settings::in_memory()),
         hanging_destination_delays_no_message.with(Settings::in_memory()),
+        full_disk_of_a_destination_delays_no_message
+            .with(Settings::in_memory())
+            .only(Kind::Real, "it needs a real disk")
+            .unless(small_disk::problem),
         no_message_is_requested_before_a_destination_is_up.with(Settings::in_memory()),
         signal_returns_what_cannot_be_published.with(Settings::in_memory()),
     ]
@@ -61,7 +65,7 @@ async fn killed_destination_delays_no_message(source: Broker) {
     // A message that is requeued comes again after 90 seconds.
     until_left(&source, 0).await;
     let numbers = 10_000..10_020;
-    assert_in_time(&source, &other, numbers, IN_TIME).await;
+    assert_in_time(&source, &[&other], numbers, IN_TIME).await;
     let ended = terminated(tool).await;
     killed.restart().await;
     assert_stored_with_duplicates([&killed, &other], 10_020, &ended).await;
@@ -89,25 +93,49 @@ async fn hanging_destination_delays_no_message(source: Broker) {
     until_left(&source, 0).await;
     assert!(began.elapsed() < limit, "{:?}", began.elapsed());
     let (more, all) = (number + 200, number + 220);
-    assert_in_time(&source, &other, more..all, limit).await;
+    assert_in_time(&source, &[&other], more..all, limit).await;
     let ended = terminated(tool).await;
     hanging.freeze(false).await;
     let twice = assert_stored_with_duplicates([&hanging, &other], all, &ended).await;
     assert!(twice > 0, "nothing was in flight there: {}", ended.1);
 }
 
-/// Publishes one message after the other, and asserts how long each takes to the destination.
+/// It rejects each message, which then goes to the other one.
+async fn full_disk_of_a_destination_delays_no_message(source: Broker) {
+    let small = Settings {
+        disk: Some(64 << 20),
+        ..Settings::default()
+    };
+    let full = Broker::start(source.kind(), small).await;
+    let other = another(&source).await;
+    let (first, second) = (full.address().await, other.address().await);
+    let tool = copying(&source, &[&first, &second], "--mode round-robin").await;
+    offer(&source, 0..100).await;
+    until_stored(&[&full, &other], 100).await;
+    assert!(full.message_count(COPY).await > 0, "it is in use");
+    full.fill_disk().await;
+    // The last page of its file holds a few more.
+    assert_in_time(&source, &[&full, &other], 100..150, IN_TIME).await;
+    assert!(full.message_count(COPY).await < 75, "its disk is full");
+    assert_ended(&terminated(tool).await, 0, &all_ok(150));
+}
+
+/// Publishes one message after the other, and asserts how long each takes to a destination.
 async fn assert_in_time(
     source: &Broker,
-    destination: &Broker,
+    destinations: &[&Broker],
     numbers: Range<usize>,
     limit: Duration,
 ) {
     let publisher = producer(source).await;
     for number in numbers {
-        let (began, before) = (Instant::now(), destination.message_count(COPY).await);
+        let mut before = 0;
+        for destination in destinations {
+            before += destination.message_count(COPY).await;
+        }
+        let began = Instant::now();
         publish(&publisher, numbered(number)).await.unwrap();
-        until_stored(&[destination], before + 1).await;
+        until_stored(destinations, before + 1).await;
         let took = began.elapsed();
         assert!(took < limit, "{number}: {took:?}");
     }
