@@ -176,6 +176,7 @@ mod link;
 #[cfg(feature = "lookup")]
 #[cfg_attr(docsrs, doc(cfg(feature = "lookup")))]
 pub mod lookup;
+pub mod metrics;
 pub mod pool;
 pub mod producer;
 pub mod protocol;
@@ -209,10 +210,11 @@ pub use self::{
     link::{
         ConnectionEvent, DeferredReply, Reconnect, SubscribeEvents, Unsubscribe, WaitConnected,
     },
+    metrics::Latency,
     pool::ProducerPool,
     producer::{
-        AnyPublish, DeferredPublish, Latency, MultiPublish, Ping, Producer, ProducerEvent,
-        ProducerState, Publish, PublishExt, PublishFailure, SubscribeFailures,
+        AnyPublish, DeferredPublish, MultiPublish, Ping, Producer, ProducerEvent, ProducerState,
+        Publish, PublishExt, PublishFailure, SubscribeFailures,
     },
     protocol::{Channel, NameError, Topic},
     secret::Secret,

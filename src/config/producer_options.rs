@@ -74,6 +74,11 @@ macro_rules! producer_options {
             /// Maximum delay of a deferred publish. It must not exceed nsqd's `--max-req-timeout`.
             max_req_timeout: Duration [Duration] = secs(3_600) => "1h",
                 in millis(0)..=secs(30 * 86_400) => "a duration from 0s to 720h";
+            /// Maximum number of topics whose results are counted separately in the statistics; the
+            /// others are counted together. It costs a look-up per publish. Off: no results are
+            /// counted by topic.
+            topic_stats: Option<usize> [impl Into<Option<usize>>] = None => "off",
+                in 1..=10_000 => "a number from 1 to 10000, or off (-1)";
             /// Whether to retry publishes that may be stored when the connection is lost:
             /// at-least-once delivery, with possible duplicates.
             retry_maybe_written: bool [bool] = false => "false",

@@ -330,6 +330,8 @@ impl Handler<GetStats> for Consumer {
             counters: self.messages.counters,
             waiting: self.messages.in_flight.waiting(),
             with_handlers: self.messages.in_flight.started(),
+            backoff_level: self.messages.flow.backoff_level(),
+            handling: self.messages.handling.latency.clone(),
             nsqds: nsqds
                 .map(|nsqd| {
                     let link = &nsqd.link;

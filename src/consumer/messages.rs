@@ -33,6 +33,7 @@ use super::{
 };
 use crate::{
     error::ConnectionError,
+    metrics::LatencyRecorder,
     protocol::{Command, Frame, Message, MessageId, ServerError, put_finish},
 };
 
@@ -63,6 +64,8 @@ pub(super) struct Messages {
     pub(super) answers: Arc<AnswerQueue>,
     pub(super) delivery: Delivery,
     pub(super) counters: Counters,
+    /// How long handlers took until their answers.
+    pub(super) handling: LatencyRecorder,
     /// Events that are to be emitted.
     pub(super) events: Vec<ConsumerEvent>,
     /// Memory for the answers of a burst.
@@ -90,6 +93,7 @@ impl Messages {
             answers: Arc::new(AnswerQueue::new()),
             delivery,
             counters: Counters::default(),
+            handling: LatencyRecorder::default(),
             events: Vec::new(),
             taken: Vec::new(),
             writes: Vec::new(),
@@ -237,6 +241,7 @@ impl Messages {
     /// Takes what handlers have answered.
     pub(super) fn take_answers(&mut self, now: Instant) {
         let mut in_time = AnsweredInTime::default();
+        let time = |started| now.saturating_duration_since(started);
         let mut taken = std::mem::take(&mut self.taken);
         self.answers.swap(&mut taken);
         for (ticket, answer) in taken.drain(..) {
@@ -251,6 +256,9 @@ impl Messages {
             let Some(answered) = self.in_flight.answer(ticket, is_finish, now) else {
                 continue;
             };
+            if !matches!(answer, Answer::Return) {
+                self.handling.add(answered.started, time);
+            }
             let is_written = self.count(&answered, &mut in_time, now);
             match answer {
                 Answer::Finish => self.finish(&answered, is_written, now),
@@ -278,6 +286,7 @@ impl Messages {
             }
         }
         self.taken = taken;
+        self.handling.record(time);
         in_time.report(&mut self.flow, now);
     }
 

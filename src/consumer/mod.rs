@@ -26,6 +26,7 @@ mod messages;
 mod nsqds;
 mod options;
 mod requeue;
+mod samples;
 mod session;
 mod stats;
 mod stream;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::{
     error::ConnectionError,
     link::seconds,
+    metrics::Latency,
     protocol::{Channel, Topic},
 };
 
@@ -108,6 +109,11 @@ pub struct Stats {
     pub waiting: usize,
     /// Messages that the handler has, those whose deadline has passed included.
     pub with_handlers: usize,
+    /// Successes that are needed before the consumer requests as much as before failures; 0: it is
+    /// not in backoff.
+    pub backoff_level: u32,
+    /// Times from the start of a message to its handler's answer.
+    pub handling: Latency,
     /// The nsqds.
     pub nsqds: Vec<NsqdStats>,
 }

@@ -52,6 +52,7 @@ mod functions;
 mod http;
 mod peer;
 mod rounds;
+mod samples;
 mod state;
 
 pub(crate) use self::{

@@ -1,6 +1,6 @@
 //! One nsqlookupd of a discovery: its address, its connection, and what became of its queries.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
 use hyper::Method;
 use log::{Level, info, log, warn};
@@ -53,8 +53,10 @@ impl Peer {
                 address: Arc::clone(address.shown()),
                 nodes: None,
                 queries: 0,
+                answers: 0,
                 errors: 0,
                 failures: 0,
+                last_answer: None,
                 last_error: None,
             },
             logged: None,
@@ -119,6 +121,8 @@ impl Peer {
         }
         self.is_unknown_topic_logged = answer.is_unknown_topic;
         self.state.nodes = Some(nodes.len());
+        self.state.answers += 1;
+        self.state.last_answer = Some(SystemTime::now());
         self.state.last_error = None;
         self.logged = None;
         self.on_skipped(answer.skipped, answer.omitted, events);

@@ -1,6 +1,10 @@
 //! What a discovery knows, and its events.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use actix::Message;
 use serde::Serialize;
@@ -31,14 +35,34 @@ pub struct LookupdState {
     pub nodes: Option<usize>,
     /// Queries since it was added.
     pub queries: u64,
+    /// Queries that were answered.
+    pub answers: u64,
     /// Queries that failed.
     pub errors: u64,
     /// Queries that failed since the last answer.
     pub failures: u32,
+    /// When its last answer arrived.
+    #[serde(
+        rename = "last_answer_timestamp_seconds",
+        serialize_with = "unix_seconds"
+    )]
+    pub last_answer: Option<SystemTime>,
     /// Why the last query failed, if it did.
     pub last_error: Option<LookupError>,
 }
 
+/// Seconds since 1970.
+fn unix_seconds<S: serde::Serializer>(
+    time: &Option<SystemTime>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let since_1970 = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    since_1970
+        .map(|time| time.as_secs_f64())
+        .serialize(serializer)
+}
+
+/// The time of the last answer is not compared.
 impl PartialEq for LookupdState {
     fn eq(&self, other: &Self) -> bool {
         let key = |it: &Self| {

@@ -18,10 +18,11 @@ use crate::{
         ConnectionEvent, DeferredReply, Pumped, Reconnect, SubscribeEvents, Unsubscribe,
         WaitConnected, deadline_after,
     },
+    metrics::Latency,
     producer::{
-        self, AnyPublish, DeferredPublish, Drain, DrainReport, FromMember, Latency, MemberReport,
-        Moving, MultiPublish, Publish, PublishFailure, PublishReply, PublishRequest,
-        PublishWhenPossible, ReplyTo, SubscribeFailures, WhenFull,
+        self, AnyPublish, DeferredPublish, Drain, DrainReport, FromMember, MemberReport, Moving,
+        MultiPublish, Publish, PublishFailure, PublishReply, PublishRequest, PublishWhenPossible,
+        ReplyTo, SubscribeFailures, WhenFull,
     },
 };
 
@@ -170,6 +171,7 @@ impl ProducerPool {
             } else {
                 MoveReason::Disconnected
             };
+            member.moves.count(reason, publishes as u64);
             let address = Arc::clone(&member.address);
             self.observers.pool.emit(&PoolEvent::Moved {
                 address,
@@ -329,12 +331,14 @@ impl Handler<GetStats> for ProducerPool {
                 let described = member.describe(self.router.is_suspect(slot));
                 let stats = member.producer.send(producer::GetStats);
                 let (moved_to, moved_from) = (member.moved_to, member.moved_from);
+                let moves = member.moves;
                 async move {
                     Some(MemberStats {
                         address: described.address,
                         state: described.state,
                         moved_to,
                         moved_from,
+                        moves,
                         producer: stats.await.ok()?,
                     })
                 }
@@ -374,6 +378,7 @@ impl ProducerPool {
             held_bytes: held.bytes,
             waiting_for_capacity: queue.waiting_for_capacity(),
             latency,
+            topics: queue.capacity().topic_stats(),
             members,
         }
     }

@@ -7,7 +7,7 @@ use actix::Addr;
 use super::{
     health::Observed,
     route::{MAX_MEMBERS, Router},
-    stats::{Member, MemberState},
+    stats::{Member, MemberState, MoveCounts},
 };
 use crate::{
     conn::address_key,
@@ -36,6 +36,8 @@ pub(super) struct PoolMember {
     pub(super) moved_to: u64,
     /// Publishes that it gave back.
     pub(super) moved_from: u64,
+    /// The same, by the reason.
+    pub(super) moves: MoveCounts,
     /// What goes to it at the end of the burst.
     outgoing: Moving<ReplyTo>,
     /// Its latest event, for new subscribers.
@@ -70,6 +72,7 @@ impl PoolMember {
             was_suspect: false,
             moved_to: 0,
             moved_from: 0,
+            moves: MoveCounts::default(),
             outgoing: Moving::new(Vec::new()),
             answered_before: 0,
             is_slow: false,

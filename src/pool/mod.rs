@@ -16,6 +16,7 @@ mod member;
 mod membership;
 mod publish_ext;
 mod route;
+mod samples;
 mod stats;
 
 pub use self::{
@@ -23,8 +24,8 @@ pub use self::{
     event::{MoveReason, PoolEvent},
     membership::{AddMember, AddMemberError, RemoveMember},
     stats::{
-        GetMembers, GetState, GetStats, Member, MemberState, MemberStats, PoolPhase, PoolState,
-        PoolStats,
+        GetMembers, GetState, GetStats, Member, MemberState, MemberStats, MoveCounts, PoolPhase,
+        PoolState, PoolStats,
     },
 };
 pub use crate::config::Strategy;

@@ -5,7 +5,11 @@ use std::{fmt, sync::Arc};
 use actix::{Message, MessageResponse};
 use serde::Serialize;
 
-use crate::producer::{Latency, Stats};
+use super::event::MoveReason;
+use crate::{
+    metrics::Latency,
+    producer::{Stats, TopicStats},
+};
 
 /// Requests the [`PoolState`], for example for a readiness probe.
 ///
@@ -120,14 +124,22 @@ pub enum MemberState {
     Leaving,
 }
 
-impl fmt::Display for MemberState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl MemberState {
+    /// Returns the name in snake case, such as `up`. `Display` and `Serialize` use the same text.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Up => "up",
             Self::Suspect => "suspect",
             Self::Down => "down",
             Self::Leaving => "leaving",
-        })
+        }
+    }
+}
+
+impl fmt::Display for MemberState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 
@@ -175,6 +187,8 @@ pub struct PoolStats {
     pub waiting_for_capacity: usize,
     /// Times to `Ok` from acceptance, of the present members.
     pub latency: Latency,
+    /// Results by topic, if the option `topic_stats` is set.
+    pub topics: Vec<TopicStats>,
     /// The present members.
     pub members: Vec<MemberStats>,
 }
@@ -201,6 +215,40 @@ impl fmt::Display for PoolStats {
     }
 }
 
+/// Publishes that a member gave back, by the reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct MoveCounts {
+    /// [`MoveReason::Disconnected`].
+    pub disconnected: u64,
+    /// [`MoveReason::Rejected`].
+    pub rejected: u64,
+    /// [`MoveReason::Slow`].
+    pub slow: u64,
+    /// [`MoveReason::Removed`].
+    pub removed: u64,
+}
+
+impl MoveCounts {
+    pub(super) fn count(&mut self, reason: MoveReason, publishes: u64) {
+        *match reason {
+            MoveReason::Disconnected => &mut self.disconnected,
+            MoveReason::Rejected => &mut self.rejected,
+            MoveReason::Slow => &mut self.slow,
+            MoveReason::Removed => &mut self.removed,
+        } += publishes;
+    }
+
+    pub(super) fn by_reason(&self) -> [(MoveReason, u64); 4] {
+        [
+            (MoveReason::Disconnected, self.disconnected),
+            (MoveReason::Rejected, self.rejected),
+            (MoveReason::Slow, self.slow),
+            (MoveReason::Removed, self.removed),
+        ]
+    }
+}
+
 /// Statistics of a member of a pool.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
@@ -213,6 +261,8 @@ pub struct MemberStats {
     pub moved_to: u64,
     /// Publishes that it gave back.
     pub moved_from: u64,
+    /// The same, by the reason.
+    pub moves: MoveCounts,
     /// Its own statistics. Its `published` are those that it has or has answered.
     pub producer: Stats,
 }

@@ -277,6 +277,7 @@ impl Handler<GetStats> for Producer {
             bytes: in_flight_bytes,
         } = queue.in_flight();
         Stats {
+            address: self.link.shared_address(),
             state: self.state(),
             published: counters.published + self.rejected,
             ok: counters.ok,
@@ -300,6 +301,11 @@ impl Handler<GetStats> for Producer {
             waiting_for_capacity: queue.waiting_for_capacity(),
             latency: queue.latency(),
             last_error: self.link.last_error().cloned(),
+            topics: if self.membership.is_some() {
+                Vec::new()
+            } else {
+                queue.capacity().topic_stats()
+            },
         }
     }
 }

@@ -15,6 +15,7 @@ pub(crate) fn limits(config: &ProducerConfig) -> Limits {
             bytes: config.max_pending_bytes(),
         },
         pending_per_topic: config.max_pending_per_topic(),
+        topic_stats: config.topic_stats(),
         window: Usage {
             publishes: config.publish_window(),
             bytes: config.publish_window_bytes(),

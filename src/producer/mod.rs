@@ -17,6 +17,7 @@ mod ping;
 mod publish;
 mod publish_ext;
 mod queue;
+mod samples;
 mod session;
 mod stats;
 #[cfg(feature = "embedded")]
@@ -31,8 +32,7 @@ pub use self::{
     ping::Ping,
     publish::PublishReply,
     publish_ext::PublishExt,
-    queue::Latency,
-    stats::{GetState, GetStats, ProducerEvent, ProducerState, Stats},
+    stats::{GetState, GetStats, ProducerEvent, ProducerState, Stats, TopicStats},
 };
 pub(crate) use self::{
     denied_topics::DeniedTopics,
@@ -46,4 +46,5 @@ pub(crate) use self::{
         Counters, Limits, MemberSet, Moving, Pending, Route, Routed, TransactionQueue, Usage,
         WhenFull,
     },
+    samples::topic_samples,
 };

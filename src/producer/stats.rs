@@ -5,8 +5,13 @@ use std::{fmt, sync::Arc};
 use actix::{Message, MessageResponse};
 use serde::Serialize;
 
-use super::{drain::DrainReport, queue::Latency};
-use crate::{error::ConnectionError, link::Event};
+use super::drain::DrainReport;
+use crate::{
+    error::{ConnectionError, Delivery},
+    link::Event,
+    metrics::Latency,
+    protocol::Topic,
+};
 
 /// A change of a producer. Each event names the address of nsqd, so that one recipient can serve
 /// several producers.
@@ -146,6 +151,8 @@ pub struct GetStats;
 #[derive(Debug, Clone, MessageResponse, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
+    /// Address of nsqd, as it was configured.
+    pub address: Arc<str>,
     /// Current state.
     pub state: ProducerState,
     /// Publishes received, whatever their result. A batch counts as one. A publish that waits for
@@ -195,6 +202,51 @@ pub struct Stats {
     pub latency: Latency,
     /// Why the last connection was lost or could not be made.
     pub last_error: Option<ConnectionError>,
+    /// Results by topic, if the option `topic_stats` is set. Those of a pool's members are in
+    /// [`PoolStats::topics`](crate::pool::PoolStats::topics).
+    pub topics: Vec<TopicStats>,
+}
+
+/// Results of the accepted publishes of a topic. A batch counts as one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TopicStats {
+    /// The topic. `None`: all topics beyond the maximum of the option `topic_stats`.
+    pub topic: Option<Topic>,
+    /// Results `Ok`.
+    pub ok: u64,
+    /// Results [`NotWritten`](crate::Delivery::NotWritten).
+    pub not_written: u64,
+    /// Results [`MaybeWritten`](crate::Delivery::MaybeWritten).
+    pub maybe_written: u64,
+    /// Results [`MaybePartial`](crate::Delivery::MaybePartial).
+    pub maybe_partial: u64,
+}
+
+impl TopicStats {
+    pub(super) fn of(topic: Option<Topic>) -> Self {
+        Self {
+            topic,
+            ok: 0,
+            not_written: 0,
+            maybe_written: 0,
+            maybe_partial: 0,
+        }
+    }
+
+    pub(super) fn count(&mut self, result: Result<(), Delivery>) {
+        let count = match result {
+            Ok(()) => &mut self.ok,
+            Err(Delivery::NotWritten) => &mut self.not_written,
+            Err(Delivery::MaybeWritten) => &mut self.maybe_written,
+            Err(Delivery::MaybePartial) => &mut self.maybe_partial,
+        };
+        *count += 1;
+    }
+
+    pub(super) fn answered(&self) -> u64 {
+        self.ok + self.not_written + self.maybe_written + self.maybe_partial
+    }
 }
 
 impl fmt::Display for Stats {

@@ -175,11 +175,20 @@ async fn emptied_and_deleted_ones_hold_nothing(lookupd: Lookupd) {
         }),
     )
     .await;
-    let connects = async || consume::stats(&consumer).await.nsqds[0].connects;
+    let is_subscribed_again = async |connects| {
+        let nsqd = consume::stats(&consumer).await.nsqds.remove(0);
+        (nsqd.connects, nsqd.is_subscribed) == (connects, true)
+    };
     nsqd.delete_channel(&topic, &channel).await.unwrap();
-    until("it is connected again", async || connects().await == 2).await;
+    until("it is subscribed again", async || {
+        is_subscribed_again(2).await
+    })
+    .await;
     nsqd.delete_topic(&topic).await.unwrap();
-    until("it is connected again", async || connects().await == 3).await;
+    until("it is subscribed again", async || {
+        is_subscribed_again(3).await
+    })
+    .await;
     consume::drain(&consumer).await;
     nsqd.delete_topic(&topic).await.unwrap();
     assert_eq!(nsqd.stats().await.unwrap().topics, []);

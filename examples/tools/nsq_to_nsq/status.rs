@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use actix_nsq::{ProducerHandle, ProducerPool, producer::Latency};
+use actix_nsq::{Latency, ProducerHandle, ProducerPool};
 use hdrhistogram::{CreationError, Histogram};
 
 use crate::log::Log;

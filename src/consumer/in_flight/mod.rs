@@ -175,6 +175,7 @@ impl InFlight {
             id,
             attempts,
             received: now,
+            started: now,
             deadline,
             place,
         };
@@ -268,6 +269,7 @@ impl InFlight {
             return None;
         }
         slot.state = State::Started(window);
+        slot.started = now;
         let started = (slot.attempts, slot.received);
         self.waiting -= 1;
         self.started += 1;
@@ -293,6 +295,7 @@ impl InFlight {
             State::Free | State::Waiting => return None,
         };
         let (id, attempts, deadline) = (slot.id, slot.attempts, slot.deadline);
+        let started = slot.started;
         let connection = self.free_slot(ticket.slot)?;
         let is_late = connection.margin.after(now) >= deadline;
         // If the arbiter was blocked, the deadline may not have been judged yet.
@@ -308,6 +311,7 @@ impl InFlight {
             key,
             id,
             attempts,
+            started,
             window,
             is_expired,
             was_held,

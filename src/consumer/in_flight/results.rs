@@ -1,5 +1,7 @@
 //! What the steps of held messages result in. Pure.
 
+use std::time::Instant;
+
 use super::ticket::Ticket;
 use crate::{
     consumer::{backoff::Window, connection_key::ConnectionKey},
@@ -28,6 +30,8 @@ pub(in crate::consumer) struct Answered {
     pub(in crate::consumer) key: ConnectionKey,
     pub(in crate::consumer) id: MessageId,
     pub(in crate::consumer) attempts: u16,
+    /// When its handler got it.
+    pub(in crate::consumer) started: Instant,
     pub(in crate::consumer) window: Window,
     /// The deadline has passed: nsqd has requeued the message, or will.
     pub(in crate::consumer) is_expired: bool,

@@ -14,6 +14,8 @@ pub(super) struct Slot {
     pub(super) id: MessageId,
     pub(super) attempts: u16,
     pub(super) received: Instant,
+    /// When its handler got it; before that, when it was received.
+    pub(super) started: Instant,
     pub(super) deadline: Instant,
     /// Where it is set when the slot expires or is to be touched; unset if it has expired.
     pub(super) place: Place,

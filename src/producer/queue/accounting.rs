@@ -1,16 +1,16 @@
 //! What the queue holds, how it answered, and how long that took.
 
-use std::{rc::Rc, time::Instant};
+use std::rc::Rc;
 
 use super::{
     capacity::Capacity,
     in_flight::AnswerTime,
-    latency::Latency,
     limits::Usage,
     pending::{Pending, Reply},
 };
 use crate::{
     error::{Cause, Delivery, ErrorKind, PublishError},
+    metrics::LatencyRecorder,
     protocol::Topic,
 };
 
@@ -84,9 +84,7 @@ pub(super) struct Accounting {
     pub(super) held: Usage,
     pub(super) unanswered: usize,
     pub(super) counters: Counters,
-    pub(super) latency: Latency,
-    /// Publishes confirmed that were accepted at the same time, and are recorded together.
-    confirmed: Option<(Instant, u64)>,
+    pub(super) latency: LatencyRecorder,
 }
 
 impl Accounting {
@@ -96,8 +94,7 @@ impl Accounting {
             held: Usage::default(),
             unanswered: 0,
             counters: Counters::default(),
-            latency: Latency::default(),
-            confirmed: None,
+            latency: LatencyRecorder::default(),
         }
     }
 
@@ -150,6 +147,11 @@ impl Accounting {
     ) {
         if let Some(reply) = publish.reply.take() {
             self.unanswered = self.unanswered.saturating_sub(1);
+            let result = match &answer {
+                Ok(()) => Ok(()),
+                Err(error) => Err(error.delivery()),
+            };
+            self.capacity.count(&publish.topic, result);
             self.reply(reply, answer);
         }
     }
@@ -160,22 +162,16 @@ impl Accounting {
         if let Some(reply) = publish.reply.take() {
             self.unanswered = self.unanswered.saturating_sub(1);
             self.counters.ok += 1;
-            match &mut self.confirmed {
-                Some((accepted, count)) if *accepted == publish.accepted => *count += 1,
-                _ => {
-                    self.record_latency(time);
-                    self.confirmed = Some((publish.accepted, 1));
-                }
-            }
+            self.latency
+                .add(publish.accepted, |began| time.since(began));
+            self.capacity.count(&publish.topic, Ok(()));
             reply.answer(Ok(()));
         }
     }
 
     /// Records the latency of the publishes confirmed last.
     pub(super) fn record_latency(&mut self, time: &AnswerTime) {
-        if let Some((accepted, count)) = self.confirmed.take() {
-            self.latency.record(time.since(accepted), count);
-        }
+        self.latency.record(|began| time.since(began));
     }
 
     /// Answers a publish that was never accepted.

@@ -5,10 +5,14 @@ use std::{
     task::Waker,
 };
 
-use super::{limits::Usage, topic_limit::TopicLimit};
-use crate::{error::Cause, protocol::Topic};
+use super::{limits::Usage, topic_counts::TopicCounts, topic_limit::TopicLimit};
+use crate::{
+    error::{Cause, Delivery},
+    producer::TopicStats,
+    protocol::Topic,
+};
 
-/// The limits of what is accepted and not answered, and what of them is used.
+/// The limits of what is accepted and not answered, what of them is used, and the results by topic.
 ///
 /// A publish uses it from its acceptance until its entry leaves the last queue. One that moves
 /// between the queues of a pool keeps its share.
@@ -17,18 +21,36 @@ pub(crate) struct Capacity {
     held: Cell<Usage>,
     /// `None`: a topic has no limit of its own.
     topics: Option<RefCell<TopicLimit>>,
+    /// `None`: results are not counted by topic.
+    counts: Option<RefCell<TopicCounts>>,
     /// The task that is woken when a publish leaves: it waits for capacity.
     waiting: RefCell<Option<Waker>>,
 }
 
 impl Capacity {
-    pub(crate) fn new(limit: Usage, per_topic: Option<usize>) -> Self {
+    /// `counted`: number of topics whose results are counted separately.
+    pub(crate) fn new(limit: Usage, per_topic: Option<usize>, counted: Option<usize>) -> Self {
         Self {
             limit,
             held: Cell::default(),
             topics: per_topic.map(|limit| RefCell::new(TopicLimit::new(limit))),
+            counts: counted.map(|topics| RefCell::new(TopicCounts::new(topics))),
             waiting: RefCell::default(),
         }
+    }
+
+    /// Counts the result of an accepted publish.
+    #[inline]
+    pub(super) fn count(&self, topic: &Topic, result: Result<(), Delivery>) {
+        if let Some(counts) = &self.counts {
+            counts.borrow_mut().count(topic, result);
+        }
+    }
+
+    /// The results by topic, if they are counted.
+    pub(crate) fn topic_stats(&self) -> Vec<TopicStats> {
+        let counts = self.counts.as_ref();
+        counts.map_or_else(Vec::new, |counts| counts.borrow().stats())
     }
 
     /// What all publishes use.

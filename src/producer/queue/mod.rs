@@ -33,7 +33,6 @@ mod expiry;
 mod in_flight;
 mod in_flight_limit;
 mod jobs;
-mod latency;
 mod limits;
 mod moving;
 mod parts;
@@ -45,6 +44,7 @@ mod round_trip;
 mod server_limits;
 mod service_time;
 mod sweep;
+mod topic_counts;
 mod topic_limit;
 mod topic_queue;
 mod tried;
@@ -54,7 +54,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::latency::Latency;
 use self::{
     accounting::Accounting,
     admission::Admission,
@@ -85,6 +84,7 @@ pub(crate) use self::{
 };
 use crate::{
     error::{Cause, ConnectionError},
+    metrics::Latency,
     protocol::{Command, Outbox, ServerError, Topic},
 };
 
@@ -110,7 +110,7 @@ pub(crate) struct TransactionQueue<R: Reply> {
 
 impl<R: Reply> TransactionQueue<R> {
     pub(crate) fn new(limits: Limits) -> Self {
-        let capacity = Capacity::new(limits.pending, limits.pending_per_topic);
+        let capacity = Capacity::new(limits.pending, limits.pending_per_topic, limits.topic_stats);
         Self::with_capacity(limits, Rc::new(capacity))
     }
 
@@ -186,7 +186,7 @@ impl<R: Reply> TransactionQueue<R> {
     }
 
     pub(crate) fn latency(&self) -> Latency {
-        self.accounting.latency.clone()
+        self.accounting.latency.latency.clone()
     }
 
     /// Returns what is accepted and not in flight.

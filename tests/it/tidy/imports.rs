@@ -11,6 +11,7 @@ const LAYERS: &[&str] = &[
     "protocol",
     "compression",
     "secret",
+    "metrics",
     "error",
     "conn",
     "config",
@@ -30,6 +31,7 @@ const INDEPENDENT: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("compression", &[]),
     ("secret", &[]),
+    ("metrics", &[]),
     ("embedded", &["compression", "TlsVersion"]),
 ];
 
@@ -37,6 +39,7 @@ const INDEPENDENT: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "src/protocol",
     "src/compression",
+    "src/metrics",
     "src/producer/queue",
     "src/link/retry",
     "src/lookup/answer",

@@ -84,3 +84,28 @@ fn latency_is_from_acceptance_to_ok() {
     bench.ok();
     assert_eq!(bench.queue().latency(), latency);
 }
+
+#[test]
+fn results_are_counted_by_topic_up_to_the_limit() {
+    let mut bench = Bench::with(Limits {
+        topic_stats: Some(2),
+        ..WIDE
+    });
+    for topic in ["b", "a", "c", "b", "d"] {
+        bench.publish(topic);
+    }
+    bench.send();
+    bench.oks(3);
+    // The lost connection may have executed the others.
+    let written = bench.sent;
+    bench.lose(written);
+    let stats = bench.queue().capacity().topic_stats();
+    let counts = stats.iter().map(|it| {
+        let topic = it.topic.as_ref().map_or("others", AsRef::as_ref);
+        (topic, it.ok, it.maybe_written)
+    });
+    assert_eq!(
+        counts.collect::<Vec<_>>(),
+        [("a", 1, 0), ("b", 1, 1), ("others", 1, 1)]
+    );
+}

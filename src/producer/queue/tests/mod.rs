@@ -100,6 +100,7 @@ const WIDE: Limits = Limits {
     batch_time: SECOND,
     retry_maybe_written: false,
     pending_per_topic: None,
+    topic_stats: None,
     budget: usize::MAX,
     is_pooled: false,
 };

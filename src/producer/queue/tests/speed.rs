@@ -40,6 +40,7 @@ impl Loop {
                 batch_time: SECOND,
                 retry_maybe_written: false,
                 pending_per_topic: None,
+                topic_stats: None,
                 budget: usize::MAX,
                 is_pooled: false,
             }),

@@ -111,6 +111,7 @@ impl Simulation {
             batch_time: millis(2_500),
             retry_maybe_written: false,
             pending_per_topic: None,
+            topic_stats: None,
             budget: usize::MAX,
             is_pooled: false,
         });

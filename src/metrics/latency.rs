@@ -1,6 +1,9 @@
-//! Latency of publishes: the time from acceptance to nsqd's `OK`, in a fixed table of buckets.
+//! Distribution of durations, in a fixed table of buckets.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use serde::{Serialize, Serializer};
 
@@ -14,16 +17,18 @@ const RANGE: u32 = 26;
 /// last bucket.
 const BUCKETS: usize = ((RANGE - PRECISION + 1) << PRECISION) as usize + 1;
 
-/// Latencies of publishes answered `Ok`: count, sum, maximum and a histogram.
+/// Durations: count, sum, maximum and a histogram.
 ///
-/// A latency is the time from the acceptance of a publish to nsqd's `OK`, including the time that a
-/// [`ProducerHandle`](crate::ProducerHandle) waited for capacity.
+/// Of a producer or pool they are those of the publishes answered `Ok`: the time from the
+/// acceptance of a publish to nsqd's `OK`, including the time that a
+/// [`ProducerHandle`](crate::ProducerHandle) waited for capacity. Of a consumer they are those of
+/// the messages that its handler answered: the time from their start to the answer.
 ///
 /// The histogram has a fixed size of 1.5 KiB. Each power of two microseconds is divided into 8
 /// buckets, so a [`quantile`](Self::quantile) is at most 12.5 % (or 1 µs) above the exact value.
-/// Latencies above 67 s share one bucket.
+/// Durations above 67 s share one bucket.
 ///
-/// All values count since the producer started. [`since`](Self::since) returns the values of an
+/// All values count since the actor was started. [`since`](Self::since) returns the values of an
 /// interval:
 ///
 /// ```
@@ -49,25 +54,25 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// Returns the number of publishes.
+    /// Returns the number of durations.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Returns the sum of all latencies.
+    /// Returns their sum.
     #[must_use]
     pub fn sum(&self) -> Duration {
         Duration::from_nanos(self.sum)
     }
 
-    /// Returns the average, or `None` if there was no publish.
+    /// Returns the average, or `None` if there is none.
     #[must_use]
     pub fn mean(&self) -> Option<Duration> {
         self.sum.checked_div(self.count).map(Duration::from_nanos)
     }
 
-    /// Returns the maximum, or `None` if there was no publish.
+    /// Returns the maximum, or `None` if there is none.
     ///
     /// After [`since`](Self::since) it is an upper bound with the precision of a quantile.
     #[must_use]
@@ -75,8 +80,8 @@ impl Latency {
         (self.count > 0).then_some(Duration::from_nanos(self.max))
     }
 
-    /// Returns the latency that the fraction `q` of all publishes did not exceed, or `None` if
-    /// there was no publish. `q` is limited to the range from 0 to 1; 0.99 returns the 99th
+    /// Returns the duration that the fraction `q` of all did not exceed, or `None` if there is
+    /// none. `q` is limited to the range from 0 to 1; 0.99 returns the 99th
     /// percentile.
     ///
     /// The result is the upper bound of a bucket and at most [`max`](Self::max).
@@ -91,10 +96,10 @@ impl Latency {
         Some(bound.map_or(max, |bound| bound.min(max)))
     }
 
-    /// Returns the upper bound of each bucket and the number of publishes below it, in ascending
+    /// Returns the upper bound of each bucket and the number of durations below it, in ascending
     /// order. The bounds are the same for every `Latency`, as a Prometheus histogram needs.
     ///
-    /// Publishes above the last bound (67 s) are included in [`count`](Self::count) only.
+    /// Durations above the last bound (67 s) are included in [`count`](Self::count) only.
     ///
     /// Every bound above 8 µs that is a power of two microseconds is followed by the next after
     /// 8 buckets. `latency.buckets().skip(7).step_by(8)` returns the 24 powers of two from 8 µs to
@@ -108,9 +113,9 @@ impl Latency {
         })
     }
 
-    /// Returns the latencies recorded after the snapshot `earlier` of the same producer.
+    /// Returns what was recorded after the snapshot `earlier` of the same actor.
     ///
-    /// For a snapshot of another producer the result has no meaning; it never panics.
+    /// For a snapshot of another one the result has no meaning; it never panics.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut since = self.clone();
@@ -126,7 +131,7 @@ impl Latency {
         since
     }
 
-    /// Adds the latencies of another queue.
+    /// Adds those of another actor.
     pub(crate) fn add(&mut self, other: &Self) {
         self.count += other.count;
         self.sum = self.sum.saturating_add(other.sum);
@@ -136,14 +141,14 @@ impl Latency {
         }
     }
 
-    /// Records this many publishes that took as long.
-    pub(super) fn record(&mut self, latency: Duration, publishes: u64) {
-        let nanos = nanos(latency);
-        self.count = self.count.saturating_add(publishes);
-        self.sum = self.sum.saturating_add(nanos.saturating_mul(publishes));
+    /// Records a duration this many times.
+    fn record(&mut self, duration: Duration, times: u64) {
+        let nanos = nanos(duration);
+        self.count = self.count.saturating_add(times);
+        self.sum = self.sum.saturating_add(nanos.saturating_mul(times));
         self.max = self.max.max(nanos);
         if let Some(bucket) = self.buckets.get_mut(index(nanos / 1_000)) {
-            *bucket = bucket.saturating_add(publishes);
+            *bucket = bucket.saturating_add(times);
         }
     }
 
@@ -202,13 +207,43 @@ impl fmt::Debug for Latency {
 impl fmt::Display for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((mean, max)) = self.mean().zip(self.max()) else {
-            return f.write_str("no publishes");
+            return f.write_str("none");
         };
         write!(f, "mean {mean:.1?}")?;
         for (name, q) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)] {
             write!(f, ", {name} {:.1?}", self.quantile(q).unwrap_or(max))?;
         }
         write!(f, ", max {max:.1?}")
+    }
+}
+
+/// Records durations with the same beginning together.
+#[derive(Debug, Default)]
+pub(crate) struct LatencyRecorder {
+    pub(crate) latency: Latency,
+    /// The beginning of those that are not recorded yet, and their number.
+    begun: Option<(Instant, u64)>,
+}
+
+impl LatencyRecorder {
+    /// Adds a duration that began at this time. `since` returns how long those take that are
+    /// recorded. [`record`](Self::record) must follow.
+    #[inline]
+    pub(crate) fn add(&mut self, began: Instant, since: impl Fn(Instant) -> Duration) {
+        match &mut self.begun {
+            Some((same, times)) if *same == began => *times += 1,
+            _ => {
+                self.record(since);
+                self.begun = Some((began, 1));
+            }
+        }
+    }
+
+    /// Records those that were added.
+    pub(crate) fn record(&mut self, since: impl Fn(Instant) -> Duration) {
+        if let Some((began, times)) = self.begun.take() {
+            self.latency.record(since(began), times);
+        }
     }
 }
 
@@ -327,7 +362,7 @@ mod tests {
         let empty = Latency::default();
         assert_eq!(empty.quantile(0.5), None);
         assert_eq!((empty.mean(), empty.max()), (None, None));
-        assert_eq!(empty.to_string(), "no publishes");
+        assert_eq!(empty.to_string(), "none");
         assert_eq!(empty.since(&empty), empty);
     }
 

@@ -1,0 +1,43 @@
+//! Statistics as metrics, for any monitoring system.
+//!
+//! The statistics of a producer, a consumer, a pool and a discovery have a method `samples`, which
+//! returns all of their values as a table: name, help, kind, labels, value. Names, kinds and labels
+//! follow the conventions of Prometheus. [`prometheus_text`] formats them for its server; the
+//! examples of the [`guide`](crate::guide) pass them to the crates `metrics` and `prometheus`.
+//!
+//! ```no_run
+//! use actix_nsq::{ConsumerHandle, ProducerHandle, metrics};
+//!
+//! # async fn example(
+//! #     producer: ProducerHandle,
+//! #     consumer: ConsumerHandle,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let mut samples = producer.stats().await?.samples();
+//! samples.extend(consumer.stats().await?.samples());
+//! let body = metrics::prometheus_text(&samples);
+//! # drop(body);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A label has few values: `nsqd` and `lookupd` are addresses as they were configured or found,
+//! `topic` and `channel` are those of a consumer. Publishes are counted by topic only if the option
+//! `topic_stats` is set, and only so many topics. Two producers of one nsqd have the same labels:
+//! tell them apart by [`Sample::with_label`].
+//!
+//! | metric | kind | labels |
+//! |---|---|---|
+
+mod latency;
+mod sample;
+mod text;
+
+pub use self::{
+    latency::Latency,
+    sample::{Histogram, Kind, Sample, Value},
+    text::{PROMETHEUS_CONTENT_TYPE, prometheus_text},
+};
+pub(crate) use self::{
+    latency::LatencyRecorder,
+    sample::{Metric, Samples},
+};
