@@ -13,8 +13,8 @@ use std::{error::Error, io, time::Duration};
 
 use actix::Addr;
 use actix_nsq::{
-    Delivery, ErrorKind, ErrorScope, Ping, Producer, ProducerConfig, PublishError, PublishExt,
-    embedded::EmbeddedNsqd, producer::Drain,
+    Delivery, Ping, Producer, ProducerConfig, PublishError, PublishExt, embedded::EmbeddedNsqd,
+    producer::Drain,
 };
 use actix_web::{
     App, HttpResponse, HttpServer, ResponseError,
@@ -115,19 +115,8 @@ struct PublishFailed(#[from] PublishError);
 
 impl ResponseError for PublishFailed {
     fn status_code(&self) -> StatusCode {
-        let error = &self.0;
-        match (error.kind(), error.delivery(), error.scope()) {
-            (ErrorKind::InvalidName | ErrorKind::EmptyBody, ..) => StatusCode::BAD_REQUEST,
-            (ErrorKind::TooLarge, ..) => StatusCode::PAYLOAD_TOO_LARGE,
-            // May be stored: never 503, after which clients and proxies retry.
-            (ErrorKind::Timeout, Delivery::MaybeWritten, _) => StatusCode::GATEWAY_TIMEOUT,
-            (_, Delivery::MaybeWritten | Delivery::MaybePartial, _) => StatusCode::BAD_GATEWAY,
-            // Not stored, and the same request may succeed later or at another instance.
-            (_, _, ErrorScope::Client) => StatusCode::SERVICE_UNAVAILABLE,
-            _ if error.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
-            // Not stored, and never will be: nsqd has other limits or permissions than we expect.
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        }
+        let status = StatusCode::from_u16(self.0.http_status());
+        status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     fn error_response(&self) -> HttpResponse {

@@ -254,6 +254,10 @@ pub mod guide {
     #[doc = "[options]: crate::guide::options"]
     #[doc = include_str!("../docs/tools.md")]
     pub mod tools {}
+    #[doc = "[consuming]: crate::guide::consuming#what-to-monitor"]
+    #[doc = "[tuning]: crate::guide::tuning#what-to-monitor"]
+    #[doc = include_str!("../docs/metrics.md")]
+    pub mod metrics {}
     #[doc = include_str!("../MIGRATION.md")]
     pub mod migration {}
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     error::ConnectionError,
-    link::seconds,
+    link::optional_seconds,
     metrics::Latency,
     protocol::{Channel, Topic},
 };
@@ -141,14 +141,4 @@ pub struct NsqdStats {
     pub bytes_written: u64,
     /// Why there is no connection, or why the one before was lost.
     pub last_error: Option<ConnectionError>,
-}
-
-fn optional_seconds<S: serde::Serializer>(
-    duration: &Option<Duration>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match duration {
-        Some(duration) => seconds(duration, serializer),
-        None => serializer.serialize_none(),
-    }
 }

@@ -232,6 +232,37 @@ impl PublishError {
         }
     }
 
+    /// Returns the HTTP status with which a web server reports this error truthfully:
+    ///
+    /// | error | status |
+    /// |---|---|
+    /// | `InvalidName`, `EmptyBody`, `EmptyBatch`, `DelayTooLong`, `Serialize` | 400 |
+    /// | `TooLarge` | 413 |
+    /// | `NotWritten`, retryable or of scope `Client`: the request may be repeated | 503 |
+    /// | `NotWritten` otherwise: nsqd has unexpected limits or permissions | 500 |
+    /// | `MaybeWritten` by `Timeout` | 504 |
+    /// | `MaybeWritten`, `MaybePartial` otherwise | 502 |
+    ///
+    /// An ambiguous result is never 503, after which clients and proxies retry without asking.
+    #[must_use]
+    pub fn http_status(&self) -> u16 {
+        match (self.kind(), self.delivery()) {
+            (
+                ErrorKind::InvalidName
+                | ErrorKind::EmptyBody
+                | ErrorKind::EmptyBatch
+                | ErrorKind::DelayTooLong
+                | ErrorKind::Serialize,
+                _,
+            ) => 400,
+            (ErrorKind::TooLarge, _) => 413,
+            (ErrorKind::Timeout, Delivery::MaybeWritten) => 504,
+            (_, Delivery::MaybeWritten | Delivery::MaybePartial) => 502,
+            _ if self.scope() == ErrorScope::Client || self.is_retryable() => 503,
+            _ => 500,
+        }
+    }
+
     /// Returns nsqd's error response, if nsqd rejected the publish.
     #[must_use]
     pub fn server_error(&self) -> Option<&ServerError> {

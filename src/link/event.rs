@@ -143,6 +143,17 @@ pub(crate) fn seconds<S: serde::Serializer>(
     serializer.serialize_f64(duration.as_secs_f64())
 }
 
+/// Serializes a duration as a number of seconds, or null.
+pub(crate) fn optional_seconds<S: serde::Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match duration {
+        Some(duration) => seconds(duration, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 /// Sends every event of type `E` to the recipient, beginning with the current state, until the
 /// recipient's actor stops or [`Unsubscribe`] is sent.
 ///

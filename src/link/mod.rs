@@ -20,7 +20,7 @@ mod waiters;
 pub(crate) use self::{
     clock::{deadline_after, now},
     drain::DrainState,
-    event::{Event, Subscribers, seconds},
+    event::{Event, Subscribers, optional_seconds, seconds},
     feed::Feed,
     lifetime::{Link, LinkOwner, LinkState},
     log_limit::LogLimit,

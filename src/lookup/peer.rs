@@ -1,6 +1,10 @@
 //! One nsqlookupd of a discovery: its address, its connection, and what became of its queries.
 
-use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use hyper::Method;
 use log::{Level, info, log, warn};
@@ -122,7 +126,7 @@ impl Peer {
         self.is_unknown_topic_logged = answer.is_unknown_topic;
         self.state.nodes = Some(nodes.len());
         self.state.answers += 1;
-        self.state.last_answer = Some(SystemTime::now());
+        self.state.last_answer = SystemTime::now().duration_since(UNIX_EPOCH).ok();
         self.state.last_error = None;
         self.logged = None;
         self.on_skipped(answer.skipped, answer.omitted, events);

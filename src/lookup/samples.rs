@@ -1,6 +1,6 @@
 //! The metrics of a discovery.
 
-use std::{sync::Arc, time::UNIX_EPOCH};
+use std::sync::Arc;
 
 use super::state::LookupState;
 use crate::metrics::{Metric, Sample, Samples};
@@ -42,10 +42,7 @@ impl LookupState {
             if let Some(nodes) = lookupd.nodes {
                 samples.gauge(ANSWERED_NODES, nodes);
             }
-            let since_1970 = lookupd
-                .last_answer
-                .and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-            if let Some(time) = since_1970 {
+            if let Some(time) = lookupd.last_answer {
                 samples.gauge(LAST_ANSWER, time);
             }
             all.extend(samples.into_vec());

@@ -1,17 +1,13 @@
 //! What a discovery knows, and its events.
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use actix::Message;
 use serde::Serialize;
 
 use crate::{
     error::{ConnectionError, LookupError},
-    link::Event,
+    link::{Event, optional_seconds},
     protocol::node::Node,
 };
 
@@ -41,25 +37,14 @@ pub struct LookupdState {
     pub errors: u64,
     /// Queries that failed since the last answer.
     pub failures: u32,
-    /// When its last answer arrived.
+    /// When its last answer arrived, as the time since 1970.
     #[serde(
         rename = "last_answer_timestamp_seconds",
-        serialize_with = "unix_seconds"
+        serialize_with = "optional_seconds"
     )]
-    pub last_answer: Option<SystemTime>,
+    pub last_answer: Option<Duration>,
     /// Why the last query failed, if it did.
     pub last_error: Option<LookupError>,
-}
-
-/// Seconds since 1970.
-fn unix_seconds<S: serde::Serializer>(
-    time: &Option<SystemTime>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    let since_1970 = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    since_1970
-        .map(|time| time.as_secs_f64())
-        .serialize(serializer)
 }
 
 /// The time of the last answer is not compared.

@@ -22,11 +22,10 @@
 //!
 //! A label has few values: `nsqd` and `lookupd` are addresses as they were configured or found,
 //! `topic` and `channel` are those of a consumer. Publishes are counted by topic only if the option
-//! `topic_stats` is set, and only so many topics. Two producers of one nsqd have the same labels:
-//! tell them apart by [`Sample::with_label`].
+//! `topic_stats` is set, which limits the number of topics. Two producers of one nsqd have the same
+//! labels: tell them apart by [`Sample::with_label`].
 //!
-//! | metric | kind | labels |
-//! |---|---|---|
+//! The page [metrics](crate::guide::metrics) of the guide lists all metrics.
 
 mod latency;
 mod sample;

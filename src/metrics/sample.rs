@@ -82,8 +82,8 @@ pub struct Histogram {
     pub count: u64,
     /// Their sum in seconds.
     pub sum: f64,
-    /// For each power of two from 8 µs to 67 s, in seconds, the number of durations below it. Those
-    /// above are included in `count` only.
+    /// For each power of two from 8 µs to 67 s, in seconds, the number of durations below it.
+    /// Those above are included in `count` only.
     pub buckets: Vec<(f64, u64)>,
 }
 

@@ -38,6 +38,7 @@ mod drain;
 mod events;
 mod leaks;
 mod lookupd;
+mod metrics_endpoint;
 mod nsq_stat;
 mod nsq_tail;
 mod nsq_to_file;
@@ -75,6 +76,7 @@ fn main() {
         leaks::scenarios(),
         discovery::scenarios(),
         lookupd::scenarios(),
+        metrics_endpoint::scenarios(),
         nsq_stat::scenarios(),
         nsq_tail::scenarios(),
         nsq_to_file::scenarios(),

@@ -44,7 +44,7 @@ pub fn scenarios() -> Vec<Scenario> {
 async fn web_server_reports_each_failure_by_its_status(broker: Broker) {
     let address = broker.address().await;
     let nsqd = broker.embedded();
-    let server = WebServer::start(&address).unwrap();
+    let server = WebServer::start("actix_web", &address).unwrap();
     let connected = nsqd.wait_for_command("IDENTIFY", 1, PATIENCE).await;
     connected.unwrap();
     let mut client = HttpClient::connect(server.address()).unwrap();
@@ -91,7 +91,7 @@ async fn web_server_reports_each_failure_by_its_status(broker: Broker) {
 async fn web_server_keeps_every_2xx_while_nsqd_is_killed(broker: Broker) {
     let (kills, ok) = (scaled(2, 20), scaled(500, 5_000));
     let run = move |nsqd: &mut RealNsqd| {
-        let mut server = WebServer::start(&nsqd.address()).unwrap();
+        let mut server = WebServer::start("actix_web", &nsqd.address()).unwrap();
         let load = Load::start(server.address(), scaled(16, 64));
         for _ in 0..kills {
             load.until_more_ok(1);
@@ -113,7 +113,7 @@ async fn web_server_keeps_every_2xx_while_nsqd_is_killed(broker: Broker) {
 
 async fn web_server_exits_while_nsqd_is_down(broker: Broker) {
     let run = |nsqd: &mut RealNsqd| {
-        let mut server = WebServer::start(&nsqd.address()).unwrap();
+        let mut server = WebServer::start("actix_web", &nsqd.address()).unwrap();
         let load = Load::start(server.address(), 8);
         load.until_more_ok(50);
         nsqd.kill9().unwrap();

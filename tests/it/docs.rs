@@ -4,6 +4,7 @@ mod cancellation;
 mod coverage;
 mod go_nsq;
 mod links;
+mod metrics;
 mod options;
 mod texts;
 mod variants;

@@ -26,6 +26,7 @@ pub mod raw_client;
 pub mod real_lookupd;
 pub mod real_nsqd;
 pub mod record;
+pub mod samples;
 pub mod script;
 pub mod settings;
 pub mod small_disk;

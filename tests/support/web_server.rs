@@ -1,4 +1,4 @@
-//! The example `actix_web` as a child process, and an HTTP/1.1 client with kept-alive
+//! An example that serves HTTP as a child process, and an HTTP/1.1 client with kept-alive
 //! connections.
 
 use std::fs::{self, File};
@@ -16,7 +16,7 @@ use super::wait::{self, PATIENCE};
 /// The handler's timeout is 5 s.
 const READ_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// A running `actix_web`. Killed when dropped.
+/// A running example. Killed when dropped.
 #[derive(Debug)]
 pub struct WebServer {
     child: Child,
@@ -25,10 +25,10 @@ pub struct WebServer {
 }
 
 impl WebServer {
-    /// Starts it on a free port and waits until it listens.
-    pub fn start(nsqd: &str) -> io::Result<Self> {
+    /// Starts an example on a free port and waits until it listens.
+    pub fn start(example: &str, nsqd: &str) -> io::Result<Self> {
         let files = tempfile::tempdir()?;
-        let child = Command::new(example::program("actix_web")?)
+        let child = Command::new(example::program(example)?)
             .args(["--listen", "127.0.0.1:0", "--nsqd-tcp-address", nsqd])
             .stdin(Stdio::null())
             .stdout(File::create(files.path().join("stdout"))?)
@@ -84,6 +84,8 @@ pub struct Response {
     pub status: u16,
     /// In lower case.
     pub headers: Vec<String>,
+    pub text: String,
+    /// Null if it is not JSON.
     pub body: Value,
 }
 
@@ -141,6 +143,7 @@ impl HttpClient {
         Ok(Response {
             status: status.ok_or_else(|| io::Error::other(format!("no status: {status_line}")))?,
             headers,
+            text: String::from_utf8_lossy(&body).into_owned(),
             body: serde_json::from_slice(&body).unwrap_or_default(),
         })
     }

@@ -63,7 +63,7 @@ pub(crate) struct Limits {
     pub(crate) pending: Usage,
     /// Maximum of publishes of one topic accepted and not answered; `None` for no limit of its own.
     pub(crate) pending_per_topic: Option<usize>,
-    /// Number of topics whose results are counted separately; `None`: they are not counted by topic.
+    /// Number of topics whose results are counted separately; `None`: none is.
     pub(crate) topic_stats: Option<usize>,
     /// Maximum of publishes in flight.
     pub(crate) window: Usage,

@@ -26,6 +26,7 @@ const NUMBERS: &[(&str, u128, u128)] = &[
     ("max_pending", 1, 100_000_000),
     ("max_pending_bytes", 1, u64::MAX as u128),
     ("max_pending_per_topic", 1, 100_000_000),
+    ("topic_stats", 1, 10_000),
     ("publish_window", 1, 1_000_000),
     ("publish_window_bytes", 1, u64::MAX as u128),
     ("max_publish_size", 1, 1 << 30),
@@ -43,6 +44,7 @@ const NUMBERS: &[(&str, u128, u128)] = &[
 /// Options that `-1` switches off.
 const CAN_BE_OFF: &[&str] = &[
     "max_pending_per_topic",
+    "topic_stats",
     "heartbeat_interval",
     "tcp_keepalive",
     "output_buffer_size",

@@ -207,6 +207,26 @@ fn message_that_expired_in_a_stream_is_no_failure() {
     });
 }
 
+/// checklist: 105
+#[test]
+fn handling_time_is_from_the_start_to_the_answer() {
+    in_virtual_time(async |mut network: Network| {
+        let (consumer, mut messages, mut nsqd) = start(&mut network, 10, |it| it).await;
+        nsqd.deliver(1).await;
+        nsqd.deliver(2).await;
+        let (first, second) = (messages.next().await, messages.next().await);
+        sleep(ms(200)).await;
+        first.unwrap().finish().unwrap();
+        nsqd.expect_fin(1).await;
+        sleep(ms(100)).await;
+        second.unwrap().requeue(Requeue::now()).unwrap();
+        sleep(ms(10)).await;
+        let handling = consumer_stats(&consumer).await.handling;
+        assert_eq!((handling.count(), handling.max()), (2, Some(ms(300))));
+        assert_eq!(handling.sum(), ms(500));
+    });
+}
+
 /// consumer contract: 7
 /// checklist: 60
 /// fault: C2

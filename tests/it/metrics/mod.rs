@@ -1,5 +1,6 @@
 //! `GetStats`: the counters, the gauges and the latency, compared with what peer and callers see.
 
+mod samples;
 mod state;
 
 use actix::Addr;

@@ -34,6 +34,7 @@ fn queued_publish_moves_when_its_connection_is_lost() {
         assert_eq!((stats.moved, stats.held), (2, 0));
         let moves = stats.members.iter().map(|it| (it.moved_to, it.moved_from));
         assert_eq!(moves.collect::<Vec<_>>(), [(3, 2), (2, 0)]);
+        assert_eq!(stats.members[0].moves.disconnected, 2);
     });
 }
 
