@@ -1,0 +1,4 @@
+//! The crate with sqlx, metrics, prometheus and tracing. `docs/integrations.md` explains each
+//! module; copy the ones that you need.
+
+pub mod outbox;
