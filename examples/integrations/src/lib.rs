@@ -2,3 +2,5 @@
 //! module; copy the ones that you need.
 
 pub mod outbox;
+pub mod trace;
+pub mod traceparent;
