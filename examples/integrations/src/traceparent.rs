@@ -2,7 +2,6 @@
 
 use std::{error::Error, fmt, str::FromStr};
 
-// begin traceparent
 /// Position in a trace: the field `traceparent` of W3C Trace Context, version 00.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Traceparent {
@@ -45,7 +44,6 @@ impl fmt::Display for Traceparent {
         write!(f, "00-{trace_id:032x}-{parent_id:016x}-{flags:02x}")
     }
 }
-// end traceparent
 
 /// Text that is not a valid `traceparent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

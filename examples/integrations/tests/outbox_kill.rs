@@ -110,8 +110,8 @@ fn outbox(database: &Path, nsqd: &Nsqd, orders: u64) -> Child {
 }
 
 /// Runs the program until it has stored `orders`, and kills it after `delay`. Suspends nsqd after
-/// `before_suspended` orders, so that rows are in flight when the program is killed. Returns the ids
-/// of the orders that the program has printed.
+/// `before_suspended` orders, so that rows are in flight when the program is killed. Returns the
+/// ids of the orders that the program has printed.
 fn run_and_kill(
     mut child: Child,
     nsqd: &Nsqd,
