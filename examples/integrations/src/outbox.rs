@@ -124,6 +124,8 @@ impl Outbox {
 
     // begin relay
     /// Publishes rows as they are committed, until a query fails or the producer stops.
+    ///
+    /// If its future is dropped, the rows in flight stay, and the next relay publishes them again.
     pub async fn relay(&self, producer: &impl PublishExt) -> Result<(), OutboxError> {
         loop {
             let round = self.publish_round(producer).await?;

@@ -14,6 +14,7 @@ use actix_nsq::{
 };
 use integrations::outbox::{Envelope, Outbox, OutboxError, Round};
 use sqlx::{SqlitePool, sqlite::SqlitePoolOptions};
+use tokio::time;
 
 const ORDERS: Topic = Topic::from_static("orders");
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,7 +68,7 @@ impl Fixture {
     async fn relay_while<T>(&self, work: impl Future<Output = T>) -> T {
         tokio::select! {
             result = self.outbox.relay(&self.producer) => panic!("the relay has ended: {result:?}"),
-            done = work => done,
+            done = time::timeout(TIMEOUT, work) => done.expect("the relay publishes in time"),
         }
     }
 }
@@ -117,8 +118,26 @@ async fn commit_wakes_the_relay_at_once() {
         }
     };
     // By polls every 5 s it would take 100 s.
-    let result = tokio::time::timeout(TIMEOUT, fixture.relay_while(publish_each)).await;
-    result.unwrap();
+    fixture.relay_while(publish_each).await;
+}
+
+#[actix::test]
+async fn row_of_another_process_is_found_by_the_poll() {
+    let fixture = Fixture::start().await;
+    let publish_without_wake = async {
+        fixture.commit(&ORDERS, "first").await;
+        // Test and relay take turns at the one connection. After these queries the relay has found
+        // no row more than once, and waits.
+        let mut empty = 0;
+        while empty < 20 {
+            empty += u32::from(fixture.outbox.pending().await.unwrap() == 0);
+        }
+        let second = "INSERT INTO outbox (topic, payload) VALUES ('orders', '\"second\"')";
+        sqlx::query(second).execute(&fixture.pool).await.unwrap();
+        let messages = fixture.nsqd.wait_for_messages("orders", 2, TIMEOUT);
+        messages.await.unwrap();
+    };
+    fixture.relay_while(publish_without_wake).await;
 }
 
 #[actix::test]

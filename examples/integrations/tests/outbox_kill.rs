@@ -225,22 +225,35 @@ async fn killed_outbox_loses_no_order() {
     let missing = orders.keys().filter(|id| !rows.contains_key(id)).count();
     let unstored = printed.iter().filter(|id| !orders.contains_key(id)).count();
     let duplicates: usize = copies.values().map(|count| count - 1).sum();
-    let bound: usize = allowed.values().sum();
+    // Rows whose result was ambiguous or negative; none, unless the machine is very slow.
+    let retried: usize = log.lines().filter_map(published_again).sum();
+    let bound = allowed.values().sum::<usize>() + retried;
     let kind = match nsqd {
         Nsqd::Real(_) => "real",
         Nsqd::Embedded(_) => "embedded",
     };
     println!(
-        "{KILLS} kills, {kind} nsqd: {} orders, {missing} missing, {duplicates} duplicates, at \
-         most {bound} in flight at the kills",
+        "{KILLS} kills, {kind} nsqd: {} orders, {missing} missing, {duplicates} duplicates of at \
+         most {bound} in flight at the kills ({retried} retried)",
         orders.len(),
     );
     assert_eq!((missing, unstored), (0, 0));
+    assert!(
+        duplicates <= bound,
+        "{duplicates} duplicates, more than {bound}"
+    );
     for (id, count) in copies {
-        let allowed = allowed.get(&id).copied().unwrap_or_default();
+        let allowed = allowed.get(&id).copied().unwrap_or_default() + retried;
         assert!(
             count - 1 <= allowed,
             "row {id}: stored {count} times, {allowed} kills in flight"
         );
     }
+}
+
+/// The number of rows in a line of the program's log.
+fn published_again(line: &str) -> Option<usize> {
+    let is_retry = line.contains("messages are published again");
+    let (_, count) = line.rsplit_once("count=").filter(|_| is_retry)?;
+    count.parse().ok()
 }
