@@ -1,6 +1,7 @@
 //! The pages: generated parts are up to date, quoted texts are those of the crate, links exist.
 
 mod cancellation;
+mod code;
 mod coverage;
 mod go_nsq;
 mod links;
