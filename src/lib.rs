@@ -29,7 +29,7 @@
 //! | publish without actors, with backpressure | [`ProducerHandle`] |
 //! | configure: builder, URL, environment | [`ProducerConfig`] |
 //! | wait for nsqd, check it, reconnect | [`WaitConnected`], [`Ping`], [`Reconnect`] |
-//! | observe | [`SubscribeEvents`], [`SubscribeFailures`], [`producer::GetState`], [`producer::GetStats`] |
+//! | observe | [`SubscribeEvents`], [`SubscribeFailures`], [`producer::GetState`], [`producer::GetStats`], and the module [`metrics`] |
 //! | shut down gracefully | [`producer::Drain`] |
 //! | consume with an actor, an async closure or a stream | [`Consumer`], [`MessageHandler`], [`IncomingMessage`] |
 //! | consume without actors | [`ConsumerHandle`] |
@@ -38,7 +38,7 @@
 //! | test an application | [`testing`], and `embedded`, nsqd and nsqlookupd inside the process |
 //!
 //! The [`guide`] has the longer texts: delivery, several nsqds, consuming, options, tuning,
-//! troubleshooting, actix-web, command-line tools, migration.
+//! troubleshooting, actix-web, metrics and health, integrations, command-line tools, migration.
 //!
 //! A [`Consumer`] handles messages of a topic and channel, each answered once:
 //!
@@ -222,7 +222,7 @@ pub use self::{
 pub use {actix, bytes};
 
 /// Longer texts: what a result means, several nsqds, consuming, options, tuning, troubleshooting,
-/// actix-web, command-line tools, migration.
+/// actix-web, metrics and health, integrations, command-line tools, migration.
 // The pages link to each other's files. The definitions here come first, so that on docs.rs they
 // win.
 pub mod guide {
@@ -258,6 +258,10 @@ pub mod guide {
     #[doc = "[tuning]: crate::guide::tuning#what-to-monitor"]
     #[doc = include_str!("../docs/metrics.md")]
     pub mod metrics {}
+    #[doc = "[delivery]: crate::guide::delivery"]
+    #[doc = "[metrics]: crate::guide::metrics"]
+    #[doc = include_str!("../docs/integrations.md")]
+    pub mod integrations {}
     #[doc = include_str!("../MIGRATION.md")]
     pub mod migration {}
 }

@@ -95,7 +95,7 @@ pub(crate) enum Outcome {
 
 /// The period between two changes of the level, in which a message was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Window(u64);
+pub(crate) struct Window(u32);
 
 /// What may be requested from nsqd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +114,7 @@ pub(super) struct Backoff {
     options: BackoffOptions,
     level: u32,
     state: BackoffState,
-    window: u64,
+    window: u32,
 }
 
 impl Backoff {
@@ -164,7 +164,7 @@ impl Backoff {
             (_, Outcome::Failure) => self.level,
         };
         self.level = level;
-        self.window += 1;
+        self.window = self.window.wrapping_add(1);
         self.state = if level == 0 {
             BackoffState::Off
         } else {

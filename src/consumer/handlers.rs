@@ -331,7 +331,7 @@ impl Handler<GetStats> for Consumer {
             waiting: self.messages.in_flight.waiting(),
             with_handlers: self.messages.in_flight.started(),
             backoff_level: self.messages.flow.backoff_level(),
-            handling: self.messages.handling.latency.clone(),
+            handling: self.messages.in_time.handling.clone(),
             nsqds: nsqds
                 .map(|nsqd| {
                     let link = &nsqd.link;

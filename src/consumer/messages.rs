@@ -33,7 +33,6 @@ use super::{
 };
 use crate::{
     error::ConnectionError,
-    metrics::LatencyRecorder,
     protocol::{Command, Frame, Message, MessageId, ServerError, put_finish},
 };
 
@@ -64,8 +63,7 @@ pub(super) struct Messages {
     pub(super) answers: Arc<AnswerQueue>,
     pub(super) delivery: Delivery,
     pub(super) counters: Counters,
-    /// How long handlers took until their answers.
-    pub(super) handling: LatencyRecorder,
+    pub(super) in_time: AnsweredInTime,
     /// Events that are to be emitted.
     pub(super) events: Vec<ConsumerEvent>,
     /// Memory for the answers of a burst.
@@ -93,7 +91,7 @@ impl Messages {
             answers: Arc::new(AnswerQueue::new()),
             delivery,
             counters: Counters::default(),
-            handling: LatencyRecorder::default(),
+            in_time: AnsweredInTime::default(),
             events: Vec::new(),
             taken: Vec::new(),
             writes: Vec::new(),
@@ -240,36 +238,21 @@ impl Messages {
 
     /// Takes what handlers have answered.
     pub(super) fn take_answers(&mut self, now: Instant) {
-        let mut in_time = AnsweredInTime::default();
-        let time = |started| now.saturating_duration_since(started);
         let mut taken = std::mem::take(&mut self.taken);
         self.answers.swap(&mut taken);
         for (ticket, answer) in taken.drain(..) {
-            if matches!(answer, Answer::Touch) {
-                if let Some((key, id)) = self.in_flight.touch(ticket, now) {
-                    self.counters.touched += 1;
-                    self.writes.push((key, id, Write::Touch));
-                }
+            if matches!(answer, Answer::Touch | Answer::Return) {
+                self.touch_or_return(ticket, answer, now);
                 continue;
             }
             let is_finish = matches!(answer, Answer::Finish);
             let Some(answered) = self.in_flight.answer(ticket, is_finish, now) else {
                 continue;
             };
-            if !matches!(answer, Answer::Return) {
-                self.handling.add(answered.started, time);
-            }
-            let is_written = self.count(&answered, &mut in_time, now);
+            let is_written = self.count(&answered, true, now);
             match answer {
                 Answer::Finish => self.finish(&answered, is_written, now),
                 Answer::Requeue(requeue) => self.requeue(&answered, is_written, requeue, now),
-                Answer::Return => {
-                    if is_written {
-                        self.counters.returned += 1;
-                        let write = Write::Requeue { delay_ms: 0 };
-                        self.writes.push((answered.key, answered.id, write));
-                    }
-                }
                 Answer::Dropped => {
                     self.requeue(&answered, is_written, Requeue::default(), now);
                     self.counters.dropped += u64::from(is_written);
@@ -282,12 +265,28 @@ impl Messages {
                         "{name}: a handler exceeded handler_timeout; its message is requeued"
                     ));
                 }
-                Answer::Touch => {}
+                Answer::Touch | Answer::Return => {}
             }
         }
         self.taken = taken;
-        self.handling.record(time);
-        in_time.report(&mut self.flow, now);
+        self.in_time
+            .report(&mut self.flow, &mut self.in_flight, now);
+    }
+
+    #[inline(never)]
+    fn touch_or_return(&mut self, ticket: Ticket, answer: Answer, now: Instant) {
+        if matches!(answer, Answer::Touch) {
+            if let Some((key, id)) = self.in_flight.touch(ticket, now) {
+                self.counters.touched += 1;
+                self.writes.push((key, id, Write::Touch));
+            }
+        } else if let Some(answered) = self.in_flight.answer(ticket, false, now)
+            && self.count(&answered, false, now)
+        {
+            self.counters.returned += 1;
+            let write = Write::Requeue { delay_ms: 0 };
+            self.writes.push((answered.key, answered.id, write));
+        }
     }
 
     fn finish(&mut self, answered: &Answered, is_written: bool, now: Instant) {
@@ -298,7 +297,7 @@ impl Messages {
             self.writes.push((answered.key, answered.id, Write::Finish));
         }
         if self.flow.backoff() != BackoffState::Off {
-            self.outcome(answered.window, Outcome::Success, now);
+            self.outcome(answered.start.window, Outcome::Success, now);
         }
     }
 
@@ -319,28 +318,33 @@ impl Messages {
         } else {
             Outcome::Neutral
         };
-        self.outcome(answered.window, outcome, now);
+        self.outcome(answered.start.window, outcome, now);
     }
 
     /// Counts an answer; returns whether it is in time and can be written.
     #[inline(always)]
-    fn count(&mut self, answered: &Answered, in_time: &mut AnsweredInTime, now: Instant) -> bool {
+    fn count(&mut self, answered: &Answered, is_handled: bool, now: Instant) -> bool {
         if answered.is_expired {
-            self.on_late(answered, now);
+            self.on_late(answered, is_handled, now);
             return false;
         }
-        in_time.add(answered, &mut self.flow, now);
+        let (flow, in_flight) = (&mut self.flow, &mut self.in_flight);
+        self.in_time.add(answered, is_handled, flow, in_flight, now);
         self.counters.unwritten += u64::from(!answered.is_open);
         answered.is_open
     }
 
     #[inline(never)]
-    fn on_late(&mut self, answered: &Answered, now: Instant) {
+    fn on_late(&mut self, answered: &Answered, is_handled: bool, now: Instant) {
         if answered.was_held {
             self.flow.expired(answered.key, 1, now);
-            self.on_timed_out(answered.window, now);
+            self.on_timed_out(answered.start.window, now);
         }
         self.counters.late += 1;
+        if is_handled {
+            let time = self.in_flight.time_since(answered.start, now);
+            self.in_time.handling.record(time, 1);
+        }
     }
 
     /// The deadline of a message has passed while a handler had it.
@@ -392,11 +396,11 @@ impl Messages {
                 }
                 Due::Expired { key, started, .. } => {
                     self.flow.expired(key, 1, now);
-                    let Some(window) = started else {
+                    let Some(start) = started else {
                         self.counters.expired += 1;
                         continue;
                     };
-                    self.on_timed_out(window, now);
+                    self.on_timed_out(start.window, now);
                 }
             }
         }
@@ -435,18 +439,19 @@ impl Messages {
             0 => self.max_in_flight,
             limit => limit,
         };
-        let (window, max_attempts) = (self.flow.window(), self.rules.max_attempts);
+        let start = self.in_flight.start_at(self.flow.window(), now);
+        let max_attempts = self.rules.max_attempts;
         // Closures that go on after their answers.
         let answered = self.with_handlers() - self.in_flight.started();
         let limit = limit.saturating_sub(answered);
         let free = limit.saturating_sub(self.in_flight.started());
         if self.delivery.takes_batches() && max_attempts == 0 && self.in_flight.waiting() <= free {
-            let messages = self.waiting.start_all(&mut self.in_flight, window, now);
+            let messages = self.waiting.start_all(&mut self.in_flight, start, now);
             self.counters.started += messages.len() as u64;
             return self.delivery.deliver_batch(messages);
         }
         while self.in_flight.started() < limit {
-            let Some(message) = self.waiting.start(&mut self.in_flight, window, now) else {
+            let Some(message) = self.waiting.start(&mut self.in_flight, start, now) else {
                 break;
             };
             self.counters.started += 1;
@@ -483,12 +488,12 @@ impl Messages {
         let Some(answered) = self.in_flight.answer(message.ticket(), true, now) else {
             return;
         };
-        let mut in_time = AnsweredInTime::default();
-        if self.count(&answered, &mut in_time, now) {
+        if self.count(&answered, false, now) {
             self.counters.finished += 1;
             self.writes.push((answered.key, answered.id, Write::Finish));
         }
-        in_time.report(&mut self.flow, now);
+        self.in_time
+            .report(&mut self.flow, &mut self.in_flight, now);
         let (address, id, attempts) = (message.address(), message.id(), message.attempts());
         warn!("{address}: message {id} was delivered {attempts} times and is discarded");
         self.events.push(ConsumerEvent::Discarded {

@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use super::{backoff::Window, in_flight::InFlight, incoming::IncomingMessage};
+use super::{
+    in_flight::{InFlight, Start},
+    incoming::IncomingMessage,
+};
 
 /// Messages that wait for the handler. Some may have expired or been returned meanwhile: only the
 /// held messages know.
@@ -24,12 +27,12 @@ impl Waiting {
     pub(super) fn start(
         &mut self,
         in_flight: &mut InFlight,
-        window: Window,
+        at: Start,
         now: Instant,
     ) -> Option<IncomingMessage> {
         loop {
             let mut message = self.queue.pop_front()?;
-            if start(&mut message, in_flight, window, now) {
+            if start(&mut message, in_flight, at, now) {
                 return Some(message);
             }
             if in_flight.is_waiting(message.ticket()) {
@@ -49,7 +52,7 @@ impl Waiting {
     pub(super) fn start_all(
         &mut self,
         in_flight: &mut InFlight,
-        window: Window,
+        at: Start,
         now: Instant,
     ) -> Vec<IncomingMessage> {
         // The next read is about as large.
@@ -57,7 +60,7 @@ impl Waiting {
         let mut messages = Vec::from(std::mem::replace(&mut self.queue, next));
         let mut are_all_started = true;
         for message in &mut messages {
-            are_all_started &= start(message, in_flight, window, now);
+            are_all_started &= start(message, in_flight, at, now);
         }
         if !are_all_started {
             let (started, others): (_, Vec<_>) =
@@ -80,13 +83,8 @@ impl Waiting {
 
 /// Starts a message; returns whether it still waited.
 #[inline(always)]
-fn start(
-    message: &mut IncomingMessage,
-    in_flight: &mut InFlight,
-    window: Window,
-    now: Instant,
-) -> bool {
-    match in_flight.start(message.ticket(), window, now) {
+fn start(message: &mut IncomingMessage, in_flight: &mut InFlight, at: Start, now: Instant) -> bool {
+    match in_flight.start(message.ticket(), at, now) {
         Some((attempts, received)) => {
             message.start(attempts, received);
             true
@@ -106,7 +104,7 @@ mod tests {
     use crate::{
         consumer::{
             answers::{AnswerQueue, Source},
-            backoff::{Backoff, BackoffOptions, BackoffStrategy},
+            backoff::{Backoff, BackoffOptions, BackoffStrategy, Window},
             connection_key::ConnectionKey,
             in_flight::{Received, Timing},
         },
@@ -172,10 +170,16 @@ mod tests {
         }
 
         fn start(&mut self) -> Option<(u8, u16)> {
-            let message = self.waiting.start(&mut self.in_flight, window(), self.now);
+            let at = self.in_flight.start_at(window(), self.now);
+            let message = self.waiting.start(&mut self.in_flight, at, self.now);
             self.waiting.end_burst();
             let message = message?;
             Some((message.body()[0], message.attempts()))
+        }
+
+        fn start_all(&mut self) -> Vec<IncomingMessage> {
+            let at = self.in_flight.start_at(window(), self.now);
+            self.waiting.start_all(&mut self.in_flight, at, self.now)
         }
 
         /// Lets the messages expire.
@@ -199,9 +203,7 @@ mod tests {
             "the second copy arrived before the start"
         );
         bench.receive(4, 1);
-        let rest = bench
-            .waiting
-            .start_all(&mut bench.in_flight, window(), bench.now);
+        let rest = bench.start_all();
         let rest: Vec<u8> = rest.iter().map(|message| message.body()[0]).collect();
         assert_eq!(rest, [3, 4]);
         assert_eq!(bench.start(), None);
@@ -217,9 +219,7 @@ mod tests {
         bench.receive(3, 1);
         assert_eq!(bench.start(), Some((3, 1)));
         bench.receive(4, 1);
-        let rest = bench
-            .waiting
-            .start_all(&mut bench.in_flight, window(), bench.now);
+        let rest = bench.start_all();
         assert_eq!(rest.len(), 1);
         // nsqd delivers one again before its deadline is judged.
         bench.receive(1, 2);

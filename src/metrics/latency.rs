@@ -1,9 +1,6 @@
 //! Distribution of durations, in a fixed table of buckets.
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::{fmt, time::Duration};
 
 use serde::{Serialize, Serializer};
 
@@ -142,7 +139,7 @@ impl Latency {
     }
 
     /// Records a duration this many times.
-    fn record(&mut self, duration: Duration, times: u64) {
+    pub(crate) fn record(&mut self, duration: Duration, times: u64) {
         let nanos = nanos(duration);
         self.count = self.count.saturating_add(times);
         self.sum = self.sum.saturating_add(nanos.saturating_mul(times));
@@ -214,36 +211,6 @@ impl fmt::Display for Latency {
             write!(f, ", {name} {:.1?}", self.quantile(q).unwrap_or(max))?;
         }
         write!(f, ", max {max:.1?}")
-    }
-}
-
-/// Records durations with the same beginning together.
-#[derive(Debug, Default)]
-pub(crate) struct LatencyRecorder {
-    pub(crate) latency: Latency,
-    /// The beginning of those that are not recorded yet, and their number.
-    begun: Option<(Instant, u64)>,
-}
-
-impl LatencyRecorder {
-    /// Adds a duration that began at this time. `since` returns how long those take that are
-    /// recorded. [`record`](Self::record) must follow.
-    #[inline]
-    pub(crate) fn add(&mut self, began: Instant, since: impl Fn(Instant) -> Duration) {
-        match &mut self.begun {
-            Some((same, times)) if *same == began => *times += 1,
-            _ => {
-                self.record(since);
-                self.begun = Some((began, 1));
-            }
-        }
-    }
-
-    /// Records those that were added.
-    pub(crate) fn record(&mut self, since: impl Fn(Instant) -> Duration) {
-        if let Some((began, times)) = self.begun.take() {
-            self.latency.record(since(began), times);
-        }
     }
 }
 

@@ -31,12 +31,9 @@ mod latency;
 mod sample;
 mod text;
 
+pub(crate) use self::sample::{Metric, Samples};
 pub use self::{
     latency::Latency,
     sample::{Histogram, Kind, Sample, Value},
     text::{PROMETHEUS_CONTENT_TYPE, prometheus_text},
-};
-pub(crate) use self::{
-    latency::LatencyRecorder,
-    sample::{Metric, Samples},
 };

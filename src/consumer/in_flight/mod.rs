@@ -21,11 +21,12 @@ mod results;
 mod slot;
 mod ticket;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(super) use self::{
     connections::Timing,
     results::{Answered, Due, Received, Returned},
+    slot::Start,
     ticket::Ticket,
 };
 use self::{
@@ -53,6 +54,8 @@ pub(super) struct InFlight {
     waiting: usize,
     started: usize,
     ids: Ids,
+    /// When the first message was started.
+    first_start: Option<Instant>,
 }
 
 impl InFlight {
@@ -69,7 +72,27 @@ impl InFlight {
             waiting: 0,
             started: 0,
             ids: Ids::new(),
+            first_start: None,
         }
+    }
+
+    /// The start of all messages that are started now.
+    pub(super) fn start_at(&mut self, window: Window, now: Instant) -> Start {
+        Start {
+            window,
+            nanos: self.nanos_at(now),
+        }
+    }
+
+    /// How long ago messages were started.
+    pub(super) fn time_since(&mut self, start: Start, now: Instant) -> Duration {
+        Duration::from_nanos(self.nanos_at(now).saturating_sub(start.nanos))
+    }
+
+    fn nanos_at(&mut self, now: Instant) -> u64 {
+        let first = *self.first_start.get_or_insert(now);
+        let nanos = now.saturating_duration_since(first).as_nanos();
+        u64::try_from(nanos).unwrap_or(u64::MAX)
     }
 
     /// Messages that no handler has.
@@ -175,7 +198,6 @@ impl InFlight {
             id,
             attempts,
             received: now,
-            started: now,
             deadline,
             place,
         };
@@ -201,8 +223,8 @@ impl InFlight {
             // The copies differ in their attempts only.
             State::Waiting | State::Free => Received::Replaced,
             State::Started(_) => Received::Attached { was_held: true },
-            State::Expired(window) => {
-                copy.state = State::Started(window);
+            State::Expired(start) => {
+                copy.state = State::Started(start);
                 if let Some(connection) = self.connections.get_mut(copy.connection) {
                     connection.held += 1;
                 }
@@ -261,15 +283,14 @@ impl InFlight {
     pub(super) fn start(
         &mut self,
         ticket: Ticket,
-        window: Window,
+        start: Start,
         now: Instant,
     ) -> Option<(u16, Instant)> {
         let slot = self.get_mut(ticket)?;
         if !matches!(slot.state, State::Waiting) || slot.deadline <= now {
             return None;
         }
-        slot.state = State::Started(window);
-        slot.started = now;
+        slot.state = State::Started(start);
         let started = (slot.attempts, slot.received);
         self.waiting -= 1;
         self.started += 1;
@@ -289,13 +310,12 @@ impl InFlight {
         now: Instant,
     ) -> Option<Answered> {
         let slot = self.get(ticket)?;
-        let (was_held, window) = match slot.state {
-            State::Started(window) => (true, window),
-            State::Expired(window) => (false, window),
+        let (was_held, start) = match slot.state {
+            State::Started(start) => (true, start),
+            State::Expired(start) => (false, start),
             State::Free | State::Waiting => return None,
         };
         let (id, attempts, deadline) = (slot.id, slot.attempts, slot.deadline);
-        let started = slot.started;
         let connection = self.free_slot(ticket.slot)?;
         let is_late = connection.margin.after(now) >= deadline;
         // If the arbiter was blocked, the deadline may not have been judged yet.
@@ -311,8 +331,7 @@ impl InFlight {
             key,
             id,
             attempts,
-            started,
-            window,
+            start,
             is_expired,
             was_held,
             is_late,
@@ -364,7 +383,7 @@ impl InFlight {
     /// Expires or touches a message that is due at `due`; `now` is not earlier. To be repeated
     /// until it returns `None`.
     pub(super) fn take_due(&mut self, due: Instant, now: Instant) -> Option<Due> {
-        let (slot, key, id, connection, window) = loop {
+        let (slot, key, id, connection, start) = loop {
             let (_, first) = self.deadlines.first().filter(|(first, _)| *first <= due)?;
             let slot = match first {
                 First::Slot(slot) => slot,
@@ -373,7 +392,7 @@ impl InFlight {
             let copy = self.slot(slot)?;
             let (id, deadline, connection) = (copy.id, copy.deadline, copy.connection);
             let key = self.connections.get(connection)?.key;
-            let State::Started(window) = copy.state else {
+            let State::Started(start) = copy.state else {
                 self.remove(slot);
                 return Some(Due::Expired {
                     key,
@@ -382,7 +401,7 @@ impl InFlight {
                 });
             };
             if deadline <= due {
-                break (slot, key, id, connection, window);
+                break (slot, key, id, connection, start);
             }
             // If the arbiter was blocked, it may be too late.
             if now < deadline && self.extend(slot, now) {
@@ -394,7 +413,7 @@ impl InFlight {
         };
         self.set_due(slot, None);
         if let Some(copy) = self.slots.get_mut(as_index(slot)) {
-            copy.state = State::Expired(window);
+            copy.state = State::Expired(start);
         }
         if let Some(connection) = self.connections.get_mut(connection) {
             connection.held = connection.held.saturating_sub(1);
@@ -402,7 +421,7 @@ impl InFlight {
         Some(Due::Expired {
             key,
             id,
-            started: Some(window),
+            started: Some(start),
         })
     }
 

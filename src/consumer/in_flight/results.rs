@@ -1,12 +1,7 @@
 //! What the steps of held messages result in. Pure.
 
-use std::time::Instant;
-
-use super::ticket::Ticket;
-use crate::{
-    consumer::{backoff::Window, connection_key::ConnectionKey},
-    protocol::MessageId,
-};
+use super::{slot::Start, ticket::Ticket};
+use crate::{consumer::connection_key::ConnectionKey, protocol::MessageId};
 
 /// What a received message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +26,7 @@ pub(in crate::consumer) struct Answered {
     pub(in crate::consumer) id: MessageId,
     pub(in crate::consumer) attempts: u16,
     /// When its handler got it.
-    pub(in crate::consumer) started: Instant,
-    pub(in crate::consumer) window: Window,
+    pub(in crate::consumer) start: Start,
     /// The deadline has passed: nsqd has requeued the message, or will.
     pub(in crate::consumer) is_expired: bool,
     /// It was held until this answer: if it has expired, `InFlight::take_due` has not said so.
@@ -50,7 +44,7 @@ pub(in crate::consumer) enum Due {
         key: ConnectionKey,
         id: MessageId,
         /// When a handler has it: its window.
-        started: Option<Window>,
+        started: Option<Start>,
     },
     /// The message is to be touched, and its deadline has been extended.
     Touch { key: ConnectionKey, id: MessageId },

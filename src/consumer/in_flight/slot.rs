@@ -14,8 +14,6 @@ pub(super) struct Slot {
     pub(super) id: MessageId,
     pub(super) attempts: u16,
     pub(super) received: Instant,
-    /// When its handler got it; before that, when it was received.
-    pub(super) started: Instant,
     pub(super) deadline: Instant,
     /// Where it is set when the slot expires or is to be touched; unset if it has expired.
     pub(super) place: Place,
@@ -25,9 +23,17 @@ pub(super) struct Slot {
 pub(super) enum State {
     Free,
     Waiting,
-    Started(Window),
+    Started(Start),
     /// With a handler; the deadline has passed.
-    Expired(Window),
+    Expired(Start),
+}
+
+/// When a message was started. All that are started together have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::consumer) struct Start {
+    pub(in crate::consumer) window: Window,
+    /// Nanoseconds since the first start of all.
+    pub(super) nanos: u64,
 }
 
 impl Slot {

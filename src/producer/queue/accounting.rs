@@ -1,6 +1,6 @@
 //! What the queue holds, how it answered, and how long that took.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Instant};
 
 use super::{
     capacity::Capacity,
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::{Cause, Delivery, ErrorKind, PublishError},
-    metrics::LatencyRecorder,
+    metrics::Latency,
     protocol::Topic,
 };
 
@@ -84,7 +84,9 @@ pub(super) struct Accounting {
     pub(super) held: Usage,
     pub(super) unanswered: usize,
     pub(super) counters: Counters,
-    pub(super) latency: LatencyRecorder,
+    pub(super) latency: Latency,
+    /// Publishes confirmed that were accepted at the same time, and are recorded together.
+    confirmed: Option<(Instant, u64)>,
 }
 
 impl Accounting {
@@ -94,7 +96,8 @@ impl Accounting {
             held: Usage::default(),
             unanswered: 0,
             counters: Counters::default(),
-            latency: LatencyRecorder::default(),
+            latency: Latency::default(),
+            confirmed: None,
         }
     }
 
@@ -162,8 +165,13 @@ impl Accounting {
         if let Some(reply) = publish.reply.take() {
             self.unanswered = self.unanswered.saturating_sub(1);
             self.counters.ok += 1;
-            self.latency
-                .add(publish.accepted, |began| time.since(began));
+            match &mut self.confirmed {
+                Some((accepted, count)) if *accepted == publish.accepted => *count += 1,
+                _ => {
+                    self.record_latency(time);
+                    self.confirmed = Some((publish.accepted, 1));
+                }
+            }
             self.capacity.count(&publish.topic, Ok(()));
             reply.answer(Ok(()));
         }
@@ -171,7 +179,9 @@ impl Accounting {
 
     /// Records the latency of the publishes confirmed last.
     pub(super) fn record_latency(&mut self, time: &AnswerTime) {
-        self.latency.record(|began| time.since(began));
+        if let Some((accepted, count)) = self.confirmed.take() {
+            self.latency.record(time.since(accepted), count);
+        }
     }
 
     /// Answers a publish that was never accepted.

@@ -186,7 +186,7 @@ impl<R: Reply> TransactionQueue<R> {
     }
 
     pub(crate) fn latency(&self) -> Latency {
-        self.accounting.latency.latency.clone()
+        self.accounting.latency.clone()
     }
 
     /// Returns what is accepted and not in flight.

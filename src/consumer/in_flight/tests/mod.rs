@@ -31,8 +31,8 @@ fn id(number: u64) -> MessageId {
     MessageId::new(id)
 }
 
-/// The window of a consumer without failures.
-fn window() -> Window {
+/// The first start of a consumer without failures.
+fn start() -> Start {
     let flow = Flow::new(FlowOptions {
         max_in_flight: 1,
         low_rdy_idle_timeout: ms(50),
@@ -43,7 +43,10 @@ fn window() -> Window {
             max: ms(120_000),
         },
     });
-    flow.window()
+    Start {
+        window: flow.window(),
+        nanos: 0,
+    }
 }
 
 /// One open connection with a clock.
@@ -77,7 +80,7 @@ impl Bench {
     fn start(&mut self) -> Option<(Ticket, u64)> {
         loop {
             let (ticket, number) = self.waiting.pop_front()?;
-            if self.held.start(ticket, window(), self.now).is_some() {
+            if self.held.start(ticket, start(), self.now).is_some() {
                 return Some((ticket, number));
             }
         }
@@ -113,7 +116,7 @@ fn expired(number: u64, is_started: bool) -> Due {
     Due::Expired {
         key: key(0),
         id: id(number),
-        started: is_started.then(window),
+        started: is_started.then(start),
     }
 }
 
@@ -339,7 +342,7 @@ fn messages_of_a_lost_connection_stay_until_their_deadline() {
     let Received::Waiting(ticket) = received else {
         panic!("{received:?}");
     };
-    assert!(bench.held.start(ticket, window(), bench.now).is_some());
+    assert!(bench.held.start(ticket, start(), bench.now).is_some());
     assert!(!bench.held.is_with_a_handler_elsewhere(key(1), id(4)));
     assert_eq!(bench.pass(ms(900)).len(), 3);
     assert_eq!(bench.start(), None);

@@ -144,9 +144,9 @@ impl Model {
             return;
         };
         assert!(self.held.is_waiting(ticket));
-        let started = self.held.start(ticket, window(), self.now);
+        let started = self.held.start(ticket, start(), self.now);
         assert_eq!(started, Some((first.attempts, first.received)));
-        assert_eq!(self.held.start(ticket, window(), self.now), None);
+        assert_eq!(self.held.start(ticket, start(), self.now), None);
         let slot = self.held.get(ticket).unwrap();
         assert_eq!(slot.deadline, first.deadline);
         first.stage = Stage::Started(ticket);
