@@ -79,6 +79,12 @@ impl Broker {
         &self.address
     }
 
+    /// The embedded nsqd.
+    #[cfg(test)]
+    pub(crate) fn nsqd(&self) -> Option<&EmbeddedNsqd> {
+        self.embedded.as_ref()
+    }
+
     pub(crate) fn is_embedded(&self) -> bool {
         self.embedded.is_some()
     }

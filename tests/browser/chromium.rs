@@ -88,7 +88,7 @@ fn run(program: &Path, window: Window, arguments: &[OsString]) -> io::Result<Str
     command
         // The sandbox does not work for root, or in many containers.
         .args(["--headless", "--no-sandbox", "--disable-gpu"])
-        .args(["--hide-scrollbars", "--no-first-run"])
+        .args(["--hide-scrollbars", "--no-first-run", "--disable-lcd-text"])
         .arg(format!("--window-size={width},{height}"))
         .arg(format!("--blink-settings=preferredColorScheme={scheme}"))
         .arg(data)

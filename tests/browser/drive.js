@@ -34,6 +34,18 @@
       await until("connections are up again", () => says("All connections are up again."));
       await until("all have a result", () => says("All 100 orders have a result. Lost: 0."));
     },
+    // The moment of the picture: a restart lies behind, and orders are in flight.
+    again: async () => {
+      press("publish");
+      await until("some more results", () => number("results") >= 140);
+    },
+    outage: async () => {
+      await until("all connections are up", () => says("All connections are up."));
+      press("publish");
+      await until("some results", () => number("results") >= 30);
+      press("kill");
+      await until("connections are lost", () => says("Connection lost: "));
+    },
     reconnect: async () => {
       await until("the page is live", isLive);
       await fetch("/test/cut");
@@ -56,7 +68,7 @@
   } catch (error) {
     notes.outcome = String(error);
   }
-  byId("publish").blur();
+  document.activeElement.blur();
   document.documentElement.id = "notes";
   await fetch("/test/release");
 })();
