@@ -1,4 +1,5 @@
-//! NSQ clients in other languages, NSQ's own tools, and the example `embedded_nsqd`, as programs.
+//! NSQ clients in other languages, NSQ's own tools, the example `embedded_nsqd`, and the programs of
+//! a `compose.yaml`, as programs.
 //!
 //! The clients run unchanged against the embedded nsqd, the example and a real nsqd. A trial is
 //! ignored, with the reason, if Go or a real nsqd is missing; `NSQD_REQUIRED=1` makes it fail.
@@ -18,6 +19,7 @@
 mod support;
 
 mod beside_go_nsq;
+mod compose;
 mod embedded_nsqd;
 mod embedded_nsqlookupd;
 mod go_nsq;
@@ -34,6 +36,7 @@ fn main() {
         beside_go_nsq::trials(),
         embedded_nsqd::trials(),
         embedded_nsqlookupd::trials(),
+        compose::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit();

@@ -112,18 +112,30 @@ impl HttpClient {
     }
 
     pub fn get(&mut self, path: &str) -> io::Result<Response> {
-        self.exchange("GET", path, b"")
+        self.exchange("GET", path, "", b"")
     }
 
     pub fn post(&mut self, path: &str, body: &[u8]) -> io::Result<Response> {
-        self.exchange("POST", path, body)
+        self.exchange("POST", path, "", body)
+    }
+
+    pub fn post_json(&mut self, path: &str, body: &Value) -> io::Result<Response> {
+        let header = "Content-Type: application/json\r\n";
+        self.exchange("POST", path, header, body.to_string().as_bytes())
     }
 
     /// Fails if the response is missing or incomplete.
-    fn exchange(&mut self, method: &str, path: &str, body: &[u8]) -> io::Result<Response> {
+    fn exchange(
+        &mut self,
+        method: &str,
+        path: &str,
+        header: &str,
+        body: &[u8],
+    ) -> io::Result<Response> {
         let length = body.len();
-        let head =
-            format!("{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: test\r\n{header}Content-Length: {length}\r\n\r\n"
+        );
         let request = [head.as_bytes(), body].concat();
         self.stream.get_mut().write_all(&request)?;
         let status_line = self.line()?;
