@@ -53,7 +53,7 @@ struct Open {
 #[derive(Debug, PartialEq, Eq)]
 enum Progress {
     Waiting,
-    InProgress,
+    Started,
     Handled,
 }
 
@@ -158,10 +158,10 @@ impl Ledger {
         state.published(order.id);
         let claim = match state.open.get_mut(&order.id) {
             Some(open) if open.progress == Progress::Waiting => {
-                open.progress = Progress::InProgress;
+                open.progress = Progress::Started;
                 Claim::Handle
             }
-            Some(open) if open.progress == Progress::InProgress => Claim::InProgress,
+            Some(open) if open.progress == Progress::Started => Claim::InProgress,
             _ => Claim::Handled,
         };
         state.counts.duplicates += u64::from(claim == Claim::Handled);

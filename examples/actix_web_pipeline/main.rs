@@ -9,16 +9,16 @@
 //! curl http://127.0.0.1:8080/stats                   # the numbers of the page
 //! ```
 //!
-//! `POST /orders` publishes to the topic `orders`; the actor [`Fulfilment`](fulfilment) handles the
-//! order and publishes to the topic `results`, which a second consumer reads. By default nsqd runs
-//! inside this process, and the page has a button that kills it. `compose.yaml` beside this file
-//! has the same with a real nsqd. The guide explains the choices: `docs/actix-web.md`.
+//! `POST /orders` publishes to the topic `orders`; the actor `OrderHandler` handles the order and
+//! publishes to the topic `results`, which a second consumer reads. By default nsqd runs inside
+//! this process, and the page has a button that kills it. `compose.yaml` beside this file has the
+//! same with a real nsqd. The guide explains the choices: `docs/actix-web.md`.
 
 mod broker;
-mod fulfilment;
 mod http;
 mod ledger;
 mod order;
+mod order_handler;
 mod pipeline;
 mod service;
 mod snapshot;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Topic of [`Order`]s, and the channel of the consumer that handles them.
-pub(crate) const ORDERS: (&str, &str) = ("orders", "fulfilment");
+pub(crate) const ORDERS: (&str, &str) = ("orders", "workers");
 
 /// Topic of [`OrderResult`]s, and the channel of the consumer that collects them.
 pub(crate) const RESULTS: (&str, &str) = ("results", "page");

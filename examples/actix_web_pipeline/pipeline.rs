@@ -12,9 +12,9 @@ use actix_nsq::{
 
 use super::{
     broker::Broker,
-    fulfilment::Fulfilment,
     ledger::{Counts, Ledger},
     order::{ORDERS, OrderResult, RESULTS},
+    order_handler::OrderHandler,
 };
 
 /// Longest time of a request for nsqd: longer than a restart of nsqd, shorter than HTTP clients
@@ -45,7 +45,7 @@ pub(crate) struct Pipeline {
     pub(crate) broker: Arc<Broker>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) producer: Addr<Producer>,
-    /// Passes orders to [`Fulfilment`].
+    /// Passes orders to [`OrderHandler`].
     pub(crate) orders: Addr<Consumer>,
     /// Passes results to the ledger.
     pub(crate) results: Addr<Consumer>,
@@ -77,14 +77,14 @@ impl Pipeline {
             .max_reconnect_backoff(MAX_RECONNECT_BACKOFF)
             .build()?;
 
-        let fulfilment = Fulfilment {
+        let order_handler = OrderHandler {
             ledger: Arc::clone(&ledger),
             producer: producer.clone(),
             work,
         };
-        let fulfilment = fulfilment.start().recipient::<IncomingMessage>();
+        let order_handler = order_handler.start().recipient::<IncomingMessage>();
         let subscription = Subscription::new(ORDERS.0, ORDERS.1)?;
-        let orders = Consumer::start(config.clone(), subscription, fulfilment);
+        let orders = Consumer::start(config.clone(), subscription, order_handler);
 
         let completed = Arc::clone(&ledger);
         let collect = move |result: OrderResult, _| {

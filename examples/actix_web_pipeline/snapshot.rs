@@ -11,8 +11,8 @@ use tokio::{
 
 use super::{
     broker::BrokerInfo,
-    fulfilment::RETRY_DELAY,
     ledger::{Counts, Latest, Percentiles},
+    order_handler::RETRY_DELAY,
     pipeline::{MSG_TIMEOUT, Pipeline},
 };
 

@@ -1,5 +1,5 @@
-//! NSQ clients in other languages, NSQ's own tools, the example `embedded_nsqd`, and the programs of
-//! a `compose.yaml`, as programs.
+//! Programs: NSQ clients in other languages, NSQ's own tools, the example `embedded_nsqd`, and the
+//! services of a `compose.yaml`.
 //!
 //! The clients run unchanged against the embedded nsqd, the example and a real nsqd. A trial is
 //! ignored, with the reason, if Go or a real nsqd is missing; `NSQD_REQUIRED=1` makes it fail.

@@ -18,7 +18,7 @@ const FAILING: u64 = 5;
 
 /// Handles orders. Several at a time: the `concurrency` of the consumer limits them.
 #[derive(Debug)]
-pub(crate) struct Fulfilment {
+pub(crate) struct OrderHandler {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) producer: Addr<Producer>,
     /// Simulated time to handle an order.
@@ -34,11 +34,11 @@ enum Failure {
     Publish(#[from] PublishError),
 }
 
-impl Actor for Fulfilment {
+impl Actor for OrderHandler {
     type Context = Context<Self>;
 }
 
-impl Handler<IncomingMessage> for Fulfilment {
+impl Handler<IncomingMessage> for OrderHandler {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, message: IncomingMessage, _: &mut Context<Self>) -> Self::Result {
