@@ -46,10 +46,13 @@
       press("kill");
       await until("connections are lost", () => says("Connection lost: "));
     },
-    reconnect: async () => {
+    cut: async () => {
       await until("the page is live", isLive);
       await fetch("/test/cut");
       await until("the page says that it is not live", () => !isLive());
+    },
+    reconnect: async () => {
+      await steps.cut();
       notes.lostText = byId("page-text").textContent;
       await fetch("/test/heal");
       await until("the page is live again", isLive);

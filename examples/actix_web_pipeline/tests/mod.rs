@@ -90,6 +90,8 @@ async fn graceful_stop_ends_open_event_streams() {
     assert_eq!(event["orders"]["published"], 0, "{event}");
     // This one never reads.
     let silent = Stream::open(address).await;
+    reading.event().await;
+    reading.event().await;
     publish(&service, 20).await;
 
     let stopped = timeout(PATIENCE, service.stop()).await;
