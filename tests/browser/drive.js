@@ -25,7 +25,7 @@
     recovery: async () => {
       await until("all connections are up", () => says("All connections are up."));
       press("publish");
-      await until("some results", () => number("results") >= 20);
+      await until("some results", () => number("results") >= 10);
       press("kill");
       await until("nsqd is down", () => byId("at-nsqd").textContent === "down");
       notes.killDisabled = byId("kill").getAttribute("aria-disabled");

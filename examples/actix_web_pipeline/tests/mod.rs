@@ -62,9 +62,11 @@ async fn every_order_has_a_result_after_nsqd_was_killed() {
     publish(&service, 30).await;
     let response = post(address, "/nsqd/kill", &json!({})).await;
     assert_eq!(response.status, 202, "{response:?}");
-    let response = post(address, "/nsqd/kill", &json!({})).await;
-    assert_eq!(response.status, 409, "it is down: {response:?}");
-    until_stats(&service, &[("/connections/0/is_up", json!(false))]).await;
+    until("the producer has noticed it", async || {
+        let stats = stats(&service).await;
+        stats["connections"][0]["last_error"].as_str().map(drop)
+    })
+    .await;
 
     // These requests wait for nsqd.
     publish(&service, 30).await;
@@ -177,6 +179,16 @@ async fn request_ends_with_503_while_nsqd_is_unreachable() {
     assert_eq!(stats["connections"][0]["is_up"], false, "{stats}");
     assert!(stats["connections"][0]["last_error"].is_string(), "{stats}");
     assert_eq!(post(address, "/nsqd/kill", &json!({})).await.status, 409);
+}
+
+#[test]
+fn nsqd_that_is_down_cannot_be_killed() {
+    let broker = Broker::embedded().unwrap();
+    assert_eq!(broker.info().kill_problem, None);
+    broker.kill().unwrap();
+    let problem = broker.kill().unwrap_err().to_string();
+    assert_eq!(problem, "nsqd is down already; it restarts within 2s");
+    assert_eq!(broker.info().kill_problem, Some(problem));
 }
 
 #[test]
