@@ -8,6 +8,7 @@ use actix_nsq::{
     ErrorScope, MultiPublish, Producer, ProducerConfig, Publish, PublishError, WaitError,
     producer::{Drain, DrainReport},
     protocol::ErrorCode,
+    testing::publish_error_with,
 };
 use serde_json::json;
 
@@ -58,6 +59,43 @@ fn closed_mailbox_is_not_written_and_timeout_is_ambiguous() {
     let error = PublishError::from(MailboxError::Timeout);
     let kind = (error.kind(), error.delivery(), error.is_retryable());
     assert_eq!(kind, (ErrorKind::Timeout, Delivery::MaybeWritten, true));
+}
+
+#[test]
+fn http_status_is_503_only_if_the_request_may_be_repeated() {
+    let not_written = Delivery::NotWritten;
+    let maybe = Delivery::MaybeWritten;
+    for (kind, delivery, status) in [
+        (ErrorKind::InvalidName, not_written, 400),
+        (ErrorKind::EmptyBody, not_written, 400),
+        (ErrorKind::EmptyBatch, not_written, 400),
+        (ErrorKind::DelayTooLong, not_written, 400),
+        (ErrorKind::Serialize, not_written, 400),
+        (ErrorKind::TooLarge, not_written, 413),
+        (ErrorKind::Full, not_written, 503),
+        (ErrorKind::Timeout, not_written, 503),
+        (ErrorKind::Timeout, maybe, 504),
+        (ErrorKind::NotConnected, not_written, 503),
+        (ErrorKind::ConnectionLost, maybe, 502),
+        (ErrorKind::Drained, not_written, 503),
+        (ErrorKind::Drained, maybe, 502),
+        (ErrorKind::Closed, not_written, 503),
+        (ErrorKind::Rejected(ErrorCode::PubFailed), not_written, 503),
+        (
+            ErrorKind::Rejected(ErrorCode::Unauthorized),
+            not_written,
+            500,
+        ),
+        (ErrorKind::Rejected(ErrorCode::BadTopic), not_written, 500),
+        (
+            ErrorKind::Rejected(ErrorCode::MpubFailed),
+            Delivery::MaybePartial,
+            502,
+        ),
+    ] {
+        let error = publish_error_with(kind, delivery);
+        assert_eq!(error.http_status(), status, "{kind} {delivery}");
+    }
 }
 
 /// contract: 3
