@@ -44,6 +44,12 @@ struct Flags {
     topic: String,
 }
 
+/// Longest time of a request for nsqd: shorter than HTTP clients wait, and than the shutdown below.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Seconds for requests in progress when the server stops.
+const SHUTDOWN_SECONDS: u64 = 10;
+
 /// What all requests share.
 #[derive(Clone)]
 struct Nsq {
@@ -60,7 +66,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let nsqd = embedded.as_ref().map(|nsqd| nsqd.address().to_string());
     let nsqd = flags.nsqd_tcp_address.or(nsqd).unwrap_or_default();
-    let producer = ProducerConfig::builder(&nsqd).topic_stats(100).build()?;
+    let producer = ProducerConfig::builder(&nsqd)
+        .publish_timeout(PUBLISH_TIMEOUT)
+        .topic_stats(100)
+        .build()?;
     let subscription = Subscription::new(&*flags.topic, "metrics_endpoint")?;
     let (consumer, messages) = ConsumerHandle::start(ConsumerConfig::new(&nsqd)?, subscription);
     actix::spawn(handle(messages));
@@ -78,6 +87,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .route("/publish/{topic}", web::post().to(publish))
     })
     .disable_signals()
+    .shutdown_timeout(SHUTDOWN_SECONDS)
     .bind(&flags.listen)?;
     for address in server.addrs() {
         println!("listening on {address}");
@@ -87,7 +97,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server = actix::spawn(server);
     stop_signal().await?;
     handle.stop(true).await;
-    let timeout = Duration::from_secs(5);
+    let timeout = PUBLISH_TIMEOUT;
     println!("{}", nsq.producer.drain(timeout).await?);
     println!("{}", nsq.consumer.drain(timeout).await?);
     Ok(server.await??)

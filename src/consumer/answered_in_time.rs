@@ -35,7 +35,7 @@ impl AnsweredInTime {
         answered: &Answered,
         is_handled: bool,
         flow: &mut Flow,
-        in_flight: &mut InFlight,
+        in_flight: &InFlight,
         now: Instant,
     ) {
         let group = Some(Group {
@@ -51,7 +51,7 @@ impl AnsweredInTime {
     }
 
     #[inline(never)]
-    pub(super) fn report(&mut self, flow: &mut Flow, in_flight: &mut InFlight, now: Instant) {
+    pub(super) fn report(&mut self, flow: &mut Flow, in_flight: &InFlight, now: Instant) {
         let count = std::mem::take(&mut self.count);
         if let Some(Group {
             key,

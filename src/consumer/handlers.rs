@@ -322,6 +322,7 @@ impl Handler<GetStats> for Consumer {
         let now = self.on_message(ctx);
         // What handlers have answered counts.
         self.messages.take_answers(now);
+        self.messages.write_burst(&mut self.nsqds, now);
         let nsqds = self.nsqds.iter().filter(|nsqd| !nsqd.is_removed);
         Stats {
             topic: self.subscription.topic().clone(),

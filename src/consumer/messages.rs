@@ -30,19 +30,12 @@ use super::{
     stats::Counters,
     subscription::{DeadLetter, DeadLetterReason},
     waiting::Waiting,
+    write::{RequeueReason, Write},
 };
 use crate::{
     error::ConnectionError,
-    protocol::{Command, Frame, Message, MessageId, ServerError, put_finish},
+    protocol::{Command, Frame, Message, MessageId, ServerError},
 };
-
-/// An answer that is to be written.
-#[derive(Debug, Clone, Copy)]
-enum Write {
-    Finish,
-    Requeue { delay_ms: u64 },
-    Touch,
-}
 
 /// The messages of a read.
 #[derive(Debug, Default)]
@@ -171,7 +164,7 @@ impl Messages {
             Received::FinishedBefore => {
                 read.finished += 1;
                 self.counters.finished_again += 1;
-                self.writes.push((key, id, Write::Finish));
+                self.writes.push((key, id, Write::Finish { is_late: true }));
             }
         }
     }
@@ -251,15 +244,18 @@ impl Messages {
             };
             let is_written = self.count(&answered, true, now);
             match answer {
-                Answer::Finish => self.finish(&answered, is_written, now),
-                Answer::Requeue(requeue) => self.requeue(&answered, is_written, requeue, now),
+                Answer::Finish => self.finish(&answered, now),
+                Answer::Requeue(requeue) => {
+                    let reason = RequeueReason::Handler;
+                    self.requeue(&answered, is_written, (requeue, reason), now);
+                }
                 Answer::Dropped => {
-                    self.requeue(&answered, is_written, Requeue::default(), now);
-                    self.counters.dropped += u64::from(is_written);
+                    let requeue = (Requeue::default(), RequeueReason::Dropped);
+                    self.requeue(&answered, is_written, requeue, now);
                 }
                 Answer::TimedOut => {
-                    self.requeue(&answered, is_written, Requeue::default(), now);
-                    self.counters.handler_timeouts += u64::from(is_written);
+                    let requeue = (Requeue::default(), RequeueReason::HandlerTimeout);
+                    self.requeue(&answered, is_written, requeue, now);
                     let name = &self.rules.name;
                     self.slow_log.warn(format_args!(
                         "{name}: a handler exceeded handler_timeout; its message is requeued"
@@ -269,32 +265,37 @@ impl Messages {
             }
         }
         self.taken = taken;
-        self.in_time
-            .report(&mut self.flow, &mut self.in_flight, now);
+        self.in_time.report(&mut self.flow, &self.in_flight, now);
     }
 
     #[inline(never)]
     fn touch_or_return(&mut self, ticket: Ticket, answer: Answer, now: Instant) {
         if matches!(answer, Answer::Touch) {
             if let Some((key, id)) = self.in_flight.touch(ticket, now) {
-                self.counters.touched += 1;
                 self.writes.push((key, id, Write::Touch));
             }
         } else if let Some(answered) = self.in_flight.answer(ticket, false, now)
             && self.count(&answered, false, now)
         {
-            self.counters.returned += 1;
-            let write = Write::Requeue { delay_ms: 0 };
-            self.writes.push((answered.key, answered.id, write));
+            self.push_returned(answered.key, answered.id);
         }
     }
 
-    fn finish(&mut self, answered: &Answered, is_written: bool, now: Instant) {
-        self.counters.finished += u64::from(is_written);
+    fn push_returned(&mut self, key: ConnectionKey, id: MessageId) {
+        let write = Write::Requeue {
+            delay_ms: 0,
+            reason: RequeueReason::Returned,
+        };
+        self.writes.push((key, id, write));
+    }
+
+    fn finish(&mut self, answered: &Answered, now: Instant) {
         if answered.is_open {
             // Also if it is too late: if nsqd has delivered it again to this connection, it is
             // finished now.
-            self.writes.push((answered.key, answered.id, Write::Finish));
+            let is_late = answered.is_expired;
+            let write = Write::Finish { is_late };
+            self.writes.push((answered.key, answered.id, write));
         }
         if self.flow.backoff() != BackoffState::Off {
             self.outcome(answered.start.window, Outcome::Success, now);
@@ -302,15 +303,20 @@ impl Messages {
     }
 
     /// A late answer is not written: it would requeue the next delivery.
-    fn requeue(&mut self, answered: &Answered, is_written: bool, requeue: Requeue, now: Instant) {
+    fn requeue(
+        &mut self,
+        answered: &Answered,
+        is_written: bool,
+        (requeue, reason): (Requeue, RequeueReason),
+        now: Instant,
+    ) {
         if is_written {
-            self.counters.requeued += 1;
             let delay_ms = requeue.delay_ms(
                 answered.attempts,
                 self.rules.default_requeue_delay,
                 self.rules.max_requeue_delay,
             );
-            let write = Write::Requeue { delay_ms };
+            let write = Write::Requeue { delay_ms, reason };
             self.writes.push((answered.key, answered.id, write));
         }
         let outcome = if requeue.is_failure() {
@@ -390,10 +396,7 @@ impl Messages {
     pub(super) fn judge(&mut self, due: Instant, now: Instant) {
         while let Some(due) = self.in_flight.take_due(due, now) {
             match due {
-                Due::Touch { key, id } => {
-                    self.counters.touched += 1;
-                    self.writes.push((key, id, Write::Touch));
-                }
+                Due::Touch { key, id } => self.writes.push((key, id, Write::Touch)),
                 Due::Expired { key, started, .. } => {
                     self.flow.expired(key, 1, now);
                     let Some(start) = started else {
@@ -489,11 +492,10 @@ impl Messages {
             return;
         };
         if self.count(&answered, false, now) {
-            self.counters.finished += 1;
-            self.writes.push((answered.key, answered.id, Write::Finish));
+            let write = Write::Finish { is_late: false };
+            self.writes.push((answered.key, answered.id, write));
         }
-        self.in_time
-            .report(&mut self.flow, &mut self.in_flight, now);
+        self.in_time.report(&mut self.flow, &self.in_flight, now);
         let (address, id, attempts) = (message.address(), message.id(), message.attempts());
         warn!("{address}: message {id} was delivered {attempts} times and is discarded");
         self.events.push(ConsumerEvent::Discarded {
@@ -521,9 +523,7 @@ impl Messages {
         for message in returned.into_iter().filter(|it| it.is_held) {
             self.flow.answered(message.key, 1, message.is_late, now);
             if message.is_open {
-                self.counters.returned += 1;
-                let write = Write::Requeue { delay_ms: 0 };
-                self.writes.push((message.key, message.id, write));
+                self.push_returned(message.key, message.id);
             } else {
                 self.counters.unwritten += 1;
             }
@@ -538,21 +538,17 @@ impl Messages {
         // The answers of a burst are mostly to messages of the same read.
         for writes in self.writes.chunk_by(|one, next| one.0 == next.0) {
             let Some(session) = writes.first().and_then(|it| nsqds.open(it.0)) else {
-                let are_answers = writes.iter().filter(|it| !matches!(it.2, Write::Touch));
-                self.counters.unwritten += are_answers.count() as u64;
+                let outcomes = writes.iter().filter(|it| it.2.is_outcome());
+                self.counters.unwritten += outcomes.count() as u64;
                 continue;
             };
             for &(_, id, write) in writes {
-                let out = &mut session.out;
-                match write {
-                    Write::Finish => put_finish(&id, out),
-                    Write::Requeue { delay_ms } => Command::Requeue { id, delay_ms }.encode(out),
-                    Write::Touch => Command::Touch(id).encode(out),
-                }
+                write.encode(id, &mut session.out);
+                write.count(&mut self.counters);
             }
             if self.is_draining {
-                let are_answers = writes.iter().filter(|it| !matches!(it.2, Write::Touch));
-                session.state.answers_in_drain += are_answers.count() as u64;
+                let answers = writes.iter().filter(|it| it.2.is_answer());
+                session.state.answers_in_drain += answers.count() as u64;
             }
         }
         self.writes.clear();

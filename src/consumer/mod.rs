@@ -32,6 +32,7 @@ mod stats;
 mod stream;
 mod subscription;
 mod waiting;
+mod write;
 
 pub(crate) use self::answers::{Answer, AnswerQueue};
 pub use self::{

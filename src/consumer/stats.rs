@@ -112,7 +112,8 @@ pub struct Stats {
     /// Successes that are needed before the consumer requests as much as before failures; 0: it is
     /// not in backoff.
     pub backoff_level: u32,
-    /// Times from the start of a message to its handler's answer.
+    /// Times from the start of a message until its handler answered it, dropped it, or exceeded
+    /// `handler_timeout`.
     pub handling: Latency,
     /// The nsqds.
     pub nsqds: Vec<NsqdStats>,

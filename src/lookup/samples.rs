@@ -23,7 +23,7 @@ const NODES: Metric = (
 );
 
 impl LookupState {
-    /// Returns all values as metrics, those of an nsqlookupd with the label `lookupd`.
+    /// Returns the statistics as metrics, those of an nsqlookupd with the label `lookupd`.
     #[must_use]
     pub fn samples(&self) -> Vec<Sample> {
         let mut samples = Samples::with_labels(&[]);

@@ -47,7 +47,7 @@ pub struct LookupdState {
     pub last_error: Option<LookupError>,
 }
 
-/// The time of the last answer is not compared.
+/// The number of answers and the time of the last one are not compared.
 impl PartialEq for LookupdState {
     fn eq(&self, other: &Self) -> bool {
         let key = |it: &Self| {

@@ -19,7 +19,8 @@ const BUCKETS: usize = ((RANGE - PRECISION + 1) << PRECISION) as usize + 1;
 /// Of a producer or pool they are those of the publishes answered `Ok`: the time from the
 /// acceptance of a publish to nsqd's `OK`, including the time that a
 /// [`ProducerHandle`](crate::ProducerHandle) waited for capacity. Of a consumer they are those of
-/// the messages that its handler answered: the time from their start to the answer.
+/// the messages that its handler answered, dropped, or held beyond `handler_timeout`: the time from
+/// their start to that.
 ///
 /// The histogram has a fixed size of 1.5 KiB. Each power of two microseconds is divided into 8
 /// buckets, so a [`quantile`](Self::quantile) is at most 12.5 % (or 1 µs) above the exact value.

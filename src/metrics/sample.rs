@@ -32,7 +32,7 @@ impl Sample {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Value {
-    /// A number of events since the actor was started.
+    /// A number of events since the actor was started, or since its nsqd or nsqlookupd was added.
     Counter(u64),
     /// What there is now.
     Gauge(f64),
@@ -56,7 +56,7 @@ impl Value {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// It only grows, until the actor is started anew.
+    /// It only grows, until the actor is started anew, or its nsqd or nsqlookupd is removed.
     Counter,
     /// It grows and falls.
     Gauge,

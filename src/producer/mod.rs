@@ -17,7 +17,7 @@ mod ping;
 mod publish;
 mod publish_ext;
 mod queue;
-mod samples;
+pub(crate) mod samples;
 mod session;
 mod stats;
 #[cfg(feature = "embedded")]

@@ -167,6 +167,7 @@ pub struct Stats {
     /// Results [`MaybePartial`](crate::Delivery::MaybePartial).
     pub maybe_partial: u64,
     /// Part of `not_written`: rejected by the producer before the queue, because they are invalid,
+    /// because there is no connection and `wait_for_connection` says not to wait for one,
     /// because nsqd denied their topic a moment ago, or because the producer is draining.
     pub rejected: u64,
     /// Part of `not_written`: rejected because the queue was full.

@@ -78,21 +78,17 @@ impl InFlight {
 
     /// The start of all messages that are started now.
     pub(super) fn start_at(&mut self, window: Window, now: Instant) -> Start {
+        let first = *self.first_start.get_or_insert(now);
         Start {
             window,
-            nanos: self.nanos_at(now),
+            nanos: nanos_between(first, now),
         }
     }
 
     /// How long ago messages were started.
-    pub(super) fn time_since(&mut self, start: Start, now: Instant) -> Duration {
-        Duration::from_nanos(self.nanos_at(now).saturating_sub(start.nanos))
-    }
-
-    fn nanos_at(&mut self, now: Instant) -> u64 {
-        let first = *self.first_start.get_or_insert(now);
-        let nanos = now.saturating_duration_since(first).as_nanos();
-        u64::try_from(nanos).unwrap_or(u64::MAX)
+    pub(super) fn time_since(&self, start: Start, now: Instant) -> Duration {
+        let nanos = nanos_between(self.first_start.unwrap_or(now), now);
+        Duration::from_nanos(nanos.saturating_sub(start.nanos))
     }
 
     /// Messages that no handler has.
@@ -535,6 +531,11 @@ impl InFlight {
         let slot = self.slots.get_mut(as_index(ticket.slot))?;
         slot.is_of(ticket).then_some(slot)
     }
+}
+
+fn nanos_between(first: Instant, now: Instant) -> u64 {
+    let nanos = now.saturating_duration_since(first).as_nanos();
+    u64::try_from(nanos).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -127,6 +127,12 @@ fn peer_that_violates_the_protocol_is_disconnected() {
             let stats = consumer_stats(&consumer).await;
             let error = stats.nsqds[0].last_error.as_ref().unwrap().to_string();
             assert!(error.contains(text), "{error} instead of {text}");
+            // Each message has one outcome, or a handler still has it.
+            let of = &stats.counters;
+            let written = of.finished + of.requeued + of.returned;
+            let outcomes = written + of.unwritten + of.expired + of.timed_out;
+            let held = stats.waiting + stats.with_handlers;
+            assert_eq!(outcomes + held as u64, of.received, "{stats:?}");
         });
     }
 }

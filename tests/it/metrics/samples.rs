@@ -43,7 +43,7 @@ fn samples_have_the_values_of_the_statistics() {
     assert_eq!(count(&producer, publishes, &["ok"]), 3);
     assert_eq!(count(&producer, publishes, &["not_written"]), 1);
     let rejected = "nsq_producer_rejected_total";
-    assert_eq!(count(&producer, rejected, &["invalid"]), 1);
+    assert_eq!(count(&producer, rejected, &["before_queue"]), 1);
     let by_topic = "nsq_producer_topic_publishes_total";
     assert_eq!(count(&producer, by_topic, &["one", "ok"]), 2);
     assert_eq!(count(&producer, by_topic, &["(others)", "ok"]), 1);
@@ -108,38 +108,55 @@ fn known() -> BTreeMap<String, BTreeSet<&'static str>> {
             for part in ["_bucket", "_sum", "_count"] {
                 known.insert(format!("{}{part}", sample.name), labels.clone());
             }
+        } else {
+            known.insert(sample.name.to_owned(), labels);
         }
-        known.insert(sample.name.to_owned(), labels);
     }
     known
 }
 
-#[test]
-fn dashboard_uses_only_metrics_and_labels_of_the_samples() {
-    let dashboard = include_str!("../../../examples/metrics_endpoint/grafana.json");
-    let dashboard: Json = serde_json::from_str(dashboard).unwrap();
-    let known = known();
+/// Asserts that a query has known metrics and labels only, and returns its metrics.
+#[track_caller]
+fn check(query: &str, known: &BTreeMap<String, BTreeSet<&'static str>>) -> BTreeSet<String> {
     let name = Regex::new(r"\bnsq_[a-z_]+").unwrap();
     let label = Regex::new(r#"(\w+)=~?"|\{\{(\w+)\}\}|by \(([\w, ]+)\)"#).unwrap();
-    let mut used = BTreeSet::new();
-    let targets = dashboard["panels"].as_array().unwrap().iter();
-    let targets = targets.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
-    for target in targets {
-        let query = target["expr"].as_str().unwrap();
-        let names: Vec<_> = name.find_iter(query).map(|it| it.as_str()).collect();
-        assert!(!names.is_empty(), "{query}");
-        for name in names {
-            let labels = known.get(name).unwrap_or_else(|| panic!("{name}: {query}"));
-            let text = format!("{query} {}", target["legendFormat"].as_str().unwrap());
-            for found in label.captures_iter(&text) {
-                let found = (1..=3).find_map(|group| found.get(group)).unwrap();
-                for label in found.as_str().split(", ") {
-                    let is_known = labels.contains(label) || OF_PROMETHEUS.contains(&label);
-                    assert!(is_known, "{label}: {text}");
-                }
+    let names: BTreeSet<_> = name
+        .find_iter(query)
+        .map(|it| it.as_str().to_owned())
+        .collect();
+    assert!(!names.is_empty(), "{query}");
+    for name in &names {
+        let labels = known.get(name).unwrap_or_else(|| panic!("{name}: {query}"));
+        for found in label.captures_iter(query) {
+            let found = (1..=3).find_map(|group| found.get(group)).unwrap();
+            for label in found.as_str().split(", ") {
+                let is_known = labels.contains(label) || OF_PROMETHEUS.contains(&label);
+                assert!(is_known, "{label}: {query}");
             }
-            used.insert(name.to_owned());
         }
     }
+    names
+}
+
+#[test]
+fn queries_use_only_metrics_and_labels_of_the_samples() {
+    let known = known();
+    let dashboard = include_str!("../../../examples/metrics_endpoint/grafana.json");
+    let dashboard: Json = serde_json::from_str(dashboard).unwrap();
+    let targets = dashboard["panels"].as_array().unwrap().iter();
+    let targets = targets.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    let mut used = BTreeSet::new();
+    for target in targets {
+        let parts = [&target["expr"], &target["legendFormat"]];
+        let query = parts.map(|part| part.as_str().unwrap()).join(" ");
+        used.extend(check(&query, &known));
+    }
     assert!(used.len() > 20, "{used:?}");
+    let page = include_str!("../../../docs/metrics.md");
+    let (_, alerts) = page.split_once("## What to be alerted of").unwrap();
+    let (alerts, _) = alerts.split_once("\n## ").unwrap();
+    let alerts = alerts.lines().filter_map(|line| line.strip_prefix("| `"));
+    let queries = alerts.flat_map(|line| line.split('`').filter(|it| it.contains("nsq_")));
+    let used: BTreeSet<_> = queries.flat_map(|query| check(query, &known)).collect();
+    assert!(used.len() > 8, "{used:?}");
 }

@@ -137,6 +137,7 @@ fn removed_member_gives_back_what_is_not_in_flight() {
             second.await.unwrap();
             let members = pool_members(&pool).await;
             assert_eq!(members[0].state, MemberState::Leaving);
+            assert_eq!(pool_stats(&pool).await.members[0].moves.removed, 1);
             let third = publish(&pool, "3");
             b.confirm("3").await;
             third.await.unwrap();

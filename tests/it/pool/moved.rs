@@ -20,7 +20,7 @@ use crate::{
 #[test]
 fn queued_publish_moves_when_its_connection_is_lost() {
     in_virtual_time(async |mut network: Network| {
-        let window = |config| primary(config).publish_window(1);
+        let window = |config| primary(config).publish_window(1).topic_stats(1);
         let (pool, [mut a, mut b]) = network.start_pool(window).await;
         let [first, second, third] = publish_each(&pool, ["1", "2", "3"]);
         a.expect_pub("t", "1").await;
@@ -35,6 +35,11 @@ fn queued_publish_moves_when_its_connection_is_lost() {
         let moves = stats.members.iter().map(|it| (it.moved_to, it.moved_from));
         assert_eq!(moves.collect::<Vec<_>>(), [(3, 2), (2, 0)]);
         assert_eq!(stats.members[0].moves.disconnected, 2);
+        let [topic] = &stats.topics[..] else {
+            panic!("{:?}", stats.topics);
+        };
+        assert_eq!((topic.ok, topic.maybe_written), (2, 1));
+        assert!(stats.members.iter().all(|it| it.producer.topics.is_empty()));
     });
 }
 
@@ -125,6 +130,7 @@ fn rejection_because_of_the_server_moves_what_it_concerns() {
                 _ => None,
             });
             assert_eq!(moved, Some(("a:1".into(), 3, MoveReason::Rejected)));
+            assert_eq!(pool_stats(&pool).await.members[0].moves.rejected, 3);
         });
     }
 }

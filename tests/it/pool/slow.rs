@@ -197,6 +197,8 @@ fn slow_members_publish_in_flight_counts_when_it_is_answered() {
         first.await.unwrap();
         let stats = pool_stats(&pool).await;
         assert_eq!((stats.ok, stats.moved), (2, 1));
+        let slow = stats.members.iter().map(|it| it.moves.slow);
+        assert_eq!(slow.sum::<u64>(), 1);
     });
 }
 

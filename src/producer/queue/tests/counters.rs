@@ -99,13 +99,16 @@ fn results_are_counted_by_topic_up_to_the_limit() {
     // The lost connection may have executed the others.
     let written = bench.sent;
     bench.lose(written);
+    // It expires in the queue.
+    bench.publish_within("a", SECOND);
+    bench.wait(SECOND);
     let stats = bench.queue().capacity().topic_stats();
     let counts = stats.iter().map(|it| {
         let topic = it.topic.as_ref().map_or("others", AsRef::as_ref);
-        (topic, it.ok, it.maybe_written)
+        (topic, it.ok, it.not_written, it.maybe_written)
     });
     assert_eq!(
         counts.collect::<Vec<_>>(),
-        [("a", 1, 0), ("b", 1, 1), ("others", 1, 1)]
+        [("a", 1, 1, 0), ("b", 1, 0, 1), ("others", 1, 0, 1)]
     );
 }
