@@ -232,6 +232,7 @@ pub mod guide {
     #[doc = "[tuning]: crate::guide::tuning#windows-and-memory"]
     #[doc = include_str!("../docs/several-nsqds.md")]
     pub mod several_nsqds {}
+    #[doc = "[metrics]: crate::guide::metrics"]
     #[doc = include_str!("../docs/consuming.md")]
     pub mod consuming {}
     #[doc = include_str!("../docs/actix-web.md")]
@@ -241,6 +242,7 @@ pub mod guide {
     pub mod options {}
     #[doc = "[options]: crate::guide::options"]
     #[doc = "[several]: crate::guide::several_nsqds"]
+    #[doc = "[metrics]: crate::guide::metrics"]
     #[doc = include_str!("../docs/tuning.md")]
     pub mod tuning {}
     #[doc = "[arbiters]: crate::guide::tuning#arbiters"]
