@@ -73,7 +73,7 @@ impl ConsumerConfig {
 
     /// Starts with the default of every option for the nsqd at `address`, which is written as for
     /// [`ProducerConfig::builder`](crate::ProducerConfig::builder).
-    /// [`addresses`](ConsumerConfigBuilder::addresses) sets several.
+    /// [`nsqds`](Self::nsqds) takes several.
     pub fn builder(address: impl Into<String>) -> ConsumerConfigBuilder {
         ConsumerConfigBuilder {
             addresses: vec![address.into()],
@@ -84,6 +84,19 @@ impl ConsumerConfig {
             lookup: LookupSettings::default(),
             problem: None,
         }
+    }
+
+    /// Starts with the default of every option for these nsqds, written as for
+    /// [`builder`](Self::builder). All are connected to.
+    ///
+    /// ```
+    /// use actix_nsq::ConsumerConfig;
+    ///
+    /// let config = ConsumerConfig::nsqds(["nsqd-1:4150", "nsqd-2:4150"]).build()?;
+    /// # Ok::<_, actix_nsq::ConfigError>(())
+    /// ```
+    pub fn nsqds(addresses: impl IntoIterator<Item = impl Into<String>>) -> ConsumerConfigBuilder {
+        Self::builder("").addresses(addresses)
     }
 
     /// Starts with the default of every option for the nsqds that these nsqlookupds know, written

@@ -96,7 +96,7 @@ macro_rules! lookup_methods {
             /// [`addresses`](Self::addresses).
             ///
             /// Each is `host:port`, usually with port 4161, or `http(s)://host:port[/path][?query]`;
-            /// see [`LookupConfig`](crate::LookupConfig).
+            /// see `LookupConfig`.
             ///
             /// **An attacker in control of an nsqlookupd, or of the network to one without `https`,
             /// chooses the servers that are connected to.** If nsqd requires AUTH, use TLS, or

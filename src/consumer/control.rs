@@ -42,8 +42,7 @@ pub struct AddNsqd(pub String);
 /// case, and IP addresses by their value.
 ///
 /// An nsqd that an nsqlookupd names is not connected to again as long as one names it, until
-/// [`AddNsqd`]. To exclude it for longer, use
-/// [`node_filter`](crate::ConsumerConfigBuilder::node_filter).
+/// [`AddNsqd`]. To exclude it for longer, use `node_filter` of the configuration.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "bool")]
 pub struct RemoveNsqd(pub String);

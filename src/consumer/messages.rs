@@ -477,7 +477,7 @@ impl Messages {
             return message.settle(Err::<(), _>(error));
         };
         let reason = DeadLetterReason::InvalidJson(error);
-        to.do_send(DeadLetter { message, reason });
+        to.send(DeadLetter { message, reason });
     }
 
     /// A message has exceeded `max_attempts`.
@@ -485,7 +485,7 @@ impl Messages {
         self.counters.dead_letters += 1;
         if let Some(to) = &self.rules.dead_letters {
             let reason = DeadLetterReason::TooManyAttempts;
-            return to.do_send(DeadLetter { message, reason });
+            return to.send(DeadLetter { message, reason });
         }
         message.end();
         let Some(answered) = self.in_flight.answer(message.ticket(), true, now) else {

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use actix::Recipient;
-
 use super::{
     backoff::{BackoffOptions, BackoffStrategy},
     flow::FlowOptions,
-    subscription::{DeadLetter, Subscription},
+    subscription::{DeadLetters, Subscription},
 };
 use crate::config::{self, ConsumerConfig};
 
@@ -21,7 +19,7 @@ pub(super) struct Rules {
     pub(super) default_requeue_delay: Duration,
     pub(super) max_requeue_delay: Duration,
     pub(super) backoff_on_expired: bool,
-    pub(super) dead_letters: Option<Recipient<DeadLetter>>,
+    pub(super) dead_letters: Option<DeadLetters>,
 }
 
 impl Rules {
@@ -33,7 +31,7 @@ impl Rules {
             default_requeue_delay: config.default_requeue_delay(),
             max_requeue_delay: config.max_requeue_delay(),
             backoff_on_expired: config.backoff_on_expired(),
-            dead_letters: subscription.dead_letter_recipient().cloned(),
+            dead_letters: subscription.dead_letter_receiver().cloned(),
         }
     }
 }

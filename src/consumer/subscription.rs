@@ -1,8 +1,13 @@
 //! What a consumer subscribes to, and messages that its handler cannot have.
 
-use std::fmt;
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use actix::{Message, Recipient};
+use log::error;
 
 use super::incoming::IncomingMessage;
 use crate::protocol::{Channel, NameError, Topic};
@@ -20,7 +25,7 @@ use crate::protocol::{Channel, NameError, Topic};
 pub struct Subscription {
     topic: Topic,
     channel: Channel,
-    dead_letters: Option<Recipient<DeadLetter>>,
+    dead_letters: Option<DeadLetters>,
 }
 
 impl Subscription {
@@ -46,7 +51,25 @@ impl Subscription {
     /// read. Its answer decides what becomes of them. If its actor has stopped, they are requeued
     /// as failures, which pause the consumer.
     pub fn dead_letters(mut self, to: Recipient<DeadLetter>) -> Self {
-        self.dead_letters = Some(to);
+        self.dead_letters = Some(DeadLetters::Recipient(to));
+        self
+    }
+
+    /// The same with a function, which must not block: it runs on the consumer's arbiter. If it
+    /// panics, the message is requeued.
+    ///
+    /// ```
+    /// use actix_nsq::Subscription;
+    ///
+    /// let subscription = Subscription::new("orders", "billing")?.dead_letters_fn(|letter| {
+    ///     eprintln!("discarded, {}: {:?}", letter.reason, letter.message.body());
+    ///     // An error means that it comes again.
+    ///     let _ = letter.message.finish();
+    /// });
+    /// # Ok::<_, actix_nsq::NameError>(())
+    /// ```
+    pub fn dead_letters_fn(mut self, to: impl Fn(DeadLetter) + Send + Sync + 'static) -> Self {
+        self.dead_letters = Some(DeadLetters::Function(Arc::new(to)));
         self
     }
 
@@ -62,8 +85,38 @@ impl Subscription {
         &self.channel
     }
 
-    pub(super) fn dead_letter_recipient(&self) -> Option<&Recipient<DeadLetter>> {
+    pub(super) fn dead_letter_receiver(&self) -> Option<&DeadLetters> {
         self.dead_letters.as_ref()
+    }
+}
+
+/// Who gets dead letters.
+#[derive(Clone)]
+pub(super) enum DeadLetters {
+    Recipient(Recipient<DeadLetter>),
+    Function(Arc<dyn Fn(DeadLetter) + Send + Sync>),
+}
+
+impl DeadLetters {
+    pub(super) fn send(&self, letter: DeadLetter) {
+        match self {
+            Self::Recipient(to) => to.do_send(letter),
+            // A panic of the application's function must not end the consumer.
+            Self::Function(to) => {
+                if catch_unwind(AssertUnwindSafe(|| to(letter))).is_err() {
+                    error!("the function for dead letters panicked: the message is requeued");
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for DeadLetters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Recipient(_) => "Recipient",
+            Self::Function(_) => "Function",
+        })
     }
 }
 

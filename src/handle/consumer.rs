@@ -67,6 +67,37 @@ impl ConsumerHandle {
         (Self { consumer }, messages)
     }
 
+    /// Starts a consumer on the current arbiter, with a handler instead of a stream.
+    ///
+    /// ```no_run
+    /// # use actix_nsq::{
+    /// #     ConsumerConfig, ConsumerHandle, IncomingMessage, MessageHandler, Subscription,
+    /// # };
+    /// # fn example(config: ConsumerConfig, subscription: Subscription) {
+    /// async fn handle(message: IncomingMessage) -> Result<(), std::str::Utf8Error> {
+    ///     println!("{}", std::str::from_utf8(message.body())?);
+    ///     Ok(())
+    /// }
+    ///
+    /// let handler = MessageHandler::from_fn(handle);
+    /// let consumer = ConsumerHandle::start_with(config, subscription, handler);
+    /// # drop(consumer);
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As for [`start`](Self::start).
+    #[track_caller]
+    pub fn start_with(
+        config: ConsumerConfig,
+        subscription: Subscription,
+        handler: MessageHandler,
+    ) -> Self {
+        let consumer = Consumer::start(config, subscription, handler);
+        Self { consumer }
+    }
+
     /// Starts a consumer on `arbiter`, together with its connections; see
     /// [`Consumer::start_in_arbiter`].
     pub fn start_in_arbiter(

@@ -19,9 +19,16 @@ impl Readiness {
         Self { up, of }
     }
 
-    /// Returns whether every connection is up.
-    pub fn is_ready(&self) -> bool {
-        self.up == self.of
+    /// Returns whether a connection is up: something can be published or consumed.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.up > 0
+    }
+
+    /// Returns whether every connection that is wanted is up, and there is one.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.is_up() && self.up == self.of
     }
 }
 

@@ -1,8 +1,8 @@
 //! Messages that their handlers cannot have.
 
 use actix_nsq::{
-    Consumer, ConsumerConfigBuilder, ConsumerEvent, DeadLetter, DeadLetterReason, IncomingMessage,
-    MessageHandler, Requeue, SubscribeEvents,
+    Consumer, ConsumerConfigBuilder, ConsumerEvent, ConsumerHandle, DeadLetter, DeadLetterReason,
+    IncomingMessage, MessageHandler, Requeue, SubscribeEvents,
 };
 
 use crate::harness::{Network, Recorder, consumer_stats, in_virtual_time, s, subscription};
@@ -36,6 +36,25 @@ fn dead_letter_goes_to_its_recipient_whose_answer_decides() {
         nsqd.expect_req(1, 0).await;
         let counters = consumer_stats(&consumer).await.counters;
         assert_eq!((counters.dead_letters, counters.finished), (2, 1));
+    });
+}
+
+/// consumer contract: 6
+#[test]
+fn dead_letter_goes_to_a_function_whose_panic_requeues_it() {
+    in_virtual_time(async |mut network: Network| {
+        let config = network.consumer_config().max_in_flight(10).max_attempts(1);
+        let config = config.max_backoff_duration(s(0));
+        let subscription = subscription().dead_letters_fn(|letter| {
+            assert!(letter.message.attempts() < 3);
+            letter.message.finish().unwrap();
+        });
+        let (_consumer, _messages) = ConsumerHandle::start(config.build().unwrap(), subscription);
+        let mut nsqd = network.subscribed(10).await;
+        nsqd.deliver_again(1, 2).await;
+        nsqd.expect_fin(1).await;
+        nsqd.deliver_again(2, 3).await;
+        nsqd.expect_req(2, 270_000).await;
     });
 }
 

@@ -83,7 +83,7 @@ async fn thread_of_a_producer_ends_with_its_last_handle() {
     let nsq = ProducerHandle::start_in_thread(config(&nsqd)).unwrap();
     nsq.wait_connected(Duration::from_secs(10)).await.unwrap();
     let readiness = nsq.state().await;
-    assert!(readiness.is_ready() && (readiness.up, readiness.of) == (1, 1));
+    assert!(readiness.is_complete() && (readiness.up, readiness.of) == (1, 1));
     let clone = nsq.clone();
     drop(nsq);
     clone.publish("orders", "an order").await.unwrap();
