@@ -10,10 +10,17 @@ use std::{
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use super::order::{Item, Order, OrderResult};
+use super::{
+    order::{Item, Order, OrderResult},
+    pipeline::{MSG_TIMEOUT, PUBLISH_TIMEOUT},
+};
 
 /// Maximum number of orders without a result, so that memory is bounded.
-const MAX_OPEN: usize = 100_000;
+pub(crate) const MAX_OPEN: usize = 100_000;
+
+/// Age at which an order without a response and without a delivery is assumed not to be stored: the
+/// longest time until its publish ends, and then until nsqd delivers it.
+pub(crate) const ABANDONED_AFTER: Duration = PUBLISH_TIMEOUT.saturating_add(MSG_TIMEOUT);
 
 /// Number of latencies of which percentiles are computed: enough for a p99.
 const MAX_LATENCIES: usize = 1_000;
@@ -38,13 +45,15 @@ struct State {
     counts: Counts,
     latencies: VecDeque<Duration>,
     latest: VecDeque<Latest>,
-    /// Time of the last delivery.
-    last_delivery: Instant,
+    /// Time of the last publish or delivery, also of messages of other processes.
+    quiet_since: Instant,
 }
 
 #[derive(Debug)]
 struct Open {
     since: Instant,
+    /// Its publish has no outcome yet.
+    has_request: bool,
     /// nsqd has it.
     is_published: bool,
     progress: Progress,
@@ -70,7 +79,7 @@ pub(crate) struct Counts {
     pub(crate) results: u64,
     /// Deliveries of orders after the first one.
     pub(crate) retried: u64,
-    /// Orders that nsqd has not stored: the client was told to retry.
+    /// Requests that failed and whose order nsqd has not stored.
     pub(crate) rejected: u64,
     /// Deliveries of an order or a result that was complete before.
     pub(crate) duplicates: u64,
@@ -113,7 +122,7 @@ impl Ledger {
                 counts: Counts::default(),
                 latencies: VecDeque::new(),
                 latest: VecDeque::new(),
-                last_delivery: Instant::now(),
+                quiet_since: Instant::now(),
             }),
             completed: Notify::new(),
         }
@@ -123,9 +132,15 @@ impl Ledger {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins an order. Returns `None` if too many orders have no result yet.
+    /// Begins an order. Returns `None` if too many orders have no result yet. Orders that are
+    /// probably not stored do not count: their client disconnected, or their outcome was ambiguous.
     pub(crate) fn begin(self: &Arc<Self>, item: Item) -> Option<Request> {
         let mut state = self.state();
+        if state.open.len() >= MAX_OPEN {
+            // If nsqd does deliver one of them later, it is not handled: no client was told that
+            // it is stored.
+            state.open.retain(|_, open| !open.is_abandoned());
+        }
         if state.open.len() >= MAX_OPEN {
             return None;
         }
@@ -133,6 +148,7 @@ impl Ledger {
         let id = state.last_id;
         let open = Open {
             since: Instant::now(),
+            has_request: true,
             is_published: false,
             progress: Progress::Waiting,
         };
@@ -148,11 +164,12 @@ impl Ledger {
 
     /// A delivered order is about to be handled.
     pub(crate) fn claim(&self, order: &Order, attempts: u16) -> Claim {
+        let mut state = self.state();
+        // A backlog of an earlier process delays the orders of this one.
+        state.quiet_since = Instant::now();
         if order.run != self.run {
             return Claim::Handle;
         }
-        let mut state = self.state();
-        state.last_delivery = Instant::now();
         state.counts.retried += u64::from(attempts > 1);
         // The order may be delivered before nsqd's OK has reached the request.
         state.published(order.id);
@@ -194,11 +211,11 @@ impl Ledger {
     /// A result was delivered.
     pub(crate) fn complete(&self, result: OrderResult) {
         let OrderResult { order, attempts } = result;
+        let mut state = self.state();
+        state.quiet_since = Instant::now();
         if order.run != self.run {
             return;
         }
-        let mut state = self.state();
-        state.last_delivery = Instant::now();
         let Some(open) = state.open.remove(&order.id) else {
             state.counts.duplicates += 1;
             return;
@@ -240,14 +257,26 @@ impl Ledger {
         }
     }
 
-    /// Time since the last delivery.
+    /// Time since the last publish or delivery.
     pub(crate) fn quiet_for(&self) -> Duration {
-        self.state().last_delivery.elapsed()
+        self.state().quiet_since.elapsed()
     }
 
-    /// Begins the time of [`quiet_for`](Self::quiet_for) again: nothing can be delivered now.
-    pub(crate) fn interrupted(&self) {
-        self.state().last_delivery = Instant::now();
+    /// Begins the time of [`quiet_for`](Self::quiet_for) again: nothing can be delivered now, or
+    /// something else was delivered.
+    pub(crate) fn restart_quiet_time(&self) {
+        self.state().quiet_since = Instant::now();
+    }
+
+    /// Makes everything older, as if this time had passed.
+    #[cfg(test)]
+    pub(crate) fn pass(&self, time: Duration) {
+        let mut state = self.state();
+        let earlier = |instant: Instant| instant.checked_sub(time).unwrap_or(instant);
+        state.quiet_since = earlier(state.quiet_since);
+        for open in state.open.values_mut() {
+            open.since = earlier(open.since);
+        }
     }
 
     /// Waits until every published order has its result. Returns false after the timeout.
@@ -273,7 +302,14 @@ impl State {
             && !std::mem::replace(&mut open.is_published, true)
         {
             self.counts.published += 1;
+            self.quiet_since = Instant::now();
         }
+    }
+}
+
+impl Open {
+    fn is_abandoned(&self) -> bool {
+        !self.has_request && !self.is_published && self.since.elapsed() > ABANDONED_AFTER
     }
 }
 
@@ -306,7 +342,11 @@ impl Request {
 
 impl Drop for Request {
     fn drop(&mut self) {
-        self.ledger.state().counts.requests -= 1;
+        let mut state = self.ledger.state();
+        state.counts.requests -= 1;
+        if let Some(open) = state.open.get_mut(&self.order.id) {
+            open.has_request = false;
+        }
     }
 }
 

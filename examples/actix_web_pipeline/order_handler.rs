@@ -54,6 +54,7 @@ impl Handler<IncomingMessage> for OrderHandler {
                 Err(error) => {
                     // An application keeps it: see "Messages that fail always" in the guide.
                     eprintln!("discarded a message that is no order: {error}");
+                    ledger.restart_quiet_time();
                     message.settle(Ok::<_, Failure>(()));
                     return;
                 }

@@ -87,12 +87,18 @@ impl Pipeline {
         let orders = Consumer::start(config.clone(), subscription, order_handler);
 
         let completed = Arc::clone(&ledger);
-        let collect = move |result: OrderResult, _| {
-            completed.complete(result);
+        let collect = move |message: IncomingMessage| {
+            match message.json::<OrderResult>() {
+                Ok(result) => completed.complete(result),
+                Err(error) => {
+                    eprintln!("discarded a message that is no result: {error}");
+                    completed.restart_quiet_time();
+                }
+            }
             std::future::ready(Ok::<_, std::convert::Infallible>(()))
         };
         let subscription = Subscription::new(RESULTS.0, RESULTS.1)?;
-        let results = Consumer::start(config, subscription, MessageHandler::json(collect));
+        let results = Consumer::start(config, subscription, MessageHandler::from_fn(collect));
 
         Ok(Self {
             broker,

@@ -25,9 +25,12 @@ const FIRST_EVENT: Bytes = Bytes::from_static(b": the events follow\n\n");
 /// Number of results on the page.
 const SHOWN_RESULTS: usize = 5;
 
-/// After this time without a delivery a connected real nsqd holds no order of this process: above
-/// the longest time until nsqd delivers a message again.
-const QUIET: Duration = MSG_TIMEOUT.saturating_add(RETRY_DELAY.saturating_mul(4));
+/// After this time without a publish or a delivery a connected real nsqd holds no order of this
+/// process: above the longest time until nsqd delivers a message again.
+///
+/// A limit: the pipeline cannot see that a channel is paused, for example with nsqadmin. After this
+/// time its orders count as lost until they are delivered.
+pub(crate) const QUIET: Duration = MSG_TIMEOUT.saturating_add(RETRY_DELAY.saturating_mul(4));
 
 /// The state of the pipeline at one moment.
 #[derive(Debug, Serialize)]
@@ -153,7 +156,7 @@ impl Sampler {
             Connection::of_consumer("Result consumer", results),
         ];
         if connections.iter().any(|connection| !connection.is_up) {
-            ledger.interrupted();
+            ledger.restart_quiet_time();
         }
         let missing = published.saturating_sub(counts.results);
         let lost = match held {

@@ -6,7 +6,7 @@ mod page;
 
 use std::time::Duration;
 
-use actix_nsq::embedded::EmbeddedNsqd;
+use actix_nsq::{PublishExt, embedded::EmbeddedNsqd};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -14,8 +14,9 @@ use tokio::time::timeout;
 use self::client::{PATIENCE, Stream, get, post, until};
 use super::{
     broker::Broker,
-    order::{Item, ORDERS},
+    order::{Item, ORDERS, RESULTS},
     service::Service,
+    snapshot::QUIET,
 };
 
 const WORK: Duration = Duration::from_millis(20);
@@ -138,6 +139,37 @@ async fn order_that_nsqd_does_not_hold_any_more_is_lost() {
     let expected = [("/in_flight", json!(3)), ("/lost", json!(0))];
     until_stats(&service, &expected).await;
     assert!(nsqd.empty_channel(ORDERS.0, ORDERS.1));
+    let expected = [("/in_flight", json!(0)), ("/lost", json!(3))];
+    until_stats(&service, &expected).await;
+}
+
+/// A real nsqd cannot be asked what it holds. An external embedded one is not asked.
+#[actix::test]
+async fn order_without_a_delivery_for_the_quiet_time_is_lost() {
+    let nsqd = EmbeddedNsqd::start().unwrap();
+    let broker = Broker::external(nsqd.address().to_string());
+    let service = Service::start("127.0.0.1:0", broker, WORK).unwrap();
+    until_connected(&service).await;
+    for (topic, body) in [(ORDERS.0, "no order"), (RESULTS.0, "no result")] {
+        let producer = &service.pipeline().producer;
+        producer.publish(topic, body).await.unwrap();
+        until("nsqd holds no such message", async || {
+            let topic = nsqd.topic(topic)?;
+            let mut channels = topic.channels.iter();
+            let is_empty = channels.all(|channel| {
+                channel.depth + channel.in_flight_count + channel.deferred_count == 0
+            });
+            (topic.depth == 0 && is_empty).then_some(())
+        })
+        .await;
+    }
+
+    assert!(nsqd.pause_channel(ORDERS.0, ORDERS.1));
+    publish(&service, 3).await;
+    let expected = [("/in_flight", json!(3)), ("/lost", json!(0))];
+    until_stats(&service, &expected).await;
+    assert!(nsqd.empty_channel(ORDERS.0, ORDERS.1));
+    service.pipeline().ledger.pass(QUIET);
     let expected = [("/in_flight", json!(0)), ("/lost", json!(3))];
     until_stats(&service, &expected).await;
 }
