@@ -1,10 +1,14 @@
 //! The HTTP interface: orders, results, the page and its events, and the button that kills nsqd.
 
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+};
 
-use actix_nsq::{Delivery, ErrorKind, Publish, PublishError, bytes::Bytes};
+use actix_nsq::{Delivery, Publish, PublishError, bytes::Bytes};
 use actix_web::{
-    HttpResponse, ResponseError,
+    FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError,
+    dev::Payload,
     http::{StatusCode, header},
     web,
 };
@@ -63,6 +67,7 @@ async fn stats(sampler: web::Data<Sampler>) -> HttpResponse {
 
 /// Answers when nsqd has stored the order. 503: it has not, and the client may retry.
 async fn order(
+    _: JsonRequest,
     item: web::Json<Item>,
     pipeline: web::Data<Pipeline>,
 ) -> Result<HttpResponse, OrderFailed> {
@@ -71,9 +76,14 @@ async fn order(
         return Err(OrderFailed::Invalid(problem));
     }
     let request = pipeline.ledger.begin(item).ok_or(OrderFailed::TooMany)?;
-    let publish = Publish::json(ORDERS.0, request.order())?;
-    let result = pipeline.producer.send(publish).await;
-    match result.unwrap_or_else(|error| Err(error.into())) {
+    let result = match Publish::json(ORDERS.0, request.order()) {
+        Ok(publish) => {
+            let result = pipeline.producer.send(publish).await;
+            result.unwrap_or_else(|error| Err(error.into()))
+        }
+        Err(error) => Err(error),
+    };
+    match result {
         Ok(()) => {
             let id = request.order().id;
             request.published();
@@ -92,15 +102,49 @@ async fn results(pipeline: web::Data<Pipeline>) -> HttpResponse {
     HttpResponse::Ok().json(pipeline.ledger.latest(RESULTS))
 }
 
-async fn kill(pipeline: web::Data<Pipeline>) -> Result<HttpResponse, KillError> {
+async fn kill(_: JsonRequest, pipeline: web::Data<Pipeline>) -> Result<HttpResponse, KillError> {
     pipeline.broker.kill()?;
     Ok(HttpResponse::Accepted().json(json!({ "nsqd": "killed" })))
 }
 
-/// An order that is not known to be stored, as an HTTP response. The example `actix_web` maps every
-/// kind of failure; of those a valid order can have two.
+/// A request with `content-type: application/json`.
+///
+/// The server has no login, so it must not obey the page of another site. A browser sends a POST of
+/// such a page with one of three other types, or asks before by a preflight request, which this
+/// server does not allow.
+struct JsonRequest;
+
+impl FromRequest for JsonRequest {
+    type Error = NotJson;
+    type Future = Ready<Result<Self, NotJson>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let found = request.content_type();
+        ready(match found.eq_ignore_ascii_case("application/json") {
+            true => Ok(Self),
+            false => Err(NotJson(found.to_owned())),
+        })
+    }
+}
+
+/// A request has another content type.
 #[derive(Debug, thiserror::Error)]
-enum OrderFailed {
+#[error("content type {0:?} is not supported; set content-type: application/json")]
+struct NotJson(String);
+
+impl ResponseError for NotJson {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::UNSUPPORTED_MEDIA_TYPE
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::build(self.status_code()).json(json!({ "error": self.to_string() }))
+    }
+}
+
+/// An order that is not known to be stored, as an HTTP response.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OrderFailed {
     #[error("{0}")]
     Invalid(String),
     #[error("too many orders have no result yet; retry later")]
@@ -114,12 +158,9 @@ impl ResponseError for OrderFailed {
         match self {
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::TooMany => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Publish(error) => match (error.delivery(), error.kind()) {
-                (Delivery::NotWritten, _) => StatusCode::SERVICE_UNAVAILABLE,
-                // May be stored: never 503, after which clients and proxies retry.
-                (_, ErrorKind::Timeout) => StatusCode::GATEWAY_TIMEOUT,
-                _ => StatusCode::BAD_GATEWAY,
-            },
+            // 503 only if the request may be repeated: clients and proxies do so without asking.
+            Self::Publish(error) => StatusCode::from_u16(error.http_status())
+                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
 

@@ -12,6 +12,8 @@ use tokio::{
 /// Timeout for what normally takes milliseconds, on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
+const JSON: &str = "application/json; charset=utf-8";
+
 #[derive(Debug)]
 pub(super) struct Response {
     pub(super) status: u16,
@@ -36,19 +38,36 @@ impl Response {
 }
 
 pub(super) async fn get(address: SocketAddr, path: &str) -> Response {
-    exchange(address, "GET", path, "").await
+    exchange(address, "GET", path, Some(JSON), "").await
 }
 
 pub(super) async fn post(address: SocketAddr, path: &str, body: &Value) -> Response {
-    exchange(address, "POST", path, &body.to_string()).await
+    post_as(address, path, Some(JSON), body).await
 }
 
-async fn exchange(address: SocketAddr, method: &str, path: &str, body: &str) -> Response {
+pub(super) async fn post_as(
+    address: SocketAddr,
+    path: &str,
+    content_type: Option<&str>,
+    body: &Value,
+) -> Response {
+    exchange(address, "POST", path, content_type, &body.to_string()).await
+}
+
+async fn exchange(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    content_type: Option<&str>,
+    body: &str,
+) -> Response {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let length = body.len();
+    let content_type = content_type.map(|name| format!("Content-Type: {name}\r\n"));
+    let content_type = content_type.unwrap_or_default();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+         {content_type}Content-Length: {length}\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut response = String::new();

@@ -1,6 +1,7 @@
 //! The service as its clients see it, without a browser.
 
 mod client;
+mod http;
 mod ledger;
 mod page;
 
