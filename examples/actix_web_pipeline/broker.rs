@@ -49,7 +49,7 @@ pub(crate) struct BrokerInfo {
 pub(crate) enum KillError {
     #[error("nsqd at {0} does not run inside this process; stop it where it runs")]
     External(String),
-    #[error("nsqd is down already; it restarts within {DOWNTIME:?}")]
+    #[error("nsqd is down already; it is being restarted")]
     IsDown,
     #[error("no thread for the restart: {0}")]
     Thread(#[from] io::Error),

@@ -29,7 +29,7 @@ use std::{error::Error, io, time::Duration};
 
 use clap::Parser;
 
-use self::{broker::Broker, service::Service};
+use self::{broker::Broker, pipeline::MAX_WORK, service::Service};
 
 /// Takes orders by HTTP, handles them through NSQ, and shows the pipeline on a page.
 #[derive(Parser)]
@@ -40,9 +40,19 @@ struct Flags {
     /// nsqd; by default $NSQD_TCP_ADDRESS, else one inside this process
     #[arg(long)]
     nsqd_tcp_address: Option<String>,
-    /// Simulated time to handle an order
-    #[arg(long, default_value = "200ms", value_parser = humantime::parse_duration)]
+    /// Simulated time to handle an order, at most 1s
+    #[arg(long, default_value = "200ms", value_parser = parse_work)]
     work: Duration,
+}
+
+fn parse_work(text: &str) -> Result<Duration, String> {
+    let work = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if work > MAX_WORK {
+        return Err(format!(
+            "{work:?} exceeds {MAX_WORK:?}: nsqd would deliver orders again while they are handled"
+        ));
+    }
+    Ok(work)
 }
 
 #[actix::main]

@@ -21,19 +21,32 @@ use super::{
 /// wait.
 pub(crate) const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Time after which nsqd delivers an unanswered message again: above the work and the publish.
+/// Time after which nsqd delivers an unanswered message again.
 pub(crate) const MSG_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Orders that the actor handles at the same time.
-const CONCURRENCY: usize = 8;
+const CONCURRENCY: u32 = 8;
 
 /// Orders and results that a consumer may have unanswered.
-const MAX_IN_FLIGHT: usize = 20;
+const MAX_IN_FLIGHT: u32 = 20;
+
+/// Maximum simulated time to handle an order, so that no order is delivered again while it waits or
+/// is handled: the orders in flight are handled one group of [`CONCURRENCY`] after the other, and
+/// the last ones are published within [`PUBLISH_TIMEOUT`].
+pub(crate) const MAX_WORK: Duration = Duration::from_secs(1);
+
+const _: () = {
+    let groups = MAX_IN_FLIGHT.div_ceil(CONCURRENCY);
+    let longest = MAX_WORK
+        .saturating_mul(groups)
+        .saturating_add(PUBLISH_TIMEOUT);
+    assert!(longest.as_millis() < MSG_TIMEOUT.as_millis());
+};
 
 /// Maximum delay before reconnecting: a restart is noticed soon.
 const MAX_RECONNECT_BACKOFF: Duration = Duration::from_secs(1);
 
-/// Time for a consumer's handlers to end: above [`PUBLISH_TIMEOUT`].
+/// Time for a consumer's handlers to end: above [`MAX_WORK`] and [`PUBLISH_TIMEOUT`] together.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// With an nsqd inside this process, time for all orders to get their results before it ends.
@@ -71,8 +84,8 @@ impl Pipeline {
             .build()?;
         let producer = Producer::start(config);
         let config = ConsumerConfig::builder(broker.address())
-            .max_in_flight(MAX_IN_FLIGHT)
-            .concurrency(CONCURRENCY)
+            .max_in_flight(MAX_IN_FLIGHT as usize)
+            .concurrency(CONCURRENCY as usize)
             .msg_timeout(MSG_TIMEOUT)
             .max_reconnect_backoff(MAX_RECONNECT_BACKOFF)
             .build()?;

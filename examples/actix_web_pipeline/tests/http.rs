@@ -1,11 +1,12 @@
-//! Requests and responses of the HTTP interface.
+//! Requests and responses of the HTTP interface, and the flags.
 
 use actix_nsq::{Delivery, ErrorKind, protocol::ErrorCode, testing};
 use actix_web::{ResponseError, http::header};
+use clap::Parser;
 use serde_json::json;
 
 use super::{client::post_as, start, stats};
-use crate::http::OrderFailed;
+use crate::{Flags, http::OrderFailed, pipeline::MAX_WORK};
 
 /// Pages of other sites can send these types without a preflight request.
 #[actix::test]
@@ -57,5 +58,21 @@ fn failed_publish_has_its_http_status() {
         let found = response.headers().get(header::RETRY_AFTER);
         let found = found.map(|value| value.to_str().unwrap());
         assert_eq!(found, retry_after, "{what}");
+    }
+}
+
+#[test]
+fn work_above_its_maximum_is_an_error() {
+    let parse = |work| Flags::try_parse_from(["actix_web_pipeline", "--work", work]);
+    assert_eq!(parse("1s").unwrap().work, MAX_WORK);
+    for (work, expected) in [
+        (
+            "1001ms",
+            "1.001s exceeds 1s: nsqd would deliver orders again",
+        ),
+        ("soon", "expected number at 0"),
+    ] {
+        let error = parse(work).err().unwrap().to_string();
+        assert!(error.contains(expected), "{error}");
     }
 }
