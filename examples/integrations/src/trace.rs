@@ -2,6 +2,7 @@
 
 use actix_nsq::{IncomingMessage, Publish, PublishError, PublishExt, Topic};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use tracing::{Instrument, Span, info_span};
 
 use crate::traceparent::Traceparent;
@@ -10,8 +11,8 @@ use crate::traceparent::Traceparent;
 /// Body of a message with trace context. NSQ has no headers.
 #[derive(Debug, Serialize, Deserialize)]
 struct Envelope<T> {
-    /// Text, so that a consumer ignores an invalid one instead of rejecting the message.
-    traceparent: Option<String>,
+    /// Any value, so that a consumer ignores an invalid one instead of rejecting the message.
+    traceparent: Option<Value>,
     payload: T,
 }
 
@@ -25,7 +26,7 @@ pub async fn publish<T: Serialize>(
     let context = parent.map_or_else(Traceparent::new_trace, Traceparent::child);
     let (trace_id, span_id) = (context.trace_id(), context.span_id());
     let span = info_span!("publish", %topic, trace_id, span_id);
-    let traceparent = Some(context.to_string());
+    let traceparent = Some(Value::String(context.to_string()));
     let publish = Publish::json(
         topic,
         &Envelope {
@@ -58,7 +59,8 @@ pub struct Traced<T> {
 }
 
 /// Reads a message and makes the span in which it is handled: below the one that published it, or
-/// in a new trace if its context is missing or invalid.
+/// in a new trace if its context is missing or invalid. A body that is no envelope is an error, at
+/// every delivery: store the message somewhere and finish it, instead of requeueing it.
 pub fn traced<T: DeserializeOwned>(
     message: &IncomingMessage,
 ) -> Result<Traced<T>, serde_json::Error> {
@@ -66,7 +68,8 @@ pub fn traced<T: DeserializeOwned>(
         traceparent,
         payload,
     } = message.json()?;
-    let parent = traceparent.and_then(|text: String| text.parse::<Traceparent>().ok());
+    let traceparent = traceparent.as_ref().and_then(Value::as_str);
+    let parent = traceparent.and_then(|text| text.parse::<Traceparent>().ok());
     let context = parent.map_or_else(Traceparent::new_trace, Traceparent::child);
     let parent_id = parent.map(Traceparent::span_id);
     let span = info_span!(

@@ -8,6 +8,7 @@
 
 use std::{
     io::{self, Write},
+    process::{Command, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -54,7 +55,28 @@ impl Output {
     }
 }
 
-/// The subscriber is that of the process, so there is one test.
+/// A message that is requeued indefinitely would keep the program running.
+#[test]
+fn program_moves_an_order_without_an_envelope() {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_trace"))
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let ended = wait::poll(wait::PATIENCE, || program.try_wait().unwrap());
+    if ended.is_none() {
+        program.kill().unwrap();
+    }
+    let output = program.wait_with_output().unwrap();
+    let output = String::from_utf8_lossy(&output.stdout);
+    assert!(ended.is_some_and(|status| status.success()), "{output}");
+    let moved = "order without an envelope, moved to dead_orders";
+    assert_eq!(output.matches(moved).count(), 1, "{output}");
+    assert_eq!(output.matches("order billed").count(), 2, "{output}");
+}
+
+/// The subscriber is that of the process, so no other test of this file has one.
 #[actix::test]
 async fn publish_handler_and_log_records_are_traced() {
     let output = Output::default();
@@ -101,14 +123,22 @@ async fn publish_handler_and_log_records_are_traced() {
     assert!(handled.contains(&parent), "{published}\n{handled}");
 
     // An invalid context begins a new trace; the message itself is valid.
-    for invalid in ["null", r#""00-0-0-0""#] {
-        let body = format!(r#"{{"traceparent":{invalid},"payload":"coffee"}}"#);
+    for invalid in [
+        "",
+        r#""traceparent":null,"#,
+        r#""traceparent":"00-0-0-0","#,
+        r#""traceparent":17,"#,
+        r#""traceparent":true,"#,
+        r#""traceparent":["00"],"#,
+        r#""traceparent":{"version":0},"#,
+    ] {
+        let body = format!(r#"{{{invalid}"payload":"coffee"}}"#);
         producer.publish(&ORDERS, body).await.unwrap();
         let message = tokio::time::timeout(TIMEOUT, messages.next())
             .await
             .unwrap()
             .unwrap();
-        let traced = trace::traced::<String>(&message).unwrap();
+        let traced = trace::traced::<String>(&message).expect(invalid);
         assert_eq!(traced.payload, "coffee");
         assert_ne!(traced.context.trace_id(), root.trace_id());
         message.finish().unwrap();

@@ -10,7 +10,7 @@ use std::{error::Error, time::Duration};
 use actix::Addr;
 use actix_nsq::{
     Consumer, ConsumerConfig, IncomingMessage, MessageHandler, Producer, ProducerConfig,
-    Subscription, Topic,
+    PublishExt, Subscription, Topic,
     consumer::{Drain, GetStats},
     embedded::EmbeddedNsqd,
 };
@@ -20,6 +20,7 @@ use tracing::Instrument;
 
 const ORDERS: Topic = Topic::from_static("orders");
 const INVOICES: Topic = Topic::from_static("invoices");
+const DEAD_ORDERS: Topic = Topic::from_static("dead_orders");
 
 #[actix::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -43,7 +44,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for item in ["apple pie", "espresso"] {
         trace::publish(&producer, &ORDERS, item, None).await?;
     }
-    while consumer.send(GetStats).await?.counters.finished < 2 {
+    // From a program that knows no envelopes.
+    producer.publish(&ORDERS, "lemonade").await?;
+    while consumer.send(GetStats).await?.counters.finished < 3 {
         sleep(Duration::from_millis(10)).await;
     }
     consumer.send(Drain::new(Duration::from_secs(5))).await?;
@@ -52,11 +55,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 // begin handler
 async fn bill(message: IncomingMessage, producer: Addr<Producer>) -> Result<(), Box<dyn Error>> {
+    let traced = match trace::traced::<String>(&message) {
+        Ok(traced) => traced,
+        Err(error) => {
+            // It can never be read. If it cannot be stored either, it comes again.
+            producer
+                .publish(&DEAD_ORDERS, message.body().clone())
+                .await?;
+            tracing::error!(%error, "order without an envelope, moved to {DEAD_ORDERS}");
+            return Ok(());
+        }
+    };
     let Traced {
         payload,
         context,
         span,
-    } = trace::traced::<String>(&message)?;
+    } = traced;
     let handle = async {
         tracing::info!(item = payload, "order billed");
         trace::publish(&producer, &INVOICES, payload.as_str(), Some(context)).await?;
