@@ -29,7 +29,8 @@ const PHONE: Window = Window {
     scheme: Scheme::Dark,
 };
 
-/// The picture of the guide, and its maximum number of bytes: it is part of the package.
+/// The picture of the guide, and its maximum number of bytes: every clone of the repository
+/// downloads all its versions. The package does not contain it.
 const PICTURE: &str = "docs/pipeline.png";
 const MAX_PICTURE: u64 = 150 * 1024;
 
