@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 use tokio::{sync::Notify, time};
 
-/// Maximum number of rows in flight: the size of an automatic batch by default. After a crash at
-/// most this number of messages is published a second time.
+/// Maximum number of rows in flight: the size of an automatic batch by default. After a crash, or
+/// if a round cannot be settled, at most this number of messages is published a second time.
 pub const IN_FLIGHT: u32 = 256;
 
 /// Delay before rows are published again that could not be published.
@@ -125,7 +125,8 @@ impl Outbox {
     // begin relay
     /// Publishes rows as they are committed, until a query fails or the producer stops.
     ///
-    /// If its future is dropped, the rows in flight stay, and the next relay publishes them again.
+    /// If its future is dropped, or the transaction fails that deletes published rows, the rows in
+    /// flight stay, and the next relay publishes them again.
     pub async fn relay(&self, producer: &impl PublishExt) -> Result<(), OutboxError> {
         loop {
             let round = self.publish_round(producer).await?;
@@ -211,7 +212,8 @@ fn body(id: i64, payload: &str) -> Result<Vec<u8>, serde_json::Error> {
 
 // begin outcome
 /// Decides what happens to a row. One that nsqd may have stored is published again: it may be
-/// stored twice, but is never missing.
+/// stored twice, but is never missing. So is one that nsqd rejects with an unknown code, until nsqd
+/// accepts it: such a code does not say whether a retry can succeed.
 fn outcome(result: Result<(), PublishError>) -> Outcome {
     let Err(error) = result else {
         return Outcome::Published;
