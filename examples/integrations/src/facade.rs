@@ -12,7 +12,11 @@ use metrics::{Label, counter, describe_counter, describe_gauge, gauge};
 /// Passes samples to the recorder.
 ///
 /// `absolute` never lowers a counter. So if a producer replaces another one of the same nsqd, add a
-/// label to its samples, by `Sample::with_label`.
+/// label to its samples, by `Sample::with_label`. The counters of an nsqd or of a member of a pool
+/// that is removed and added again also begin at 0: the recorder shows the old count until the new
+/// one exceeds it.
+///
+/// Nothing removes the gauges of an nsqd that is removed: they keep their last value.
 ///
 /// The facade has no operation that sets a histogram: it only takes single values. A histogram
 /// becomes the counter `NAME_count` and the gauge `NAME_sum`, which give the mean.
