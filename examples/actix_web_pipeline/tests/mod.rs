@@ -16,6 +16,7 @@ use self::client::{PATIENCE, Stream, get, post, until};
 use super::{
     broker::Broker,
     order::{Item, ORDERS, RESULTS},
+    pipeline::Pipeline,
     service::Service,
     snapshot::QUIET,
 };
@@ -151,8 +152,12 @@ async fn order_without_a_delivery_for_the_quiet_time_is_lost() {
     let broker = Broker::external(nsqd.address().to_string());
     let service = Service::start("127.0.0.1:0", broker, WORK).unwrap();
     until_connected(&service).await;
+    let Pipeline {
+        ledger, producer, ..
+    } = service.pipeline();
+    // A message of another program is discarded. It restarts the quiet time like an order.
     for (topic, body) in [(ORDERS.0, "no order"), (RESULTS.0, "no result")] {
-        let producer = &service.pipeline().producer;
+        ledger.pass(QUIET * 2);
         producer.publish(topic, body).await.unwrap();
         until("nsqd holds no such message", async || {
             let topic = nsqd.topic(topic)?;
@@ -163,6 +168,8 @@ async fn order_without_a_delivery_for_the_quiet_time_is_lost() {
             (topic.depth == 0 && is_empty).then_some(())
         })
         .await;
+        let quiet = ledger.quiet_for();
+        assert!(quiet < QUIET, "{quiet:?}");
     }
 
     assert!(nsqd.pause_channel(ORDERS.0, ORDERS.1));
@@ -170,7 +177,7 @@ async fn order_without_a_delivery_for_the_quiet_time_is_lost() {
     let expected = [("/in_flight", json!(3)), ("/lost", json!(0))];
     until_stats(&service, &expected).await;
     assert!(nsqd.empty_channel(ORDERS.0, ORDERS.1));
-    service.pipeline().ledger.pass(QUIET);
+    ledger.pass(QUIET);
     let expected = [("/in_flight", json!(0)), ("/lost", json!(3))];
     until_stats(&service, &expected).await;
 }
