@@ -69,7 +69,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // drain.
     .disable_signals()
     .shutdown_timeout(SHUTDOWN_SECONDS)
-    .bind(&flags.listen)?;
+    .bind(&flags.listen)
+    .map_err(|error| format!("--listen {}: {error}", flags.listen))?;
     for address in server.addrs() {
         println!("listening on {address}");
     }

@@ -88,7 +88,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     })
     .disable_signals()
     .shutdown_timeout(SHUTDOWN_SECONDS)
-    .bind(&flags.listen)?;
+    .bind(&flags.listen)
+    .map_err(|error| format!("--listen {}: {error}", flags.listen))?;
     for address in server.addrs() {
         println!("listening on {address}");
     }
@@ -98,8 +99,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     stop_signal().await?;
     handle.stop(true).await;
     let timeout = PUBLISH_TIMEOUT;
-    println!("{}", nsq.producer.drain(timeout).await?);
-    println!("{}", nsq.consumer.drain(timeout).await?);
+    println!("producer drained: {}", nsq.producer.drain(timeout).await?);
+    println!("consumer drained: {}", nsq.consumer.drain(timeout).await?);
     Ok(server.await??)
 }
 

@@ -7,7 +7,7 @@ use std::{
     sync::OnceLock,
 };
 
-use log::{Level, LevelFilter, Metadata, Record};
+use log::{LevelFilter, Metadata, Record};
 
 /// The logger of a tool.
 #[derive(Debug, Clone, Copy)]
@@ -40,9 +40,11 @@ impl log::Log for Log {
     }
 
     fn log(&self, record: &Record<'_>) {
-        match record.level() {
-            Level::Error | Level::Warn => self.line(record.args()),
-            level => self.line(format_args!("{level}: {}", record.args())),
+        // A tool that also prints what it does tells failures from that.
+        if log::max_level() > LevelFilter::Warn {
+            self.line(format_args!("{}: {}", record.level(), record.args()));
+        } else {
+            self.line(record.args());
         }
     }
 
