@@ -52,7 +52,8 @@ impl Service {
         })
         .disable_signals()
         .shutdown_timeout(SHUTDOWN_SECONDS)
-        .bind(listen)?;
+        .bind(listen)
+        .map_err(|error| format!("--listen {listen}: {error}"))?;
         let addresses = server.addrs();
         let server = server.run();
         let handle = server.handle();
