@@ -243,7 +243,9 @@ async fn strike_under_load(broker: &Broker, fault: Fault, times: usize) {
                 "{name}: {ambiguous} are ambiguous"
             );
         } else {
-            assert_eq!((ambiguous, events.backoffs().len()), (0, 0), "{name}");
+            // On a busy machine the first attempt to connect may fail.
+            let disconnects = stats(&producer).await.disconnects;
+            assert_eq!((ambiguous, disconnects), (0, 0), "{name}");
         }
         let audit = load.audit(broker).await;
         audit.assert_clean();
