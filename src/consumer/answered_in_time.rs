@@ -58,7 +58,6 @@ impl AnsweredInTime {
             is_late,
             start,
         }) = self.of.take()
-            && count > 0
         {
             flow.answered(key, count, is_late, now);
             if let Some(start) = start {

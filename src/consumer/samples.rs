@@ -78,12 +78,11 @@ impl Stats {
     /// connection also with `nsqd`.
     #[must_use]
     pub fn samples(&self) -> Vec<Sample> {
-        let labels = [
+        let counters = &self.counters;
+        let mut samples = Samples::with_labels(&[
             ("topic", Arc::from(self.topic.as_str())),
             ("channel", Arc::from(self.channel.as_str())),
-        ];
-        let counters = &self.counters;
-        let mut samples = Samples::with_labels(&labels);
+        ]);
         samples.counter(RECEIVED, counters.received);
         let not_by_handlers = counters.dropped.saturating_add(counters.handler_timeouts);
         let by_handlers = counters.requeued.saturating_sub(not_by_handlers);
@@ -120,20 +119,17 @@ impl Stats {
             ("not_subscribed", self.nsqds.len() - subscribed),
         ];
         samples.gauges(NSQDS, ("state", &nsqds));
-        let mut all = samples.into_vec();
         for nsqd in &self.nsqds {
-            let mut labels = labels.to_vec();
-            labels.push(("nsqd", Arc::clone(&nsqd.address)));
-            let mut samples = Samples::with_labels(&labels);
-            samples.gauge(UP, nsqd.is_subscribed);
-            samples.gauge(READY, nsqd.rdy);
-            samples.gauge(IN_FLIGHT, nsqd.in_flight);
-            samples.counter(CONNECTS, nsqd.connects);
-            samples.counter(DISCONNECTS, nsqd.disconnects);
-            samples.counter(WRITTEN_BYTES, nsqd.bytes_written);
-            all.extend(samples.into_vec());
+            samples.with_label("nsqd", Arc::clone(&nsqd.address), |samples| {
+                samples.gauge(UP, nsqd.is_subscribed);
+                samples.gauge(READY, nsqd.rdy);
+                samples.gauge(IN_FLIGHT, nsqd.in_flight);
+                samples.counter(CONNECTS, nsqd.connects);
+                samples.counter(DISCONNECTS, nsqd.disconnects);
+                samples.counter(WRITTEN_BYTES, nsqd.bytes_written);
+            });
         }
-        all
+        samples.into_vec()
     }
 }
 

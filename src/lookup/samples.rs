@@ -33,20 +33,18 @@ impl LookupState {
             ("not_connected", self.nodes.len() - connected),
         ];
         samples.gauges(NODES, ("state", &nodes));
-        let mut all = samples.into_vec();
         for lookupd in &self.lookupds {
-            let labels = [("lookupd", Arc::clone(&lookupd.address))];
-            let mut samples = Samples::with_labels(&labels);
-            let outcomes = [("ok", lookupd.answers), ("failed", lookupd.errors)];
-            samples.counters(QUERIES, ("outcome", &outcomes));
-            if let Some(nodes) = lookupd.nodes {
-                samples.gauge(ANSWERED_NODES, nodes);
-            }
-            if let Some(time) = lookupd.last_answer {
-                samples.gauge(LAST_ANSWER, time);
-            }
-            all.extend(samples.into_vec());
+            samples.with_label("lookupd", Arc::clone(&lookupd.address), |samples| {
+                let outcomes = [("ok", lookupd.answers), ("failed", lookupd.errors)];
+                samples.counters(QUERIES, ("outcome", &outcomes));
+                if let Some(nodes) = lookupd.nodes {
+                    samples.gauge(ANSWERED_NODES, nodes);
+                }
+                if let Some(time) = lookupd.last_answer {
+                    samples.gauge(LAST_ANSWER, time);
+                }
+            });
         }
-        all
+        samples.into_vec()
     }
 }

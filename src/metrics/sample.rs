@@ -134,10 +134,25 @@ impl Samples {
         value: impl Fn(T) -> Value,
     ) {
         for (of, number) in values {
-            self.labels.push((label, Arc::from(*of)));
-            self.add(metric, value(*number));
-            self.labels.pop();
+            self.with_label(label, Arc::from(*of), |it| it.add(metric, value(*number)));
         }
+    }
+
+    /// Adds samples that have another label, too.
+    pub(crate) fn with_label(
+        &mut self,
+        label: &'static str,
+        value: Arc<str>,
+        add: impl FnOnce(&mut Self),
+    ) {
+        self.labels.push((label, value));
+        add(self);
+        self.labels.pop();
+    }
+
+    /// Adds samples that have their labels already.
+    pub(crate) fn extend(&mut self, samples: Vec<Sample>) {
+        self.samples.extend(samples);
     }
 
     pub(crate) fn counter(&mut self, metric: Metric, value: u64) {

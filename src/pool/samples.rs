@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::stats::{MemberState, MemberStats, PoolStats};
 use crate::{
     metrics::{Metric, Sample, Samples},
-    producer::topic_samples,
+    producer::{add_results, add_topics},
 };
 
 const PUBLISHES: Metric = ("nsq_pool_publishes_total", "Publishes by their result.");
@@ -51,12 +51,12 @@ impl PoolStats {
     pub fn samples(&self) -> Vec<Sample> {
         let mut samples = Samples::with_labels(&[]);
         let results = [
-            ("ok", self.ok),
-            ("not_written", self.not_written),
-            ("maybe_written", self.maybe_written),
-            ("maybe_partial", self.maybe_partial),
+            self.ok,
+            self.not_written,
+            self.maybe_written,
+            self.maybe_partial,
         ];
-        samples.counters(PUBLISHES, ("outcome", &results));
+        add_results(&mut samples, PUBLISHES, results);
         let rejected = [
             ("before_queue", self.rejected),
             ("full", self.rejected_full),
@@ -78,18 +78,17 @@ impl PoolStats {
         samples.gauge(HELD, self.held);
         samples.gauge(HELD_BYTES, self.held_bytes);
         samples.gauge(WAITING_FOR_CAPACITY, self.waiting_for_capacity);
-        let mut all = samples.into_vec();
-        all.extend(topic_samples(TOPIC_PUBLISHES, &[], &self.topics));
+        add_topics(&mut samples, TOPIC_PUBLISHES, &self.topics);
         let shown = self.members.iter().enumerate();
         for (_, member) in shown.filter(|(index, _)| !self.is_replaced(*index)) {
-            let mut samples = Samples::with_labels(&[("from", Arc::clone(&member.address))]);
             let moves = member.moves.by_reason();
             let moves = moves.map(|(reason, count)| (reason.as_str(), count));
-            samples.counters(MOVED, ("reason", &moves));
-            all.extend(samples.into_vec());
-            all.extend(member.producer.samples());
+            samples.with_label("from", Arc::clone(&member.address), |samples| {
+                samples.counters(MOVED, ("reason", &moves));
+            });
+            samples.extend(member.producer.samples());
         }
-        all
+        samples.into_vec()
     }
 
     /// Whether a member is being removed, and its nsqd is a member once more.

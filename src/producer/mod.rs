@@ -46,5 +46,5 @@ pub(crate) use self::{
         Counters, Limits, MemberSet, Moving, Pending, Route, Routed, TransactionQueue, Usage,
         WhenFull,
     },
-    samples::topic_samples,
+    samples::{add_results, add_topics},
 };

@@ -76,15 +76,14 @@ impl Stats {
     /// Returns the statistics as metrics, with the label `nsqd`.
     #[must_use]
     pub fn samples(&self) -> Vec<Sample> {
-        let labels = [("nsqd", Arc::clone(&self.address))];
-        let mut samples = Samples::with_labels(&labels);
+        let mut samples = Samples::with_labels(&[("nsqd", Arc::clone(&self.address))]);
         let results = [
-            ("ok", self.ok),
-            ("not_written", self.not_written),
-            ("maybe_written", self.maybe_written),
-            ("maybe_partial", self.maybe_partial),
+            self.ok,
+            self.not_written,
+            self.maybe_written,
+            self.maybe_partial,
         ];
-        samples.counters(PUBLISHES, ("outcome", &results));
+        add_results(&mut samples, PUBLISHES, results);
         let rejected = [
             ("before_queue", self.rejected),
             ("full", self.rejected_full),
@@ -105,34 +104,40 @@ impl Stats {
         samples.gauge(IN_FLIGHT_BYTES, self.in_flight_bytes);
         samples.gauge(WAITING, self.waiting_for_capacity);
         samples.histogram(DURATION, &self.latency);
-        let mut samples = samples.into_vec();
-        samples.extend(topic_samples(TOPIC_PUBLISHES, &labels, &self.topics));
-        samples
+        add_topics(&mut samples, TOPIC_PUBLISHES, &self.topics);
+        samples.into_vec()
     }
 }
 
-/// The results by topic.
-pub(crate) fn topic_samples(
+/// Adds the results of publishes: `Ok`, and those of each [`Delivery`](crate::Delivery).
+pub(crate) fn add_results(
+    samples: &mut Samples,
     metric: Metric,
-    labels: &[(&'static str, Arc<str>)],
-    topics: &[TopicStats],
-) -> Vec<Sample> {
-    let mut all = Vec::new();
+    [ok, not_written, maybe_written, maybe_partial]: [u64; 4],
+) {
+    let results = [
+        ("ok", ok),
+        ("not_written", not_written),
+        ("maybe_written", maybe_written),
+        ("maybe_partial", maybe_partial),
+    ];
+    samples.counters(metric, ("outcome", &results));
+}
+
+/// Adds the results by topic.
+pub(crate) fn add_topics(samples: &mut Samples, metric: Metric, topics: &[TopicStats]) {
     for stats in topics {
         let topic = stats.topic.as_ref().map_or(OTHER_TOPICS, AsRef::as_ref);
-        let mut labels = labels.to_vec();
-        labels.push(("topic", Arc::from(topic)));
-        let mut samples = Samples::with_labels(&labels);
         let results = [
-            ("ok", stats.ok),
-            ("not_written", stats.not_written),
-            ("maybe_written", stats.maybe_written),
-            ("maybe_partial", stats.maybe_partial),
+            stats.ok,
+            stats.not_written,
+            stats.maybe_written,
+            stats.maybe_partial,
         ];
-        samples.counters(metric, ("outcome", &results));
-        all.extend(samples.into_vec());
+        samples.with_label("topic", Arc::from(topic), |samples| {
+            add_results(samples, metric, results);
+        });
     }
-    all
 }
 
 #[cfg(test)]
