@@ -37,3 +37,21 @@ impl fmt::Display for Readiness {
         write!(f, "{} of {} connections up", self.up, self.of)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_wanted_is_neither_up_nor_complete() {
+        for (up, of, expected) in [
+            (0, 0, (false, false)),
+            (0, 2, (false, false)),
+            (1, 2, (true, false)),
+            (2, 2, (true, true)),
+        ] {
+            let readiness = Readiness::new(up, of);
+            assert_eq!((readiness.is_up(), readiness.is_complete()), expected);
+        }
+    }
+}
