@@ -9,7 +9,10 @@
 //!
 //! The guide explains the choices: `docs/actix-web.md`.
 
-use std::{error::Error, io, time::Duration};
+#[path = "shared/stop_signal.rs"]
+mod stop_signal;
+
+use std::{error::Error, time::Duration};
 
 use actix::Addr;
 use actix_nsq::{
@@ -23,6 +26,8 @@ use actix_web::{
 };
 use clap::Parser;
 use serde_json::json;
+
+use self::stop_signal::stop_signal;
 
 /// Publishes what is posted to /publish/{topic}.
 #[derive(Parser)]
@@ -132,20 +137,4 @@ impl ResponseError for PublishFailed {
         };
         response.json(json!({ "stored": is_stored, "error": self.0.to_string() }))
     }
-}
-
-/// Waits for SIGTERM or Ctrl-C.
-async fn stop_signal() -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-
-        let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            _ = terminate.recv() => Ok(()),
-            result = tokio::signal::ctrl_c() => result,
-        }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
 }

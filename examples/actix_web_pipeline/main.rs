@@ -22,14 +22,16 @@ mod order_handler;
 mod pipeline;
 mod service;
 mod snapshot;
+#[path = "../shared/stop_signal.rs"]
+mod stop_signal;
 #[cfg(test)]
 mod tests;
 
-use std::{error::Error, io, time::Duration};
+use std::{error::Error, time::Duration};
 
 use clap::Parser;
 
-use self::{broker::Broker, pipeline::MAX_WORK, service::Service};
+use self::{broker::Broker, pipeline::MAX_WORK, service::Service, stop_signal::stop_signal};
 
 /// Takes orders by HTTP, handles them through NSQ, and shows the pipeline on a page.
 #[derive(Parser)]
@@ -73,20 +75,4 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("stopping");
     println!("stopped: {}", service.stop().await?);
     Ok(())
-}
-
-/// Waits for SIGTERM or Ctrl-C.
-async fn stop_signal() -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-
-        let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            _ = terminate.recv() => Ok(()),
-            result = tokio::signal::ctrl_c() => result,
-        }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
 }

@@ -13,8 +13,10 @@
 //! them: `docs/metrics.md`.
 
 mod health;
+#[path = "../shared/stop_signal.rs"]
+mod stop_signal;
 
-use std::{error::Error, io, time::Duration};
+use std::{error::Error, time::Duration};
 
 use actix_nsq::{
     ConsumerConfig, ConsumerHandle, IncomingMessage, MessageStream, ProducerConfig, ProducerHandle,
@@ -28,7 +30,7 @@ use actix_web::{
 };
 use clap::Parser;
 
-use self::health::Health;
+use self::{health::Health, stop_signal::stop_signal};
 
 /// Serves /metrics, /live and /ready, and publishes what is posted to /publish/{topic}.
 #[derive(Parser)]
@@ -157,20 +159,4 @@ async fn publish(
         InternalError::new(error, status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
     })?;
     Ok("stored\n")
-}
-
-/// Waits for SIGTERM or Ctrl-C.
-async fn stop_signal() -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-
-        let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            _ = terminate.recv() => Ok(()),
-            result = tokio::signal::ctrl_c() => result,
-        }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
 }
