@@ -9,7 +9,10 @@ use actix::Message;
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{denied_topics::DeniedTopics, payload::Payload};
+use super::{
+    denied_topics::DeniedTopics,
+    payload::{Payload, PayloadRef},
+};
 use crate::{
     config::ProducerConfig,
     error::{Cause, Delivery, PublishError},
@@ -136,7 +139,7 @@ impl MultiPublish {
         B: Into<Bytes>,
     {
         let bodies = bodies.into_iter().map(Into::into).collect();
-        Self(PublishRequest::new(topic, Payload::Batch(bodies)))
+        Self(PublishRequest::new(topic, Payload::batch(bodies)))
     }
 }
 
@@ -175,7 +178,7 @@ impl DeferredPublish {
         let body = body.into();
         Self(PublishRequest::new(
             topic,
-            Payload::Deferred { body, delay_ms },
+            Payload::deferred(body, delay_ms),
         ))
     }
 
@@ -315,10 +318,10 @@ impl PublishRequest {
     }
 
     pub(super) fn into_any(self) -> AnyPublish {
-        match &self.payload {
-            Payload::Publish(_) => AnyPublish::Publish(Publish(self)),
-            Payload::Batch(_) => AnyPublish::MultiPublish(MultiPublish(self)),
-            Payload::Deferred { .. } => AnyPublish::DeferredPublish(DeferredPublish(self)),
+        match self.payload.as_ref() {
+            PayloadRef::Publish(_) => AnyPublish::Publish(Publish(self)),
+            PayloadRef::Batch(_) => AnyPublish::MultiPublish(MultiPublish(self)),
+            PayloadRef::Deferred { .. } => AnyPublish::DeferredPublish(DeferredPublish(self)),
         }
     }
 }

@@ -10,15 +10,51 @@ use crate::{
     protocol::{Command, ErrorCode, Outbox, ServerError, Topic, batch_size},
 };
 
-/// The bodies of a publish.
+/// The bodies of a publish. It is moved several times, so that the most frequent kind is small.
 #[derive(Clone)]
 pub(crate) enum Payload {
     Publish(Bytes),
+    Special(Box<Special>),
+}
+
+/// The bodies of a publish that is never batched.
+#[derive(Clone)]
+pub(crate) enum Special {
     Deferred { body: Bytes, delay_ms: u64 },
     Batch(Vec<Bytes>),
 }
 
+/// A payload of each kind, to match on.
+#[derive(Clone, Copy)]
+pub(crate) enum PayloadRef<'a> {
+    Publish(&'a Bytes),
+    Deferred { body: &'a Bytes, delay_ms: u64 },
+    Batch(&'a [Bytes]),
+}
+
 impl Payload {
+    pub(super) fn deferred(body: Bytes, delay_ms: u64) -> Self {
+        Self::Special(Box::new(Special::Deferred { body, delay_ms }))
+    }
+
+    pub(super) fn batch(bodies: Vec<Bytes>) -> Self {
+        Self::Special(Box::new(Special::Batch(bodies)))
+    }
+
+    #[inline]
+    pub(super) fn as_ref(&self) -> PayloadRef<'_> {
+        match self {
+            Self::Publish(body) => PayloadRef::Publish(body),
+            Self::Special(special) => match &**special {
+                Special::Deferred { body, delay_ms } => PayloadRef::Deferred {
+                    body,
+                    delay_ms: *delay_ms,
+                },
+                Special::Batch(bodies) => PayloadRef::Batch(bodies),
+            },
+        }
+    }
+
     /// Rejects what nsqd would reject by closing the connection.
     pub(super) fn check(&self, config: &ProducerConfig) -> Result<(), Cause> {
         let check = |body: &Bytes, index| match (body.len(), config.max_publish_size()) {
@@ -26,16 +62,16 @@ impl Payload {
             (size, limit) if size > limit => Err(Cause::TooLarge { index, size, limit }),
             _ => Ok(()),
         };
-        match self {
-            Self::Publish(body) => check(body, None),
-            Self::Deferred { body, delay_ms } => {
-                let (delay, limit) = (Duration::from_millis(*delay_ms), config.max_req_timeout());
+        match self.as_ref() {
+            PayloadRef::Publish(body) => check(body, None),
+            PayloadRef::Deferred { body, delay_ms } => {
+                let (delay, limit) = (Duration::from_millis(delay_ms), config.max_req_timeout());
                 if delay > limit {
                     return Err(Cause::DelayTooLong { delay, limit });
                 }
                 check(body, None)
             }
-            Self::Batch(bodies) => {
+            PayloadRef::Batch(bodies) => {
                 if bodies.is_empty() {
                     return Err(Cause::EmptyBatch);
                 }
@@ -54,35 +90,37 @@ impl Payload {
 
     /// Returns the bytes of all bodies, which count against `max_pending_bytes`.
     pub(super) fn size(&self) -> usize {
-        match self {
-            Self::Publish(body) | Self::Deferred { body, .. } => body.len(),
-            Self::Batch(bodies) => bodies.iter().map(Bytes::len).sum(),
+        match self.as_ref() {
+            PayloadRef::Publish(body) | PayloadRef::Deferred { body, .. } => body.len(),
+            PayloadRef::Batch(bodies) => bodies.iter().map(Bytes::len).sum(),
         }
     }
 
     pub(super) fn bodies(&self) -> &[Bytes] {
-        match self {
-            Self::Publish(body) | Self::Deferred { body, .. } => std::slice::from_ref(body),
-            Self::Batch(bodies) => bodies,
+        match self.as_ref() {
+            PayloadRef::Publish(body) | PayloadRef::Deferred { body, .. } => {
+                std::slice::from_ref(body)
+            }
+            PayloadRef::Batch(bodies) => bodies,
         }
     }
 
     pub(super) fn delay_ms(&self) -> u64 {
-        match self {
-            Self::Deferred { delay_ms, .. } => *delay_ms,
-            Self::Publish(_) | Self::Batch(_) => 0,
+        match self.as_ref() {
+            PayloadRef::Deferred { delay_ms, .. } => delay_ms,
+            PayloadRef::Publish(_) | PayloadRef::Batch(_) => 0,
         }
     }
 
     pub(super) fn encode(&self, topic: &Topic, out: &mut Outbox) {
-        match self {
-            Self::Publish(body) => Command::Publish { topic, body },
-            Self::Deferred { body, delay_ms } => Command::DeferredPublish {
+        match self.as_ref() {
+            PayloadRef::Publish(body) => Command::Publish { topic, body },
+            PayloadRef::Deferred { body, delay_ms } => Command::DeferredPublish {
                 topic,
-                delay_ms: *delay_ms,
+                delay_ms,
                 body,
             },
-            Self::Batch(bodies) => Command::MultiPublish { topic, bodies },
+            PayloadRef::Batch(bodies) => Command::MultiPublish { topic, bodies },
         }
         .encode(out);
     }
@@ -91,14 +129,17 @@ impl Payload {
     pub(super) fn exceeds(&self, error: &ServerError) -> Option<usize> {
         let limit = error.named_limit()?.limit;
         let above = |size: &usize| *size as u64 > limit;
-        match (error.code(), self) {
-            (ErrorCode::BadMessage, Self::Publish(body) | Self::Deferred { body, .. }) => {
-                Some(body.len()).filter(above)
-            }
-            (ErrorCode::BadMessage, Self::Batch(bodies)) => {
+        match (error.code(), self.as_ref()) {
+            (
+                ErrorCode::BadMessage,
+                PayloadRef::Publish(body) | PayloadRef::Deferred { body, .. },
+            ) => Some(body.len()).filter(above),
+            (ErrorCode::BadMessage, PayloadRef::Batch(bodies)) => {
                 bodies.iter().map(Bytes::len).max().filter(above)
             }
-            (ErrorCode::BadBody, Self::Batch(bodies)) => Some(batch_size(bodies)).filter(above),
+            (ErrorCode::BadBody, PayloadRef::Batch(bodies)) => {
+                Some(batch_size(bodies)).filter(above)
+            }
             _ => None,
         }
     }
@@ -107,12 +148,12 @@ impl Payload {
 /// Shows sizes only: bodies may contain secrets.
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Publish(body) => write!(f, "PUB of {} bytes", body.len()),
-            Self::Deferred { body, delay_ms } => {
+        match self.as_ref() {
+            PayloadRef::Publish(body) => write!(f, "PUB of {} bytes", body.len()),
+            PayloadRef::Deferred { body, delay_ms } => {
                 write!(f, "DPUB of {} bytes in {delay_ms} ms", body.len())
             }
-            Self::Batch(bodies) => {
+            PayloadRef::Batch(bodies) => {
                 write!(
                     f,
                     "MPUB of {} messages, {} bytes",

@@ -254,7 +254,8 @@ name!(
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct NameError {
-    text: String,
+    /// In a box of this size, a `Result` is as small as the name.
+    text: Box<str>,
 }
 
 impl NameError {
@@ -274,7 +275,7 @@ impl NameError {
             }
         };
         Self {
-            text: format!("{kind} name \"{shown}\" {problem}"),
+            text: format!("{kind} name \"{shown}\" {problem}").into(),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     error::{Cause, ConnectionError, Delivery, PublishError},
     link::deadline_after,
-    producer::payload::Payload,
+    producer::payload::{Payload, PayloadRef},
     protocol::{ServerError, Topic},
 };
 
@@ -115,8 +115,8 @@ impl<R> Pending<R> {
 
     /// The delivery if nsqd may have executed the command.
     pub(super) fn ambiguous(&self) -> Delivery {
-        match self.payload {
-            Payload::Batch(_) => Delivery::MaybePartial,
+        match self.payload.as_ref() {
+            PayloadRef::Batch(_) => Delivery::MaybePartial,
             _ => Delivery::MaybeWritten,
         }
     }

@@ -101,7 +101,7 @@ impl Polled {
             let body = Bytes::from_static(b"body");
             // Batching keeps few in flight, except of those that are not batched.
             let payload = if self.in_flight {
-                Payload::Deferred { body, delay_ms: 1 }
+                Payload::deferred(body, 1)
             } else {
                 Payload::Publish(body)
             };

@@ -236,13 +236,13 @@ impl Bench {
 
     fn defer(&mut self, topic: &str, delay_ms: u64) -> usize {
         let body = self.body(1);
-        let payload = Payload::Deferred { body, delay_ms };
+        let payload = Payload::deferred(body, delay_ms);
         self.push(topic, payload, 30 * SECOND, WhenFull::Reject)
     }
 
     /// A `MultiPublish` of two messages of `size` bytes each.
     fn multi_publish(&mut self, topic: &str, size: usize) -> usize {
-        let payload = Payload::Batch(vec![self.body(size), self.body(size)]);
+        let payload = Payload::batch(vec![self.body(size), self.body(size)]);
         self.push(topic, payload, 30 * SECOND, WhenFull::Reject)
     }
 

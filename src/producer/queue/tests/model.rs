@@ -300,11 +300,8 @@ impl<'a> World<'a> {
         });
         let delay_ms = self.rng.u64(0..3_600_000);
         let payload = match verb {
-            Verb::Mpub => Payload::Batch(bodies.collect()),
-            Verb::Dpub => Payload::Deferred {
-                body: bodies.next().unwrap(),
-                delay_ms,
-            },
+            Verb::Mpub => Payload::batch(bodies.collect()),
+            Verb::Dpub => Payload::deferred(bodies.next().unwrap(), delay_ms),
             _ => Payload::Publish(bodies.next().unwrap()),
         };
         let publish = &mut self.publishes[id];

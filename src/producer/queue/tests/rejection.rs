@@ -245,7 +245,7 @@ fn sent_after(texts: &[&str]) -> Vec<String> {
         bench.multi_publish("a", size);
     }
     let body = bench.body(11);
-    let payload = Payload::Deferred { body, delay_ms: 5 };
+    let payload = Payload::deferred(body, 5);
     bench.push("a", payload, SECOND, WhenFull::Reject);
     bench.send()
 }

@@ -143,8 +143,8 @@ impl Simulation {
         let body = Bytes::from_static(&[b'x'; 200]);
         let payload = match self.load.kind {
             Kind::Publish => Payload::Publish(body),
-            Kind::Deferred => Payload::Deferred { body, delay_ms: 1 },
-            Kind::Multi => Payload::Batch(vec![body; 10]),
+            Kind::Deferred => Payload::deferred(body, 1),
+            Kind::Multi => Payload::batch(vec![body; 10]),
             Kind::Large => Payload::Publish(Bytes::from_static(&[b'x'; 100_000])),
         };
         let transaction = Transaction {
