@@ -7,6 +7,7 @@
 use std::{error::Error, time::Duration};
 
 use actix_nsq::{ProducerConfig, ProducerHandle, Publish, embedded::EmbeddedNsqd};
+use futures::SinkExt;
 use tokio::task::JoinSet;
 
 #[tokio::main(flavor = "current_thread")]
@@ -29,8 +30,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
         result??;
     }
 
+    // One task can do the same: at most 50 have no result at a time.
+    let mut sink = nsq.sink(50);
+    for number in 1_000..2_000 {
+        sink.feed(Publish::new("numbers", number.to_string()))
+            .await?;
+    }
+    sink.flush().await?;
+
     // A publish with a deadline of its own.
-    let urgent = Publish::new("numbers", "1000").expires_in(Duration::from_secs(2));
+    let urgent = Publish::new("numbers", "2000").expires_in(Duration::from_secs(2));
     nsq.publish_message(urgent).await?;
 
     println!("stats: {}", nsq.stats().await?);

@@ -127,7 +127,7 @@
 //!    of one topic by `max_pending_per_topic`, publishes in flight by `publish_window` and
 //!    `publish_window_bytes`, frames by `max_msg_size`. Beyond that the result is
 //!    [`Full`](ErrorKind::Full) at once; a [`ProducerHandle`] waits for capacity instead. Publishes
-//!    that wait so, and those in the mailbox, are not limited.
+//!    that wait so are limited by the number of their callers; those in the mailbox are not.
 //! 7. A caller that cancels or times out changes no other result. A publish in flight keeps its
 //!    place, and its late response is discarded; a publish that is not in flight is never sent.
 //! 8. After a write error the responses that nsqd has sent already are still read and count.
@@ -206,7 +206,7 @@ pub use self::{
         AddNsqdError, AnswerError, ConfigError, ConnectionError, Delivery, ErrorKind, ErrorScope,
         PublishError, TlsFailure, WaitError,
     },
-    handle::{ConsumerHandle, ProducerHandle, Publisher, Readiness},
+    handle::{ConsumerHandle, ProducerHandle, PublishSink, Publisher, Readiness, SinkError},
     link::{
         ConnectionEvent, DeferredReply, Reconnect, SubscribeEvents, Unsubscribe, WaitConnected,
     },

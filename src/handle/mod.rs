@@ -2,11 +2,15 @@
 
 mod consumer;
 mod producer;
+mod publisher;
 mod readiness;
+mod sink;
 mod thread;
 
 pub use self::{
     consumer::ConsumerHandle,
-    producer::{ProducerHandle, Publisher},
+    producer::ProducerHandle,
+    publisher::Publisher,
     readiness::Readiness,
+    sink::{PublishSink, SinkError},
 };

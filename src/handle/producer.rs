@@ -2,11 +2,11 @@
 
 use std::{io, time::Duration};
 
-use actix::{Actor, Addr, Context, Handler, Message, Recipient};
+use actix::{Actor, Addr, Handler, Message, Recipient};
 use actix_rt::ArbiterHandle;
 use bytes::Bytes;
 
-use super::{Readiness, thread::start_in_thread};
+use super::{Readiness, publisher::Publisher, sink::PublishSink, thread::start_in_thread};
 use crate::{
     config::{PoolConfig, ProducerConfig},
     error::{PublishError, WaitError},
@@ -14,7 +14,7 @@ use crate::{
     pool::{self, PoolStats, ProducerPool},
     producer::{
         AnyPublish, DeferredPublish, Drain, DrainReport, GetState, GetStats, MultiPublish, Ping,
-        Producer, ProducerState, Publish, PublishWhenPossible, Stats,
+        Producer, ProducerState, Publish, Stats, SubmissionList, Submissions,
     },
     protocol::{NameError, Topic},
 };
@@ -26,6 +26,10 @@ use crate::{
 /// backpressure: they wait until the queue has capacity, as part of the publish's time. Waiting
 /// publishes are accepted in the order in which their futures were first polled, before all
 /// publishes sent to the actor's address. A [`Drain`] counts them as outstanding.
+///
+/// A publish through a handle is cheaper than one through the mailbox of the actor: it takes no
+/// allocation. There is no order between the two, except that a publish whose result is known
+/// precedes all later ones.
 ///
 /// The producer stops when the last handle is dropped and everything it accepted is answered.
 ///
@@ -56,12 +60,14 @@ use crate::{
 #[derive(Debug)]
 pub struct ProducerHandle<A: Actor = Producer> {
     producer: Addr<A>,
+    submissions: Submissions,
 }
 
 impl<A: Actor> Clone for ProducerHandle<A> {
     fn clone(&self) -> Self {
         Self {
             producer: self.producer.clone(),
+            submissions: self.submissions.clone(),
         }
     }
 }
@@ -75,16 +81,20 @@ impl ProducerHandle {
     /// [`start_in_thread`](Self::start_in_thread) there.
     #[track_caller]
     pub fn start(config: ProducerConfig) -> Self {
+        let (submissions, list) = submissions();
         Self {
-            producer: Producer::start(config),
+            producer: Producer::start_with(config, list, None),
+            submissions,
         }
     }
 
     /// Starts a producer on `arbiter`, together with its connection; see
     /// [`Producer::start_in_arbiter`].
     pub fn start_in_arbiter(arbiter: &ArbiterHandle, config: ProducerConfig) -> Self {
+        let (submissions, list) = submissions();
         Self {
-            producer: Producer::start_in_arbiter(arbiter, config),
+            producer: Producer::start_in_arbiter_with(arbiter, config, list),
+            submissions,
         }
     }
 
@@ -98,8 +108,12 @@ impl ProducerHandle {
     /// The operating system's error if the thread cannot be started, or an error if its `System`
     /// cannot be.
     pub fn start_in_thread(config: ProducerConfig) -> io::Result<Self> {
-        let producer = start_in_thread(|guard| Producer::start_with_guard(config, guard))?;
-        Ok(Self { producer })
+        let (submissions, list) = submissions();
+        let start = |guard| Producer::start_with(config, list, Some(guard));
+        Ok(Self {
+            producer: start_in_thread(start)?,
+            submissions,
+        })
     }
 
     /// Checks that nsqd responds; see [`Ping`].
@@ -150,16 +164,20 @@ impl ProducerHandle<ProducerPool> {
     /// [`start_pool_in_thread`](Self::start_pool_in_thread) there.
     #[track_caller]
     pub fn start_pool(config: PoolConfig) -> Self {
+        let (submissions, list) = submissions();
         Self {
-            producer: ProducerPool::start(config),
+            producer: ProducerPool::start_with(config, list, None),
+            submissions,
         }
     }
 
     /// Starts a pool of producers on `arbiter`, together with its connections; see
     /// [`ProducerPool::start_in_arbiter`].
     pub fn start_pool_in_arbiter(arbiter: &ArbiterHandle, config: PoolConfig) -> Self {
+        let (submissions, list) = submissions();
         Self {
-            producer: ProducerPool::start_in_arbiter(arbiter, config),
+            producer: ProducerPool::start_in_arbiter_with(arbiter, config, list),
+            submissions,
         }
     }
 
@@ -171,8 +189,12 @@ impl ProducerHandle<ProducerPool> {
     /// The operating system's error if the thread cannot be started, or an error if its `System`
     /// cannot be.
     pub fn start_pool_in_thread(config: PoolConfig) -> io::Result<Self> {
-        let producer = start_in_thread(|guard| ProducerPool::start_with_guard(config, guard))?;
-        Ok(Self { producer })
+        let (submissions, list) = submissions();
+        let start = |guard| ProducerPool::start_with(config, list, Some(guard));
+        Ok(Self {
+            producer: start_in_thread(start)?,
+            submissions,
+        })
     }
 
     /// Returns how many members of the pool are connected; none if the pool has stopped.
@@ -293,9 +315,31 @@ impl<A: Publisher> ProducerHandle<A> {
         &self,
         message: impl Into<AnyPublish>,
     ) -> Result<(), PublishError> {
-        self.producer
-            .send(PublishWhenPossible(message.into()))
-            .await?
+        let request = message.into().into_request();
+        let mut pending = self.submissions.submit(request, &self.producer);
+        let result = (&mut pending).await;
+        self.submissions.reuse(pending);
+        result
+    }
+
+    /// A sink of publishes, of which at most `limit` have no result at a time (at least 1).
+    ///
+    /// ```no_run
+    /// use actix_nsq::{ProducerHandle, Publish, SinkError};
+    /// use futures::SinkExt;
+    ///
+    /// # async fn example(nsq: ProducerHandle) -> Result<(), SinkError> {
+    /// let mut sink = nsq.sink(100);
+    /// for number in 0..1_000 {
+    ///     // Waits while 100 have no result.
+    ///     sink.feed(Publish::new("numbers", number.to_string())).await?;
+    /// }
+    /// sink.flush().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sink<M: Into<AnyPublish>>(&self, limit: usize) -> PublishSink<M, A> {
+        PublishSink::new(self.producer.clone(), self.submissions.clone(), limit)
     }
 
     /// Waits until the producer is connected; see [`WaitConnected`].
@@ -349,32 +393,8 @@ impl<A: Publisher> ProducerHandle<A> {
     }
 }
 
-/// The actors that a [`ProducerHandle`] can stand for: [`Producer`] and [`ProducerPool`].
-pub trait Publisher:
-    Actor<Context = Context<Self>>
-    + Handler<WaitConnected>
-    + Handler<Reconnect>
-    + Handler<Drain>
-    + sealed::Sealed
-{
-}
-
-impl Publisher for Producer {}
-
-impl Publisher for ProducerPool {}
-
-mod sealed {
-    use actix::Handler;
-
-    use crate::{
-        pool::ProducerPool,
-        producer::{Producer, PublishWhenPossible},
-    };
-
-    #[allow(private_bounds, reason = "no other crate implements it")]
-    pub trait Sealed: Handler<PublishWhenPossible> {}
-
-    impl Sealed for Producer {}
-
-    impl Sealed for ProducerPool {}
+/// Both sides of a list of publishes.
+fn submissions() -> (Submissions, SubmissionList) {
+    let list = SubmissionList::default();
+    (list.submissions(), list)
 }

@@ -24,7 +24,7 @@ pub(crate) use self::{
     feed::Feed,
     lifetime::{Link, LinkOwner, LinkState},
     log_limit::LogLimit,
-    pump::{BURST, Burst, Pump, Pumped, work},
+    pump::{BURST, Burst, Pump, Pumped, flush, work},
     session::{Ended, FrameDisposition, Session},
     supervision::Supervision,
     waiters::{Connectivity, Waiters},

@@ -102,7 +102,8 @@ impl Burst {
     }
 }
 
-fn flush<A: Pumped>(actor: &mut A, ctx: &mut Context<A>) {
+/// Ends a burst.
+pub(crate) fn flush<A: Pumped>(actor: &mut A, ctx: &mut Context<A>) {
     let burst = actor.burst();
     burst.messages = 0;
     let due = burst.due.take();

@@ -34,7 +34,7 @@ use crate::{
     },
     producer::{
         Counters, DeniedTopics, Drain, DrainReport, FailureSink, GiveBack, Limits, Shared,
-        TransactionQueue, Usage, batch_limits, limits,
+        SubmissionList, TransactionQueue, Usage, batch_limits, limits,
     },
 };
 
@@ -65,6 +65,8 @@ pub struct ProducerPool {
     pub(super) producer: ProducerConfig,
     /// The queue of what no member has.
     pub(super) shared: Rc<Shared>,
+    /// The publishes of handles.
+    pub(super) submissions: SubmissionList,
     pub(super) router: Router,
     pub(super) members: Members,
     pub(super) waiters: Waiters,
@@ -116,23 +118,42 @@ impl ProducerPool {
     /// `panic = "abort"` only that one appears.
     #[track_caller]
     pub fn start(config: PoolConfig) -> Addr<Self> {
-        crate::runtime::assert_can_spawn("a ProducerPool");
-        Supervisor::start(|ctx| Self::new(config, None, ctx))
+        Self::start_with(config, SubmissionList::default(), None)
     }
 
     /// Starts a supervised pool on `arbiter`, together with its members and their connections. On
     /// an arbiter that has stopped already, every message to the returned address fails with
     /// `MailboxError::Closed`.
     pub fn start_in_arbiter(arbiter: &ArbiterHandle, config: PoolConfig) -> Addr<Self> {
-        Supervisor::start_in_arbiter(arbiter, |ctx| Self::new(config, None, ctx))
+        Self::start_in_arbiter_with(arbiter, config, SubmissionList::default())
     }
 
-    /// Starts a pool that drops `guard` when it has stopped for good.
-    pub(crate) fn start_with_guard(config: PoolConfig, guard: Box<dyn Send>) -> Addr<Self> {
-        Supervisor::start(|ctx| Self::new(config, Some(guard), ctx))
+    /// Starts a pool with a list of submissions. It drops `guard` when it has stopped for good.
+    #[track_caller]
+    pub(crate) fn start_with(
+        config: PoolConfig,
+        submissions: SubmissionList,
+        guard: Option<Box<dyn Send>>,
+    ) -> Addr<Self> {
+        crate::runtime::assert_can_spawn("a ProducerPool");
+        Supervisor::start(|ctx| Self::new(config, submissions, guard, ctx))
     }
 
-    fn new(config: PoolConfig, guard: Option<Box<dyn Send>>, ctx: &mut Context<Self>) -> Self {
+    /// Starts a pool with a list of submissions on `arbiter`.
+    pub(crate) fn start_in_arbiter_with(
+        arbiter: &ArbiterHandle,
+        config: PoolConfig,
+        submissions: SubmissionList,
+    ) -> Addr<Self> {
+        Supervisor::start_in_arbiter(arbiter, |ctx| Self::new(config, submissions, None, ctx))
+    }
+
+    fn new(
+        config: PoolConfig,
+        submissions: SubmissionList,
+        guard: Option<Box<dyn Send>>,
+        ctx: &mut Context<Self>,
+    ) -> Self {
         // A mailbox without a bound keeps the order of the calls and never parks a caller; the
         // queue is what bounds memory.
         ctx.set_mailbox_capacity(0);
@@ -147,9 +168,11 @@ impl ProducerPool {
         let shared = Shared {
             queue: RefCell::new(TransactionQueue::new(limits)),
             failures: Arc::new(FailureSink::new(name, limits.pending)),
+            publish_timeout: producer.publish_timeout(),
         };
         let mut pool = Self {
             shared: Rc::new(shared),
+            submissions,
             router: Router::new(
                 config.strategy(),
                 config.failback_after(),

@@ -20,9 +20,9 @@ use crate::{
     },
     metrics::Latency,
     producer::{
-        self, AnyPublish, DeferredPublish, Drain, DrainReport, FromMember, MemberReport, Moving,
-        MultiPublish, Publish, PublishFailure, PublishReply, PublishRequest, PublishWhenPossible,
-        ReplyTo, SubscribeFailures, WhenFull,
+        self, Accept, AnyPublish, DeferredPublish, Drain, DrainReport, FromMember, MemberReport,
+        Moving, MultiPublish, Publish, PublishFailure, PublishReply, PublishRequest, ReplyTo,
+        SubmissionList, Submitted, SubscribeFailures, WhenFull, accept_submitted,
     },
 };
 
@@ -33,7 +33,8 @@ macro_rules! handle_publishes {
 
             fn handle(&mut self, message: $message, ctx: &mut Context<Self>) -> PublishReply {
                 let request = AnyPublish::from(message).into_request();
-                self.accept(request, WhenFull::Reject, ctx)
+                let now = self.on_message(ctx);
+                self.accept(request, WhenFull::Reject, now, ctx)
             }
         }
     )+};
@@ -41,24 +42,27 @@ macro_rules! handle_publishes {
 
 handle_publishes! { Publish MultiPublish DeferredPublish AnyPublish }
 
-impl Handler<PublishWhenPossible> for ProducerPool {
-    type Result = PublishReply;
+impl Handler<Submitted> for ProducerPool {
+    type Result = ();
 
-    fn handle(&mut self, message: PublishWhenPossible, ctx: &mut Context<Self>) -> PublishReply {
-        self.accept(message.0.into_request(), WhenFull::Wait, ctx)
+    fn handle(&mut self, _: Submitted, ctx: &mut Context<Self>) {
+        accept_submitted(self, ctx);
     }
 }
 
-impl ProducerPool {
+impl Accept for ProducerPool {
+    fn submissions(&mut self) -> &mut SubmissionList {
+        &mut self.submissions
+    }
+
     fn accept(
         &mut self,
         request: PublishRequest,
         when_full: WhenFull,
-        ctx: &mut Context<Self>,
+        now: Instant,
+        _: &mut Context<Self>,
     ) -> PublishReply {
-        let now = self.on_message(ctx);
         self.connect_if_idle();
-        let timeout = request.timeout(self.producer.publish_timeout());
         let rejected = self.check(&request, now).err();
         self.rejected += u64::from(rejected.is_some());
         PublishReply {
@@ -66,11 +70,12 @@ impl ProducerPool {
             request,
             rejected: rejected.map(|cause| PublishError::new(cause, Delivery::NotWritten)),
             when_full,
-            timeout,
             now,
         }
     }
+}
 
+impl ProducerPool {
     /// Whether a publish may be queued in the present state of the members.
     fn may_queue(&self) -> bool {
         match self.producer.wait_for_connection() {

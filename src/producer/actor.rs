@@ -23,6 +23,7 @@ use super::{
     queue::{Counters, Limits, Pooled, TransactionQueue},
     session::Publishing,
     stats::{ProducerEvent, ProducerState},
+    submissions::SubmissionList,
 };
 use crate::{
     config::ProducerConfig,
@@ -78,6 +79,8 @@ use crate::{
 pub struct Producer {
     pub(super) config: ProducerConfig,
     pub(super) shared: Rc<Shared>,
+    /// The publishes of handles.
+    pub(super) submissions: SubmissionList,
     pub(super) link: Link<Publishing>,
     pub(super) waiters: Waiters,
     pub(super) drain: DrainState<DrainReport>,
@@ -112,8 +115,7 @@ impl Producer {
     /// `panic = "abort"` only that one appears.
     #[track_caller]
     pub fn start(config: ProducerConfig) -> Addr<Self> {
-        crate::runtime::assert_can_spawn("a Producer");
-        Supervisor::start(|ctx| Self::new(config, None, None, ctx))
+        Self::start_with(config, SubmissionList::default(), None)
     }
 
     /// Starts a supervised producer on `arbiter`, together with its connection. On an arbiter that
@@ -124,21 +126,40 @@ impl Producer {
     /// concurrent `send`s the excess enters the queue in the order in which the futures are polled.
     /// Await the first result if that order matters.
     pub fn start_in_arbiter(arbiter: &ArbiterHandle, config: ProducerConfig) -> Addr<Self> {
-        Supervisor::start_in_arbiter(arbiter, |ctx| Self::new(config, None, None, ctx))
+        Self::start_in_arbiter_with(arbiter, config, SubmissionList::default())
     }
 
-    /// Starts a producer that drops `guard` when it has stopped for good.
-    pub(crate) fn start_with_guard(config: ProducerConfig, guard: Box<dyn Send>) -> Addr<Self> {
-        Supervisor::start(|ctx| Self::new(config, Some(guard), None, ctx))
+    /// Starts a producer with a list of submissions. It drops `guard` when it has stopped for good.
+    #[track_caller]
+    pub(crate) fn start_with(
+        config: ProducerConfig,
+        submissions: SubmissionList,
+        guard: Option<Box<dyn Send>>,
+    ) -> Addr<Self> {
+        crate::runtime::assert_can_spawn("a Producer");
+        Supervisor::start(|ctx| Self::new(config, submissions, guard, None, ctx))
+    }
+
+    /// Starts a producer with a list of submissions on `arbiter`.
+    pub(crate) fn start_in_arbiter_with(
+        arbiter: &ArbiterHandle,
+        config: ProducerConfig,
+        submissions: SubmissionList,
+    ) -> Addr<Self> {
+        Supervisor::start_in_arbiter(arbiter, |ctx| {
+            Self::new(config, submissions, None, None, ctx)
+        })
     }
 
     /// Starts a producer on the current arbiter as the member of a pool.
     pub(crate) fn start_as_member(config: ProducerConfig, membership: Membership) -> Addr<Self> {
-        Supervisor::start(|ctx| Self::new(config, None, Some(membership), ctx))
+        let submissions = SubmissionList::default();
+        Supervisor::start(|ctx| Self::new(config, submissions, None, Some(membership), ctx))
     }
 
     fn new(
         config: ProducerConfig,
+        submissions: SubmissionList,
         guard: Option<Box<dyn Send>>,
         membership: Option<Membership>,
         ctx: &mut Context<Self>,
@@ -171,9 +192,11 @@ impl Producer {
         let shared = Shared {
             queue: RefCell::new(queue),
             failures: Arc::new(failures),
+            publish_timeout: config.publish_timeout(),
         };
         Self {
             shared: Rc::new(shared),
+            submissions,
             link,
             waiters: Waiters::default(),
             drain: DrainState::new(),

@@ -17,6 +17,7 @@ use log::warn;
 use super::{
     message::{AnyPublish, PublishRequest},
     queue::{Reply, Usage},
+    submissions::SlotReply,
 };
 use crate::{error::PublishError, link::Feed};
 
@@ -99,21 +100,31 @@ pub struct SubscribeFailures(pub Recipient<PublishFailure>);
 pub(crate) enum ReplyTo {
     /// To the caller of `send`, who may have dropped the request meanwhile.
     Caller(OneshotSender<Result<(), PublishError>>),
-    /// Sent by `do_send` or `try_send`. The message is kept only for a subscriber.
-    Detached(Arc<FailureSink>, Option<Box<AnyPublish>>),
+    /// To the caller of a handle, likewise.
+    Submitter(SlotReply),
+    /// Sent by `do_send` or `try_send`.
+    Detached(Arc<FailureSink>),
+    /// The same, with the message for a subscriber.
+    Subscribed(Box<(Arc<FailureSink>, AnyPublish)>),
 }
 
 impl ReplyTo {
     pub(super) fn detached(failures: &Arc<FailureSink>, request: &PublishRequest) -> Self {
         let has_subscriber = failures.reports.has_subscriber.load(Ordering::Relaxed);
-        let kept = has_subscriber.then(|| Box::new(request.clone().into_any()));
-        Self::Detached(Arc::clone(failures), kept)
+        let failures = Arc::clone(failures);
+        if has_subscriber {
+            Self::Subscribed(Box::new((failures, request.clone().into_any())))
+        } else {
+            Self::Detached(failures)
+        }
     }
 
     /// From now on a failure is one of the nsqd of this sink.
     pub(super) fn set_sink(&mut self, sink: &Arc<FailureSink>) {
-        if let Self::Detached(failures, _) = self {
-            *failures = Arc::clone(sink);
+        match self {
+            Self::Caller(_) | Self::Submitter(_) => {}
+            Self::Detached(failures) => *failures = Arc::clone(sink),
+            Self::Subscribed(kept) => kept.0 = Arc::clone(sink),
         }
     }
 }
@@ -122,7 +133,8 @@ impl Reply for ReplyTo {
     fn is_closed(&self) -> bool {
         match self {
             Self::Caller(sender) => sender.is_closed(),
-            Self::Detached(..) => false,
+            Self::Submitter(reply) => reply.is_closed(),
+            Self::Detached(_) | Self::Subscribed(_) => false,
         }
     }
 
@@ -130,8 +142,13 @@ impl Reply for ReplyTo {
         match (self, answer) {
             // Fails if the caller has dropped its request.
             (Self::Caller(sender), answer) => drop(sender.send(answer)),
-            (Self::Detached(..), Ok(())) => {}
-            (Self::Detached(failures, publish), Err(error)) => failures.report(publish, error),
+            (Self::Submitter(reply), answer) => reply.answer(answer),
+            (Self::Detached(_) | Self::Subscribed(_), Ok(())) => {}
+            (Self::Detached(failures), Err(error)) => failures.report(None, error),
+            (Self::Subscribed(kept), Err(error)) => {
+                let (failures, publish) = *kept;
+                failures.report(Some(publish), error);
+            }
         }
     }
 }
@@ -214,7 +231,7 @@ impl FailureSink {
         }
     }
 
-    fn report(&self, publish: Option<Box<AnyPublish>>, error: PublishError) {
+    fn report(&self, publish: Option<AnyPublish>, error: PublishError) {
         let mut state = self.reports.state();
         let feed = state.feed.as_mut().filter(|feed| feed.is_connected());
         let error = match (publish, feed) {
@@ -222,7 +239,7 @@ impl FailureSink {
                 let size = publish.size();
                 let failure = PublishFailure {
                     address: Arc::clone(&self.address),
-                    publish: *publish,
+                    publish,
                     error,
                 };
                 match feed.send(failure, size) {

@@ -11,9 +11,10 @@ use super::{
     membership::{GiveBack, TakeIn},
     message::{AnyPublish, DeferredPublish, MultiPublish, Publish, PublishRequest},
     ping::Ping,
-    publish::{PublishReply, PublishWhenPossible},
+    publish::{Accept, PublishReply, accept_submitted},
     queue::{Usage, WhenFull},
     stats::{GetState, GetStats, ProducerEvent, ProducerState, Stats},
+    submissions::{SubmissionList, Submitted},
 };
 use crate::{
     config::WaitForConnection,
@@ -32,7 +33,8 @@ macro_rules! handle_publishes {
             type Result = PublishReply;
 
             fn handle(&mut self, message: $message, ctx: &mut Context<Self>) -> PublishReply {
-                self.accept(message.0, WhenFull::Reject, ctx)
+                let now = self.on_message(ctx);
+                self.accept(message.0, WhenFull::Reject, now, ctx)
             }
         }
     )+};
@@ -44,27 +46,31 @@ impl Handler<AnyPublish> for Producer {
     type Result = PublishReply;
 
     fn handle(&mut self, message: AnyPublish, ctx: &mut Context<Self>) -> PublishReply {
-        self.accept(message.into_request(), WhenFull::Reject, ctx)
+        let now = self.on_message(ctx);
+        self.accept(message.into_request(), WhenFull::Reject, now, ctx)
     }
 }
 
-impl Handler<PublishWhenPossible> for Producer {
-    type Result = PublishReply;
+impl Handler<Submitted> for Producer {
+    type Result = ();
 
-    fn handle(&mut self, message: PublishWhenPossible, ctx: &mut Context<Self>) -> PublishReply {
-        self.accept(message.0.into_request(), WhenFull::Wait, ctx)
+    fn handle(&mut self, _: Submitted, ctx: &mut Context<Self>) {
+        accept_submitted(self, ctx);
     }
 }
 
-impl Producer {
+impl Accept for Producer {
+    fn submissions(&mut self) -> &mut SubmissionList {
+        &mut self.submissions
+    }
+
     fn accept(
         &mut self,
         request: PublishRequest,
         when_full: WhenFull,
+        now: Instant,
         ctx: &mut Context<Self>,
     ) -> PublishReply {
-        let now = self.on_message(ctx);
-        let timeout = request.timeout(self.config.publish_timeout());
         let rejected = self.check(&request, now).err();
         self.rejected += u64::from(rejected.is_some());
         if matches!(rejected, Some(Cause::NoConnection { .. })) {
@@ -76,11 +82,12 @@ impl Producer {
             request,
             rejected: rejected.map(|cause| PublishError::new(cause, Delivery::NotWritten)),
             when_full,
-            timeout,
             now,
         }
     }
+}
 
+impl Producer {
     /// Whether a publish may be queued in the present state of the connection.
     fn may_queue(&self) -> bool {
         match self.config.wait_for_connection() {

@@ -20,6 +20,7 @@ mod queue;
 pub(crate) mod samples;
 mod session;
 mod stats;
+mod submissions;
 #[cfg(feature = "embedded")]
 #[cfg(test)]
 mod tests;
@@ -40,11 +41,12 @@ pub(crate) use self::{
     limits::{batch_limits, limits},
     membership::{FromMember, GiveBack, MemberId, MemberReport, MemberView, Membership, TakeIn},
     message::PublishRequest,
-    publish::{PublishWhenPossible, Shared},
+    publish::{Accept, Shared, accept_submitted},
     publish_ext::sealed::Sealed,
     queue::{
         Counters, Limits, MemberSet, Moving, Pending, Route, Routed, TransactionQueue, Usage,
         WhenFull,
     },
     samples::{add_results, add_topics},
+    submissions::{PendingResult, SubmissionList, Submissions, Submitted},
 };

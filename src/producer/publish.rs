@@ -1,35 +1,36 @@
-//! How a publish enters the queue: in the reply to its message, which is given the caller's sender.
+//! How a publish enters the queue: in the reply to its message, which is given the caller's sender,
+//! or together with others that a handle submitted.
 
 use std::{
     cell::RefCell,
-    fmt,
+    fmt, mem,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use actix::{
-    Actor, Message,
+    Actor, Context, Message,
     dev::{MessageResponse, OneshotSender},
 };
 
 use super::{
     failures::{FailureSink, ReplyTo},
-    message::{AnyPublish, PublishRequest},
+    message::PublishRequest,
     queue::{Reply, Transaction, WhenFull},
     session::Queue,
+    submissions::{Submission, SubmissionList},
 };
-use crate::error::PublishError;
-
-/// Publishes with backpressure: if the queue is full, the publish waits for capacity.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<(), PublishError>")]
-pub(crate) struct PublishWhenPossible(pub(crate) AnyPublish);
+use crate::{
+    error::PublishError,
+    link::{BURST, Pumped, flush, work},
+};
 
 /// What the producer shares with the replies that it has given out.
 pub(crate) struct Shared {
     pub(crate) queue: RefCell<Queue>,
     pub(crate) failures: Arc<FailureSink>,
+    pub(crate) publish_timeout: Duration,
 }
 
 impl fmt::Debug for Shared {
@@ -47,30 +48,15 @@ pub struct PublishReply {
     pub(crate) request: PublishRequest,
     pub(crate) rejected: Option<PublishError>,
     pub(crate) when_full: WhenFull,
-    pub(crate) timeout: Duration,
     pub(crate) now: Instant,
 }
 
-impl<A, M> MessageResponse<A, M> for PublishReply
-where
-    A: Actor,
-    M: Message<Result = Result<(), PublishError>>,
-{
-    fn handle(self, _: &mut A::Context, sender: Option<OneshotSender<M::Result>>) {
-        let Self {
-            shared,
-            request,
-            rejected,
-            when_full,
-            timeout,
-            now,
-        } = self;
-        let reply = match sender {
-            Some(sender) => ReplyTo::Caller(sender),
-            None => ReplyTo::detached(&shared.failures, &request),
-        };
-        let PublishRequest { topic, payload, .. } = request;
-        match (rejected, topic) {
+impl PublishReply {
+    /// Puts the publish into the queue, or answers it if it was rejected.
+    fn enqueue(self, reply: ReplyTo) {
+        let timeout = self.request.timeout(self.shared.publish_timeout);
+        let PublishRequest { topic, payload, .. } = self.request;
+        match (self.rejected, topic) {
             (Some(error), _) => reply.answer(Err(error)),
             (None, Err(error)) => reply.answer(Err(error.into())),
             (None, Ok(topic)) => {
@@ -79,12 +65,24 @@ where
                     payload,
                     timeout,
                 };
-                shared
-                    .queue
-                    .borrow_mut()
-                    .push(transaction, when_full, now, reply);
+                let mut queue = self.shared.queue.borrow_mut();
+                queue.push(transaction, self.when_full, self.now, reply);
             }
         }
+    }
+}
+
+impl<A, M> MessageResponse<A, M> for PublishReply
+where
+    A: Actor,
+    M: Message<Result = Result<(), PublishError>>,
+{
+    fn handle(self, _: &mut A::Context, sender: Option<OneshotSender<M::Result>>) {
+        let reply = match sender {
+            Some(sender) => ReplyTo::Caller(sender),
+            None => ReplyTo::detached(&self.shared.failures, &self.request),
+        };
+        self.enqueue(reply);
     }
 }
 
@@ -92,4 +90,41 @@ impl fmt::Debug for PublishReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PublishReply").finish_non_exhaustive()
     }
+}
+
+/// An actor that accepts publishes into a queue: a producer or a pool.
+pub(crate) trait Accept: Pumped {
+    fn submissions(&mut self) -> &mut SubmissionList;
+
+    /// Checks a publish that arrived at `now`.
+    fn accept(
+        &mut self,
+        request: PublishRequest,
+        when_full: WhenFull,
+        now: Instant,
+        ctx: &mut Context<Self>,
+    ) -> PublishReply;
+}
+
+/// Accepts all publishes that were submitted, in several bursts if there are many.
+pub(crate) fn accept_submitted<A: Accept>(actor: &mut A, ctx: &mut Context<A>) {
+    actor.on_message(ctx);
+    let mut submitted = actor.submissions().take();
+    work(actor, ctx, move |actor, ctx| {
+        let now = actor.burst().now();
+        let burst = submitted.len().min(BURST);
+        for Submission { request, reply } in submitted.drain(..burst) {
+            if !reply.is_closed() {
+                let publish = actor.accept(request, WhenFull::Wait, now, ctx);
+                publish.enqueue(ReplyTo::Submitter(reply));
+            }
+        }
+        let is_complete = submitted.is_empty();
+        if is_complete {
+            actor.submissions().reuse(mem::take(&mut submitted));
+        } else {
+            flush(actor, ctx);
+        }
+        is_complete
+    });
 }

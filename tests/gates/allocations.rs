@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 
 use actix_nsq::{
     Consumer, ConsumerConfig, IncomingMessage, IncomingMessages, MessageHandler, PoolConfig,
-    Producer, ProducerConfig, ProducerPool, Publish, Subscription, Topic,
+    Producer, ProducerConfig, ProducerHandle, ProducerPool, Publish, PublishError, Subscription,
+    Topic,
     actix::{Actor, Addr, Context, Handler, Message, System},
     bytes::Bytes,
 };
@@ -36,14 +37,27 @@ fn start(addresses: &[SocketAddr], load: Load) -> io::Result<Run> {
             let pool = ProducerPool::start(config.map_err(io::Error::other)?);
             let topic = Topic::new("gates#ephemeral").map_err(io::Error::other)?;
             Ok(Box::new(move |rounds| {
-                Box::pin(publish(pool.clone(), topic.clone(), callers, rounds))
+                let pool = pool.clone();
+                let call = async move |publish| pool.send(publish).await?;
+                Box::pin(publish(call, topic.clone(), callers, rounds))
             }))
         }
         Load::Publish { callers, options } => {
-            let producer = producer(address, options)?;
+            let producer = Producer::start(config(address, options)?);
             let topic = Topic::new("gates#ephemeral").map_err(io::Error::other)?;
             Ok(Box::new(move |rounds| {
-                Box::pin(publish(producer.clone(), topic.clone(), callers, rounds))
+                let producer = producer.clone();
+                let call = async move |publish| producer.send(publish).await?;
+                Box::pin(publish(call, topic.clone(), callers, rounds))
+            }))
+        }
+        Load::Handle { callers } => {
+            let producer = ProducerHandle::start(config(address, &[])?);
+            let topic = Topic::new("gates#ephemeral").map_err(io::Error::other)?;
+            Ok(Box::new(move |rounds| {
+                let producer = producer.clone();
+                let call = async move |publish| producer.publish_message(publish).await;
+                Box::pin(publish(call, topic.clone(), callers, rounds))
             }))
         }
         Load::Consume {
@@ -68,27 +82,26 @@ fn start(addresses: &[SocketAddr], load: Load) -> io::Result<Run> {
 
 type Run = Box<dyn FnMut(usize) -> futures::future::LocalBoxFuture<'static, ()>>;
 
-fn producer(address: SocketAddr, options: &[&str]) -> io::Result<Addr<Producer>> {
+fn config(address: SocketAddr, options: &[&str]) -> io::Result<ProducerConfig> {
     let builder = ProducerConfig::builder(address.to_string());
     let config = options.iter().try_fold(builder, |builder, option| {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
         builder.set(name, value)
     });
     let config = config.and_then(|config| config.build());
-    Ok(Producer::start(config.map_err(io::Error::other)?))
+    config.map_err(io::Error::other)
 }
 
-async fn publish<A>(producer: Addr<A>, topic: Topic, callers: usize, rounds: usize)
+async fn publish<C>(call: C, topic: Topic, callers: usize, rounds: usize)
 where
-    A: Actor<Context = Context<A>> + Handler<Publish>,
+    C: AsyncFn(Publish) -> Result<(), PublishError> + Clone + 'static,
 {
     let callers = (0..callers).map(|_| {
-        let (producer, topic) = (producer.clone(), topic.clone());
+        let (call, topic) = (call.clone(), topic.clone());
         actix_rt::spawn(async move {
             for _ in 0..rounds {
                 let publish = Publish::new(&topic, Bytes::from_static(&[7; 200]));
-                let answer = producer.send(publish).await;
-                answer.expect("a producer").expect("nsqd's OK");
+                call(publish).await.expect("nsqd's OK");
             }
         })
     });

@@ -25,6 +25,8 @@ pub enum Load {
         /// Options of the producer, each as `name=value`.
         options: &'static [&'static str],
     },
+    /// The same through a handle.
+    Handle { callers: usize },
     /// The same with a pool of several peers.
     Pool { callers: usize },
     /// In a round as many messages are consumed as may be in flight.
@@ -57,7 +59,9 @@ impl Load {
     /// The messages of a round.
     pub fn round(self) -> usize {
         match self {
-            Self::Publish { callers, .. } | Self::Pool { callers } => callers,
+            Self::Publish { callers, .. } | Self::Handle { callers } | Self::Pool { callers } => {
+                callers
+            }
             Self::Consume { max_in_flight, .. } => max_in_flight,
         }
     }
@@ -66,6 +70,7 @@ impl Load {
     fn program(&self) -> (&'static str, &[&'static str]) {
         match self {
             Self::Publish { options, .. } => ("gates_publisher", options),
+            Self::Handle { .. } => ("gates_handle", &[]),
             Self::Pool { .. } => ("gates_pool", &[]),
             Self::Consume { mode, .. } => ("gates_consumer", mode.argument()),
         }

@@ -153,6 +153,59 @@ fn call_cancelled_while_waiting_leaves_no_trace() {
     });
 }
 
+/// contract: 9
+/// checklist: 33
+#[test]
+fn calls_of_many_tasks_are_published_in_order() {
+    // More than one poll of the producer accepts.
+    const COUNT: usize = 10_000;
+    in_virtual_time(async |mut network: Network| {
+        let handle = network.start_handle_with(|config| config);
+        let mut nsqd = network.connected().await;
+        let calls: Vec<_> = (0..COUNT)
+            .map(|number| spawn_publish(&handle, number.to_string()))
+            .collect();
+        let mut next = 0;
+        while next < COUNT {
+            let bodies = match nsqd.next_command().await {
+                Command::Pub { body, .. } => vec![body],
+                Command::Mpub { bodies, .. } => bodies,
+                other => panic!("{other}"),
+            };
+            for body in bodies {
+                assert_eq!(body, next.to_string().into_bytes());
+                next += 1;
+            }
+            nsqd.send_ok().await;
+        }
+        for call in calls {
+            call.await.unwrap().unwrap();
+        }
+    });
+}
+
+/// contract: 7
+/// checklist: 35
+#[test]
+fn call_cancelled_before_it_is_received_leaves_no_trace() {
+    in_virtual_time(async |mut network: Network| {
+        let handle = network.start_handle_with(|config| config);
+        let mut nsqd = network.connected().await;
+        handle.wait_connected(s(5)).await.unwrap();
+        let before = stats(handle.address()).await;
+        let mut calls: Vec<_> = (0..3_000)
+            .map(|number| Box::pin(handle.publish("t", number.to_string())))
+            .collect();
+        for call in &mut calls {
+            assert!(call.now_or_never().is_none());
+        }
+        drop(calls);
+        nsqd.expect_silence(s(5)).await;
+        let after = stats(handle.address()).await;
+        assert_eq!(format!("{before:?}"), format!("{after:?}"));
+    });
+}
+
 /// contract: 10
 /// checklist: 33
 #[test]

@@ -37,6 +37,7 @@ mod pool;
 mod publish;
 mod reconnect;
 mod rejection;
+mod sink;
 mod support_tests;
 mod tidy;
 mod timeouts;

@@ -19,5 +19,9 @@ fn main() {
         config = config.set(name, value).expect("an option and its value");
     }
     let config = config.build().expect("a valid configuration");
-    System::new().block_on(async { arguments.publish(ProducerPool::start(config)).await });
+    System::new().block_on(async {
+        let pool = ProducerPool::start(config);
+        let call = async move |publish| pool.send(publish).await?;
+        arguments.publish(call).await;
+    });
 }

@@ -1,4 +1,4 @@
-//! The program that the gates measure. It publishes, and does nothing else.
+//! The program that the gates measure. It publishes by `Addr::send`, and does nothing else.
 //!
 //! ```text
 //! gates_publisher ADDRESS CALLERS ROUNDS [OPTION=VALUE]...
@@ -20,5 +20,9 @@ fn main() {
         config = config.set(name, value).expect("an option and its value");
     }
     let config = config.build().expect("a valid configuration");
-    System::new().block_on(async { arguments.publish(Producer::start(config)).await });
+    System::new().block_on(async {
+        let producer = Producer::start(config);
+        let call = async move |publish| producer.send(publish).await?;
+        arguments.publish(call).await;
+    });
 }
