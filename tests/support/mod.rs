@@ -29,6 +29,7 @@ pub mod record;
 pub mod samples;
 pub mod script;
 pub mod settings;
+pub mod simulated_host;
 pub mod small_disk;
 pub mod spoken;
 pub mod to_nsq;

@@ -9,7 +9,8 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::nsqd_program::{self, Found, Nsqd};
-use super::real_nsqd::{Guardian, Port, http_request, stop};
+use super::real_nsqd::{Guardian, Port, http_request, listen_address, stop};
+use super::simulated_host::SimulatedHost;
 use super::wait::{self, PATIENCE};
 
 /// An nsqlookupd on two loopback ports, which stay the same after a restart.
@@ -17,6 +18,7 @@ use super::wait::{self, PATIENCE};
 pub struct RealLookupd {
     program: Nsqd,
     flags: Vec<String>,
+    host: Option<SimulatedHost>,
     tcp: Port,
     http: Port,
     child: Option<Child>,
@@ -27,6 +29,21 @@ pub struct RealLookupd {
 impl RealLookupd {
     /// Starts an nsqlookupd with these flags and waits until it accepts connections.
     pub fn start<S: AsRef<str>>(flags: &[S]) -> io::Result<Self> {
+        Self::start_with(None, [Port::reserve()?, Port::reserve()?], flags)
+    }
+
+    /// Starts an nsqlookupd on a simulated host, on the usual ports of all its addresses. The test
+    /// uses the address for control.
+    pub fn start_on_host(host: &SimulatedHost) -> io::Result<Self> {
+        let ports = [4160, 4161].map(|port| Port::at(host.control(port)));
+        Self::start_with::<&str>(Some(host.clone()), ports, &[])
+    }
+
+    fn start_with<S: AsRef<str>>(
+        host: Option<SimulatedHost>,
+        [tcp, http]: [Port; 2],
+        flags: &[S],
+    ) -> io::Result<Self> {
         let program = match nsqd_program::find_lookupd() {
             Found::At(program) => program.clone(),
             Found::Missing(reason) => {
@@ -39,8 +56,9 @@ impl RealLookupd {
         let mut lookupd = Self {
             program,
             flags: flags.iter().map(|flag| flag.as_ref().to_owned()).collect(),
-            tcp: Port::reserve()?,
-            http: Port::reserve()?,
+            host,
+            tcp,
+            http,
             child: None,
             guardian: Guardian::start(data.path())?,
             data,
@@ -65,9 +83,15 @@ impl RealLookupd {
         self.kill9()?;
         let log = self.data.path().join("nsqlookupd.log");
         let log_file = OpenOptions::new().create(true).append(true).open(&log)?;
-        let child = Command::new(&self.program.program)
-            .arg(format!("--tcp-address={}", self.tcp.address()))
-            .arg(format!("--http-address={}", self.http.address()))
+        let program = &self.program.program;
+        let mut command = match &self.host {
+            Some(host) => host.command(program),
+            None => Command::new(program),
+        };
+        let [tcp, http] = [&self.tcp, &self.http].map(|port| listen_address(port, &self.host));
+        let child = command
+            .arg(format!("--tcp-address={tcp}"))
+            .arg(format!("--http-address={http}"))
             .arg("--broadcast-address=127.0.0.1")
             .args(&self.flags)
             .stdin(Stdio::null())

@@ -14,6 +14,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::diskqueue;
 use super::nsqd_program::{self, Found, Nsqd};
+use super::simulated_host::SimulatedHost;
 use super::small_disk;
 use super::wait::{self, PATIENCE};
 
@@ -31,6 +32,7 @@ pub struct RealNsqd {
     flags: Vec<String>,
     /// The size of its own disk, which is empty after every start.
     disk: Option<u64>,
+    host: Option<SimulatedHost>,
     tcp: Port,
     http: Port,
     child: Option<Child>,
@@ -58,6 +60,33 @@ impl RealNsqd {
         disk: Option<u64>,
         flags: &[S],
     ) -> io::Result<Self> {
+        Self::start_with(
+            nsqd,
+            disk,
+            None,
+            [Port::reserve()?, Port::reserve()?],
+            flags,
+        )
+    }
+
+    /// Starts this program on a simulated host, on the usual ports of all its addresses. The test
+    /// uses the address for control.
+    pub fn start_on_host<S: AsRef<str>>(
+        nsqd: Nsqd,
+        host: &SimulatedHost,
+        flags: &[S],
+    ) -> io::Result<Self> {
+        let ports = [4150, 4151].map(|port| Port::at(host.control(port)));
+        Self::start_with(nsqd, None, Some(host.clone()), ports, flags)
+    }
+
+    fn start_with<S: AsRef<str>>(
+        nsqd: Nsqd,
+        disk: Option<u64>,
+        host: Option<SimulatedHost>,
+        [tcp, http]: [Port; 2],
+        flags: &[S],
+    ) -> io::Result<Self> {
         let memory = Path::new("/dev/shm");
         let place = if memory.is_dir() {
             memory
@@ -71,8 +100,9 @@ impl RealNsqd {
             nsqd,
             flags: owned(flags),
             disk,
-            tcp: Port::reserve()?,
-            http: Port::reserve()?,
+            host,
+            tcp,
+            http,
             child: None,
             guardian: Guardian::start(data.path())?,
             data,
@@ -201,13 +231,16 @@ impl RealNsqd {
             .create(true)
             .append(true)
             .open(self.log_file())?;
-        let mut command = match self.disk {
-            None => Command::new(&self.nsqd.program),
-            Some(bytes) => small_disk::command(&self.nsqd.program, self.data.path(), bytes)?,
+        let program = &self.nsqd.program;
+        let mut command = match (&self.host, self.disk) {
+            (Some(host), _) => host.command(program),
+            (None, Some(bytes)) => small_disk::command(program, self.data.path(), bytes)?,
+            (None, None) => Command::new(program),
         };
+        let [tcp, http] = [&self.tcp, &self.http].map(|port| listen_address(port, &self.host));
         let child = command
-            .arg(format!("--tcp-address={}", self.address()))
-            .arg(format!("--http-address={}", self.http_address()))
+            .arg(format!("--tcp-address={tcp}"))
+            .arg(format!("--http-address={http}"))
             .arg(format!("--data-path={}", self.data.path().display()))
             .args(&self.flags)
             .stdin(Stdio::null())
@@ -371,6 +404,14 @@ pub(super) fn stop(child: &Child) -> io::Result<()> {
     }
 }
 
+/// Where a program listens: on a simulated host, on all its addresses.
+pub(super) fn listen_address(port: &Port, host: &Option<SimulatedHost>) -> SocketAddr {
+    match host {
+        Some(_) => (Ipv4Addr::UNSPECIFIED, port.address().port()).into(),
+        None => port.address(),
+    }
+}
+
 fn not_running() -> io::Error {
     io::Error::other("nsqd is not running")
 }
@@ -410,7 +451,7 @@ pub(super) fn http_request(address: SocketAddr, method: &str, path: &str) -> io:
     Ok(body)
 }
 
-/// A reserved loopback port.
+/// A port of a program, as a rule a reserved one on the loopback interface.
 ///
 /// A bound socket that does not listen keeps other processes from getting the port. Servers with
 /// SO_REUSEADDR, such as Go's and Rust's, can still listen there. (On Linux; elsewhere, the port is
@@ -434,6 +475,14 @@ impl Port {
             address,
             _placeholder: cfg!(target_os = "linux").then_some(socket),
         })
+    }
+
+    /// A port that need not be reserved.
+    pub fn at(address: SocketAddr) -> Self {
+        Self {
+            address,
+            _placeholder: None,
+        }
     }
 
     pub fn address(&self) -> SocketAddr {

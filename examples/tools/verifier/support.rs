@@ -27,6 +27,8 @@ pub mod raw_client;
 pub mod real_nsqd;
 #[path = "../../../tests/support/record.rs"]
 pub mod record;
+#[path = "../../../tests/support/simulated_host.rs"]
+pub mod simulated_host;
 #[path = "../../../tests/support/small_disk.rs"]
 pub mod small_disk;
 #[path = "../../../tests/support/wait.rs"]

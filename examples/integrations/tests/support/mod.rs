@@ -15,6 +15,8 @@ pub mod nsqd_version;
 pub mod raw_client;
 #[path = "../../../../tests/support/real_nsqd.rs"]
 pub mod real_nsqd;
+#[path = "../../../../tests/support/simulated_host.rs"]
+pub mod simulated_host;
 #[path = "../../../../tests/support/small_disk.rs"]
 pub mod small_disk;
 #[path = "../../../../tests/support/wait.rs"]
