@@ -35,6 +35,7 @@ pub fn scenarios() -> Vec<Scenario> {
         }),
         nsq_bench_exits_when_nsqd_is_killed,
         nsq_bench_consumes_in_every_mode_and_returns_the_rest,
+        nsq_bench_consumes_what_it_publishes,
         nsq_bench_fails_without_enough_messages_to_consume,
     ]
 }
@@ -301,6 +302,8 @@ async fn nsq_bench_publishes_in_every_mode(broker: Broker) {
         ("many_callers", "--concurrency 4096"),
         ("mpub", "--mpub 7 --concurrency 3"),
         ("other_arbiter", "--other-arbiter"),
+        ("handle", "--handle"),
+        ("deferred", "--defer 1s"),
         ("option", "--producer-opt auto_batch_messages=2"),
         ("large", "--size 70000 --concurrency 5"),
     ];
@@ -312,7 +315,9 @@ async fn nsq_bench_publishes_in_every_mode(broker: Broker) {
         assert_eq!(broker.message_count(topic).await, 510, "{topic}");
         let commands = report["commands"].as_u64().unwrap();
         match topic {
-            "no_batching" | "one_caller" | "large" => assert_eq!(commands, 501, "{topic}"),
+            "no_batching" | "one_caller" | "large" | "deferred" => {
+                assert_eq!(commands, 501, "{topic}")
+            }
             "mpub" => assert_eq!(commands, 72),
             "option" => assert!((250..501).contains(&commands), "{commands}"),
             _ => assert!(commands < 501, "{topic}: {commands}"),
@@ -434,12 +439,32 @@ async fn nsq_bench_consumes_in_every_mode_and_returns_the_rest(broker: Broker) {
         let measured = number("rate") * number("duration_s");
         assert!((measured / 494.0 - 1.0).abs() < 1e-3, "{report}");
         assert!(number("cpu_us_per_message") > 0.0, "{report}");
+        assert!(report["allocs_per_message"].is_null(), "{report}");
         let left = ChannelState {
             depth: 100,
             ..ChannelState::default()
         };
         assert_eq!(broker.channel(mode, "bench").await, left, "{mode}");
     }
+}
+
+async fn nsq_bench_consumes_what_it_publishes(broker: Broker) {
+    let flags = "--messages 700 --publishers 7 --size 33 --max-in-flight 70 --count-allocations";
+    let ended = Bench::consume(&broker.address().await, "both", flags).await;
+    assert_eq!((ended.code, &ended.stderr[..]), (Some(0), ""));
+    let report = ended.report();
+    assert_eq!(
+        (&report["ok"], &report["publishers"]),
+        (&700.into(), &7.into())
+    );
+    assert_eq!(report["size"].as_f64(), Some(33.0), "{report}");
+    // `send` of actix alone costs three, and the message to the handler two.
+    assert!(
+        report["allocs_per_message"].as_f64() >= Some(5.0),
+        "{report}"
+    );
+    let state = broker.channel("both", "bench").await;
+    assert_eq!(state, ChannelState::default());
 }
 
 async fn nsq_bench_fails_without_enough_messages_to_consume(broker: Broker) {

@@ -4,12 +4,12 @@ use std::{
     cell::{Cell, RefCell},
     io,
     rc::Rc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use actix_nsq::{
-    MultiPublish, Publish, PublishError, Topic,
-    actix::{self, Actor, Addr, Context, Handler},
+    AnyPublish, DeferredPublish, MultiPublish, ProducerHandle, Publish, PublishError, Topic,
+    actix::{self, Handler, Message},
 };
 use tokio::sync::{Notify, Semaphore};
 
@@ -51,20 +51,23 @@ struct Work {
 
 /// The actor that publishes: a producer or a pool.
 pub(crate) trait Publisher:
-    Actor<Context = Context<Self>> + Handler<Publish> + Handler<MultiPublish>
+    actix_nsq::Publisher + Handler<Publish> + Handler<MultiPublish> + Handler<DeferredPublish>
 {
 }
 
 impl<A> Publisher for A where
-    A: Actor<Context = Context<A>> + Handler<Publish> + Handler<MultiPublish>
+    A: actix_nsq::Publisher + Handler<Publish> + Handler<MultiPublish> + Handler<DeferredPublish>
 {
 }
 
 struct Caller<A: Publisher> {
     work: Rc<Work>,
-    producer: Addr<A>,
+    producer: ProducerHandle<A>,
+    /// Publishes with the methods of the handle instead of the address of the actor.
+    by_handle: bool,
     topic: Topic,
     mpub: Option<usize>,
+    defer: Option<Duration>,
 }
 
 impl Callers {
@@ -72,7 +75,7 @@ impl Callers {
     /// [`publish`](Self::publish).
     pub(crate) async fn new<A: Publisher>(
         options: &Options,
-        producer: &Addr<A>,
+        producer: &ProducerHandle<A>,
         messages: u64,
         rate: Option<f64>,
     ) -> Result<Self, hdrhistogram::CreationError> {
@@ -91,17 +94,19 @@ impl Callers {
             last_result: Cell::new(Instant::now()),
             finished: Notify::new(),
         });
-        let caller = |topic: &Topic, mpub| Caller {
+        let caller = |topic: &Topic, mpub, defer| Caller {
             work: work.clone(),
             producer: producer.clone(),
+            by_handle: options.handle,
             topic: topic.clone(),
             mpub,
+            defer,
         };
         for topic in options.topics.iter().cycle().take(count) {
-            actix::spawn(caller(topic, options.mpub).publish());
+            actix::spawn(caller(topic, options.mpub, options.defer).publish());
         }
         if let Some(topic) = &options.beside {
-            actix::spawn(caller(topic, None).publish_beside());
+            actix::spawn(caller(topic, None, None).publish_beside());
         }
         Ok(Self { work, count, rate })
     }
@@ -166,15 +171,31 @@ impl<A: Publisher> Caller<A> {
 
     async fn send(&self, first: u64, count: u64) -> Result<(), PublishError> {
         let (topic, bodies) = (&self.topic, &self.work.bodies);
-        match self.mpub {
-            None => {
+        match (self.mpub, self.defer) {
+            (None, None) => {
                 let body = bodies.of(first);
-                self.producer.send(Publish::new(topic, body)).await?
+                self.pass_on(Publish::new(topic, body)).await
             }
-            Some(_) => {
+            (None, Some(delay)) => {
+                let body = bodies.of(first);
+                self.pass_on(DeferredPublish::new(topic, delay, body)).await
+            }
+            (Some(_), _) => {
                 let bodies = (first..first + count).map(|message| bodies.of(message));
-                self.producer.send(MultiPublish::new(topic, bodies)).await?
+                self.pass_on(MultiPublish::new(topic, bodies)).await
             }
+        }
+    }
+
+    async fn pass_on<M>(&self, message: M) -> Result<(), PublishError>
+    where
+        M: Message<Result = Result<(), PublishError>> + Into<AnyPublish> + Send + 'static,
+        A: Handler<M>,
+    {
+        if self.by_handle {
+            self.producer.publish_message(message).await
+        } else {
+            self.producer.address().send(message).await?
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use actix_nsq::{ConfigError, NameError, PoolConfig, ProducerConfig, Topic};
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
+use humantime::parse_duration;
 
 use crate::{arguments, bodies::Bodies, consume, producer_opt::producer_opt};
 
@@ -99,6 +100,14 @@ struct Publish {
     #[arg(long, value_name = "N", value_parser = mpub)]
     mpub: Option<usize>,
 
+    /// Publish with this delay, with DeferredPublish, such as 1s [default: none]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "mpub")]
+    defer: Option<Duration>,
+
+    /// Publish with the methods of ProducerHandle instead of messages to the actor
+    #[arg(long)]
+    handle: bool,
+
     /// Messages per second of all callers, at fixed intervals [default: no limit]
     #[arg(long, value_name = "R", value_parser = rate, allow_negative_numbers = true)]
     rate: Option<f64>,
@@ -134,6 +143,10 @@ pub(crate) struct Options {
     pub(crate) warmup: u64,
     /// Messages per `MultiPublish`; `None`: one `Publish` per message.
     pub(crate) mpub: Option<usize>,
+    /// Delay of each message.
+    pub(crate) defer: Option<Duration>,
+    /// Publish with the methods of `ProducerHandle`.
+    pub(crate) handle: bool,
     /// Messages per second; `None`: no limit.
     pub(crate) rate: Option<f64>,
     /// Topic of one more caller.
@@ -192,6 +205,8 @@ impl Options {
             messages: flags.messages,
             warmup: flags.warmup.unwrap_or(flags.messages / 10),
             mpub: flags.mpub,
+            defer: flags.defer,
+            handle: flags.handle,
             rate: flags.rate,
             beside: flags.beside,
             other_arbiter: flags.other_arbiter,
@@ -201,7 +216,7 @@ impl Options {
 }
 
 /// The name of this program, as nsqd shows it.
-fn user_agent() -> String {
+pub(crate) fn user_agent() -> String {
     let version = env!("CARGO_PKG_VERSION");
     format!("nsq_bench/{version} actix-nsq/{version}")
 }
@@ -260,11 +275,11 @@ pub(crate) fn count(text: &str, max: usize) -> Result<usize, String> {
     Ok(usize::try_from(integer(text, 1, max as u64)?).unwrap_or(max))
 }
 
-fn size(text: &str) -> Result<usize, String> {
+pub(crate) fn size(text: &str) -> Result<usize, String> {
     count(text, 1 << 30)
 }
 
-fn concurrency(text: &str) -> Result<usize, String> {
+pub(crate) fn concurrency(text: &str) -> Result<usize, String> {
     count(text, 65_536)
 }
 
@@ -316,6 +331,7 @@ mod tests {
         assert_eq!((options.bodies.size(), options.concurrency), (200, 64));
         assert_eq!((options.messages, options.warmup), (1_000_000, 100_000));
         assert_eq!((options.mpub, options.rate), (None, None));
+        assert!(options.defer.is_none() && !options.handle);
         assert_eq!(names_of(&options), ["t#ephemeral"]);
         assert!(options.config.auto_batch() && !options.other_arbiter && !options.json);
     }
@@ -340,6 +356,8 @@ mod tests {
         let config = options.config;
         assert!(!config.auto_batch() && config.retry_maybe_written());
         assert_eq!(config.publish_window(), 9);
+        let options = parse("--defer 1s --handle").unwrap();
+        assert!(options.defer == Some(Duration::from_secs(1)) && options.handle);
     }
 
     #[test]
@@ -419,6 +437,10 @@ mod tests {
             (
                 "--mpub 30000",
                 "a batch of 6120004 bytes and exceeds max_batch_size (5242880)",
+            ),
+            (
+                "--mpub 2 --defer 1s",
+                "'--mpub <N>' cannot be used with '--defer <TIME>'",
             ),
             ("--rate 0", "must be a number above 0 and at most 10000000"),
             ("--rate NaN", "must be a number above 0"),

@@ -47,6 +47,9 @@ pub(crate) struct Report {
     size: usize,
     topics: usize,
     mpub: Option<usize>,
+    /// Delay of each message.
+    defer_s: Option<f64>,
+    handle: bool,
     batching: bool,
     other_arbiter: bool,
     /// As requested.
@@ -89,6 +92,8 @@ impl Report {
             size: options.bodies.size(),
             topics: options.topics.len(),
             mpub: options.mpub,
+            defer_s: options.defer.map(|delay| delay.as_secs_f64()),
+            handle: options.handle,
             batching: options.config.auto_batch(),
             other_arbiter: options.other_arbiter,
             rate_due: options.rate,

@@ -1,6 +1,7 @@
 //! Consumes messages and measures that.
 
 mod options;
+mod publishers;
 mod report;
 mod work;
 
@@ -9,8 +10,9 @@ use std::{error::Error, sync::Arc, time::Duration};
 use actix_nsq::{
     Consumer, IncomingMessage, IncomingMessages, MessageHandler, Subscription,
     actix::{self, Actor, Context, Handler, System},
-    consumer::{Drain, GetStats, WaitSubscribed},
+    consumer::{Counters, Drain, DrainReport, GetStats, WaitSubscribed},
 };
+use futures::future::try_join;
 use tokio::time::sleep;
 
 pub(crate) use self::options::{Flags, Options};
@@ -20,15 +22,29 @@ use self::{
     work::{Measured, Work},
 };
 
-/// Consumes, measures, and drains the consumer.
-pub(crate) fn run(options: &Options) -> Result<Report, Box<dyn Error>> {
-    let mut report = Err("nothing was measured".into());
-    // Counting allocations takes time.
-    allocation_counter::opt_out(|| report = System::new().block_on(consume(options)));
-    report
+/// What a run has measured.
+struct Consumed {
+    measured: Measured,
+    counters: Counters,
+    drained: DrainReport,
 }
 
-async fn consume(options: &Options) -> Result<Report, Box<dyn Error>> {
+/// Consumes, measures, and drains the consumer.
+pub(crate) fn run(options: &Options) -> Result<Report, Box<dyn Error>> {
+    let system = System::new();
+    let mut consumed = Err("nothing was measured".into());
+    let run = || consumed = system.block_on(consume(options));
+    let allocations = if options.count_allocations {
+        Some(allocation_counter::measure(run).count_total)
+    } else {
+        // Counting takes time.
+        allocation_counter::opt_out(run);
+        None
+    };
+    Ok(Report::new(options, consumed?, allocations))
+}
+
+async fn consume(options: &Options) -> Result<Consumed, Box<dyn Error>> {
     let work = Arc::new(Work::new(options));
     let config = options.config.clone();
     let connection = config.connection();
@@ -37,11 +53,19 @@ async fn consume(options: &Options) -> Result<Report, Box<dyn Error>> {
     let subscription = Subscription::new(&options.topic, &options.channel)?;
     let consumer = Consumer::start(config, subscription, handler(options, &work));
     consumer.send(WaitSubscribed { timeout }).await??;
-    work.wait(options.idle_timeout).await;
+    let wait = async {
+        work.wait(options.idle_timeout).await;
+        Ok(())
+    };
+    try_join(publishers::publish(options), wait).await?;
     let timeout = drain_timeout;
     let drained = consumer.send(Drain { timeout }).await?;
     let counters = consumer.send(GetStats).await?.counters;
-    Ok(Report::new(options, work.measured(), counters, drained))
+    Ok(Consumed {
+        measured: work.measured(),
+        counters,
+        drained,
+    })
 }
 
 fn handler(options: &Options, work: &Arc<Work>) -> MessageHandler {

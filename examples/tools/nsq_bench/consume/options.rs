@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use actix_nsq::{Channel, ConfigError, ConsumerConfig, Topic};
+use actix_nsq::{Channel, ConfigError, ConsumerConfig, ProducerConfig, Topic};
 use clap::ValueEnum;
 use humantime::parse_duration;
 
 use crate::{
     consumer_opt::consumer_opt,
-    options::{count, integer},
+    options::{concurrency, count, integer, size, user_agent},
 };
 
 #[derive(Debug, clap::Args)]
@@ -41,6 +41,19 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     handler_time: Option<Duration>,
 
+    /// Number of tasks that publish the messages, to the first nsqd [default: none]
+    #[arg(long, value_name = "N", value_parser = concurrency)]
+    publishers: Option<usize>,
+
+    /// Size of a message of --publishers
+    #[arg(long, value_name = "BYTES", default_value_t = 200, value_parser = size)]
+    #[arg(requires = "publishers")]
+    size: usize,
+
+    /// Count the allocations, which takes time
+    #[arg(long)]
+    count_allocations: bool,
+
     /// Time without a message after which the run ends and fails
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     idle_timeout: Duration,
@@ -68,6 +81,15 @@ pub(crate) enum Mode {
     Stream,
 }
 
+/// The tasks that publish the messages.
+#[derive(Debug)]
+pub(super) struct Publishers {
+    pub(super) config: ProducerConfig,
+    pub(super) count: usize,
+    /// Size of a message.
+    pub(super) size: usize,
+}
+
 /// The command line of `consume`.
 #[derive(Debug)]
 pub(crate) struct Options {
@@ -77,6 +99,8 @@ pub(crate) struct Options {
     pub(super) messages: u64,
     pub(super) mode: Mode,
     pub(super) handler_time: Option<Duration>,
+    pub(super) publishers: Option<Publishers>,
+    pub(super) count_allocations: bool,
     pub(super) idle_timeout: Duration,
     pub(crate) json: bool,
 }
@@ -88,11 +112,13 @@ impl Options {
         }
         Ok(Self {
             config: config(&flags).map_err(|error| error.to_string())?,
+            publishers: publishers(&flags).map_err(|error| error.to_string())?,
             topic: flags.topic,
             channel: flags.channel,
             messages: flags.messages,
             mode: flags.mode,
             handler_time: flags.handler_time,
+            count_allocations: flags.count_allocations,
             idle_timeout: flags.idle_timeout,
             json: flags.json,
         })
@@ -100,16 +126,28 @@ impl Options {
 }
 
 fn config(flags: &Flags) -> Result<ConsumerConfig, ConfigError> {
-    let version = env!("CARGO_PKG_VERSION");
     let builder = ConsumerConfig::builder("")
         .addresses(&flags.nsqd_tcp_address)
-        .user_agent(format!("nsq_bench/{version} actix-nsq/{version}"))
+        .user_agent(user_agent())
         .max_in_flight(flags.max_in_flight);
     flags
         .consumer_opt
         .iter()
         .try_fold(builder, |builder, (name, value)| builder.set(name, value))?
         .build()
+}
+
+fn publishers(flags: &Flags) -> Result<Option<Publishers>, ConfigError> {
+    let Some(count) = flags.publishers else {
+        return Ok(None);
+    };
+    let address = flags.nsqd_tcp_address.first().map_or("", String::as_str);
+    let config = ProducerConfig::builder(address).user_agent(user_agent());
+    Ok(Some(Publishers {
+        config: config.build()?,
+        count,
+        size: flags.size,
+    }))
 }
 
 fn max_in_flight(text: &str) -> Result<usize, String> {
@@ -154,7 +192,8 @@ mod tests {
             (1_000_000, Mode::Recipient)
         );
         assert_eq!(options.idle_timeout, Duration::from_secs(10));
-        assert!(options.handler_time.is_none() && !options.json);
+        assert!(options.handler_time.is_none() && options.publishers.is_none());
+        assert!(!options.count_allocations && !options.json);
     }
 
     #[test]
@@ -175,6 +214,10 @@ mod tests {
         assert_eq!(options.idle_timeout, Duration::from_secs(3));
         assert!(options.config.auto_touch() && options.json);
         assert_eq!(options.config.concurrency(), 9);
+        let options = parse("--publishers 64 --size 33 --count-allocations").unwrap();
+        assert!(options.count_allocations);
+        let publishers = options.publishers.unwrap();
+        assert_eq!((publishers.count, publishers.size), (64, 33));
         for (name, mode) in [
             ("recipient", Mode::Recipient),
             ("batch", Mode::Batch),
@@ -197,6 +240,7 @@ mod tests {
                 "--handler-time 1ms",
                 "--handler-time requires --mode closure",
             ),
+            ("--publishers 0", "must be from 1 to 65536"),
             ("--consumer-opt =1", "must be NAME=VALUE"),
             ("--consumer-opt concurrency", "must be concurrency=VALUE"),
             ("--consumer-opt nonsense=1", "unknown option \"nonsense\""),

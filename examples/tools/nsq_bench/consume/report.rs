@@ -1,10 +1,9 @@
 //! The report of `consume`.
 
-use actix_nsq::consumer::{Counters, DrainReport};
 use serde::Serialize;
 
 use super::{
-    Measured,
+    Consumed,
     options::{Mode, Options},
 };
 use crate::report::{print_json, rounded, summary};
@@ -15,10 +14,12 @@ pub(crate) struct Report {
     /// Messages per second.
     rate: f64,
     cpu_us_per_message: f64,
+    allocs_per_message: Option<f64>,
     /// As requested.
     messages: u64,
     mode: Mode,
     max_in_flight: usize,
+    publishers: Option<usize>,
     nsqds: usize,
     /// Mean size of a body.
     size: f64,
@@ -35,11 +36,15 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// `allocations` are those of the whole run, if they were counted.
     pub(super) fn new(
         options: &Options,
-        measured: Measured,
-        counters: Counters,
-        drained: DrainReport,
+        Consumed {
+            measured,
+            counters,
+            drained,
+        }: Consumed,
+        allocations: Option<u64>,
     ) -> Self {
         let seconds = measured.duration.as_secs_f64();
         let messages = measured.messages as f64;
@@ -47,9 +52,15 @@ impl Report {
         Self {
             rate: rounded(messages / seconds.max(1e-9)),
             cpu_us_per_message: rounded(measured.cpu_time.as_secs_f64() * 1e6 / messages.max(1.0)),
+            allocs_per_message: allocations
+                .map(|all| rounded(all as f64 / options.messages as f64)),
             messages: options.messages,
             mode: options.mode,
             max_in_flight: options.config.max_in_flight(),
+            publishers: options
+                .publishers
+                .as_ref()
+                .map(|publishers| publishers.count),
             nsqds: options.config.addresses().count(),
             size: rounded(measured.size),
             ok,
@@ -91,8 +102,10 @@ impl Report {
 mod tests {
     use std::time::Duration;
 
+    use actix_nsq::consumer::{Counters, DrainReport};
+
     use super::*;
-    use crate::options::Command;
+    use crate::{consume::work::Measured, options::Command};
 
     fn report(finished: u64, not_confirmed: u64) -> Report {
         let arguments = "nsq_bench consume --topic t --channel c --messages 1000 --max-in-flight 9";
@@ -110,7 +123,12 @@ mod tests {
         counters.received = 1_009;
         let mut drained = DrainReport::default();
         drained.not_confirmed = not_confirmed;
-        Report::new(&options, measured, counters, drained)
+        let consumed = Consumed {
+            measured,
+            counters,
+            drained,
+        };
+        Report::new(&options, consumed, Some(2_100))
     }
 
     #[test]
@@ -119,6 +137,7 @@ mod tests {
         for (name, value) in [
             ("rate", 1_978.0),
             ("cpu_us_per_message", 1.0),
+            ("allocs_per_message", 2.1),
             ("messages", 1_000.0),
             ("max_in_flight", 9.0),
             ("nsqds", 1.0),
