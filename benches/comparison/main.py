@@ -16,9 +16,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from . import nsqd, picture, programs, table
-from .consuming import ConsumeRunner
-from .programs import Failed, Runner
+from .programs import Failed
 from .rows import CONSUME_ROWS, GO, ONE_MPUB, PUBLISH_ROWS, ROWS, ConsumeRow, Runs
+from .runners import Runners
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = ROOT / "benches" / "README.md"
@@ -54,6 +54,7 @@ def options(about):
     add("--seconds", type=seconds, help="duration of a run [default: 2; with --quick 0.5]")
     add("--quick", action="store_true", help="short rounds, for a first impression only")
     add("--only", action="append", choices=names, metavar="ROW", help="one of " + ", ".join(names))
+    add("--keep", type=Path, metavar="DIR", help="add the other rows of the report in this folder")
     add("--out", type=Path, metavar="DIR", help="folder of the report [default: target/compare]")
     add("--producer-opt", action="append", default=[], metavar="NAME=VALUE", help=options_help)
     add("--strict", action="store_true", help="fail if a row misses a requirement")
@@ -62,8 +63,13 @@ def options(about):
     chosen.rounds = chosen.rounds or (3 if chosen.quick else 5)
     chosen.seconds = chosen.seconds or (0.5 if chosen.quick else 2.0)
     chosen.rows = [row for row in ROWS if not chosen.only or row.name in chosen.only]
+    try:
+        chosen.machine, chosen.kept = kept(chosen.keep, chosen.rows)
+    except (OSError, ValueError, KeyError) as error:
+        parser.error(f"--keep: cannot read the report in {chosen.keep}: {error!r}")
+    rows = chosen.rows + [runs.row for runs in chosen.kept]
     for part in PARTS.values():
-        if chosen.update_readme and 0 < sum(row in chosen.rows for row in part) < len(part):
+        if chosen.update_readme and 0 < sum(row in rows for row in part) < len(part):
             parser.error("--update-readme requires all of: " + ", ".join(row.name for row in part))
     return chosen
 
@@ -79,6 +85,15 @@ def seconds(text):
     if not 0.1 <= number <= 60:
         raise argparse.ArgumentTypeError("must be from 0.1 to 60")
     return number
+
+
+def kept(folder, rows):
+    """Returns the machine of an earlier report and its runs, except for these rows."""
+    if folder is None:
+        return None, []
+    report = json.loads((folder / "runs.json").read_text())
+    others = [row for row in ROWS if row.name in report["rows"] and row not in rows]
+    return report["machine"], [Runs(row, **report["rows"][row.name]) for row in others]
 
 
 def log(text):
@@ -116,27 +131,19 @@ def compare(chosen):
         rows = [row for row in chosen.rows if not row.one_core or has_taskset(row, core)]
         prepared = running.enter_context(tempfile.TemporaryDirectory(prefix="actix-nsq-compare-"))
         programs.prepare(binaries, prepared, {row.size for row in rows if row.layers})
-        server = running.enter_context(nsqd.Nsqd(program, certificate=prepared))
-        free = Runner(binaries, server, ours, prepared)
-        pinned = None
-        if any(row.one_core for row in rows):
-            server = running.enter_context(nsqd.Nsqd(program, core))
-            pinned = Runner(binaries, server, ours, prepared)
-        consuming = ConsumeRunner(consumers, program)
-
-        def runner_of(row):
-            if isinstance(row, ConsumeRow):
-                return consuming
-            return pinned if row.one_core else free
-
-        all_runs = run_rounds(chosen, rows, runner_of)
-        machine = describe(chosen, free.nsqd)
+        runners = Runners(running, program, core, binaries, consumers, ours, prepared)
+        usual = runners.of(next(row for row in ROWS if row.name == "64"))
+        machine = describe(usual.nsqd)
+        if chosen.kept and chosen.machine != machine:
+            raise Failed(f"the kept report is of another day or machine: {chosen.machine}")
+        all_runs = chosen.kept + run_rounds(chosen, rows, runners)
+        all_runs.sort(key=lambda runs: ROWS.index(runs.row))
         parts = {
             name: [runs for runs in all_runs if runs.row in part]
             for name, part in PARTS.items()
             if any(runs.row in part for runs in all_runs)
         }
-        checked = {name: check(name, of, free) for name, of in parts.items()}
+        checked = {name: check(name, of, usual) for name, of in parts.items()}
     return publish(chosen, target, parts, machine, checked)
 
 
@@ -147,20 +154,21 @@ def has_taskset(row, core):
     return True
 
 
-def run_rounds(chosen, rows, runner_of):
+def run_rounds(chosen, rows, runners):
     """Runs every program of every row, round by round."""
     counts = {}
     for row in rows:
         log(f"calibrating {row.title}")
         for program in row.programs:
-            counts[row, program] = runner_of(row).calibrate(row, program, chosen.seconds)
-    all_runs = [Runs(row, {program.name: [] for program in row.programs}) for row in rows]
+            counts[row, program] = runners.of(row).calibrate(row, program, chosen.seconds)
+    command = command_of(chosen)
+    all_runs = [Runs(row, {program.name: [] for program in row.programs}, command) for row in rows]
     for number in range(chosen.rounds):
         for runs in all_runs:
             row = runs.row
             turn = number % len(row.programs)
             for program in row.programs[turn:] + row.programs[:turn]:
-                report = runner_of(row).run(row, program, counts[row, program])
+                report = runners.of(row).run(row, program, counts[row, program])
                 runs.of[program.name].append(report)
             latest = {name: table.rate(of[-1]["rate"]) for name, of in runs.of.items()}
             rates = ", ".join(f"{name} {rate}/s" for name, rate in latest.items())
@@ -182,7 +190,8 @@ def check(part, all_runs, runner):
             "and no other."
         )
         # The same in every row with TLS.
-        tls = {name: tls for (_, name), tls in runner.tls.items() if tls}
+        every = [(name, of[0]["tls"]) for runs in all_runs for name, of in runs.of.items()]
+        tls = {name: tls for name, tls in every if tls}
         if tls:
             texts.append(f"TLS was {', '.join(f'{tls} ({name})' for name, tls in tls.items())}.")
     for runs in all_runs:
@@ -216,7 +225,7 @@ def check_writes(runner, texts):
     return valid
 
 
-def describe(chosen, server):
+def describe(server):
     """Describes the machine and the programs."""
 
     def first_line(*command):
@@ -238,20 +247,26 @@ def describe(chosen, server):
     ]
 
 
-def measured(chosen, part):
-    """Describes the command, and what the figures of a part are."""
-    # Only options that affect the figures.
+def command_of(chosen):
+    """Returns the command line with the options that affect the figures."""
     flags = ["--rounds", str(chosen.rounds), "--seconds", f"{chosen.seconds:g}"]
     flags += [part for name in chosen.only or () for part in ("--only", name)]
     flags += [part for option in chosen.producer_opt for part in ("--producer-opt", option)]
-    command = shlex.join(["benches/compare"] + flags)
-    rounds = f"{chosen.rounds} round" if chosen.rounds == 1 else f"{chosen.rounds} rounds"
-    if part != CONSUMING:
-        rounds += f" of about {chosen.seconds:g} s for each program"
-    return (
-        f"`{command}`: medians of {rounds}; ± is half the distance between the lowest and the "
-        "highest"
-    )
+    return shlex.join(["benches/compare"] + flags)
+
+
+def measured(all_runs):
+    """Returns for each command what the figures are, and if there are several of which rows."""
+    commands = [runs.command for runs in all_runs]
+    texts = []
+    for command in sorted(dict.fromkeys(commands), key=commands.count, reverse=True):
+        of = [runs for runs in all_runs if runs.command == command]
+        count = len(next(iter(of[0].of.values())))
+        rounds = f"{count} round" if count == 1 else f"{count} rounds"
+        rows = f" of {'; '.join(runs.row.title for runs in of)}" if texts else ""
+        texts.append(f"`{command}`: medians of {rounds}{rows}")
+    texts[0] += "; ± is half the distance between the lowest and the highest"
+    return texts
 
 
 def publish(chosen, target, parts, machine, checked):
@@ -260,7 +275,7 @@ def publish(chosen, target, parts, machine, checked):
     out.mkdir(parents=True, exist_ok=True)
     all_runs = [runs for part in parts.values() for runs in part]
     texts = {
-        name: table.report(part, machine + [measured(chosen, name)], checked[name][1])
+        name: table.report(part, machine + measured(part), checked[name][1])
         for name, part in parts.items()
     }
     text = "\n".join(texts.values())
@@ -268,10 +283,10 @@ def publish(chosen, target, parts, machine, checked):
     (out / "report.md").write_text(text)
     publishing = [runs for runs in all_runs if not isinstance(runs.row, ConsumeRow)]
     (out / "picture.svg").write_text(picture.picture(publishing, machine[0]))
-    runs = {runs.row.name: runs.of for runs in all_runs}
     checks = [check for _, texts in checked.values() for check in texts]
-    kept = {"machine": machine, "checks": checks, "runs": runs}
-    (out / "runs.json").write_text(json.dumps(kept, indent=1))
+    rows = {runs.row.name: {"command": runs.command, "of": runs.of} for runs in all_runs}
+    report = {"machine": machine, "checks": checks, "rows": rows}
+    (out / "runs.json").write_text(json.dumps(report, indent=1))
     log(f"written to {out}: report.md, picture.svg, runs.json")
     if not all(valid for valid, _ in checked.values()):
         log("the comparison is invalid: see its checks in the report")

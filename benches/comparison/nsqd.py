@@ -14,14 +14,10 @@ import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 
-from .rows import MAX_BODY
+from .rows import MAX_BODY, MEM_QUEUE_SIZE
 
 # nsqd logs the end of a compressed connection as an error.
 FLAGS = ["--log-level=fatal"]
-
-# A topic without a channel keeps this many messages in memory, and an ephemeral one drops the rest:
-# nothing is written to disk, the heap stays constant, and every message is counted.
-MEM_QUEUE_SIZE = 10_000
 
 # The version that is built, and the default of the tests.
 VERSION = "1.3.0"
@@ -161,6 +157,31 @@ class Nsqd:
     def version(self):
         command = [self.program, "--version"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+class Relay:
+    """A TCP relay to an nsqd, which delays every byte. The end of the `with` block kills it."""
+
+    def __init__(self, command, upstream, delay_us):
+        self.command = command + [upstream, str(delay_us)]
+
+    def __enter__(self):
+        self.process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
+        self.address = self.process.stdout.readline().strip()
+        if not self.address:
+            raise RuntimeError(f"{self.command[0]} exited with {self.process.wait()}")
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
 
 
 def free_ports(count):

@@ -33,7 +33,7 @@ def kind(name):
 
 
 def drawn(runs):
-    return [name for name in (OURS, TOKIO, GO, runs.row.floor) if name]
+    return [name for name in (OURS, TOKIO, GO, runs.row.floor) if name in runs.of]
 
 
 def height_of(runs):

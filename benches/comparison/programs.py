@@ -55,7 +55,7 @@ def build(root, target):
     others = [f"--manifest-path={sources / 'rust' / 'Cargo.toml'}", f"--target-dir={peers}"]
     steps = (
         ("nsq_bench", cargo + ["--example", "nsq_bench"], root),
-        ("tokio-nsq, the floors and the certificate", cargo + others, root),
+        ("tokio-nsq, the floors, the relay and the certificate", cargo + others, root),
         ("go-nsq", ["go", "build", "-o", str(peers / "go-nsq"), "."], sources / "go"),
     )
     for name, command, folder in steps:
@@ -70,6 +70,7 @@ def build(root, target):
         TOKIO: [str(peers / "release" / "tokio_nsq")],
         "floor": [str(peers / "release" / "floor")],
         "certificate": [str(peers / "release" / "certificate")],
+        "relay": [str(peers / "release" / "relay")],
     }
     consumers = {
         OURS: [ours, "consume"],
@@ -95,13 +96,16 @@ def bodies_file(folder, size):
 class Runner:
     """Runs programs with one nsqd, and compares their counts with those of nsqd."""
 
-    def __init__(self, binaries, nsqd, ours, prepared):
-        """`ours` are options for this client; `prepared` is the folder of `prepare`."""
+    def __init__(self, binaries, nsqd, ours, prepared, address=None):
+        """`ours` are options for this client; `prepared` is the folder of `prepare`; `address` is
+        that of a relay to nsqd.
+        """
         self.binaries, self.nsqd, self.ours, self.prepared = binaries, nsqd, ours, prepared
+        self.address = address or nsqd.address
         self.tls = {}
 
     def command(self, row, program, messages, warmup):
-        ours = self.ours if program.name == OURS else []
+        ours = self.ours if program.binary == OURS else []
         if row.layers:
             shared = row.layers.options(f"{self.prepared}/ca.pem")
             ours = [part for option in shared for part in ("--producer-opt", option)] + ours
@@ -110,7 +114,7 @@ class Runner:
         if row.layers:
             body = ["--bodies", str(bodies_file(self.prepared, row.size))]
         flags = row.flags(f"bench_{row.name}#ephemeral") + body + counts
-        address = ["--nsqd-tcp-address", self.nsqd.address]
+        address = ["--nsqd-tcp-address", self.address]
         return self.binaries[program.binary] + address + flags + list(program.flags) + ours
 
     def run(self, row, program, messages, meanwhile=None):
@@ -125,6 +129,7 @@ class Runner:
         published, counted = messages + warmup, self.nsqd.count() - before
         if counted != published:
             raise Failed(f"{program.name} published {published} messages, nsqd counted {counted}")
+        report["tls"] = self.tls.get((row.name, program.name))
         return report
 
     def calibrate(self, row, program, seconds):
@@ -132,16 +137,24 @@ class Runner:
 
         Fails if nsqd reports other layers than those of the row.
         """
-        messages = row.round
         seen = []
-        while True:
-            report = self.run(row, program, messages, lambda: seen.extend(self.nsqd.producers()))
-            if report["duration_s"] >= MIN_CALIBRATION:
-                break
-            messages *= 4
+
+        def run(messages):
+            return self.run(row, program, messages, lambda: seen.extend(self.nsqd.producers()))
+
+        report = calibrated(run, row.round)
         self.tls[row.name, program.name] = layers_of(row, program, seen)
         windows = max(round(report["rate"] * seconds / row.round), MIN_PUBLISHES)
         return windows * row.round
+
+
+def calibrated(run, messages):
+    """Calls `run` with more and more messages, until its report determines the rate."""
+    while True:
+        report = run(messages)
+        if report["duration_s"] >= MIN_CALIBRATION:
+            return report
+        messages *= 4
 
 
 def report_of(command, messages, meanwhile=None, env=None):
@@ -176,7 +189,7 @@ def execute(command, meanwhile, env):
 
 def layers_of(row, program, seen):
     """Returns TLS version and cipher, if any. Fails if nsqd reports other layers than the row's."""
-    agent = AGENTS.get(program.name, "")
+    agent = AGENTS.get(program.binary, "")
     seen = [producer for producer in seen if producer["user_agent"].startswith(agent)]
     if not seen:
         raise Failed(f"{program.name}, {row.title}: nsqd did not list it as a producer")

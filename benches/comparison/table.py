@@ -35,18 +35,19 @@ def columns(runs):
     yield "±", lambda name: f"{runs.spread(name):.0%}"
     if row.floor:
         yield "share of the floor", lambda name: ratio(to("rate", name, row.floor))
-    yield "x go-nsq", lambda name: ratio(to("rate", name, GO))
-    yield "x tokio-nsq", lambda name: ratio(to("rate", name, TOKIO))
+    peers = [peer for peer in (GO, TOKIO) if peer in runs.of]
+    for peer in peers:
+        yield f"x {peer}", lambda name, peer=peer: ratio(to("rate", name, peer))
     yield "CPU µs per message", lambda name: f"{runs.median(name, 'cpu_us_per_message'):.3f}"
     if isinstance(row, ConsumeRow):
         yield "±", lambda name: f"{runs.spread(name, 'cpu_us_per_message'):.0%}"
-        yield "to tokio-nsq", lambda name: share(to("cpu_us_per_message", name, TOKIO))
-        return
-    yield "to go-nsq", lambda name: share(to("cpu_us_per_message", name, GO))
-    times = ("p50_us", "p99_us", "p999_us")
-    yield "p50 / p99 / p99.9 µs", lambda name: " / ".join(
-        microseconds(runs.median(name, what)) for what in times
-    )
+    for peer in peers:
+        yield f"to {peer}", lambda name, peer=peer: share(to("cpu_us_per_message", name, peer))
+    if not isinstance(row, ConsumeRow):
+        times = ("p50_us", "p99_us", "p999_us")
+        yield "p50 / p99 / p99.9 µs", lambda name: " / ".join(
+            microseconds(runs.median(name, what)) for what in times
+        )
     yield "allocations", lambda name: optional(runs.median(name, "allocs_per_message"))
 
 
@@ -67,7 +68,9 @@ def table(runs):
 def judge(runs):
     """Yields each goal of a row with the measured ratio and the rating."""
     for goal in runs.row.goals:
-        reached = runs.ratio(goal.what, goal.program, goal.peer)
+        reached = runs.median(goal.program, goal.what)
+        if goal.peer:
+            reached = runs.ratio(goal.what, goal.program, goal.peer)
         yield goal, reached, goal.rating(reached)
 
 
@@ -77,8 +80,9 @@ def judgement(all_runs):
     for runs in all_runs:
         title = runs.row.title
         for goal, reached, rating in judge(runs):
-            text = ratio if goal.more_is_better or goal.what == "p50_us" else share
-            ratios = [text(reached), text(goal.must), text(goal.aim)]
+            text = share if goal.what == "cpu_us_per_message" else ratio
+            most = "" if goal.peer else "at most "
+            ratios = [text(reached), most + text(goal.must), most + text(goal.aim)]
             cells = [title, goal.text(), *ratios, WORDS[rating]]
             lines.append("| " + " | ".join(cells) + " |\n")
             title = ""

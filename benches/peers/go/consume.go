@@ -15,27 +15,30 @@ import (
 
 // consumption has the fields of the report of nsq_bench consume.
 type consumption struct {
-	Rate          float64 `json:"rate"`
-	CPUPerMessage float64 `json:"cpu_us_per_message"`
-	Messages      int64   `json:"messages"`
-	Ok            int64   `json:"ok"`
-	Failed        int64   `json:"failed"`
-	Duration      float64 `json:"duration_s"`
+	Rate             float64 `json:"rate"`
+	CPUPerMessage    float64 `json:"cpu_us_per_message"`
+	AllocsPerMessage float64 `json:"allocs_per_message"`
+	Messages         int64   `json:"messages"`
+	Ok               int64   `json:"ok"`
+	Failed           int64   `json:"failed"`
+	Duration         float64 `json:"duration_s"`
 }
 
 // moment is when the measurement began or ended.
 type moment struct {
-	time time.Time
-	cpu  time.Duration
+	time    time.Time
+	cpu     time.Duration
+	mallocs uint64
 }
 
 func now() moment {
-	return moment{time.Now(), processTime()}
+	return moment{time.Now(), processTime(), mallocs()}
 }
 
 // consume is a peer of nsq_bench consume. The configuration is go-nsq's default, except for
 // max_in_flight. Handlers finish each message; with -handler-time they sleep before, and then there
-// are as many of them as messages in flight.
+// are as many of them as messages in flight. With -publishers goroutines publish the messages through
+// a Producer, each one at a time.
 func consume(arguments []string) {
 	flags := flag.NewFlagSet("consume", flag.ExitOnError)
 	topic := flags.String("topic", "", "topic to consume")
@@ -44,6 +47,8 @@ func consume(arguments []string) {
 	messages := flags.Int64("messages", 1000000, "number of messages to finish")
 	handlerTime := flags.Duration("handler-time", 0, "time that a handler sleeps")
 	handlers := flags.Int("handlers", 0, "number of handlers (default 1, or -max-in-flight)")
+	publishers := flags.Int("publishers", 0, "goroutines that publish the messages")
+	size := flags.Int("size", 200, "size of a message of -publishers in bytes")
 	asJSON := flags.Bool("json", false, "print a line of JSON after the summary")
 	var addresses []string
 	flags.Func("nsqd-tcp-address", "address of nsqd; may be repeated", func(text string) error {
@@ -54,7 +59,7 @@ func consume(arguments []string) {
 	switch {
 	case *topic == "" || *channel == "" || len(addresses) == 0:
 		wrong("-topic, -channel and -nsqd-tcp-address are required")
-	case *maxInFlight < 1 || *messages < 2:
+	case *maxInFlight < 1 || *messages < 2 || *publishers < 0 || *size < 1:
 		wrong("a number is too small")
 	}
 	if *handlers == 0 {
@@ -97,6 +102,24 @@ func consume(arguments []string) {
 	if err := consumer.ConnectToNSQDs(addresses); err != nil {
 		fail(err)
 	}
+	if *publishers > 0 {
+		producer, err := nsq.NewProducer(addresses[0], config)
+		if err != nil {
+			fail(err)
+		}
+		producer.SetLoggerLevel(nsq.LogLevelError)
+		body := bodyOf(*size)
+		var next int64
+		for caller := 0; caller < *publishers; caller++ {
+			go func() {
+				for atomic.AddInt64(&next, 1) <= *messages {
+					if err := producer.Publish(*topic, body); err != nil {
+						fail(err)
+					}
+				}
+			}()
+		}
+	}
 	<-complete
 	consumer.Stop()
 	<-consumer.StopChan
@@ -104,11 +127,12 @@ func consume(arguments []string) {
 	each := float64(measured - 1)
 	took := last.time.Sub(first.time)
 	r := consumption{
-		Rate:          each / took.Seconds(),
-		CPUPerMessage: float64((last.cpu - first.cpu).Nanoseconds()) / 1e3 / each,
-		Messages:      *messages,
-		Ok:            *messages,
-		Duration:      took.Seconds(),
+		Rate:             each / took.Seconds(),
+		CPUPerMessage:    float64((last.cpu - first.cpu).Nanoseconds()) / 1e3 / each,
+		AllocsPerMessage: float64(last.mallocs-first.mallocs) / each,
+		Messages:         *messages,
+		Ok:               *messages,
+		Duration:         took.Seconds(),
 	}
 	fmt.Printf("duration: %s - %.03fops/s - %.03fus/op\n", took, r.Rate, 1e6/r.Rate)
 	if *asJSON {

@@ -35,6 +35,7 @@ var (
 	warmup      = flag.Int("warmup", -1, "messages before the measurement (default -messages / 10)")
 	topics      = flag.Int("topics", 1, "number of topics")
 	mpub        = flag.Int("mpub", 0, "messages per command, by MultiPublish")
+	deferTime   = flag.Duration("defer", 0, "delay of each message, by DeferredPublish")
 	bodiesFile  = flag.String("bodies", "", "file whose lines are the bodies, instead of -size")
 	asJSON      = flag.Bool("json", false, "print a line of JSON after the summary")
 	config      = nsq.NewConfig()
@@ -89,6 +90,8 @@ func main() {
 		wrong("a number is too small")
 	case *topics > *concurrency:
 		wrong("-topics exceeds -concurrency")
+	case *mpub > 0 && *deferTime > 0:
+		wrong("-mpub cannot be used with -defer")
 	}
 
 	bodies, err := readBodies()
@@ -119,11 +122,7 @@ func main() {
 // bytes. With a file, -size becomes the mean size.
 func readBodies() ([][]byte, error) {
 	if *bodiesFile == "" {
-		body := make([]byte, *size)
-		for i := range body {
-			body[i] = byte(i % 251)
-		}
-		return [][]byte{body}, nil
+		return [][]byte{bodyOf(*size)}, nil
 	}
 	text, err := os.ReadFile(*bodiesFile)
 	if err != nil {
@@ -139,6 +138,15 @@ func readBodies() ([][]byte, error) {
 	}
 	*size = total / len(lines)
 	return lines, nil
+}
+
+// bodyOf returns a body of this size with varying values.
+func bodyOf(size int) []byte {
+	body := make([]byte, size)
+	for i := range body {
+		body[i] = byte(i % 251)
+	}
+	return body
 }
 
 // publish publishes count messages from all callers, and returns the measurement.
@@ -173,9 +181,12 @@ func publish(producer *nsq.Producer, bodies [][]byte, count int) report {
 					held = append(held, bodies[message%len(bodies)])
 				}
 				var err error
-				if *mpub > 0 {
+				switch {
+				case *mpub > 0:
 					err = producer.MultiPublish(name, held)
-				} else {
+				case *deferTime > 0:
+					err = producer.DeferredPublish(name, *deferTime, held[0])
+				default:
 					err = producer.Publish(name, held[0])
 				}
 				answered := time.Now()

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{number, process_time};
+use crate::{milliseconds, number, process_time};
 
 /// The command line.
 #[derive(Debug, Clone)]
@@ -64,12 +64,6 @@ impl Options {
         }
         Ok(options)
     }
-}
-
-fn milliseconds(flag: &str, value: &str) -> Result<Duration, String> {
-    let digits = value.strip_suffix("ms");
-    let digits = digits.ok_or(format!("{flag} {value}: must be in ms, such as 20ms"))?;
-    Ok(Duration::from_millis(number(flag, digits, 1)?))
 }
 
 /// The messages that were handled so far, and when the measurement began and ended.

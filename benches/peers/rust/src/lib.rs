@@ -23,6 +23,8 @@ pub struct Options {
     pub warmup: usize,
     /// Messages per batch; `None`: one command per message.
     pub mpub: Option<usize>,
+    /// Delay of each message.
+    pub defer: Option<Duration>,
     pub kind: Option<String>,
     /// Options of the client.
     pub producer_opts: Vec<(String, String)>,
@@ -49,6 +51,7 @@ impl Options {
             messages: 1_000_000,
             warmup: 0,
             mpub: None,
+            defer: None,
             kind: None,
             producer_opts: Vec::new(),
             json: false,
@@ -68,6 +71,7 @@ impl Options {
                 "--warmup" => warmup = Some(number(&flag, &value, 0)?),
                 "--topics" => topics = number(&flag, &value, 1)?,
                 "--mpub" => options.mpub = Some(number(&flag, &value, 1)?),
+                "--defer" => options.defer = Some(milliseconds(&flag, &value)?),
                 "--kind" => options.kind = Some(value),
                 "--bodies" => options.bodies = lines(&value)?,
                 "--producer-opt" => options.producer_opts.push(pair(&value)?),
@@ -76,6 +80,9 @@ impl Options {
         }
         if topics > options.concurrency {
             return Err("--topics exceeds --concurrency".into());
+        }
+        if options.mpub.is_some() && options.defer.is_some() {
+            return Err("--mpub cannot be used with --defer".into());
         }
         let topic = topic.ok_or("--topic is missing")?;
         options.topics = topic_names(&topic, topics);
@@ -123,6 +130,12 @@ fn number<T: FromStr + PartialOrd + From<u8>>(
 ) -> Result<T, String> {
     let number = value.parse().ok().filter(|number| *number >= T::from(min));
     number.ok_or(format!("{flag} {value}: must be a whole number from {min}"))
+}
+
+fn milliseconds(flag: &str, value: &str) -> Result<Duration, String> {
+    let digits = value.strip_suffix("ms");
+    let digits = digits.ok_or(format!("{flag} {value}: must be in ms, such as 20ms"))?;
+    Ok(Duration::from_millis(number(flag, digits, 1)?))
 }
 
 fn topic_names(topic: &str, count: usize) -> Vec<String> {

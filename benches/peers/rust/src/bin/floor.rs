@@ -44,9 +44,9 @@ fn run(options: &Options) -> io::Result<Outcome> {
     if one_mpub && options.mpub.is_some() {
         return Err(io::Error::other("--mpub requires --kind pub"));
     }
-    if options.bodies.len() > 1 || !options.producer_opts.is_empty() {
+    if options.bodies.len() > 1 || options.defer.is_some() || !options.producer_opts.is_empty() {
         return Err(io::Error::other(
-            "--bodies and --producer-opt are not supported by the floor",
+            "--bodies, --defer and --producer-opt are not supported by the floor",
         ));
     }
     let mut nsqd = Connection::open(&options.address)?;

@@ -47,6 +47,8 @@ struct Request {
 
 enum Payload {
     Message(Vec<u8>),
+    /// With the delay in milliseconds.
+    Deferred(Vec<u8>, u32),
     Batch(Vec<Vec<u8>>),
 }
 
@@ -160,6 +162,9 @@ async fn serve(mut producer: NSQProducer, mut requests: mpsc::UnboundedReceiver<
                 let Some(Request { topic, payload, reply }) = request else { return };
                 let queued = match payload {
                     Payload::Message(body) => producer.publish(&topic, body).await,
+                    Payload::Deferred(body, delay) => {
+                        producer.publish_deferred(&topic, body, delay).await
+                    }
                     Payload::Batch(bodies) => producer.publish_multiple(&topic, bodies).await,
                 };
                 if queued.is_err() {
@@ -230,9 +235,13 @@ async fn call(work: Rc<Work>, topic: Arc<NSQTopic>, requests: mpsc::UnboundedSen
         let (reply, response) = oneshot::channel();
         let request = Request {
             topic: topic.clone(),
-            payload: match work.options.mpub {
-                None => Payload::Message(work.options.body(first).to_vec()),
-                Some(_) => {
+            payload: match (work.options.mpub, work.options.defer) {
+                (None, None) => Payload::Message(work.options.body(first).to_vec()),
+                (None, Some(delay)) => {
+                    let delay = delay.as_millis().try_into().unwrap_or(u32::MAX);
+                    Payload::Deferred(work.options.body(first).to_vec(), delay)
+                }
+                (Some(_), _) => {
                     let bodies = (first..first + count).map(|message| work.options.body(message));
                     Payload::Batch(bodies.map(Vec::from).collect())
                 }
