@@ -221,8 +221,8 @@ pub use self::{
 };
 pub use {actix, bytes};
 
-/// Longer texts: what a result means, several nsqds, consuming, options, tuning, troubleshooting,
-/// actix-web, metrics and health, integrations, command-line tools, migration.
+/// Longer texts: what a result means, several nsqds, consuming, options, tuning, scale,
+/// troubleshooting, actix-web, metrics and health, integrations, command-line tools, migration.
 // The pages link to each other's files. The definitions here come first, so that on docs.rs they
 // win.
 pub mod guide {
@@ -243,8 +243,14 @@ pub mod guide {
     #[doc = "[options]: crate::guide::options"]
     #[doc = "[several]: crate::guide::several_nsqds"]
     #[doc = "[metrics]: crate::guide::metrics"]
+    #[doc = "[scale]: crate::guide::scale"]
     #[doc = include_str!("../docs/tuning.md")]
     pub mod tuning {}
+    #[doc = "[arbiters]: crate::guide::tuning#arbiters"]
+    #[doc = "[batching]: crate::guide::tuning#automatic-batching"]
+    #[doc = "[windows]: crate::guide::tuning#windows-and-memory"]
+    #[doc = include_str!("../docs/scale.md")]
+    pub mod scale {}
     #[doc = "[arbiters]: crate::guide::tuning#arbiters"]
     #[doc = "[delivery]: crate::guide::delivery"]
     #[doc = "[nsqd]: crate::guide::delivery#what-nsqd-does-not-promise"]

@@ -3,7 +3,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -13,9 +12,6 @@ use crate::support::broker::{Broker, Kind, Settings};
 use crate::support::lookupd::{Lookupd, LookupdSettings};
 use crate::support::nsqd_version::Version;
 use crate::support::{full, scaled, trials};
-
-/// Set for a process that runs one scenario.
-const OWN_PROCESS: &str = "BROKER_SCENARIO_PROCESS";
 
 /// Timeout of a scenario: by default, and with `FULL=1`.
 const TIMEOUTS: [Duration; 2] = [Duration::from_secs(120), Duration::from_secs(1200)];
@@ -130,7 +126,7 @@ impl Scenario {
             Trial::ignorable_test(name.clone(), move || {
                 let began = Instant::now();
                 let result = scenario.run(&name, kind);
-                if std::env::var_os("TIMES").is_some() && std::env::var_os(OWN_PROCESS).is_none() {
+                if std::env::var_os("TIMES").is_some() && !trials::is_own_process() {
                     eprintln!("{:7.2} s  {name}", began.elapsed().as_secs_f64());
                 }
                 result
@@ -168,8 +164,8 @@ impl Scenario {
         {
             return trials::missing("what the scenario needs", &problem);
         }
-        if self.in_own_process && std::env::var_os(OWN_PROCESS).is_none() {
-            return run_process(name);
+        if self.in_own_process && !trials::is_own_process() {
+            return trials::run_process(name);
         }
         let (done, outcome) = mpsc::channel();
         let play = move || {
@@ -191,21 +187,6 @@ impl Scenario {
             Ok(Err(panic)) => Err(trials::words_of(&*panic).into()),
             Err(_) => Err(format!("{name} has not ended within {timeout:?}").into()),
         }
-    }
-}
-
-/// Runs one trial in a new process of this program.
-fn run_process(name: &str) -> Result<Completion, Failed> {
-    let ran = Command::new(std::env::current_exe()?)
-        .args([name, "--exact"])
-        .env(OWN_PROCESS, "1")
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()?;
-    if ran.status.success() {
-        Ok(Completion::Completed)
-    } else {
-        Err(String::from_utf8_lossy(&ran.stdout).into_owned().into())
     }
 }
 

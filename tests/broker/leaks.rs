@@ -1,5 +1,5 @@
-//! Connections and producers that have ended leave no descriptor, task or memory behind, and those
-//! that are idle cost little.
+//! Connections and producers that have ended leave no descriptor, task or memory behind. What idle
+//! ones cost is measured in `tests/scale`.
 
 use std::net::Shutdown;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,19 +7,19 @@ use std::time::Duration;
 
 use actix_nsq::actix::Addr;
 use actix_nsq::{
-    ConnectFuture, ConnectTarget, Connector, Consumer, ConsumerConfig, DeferredPublish, Delivery,
-    ErrorKind, MessageHandler, Producer, ProducerState, Publish, PublishError, Reconnect,
-    Subscription, Transport, WaitConnected, consumer, producer::Drain, producer::GetState,
+    ConnectFuture, ConnectTarget, Connector, DeferredPublish, Delivery, ErrorKind, Producer,
+    ProducerState, Publish, PublishError, Reconnect, Transport, WaitConnected, producer::Drain,
+    producer::GetState,
 };
 use futures::future::join_all;
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
-use super::fixture::{LONG, TOPIC, config, numbered, publish, start, stats, stats_once, topic};
+use super::fixture::{LONG, TOPIC, config, numbered, start, stats, stats_once, topic};
 use super::load::audit;
 use crate::harness::{Scenario, scenarios};
 use crate::support::broker::{Broker, Kind, Settings};
-use crate::support::our_process::{allocated_kb, descriptors, process_cpu_time, thread_cpu_time};
+use crate::support::our_process::{allocated_kb, descriptors};
 use crate::support::record::Record;
 use crate::support::scaled;
 use crate::support::wait::{self, PATIENCE};
@@ -35,10 +35,6 @@ pub fn scenarios() -> Vec<Scenario> {
             .in_own_process(),
         producers_dropped_in_any_state_leave_nothing_behind
             .only(Kind::Embedded, "it concerns the producer alone")
-            .in_own_process(),
-        idle_producer_uses_almost_no_cpu_time,
-        idle_consumers_use_little_cpu_time_and_memory
-            .only(Kind::Real, "the embedded nsqd runs in this process")
             .in_own_process(),
     ]
 }
@@ -263,61 +259,4 @@ async fn producers_dropped_in_any_state_leave_nothing_behind(broker: Broker) {
         until_all(&producers, ProducerState::BackingOff).await;
     })
     .await;
-}
-
-/// With a heartbeat every second, less than 2 ms per second.
-/// checklist: 22
-async fn idle_producer_uses_almost_no_cpu_time(broker: Broker) {
-    let producer = start(
-        config(&broker)
-            .await
-            .heartbeat_interval(Duration::from_secs(1)),
-    );
-    publish(&producer, "x").await.unwrap();
-    // The producer runs on this thread, and nothing else does.
-    let (before, idle) = (thread_cpu_time(), Duration::from_secs(3));
-    tokio::time::sleep(idle).await;
-    let used = thread_cpu_time() - before;
-    assert!(used < idle / 500, "{used:?} in {idle:?}");
-    publish(&producer, "x").await.unwrap();
-    assert_eq!(broker.handshakes().await, 1);
-}
-
-/// With `FULL=1` 1,000 consumers in a minute, with two heartbeats each: less than 600 ms.
-async fn idle_consumers_use_little_cpu_time_and_memory(broker: Broker) {
-    /// Of the client alone, for a heartbeat and whatever else a consumer does meanwhile.
-    const MAX_PER_HEARTBEAT: Duration = Duration::from_micros(300);
-    /// A read buffer has 16 kB.
-    const MAX_KB_EACH: i64 = 40;
-    let count: u32 = scaled(100, 1_000);
-    let (interval, heartbeats) = scaled((Duration::from_secs(1), 3), (Duration::from_secs(30), 2));
-    let config = ConsumerConfig::builder(broker.address().await).heartbeat_interval(interval);
-    let config = config.build().unwrap();
-    let kb_before = allocated_kb();
-    let consumers: Vec<_> = (0..count)
-        .map(|number| {
-            let subscription = Subscription::new(TOPIC, format!("idle_{number}")).unwrap();
-            let handler = MessageHandler::from_fn(async |_| Ok::<_, PublishError>(()));
-            Consumer::start(config.clone(), subscription, handler)
-        })
-        .collect();
-    for consumer in &consumers {
-        let subscribed = consumer.send(consumer::WaitSubscribed::new(LONG)).await;
-        subscribed.unwrap().unwrap();
-    }
-    let kb_each = (allocated_kb() - kb_before) / i64::from(count);
-
-    let before = process_cpu_time();
-    tokio::time::sleep(interval * heartbeats).await;
-    let used = process_cpu_time() - before;
-    eprintln!(
-        "{count} consumers: {used:?} in {:?}, {kb_each} kB each",
-        interval * heartbeats
-    );
-    assert!(used < MAX_PER_HEARTBEAT * heartbeats * count, "{used:?}");
-    assert!(kb_each < MAX_KB_EACH, "{kb_each} kB each");
-    for consumer in &consumers {
-        let stats = consumer.send(consumer::GetStats).await.unwrap();
-        assert_eq!(stats.nsqds[0].disconnects, 0, "{stats:?}");
-    }
 }

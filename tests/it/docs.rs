@@ -7,6 +7,7 @@ mod go_nsq;
 mod links;
 mod metrics;
 mod options;
+mod scale;
 mod texts;
 mod variants;
 

@@ -32,6 +32,7 @@ pub mod settings;
 pub mod simulated_host;
 pub mod small_disk;
 pub mod spoken;
+pub mod spread;
 pub mod to_nsq;
 pub mod tool;
 pub mod trials;

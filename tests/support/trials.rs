@@ -1,11 +1,36 @@
 //! Shared by the binaries with their own test harness.
 
 use std::any::Any;
+use std::env;
+use std::process::{Command, Stdio};
 
 use libtest_mimic::{Completion, Failed};
 
 use super::broker::Kind;
 use super::nsqd_program::{self, Found};
+
+/// Set for a process that runs one trial.
+const OWN_PROCESS: &str = "TRIAL_PROCESS";
+
+/// Whether this process was started by [`run_process`].
+pub fn is_own_process() -> bool {
+    env::var_os(OWN_PROCESS).is_some()
+}
+
+/// Runs one trial in a new process of this program.
+pub fn run_process(name: &str) -> Result<Completion, Failed> {
+    let ran = Command::new(env::current_exe()?)
+        .args([name, "--exact"])
+        .env(OWN_PROCESS, "1")
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()?;
+    if ran.status.success() {
+        Ok(Completion::Completed)
+    } else {
+        Err(String::from_utf8_lossy(&ran.stdout).into_owned().into())
+    }
+}
 
 /// The result of a trial that needs a real nsqd if there is none: ignored, or failed if one is
 /// required.

@@ -10,19 +10,8 @@ use crate::harness::{Dial, Network, in_virtual_time, ms, publish, s};
 use crate::support::{
     full,
     our_process::{peak_kb, resident_kb, thread_cpu_time},
+    spread::most_within,
 };
-
-/// The largest number of times within any tenth of the window.
-fn most_in_a_tenth(times: &[Duration], window: Duration) -> usize {
-    let tenth = window / 10;
-    let counts = times.iter().enumerate().map(|(first, begin)| {
-        let within = times[first..]
-            .iter()
-            .take_while(|time| **time < *begin + tenth);
-        within.count()
-    });
-    counts.max().unwrap_or(0)
-}
 
 /// fault: P29
 #[test]
@@ -64,7 +53,7 @@ fn producers_reconnect_spread_over_each_delay() {
             let mean = delays.iter().sum::<Duration>() / count as u32;
             let share = mean.div_duration_f64(longest);
             assert!((0.47..0.54).contains(&share), "{mean:?} of {longest:?}");
-            let most = most_in_a_tenth(&delays, longest);
+            let most = most_within(longest / 10, &delays);
             assert!(most <= count / 5, "{most} in a tenth of {longest:?}");
             // All are refused at the same time, which is the worst case.
             dials.into_iter().for_each(Dial::refuse);

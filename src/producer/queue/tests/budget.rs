@@ -280,6 +280,7 @@ fn poll_takes_a_few_milliseconds_at_a_million_publishes() {
                 let mut polled = Polled::new(event, 1_000_000, topics, batch);
                 polled.longest = Duration::ZERO;
                 polled.happen(event);
+                assert!(polled.most() <= BUDGET + 1, "{event:?}: {}", polled.most());
                 polled.longest
             };
             // Other programs on the machine make single polls longer.
