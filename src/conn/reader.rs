@@ -133,7 +133,7 @@ impl ConnReader {
             *expected = then.len();
         }
         if heartbeat {
-            buffer.free_earlier();
+            buffer.shrink();
             lists.free();
             self.writer.do_send(Heartbeat);
         }
@@ -213,6 +213,7 @@ impl ReadLoop {
                 Poll::Pending => return None,
                 Poll::Ready(Ok(0)) => return Some(self.eof()),
                 Poll::Ready(Ok(_)) => {
+                    self.buffer.on_read();
                     match reader.deliver(&mut self.buffer, &self.lists, &mut self.frames) {
                         Ok(0) => {}
                         Ok(count) => {
