@@ -63,4 +63,22 @@ pub const BOUNDS: &[Bound] = &[
     // A few attempts to connect. A pass over all publishes whenever a deadline could have passed
     // would take ten times as much.
     bound("pending publishes", "CPU per second, µs", 1_420.0, 0.0..=50_000.0),
+    // The load was there, and the faults were.
+    bound("soak", "share of the rate", 1.0, 0.95..=1.05),
+    bound("soak", "connections lost per minute", 198.0, 100.0..=1_000.0),
+    bound("soak", "without a result", 0.0, 0.0..=0.0),
+    // Beyond what nsqd itself may lose when it is stopped.
+    bound("soak", "ok and not handled", 0.0, 0.0..=0.0),
+    bound("soak", "not written, and handled", 0.0, 0.0..=0.0),
+    bound("soak", "handled with another body", 0.0, 0.0..=0.0),
+    // The allocator keeps what a larger backlog than before has needed.
+    bound("soak", "growth of memory, kB", 292.0, -65_536.0..=8_192.0),
+    // Far fewer than the connections that are lost.
+    bound("soak", "growth of descriptors", 0.0, -16.0..=16.0),
+    bound("soak", "growth of threads", 0.0, -2.0..=2.0),
+    // After all clients are drained.
+    bound("soak", "descriptors left", 0.0, -2.0..=0.0),
+    bound("soak", "threads left", 0.0, -2.0..=0.0),
+    // Less than 1 kB per connection that was lost.
+    bound("soak", "heap left, bytes", 15_000.0, 0.0..=100_000.0),
 ];

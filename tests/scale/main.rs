@@ -1,8 +1,9 @@
-//! What thousands of producers, consumers, topics and publishes cost in one process.
+//! What thousands of producers, consumers, topics and publishes cost in one process, and what a
+//! long time with faults leaves behind (`soak`).
 //!
-//! `bounds.rs` has all bounds. nsqd is another process: the example `embedded_nsqd`. `FULL=1`
-//! measures the numbers of docs/scale.md, by default it is a tenth. Each measurement has a process
-//! of its own and prints its figures.
+//! `bounds.rs` has all bounds. nsqd is another process: the example `embedded_nsqd`, for `soak` a
+//! real one. `FULL=1` measures the numbers of docs/scale.md, by default it is a tenth. Each
+//! measurement has a process of its own and prints its figures.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -20,6 +21,7 @@ mod connections;
 mod measure;
 mod queue;
 mod reconnect;
+mod soak;
 
 use std::io;
 
@@ -27,16 +29,18 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::bounds::BOUNDS;
 use crate::measure::Figure;
+use crate::support::broker::Kind;
 use crate::support::trials;
 
 type Measure = fn() -> io::Result<Vec<Figure>>;
 
-const MEASUREMENTS: [(&str, Measure); 5] = [
+const MEASUREMENTS: [(&str, Measure); 6] = [
     ("producers", connections::producers),
     ("consumers", connections::consumers),
     ("reconnect", reconnect::all),
     ("topics", queue::topics),
     ("publishes", queue::publishes),
+    ("soak", soak::run),
 ];
 
 fn main() {
@@ -53,6 +57,14 @@ fn holds(name: &str, measure: Measure) -> Result<Completion, Failed> {
     if limit < needed {
         let reason = format!("the limit of open files is {limit}, {needed} are needed");
         return Ok(Completion::ignored_with(reason));
+    }
+    if name == "soak" {
+        if soak::duration().is_none() {
+            return Ok(Completion::ignored_with("with FULL=1 or SOAK_SECONDS only"));
+        }
+        if let Some(instead) = trials::without_a_real_nsqd(Kind::Real) {
+            return instead;
+        }
     }
     if !trials::is_own_process() {
         return trials::run_process(name);

@@ -15,6 +15,12 @@ pub fn descriptors() -> usize {
         - 1
 }
 
+/// Number of threads.
+pub fn threads() -> usize {
+    let threads = fs::read_dir("/proc/self/task");
+    threads.expect("/proc/self/task").count()
+}
+
 /// Number of connections to this IPv4 address whose descriptor is open.
 pub fn sockets_to(address: SocketAddr) -> usize {
     let SocketAddr::V4(address) = address else {
