@@ -82,9 +82,11 @@ impl Transport {
 }
 
 /// Maximum number of unsent bytes that the kernel accepts. Without it Linux accepts up to 4 MB and
-/// then none until a third of them is sent, so a slow peer looks like one that has stopped.
+/// then none until a third of them is sent, so a slow peer looks like one that has stopped. It
+/// accepts more when half of this is sent, which is well below the progress that `write_timeout`
+/// asks for.
 #[cfg(any(target_os = "android", target_os = "linux"))]
-const MAX_UNSENT: u32 = 32 << 10;
+const MAX_UNSENT: u32 = 64 << 10;
 
 /// Like [`new`](Transport::new), without dynamic dispatch. On Linux it also limits what the kernel
 /// buffers (`TCP_NOTSENT_LOWAT`), so that `write_timeout` tells a slow peer from a stopped one.

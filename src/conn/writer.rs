@@ -25,8 +25,9 @@ use super::{
 };
 use crate::error::ConnectionError;
 
-/// Maximum number of buffers per vectored write. It bounds the array on the stack.
-const MAX_SLICES: usize = 64;
+/// Maximum number of buffers per vectored write: those of 64 large bodies. It bounds the array on
+/// the stack.
+const MAX_SLICES: usize = 128;
 
 /// Minimum progress per `write_timeout`, in bytes: accepted by the transport, or by the transport
 /// below TLS or compression, which buffer some themselves.

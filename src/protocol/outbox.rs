@@ -40,7 +40,7 @@ pub struct Outbox {
 impl Outbox {
     /// Maximum length in bytes of a body that is copied. Up to this length a copy is cheaper than
     /// another piece in a vectored write.
-    pub const SHARE_FROM: usize = 4 * 1024;
+    pub const SHARE_FROM: usize = 2 * 1024;
 
     /// Creates an empty outbox.
     #[must_use]
@@ -191,7 +191,7 @@ mod tests {
         let pieces = out.take();
         assert_eq!(
             pieces.iter().map(Bytes::len).collect::<Vec<_>>(),
-            [4098, 4097, 4097, 1]
+            [2050, 2049, 2049, 1]
         );
         assert!(pieces[0].starts_with(b"ax") && pieces[0].ends_with(b"xb"));
         assert!(std::ptr::eq(&pieces[1][..], &large[..]));
