@@ -23,15 +23,17 @@ use crate::{
 /// guarantees as async methods. It is cheap to clone and works from every thread and runtime.
 ///
 /// Instead of failing with [`ErrorKind::Full`](crate::ErrorKind::Full) its methods apply
-/// backpressure: they wait until the queue has capacity, as part of the publish's time. Waiting
-/// publishes are accepted in the order in which their futures were first polled, before all
-/// publishes sent to the actor's address. A [`Drain`] counts them as outstanding.
+/// backpressure: they wait until the queue has capacity, as part of the publish's time. Publishes
+/// are accepted in the order in which their futures were first polled; those that wait for
+/// capacity, before all that are sent to the actor's address. A [`Drain`] counts those as
+/// outstanding whose futures were polled before [`drain`](Self::drain).
 ///
-/// A publish through a handle is cheaper than one through the mailbox of the actor: it takes no
-/// allocation. There is no order between the two, except that a publish whose result is known
-/// precedes all later ones.
+/// When many tasks publish, a handle takes less than the mailbox of the actor: no allocation for
+/// each publish. A publish through a handle may overtake one that was sent to the address and has
+/// no result yet.
 ///
-/// The producer stops when the last handle is dropped and everything it accepted is answered.
+/// The producer stops when the last handle and sink is dropped and everything it accepted is
+/// answered.
 ///
 /// ```no_run
 /// use actix_nsq::{ProducerConfig, ProducerHandle};
@@ -322,7 +324,7 @@ impl<A: Publisher> ProducerHandle<A> {
         result
     }
 
-    /// A sink of publishes, of which at most `limit` have no result at a time (at least 1).
+    /// A sink of publishes, which waits when `limit` (at least 1) have no result.
     ///
     /// ```no_run
     /// use actix_nsq::{ProducerHandle, Publish, SinkError};
@@ -389,6 +391,7 @@ impl<A: Publisher> ProducerHandle<A> {
     ///
     /// A drain that has begun goes on.
     pub async fn drain(&self, timeout: Duration) -> Result<DrainReport, PublishError> {
+        self.submissions.announce(&self.producer);
         Ok(self.producer.send(Drain { timeout }).await?)
     }
 }

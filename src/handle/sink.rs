@@ -22,9 +22,9 @@ use crate::{
 /// [`ProducerHandle::sink`](crate::ProducerHandle::sink).
 ///
 /// An item is a [`Publish`](crate::Publish), [`MultiPublish`](crate::MultiPublish),
-/// [`DeferredPublish`](crate::DeferredPublish) or [`AnyPublish`]. It is published at once. The sink
-/// is ready while fewer publishes than its limit have no result. Flushing waits until all have
-/// one; closing does the same, and the producer goes on.
+/// [`DeferredPublish`](crate::DeferredPublish) or [`AnyPublish`]. It is published at once. Counted
+/// from the oldest publish without a result, at most `limit` can be in the sink; then it waits.
+/// Flushing waits until all have a result; closing does the same, and the producer goes on.
 ///
 /// ```no_run
 /// use actix_nsq::{ProducerHandle, Publish};
@@ -41,15 +41,16 @@ use crate::{
 ///
 /// # Errors
 ///
-/// Each publish that fails is reported once, by the call that finds its result: [`SinkError`]
-/// contains it. Results are looked at in the order of the items. A failure affects no other
-/// publish, and the sink can still be used: flush it until it returns `Ok` to get all failures.
+/// Each publish that fails is reported once, in the order of the items: [`SinkError`] contains it.
+/// A failure affects no other publish, and the sink can still be used. If `feed` or `send` returns
+/// an error, an earlier publish has failed, and the new item is published all the same. Flush until
+/// the result is `Ok` to get all failures.
 ///
 /// # Cancel safety
 ///
-/// The futures of `SinkExt` can be dropped: a later flush waits for what was published. If the
-/// sink itself is dropped, publishes that are not in flight are never sent, and the results of
-/// those in flight are discarded.
+/// If `feed` or `send` is dropped while the sink waits, the item may not be published. A dropped
+/// `flush` changes nothing. If the sink itself is dropped, publishes that are not in flight are
+/// never sent, and the results of those in flight are discarded.
 #[must_use = "a sink publishes what is sent to it"]
 pub struct PublishSink<M, A: Publisher = Producer> {
     producer: Addr<A>,
@@ -58,6 +59,8 @@ pub struct PublishSink<M, A: Publisher = Producer> {
     limit: usize,
     /// Those without a known result, in order.
     pending: VecDeque<(AnyPublish, PendingResult)>,
+    /// Failures that are to be reported.
+    failures: VecDeque<SinkError>,
     item: PhantomData<fn(M)>,
 }
 
@@ -68,36 +71,40 @@ impl<M, A: Publisher> PublishSink<M, A> {
             submissions,
             limit: limit.max(1),
             pending: VecDeque::new(),
+            failures: VecDeque::new(),
             item: PhantomData,
         }
     }
 
-    /// Waits until at most `left` publishes have no result.
-    fn poll_pending(
-        &mut self,
-        left: usize,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Result<(), SinkError>> {
+    /// Waits until at most `left` publishes have no known result.
+    fn poll_pending(&mut self, left: usize, cx: &mut TaskContext<'_>) -> Poll<()> {
         while self.pending.len() > left
             && let Some((_, oldest)) = self.pending.front_mut()
         {
             let result = ready!(Pin::new(oldest).poll(cx));
             if let Some((publish, answered)) = self.pending.pop_front() {
                 self.submissions.reuse(answered);
-                result.map_err(|error| SinkError { publish, error })?;
+                let failure = result.err().map(|error| SinkError { publish, error });
+                self.failures.extend(failure);
             }
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(())
+    }
+
+    /// Reports the next failure.
+    fn next_failure(&mut self) -> Result<(), SinkError> {
+        self.failures.pop_front().map_or(Ok(()), Err)
     }
 }
 
 impl<M: Into<AnyPublish>, A: Publisher> Sink<M> for PublishSink<M, A> {
     type Error = SinkError;
 
+    /// It reports no failure: `feed` and `send` would drop their item.
     fn poll_ready(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Result<(), Self::Error>> {
         let sink = self.get_mut();
         let left = sink.limit - 1;
-        sink.poll_pending(left, cx)
+        sink.poll_pending(left, cx).map(Ok)
     }
 
     fn start_send(self: Pin<&mut Self>, item: M) -> Result<(), Self::Error> {
@@ -106,15 +113,22 @@ impl<M: Into<AnyPublish>, A: Publisher> Sink<M> for PublishSink<M, A> {
         let request = publish.clone().into_request();
         let result = sink.submissions.submit(request, &sink.producer);
         sink.pending.push_back((publish, result));
-        Ok(())
+        sink.next_failure()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Result<(), Self::Error>> {
-        self.get_mut().poll_pending(0, cx)
+        let sink = self.get_mut();
+        let left = if sink.failures.is_empty() {
+            0
+        } else {
+            usize::MAX
+        };
+        ready!(sink.poll_pending(left, cx));
+        Poll::Ready(sink.next_failure())
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Result<(), Self::Error>> {
-        self.get_mut().poll_pending(0, cx)
+        Sink::<M>::poll_flush(self, cx)
     }
 }
 

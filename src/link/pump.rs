@@ -91,6 +91,11 @@ impl Burst {
         self.now()
     }
 
+    /// Counts messages that came as one.
+    pub(crate) fn count(&mut self, messages: usize) {
+        self.messages += messages;
+    }
+
     /// The time of this burst.
     pub(crate) fn now(&mut self) -> Instant {
         *self.now.get_or_insert_with(now)

@@ -34,7 +34,7 @@ use crate::{
     },
     producer::{
         Counters, DeniedTopics, Drain, DrainReport, FailureSink, GiveBack, Limits, Shared,
-        SubmissionList, TransactionQueue, Usage, batch_limits, limits,
+        SubmissionList, TransactionQueue, Usage, accept_taken, batch_limits, limits,
     },
 };
 
@@ -536,6 +536,7 @@ impl Actor for ProducerPool {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         ctx.spawn(Pump::default());
+        accept_taken(self, ctx);
         #[cfg(feature = "lookup")]
         self.start_discovery(ctx);
     }

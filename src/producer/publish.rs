@@ -106,22 +106,31 @@ pub(crate) trait Accept: Pumped {
     ) -> PublishReply;
 }
 
-/// Accepts all publishes that were submitted, in several bursts if there are many.
+/// Accepts all publishes that were submitted, before the next message is handled.
 pub(crate) fn accept_submitted<A: Accept>(actor: &mut A, ctx: &mut Context<A>) {
     actor.on_message(ctx);
-    let mut submitted = actor.submissions().take();
-    work(actor, ctx, move |actor, ctx| {
+    actor.submissions().take();
+    accept_taken(actor, ctx);
+}
+
+/// Accepts publishes that were taken from the list, in several bursts if there are many. Those that
+/// a restart interrupts are accepted by the restarted actor.
+pub(crate) fn accept_taken<A: Accept>(actor: &mut A, ctx: &mut Context<A>) {
+    work(actor, ctx, |actor, ctx| {
         let now = actor.burst().now();
-        let burst = submitted.len().min(BURST);
-        for Submission { request, reply } in submitted.drain(..burst) {
+        let mut taken = mem::take(&mut actor.submissions().taken);
+        let count = taken.len().min(BURST);
+        for Submission { request, reply } in taken.drain(..count) {
             if !reply.is_closed() {
                 let publish = actor.accept(request, WhenFull::Wait, now, ctx);
                 publish.enqueue(ReplyTo::Submitter(reply));
             }
         }
-        let is_complete = submitted.is_empty();
+        let is_complete = taken.is_empty();
+        actor.submissions().taken = taken;
+        actor.burst().count(count);
         if is_complete {
-            actor.submissions().reuse(mem::take(&mut submitted));
+            actor.submissions().shrink();
         } else {
             flush(actor, ctx);
         }

@@ -22,10 +22,12 @@ use futures::task::AtomicWaker;
 use super::{message::PublishRequest, queue::Reply};
 use crate::error::{Cause, Delivery, PublishError};
 
-/// Maximum number of slots that are kept for later publishes.
-const SPARE_SLOTS: usize = 4_096;
+/// Maximum number of slots, and of entries of an empty list, that are kept for later publishes:
+/// some hundred kilobytes, and more than most programs have callers.
+const SPARE: usize = 4_096;
 
-/// Number of publishes in the list at which cancelled ones are removed first.
+/// Minimum length of the list at which it is searched for cancelled publishes: a running producer
+/// empties it before.
 const SEARCH_FROM: usize = 1_024;
 
 /// Handle to producer: publishes were submitted.
@@ -86,12 +88,22 @@ impl Submissions {
         PendingResult(Some(slot))
     }
 
+    /// Lets the producer take all publishes before it handles messages that are sent from now on.
+    pub(crate) fn announce<A>(&self, producer: &Addr<A>)
+    where
+        A: Actor<Context = Context<A>> + Handler<Submitted>,
+    {
+        if !self.lock().submitted.is_empty() {
+            producer.do_send(Submitted);
+        }
+    }
+
     /// Keeps the slot of a publish whose result was received.
     pub(crate) fn reuse(&self, mut received: PendingResult) {
         if let Some(slot) = received.0.take() {
             slot.state.store(PENDING, Ordering::Relaxed);
             let mut list = self.lock();
-            if list.spare.len() < SPARE_SLOTS {
+            if list.spare.len() < SPARE {
                 list.spare.push(slot);
             }
         }
@@ -122,8 +134,8 @@ impl List {
 #[derive(Default)]
 pub(crate) struct SubmissionList {
     submissions: Submissions,
-    /// Empty; its memory is used again.
-    spare: VecDeque<Submission>,
+    /// Publishes that were taken from the list and are not accepted yet, in order.
+    pub(super) taken: VecDeque<Submission>,
 }
 
 impl SubmissionList {
@@ -133,14 +145,21 @@ impl SubmissionList {
     }
 
     /// Takes all publishes, in the order in which they were submitted.
-    pub(crate) fn take(&mut self) -> VecDeque<Submission> {
-        let empty = mem::take(&mut self.spare);
-        mem::replace(&mut self.submissions.lock().submitted, empty)
+    pub(super) fn take(&mut self) {
+        let mut list = self.submissions.lock();
+        list.search_at = 0;
+        if self.taken.is_empty() {
+            mem::swap(&mut list.submitted, &mut self.taken);
+        } else {
+            self.taken.append(&mut list.submitted);
+        }
     }
 
-    /// Keeps the memory of a list of publishes, which is empty.
-    pub(crate) fn reuse(&mut self, empty: VecDeque<Submission>) {
-        self.spare = empty;
+    /// Frees the memory that a flood of publishes has left.
+    pub(super) fn shrink(&mut self) {
+        if self.taken.capacity() > SPARE {
+            self.taken = VecDeque::new();
+        }
     }
 }
 
@@ -310,7 +329,8 @@ mod tests {
             for _ in 0..3 {
                 let mut pending = submissions.submit(request(), &address);
                 assert!((&mut pending).now_or_never().is_none());
-                for submission in list.take() {
+                list.take();
+                for submission in list.taken.drain(..) {
                     submission.reply.answer(Ok(()));
                 }
                 (&mut pending).await.unwrap();

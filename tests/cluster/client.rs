@@ -37,7 +37,7 @@ pub const MAX_SETTLE_TIME: Duration = Duration::from_millis(
         + 2_000,
 );
 
-/// A message that is lost on its way to a consumer is redelivered after this time.
+/// A message that is lost while it is in flight to a consumer is redelivered after this time.
 pub const MSG_TIMEOUT: Duration = Duration::from_secs(2);
 /// Interval at which connections are reported.
 pub const REPORT_INTERVAL: Duration = Duration::from_millis(50);

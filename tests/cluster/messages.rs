@@ -114,7 +114,7 @@ impl Messages {
             self.handled.record.found(HANDLED, body.as_bytes());
             return;
         };
-        // The FIN of the first one may have been lost. Or the message was on its way to this client
+        // The FIN of the first one may have been lost. Or the message was in flight to this client
         // for so long that nsqd sent it to the other one.
         let earlier = |duration| time.checked_sub(duration).unwrap_or(time);
         let [answered, sent] = [earlier(READ_DELAY), earlier(READ_DELAY + MSG_TIMEOUT)];

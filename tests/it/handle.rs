@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use actix::Addr;
 use actix_nsq::{
     Delivery, ErrorKind, Producer, ProducerConfig, ProducerHandle, PublishError, Topic,
+    embedded::EmbeddedNsqd,
     producer::{Drain, GetStats, Stats},
 };
 use futures::{FutureExt, future::join_all};
@@ -229,6 +230,111 @@ fn drain_includes_callers_that_wait_for_capacity() {
             assert_error(call.await.unwrap(), ErrorKind::Drained, delivery);
         }
     });
+}
+
+/// contract: 10
+/// checklist: 33
+#[test]
+fn all_calls_after_a_drain_are_rejected_as_drained() {
+    in_virtual_time(async |network: Network| {
+        let handle = network.start_handle_with(|config| config.connect_at_start(false));
+        let drain = handle.drain(s(1));
+        let calls = join_all((0..500).map(|number| handle.publish("t", number.to_string())));
+        let (report, results) = tokio::join!(drain, calls);
+        assert!(report.unwrap().is_clean());
+        for result in results {
+            assert_error(result, ErrorKind::Drained, Delivery::NotWritten);
+        }
+        assert_eq!(stats(handle.address()).await.rejected, 500);
+    });
+}
+
+/// contract: 10
+/// checklist: 33
+#[test]
+fn drain_waits_for_all_calls_before_it() {
+    in_virtual_time(async |mut network: Network| {
+        let handle = network.start_handle_with(|config| config);
+        let mut nsqd = network.connected().await;
+        handle.wait_connected(s(5)).await.unwrap();
+        let mut calls = join_all((0..500).map(|number| handle.publish("t", number.to_string())));
+        assert!((&mut calls).now_or_never().is_none());
+        let drain = tokio::task::spawn_local({
+            let handle = handle.clone();
+            async move { handle.drain(s(5)).await }
+        });
+        let mut received = 0;
+        while received < 500 {
+            received += match nsqd.next_command().await {
+                Command::Pub { .. } => 1,
+                Command::Mpub { bodies, .. } => bodies.len(),
+                other => panic!("{other}"),
+            };
+            nsqd.send_ok().await;
+        }
+        for result in calls.await {
+            result.unwrap();
+        }
+        assert_eq!(drain.await.unwrap().unwrap().ok, 500);
+    });
+}
+
+/// contract: 1, 7
+/// checklist: 33, 35
+#[test]
+fn calls_of_several_threads_have_one_true_result_each() {
+    const CALLS: usize = 3_000;
+    let nsqd = EmbeddedNsqd::start().unwrap();
+    let config = ProducerConfig::builder(nsqd.address().to_string()).max_pending(50);
+    let handle = ProducerHandle::start_in_thread(config.build().unwrap()).unwrap();
+    let threads = [1, 2, 3, 4].map(|seed| {
+        let (handle, mut rng) = (handle.clone(), fastrand::Rng::with_seed(seed));
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build();
+            runtime.unwrap().block_on(async move {
+                let (mut ok, mut cancelled) = (0, 0);
+                for _ in 0..CALLS / 10 {
+                    let mut calls: Vec<_> = (0..10)
+                        .map(|_| Box::pin(handle.publish("t", "body")))
+                        .collect();
+                    // Some are cancelled: before they are polled, or at any time later.
+                    calls.retain_mut(|call| match rng.u8(..4) {
+                        0 => false,
+                        1 => match call.now_or_never() {
+                            Some(result) => {
+                                result.unwrap();
+                                ok += 1;
+                                false
+                            }
+                            None => {
+                                cancelled += 1;
+                                false
+                            }
+                        },
+                        _ => true,
+                    });
+                    ok += calls.len();
+                    for result in join_all(calls).await {
+                        result.unwrap();
+                    }
+                }
+                (ok, cancelled)
+            })
+        })
+    });
+    let (mut ok, mut cancelled) = (0, 0);
+    for thread in threads {
+        let counts = thread.join().unwrap();
+        ok += counts.0;
+        cancelled += counts.1;
+    }
+    let report = actix::System::new().block_on(handle.drain(s(10))).unwrap();
+    assert!(report.is_clean());
+    let stored = nsqd.messages("t").len();
+    assert!(
+        (ok..=ok + cancelled).contains(&stored),
+        "{ok} ok, {cancelled} cancelled, {stored}"
+    );
 }
 
 /// contract: 1

@@ -72,6 +72,21 @@ fn sink_reports_each_failure_once_with_its_publish() {
 
 /// checklist: 33
 #[test]
+fn item_is_published_when_feed_reports_an_earlier_failure() {
+    in_virtual_time(async |mut network: Network| {
+        let handle = network.start_handle_with(|config| config.max_publish_size(5));
+        let mut nsqd = network.connected().await;
+        let mut sink = handle.sink(1);
+        sink.feed(Publish::new("t", "too large")).await.unwrap();
+        let failure = sink.feed(Publish::new("t", "two")).await.unwrap_err();
+        assert_eq!(failure.publish.bodies(), ["too large"]);
+        let (flushed, ()) = tokio::join!(sink.flush(), nsqd.confirm("two"));
+        flushed.unwrap();
+    });
+}
+
+/// checklist: 33
+#[test]
 fn stream_is_forwarded_into_a_sink_in_order() {
     in_virtual_time(async |mut network: Network| {
         let handle = network.start_handle_with(|config| config.max_pending(50));

@@ -212,7 +212,9 @@ impl World {
             "{number} is not rejected at once"
         );
         let (mut count, mut bytes) = (1, publish.bytes);
-        for other in &self.publishes[..number] {
+        let is_earlier = |other: &usize| *other < number || self.may_overtake(*other, number);
+        let earlier = (0..self.publishes.len()).filter(is_earlier);
+        for other in earlier.map(|other| &self.publishes[other]) {
             let place = match &other.answered {
                 None => other.confirmed.is_none_or(|at| at >= publish.sent),
                 Some((at, Ok(()))) => *at == publish.sent,
