@@ -34,7 +34,7 @@ use crate::{
     },
     producer::{
         Counters, DeniedTopics, Drain, DrainReport, FailureSink, GiveBack, Limits, Shared,
-        SubmissionList, TransactionQueue, Usage, accept_taken, batch_limits, limits,
+        SubmissionList, TransactionQueue, Usage, accept_after_restart, batch_limits, limits,
     },
 };
 
@@ -536,7 +536,7 @@ impl Actor for ProducerPool {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         ctx.spawn(Pump::default());
-        accept_taken(self, ctx);
+        accept_after_restart(self, ctx);
         #[cfg(feature = "lookup")]
         self.start_discovery(ctx);
     }

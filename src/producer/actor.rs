@@ -19,7 +19,7 @@ use super::{
     failures::FailureSink,
     limits::limits,
     membership::{MemberReport, Membership},
-    publish::{Shared, accept_taken},
+    publish::{Shared, accept_after_restart},
     queue::{Counters, Limits, Pooled, TransactionQueue},
     session::Publishing,
     stats::{ProducerEvent, ProducerState},
@@ -557,7 +557,7 @@ impl Actor for Producer {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         ctx.spawn(Pump::default());
-        accept_taken(self, ctx);
+        accept_after_restart(self, ctx);
         if let Some(delay) = self.connect_after.take()
             && self.link.state() == LinkState::Idle
         {

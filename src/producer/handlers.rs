@@ -64,6 +64,7 @@ impl Accept for Producer {
         &mut self.submissions
     }
 
+    #[inline(always)]
     fn accept(
         &mut self,
         request: PublishRequest,
@@ -98,6 +99,7 @@ impl Producer {
     }
 
     /// Rejects a publish that must not be queued.
+    #[inline(always)]
     fn check(&self, request: &PublishRequest, now: Instant) -> Result<(), Cause> {
         if self.drain.has_begun() {
             return Err(Cause::Drained);

@@ -41,7 +41,7 @@ pub(crate) use self::{
     limits::{batch_limits, limits},
     membership::{FromMember, GiveBack, MemberId, MemberReport, MemberView, Membership, TakeIn},
     message::PublishRequest,
-    publish::{Accept, Shared, accept_submitted, accept_taken},
+    publish::{Accept, Shared, accept_after_restart, accept_submitted},
     publish_ext::sealed::Sealed,
     queue::{
         Counters, Limits, MemberSet, Moving, Pending, Route, Routed, TransactionQueue, Usage,

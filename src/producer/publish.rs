@@ -10,7 +10,7 @@ use std::{
 };
 
 use actix::{
-    Actor, Context, Message,
+    Actor, AsyncContext, Context, Handler, Message,
     dev::{MessageResponse, OneshotSender},
 };
 
@@ -19,7 +19,7 @@ use super::{
     message::PublishRequest,
     queue::{Reply, Transaction, WhenFull},
     session::Queue,
-    submissions::{Submission, SubmissionList},
+    submissions::{Submission, SubmissionList, Submitted},
 };
 use crate::{
     error::PublishError,
@@ -53,6 +53,7 @@ pub struct PublishReply {
 
 impl PublishReply {
     /// Puts the publish into the queue, or answers it if it was rejected.
+    #[inline]
     fn enqueue(self, reply: ReplyTo) {
         let timeout = self.request.timeout(self.shared.publish_timeout);
         let PublishRequest { topic, payload, .. } = self.request;
@@ -106,16 +107,11 @@ pub(crate) trait Accept: Pumped {
     ) -> PublishReply;
 }
 
-/// Accepts all publishes that were submitted, before the next message is handled.
+/// Accepts all publishes that were submitted, before the next message is handled: in several bursts
+/// if there are many.
 pub(crate) fn accept_submitted<A: Accept>(actor: &mut A, ctx: &mut Context<A>) {
     actor.on_message(ctx);
     actor.submissions().take();
-    accept_taken(actor, ctx);
-}
-
-/// Accepts publishes that were taken from the list, in several bursts if there are many. Those that
-/// a restart interrupts are accepted by the restarted actor.
-pub(crate) fn accept_taken<A: Accept>(actor: &mut A, ctx: &mut Context<A>) {
     work(actor, ctx, |actor, ctx| {
         let now = actor.burst().now();
         let mut taken = mem::take(&mut actor.submissions().taken);
@@ -136,4 +132,14 @@ pub(crate) fn accept_taken<A: Accept>(actor: &mut A, ctx: &mut Context<A>) {
         }
         is_complete
     });
+}
+
+/// Goes on to accept what was taken from the list when the actor restarted.
+pub(crate) fn accept_after_restart<A>(actor: &mut A, ctx: &mut Context<A>)
+where
+    A: Accept + Handler<Submitted>,
+{
+    if !actor.submissions().taken.is_empty() {
+        ctx.address().do_send(Submitted);
+    }
 }
