@@ -118,12 +118,9 @@ impl<M: Into<AnyPublish>, A: Publisher> Sink<M> for PublishSink<M, A> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Result<(), Self::Error>> {
         let sink = self.get_mut();
-        let left = if sink.failures.is_empty() {
-            0
-        } else {
-            usize::MAX
-        };
-        ready!(sink.poll_pending(left, cx));
+        if sink.failures.is_empty() {
+            ready!(sink.poll_pending(0, cx));
+        }
         Poll::Ready(sink.next_failure())
     }
 

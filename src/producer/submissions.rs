@@ -286,17 +286,32 @@ mod tests {
     use super::*;
     use crate::producer::Publish;
 
-    /// It never takes anything.
-    struct Blocked;
+    /// Counts announcements, and never takes anything.
+    #[derive(Default)]
+    struct Announced(usize);
 
-    impl Actor for Blocked {
+    impl Actor for Announced {
         type Context = Context<Self>;
     }
 
-    impl Handler<Submitted> for Blocked {
+    impl Handler<Submitted> for Announced {
         type Result = ();
 
-        fn handle(&mut self, _: Submitted, _: &mut Context<Self>) {}
+        fn handle(&mut self, _: Submitted, _: &mut Context<Self>) {
+            self.0 += 1;
+        }
+    }
+
+    #[derive(Message)]
+    #[rtype(result = "usize")]
+    struct Count;
+
+    impl Handler<Count> for Announced {
+        type Result = usize;
+
+        fn handle(&mut self, _: Count, _: &mut Context<Self>) -> usize {
+            self.0
+        }
     }
 
     fn request() -> PublishRequest {
@@ -306,7 +321,7 @@ mod tests {
     #[test]
     fn list_grows_with_its_callers_and_not_with_their_attempts() {
         System::new().block_on(async {
-            let (list, address) = (SubmissionList::default(), Blocked.start());
+            let (list, address) = (SubmissionList::default(), Announced::default().start());
             let submissions = list.submissions();
             let submit = |_| submissions.submit(request(), &address);
             let callers: Vec<_> = (0..SEARCH_FROM).map(submit).collect();
@@ -321,10 +336,28 @@ mod tests {
         });
     }
 
+    /// Another thread may have submitted first, and not sent the message yet.
+    #[test]
+    fn list_is_announced_again_only_while_it_has_publishes() {
+        System::new().block_on(async {
+            let (mut list, address) = (SubmissionList::default(), Announced::default().start());
+            let submissions = list.submissions();
+            submissions.announce(&address);
+            let _first = submissions.submit(request(), &address);
+            let _second = submissions.submit(request(), &address);
+            assert_eq!(address.send(Count).await.unwrap(), 1);
+            submissions.announce(&address);
+            assert_eq!(address.send(Count).await.unwrap(), 2);
+            list.take();
+            submissions.announce(&address);
+            assert_eq!(address.send(Count).await.unwrap(), 2);
+        });
+    }
+
     #[test]
     fn slot_is_used_again_after_its_result_was_received() {
         System::new().block_on(async {
-            let (mut list, address) = (SubmissionList::default(), Blocked.start());
+            let (mut list, address) = (SubmissionList::default(), Announced::default().start());
             let submissions = list.submissions();
             for _ in 0..3 {
                 let mut pending = submissions.submit(request(), &address);
