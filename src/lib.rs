@@ -127,14 +127,15 @@
 //!    of one topic by `max_pending_per_topic`, publishes in flight by `publish_window` and
 //!    `publish_window_bytes`, frames by `max_msg_size`. Beyond that the result is
 //!    [`Full`](ErrorKind::Full) at once; a [`ProducerHandle`] waits for capacity instead. Publishes
-//!    that wait so are limited by the number of their callers and the limits of their sinks; those
-//!    in the mailbox are not.
+//!    that wait so are limited by the number of their callers and the limits of their sinks, with
+//!    about as many cancelled ones at most; those in the mailbox are not limited.
 //! 7. A caller that cancels or times out changes no other result. A publish in flight keeps its
 //!    place, and its late response is discarded; a publish that is not in flight is never sent.
 //! 8. After a write error the responses that nsqd has sent already are still read and count.
 //! 9. Publishes of one topic are written in the order in which their messages arrived, or in which
-//!    a handle submitted them; without automatic batching, those of all topics. A retried publish
-//!    precedes every younger one of its topic.
+//!    they were submitted to a handle; without automatic batching, those of all topics. One of a
+//!    handle may precede one that was sent to the address before it. A retried publish precedes
+//!    every younger one of its topic.
 //! 10. [`Drain`](producer::Drain) rejects new publishes, waits for outstanding ones, answers the
 //!     rest truthfully, and reports counts. Afterwards the producer holds no socket, timer or other
 //!     actor.

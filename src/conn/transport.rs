@@ -82,9 +82,8 @@ impl Transport {
 }
 
 /// Maximum number of unsent bytes that the kernel accepts. Without it Linux accepts up to 4 MB and
-/// then none until a third of them is sent, so a slow peer looks like one that has stopped. It
-/// accepts more when half of this is sent, which is well below the progress that `write_timeout`
-/// asks for.
+/// then none until a third of them is sent, so a slow peer looks like one that has stopped. It is
+/// no more than the progress that the writer asks for within `write_timeout`.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const MAX_UNSENT: u32 = 64 << 10;
 

@@ -38,8 +38,8 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Maximum length in bytes of a body that is copied. Up to this length a copy is cheaper than
-    /// another piece in a vectored write.
+    /// Maximum length in bytes of a body that is copied. A copy of a small body is cheaper than
+    /// another piece in a vectored write; at 4 KiB it is the other way round.
     pub const SHARE_FROM: usize = 2 * 1024;
 
     /// Creates an empty outbox.
