@@ -13,6 +13,7 @@ mod frame_list;
 mod handshake;
 mod message;
 mod options;
+mod owner;
 mod panic;
 mod race;
 mod read_buffer;
@@ -51,6 +52,7 @@ pub use self::{
 use self::{
     counter::BytesWritten,
     message::{Abort, DrainReads, Finish, Write},
+    owner::Owner,
     reader::ConnReader,
     writer::ConnWriter,
 };
@@ -92,7 +94,7 @@ impl Conn {
             read_size: options.read_size,
             max_silence: options.heartbeat_interval.map(|interval| interval * 2),
             writer: writer.clone().recipient(),
-            frames: owner.clone().recipient(),
+            owner: Owner::new(owner.clone().recipient()),
             closed: owner.recipient(),
             reason: ConnectionError::ClosedLocally,
             aborting: false,

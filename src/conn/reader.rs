@@ -16,6 +16,7 @@ use super::{
     coop::wake_deferred,
     frame_list::{FrameList, FrameLists},
     message::{Abort, Closed, ConnId, DrainReads, Frames, Heartbeat, Side},
+    owner::Owner,
     panic::stop_reason,
     read_buffer::ReadBuffer,
     timer::LazyTimer,
@@ -49,7 +50,7 @@ pub(crate) struct ConnReader {
     pub(super) max_silence: Option<Duration>,
     /// Heartbeats bypass the owner, so that a busy owner does not delay the response.
     pub(super) writer: Recipient<Heartbeat>,
-    pub(super) frames: WeakRecipient<Frames>,
+    pub(super) owner: Owner,
     pub(super) closed: WeakRecipient<Closed>,
     pub(super) reason: ConnectionError,
     /// An [`Abort`] was received.
@@ -105,11 +106,13 @@ impl Handler<DrainReads> for ConnReader {
 impl ConnReader {
     /// Decodes the buffered frames, sends them to the owner, and returns their number. `expected`
     /// is the number of frames other than `OK` that the last read contained, and is updated.
+    /// `follows_soon`: the last frames arrived a short time ago.
     fn deliver(
         &mut self,
         buffer: &mut ReadBuffer,
         lists: &FrameLists,
         expected: &mut usize,
+        follows_soon: bool,
     ) -> Result<usize, ConnectionError> {
         let (mut count, mut heartbeat) = (0, false);
         let (mut oks, mut then) = (0, None::<FrameList>);
@@ -137,14 +140,9 @@ impl ConnReader {
             lists.free();
             self.writer.do_send(Heartbeat);
         }
-        if (oks > 0 || then.is_some())
-            && let Some(owner) = self.frames.upgrade()
-        {
-            owner.do_send(Frames {
-                id: self.id,
-                oks,
-                then,
-            });
+        if oks > 0 || then.is_some() {
+            let (id, keep) = (self.id, follows_soon && then.is_none());
+            self.owner.send(Frames { id, oks, then }, keep);
         }
         decoded
     }
@@ -191,6 +189,7 @@ impl ActorFuture<ConnReader> for ReadLoop {
         let reason = self
             .read(reader, cx)
             .or_else(|| self.check_silence(reader.max_silence, cx));
+        reader.owner.poll(cx);
         if let Some(reason) = reason {
             reader.reason = reason;
             ctx.stop();
@@ -214,10 +213,12 @@ impl ReadLoop {
                 Poll::Ready(Ok(0)) => return Some(self.eof()),
                 Poll::Ready(Ok(_)) => {
                     self.buffer.on_read();
-                    match reader.deliver(&mut self.buffer, &self.lists, &mut self.frames) {
+                    let now = Instant::now();
+                    let soon = now - self.last_frame < FOLLOWS_SOON;
+                    match reader.deliver(&mut self.buffer, &self.lists, &mut self.frames, soon) {
                         Ok(0) => {}
                         Ok(count) => {
-                            self.last_frame = Instant::now();
+                            self.last_frame = now;
                             self.skip_next = count > 1;
                         }
                         Err(reason) => return Some(reason),

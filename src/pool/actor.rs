@@ -509,9 +509,9 @@ impl Pumped for ProducerPool {
         #[cfg(feature = "lookup")]
         self.discovering.observers.poll(cx);
         self.shared.failures.poll(cx);
-        let queue = self.shared.queue.borrow();
+        let mut queue = self.shared.queue.borrow_mut();
         let has_slow = self.members.iter().any(|(_, member)| member.is_slow);
-        if queue.has_waiters() || self.drain.has_begun() || has_slow {
+        if queue.waiting_for_capacity() > 0 || self.drain.has_begun() || has_slow {
             // A member makes capacity, answers the last publish, or recovers.
             queue.capacity().wait(cx.waker());
         }

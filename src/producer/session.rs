@@ -48,7 +48,9 @@ impl Session<Publishing> {
         if is_idle {
             self.state.progress = now;
         }
-        while queue.next_command(&self.state.ping, &mut self.out, now) {}
+        if !queue.waits_for_more() {
+            while queue.next_command(&self.state.ping, &mut self.out, now) {}
+        }
         self.flush();
     }
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use actix::{Addr, Context, Handler, Message};
 use futures::future::join_all;
 
-use super::{Drain, Producer, Publish};
+use super::{Drain, GetStats, Producer, Publish};
 use crate::{Delivery, ErrorKind, ProducerConfig, embedded::EmbeddedNsqd, link::WaitConnected};
 
 /// Asks for the most publishes that one poll has visited.
@@ -45,7 +45,10 @@ fn start(nsqd: &EmbeddedNsqd) -> Addr<Producer> {
 async fn happen(event: Event, producer: &Addr<Producer>, nsqd: &EmbeddedNsqd) {
     match event {
         Event::Responses => nsqd.faults().stall(false),
-        Event::LostConnection => nsqd.faults().close_connections(),
+        Event::LostConnection => {
+            nsqd.faults().close_connections();
+            nsqd.faults().stall(false);
+        }
         // The publishes bring it along.
         Event::Timeout => {}
         Event::Drain => {
@@ -83,19 +86,33 @@ async fn poll_visits_a_bounded_number_of_publishes() {
             producer.send(publish.expires_in(timeout))
         };
         let answers = actix::spawn(join_all((0..MANY).map(publish)));
-        while nsqd.command_count("PUB") < MANY as u64 {
-            tokio::task::yield_now().await;
-        }
+        // The last ones wait to be written together with others.
+        let (in_flight, queued) = loop {
+            let stats = producer.send(GetStats).await.unwrap();
+            if stats.in_flight + stats.queued == MANY {
+                break (stats.in_flight, stats.queued);
+            }
+        };
+        assert!(in_flight > MANY / 2, "{in_flight}");
         happen(event, &producer, &nsqd).await;
-        let mut kinds = HashMap::new();
+        let mut results = HashMap::new();
         for answer in answers.await.unwrap() {
-            let kind = answer.unwrap().map_err(|error| {
-                assert_eq!(error.delivery(), Delivery::MaybeWritten);
-                error.kind()
-            });
-            *kinds.entry(kind.err()).or_insert(0) += 1;
+            let result = answer.unwrap();
+            let result = result.map_err(|error| (error.kind(), error.delivery()));
+            *results.entry(result).or_insert(0) += 1;
         }
-        assert_eq!(kinds, HashMap::from([(expected, MANY)]), "{event:?}");
+        let expected = match (event, expected) {
+            (_, None) => vec![(Ok(()), MANY)],
+            (Event::LostConnection, Some(kind)) => vec![
+                (Err((kind, Delivery::MaybeWritten)), in_flight),
+                (Ok(()), queued),
+            ],
+            (_, Some(kind)) => vec![
+                (Err((kind, Delivery::MaybeWritten)), in_flight),
+                (Err((kind, Delivery::NotWritten)), queued),
+            ],
+        };
+        assert_eq!(results, HashMap::from_iter(expected), "{event:?}");
         let most = producer.send(MostVisited).await.unwrap();
         assert!((2_048..=4_096).contains(&most), "{event:?}: {most}");
     }

@@ -8,7 +8,7 @@ use std::{
 use super::{
     blocks::Blocks,
     in_flight_limit::InFlightLimit,
-    limits::{Limits, Usage},
+    limits::{LARGE, Limits, Usage},
 };
 
 /// Bytes of a publish whose transmission takes no time worth mentioning.
@@ -85,7 +85,6 @@ pub(super) struct CommandsInFlight {
     usage: Usage,
     /// Maximum of publishes and bytes in flight.
     window: Usage,
-    is_batching: bool,
     limit: InFlightLimit,
 }
 
@@ -95,7 +94,6 @@ impl CommandsInFlight {
             commands: Blocks::new(),
             usage: Usage::default(),
             window: limits.window,
-            is_batching: limits.batch.is_some(),
             limit: InFlightLimit::new(limits.batch_time),
         }
     }
@@ -130,6 +128,13 @@ impl CommandsInFlight {
     pub(super) fn is_within_limit(&self, pings: usize) -> bool {
         let commands = self.commands.len().saturating_sub(pings);
         commands < self.limit.commands() && self.usage.publishes < self.limit.publishes()
+    }
+
+    /// Returns whether the publishes that are `queued` wait for more, to be written together.
+    pub(super) fn waits_for_more(&self, queued: Usage) -> bool {
+        queued.publishes > 0
+            && queued.bytes <= LARGE
+            && self.limit.is_busy(self.commands.len(), queued.publishes)
     }
 
     /// Adds a command that ends at `end` in the bytes sent.
@@ -177,7 +182,7 @@ impl CommandsInFlight {
             .ok_or("OK while no command is in flight")?;
         let InFlight { usage, since, .. } = command;
         let answer_time = AnswerTime::new(since, now);
-        if self.is_batching && !command.is_ping() {
+        if !command.is_ping() {
             let time = answer_time.since_sent();
             self.limit.on_response(usage, since, time, now);
             if command.measures_round_trip {

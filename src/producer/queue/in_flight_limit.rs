@@ -99,6 +99,14 @@ impl InFlightLimit {
         self.during_round_trip(50e-6) + 8
     }
 
+    /// Returns whether `queued` publishes may wait for more: without twice their number, the rest
+    /// of the `commands` in flight keeps nsqd busy for longer than a round trip. It needs at least
+    /// 5 µs for each.
+    pub(super) fn is_busy(&self, commands: usize, queued: usize) -> bool {
+        let more = commands.saturating_sub(queued.saturating_mul(2));
+        more > 8 && more > self.during_round_trip(5e-6) + 8
+    }
+
     /// Another command is sent while fewer publishes than this are in flight.
     pub(super) fn publishes(&self) -> usize {
         self.during_round_trip(1e-6) + 256

@@ -194,14 +194,14 @@ impl<R: Reply> TransactionQueue<R> {
         self.accounting.held.minus(self.in_flight.usage())
     }
 
+    /// Returns whether what is queued waits for more, to be written together with it.
+    pub(crate) fn waits_for_more(&self) -> bool {
+        self.in_flight.waits_for_more(self.queued())
+    }
+
     /// Returns what is in flight.
     pub(crate) fn in_flight(&self) -> Usage {
         self.in_flight.usage()
-    }
-
-    /// Returns whether publishes wait for capacity, perhaps cancelled ones.
-    pub(crate) fn has_waiters(&self) -> bool {
-        self.admission.has_waiters()
     }
 
     /// Returns the number of publishes that wait for capacity. Cancelled ones may count until those

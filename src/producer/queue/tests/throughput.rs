@@ -82,6 +82,8 @@ struct Outcome {
     total: Duration,
     /// Longest time without a response.
     longest_silence: Duration,
+    /// Number of writes.
+    writes: usize,
 }
 
 struct Simulation {
@@ -97,6 +99,9 @@ struct Simulation {
     free_at: Instant,
     /// When each response arrives.
     responses: VecDeque<Instant>,
+    /// Nothing that is queued waits for more.
+    sends_at_once: bool,
+    writes: usize,
     start: Instant,
     now: Instant,
 }
@@ -130,6 +135,8 @@ impl Simulation {
             rounds_left: vec![load.rounds; load.callers],
             free_at: start,
             responses: VecDeque::new(),
+            sends_at_once: false,
+            writes: 0,
             start,
             now: start,
         }
@@ -163,7 +170,12 @@ impl Simulation {
 
     /// Sends what may be sent; nsqd executes it in order.
     fn send(&mut self) {
+        if self.queue.waits_for_more() && !self.sends_at_once {
+            return;
+        }
+        let sent = self.out.total();
         while self.queue.next_command(b"{}", &mut self.out, self.now) {}
+        self.writes += usize::from(self.out.total() > sent);
         let arrives = self.now + self.world.round_trip / 2;
         for command in commands(&self.out.take().concat()) {
             let messages = u32::try_from(command.bodies.len()).unwrap();
@@ -210,6 +222,7 @@ impl Simulation {
         Outcome {
             total: self.now - self.start,
             longest_silence,
+            writes: self.writes,
         }
     }
 }
@@ -257,6 +270,69 @@ fn batching_costs_no_time_whatever_is_published() {
         }
     }
     assert!(slower.is_empty(), "{slower:#?}");
+}
+
+#[test]
+fn waiting_for_a_larger_write_costs_no_time() {
+    let every = if std::env::var_os("FULL").is_some() {
+        1
+    } else {
+        5
+    };
+    let mut cells = Vec::new();
+    for batch in [None, BATCHING.batch] {
+        for (topics, callers) in [(1, 64), (1, 1_000), (16, 64), (500, 500)] {
+            for kind in [Kind::Publish, Kind::Deferred, Kind::Multi, Kind::Large] {
+                for round_trip in [0, 100, 1_000, 20_000].map(micros) {
+                    for busy in [0, 20, 1_000].map(micros) {
+                        cells.push((batch, topics, callers, kind, round_trip, busy));
+                    }
+                }
+            }
+        }
+    }
+    for (batch, topics, callers, kind, round_trip, busy) in cells.into_iter().step_by(every) {
+        let load = Load {
+            topics,
+            callers,
+            rounds: 20,
+            kind,
+        };
+        let world = World {
+            round_trip,
+            busy,
+            ..FAST
+        };
+        let (waiting, at_once) = run_both_ways(world, load, batch);
+        let ratio = waiting.total.as_secs_f64() / at_once.total.as_secs_f64();
+        assert!(ratio <= 1.02, "{ratio:.2}: {load:?} {world:?}");
+    }
+}
+
+#[test]
+fn commands_of_many_callers_are_written_together() {
+    let world = World {
+        round_trip: micros(100),
+        ..FAST
+    };
+    for (topics, callers) in [(1, 64), (500, 500)] {
+        let load = Load {
+            topics,
+            callers,
+            rounds: 20,
+            kind: Kind::Deferred,
+        };
+        let (waiting, at_once) = run_both_ways(world, load, BATCHING.batch);
+        let writes = (waiting.writes, at_once.writes);
+        assert!(writes.0 * 10 <= writes.1, "{writes:?}");
+    }
+}
+
+/// The outcome if publishes wait for a larger write, and if none does.
+fn run_both_ways(world: World, load: Load, batch: Option<Batch>) -> (Outcome, Outcome) {
+    let mut at_once = Simulation::new(world, load, batch);
+    at_once.sends_at_once = true;
+    (Simulation::new(world, load, batch).run(), at_once.run())
 }
 
 #[test]
