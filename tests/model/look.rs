@@ -221,7 +221,7 @@ impl World {
             assert!(
                 !room
                     || stats.queued == 0
-                    || self.may_wait(line)
+                    || self.may_wait(line, stats.queued)
                     || leaving
                     || setup.window_bytes < 10_000,
                 "{} wait although the window is open",
@@ -230,12 +230,14 @@ impl World {
         }
     }
 
-    /// Whether publishes may wait although the window is open: for a larger batch, or until the
-    /// round trip is measured. Both end with a response.
-    fn may_wait(&self, line: &Line) -> bool {
-        let mut commands = line.commands.iter();
-        let in_flight = commands.any(|sent| !sent.publishes.is_empty() && sent.confirmed.is_none());
-        self.setup.order != Order::All && in_flight
+    /// Whether publishes may wait although the window is open: for a larger batch, until the round
+    /// trip is measured, or to be written together. All end with a response.
+    fn may_wait(&self, line: &Line, queued: usize) -> bool {
+        let commands = line.commands.iter();
+        let in_flight = commands.filter(|sent| sent.confirmed.is_none());
+        let mut publishing = in_flight.clone().filter(|sent| !sent.publishes.is_empty());
+        (self.setup.order != Order::All && publishing.next().is_some())
+            || in_flight.count() > 2 * queued + 8
     }
 
     /// Compares the counted commands and batches with those written.
