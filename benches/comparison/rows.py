@@ -59,7 +59,7 @@ class Goal:
 
     def rating(self, ratio):
         if self.what == "allocs_per_message":
-            # The few of a whole run do not count.
+            # Those of connecting, divided by all messages, do not count.
             ratio = round(ratio, 2)
 
         def reached(bound):

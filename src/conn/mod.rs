@@ -1,7 +1,7 @@
 //! One connection to nsqd: its handshake, and the two actors that read and write it.
 //!
-//! A connection serves any owner. Its actors report to the owner through weak recipients, in
-//! messages that carry the [`ConnId`].
+//! A connection serves any owner. Its actors report to the owner through weak recipients (see
+//! [`Owner`]), in messages that carry the [`ConnId`].
 
 #[cfg(any(feature = "deflate", feature = "snappy"))]
 mod compressed;

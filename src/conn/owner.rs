@@ -7,8 +7,7 @@ use tokio::time::Instant;
 
 use super::{message::Frames, timer::LazyTimer};
 
-/// How long a strong address is kept. An owner without other addresses notices that later by as
-/// much.
+/// How long a strong address is kept. An owner without other addresses stops up to this much later.
 const KEEP: Duration = Duration::from_millis(100);
 
 /// A weak address, so that the owner stops when its users have dropped theirs. To upgrade it takes
@@ -36,7 +35,7 @@ impl Owner {
         }
     }
 
-    /// Drops the strong address when its time is over; a response that follows gets another one.
+    /// Drops the strong address when its timer fires. A response that follows may upgrade again.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
         let kept = self.kept.as_mut();
         if kept.is_some_and(|(_, timer)| timer.poll(cx).is_ready()) {

@@ -33,8 +33,9 @@ use crate::{
         Supervision, Waiters, work,
     },
     producer::{
-        Counters, DeniedTopics, Drain, DrainReport, FailureSink, GiveBack, Limits, Shared,
-        SubmissionList, TransactionQueue, Usage, accept_after_restart, batch_limits, limits,
+        Capacity, Counters, DeniedTopics, Drain, DrainReport, FailureSink, GiveBack, Limits,
+        Shared, SubmissionList, TransactionQueue, Usage, accept_after_restart, batch_limits,
+        limits,
     },
 };
 
@@ -166,7 +167,10 @@ impl ProducerPool {
         };
         let name = name(&config);
         let shared = Shared {
-            queue: RefCell::new(TransactionQueue::new(limits)),
+            queue: RefCell::new(TransactionQueue::new(
+                limits,
+                Rc::new(Capacity::new(&limits)),
+            )),
             failures: Arc::new(FailureSink::new(name, limits.pending)),
             publish_timeout: producer.publish_timeout(),
         };
@@ -509,9 +513,9 @@ impl Pumped for ProducerPool {
         #[cfg(feature = "lookup")]
         self.discovering.observers.poll(cx);
         self.shared.failures.poll(cx);
-        let mut queue = self.shared.queue.borrow_mut();
+        let queue = self.shared.queue.borrow();
         let has_slow = self.members.iter().any(|(_, member)| member.is_slow);
-        if queue.waiting_for_capacity() > 0 || self.drain.has_begun() || has_slow {
+        if queue.has_waiters() || self.drain.has_begun() || has_slow {
             // A member makes capacity, answers the last publish, or recovers.
             queue.capacity().wait(cx.waker());
         }

@@ -20,7 +20,7 @@ use super::{
     limits::limits,
     membership::{MemberReport, Membership},
     publish::{Shared, accept_after_restart},
-    queue::{Counters, Limits, Pooled, TransactionQueue},
+    queue::{Capacity, Counters, Limits, Pooled, TransactionQueue},
     session::Publishing,
     stats::{ProducerEvent, ProducerState},
     submissions::SubmissionList,
@@ -40,9 +40,9 @@ use crate::{
 /// Start it, keep its address, and send it [`Publish`](super::Publish),
 /// [`MultiPublish`](super::MultiPublish) and [`DeferredPublish`](super::DeferredPublish) messages.
 /// The address works from every thread. The producer reconnects indefinitely, with backoff; its
-/// address, mailbox and queued publishes survive. It stops when its last address is dropped and
-/// everything it accepted is answered; when the System ends before, for example because `main`
-/// returns, queued publishes are lost: send a [`Drain`](super::Drain) first.
+/// address, mailbox and queued publishes survive. It stops when its last address is dropped, within
+/// 100 ms, and everything it accepted is answered; when the System ends before, for example because
+/// `main` returns, queued publishes are lost: send a [`Drain`](super::Drain) first.
 ///
 /// It answers nsqd's heartbeats on its arbiter: code that blocks that arbiter for two heartbeat
 /// intervals (1 minute by default) loses the connection.
@@ -179,12 +179,12 @@ impl Producer {
         let address = link.shared_address();
         let (queue, failures, denied_topics) = match &membership {
             Some(membership) => (
-                TransactionQueue::with_capacity(limits, Rc::clone(&membership.capacity)),
+                TransactionQueue::new(limits, Rc::clone(&membership.capacity)),
                 membership.failures.of_member(address),
                 Rc::clone(&membership.denied_topics),
             ),
             None => (
-                TransactionQueue::new(limits),
+                TransactionQueue::new(limits, Rc::new(Capacity::new(&limits))),
                 FailureSink::new(address, limits.pending),
                 Rc::default(),
             ),

@@ -26,7 +26,7 @@ use crate::{
 /// message all the same.
 ///
 /// Publishes of one topic that are queued at the same moment are sent as one MPUB, unless
-/// `auto_batch` is off; a single one is sent at once.
+/// `auto_batch` is off; a single one is sent at once, unless many commands are in flight.
 ///
 /// # Errors
 ///

@@ -44,8 +44,8 @@ pub(crate) use self::{
     publish::{Accept, Shared, accept_after_restart, accept_submitted},
     publish_ext::sealed::Sealed,
     queue::{
-        Counters, Limits, MemberSet, Moving, Pending, Route, Routed, TransactionQueue, Usage,
-        WhenFull,
+        Capacity, Counters, Limits, MemberSet, Moving, Pending, Route, Routed, TransactionQueue,
+        Usage, WhenFull,
     },
     samples::{add_results, add_topics},
     submissions::{PendingResult, SubmissionList, Submissions, Submitted},

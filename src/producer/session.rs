@@ -33,7 +33,7 @@ impl Publishing {
 }
 
 impl Session<Publishing> {
-    /// Sends everything that the in-flight limits allow, as one burst.
+    /// Sends everything that the in-flight limits allow, as one burst, unless it waits for more.
     pub(super) fn hand_over(&mut self, queue: &mut Queue, now: Instant) {
         if self.is_closing() {
             return;
@@ -48,7 +48,7 @@ impl Session<Publishing> {
         if is_idle {
             self.state.progress = now;
         }
-        if !queue.waits_for_more() {
+        if !queue.waits_for_larger_write() {
             while queue.next_command(&self.state.ping, &mut self.out, now) {}
         }
         self.flush();

@@ -87,11 +87,15 @@ async fn poll_visits_a_bounded_number_of_publishes() {
         };
         let answers = actix::spawn(join_all((0..MANY).map(publish)));
         // The last ones wait to be written together with others.
+        let mut before = (0, 0);
         let (in_flight, queued) = loop {
             let stats = producer.send(GetStats).await.unwrap();
-            if stats.in_flight + stats.queued == MANY {
-                break (stats.in_flight, stats.queued);
+            let now = (stats.in_flight, stats.queued);
+            let arrived = nsqd.command_count("PUB") == stats.in_flight as u64;
+            if arrived && now.0 + now.1 == MANY && now == before {
+                break now;
             }
+            before = now;
         };
         assert!(in_flight > MANY / 2, "{in_flight}");
         happen(event, &producer, &nsqd).await;

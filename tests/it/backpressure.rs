@@ -2,12 +2,12 @@
 
 use std::{cell::Cell, future::poll_fn, rc::Rc, task::Poll};
 
-use actix_nsq::{Delivery, ErrorKind, Publish};
+use actix_nsq::{Delivery, ErrorKind, Ping, Publish};
 use tokio::task::spawn_local;
 
 use crate::harness::{
-    Answer, Network, PUB_FAILED, all_ok, assert_error, in_virtual_time, is_pending, ms, publish,
-    publish_each, rejected, s, timed, topic,
+    Answer, Network, PUB_FAILED, all_ok, assert_error, in_virtual_time, is_pending, ms, never_sent,
+    publish, publish_each, publish_within, rejected, s, send, timed, topic,
 };
 
 /// Waits for the error `Full`, which comes at once and names the limit.
@@ -61,7 +61,7 @@ fn publishes_in_flight_stay_within_publish_window() {
 
 /// contract: 6, 9
 #[test]
-fn ten_thousand_publishes_in_flight_complete_in_order() {
+fn thousands_of_publishes_in_flight_complete_in_order() {
     const COUNT: usize = 10_000;
     in_virtual_time(async |mut network: Network| {
         let (producer, mut nsqd) = network
@@ -72,7 +72,7 @@ fn ten_thousand_publishes_in_flight_complete_in_order() {
             .iter()
             .map(|body| publish(&producer, body.clone()))
             .collect();
-        // Others wait in the queue, to be written together.
+        // Some wait in the queue, to be written together.
         let written = COUNT / 2;
         nsqd.expect_pubs(&bodies[..written]).await;
         for more in [1, 2, 97, 900, 3000] {
@@ -84,8 +84,62 @@ fn ten_thousand_publishes_in_flight_complete_in_order() {
         nsqd.reject(PUB_FAILED).await;
         rejected(answers.remove(0)).await;
         let mut nsqd = network.connected().await;
-        nsqd.confirm_all(&bodies[COUNT - answers.len()..]).await;
+        for body in &bodies[COUNT - answers.len()..] {
+            nsqd.confirm(body).await;
+        }
         all_ok(answers).await;
+    });
+}
+
+/// What the round trip needs is zero here.
+///
+/// contract: 1, 3, 9
+#[test]
+fn publish_behind_many_in_flight_waits_for_responses_only() {
+    in_virtual_time(async |mut network: Network| {
+        let (producer, mut nsqd) = network.start_connected().await;
+        let bodies: Vec<_> = (0..40).map(|number| number.to_string()).collect();
+        let mut answers: Vec<_> = bodies
+            .iter()
+            .map(|body| publish(&producer, body.clone()))
+            .collect();
+        nsqd.expect_pubs(&bodies).await;
+        // It was not sent, so it is not ambiguous.
+        never_sent(publish_within(&producer, s(2), "expires")).await;
+        let one = publish(&producer, "one");
+        nsqd.expect_silence(s(1)).await;
+        nsqd.send_oks(29).await;
+        all_ok(answers.drain(..29)).await;
+        nsqd.expect_silence(s(1)).await;
+        // Ten are in flight: eight, and twice the one.
+        nsqd.send_ok().await;
+        nsqd.expect_pub("t", "one").await;
+        nsqd.send_oks(11).await;
+        all_ok(answers).await;
+        one.await.unwrap();
+    });
+}
+
+/// It takes the publishes along.
+///
+/// checklist: 44
+#[test]
+fn ping_behind_many_in_flight_is_sent_at_once() {
+    in_virtual_time(async |mut network: Network| {
+        let (producer, mut nsqd) = network.start_connected().await;
+        let bodies: Vec<_> = (0..40).map(|number| number.to_string()).collect();
+        let answers: Vec<_> = bodies
+            .iter()
+            .map(|body| publish(&producer, body.clone()))
+            .collect();
+        nsqd.expect_pubs(&bodies).await;
+        let waiting = publish(&producer, "waiting");
+        nsqd.expect_silence(s(1)).await;
+        let ping = send(&producer, Ping { timeout: s(5) });
+        nsqd.expect_identify().await;
+        nsqd.expect_pub("t", "waiting").await;
+        nsqd.send_oks(42).await;
+        all_ok(answers.into_iter().chain([ping, waiting])).await;
     });
 }
 

@@ -5,7 +5,11 @@ use std::{
     task::Waker,
 };
 
-use super::{limits::Usage, topic_counts::TopicCounts, topic_limit::TopicLimit};
+use super::{
+    limits::{Limits, Usage},
+    topic_counts::TopicCounts,
+    topic_limit::TopicLimit,
+};
 use crate::{
     error::{Cause, Delivery},
     producer::TopicStats,
@@ -28,10 +32,10 @@ pub(crate) struct Capacity {
 }
 
 impl Capacity {
-    /// `counted`: number of topics whose results are counted separately.
-    pub(crate) fn new(limit: Usage, per_topic: Option<usize>, counted: Option<usize>) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let (per_topic, counted) = (limits.pending_per_topic, limits.topic_stats);
         Self {
-            limit,
+            limit: limits.pending,
             held: Cell::default(),
             topics: per_topic.map(|limit| RefCell::new(TopicLimit::new(limit))),
             counts: counted.map(|topics| RefCell::new(TopicCounts::new(topics))),

@@ -130,11 +130,13 @@ impl CommandsInFlight {
         commands < self.limit.commands() && self.usage.publishes < self.limit.publishes()
     }
 
-    /// Returns whether the publishes that are `queued` wait for more, to be written together.
-    pub(super) fn waits_for_more(&self, queued: Usage) -> bool {
+    /// Returns whether the publishes that are `queued` wait to be written with others.
+    pub(super) fn waits_for_larger_write(&self, queued: Usage) -> bool {
         queued.publishes > 0
             && queued.bytes <= LARGE
-            && self.limit.is_busy(self.commands.len(), queued.publishes)
+            && self
+                .limit
+                .allows_to_wait(self.commands.len(), queued.publishes)
     }
 
     /// Adds a command that ends at `end` in the bytes sent.

@@ -1,4 +1,5 @@
-//! How much is kept in flight when publishes are batched, and how large a batch may be.
+//! How much is kept in flight when publishes are batched, how large a batch may be, and when
+//! publishes wait for a larger write.
 //!
 //! Enough in flight to keep nsqd busy, and so little that queued publishes form large batches. It
 //! concerns only topics with publishes in flight whose next one can be batched: nothing is gained
@@ -99,11 +100,12 @@ impl InFlightLimit {
         self.during_round_trip(50e-6) + 8
     }
 
-    /// Returns whether `queued` publishes may wait for more: without twice their number, the rest
-    /// of the `commands` in flight keeps nsqd busy for longer than a round trip. It needs at least
-    /// 5 µs for each.
-    pub(super) fn is_busy(&self, commands: usize, queued: usize) -> bool {
+    /// Returns whether `queued` publishes wait to be written with others, about a third of all
+    /// together: of the `commands` in flight, all but twice as many keep nsqd busy for longer than
+    /// a round trip. It needs at least 5 µs for each.
+    pub(super) fn allows_to_wait(&self, commands: usize, queued: usize) -> bool {
         let more = commands.saturating_sub(queued.saturating_mul(2));
+        // The first comparison is enough for the commands of a few callers.
         more > 8 && more > self.during_round_trip(5e-6) + 8
     }
 

@@ -109,13 +109,8 @@ pub(crate) struct TransactionQueue<R: Reply> {
 }
 
 impl<R: Reply> TransactionQueue<R> {
-    pub(crate) fn new(limits: Limits) -> Self {
-        let capacity = Capacity::new(limits.pending, limits.pending_per_topic, limits.topic_stats);
-        Self::with_capacity(limits, Rc::new(capacity))
-    }
-
     /// A queue that accepts as much as `capacity` allows, which other queues may share.
-    pub(crate) fn with_capacity(limits: Limits, capacity: Rc<Capacity>) -> Self {
+    pub(crate) fn new(limits: Limits, capacity: Rc<Capacity>) -> Self {
         Self {
             topics: match limits.batch {
                 Some(_) => TopicQueues::per_topic(),
@@ -194,14 +189,19 @@ impl<R: Reply> TransactionQueue<R> {
         self.accounting.held.minus(self.in_flight.usage())
     }
 
-    /// Returns whether what is queued waits for more, to be written together with it.
-    pub(crate) fn waits_for_more(&self) -> bool {
-        self.in_flight.waits_for_more(self.queued())
+    /// Returns whether what is queued waits to be written with more. A ping never waits.
+    pub(crate) fn waits_for_larger_write(&self) -> bool {
+        !self.pings.is_next() && self.in_flight.waits_for_larger_write(self.queued())
     }
 
     /// Returns what is in flight.
     pub(crate) fn in_flight(&self) -> Usage {
         self.in_flight.usage()
+    }
+
+    /// Returns whether publishes wait for capacity, perhaps cancelled ones.
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.admission.has_waiters()
     }
 
     /// Returns the number of publishes that wait for capacity. Cancelled ones may count until those

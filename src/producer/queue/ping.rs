@@ -57,6 +57,11 @@ impl<R: Reply> Pings<R> {
         self.next().is_none() && self.pings.iter().all(Ping::is_done)
     }
 
+    /// Returns whether a ping is to be sent, perhaps a cancelled one.
+    pub(super) fn is_next(&self) -> bool {
+        self.sent < self.pings.len().min(Self::MAX_IN_FLIGHT)
+    }
+
     /// Returns the next ping to be sent. Cancelled ones in front of it are removed.
     fn next(&mut self) -> Option<&Ping<R>> {
         while self.pings.get(self.sent)?.is_done() {

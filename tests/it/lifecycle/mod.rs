@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::harness::{
     HOUR, Network, PUB_FAILED, assert_error, in_system, in_virtual_time, ms, never_sent, publish,
-    publish_each, rejected, s, topic, yield_once,
+    publish_each, rejected, s, timed, topic, yield_once,
 };
 use crate::support::{
     full,
@@ -36,6 +36,22 @@ fn producer_with_only_cancelled_publishes_ends_soon() {
         drop(cancelled);
         sleep(ms(200)).await;
         dial.refuse();
+        has_ended(&mut network).await;
+    });
+}
+
+#[test]
+fn busy_producer_ends_within_100_ms_of_its_last_response() {
+    in_virtual_time(async |mut network: Network| {
+        let (producer, mut nsqd) = network.start_connected().await;
+        for number in 0..3 {
+            let answer = publish(&producer, number.to_string());
+            nsqd.confirm(number.to_string()).await;
+            answer.await.unwrap();
+        }
+        drop(producer);
+        let (after, _) = timed(nsqd.wait_closed()).await;
+        assert!(after <= ms(100), "after {after:?}");
         has_ended(&mut network).await;
     });
 }

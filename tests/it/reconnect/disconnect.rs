@@ -42,7 +42,7 @@ fn partly_written_publishes_are_retried_others_ambiguous() {
 /// fault: P9
 #[test]
 fn of_many_in_flight_exactly_the_answered_ones_are_ok() {
-    // Two bursts: none of their publishes waits to be written with more.
+    // Two bursts of at most 192: none of their publishes waits to be written with more.
     const MANY: usize = 380;
     for (count, reset) in [(1, false), (64, true), (MANY, false), (MANY, true)] {
         for answered in [0, 1, count / 2, count] {

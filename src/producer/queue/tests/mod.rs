@@ -37,6 +37,11 @@ use crate::{
 };
 
 impl<R: Reply> TransactionQueue<R> {
+    /// A queue that shares its capacity with no other.
+    fn alone(limits: Limits) -> Self {
+        Self::new(limits, Rc::new(Capacity::new(&limits)))
+    }
+
     /// Returns the most publishes that one poll has visited.
     pub(crate) fn most_visited(&self) -> usize {
         self.budget.most
@@ -136,7 +141,7 @@ impl Bench {
 
     fn with(limits: Limits) -> Self {
         Self {
-            queue: Some(TransactionQueue::new(limits)),
+            queue: Some(TransactionQueue::alone(limits)),
             out: Outbox::new(),
             sent: 0,
             log: Rc::default(),

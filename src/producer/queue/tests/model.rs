@@ -190,7 +190,7 @@ impl<'a> World<'a> {
         Self {
             rng,
             count,
-            queue: TransactionQueue::new(kind.limits),
+            queue: TransactionQueue::alone(kind.limits),
             kind,
             log: Rc::default(),
             moving: Moving::new(Vec::new()),
@@ -495,7 +495,7 @@ impl<'a> World<'a> {
             self.check(due);
         } else {
             self.count.add_some("dropped", due.len());
-            let none = TransactionQueue::new(self.kind.limits);
+            let none = TransactionQueue::alone(self.kind.limits);
             drop(std::mem::replace(&mut self.queue, none));
             self.check_answers(due);
         }

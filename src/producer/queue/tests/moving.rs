@@ -65,7 +65,7 @@ impl Bench {
     fn member_with(&mut self, limits: Limits) -> Self {
         let capacity = Rc::clone(self.queue().capacity());
         let mut member = Self::with(limits);
-        member.queue = Some(TransactionQueue::with_capacity(limits, capacity));
+        member.queue = Some(TransactionQueue::new(limits, capacity));
         member.now = self.now;
         member
     }

@@ -33,7 +33,7 @@ impl Loop {
     fn new(topics: usize, batch: Option<Batch>) -> Self {
         let topics = (0..topics).map(|number| Topic::new(format!("topic_{number}")).unwrap());
         Self {
-            queue: TransactionQueue::new(Limits {
+            queue: TransactionQueue::alone(Limits {
                 pending: usage(1_000_000, 1 << 30),
                 window: usage(1_000_000, 1 << 30),
                 batch,

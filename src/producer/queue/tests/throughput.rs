@@ -109,7 +109,7 @@ struct Simulation {
 impl Simulation {
     fn new(world: World, load: Load, batch: Option<Batch>) -> Self {
         let wide = usage(1_000_000, 1 << 30);
-        let mut queue = TransactionQueue::new(Limits {
+        let mut queue = TransactionQueue::alone(Limits {
             pending: wide,
             window: usage(20_000, 8 << 20),
             batch,
@@ -170,7 +170,7 @@ impl Simulation {
 
     /// Sends what may be sent; nsqd executes it in order.
     fn send(&mut self) {
-        if self.queue.waits_for_more() && !self.sends_at_once {
+        if self.queue.waits_for_larger_write() && !self.sends_at_once {
             return;
         }
         let sent = self.out.total();
@@ -306,6 +306,34 @@ fn waiting_for_a_larger_write_costs_no_time() {
         let (waiting, at_once) = run_both_ways(world, load, batch);
         let ratio = waiting.total.as_secs_f64() / at_once.total.as_secs_f64();
         assert!(ratio <= 1.02, "{ratio:.2}: {load:?} {world:?}");
+    }
+}
+
+#[test]
+fn longer_round_trip_slows_pubs_by_a_third_at_most() {
+    for round_trip in [100, 1_000, 20_000].map(micros) {
+        for callers in [64, 1_000, 10_000] {
+            let load = Load {
+                topics: 1,
+                callers,
+                rounds: 20,
+                kind: Kind::Publish,
+            };
+            // The handshake was that short.
+            let (waiting, at_once) = [false, true]
+                .map(|sends_at_once| {
+                    let mut simulation = Simulation::new(FAST, load, None);
+                    simulation.world.round_trip = round_trip;
+                    simulation.sends_at_once = sends_at_once;
+                    simulation.run().total
+                })
+                .into();
+            let ratio = waiting.as_secs_f64() / at_once.as_secs_f64();
+            assert!(
+                ratio <= 1.34,
+                "{ratio:.2}: {round_trip:?}, {callers} callers"
+            );
+        }
     }
 }
 
