@@ -1,12 +1,16 @@
 //! Channels that are sampled, paused, emptied, deleted and denied.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use actix_nsq::actix::Addr;
 use actix_nsq::{
     AnswerError, Consumer, ConsumerConfigBuilder, MessageHandler, MessageStream, Publish,
     Subscription, WaitError, consumer::WaitSubscribed,
 };
+use futures::FutureExt;
 use tokio::time::{sleep, timeout};
 
 use super::fixture::{
@@ -15,7 +19,7 @@ use super::fixture::{
 use crate::fixture::{TOPIC, number_of, numbered, producer, publish, publish_all, topic};
 use crate::harness::{Scenario, scenarios};
 use crate::support::auth_server::Grant;
-use crate::support::broker::{Broker, ChannelState, Settings};
+use crate::support::broker::{Broker, ChannelState, Kind, Settings};
 use crate::support::scaled;
 
 pub fn scenarios() -> Vec<Scenario> {
@@ -223,6 +227,8 @@ async fn sparse_messages_do_not_wait_for_a_full_buffer(broker: Broker) {
 /// nsqd delivers what it has not executed again.
 /// consumer contract: 1, 2
 /// checklist: 62
+/// When nsqd stops it may lose a message: the first that it writes to its disk, and is then about
+/// to send.
 async fn answer_after_a_lost_connection_says_so(broker: Broker) {
     let producer = producer(&broker).await;
     let (consumer, mut messages) = start_stream(config(&broker).await).await;
@@ -241,14 +247,17 @@ async fn answer_after_a_lost_connection_says_so(broker: Broker) {
         counters(&consumer).await.unwritten == 3
     })
     .await;
-    let mut numbers = Vec::new();
-    for _ in 0..3 {
-        let message = next(&mut messages).await;
-        numbers.push(number_of(message.body()));
-        message.finish().unwrap();
-    }
-    numbers.sort_unstable();
-    assert_eq!(numbers, [0, 1, 2]);
+    let mut numbers = BTreeSet::new();
+    let may_lose = broker.kind() == Kind::Real;
+    until("nsqd has nothing left", async || {
+        while let Some(Some(message)) = messages.next().now_or_never() {
+            assert!(numbers.insert(number_of(message.body())));
+            message.finish().unwrap();
+        }
+        let state = broker.channel(TOPIC, CHANNEL).await;
+        numbers.len() == 3 || may_lose && numbers.len() == 2 && state == ChannelState::default()
+    })
+    .await;
     assert!(drain(&consumer).await.is_clean());
     let state = broker.channel(TOPIC, CHANNEL).await;
     assert_eq!(state, ChannelState::default());

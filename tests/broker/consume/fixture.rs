@@ -72,7 +72,7 @@ pub fn note(handled: &Handled, message: &IncomingMessage) {
 }
 
 /// Polls until `holds`. A full run is given more time.
-pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let patience = PATIENCE * scaled(2, 10);
     let end = Instant::now() + patience;
     while !holds().await {
