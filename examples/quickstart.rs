@@ -111,7 +111,7 @@ async fn consume(address: &str, topic: &Topic, counts: &Counts) -> Result<(), Bo
     }
     // The last answers may not have been written before.
     let report = consumer.drain(TIMEOUT).await?;
-    println!("Drained. Answers since then: {report}");
+    println!("Drained. Answers since the drain began: {report}");
     Ok(())
 }
 

@@ -399,6 +399,11 @@ fn address_must_be_host_and_port() {
             "nsq://nsqd:4150",
             "this is a URL, use from_url",
         ),
+        (
+            "http://nsqd:4150",
+            "http://nsqd:4150",
+            "this is a URL, not HOST:PORT",
+        ),
         ("", "", "no port"),
         ("nsqd?a=secret:4150", "nsqd?***", "invalid host name"),
         ("ns qd:4150", "ns ***", "invalid host name"),

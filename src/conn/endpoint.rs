@@ -50,8 +50,11 @@ impl<'a> Endpoint<'a> {
         if host.is_empty() {
             return Err("no host");
         }
-        if address.contains("://") {
+        if address.starts_with("nsq://") {
             return Err("this is a URL, use from_url");
+        }
+        if address.contains("://") {
+            return Err("this is a URL, not HOST:PORT");
         }
         // Which other characters are valid is for the resolver to decide.
         let is_invalid = |c: char| c.is_whitespace() || c.is_ascii() && !is_host_char(c);
