@@ -11,15 +11,16 @@ use super::{
     table::ConfigScope,
     validate::{address_error, incomplete},
 };
-use crate::error::{ConfigCause, ConfigError};
+use crate::{
+    conn::SCHEME,
+    error::{ConfigCause, ConfigError},
+};
 
 /// The variable with the address of nsqd.
 const ADDRESS: &str = "NSQD_TCP_ADDRESS";
 
 /// The prefix of the variables with options.
 const OPTION: &str = "NSQ_";
-
-const SCHEME: &str = "nsq://";
 
 /// What a variable is for.
 enum Variable {

@@ -10,6 +10,9 @@ use crate::protocol::one_line;
 /// Maximum length of a host name in bytes. DNS allows 253.
 pub(crate) const MAX_HOST: usize = 255;
 
+/// What begins a URL of nsqds with options.
+pub(crate) const SCHEME: &str = "nsq://";
+
 /// What begins the address of a Unix socket. A host may be called `unix`, so the path is absolute.
 const UNIX: &str = "unix:";
 
@@ -50,7 +53,7 @@ impl<'a> Endpoint<'a> {
         if host.is_empty() {
             return Err("no host");
         }
-        if address.starts_with("nsq://") {
+        if address.starts_with(SCHEME) {
             return Err("this is a URL, use from_url");
         }
         if address.contains("://") {

@@ -1,7 +1,7 @@
 //! One connection to nsqd: its handshake, and the two actors that read and write it.
 //!
 //! A connection serves any owner. Its actors report to the owner through weak recipients (see
-//! [`Owner`]), in messages that carry the [`ConnId`].
+//! [`OwnerAddress`]), in messages that carry the [`ConnId`].
 
 #[cfg(any(feature = "deflate", feature = "snappy"))]
 mod compressed;
@@ -13,7 +13,7 @@ mod frame_list;
 mod handshake;
 mod message;
 mod options;
-mod owner;
+mod owner_address;
 mod panic;
 mod race;
 mod read_buffer;
@@ -38,7 +38,7 @@ pub(crate) use self::tls::Tls;
 pub(crate) use self::{
     connector::DefaultConnector,
     coop::wake_deferred,
-    endpoint::{Endpoint, MAX_HOST, address_key, is_host_char},
+    endpoint::{Endpoint, MAX_HOST, SCHEME, address_key, is_host_char},
     frame_list::FrameList,
     handshake::{Connected, connect},
     message::{Closed, ConnId, Frames, Side},
@@ -52,7 +52,7 @@ pub use self::{
 use self::{
     counter::BytesWritten,
     message::{Abort, DrainReads, Finish, Write},
-    owner::Owner,
+    owner_address::OwnerAddress,
     reader::ConnReader,
     writer::ConnWriter,
 };
@@ -94,7 +94,7 @@ impl Conn {
             read_size: options.read_size,
             max_silence: options.heartbeat_interval.map(|interval| interval * 2),
             writer: writer.clone().recipient(),
-            owner: Owner::new(owner.clone().recipient()),
+            owner: OwnerAddress::new(owner.clone().recipient()),
             closed: owner.recipient(),
             reason: ConnectionError::ClosedLocally,
             aborting: false,

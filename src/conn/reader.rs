@@ -16,7 +16,7 @@ use super::{
     coop::wake_deferred,
     frame_list::{FrameList, FrameLists},
     message::{Abort, Closed, ConnId, DrainReads, Frames, Heartbeat, Side},
-    owner::Owner,
+    owner_address::OwnerAddress,
     panic::stop_reason,
     read_buffer::ReadBuffer,
     timer::LazyTimer,
@@ -50,7 +50,7 @@ pub(crate) struct ConnReader {
     pub(super) max_silence: Option<Duration>,
     /// Heartbeats bypass the owner, so that a busy owner does not delay the response.
     pub(super) writer: Recipient<Heartbeat>,
-    pub(super) owner: Owner,
+    pub(super) owner: OwnerAddress,
     pub(super) closed: WeakRecipient<Closed>,
     pub(super) reason: ConnectionError,
     /// An [`Abort`] was received.

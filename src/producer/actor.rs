@@ -40,8 +40,8 @@ use crate::{
 /// Start it, keep its address, and send it [`Publish`](super::Publish),
 /// [`MultiPublish`](super::MultiPublish) and [`DeferredPublish`](super::DeferredPublish) messages.
 /// The address works from every thread. The producer reconnects indefinitely, with backoff; its
-/// address, mailbox and queued publishes survive. It stops when its last address is dropped, within
-/// 100 ms, and everything it accepted is answered; when the System ends before, for example because
+/// address, mailbox and queued publishes survive. It stops within 100 ms when its last address is
+/// dropped and everything it accepted is answered; when the System ends before, for example because
 /// `main` returns, queued publishes are lost: send a [`Drain`](super::Drain) first.
 ///
 /// It answers nsqd's heartbeats on its arbiter: code that blocks that arbiter for two heartbeat

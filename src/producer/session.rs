@@ -33,7 +33,8 @@ impl Publishing {
 }
 
 impl Session<Publishing> {
-    /// Sends everything that the in-flight limits allow, as one burst, unless it waits for more.
+    /// Sends everything that the in-flight limits allow, as one burst, unless it waits to be
+    /// written with more.
     pub(super) fn hand_over(&mut self, queue: &mut Queue, now: Instant) {
         if self.is_closing() {
             return;

@@ -155,8 +155,9 @@ pub fn bounds() -> Vec<Bound> {
         pooled(READS_AND_WRITES, 0.028..=2.0 / 64.0 / 0.9),
         pooled(INSTRUCTIONS, 1_300.0..=2_740.0),
         // actix allocates twice per `do_send`: envelope and place in the mailbox. A read takes some
-        // more: its buffer, its frames and a place for them. Counted: 2.040 and 0.051; a
-        // run that is longer than 100 ms takes three more per read.
+        // more: its buffer, its frames and a place for them. Counted: 2.040 and 0.051, with
+        // the strong address that the reader keeps for 100 ms after the response to its SUB. A
+        // longer run takes three more per read.
         consumed(Mode::Each, Allocations, 2.0..=2.2),
         consumed(Mode::Batches, Allocations, 0.04..=0.2),
         // 276 messages come with four reads, and one write finishes them. Counted: 0.0181, which is

@@ -7,7 +7,7 @@ use tokio::task::spawn_local;
 
 use crate::harness::{
     Answer, Network, PUB_FAILED, all_ok, assert_error, in_virtual_time, is_pending, ms, never_sent,
-    publish, publish_each, publish_within, rejected, s, send, timed, topic,
+    publish, publish_each, publish_numbers, publish_within, rejected, s, send, timed, topic,
 };
 
 /// Waits for the error `Full`, which comes at once and names the limit.
@@ -67,11 +67,7 @@ fn thousands_of_publishes_in_flight_complete_in_order() {
         let (producer, mut nsqd) = network
             .start_connected_with(|config| config.publish_window(COUNT))
             .await;
-        let bodies: Vec<_> = (0..COUNT).map(|number| number.to_string()).collect();
-        let mut answers: Vec<_> = bodies
-            .iter()
-            .map(|body| publish(&producer, body.clone()))
-            .collect();
+        let (bodies, mut answers) = publish_numbers(&producer, COUNT);
         // Some wait in the queue, to be written together.
         let written = COUNT / 2;
         nsqd.expect_pubs(&bodies[..written]).await;
@@ -98,11 +94,7 @@ fn thousands_of_publishes_in_flight_complete_in_order() {
 fn publish_behind_many_in_flight_waits_for_responses_only() {
     in_virtual_time(async |mut network: Network| {
         let (producer, mut nsqd) = network.start_connected().await;
-        let bodies: Vec<_> = (0..40).map(|number| number.to_string()).collect();
-        let mut answers: Vec<_> = bodies
-            .iter()
-            .map(|body| publish(&producer, body.clone()))
-            .collect();
+        let (bodies, mut answers) = publish_numbers(&producer, 40);
         nsqd.expect_pubs(&bodies).await;
         // It was not sent, so it is not ambiguous.
         never_sent(publish_within(&producer, s(2), "expires")).await;
@@ -127,11 +119,7 @@ fn publish_behind_many_in_flight_waits_for_responses_only() {
 fn ping_behind_many_in_flight_is_sent_at_once() {
     in_virtual_time(async |mut network: Network| {
         let (producer, mut nsqd) = network.start_connected().await;
-        let bodies: Vec<_> = (0..40).map(|number| number.to_string()).collect();
-        let answers: Vec<_> = bodies
-            .iter()
-            .map(|body| publish(&producer, body.clone()))
-            .collect();
+        let (bodies, answers) = publish_numbers(&producer, 40);
         nsqd.expect_pubs(&bodies).await;
         let waiting = publish(&producer, "waiting");
         nsqd.expect_silence(s(1)).await;

@@ -1,9 +1,9 @@
 //! How much is kept in flight when publishes are batched, how large a batch may be, and when
 //! publishes wait for a larger write.
 //!
-//! Enough in flight to keep nsqd busy, and so little that queued publishes form large batches. It
-//! concerns only topics with publishes in flight whose next one can be batched: nothing is gained
-//! by holding others back.
+//! Enough in flight to keep nsqd busy, and so little that queued publishes form large batches. This
+//! limit concerns only topics with publishes in flight whose next one can be batched: others form
+//! no larger batches by waiting, only larger writes.
 
 use std::time::{Duration, Instant};
 

@@ -191,7 +191,7 @@ impl<R: Reply> TransactionQueue<R> {
 
     /// Returns whether what is queued waits to be written with more. A ping never waits.
     pub(crate) fn waits_for_larger_write(&self) -> bool {
-        !self.pings.is_next() && self.in_flight.waits_for_larger_write(self.queued())
+        !self.pings.has_unsent() && self.in_flight.waits_for_larger_write(self.queued())
     }
 
     /// Returns what is in flight.

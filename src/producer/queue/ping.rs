@@ -58,7 +58,7 @@ impl<R: Reply> Pings<R> {
     }
 
     /// Returns whether a ping is to be sent, perhaps a cancelled one.
-    pub(super) fn is_next(&self) -> bool {
+    pub(super) fn has_unsent(&self) -> bool {
         self.sent < self.pings.len().min(Self::MAX_IN_FLIGHT)
     }
 

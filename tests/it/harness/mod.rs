@@ -48,7 +48,7 @@ pub(crate) use self::{
     pool::{events_of, pool_members, pool_stats, primary, remove_member},
     publish::{
         Answer, PUB_FAILED, all_ok, assert_error, is_pending, lost, never_sent, publish,
-        publish_each, publish_within, rejected, send, timed, topic, yield_once,
+        publish_each, publish_numbers, publish_within, rejected, send, timed, topic, yield_once,
     },
     recorder::Recorder,
 };

@@ -4,7 +4,8 @@ use std::{future::poll_fn, task::Poll, time::Duration};
 
 use actix::{Actor, Addr, Context, Handler};
 use actix_nsq::{
-    ConnectionError, Delivery, ErrorKind, Publish, PublishError, Topic, protocol::ErrorCode,
+    ConnectionError, Delivery, ErrorKind, Producer, Publish, PublishError, Topic,
+    protocol::ErrorCode,
 };
 use bytes::Bytes;
 use futures::{FutureExt, future::LocalBoxFuture};
@@ -45,6 +46,17 @@ where
     A: Actor<Context = Context<A>> + Handler<Publish>,
 {
     bodies.map(|body| publish(producer, body))
+}
+
+/// Publishes the numbers below `count` to the topic `t`, at once. Returns the bodies, too.
+pub(crate) fn publish_numbers(
+    producer: &Addr<Producer>,
+    count: usize,
+) -> (Vec<String>, Vec<Answer>) {
+    let bodies: Vec<_> = (0..count).map(|number| number.to_string()).collect();
+    let answers = bodies.iter().map(|body| publish(producer, body.clone()));
+    let answers = answers.collect();
+    (bodies, answers)
 }
 
 /// Publishes to the topic `t`, at once, with a timeout of its own.

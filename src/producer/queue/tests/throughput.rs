@@ -227,13 +227,21 @@ impl Simulation {
     }
 }
 
+/// All cells with `FULL=1`, otherwise every `one_of` th.
+fn every(one_of: usize) -> usize {
+    if std::env::var_os("FULL").is_some() {
+        1
+    } else {
+        one_of
+    }
+}
+
 fn run(world: World, load: Load, batching: bool) -> Outcome {
     Simulation::new(world, load, BATCHING.batch.filter(|_| batching)).run()
 }
 
 #[test]
 fn batching_costs_no_time_whatever_is_published() {
-    let is_full = std::env::var_os("FULL").is_some();
     let mut cells = Vec::new();
     for topics in [1, 16, 500, 10_000] {
         for kind in [Kind::Publish, Kind::Deferred, Kind::Multi, Kind::Large] {
@@ -244,9 +252,8 @@ fn batching_costs_no_time_whatever_is_published() {
             }
         }
     }
-    let every = if is_full { 1 } else { 7 };
     let mut slower = Vec::new();
-    for (topics, kind, round_trip, busy) in cells.into_iter().step_by(every) {
+    for (topics, kind, round_trip, busy) in cells.into_iter().step_by(every(7)) {
         let callers = match kind {
             Kind::Large => topics.max(100),
             _ => topics.max(1_000),
@@ -274,11 +281,6 @@ fn batching_costs_no_time_whatever_is_published() {
 
 #[test]
 fn waiting_for_a_larger_write_costs_no_time() {
-    let every = if std::env::var_os("FULL").is_some() {
-        1
-    } else {
-        5
-    };
     let mut cells = Vec::new();
     for batch in [None, BATCHING.batch] {
         for (topics, callers) in [(1, 64), (1, 1_000), (16, 64), (500, 500)] {
@@ -291,7 +293,7 @@ fn waiting_for_a_larger_write_costs_no_time() {
             }
         }
     }
-    for (batch, topics, callers, kind, round_trip, busy) in cells.into_iter().step_by(every) {
+    for (batch, topics, callers, kind, round_trip, busy) in cells.into_iter().step_by(every(5)) {
         let load = Load {
             topics,
             callers,
@@ -303,7 +305,7 @@ fn waiting_for_a_larger_write_costs_no_time() {
             busy,
             ..FAST
         };
-        let (waiting, at_once) = run_both_ways(world, load, batch);
+        let [waiting, at_once] = run_both_ways(|| Simulation::new(world, load, batch));
         let ratio = waiting.total.as_secs_f64() / at_once.total.as_secs_f64();
         assert!(ratio <= 1.02, "{ratio:.2}: {load:?} {world:?}");
     }
@@ -319,16 +321,13 @@ fn longer_round_trip_slows_pubs_by_a_third_at_most() {
                 rounds: 20,
                 kind: Kind::Publish,
             };
-            // The handshake was that short.
-            let (waiting, at_once) = [false, true]
-                .map(|sends_at_once| {
-                    let mut simulation = Simulation::new(FAST, load, None);
-                    simulation.world.round_trip = round_trip;
-                    simulation.sends_at_once = sends_at_once;
-                    simulation.run().total
-                })
-                .into();
-            let ratio = waiting.as_secs_f64() / at_once.as_secs_f64();
+            let [waiting, at_once] = run_both_ways(|| {
+                let mut simulation = Simulation::new(FAST, load, None);
+                // The handshake was shorter.
+                simulation.world.round_trip = round_trip;
+                simulation
+            });
+            let ratio = waiting.total.as_secs_f64() / at_once.total.as_secs_f64();
             assert!(
                 ratio <= 1.34,
                 "{ratio:.2}: {round_trip:?}, {callers} callers"
@@ -350,17 +349,22 @@ fn commands_of_many_callers_are_written_together() {
             rounds: 20,
             kind: Kind::Deferred,
         };
-        let (waiting, at_once) = run_both_ways(world, load, BATCHING.batch);
+        let start = || Simulation::new(world, load, BATCHING.batch);
+        let [waiting, at_once] = run_both_ways(start);
         let writes = (waiting.writes, at_once.writes);
         assert!(writes.0 * 10 <= writes.1, "{writes:?}");
     }
 }
 
 /// The outcome if publishes wait for a larger write, and if none does.
-fn run_both_ways(world: World, load: Load, batch: Option<Batch>) -> (Outcome, Outcome) {
-    let mut at_once = Simulation::new(world, load, batch);
-    at_once.sends_at_once = true;
-    (Simulation::new(world, load, batch).run(), at_once.run())
+fn run_both_ways(start: impl Fn() -> Simulation) -> [Outcome; 2] {
+    [false, true].map(|sends_at_once| {
+        let simulation = Simulation {
+            sends_at_once,
+            ..start()
+        };
+        simulation.run()
+    })
 }
 
 #[test]

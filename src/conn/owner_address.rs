@@ -12,12 +12,12 @@ const KEEP: Duration = Duration::from_millis(100);
 
 /// A weak address, so that the owner stops when its users have dropped theirs. To upgrade it takes
 /// three allocations, so a strong one is kept for a short time while responses follow each other.
-pub(super) struct Owner {
+pub(super) struct OwnerAddress {
     weak: WeakRecipient<Frames>,
     kept: Option<(Recipient<Frames>, LazyTimer)>,
 }
 
-impl Owner {
+impl OwnerAddress {
     pub(super) fn new(weak: WeakRecipient<Frames>) -> Self {
         Self { weak, kept: None }
     }
