@@ -1,6 +1,6 @@
 //! A queue in blocks of bounded size.
 
-use std::{collections::VecDeque, mem};
+use std::collections::VecDeque;
 
 /// Maximum number of entries of a block.
 const BLOCK: usize = 128;
@@ -18,8 +18,8 @@ pub(super) struct Blocks<T> {
     len: usize,
     passed: usize,
     cursor: Cursor,
-    /// The memory of a block for the next one.
-    spare: VecDeque<T>,
+    /// The memory of removed blocks for the next ones, at most as many as there are blocks.
+    spares: Vec<VecDeque<T>>,
 }
 
 /// The position of an entry. Behind the last entry of a block is the first one of the next.
@@ -39,7 +39,7 @@ impl<T> Blocks<T> {
                 block: 0,
                 offset: 0,
             },
-            spare: VecDeque::new(),
+            spares: Vec::new(),
         }
     }
 
@@ -73,12 +73,18 @@ impl<T> Blocks<T> {
     #[cold]
     #[inline(never)]
     fn push_back_to_new_block(&mut self, value: T) {
-        let mut block = mem::take(&mut self.spare);
+        let mut block = self.spares.pop().unwrap_or_default();
         if !self.blocks.is_empty() {
             block.reserve_exact(BLOCK);
         }
         block.push_back(value);
         self.blocks.push_back(block);
+    }
+
+    /// Keeps the memory of a removed block.
+    fn keep_spare(&mut self, block: Option<VecDeque<T>>) {
+        self.spares.extend(block);
+        self.spares.truncate(self.blocks.len());
     }
 
     /// Removes the first entry, unless the cursor has passed it.
@@ -91,7 +97,8 @@ impl<T> Blocks<T> {
         let entry = block.pop_front()?;
         self.len -= 1;
         if block.is_empty() && self.blocks.len() > 1 {
-            self.spare = self.blocks.pop_front().unwrap_or_default();
+            let block = self.blocks.pop_front();
+            self.keep_spare(block);
         }
         Some(entry)
     }
@@ -111,7 +118,8 @@ impl<T> Blocks<T> {
             taken.extend(block.drain(..removed));
             left -= removed;
             if block.is_empty() && self.blocks.len() > 1 {
-                self.spare = self.blocks.pop_front().unwrap_or_default();
+                let block = self.blocks.pop_front();
+                self.keep_spare(block);
             }
         }
     }
@@ -141,7 +149,8 @@ impl<T> Blocks<T> {
         let entry = block.pop_back()?;
         self.len -= 1;
         if block.is_empty() && self.blocks.len() > 1 {
-            self.spare = self.blocks.pop_back().unwrap_or_default();
+            let block = self.blocks.pop_back();
+            self.keep_spare(block);
             self.end_at_last_block();
         }
         Some(entry)
@@ -177,7 +186,8 @@ impl<T> Blocks<T> {
                 self.cursor.offset -= removed;
             }
             if block.is_empty() && self.blocks.len() > 1 {
-                self.spare = self.blocks.pop_front().unwrap_or_default();
+                let block = self.blocks.pop_front();
+                self.keep_spare(block);
                 self.cursor.block = self.cursor.block.saturating_sub(1);
             }
         }
@@ -235,7 +245,8 @@ impl<T> Blocks<T> {
         let removed = block.remove(offset)?;
         self.len -= 1;
         if block.is_empty() && self.blocks.len() > 1 {
-            self.spare = self.blocks.remove(index).unwrap_or_default();
+            let block = self.blocks.remove(index);
+            self.keep_spare(block);
             self.end_at_last_block();
         }
         Some(removed)
@@ -507,7 +518,7 @@ mod tests {
             blocks.next_mut();
             blocks.advance();
             blocks.remove_passed(1, |_| {});
-            let memory = blocks.blocks.iter().chain([&blocks.spare]);
+            let memory = blocks.blocks.iter().chain(&blocks.spares);
             assert!(memory.map(VecDeque::capacity).sum::<usize>() <= 5 * BLOCK);
         }
     }

@@ -5,7 +5,10 @@
 //! limit concerns only topics with publishes in flight whose next one can be batched: others form
 //! no larger batches by waiting, only larger writes.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
 
 use super::{
     limits::{Batch, LARGE, Usage},
@@ -20,6 +23,18 @@ const FIRST_BATCH: usize = 16;
 /// A batch is at most this many times larger than one that was answered lately: the time for a
 /// small command says little about a large one, because nsqd may sync after its response.
 const GROWTH: usize = 4;
+
+/// Number of batches among which the publishes of a few callers are divided: nsqd executes some of
+/// them while the callers that it has answered publish again. With one batch, it waits for them.
+const PARTS: usize = 4;
+
+/// Numbers of publishes that such a part may have. Smaller batches cost more than they gain, and of
+/// larger ones there are several in any case.
+const PART: RangeInclusive<usize> = 8..=64;
+
+/// Time in seconds that nsqd needs for a publish, from which on it is too busy to wait for callers,
+/// which need less than 1 µs for each.
+const BUSY: f64 = 5e-6;
 
 /// The limits of a connection, from its round trip and nsqd's speed.
 ///
@@ -120,16 +135,29 @@ impl InFlightLimit {
         in_flight / self.commands()
     }
 
-    /// Reduces a batch to what nsqd can store in time.
-    pub(super) fn batch(&self, limits: Batch) -> Batch {
+    /// Reduces a batch to what nsqd can store in time, and to a part of all `unanswered` publishes.
+    pub(super) fn batch(&self, limits: Batch, unanswered: usize) -> Batch {
         let grown = FIRST_BATCH.max(GROWTH.saturating_mul(self.largest));
         let in_time = match self.service_time.longest() {
             None => FIRST_BATCH,
             Some(each) => whole(self.batch_time.as_secs_f64() / each).max(1),
         };
+        let most = in_time.min(grown).min(self.part(unanswered));
         Batch {
-            messages: limits.messages.min(in_time).min(grown),
+            messages: limits.messages.min(most),
             ..limits
+        }
+    }
+
+    /// Maximum number of publishes of a batch with which nsqd has other batches to execute
+    /// meanwhile.
+    fn part(&self, unanswered: usize) -> usize {
+        let part = unanswered.div_ceil(PARTS);
+        let is_busy = self.service_time.get().is_some_and(|each| each >= BUSY);
+        if PART.contains(&part) && !is_busy {
+            part
+        } else {
+            usize::MAX
         }
     }
 

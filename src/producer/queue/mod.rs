@@ -417,7 +417,7 @@ impl<R: Reply> TransactionQueue<R> {
             }
             let batch = batch.filter(|_| queue.unsent() > 1 && !limit.is_measuring());
             let bounds = Bounds {
-                batch: batch.map(|batch| limit.batch(batch)),
+                batch: batch.map(|batch| limit.batch(batch, self.accounting.unanswered)),
                 capacity: self.in_flight.capacity(),
                 any_in_flight: self.in_flight.usage().publishes > 0,
                 server_limits: &self.server_limits,

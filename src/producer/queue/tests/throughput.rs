@@ -3,7 +3,7 @@
 //!
 //! `FULL=1` plays all cells of the table.
 
-use std::{cell::Cell, collections::VecDeque};
+use std::{cell::Cell, collections::VecDeque, mem};
 
 use super::{nsqd::commands, *};
 
@@ -21,6 +21,10 @@ struct World {
     round_trip: Duration,
     /// How long other tasks hold the arbiter before each poll of the producer.
     busy: Duration,
+    /// The same once, in addition, so that the first responses are read together.
+    pause: Duration,
+    /// How long a caller holds the arbiter from a result to its next publish.
+    caller_cost: Duration,
     command_cost: Duration,
     message_cost: Duration,
     /// What nsqd does for a message after it was written, before the next one: the response to the
@@ -32,6 +36,8 @@ struct World {
 const FAST: World = World {
     round_trip: Duration::ZERO,
     busy: Duration::ZERO,
+    pause: Duration::ZERO,
+    caller_cost: Duration::ZERO,
     command_cost: micros(8),
     message_cost: Duration::from_nanos(1_500),
     sync_cost: Duration::ZERO,
@@ -84,6 +90,8 @@ struct Outcome {
     longest_silence: Duration,
     /// Number of writes.
     writes: usize,
+    /// Time that nsqd has worked.
+    work: Duration,
 }
 
 struct Simulation {
@@ -102,6 +110,7 @@ struct Simulation {
     /// Nothing that is queued waits for more.
     sends_at_once: bool,
     writes: usize,
+    work: Duration,
     start: Instant,
     now: Instant,
 }
@@ -137,6 +146,7 @@ impl Simulation {
             responses: VecDeque::new(),
             sends_at_once: false,
             writes: 0,
+            work: Duration::ZERO,
             start,
             now: start,
         }
@@ -182,6 +192,7 @@ impl Simulation {
             let cost = self.world.command_cost + messages * self.world.message_cost;
             let answered = self.free_at.max(arrives) + cost + (messages - 1) * self.world.sync_cost;
             self.free_at = answered + self.world.sync_cost;
+            self.work += cost + messages * self.world.sync_cost;
             self.responses
                 .push_back(answered + self.world.round_trip / 2);
         }
@@ -207,12 +218,13 @@ impl Simulation {
         self.send();
         while let Some(next) = self.responses.front() {
             longest_silence = longest_silence.max(*next - self.now);
-            self.now = (self.now + self.world.busy).max(*next);
+            self.now = (self.now + self.world.busy).max(*next) + mem::take(&mut self.world.pause);
             while self.responses.front().is_some_and(|at| *at <= self.now) {
                 self.responses.pop_front();
                 self.queue.on_ok(self.out.total(), self.now).unwrap();
             }
             for caller in self.answered.take() {
+                self.now += self.world.caller_cost;
                 self.publish(caller);
             }
             self.send();
@@ -223,6 +235,7 @@ impl Simulation {
             total: self.now - self.start,
             longest_silence,
             writes: self.writes,
+            work: self.work,
         }
     }
 }
@@ -277,6 +290,28 @@ fn batching_costs_no_time_whatever_is_published() {
         }
     }
     assert!(slower.is_empty(), "{slower:#?}");
+}
+
+#[test]
+fn publishes_of_few_callers_keep_nsqd_busy() {
+    // Longer than batches of all that is answered would keep it busy.
+    let world = World {
+        busy: micros(20),
+        pause: millis(5),
+        caller_cost: Duration::from_nanos(600),
+        ..FAST
+    };
+    for callers in [32, 64, 256, 1_000] {
+        let load = Load {
+            topics: 1,
+            callers,
+            rounds: 50,
+            kind: Kind::Publish,
+        };
+        let Outcome { total, work, .. } = run(world, load, true);
+        let total = total - world.pause;
+        assert!(total <= work.mul_f64(1.2), "{callers}: {total:?}, {work:?}");
+    }
 }
 
 #[test]

@@ -194,14 +194,14 @@ fn longer_round_trip_allows_more_publishes() {
 #[test]
 fn first_batches_of_a_connection_are_small() {
     let mut bench = Bench::batching();
-    bench.publish_all(&"a".repeat(60));
-    assert_eq!(batches(&mut bench), [16, 16, 16, 12]);
+    bench.publish_all(&"a".repeat(300));
+    assert_eq!(batches(&mut bench), [16, 16, 16, 16, 16, 16, 4]);
     bench.lose(0);
-    assert_eq!(batches(&mut bench), [16, 16, 16, 12]);
+    assert_eq!(batches(&mut bench), [16, 16, 16, 16, 16, 16, 4]);
     // A rejection shows nothing about the speed of nsqd.
     bench.ok();
     bench.reject("E_SHINY something new");
-    assert_eq!(batches(&mut bench), [28]);
+    assert_eq!(batches(&mut bench), [64, 36]);
 }
 
 #[test]
@@ -210,11 +210,17 @@ fn batch_is_as_large_as_nsqd_can_store_in_time() {
         batch_time: 2 * SECOND,
         ..BATCHING
     };
-    for (millis, messages) in [(0, 90), (20, 90), (40, 50), (1_000, 2), (9_000, 1)] {
-        let service = Duration::from_millis(millis);
+    for (micros, messages) in [
+        (10, 90),
+        (20_000, 90),
+        (40_000, 50),
+        (1 << 20, 1),
+        (9 << 20, 1),
+    ] {
+        let service = Duration::from_micros(micros);
         let mut bench = measured_by_batches(limits, Duration::from_millis(5), service);
         bench.publish_all(&"a".repeat(90));
-        assert_eq!(batches(&mut bench)[0], messages, "{millis} ms");
+        assert_eq!(batches(&mut bench)[0], messages, "{micros} µs");
     }
 }
 
@@ -234,6 +240,7 @@ fn batches_grow_by_what_was_answered() {
         bench.publish_all(&"a".repeat(largest + 1));
         for expected in [largest, 1] {
             assert_eq!(batches(&mut bench), [expected]);
+            bench.wait(Duration::from_millis(1));
             bench.ok();
         }
     }
@@ -245,6 +252,31 @@ fn batches_grow_by_what_was_answered() {
     }
     bench.publish_all(&"a".repeat(600));
     assert_eq!(batches(&mut bench)[0], 16);
+}
+
+#[test]
+fn publishes_of_few_callers_are_divided_among_four() {
+    for (publishes, expected) in [
+        (28, vec![28]),
+        (29, vec![8, 8, 8, 5]),
+        (64, vec![16; 4]),
+        (256, vec![64; 4]),
+        (257, vec![256]),
+    ] {
+        let wide = usage(2_000, 1 << 20);
+        let limits = Limits {
+            pending: wide,
+            window: wide,
+            ..BATCHING
+        };
+        let mut bench = measured_by_batches(limits, Duration::ZERO, Duration::ZERO);
+        bench.publish_all(&"a".repeat(publishes));
+        assert_eq!(batches(&mut bench), expected);
+        // A busy nsqd waits for none of them.
+        let mut bench = measured_by_batches(limits, Duration::ZERO, Duration::from_micros(10));
+        bench.publish_all(&"a".repeat(publishes));
+        assert_eq!(batches(&mut bench)[0], publishes.min(256));
+    }
 }
 
 /// A topic with 16 publishes in flight: of 8 commands that are allowed, its next has at least 2.
