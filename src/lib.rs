@@ -83,8 +83,8 @@
 //!
 //! # Automatic batching
 //!
-//! Publishes of one topic that are queued at the same moment are sent as one MPUB, and nsqd's one
-//! `OK` completes all of them. nsqd spends most of its time on sending responses, so this is
+//! Publishes of one topic that are queued at the same moment share MPUBs, and nsqd's `OK` completes
+//! all publishes of an MPUB. nsqd spends most of its time on sending responses, so this is
 //! several times faster. There is no timer: a single [`Publish`] is sent at once, and
 //! publishes only wait for responses to commands in flight. [`MultiPublish`], [`DeferredPublish`]
 //! and bodies above 64 KiB are never batched, and nothing of their topic overtakes them. Two

@@ -60,8 +60,8 @@ macro_rules! producer_options {
             /// 4 for each message. It must not exceed nsqd's `--max-body-size`.
             max_batch_size: usize [usize] = 5 << 20 => "5242880",
                 in 9..=MAX_LENGTH => "a number from 9 to 1073741824";
-            /// Whether publishes of one topic that wait at the same time are written as one MPUB,
-            /// with one response.
+            /// Whether publishes of one topic that wait at the same time share MPUBs, each with one
+            /// response.
             auto_batch: bool [bool] = true => "true",
                 in () => "true or false";
             /// Maximum number of publishes in an automatic batch. One has at most 3904.

@@ -25,8 +25,8 @@ use crate::{
 /// [`PublishError`] says by [`delivery`](PublishError::delivery) whether nsqd may have stored the
 /// message all the same.
 ///
-/// Publishes of one topic that are queued at the same moment are sent as one MPUB, unless
-/// `auto_batch` is off; a single one is sent at once, unless many commands are in flight.
+/// Publishes of one topic that are queued at the same moment share MPUBs, unless `auto_batch` is
+/// off; a single one is sent at once, unless many commands are in flight.
 ///
 /// # Errors
 ///

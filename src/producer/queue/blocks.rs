@@ -385,12 +385,14 @@ impl<T> Blocks<T> {
                 if let Some(before) = self.blocks.get_mut(before) {
                     before.append(&mut block);
                 }
+                self.keep_spare(Some(block));
                 if self.cursor.block == index {
                     self.cursor.offset += len;
                 }
             }
             None if left == 0 && self.blocks.len() > 1 => {
-                self.blocks.pop_front();
+                let block = self.blocks.pop_front();
+                self.keep_spare(block);
             }
             _ => return false,
         }
@@ -484,6 +486,7 @@ mod tests {
                     }
                 }
                 assert_eq!((blocks.len(), blocks.passed()), (list.len(), passed));
+                assert!(blocks.spares.len() <= blocks.blocks.len());
                 assert_eq!(blocks.next_mut().copied(), list.get(passed).copied());
                 assert_eq!(values(&mut blocks), list);
                 let before = passed.checked_sub(1).map(|before| &list[before]);
@@ -520,6 +523,22 @@ mod tests {
             blocks.remove_passed(1, |_| {});
             let memory = blocks.blocks.iter().chain(&blocks.spares);
             assert!(memory.map(VecDeque::capacity).sum::<usize>() <= 5 * BLOCK);
+        }
+    }
+
+    #[test]
+    fn queue_that_halves_and_doubles_allocates_no_block() {
+        let mut blocks = filled(0..8 * BLOCK);
+        let addresses = |blocks: &mut Blocks<usize>| {
+            let entries = blocks.first_mut(8 * BLOCK).map(|entry| &raw const *entry);
+            entries.collect::<std::collections::BTreeSet<_>>()
+        };
+        let before = addresses(&mut blocks);
+        for _ in 0..10 {
+            let mut removed = Vec::new();
+            blocks.pop_front_each(4 * BLOCK, &mut removed);
+            blocks.push_back_each(0..4 * BLOCK);
+            assert_eq!(addresses(&mut blocks), before);
         }
     }
 }

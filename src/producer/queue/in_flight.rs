@@ -147,6 +147,10 @@ impl CommandsInFlight {
         end: u64,
         now: Instant,
     ) {
+        let latest = self.commands.back();
+        if latest.is_none_or(|latest| latest.since != now) {
+            self.limit.on_burst(self.usage.publishes == 0);
+        }
         let is_small = usage.fits(Usage::one(SMALL));
         let measures_round_trip = is_small && self.usage.publishes == 0;
         self.push(InFlight {

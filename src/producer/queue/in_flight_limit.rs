@@ -12,6 +12,7 @@ use std::{
 
 use super::{
     limits::{Batch, LARGE, Usage},
+    overlap::Overlap,
     round_trip::RoundTrip,
     service_time::ServiceTime,
 };
@@ -24,17 +25,17 @@ const FIRST_BATCH: usize = 16;
 /// small command says little about a large one, because nsqd may sync after its response.
 const GROWTH: usize = 4;
 
-/// Number of batches among which the publishes of a few callers are divided: nsqd executes some of
-/// them while the callers that it has answered publish again. With one batch, it waits for them.
-const PARTS: usize = 4;
+/// Number of batches among which the publishes of a few callers are divided. With two, nsqd still
+/// waits while their callers publish again; eight cost more than they gain.
+const DIVIDED_AMONG: usize = 4;
 
-/// Numbers of publishes that such a part may have. Smaller batches cost more than they gain, and of
-/// larger ones there are several in any case.
-const PART: RangeInclusive<usize> = 8..=64;
+/// Numbers of publishes that such a batch may have at most. With fewer the time for a command
+/// dominates. With more callers two full batches are in flight in any case.
+const DIVIDED_BATCH: RangeInclusive<usize> = 8..=96;
 
-/// Time in seconds that nsqd needs for a publish, from which on it is too busy to wait for callers,
-/// which need less than 1 µs for each.
-const BUSY: f64 = 5e-6;
+/// Time per publish in seconds from which on publishes are not divided: nsqd, or reading its
+/// responses, then takes much longer than the callers, which need less than 1 µs.
+const LONG_SERVICE_TIME: f64 = 5e-6;
 
 /// The limits of a connection, from its round trip and nsqd's speed.
 ///
@@ -48,6 +49,7 @@ pub(super) struct InFlightLimit {
     batch_time: Duration,
     /// Publishes of the largest command that was answered lately.
     largest: usize,
+    overlap: Overlap,
     /// Nothing is sent until nothing is in flight, so that the next command measures the round
     /// trip.
     is_measuring: bool,
@@ -60,6 +62,7 @@ impl InFlightLimit {
             service_time: ServiceTime::default(),
             batch_time,
             largest: 0,
+            overlap: Overlap::default(),
             is_measuring: false,
         }
     }
@@ -130,35 +133,42 @@ impl InFlightLimit {
     }
 
     /// Number of queued publishes from which a topic sends its next batch: as many as one of its
-    /// commands in flight has on average, and so never more than fit into a batch.
+    /// commands in flight has on average.
     pub(super) fn batch_from(&self, in_flight: usize) -> usize {
         in_flight / self.commands()
     }
 
-    /// Reduces a batch to what nsqd can store in time, and to a part of all `unanswered` publishes.
-    pub(super) fn batch(&self, limits: Batch, unanswered: usize) -> Batch {
+    /// Reduces the next batch of `unsent` publishes to what nsqd can store in time, and to a part of
+    /// all `unanswered` ones if there are few. `None`: the next command carries one publish.
+    pub(super) fn batch(&self, limits: Batch, unsent: usize, unanswered: usize) -> Option<Batch> {
+        if unsent <= 1 || self.is_measuring {
+            return None;
+        }
         let grown = FIRST_BATCH.max(GROWTH.saturating_mul(self.largest));
         let in_time = match self.service_time.longest() {
             None => FIRST_BATCH,
             Some(each) => whole(self.batch_time.as_secs_f64() / each).max(1),
         };
-        let most = in_time.min(grown).min(self.part(unanswered));
-        Batch {
+        let most = in_time.min(grown);
+        let most = self.divided(unsent, unanswered).unwrap_or(most).min(most);
+        Some(Batch {
             messages: limits.messages.min(most),
             ..limits
-        }
+        })
     }
 
-    /// Maximum number of publishes of a batch with which nsqd has other batches to execute
-    /// meanwhile.
-    fn part(&self, unanswered: usize) -> usize {
-        let part = unanswered.div_ceil(PARTS);
-        let is_busy = self.service_time.get().is_some_and(|each| each >= BUSY);
-        if PART.contains(&part) && !is_busy {
-            part
-        } else {
-            usize::MAX
-        }
+    /// The maximum of a batch, so that nsqd has others to execute while callers publish again.
+    fn divided(&self, unsent: usize, unanswered: usize) -> Option<usize> {
+        let most = unanswered.div_ceil(DIVIDED_AMONG);
+        let is_slow = self.service_time.is_at_least(LONG_SERVICE_TIME);
+        // A small rest stays with the others.
+        let is_divided = DIVIDED_BATCH.contains(&most) && unsent >= most + most / 2;
+        (is_divided && !is_slow && self.overlap.is_likely()).then_some(most)
+    }
+
+    /// A burst is sent while nsqd has nothing to execute, or not.
+    pub(super) fn on_burst(&mut self, nsqd_is_idle: bool) {
+        self.overlap.on_burst(nsqd_is_idle);
     }
 
     /// How many nsqd can execute during one round trip, if each takes at least `seconds`.

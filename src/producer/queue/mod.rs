@@ -35,6 +35,7 @@ mod in_flight_limit;
 mod jobs;
 mod limits;
 mod moving;
+mod overlap;
 mod parts;
 mod pending;
 mod ping;
@@ -204,8 +205,7 @@ impl<R: Reply> TransactionQueue<R> {
         self.admission.has_waiters()
     }
 
-    /// Returns the number of publishes that wait for capacity. Cancelled ones may count until those
-    /// before them are admitted.
+    /// Returns how many publishes wait for capacity; for a while, cancelled ones may count.
     pub(crate) fn waiting_for_capacity(&mut self) -> usize {
         // A pass does not see removals by others.
         if !self.has_work() {
@@ -415,9 +415,9 @@ impl<R: Reply> TransactionQueue<R> {
                     continue;
                 }
             }
-            let batch = batch.filter(|_| queue.unsent() > 1 && !limit.is_measuring());
             let bounds = Bounds {
-                batch: batch.map(|batch| limit.batch(batch, self.accounting.unanswered)),
+                batch: batch
+                    .and_then(|it| limit.batch(it, queue.unsent(), self.accounting.unanswered)),
                 capacity: self.in_flight.capacity(),
                 any_in_flight: self.in_flight.usage().publishes > 0,
                 server_limits: &self.server_limits,

@@ -37,6 +37,12 @@ impl ServiceTime {
         self.averages.map(|(times, counts)| times / counts)
     }
 
+    /// Returns whether nsqd needs this many seconds for a publish: on average, and for the latest,
+    /// so that a single pause does not count.
+    pub(super) fn is_at_least(&self, seconds: f64) -> bool {
+        self.latest >= seconds && self.get().is_some_and(|mean| mean >= seconds)
+    }
+
     /// Returns a time per publish in seconds that the next command needs at most, as far as
     /// responses have shown.
     pub(super) fn longest(&self) -> Option<f64> {

@@ -21,7 +21,7 @@ struct World {
     round_trip: Duration,
     /// How long other tasks hold the arbiter before each poll of the producer.
     busy: Duration,
-    /// The same once, in addition, so that the first responses are read together.
+    /// How much longer they hold it once, so that the first responses are read together.
     pause: Duration,
     /// How long a caller holds the arbiter from a result to its next publish.
     caller_cost: Duration,
@@ -294,7 +294,6 @@ fn batching_costs_no_time_whatever_is_published() {
 
 #[test]
 fn publishes_of_few_callers_keep_nsqd_busy() {
-    // Longer than batches of all that is answered would keep it busy.
     let world = World {
         busy: micros(20),
         pause: millis(5),

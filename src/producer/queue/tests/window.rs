@@ -254,29 +254,62 @@ fn batches_grow_by_what_was_answered() {
     assert_eq!(batches(&mut bench)[0], 16);
 }
 
+/// Wide limits, and an nsqd that answers batches after this time per publish.
+fn measured_widely(service: Duration) -> Bench {
+    let wide = usage(2_000, 1 << 20);
+    let limits = Limits {
+        pending: wide,
+        window: wide,
+        ..BATCHING
+    };
+    measured_by_batches(limits, Duration::ZERO, service)
+}
+
 #[test]
 fn publishes_of_few_callers_are_divided_among_four() {
+    let slow = Duration::from_micros(10);
     for (publishes, expected) in [
         (28, vec![28]),
         (29, vec![8, 8, 8, 5]),
         (64, vec![16; 4]),
-        (256, vec![64; 4]),
-        (257, vec![256]),
+        (384, vec![96; 3]),
+        (385, vec![256]),
     ] {
-        let wide = usage(2_000, 1 << 20);
-        let limits = Limits {
-            pending: wide,
-            window: wide,
-            ..BATCHING
-        };
-        let mut bench = measured_by_batches(limits, Duration::ZERO, Duration::ZERO);
+        let mut bench = measured_widely(Duration::ZERO);
         bench.publish_all(&"a".repeat(publishes));
         assert_eq!(batches(&mut bench), expected);
-        // A busy nsqd waits for none of them.
-        let mut bench = measured_by_batches(limits, Duration::ZERO, Duration::from_micros(10));
+        let mut bench = measured_widely(slow);
         bench.publish_all(&"a".repeat(publishes));
         assert_eq!(batches(&mut bench)[0], publishes.min(256));
     }
+}
+
+#[test]
+fn dividing_leaves_no_small_rest() {
+    let mut bench = measured_widely(Duration::ZERO);
+    bench.publish_all("aaaaaaaaaabbbbbbbbbbcccccccccc");
+    assert_eq!(batches(&mut bench), [10, 10, 10]);
+}
+
+#[test]
+fn publishes_are_rarely_divided_while_that_gains_nothing() {
+    let mut bench = measured_widely(Duration::ZERO);
+    bench.publish_all(&"a".repeat(64));
+    let mut round = |commands_answered: usize| {
+        bench.wait(Duration::from_micros(1));
+        let sent = batches(&mut bench);
+        bench.oks(commands_answered.min(sent.len()));
+        let answered = 64 - bench.queue().unanswered();
+        bench.publish_all(&"a".repeat(answered));
+        sent[0]
+    };
+    // All commands are answered before a response is read, one in 64 rounds divided nevertheless.
+    let first: Vec<usize> = (0..200).map(|_| round(4)).collect();
+    assert_eq!((first[0], first[199]), (16, 64));
+    assert!(first.iter().filter(|publishes| **publishes == 16).count() <= 12);
+    // Other commands are in flight when a response is read.
+    let last: Vec<usize> = (0..200).map(|_| round(1)).collect();
+    assert_eq!(last[199], 16);
 }
 
 /// A topic with 16 publishes in flight: of 8 commands that are allowed, its next has at least 2.
