@@ -537,6 +537,7 @@ mod tests {
         for _ in 0..10 {
             let mut removed = Vec::new();
             blocks.pop_front_each(4 * BLOCK, &mut removed);
+            assert_eq!(blocks.spares.len(), 4);
             blocks.push_back_each(0..4 * BLOCK);
             assert_eq!(addresses(&mut blocks), before);
         }

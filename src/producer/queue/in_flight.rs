@@ -148,7 +148,7 @@ impl CommandsInFlight {
         now: Instant,
     ) {
         let latest = self.commands.back();
-        if latest.is_none_or(|latest| latest.since != now) {
+        if latest.is_none_or(|latest| latest.is_ping() || latest.since != now) {
             self.limit.on_burst(self.usage.publishes == 0);
         }
         let is_small = usage.fits(Usage::one(SMALL));

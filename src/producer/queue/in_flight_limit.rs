@@ -138,8 +138,8 @@ impl InFlightLimit {
         in_flight / self.commands()
     }
 
-    /// Reduces the next batch of `unsent` publishes to what nsqd can store in time, and to a part of
-    /// all `unanswered` ones if there are few. `None`: the next command carries one publish.
+    /// Reduces the next batch of `unsent` publishes to what nsqd can store in time, and to a part
+    /// of all `unanswered` ones if there are few. `None`: the next command carries one publish.
     pub(super) fn batch(&self, limits: Batch, unsent: usize, unanswered: usize) -> Option<Batch> {
         if unsent <= 1 || self.is_measuring {
             return None;

@@ -254,7 +254,8 @@ fn batches_grow_by_what_was_answered() {
     assert_eq!(batches(&mut bench)[0], 16);
 }
 
-/// Wide limits, and an nsqd that answers batches after this time per publish.
+/// Wide limits, and an nsqd that answers batches after this time per publish. It was idle in five
+/// bursts.
 fn measured_widely(service: Duration) -> Bench {
     let wide = usage(2_000, 1 << 20);
     let limits = Limits {
@@ -303,10 +304,10 @@ fn publishes_are_rarely_divided_while_that_gains_nothing() {
         bench.publish_all(&"a".repeat(answered));
         sent[0]
     };
-    // All commands are answered before a response is read, one in 64 rounds divided nevertheless.
+    // All commands are answered before a response is read. Two in 66 rounds are divided.
     let first: Vec<usize> = (0..200).map(|_| round(4)).collect();
     assert_eq!((first[0], first[199]), (16, 64));
-    assert!(first.iter().filter(|publishes| **publishes == 16).count() <= 12);
+    assert!(first.iter().filter(|publishes| **publishes == 16).count() <= 16);
     // Other commands are in flight when a response is read.
     let last: Vec<usize> = (0..200).map(|_| round(1)).collect();
     assert_eq!(last[199], 16);
