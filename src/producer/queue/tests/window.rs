@@ -305,8 +305,8 @@ fn publishes_are_rarely_divided_while_that_gains_nothing() {
         sent[0]
     };
     // All commands are answered before a response is read. Two in 66 rounds are divided.
-    let first: Vec<usize> = (0..200).map(|_| round(4)).collect();
-    assert_eq!((first[0], first[199]), (16, 64));
+    let first: Vec<usize> = (0..180).map(|_| round(4)).collect();
+    assert_eq!((first[0], first[179]), (16, 64));
     assert!(first.iter().filter(|publishes| **publishes == 16).count() <= 16);
     // Other commands are in flight when a response is read.
     let last: Vec<usize> = (0..200).map(|_| round(1)).collect();
