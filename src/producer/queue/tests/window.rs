@@ -214,8 +214,8 @@ fn batch_is_as_large_as_nsqd_can_store_in_time() {
         (10, 90),
         (20_000, 90),
         (40_000, 50),
-        (1 << 20, 1),
-        (9 << 20, 1),
+        (1_000_000, 2),
+        (9_000_000, 1),
     ] {
         let service = Duration::from_micros(micros);
         let mut bench = measured_by_batches(limits, Duration::from_millis(5), service);
