@@ -1,4 +1,4 @@
-//! Counts the bytes that a stream has accepted.
+//! Counts that a connection shares with its owner.
 
 use std::{cell::Cell, rc::Rc};
 
@@ -16,5 +16,22 @@ impl BytesWritten {
 
     pub(super) fn add(&self, bytes: u64) {
         self.0.set(self.0.get().saturating_add(bytes));
+    }
+}
+
+/// Number of reads whose frames were sent to the owner, on all its connections.
+///
+/// The owner judges no deadline before it has handled the frames that were sent when the deadline
+/// passed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ReadsSent(Rc<Cell<u64>>);
+
+impl ReadsSent {
+    pub(crate) fn get(&self) -> u64 {
+        self.0.get()
+    }
+
+    pub(super) fn add_one(&self) {
+        self.0.set(self.0.get() + 1);
     }
 }

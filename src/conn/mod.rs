@@ -38,6 +38,7 @@ pub(crate) use self::tls::Tls;
 pub(crate) use self::{
     connector::DefaultConnector,
     coop::wake_deferred,
+    counter::ReadsSent,
     endpoint::{Endpoint, MAX_HOST, SCHEME, address_key, is_host_char},
     frame_list::FrameList,
     handshake::{Connected, connect},
@@ -70,7 +71,12 @@ pub(crate) struct Conn {
 
 impl Conn {
     /// Starts the actors of a connection on the current arbiter. They report to the actor of `ctx`.
-    pub(crate) fn open<A>(connected: Connected, options: &ConnOptions, ctx: &mut Context<A>) -> Self
+    pub(crate) fn open<A>(
+        connected: Connected,
+        options: &ConnOptions,
+        reads: ReadsSent,
+        ctx: &mut Context<A>,
+    ) -> Self
     where
         A: Actor<Context = Context<A>> + Handler<Frames> + Handler<Closed>,
     {
@@ -94,7 +100,7 @@ impl Conn {
             read_size: options.read_size,
             max_silence: options.heartbeat_interval.map(|interval| interval * 2),
             writer: writer.clone().recipient(),
-            owner: OwnerAddress::new(owner.clone().recipient()),
+            owner: OwnerAddress::new(owner.clone().recipient(), reads),
             closed: owner.recipient(),
             reason: ConnectionError::ClosedLocally,
             aborting: false,

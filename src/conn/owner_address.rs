@@ -5,7 +5,7 @@ use std::{task::Context, time::Duration};
 use actix::{Recipient, WeakRecipient};
 use tokio::time::Instant;
 
-use super::{message::Frames, timer::LazyTimer};
+use super::{counter::ReadsSent, message::Frames, timer::LazyTimer};
 
 /// How long a strong address is kept. An owner without other addresses stops up to this much later.
 const KEEP: Duration = Duration::from_millis(100);
@@ -15,11 +15,16 @@ const KEEP: Duration = Duration::from_millis(100);
 pub(super) struct OwnerAddress {
     weak: WeakRecipient<Frames>,
     kept: Option<(Recipient<Frames>, LazyTimer)>,
+    sent: ReadsSent,
 }
 
 impl OwnerAddress {
-    pub(super) fn new(weak: WeakRecipient<Frames>) -> Self {
-        Self { weak, kept: None }
+    pub(super) fn new(weak: WeakRecipient<Frames>, sent: ReadsSent) -> Self {
+        Self {
+            weak,
+            kept: None,
+            sent,
+        }
     }
 
     /// Sends frames, unless the owner was dropped. `keep`: more will follow soon.
@@ -32,7 +37,10 @@ impl OwnerAddress {
                 let timer = LazyTimer::new(Instant::now() + KEEP);
                 self.kept = Some((owner, timer));
             }
+        } else {
+            return;
         }
+        self.sent.add_one();
     }
 
     /// Drops the strong address when its timer fires. A response that follows may upgrade again.

@@ -27,7 +27,7 @@ impl Handler<Frames> for Consumer {
     type Result = ();
 
     fn handle(&mut self, Frames { id, oks, mut then }: Frames, _: &mut Context<Self>) {
-        let now = self.burst.on_connection_message();
+        let now = self.burst.on_frames();
         // Frames of an earlier connection are stale.
         let Some(index) = self.nsqds.by_connection(id) else {
             return;

@@ -30,6 +30,7 @@ use super::{
     clock::now,
     event::{ConnectionEvent, Subscribers, rounded},
     log_limit::LogLimit,
+    pump::Pumped,
     retry::{EndCause, Retry},
     session::{Ended, Session},
 };
@@ -40,9 +41,7 @@ use crate::{
 };
 
 /// An actor that holds links.
-pub(crate) trait LinkOwner:
-    Actor<Context = Context<Self>> + Handler<Frames> + Handler<Closed>
-{
+pub(crate) trait LinkOwner: Pumped + Handler<Frames> + Handler<Closed> {
     /// Tells the owner's links apart.
     type Key: Copy + 'static;
     /// What the owner keeps for a connection as long as it is up.
@@ -156,10 +155,11 @@ pub(crate) trait LinkOwner:
     fn on_handshake(&mut self, key: Self::Key, connected: Connected, ctx: &mut Context<Self>) {
         let now = now();
         let state = self.on_connected(key, &connected, now);
+        let reads = self.burst().reads_sent.clone();
         let Some(link) = self.link(key) else { return };
         let (negotiated, auth) = (connected.negotiated.clone(), connected.auth.clone());
         link.log_connected(&describe(&negotiated));
-        let conn = Conn::open(connected, &link.options, ctx);
+        let conn = Conn::open(connected, &link.options, reads, ctx);
         link.state = State::Up(Box::new(Session::new(conn, state, now)));
         link.connects += 1;
         let event = ConnectionEvent::Connected {

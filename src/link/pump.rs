@@ -12,7 +12,7 @@ use actix::{Actor, ActorFuture, AsyncContext, Context};
 use tokio::time::{Sleep, sleep};
 
 use super::clock::now;
-use crate::conn::{LazyTimer, wake_deferred};
+use crate::conn::{LazyTimer, ReadsSent, wake_deferred};
 
 /// Messages handled before other tasks of the arbiter run. actix empties a mailbox without
 /// yielding, however fast it is filled; its feature `mailbox_assert` panics at 256 messages, of
@@ -79,8 +79,11 @@ pub(crate) struct Burst {
     timer: Option<LazyTimer>,
     /// The deadline for which the timer has fired in this poll.
     fired: Option<Instant>,
-    /// Deadlines until then are judged by the next flush.
-    due: Option<Instant>,
+    /// Deadlines until then are judged by the next flush after this number of reads was handled.
+    due: Option<(Instant, u64)>,
+    /// Reads of all connections whose frames are on the way or handled.
+    pub(super) reads_sent: ReadsSent,
+    reads_handled: u64,
 }
 
 impl Burst {
@@ -89,6 +92,12 @@ impl Burst {
     pub(crate) fn on_connection_message(&mut self) -> Instant {
         self.messages_seen += 1;
         self.now()
+    }
+
+    /// Counts the frames of a read.
+    pub(crate) fn on_frames(&mut self) -> Instant {
+        self.reads_handled += 1;
+        self.on_connection_message()
     }
 
     /// Counts messages that came as one.
@@ -103,7 +112,16 @@ impl Burst {
 
     /// The other tasks of the arbiter have run since the last poll.
     fn on_other_tasks_run(&mut self) {
-        self.due = self.fired.take().or(self.due);
+        let fired = self.fired.take();
+        let reads = self.reads_sent.get();
+        self.due = self.due.or_else(|| fired.map(|due| (due, reads)));
+    }
+
+    /// Until when deadlines are to be judged now.
+    fn take_due(&mut self) -> Option<Instant> {
+        let handled = self.reads_handled;
+        let due = self.due.take_if(|(_, reads)| *reads <= handled);
+        due.map(|(due, _)| due)
     }
 }
 
@@ -111,7 +129,7 @@ impl Burst {
 pub(crate) fn flush<A: Pumped>(actor: &mut A, ctx: &mut Context<A>) {
     let burst = actor.burst();
     burst.messages = 0;
-    let due = burst.due.take();
+    let due = burst.take_due();
     // A burst is short: what is ready at its begin is handed over at its end.
     let now = burst.now.take().unwrap_or_else(now);
     actor.flush(now, due, ctx);
@@ -122,7 +140,8 @@ pub(crate) fn flush<A: Pumped>(actor: &mut A, ctx: &mut Context<A>) {
 ///
 /// If the arbiter was blocked, a deadline may have passed although what would keep it is in the
 /// socket. tokio checks the sockets before it fires a timer, and the reader then runs before any
-/// task that is woken later. So a deadline is judged one poll after its timer has fired.
+/// task that is woken later. So a deadline is judged one poll after its timer has fired, and after
+/// the frames that the reader has sent until then.
 fn poll_timer<A: Pumped>(actor: &mut A, cx: &mut TaskContext<'_>) -> Poll<()> {
     let next = actor.next_deadline();
     let Burst { timer, fired, .. } = actor.burst();

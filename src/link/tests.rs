@@ -102,7 +102,7 @@ impl Handler<Frames> for Owner {
     type Result = ();
 
     fn handle(&mut self, _: Frames, _: &mut Context<Self>) {
-        self.burst.on_connection_message();
+        self.burst.on_frames();
     }
 }
 

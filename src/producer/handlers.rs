@@ -116,7 +116,7 @@ impl Handler<Frames> for Producer {
     type Result = ();
 
     fn handle(&mut self, Frames { id, oks, then }: Frames, ctx: &mut Context<Self>) {
-        let now = self.burst.on_connection_message();
+        let now = self.burst.on_frames();
         let then = then.map(FrameList::into_frames).unwrap_or_default();
         let mut frames = std::iter::repeat_n(Frame::Ok, oks).chain(then);
         if !self.respond(id, &mut frames, now) {

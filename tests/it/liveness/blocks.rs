@@ -1,6 +1,6 @@
 //! Arbiters that are blocked: what has arrived meanwhile is read before deadlines are judged.
 
-use actix_nsq::WaitConnected;
+use actix_nsq::{WaitConnected, producer::GetStats};
 use tokio::time::advance;
 
 use crate::harness::{Network, in_virtual_time, ms, publish, publish_within, s, timed};
@@ -24,6 +24,22 @@ fn response_that_arrived_in_a_block_counts() {
             second.await.unwrap();
         });
     }
+}
+
+/// contract: 1
+/// fault: P31
+#[test]
+fn response_behind_other_messages_counts_after_a_block() {
+    in_virtual_time(async |mut network: Network| {
+        let (producer, mut nsqd) = network.start_connected().await;
+        let first = publish_within(&producer, s(7), "1");
+        nsqd.expect_pub("t", "1").await;
+        let others: Vec<_> = (0..1_000).map(|_| producer.send(GetStats)).collect();
+        nsqd.send_ok().await;
+        advance(s(8)).await;
+        first.await.unwrap();
+        drop(others);
+    });
 }
 
 /// checklist: 33
