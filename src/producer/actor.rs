@@ -252,7 +252,7 @@ impl Producer {
     /// Answers the publishes whose deadlines have passed at `due`, and closes a connection on which
     /// nsqd has stalled until then.
     fn judge(&mut self, due: Instant, now: Instant) {
-        if self.deadline(Timer::Expiry).is_some_and(|next| next <= due) {
+        if self.next_pass().is_some_and(|next| next <= due) {
             let interval = self.shared.queue.borrow().pass_interval();
             self.next_expiry = Some(now + interval);
             let is_up = self.link.up().is_some();
@@ -263,6 +263,19 @@ impl Producer {
             let queue = self.shared.queue.borrow();
             session.check_stall(&queue, self.config.ack_timeout(), due, now);
         }
+    }
+
+    /// When publishes and pings are answered whose deadlines have passed until then.
+    fn next_pass(&self) -> Option<Instant> {
+        let due = self.shared.queue.borrow().next_deadline()?;
+        Some(self.next_expiry.map_or(due, |earliest| due.max(earliest)))
+    }
+
+    /// When nsqd has stalled if it responds to nothing until then.
+    fn next_stall(&self) -> Option<Instant> {
+        let session = self.link.up()?;
+        let queue = self.shared.queue.borrow();
+        session.stall_deadline(&queue, self.config.ack_timeout())
     }
 
     /// Answers those who wait for a connection, if there is one or their deadlines have passed at
@@ -404,50 +417,6 @@ impl Producer {
     }
 }
 
-/// Why the producer wakes up without a message.
-#[derive(Debug, Clone, Copy)]
-enum Timer {
-    /// A publish or a ping has reached its deadline.
-    Expiry,
-    /// nsqd has not responded for `ack_timeout` while commands are in flight.
-    Stall,
-    /// The deadline of a drain has passed.
-    Drain,
-    /// A `WaitConnected` has reached its deadline.
-    Waiters,
-    /// Discarded failures are to be logged that were held back.
-    FailureLog,
-}
-
-impl Timer {
-    const ALL: [Self; 5] = [
-        Self::Expiry,
-        Self::Stall,
-        Self::Drain,
-        Self::Waiters,
-        Self::FailureLog,
-    ];
-}
-
-impl Producer {
-    fn deadline(&self, timer: Timer) -> Option<Instant> {
-        match timer {
-            Timer::Expiry => {
-                let due = self.shared.queue.borrow().next_deadline()?;
-                Some(self.next_expiry.map_or(due, |earliest| due.max(earliest)))
-            }
-            Timer::Stall => {
-                let queue = self.shared.queue.borrow();
-                let session = self.link.up()?;
-                session.stall_deadline(&queue, self.config.ack_timeout())
-            }
-            Timer::Drain => self.drain.deadline(),
-            Timer::Waiters => self.waiters.deadline(),
-            Timer::FailureLog => self.shared.failures.deadline(),
-        }
-    }
-}
-
 impl Pumped for Producer {
     fn burst(&mut self) -> &mut Burst {
         &mut self.burst
@@ -485,10 +454,14 @@ impl Pumped for Producer {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        Timer::ALL
-            .into_iter()
-            .filter_map(|timer| self.deadline(timer))
-            .min()
+        let deadlines = [
+            self.next_pass(),
+            self.next_stall(),
+            self.drain.deadline(),
+            self.waiters.deadline(),
+            self.shared.failures.deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     fn is_busy(&self) -> bool {
