@@ -201,23 +201,21 @@ async fn strike_under_load(broker: &Broker, fault: Fault, times: usize) {
             );
         }
     }
+    let mut ends = Vec::new();
     for run in &mut runs {
         run.load.until_more_ok(run.variant.callers).await;
         run.load.stop().await;
+        ends.push(stats(&run.producer).await);
     }
-    for Run {
-        variant,
-        producer,
-        events,
-        load,
-    } in runs
-    {
+    for (run, stats) in runs.into_iter().zip(ends) {
+        let Run {
+            variant,
+            producer: _producer,
+            events,
+            load,
+        } = run;
         let name = format!("{fault:?}, {}", variant.name);
-        assert_eq!(
-            stats(&producer).await.batches > 0,
-            variant.batching,
-            "{name}"
-        );
+        assert_eq!(stats.batches > 0, variant.batching, "{name}");
         for error in load.errors().iter() {
             assert_ne!(error.kind(), ErrorKind::Timeout, "{name}: {error}");
         }
@@ -244,8 +242,7 @@ async fn strike_under_load(broker: &Broker, fault: Fault, times: usize) {
             );
         } else {
             // On a busy machine the first attempt to connect may fail.
-            let disconnects = stats(&producer).await.disconnects;
-            assert_eq!((ambiguous, disconnects), (0, 0), "{name}");
+            assert_eq!((ambiguous, stats.disconnects), (0, 0), "{name}");
         }
         let audit = load.audit(broker).await;
         audit.assert_clean();
