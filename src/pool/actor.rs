@@ -308,9 +308,15 @@ impl ProducerPool {
         self.members.send();
     }
 
+    /// When publishes are answered that no member has and whose deadlines have passed until then.
+    fn next_pass(&self) -> Option<Instant> {
+        let due = self.shared.queue.borrow().next_deadline()?;
+        Some(self.next_expiry.map_or(due, |earliest| due.max(earliest)))
+    }
+
     /// Answers the publishes whose deadlines have passed at `due`.
     fn judge(&mut self, due: Instant, now: Instant) {
-        if self.deadline(Timer::Expiry).is_some_and(|next| next <= due) {
+        if self.next_pass().is_some_and(|next| next <= due) {
             let mut queue = self.shared.queue.borrow_mut();
             self.next_expiry = Some(now + queue.pass_interval());
             let not_connected = self.last_error.as_ref().filter(|_| !self.is_up);
@@ -428,50 +434,6 @@ pub(super) fn name(config: &PoolConfig) -> Arc<str> {
     format!("pool ({}{more})", first.join(", ")).into()
 }
 
-/// Why the pool wakes up without a message.
-#[derive(Debug, Clone, Copy)]
-enum Timer {
-    /// A publish that no member has has reached its deadline.
-    Expiry,
-    /// A member may have become slow.
-    Slow,
-    /// A publish may go to a member again that had it before.
-    Retry,
-    /// The deadline of a drain has passed.
-    Drain,
-    /// A `WaitConnected` has reached its deadline.
-    Waiters,
-    /// Discarded failures are to be logged that were held back.
-    FailureLog,
-}
-
-impl Timer {
-    const ALL: [Self; 6] = [
-        Self::Expiry,
-        Self::Slow,
-        Self::Retry,
-        Self::Drain,
-        Self::Waiters,
-        Self::FailureLog,
-    ];
-}
-
-impl ProducerPool {
-    fn deadline(&self, timer: Timer) -> Option<Instant> {
-        match timer {
-            Timer::Expiry => {
-                let due = self.shared.queue.borrow().next_deadline()?;
-                Some(self.next_expiry.map_or(due, |earliest| due.max(earliest)))
-            }
-            Timer::Slow => self.router.next_deadline(),
-            Timer::Retry => self.retry_at,
-            Timer::Drain => self.drain.deadline(),
-            Timer::Waiters => self.waiters.deadline(),
-            Timer::FailureLog => self.shared.failures.deadline(),
-        }
-    }
-}
-
 impl Pumped for ProducerPool {
     fn burst(&mut self) -> &mut Burst {
         &mut self.burst
@@ -497,10 +459,17 @@ impl Pumped for ProducerPool {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        Timer::ALL
-            .into_iter()
-            .filter_map(|timer| self.deadline(timer))
-            .min()
+        let deadlines = [
+            self.next_pass(),
+            // A member may have become slow.
+            self.router.next_deadline(),
+            // A publish may go to a member again that had it before.
+            self.retry_at,
+            self.drain.deadline(),
+            self.waiters.deadline(),
+            self.shared.failures.deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     fn is_busy(&self) -> bool {
